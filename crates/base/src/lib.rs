@@ -1,0 +1,27 @@
+//! Names, ids, checksums and seams that every other crate shares.
+//!
+//! # Invariants
+//!
+//! - Ids and names are checked once, when they are made, and never again.
+//! - Nothing here does I/O or keeps state, apart from the operating system's clock and randomness
+//!   behind the [`Clock`] and [`Rng`] seams.
+//!
+//! # Not here
+//!
+//! Rows of the catalog are in `catalog`, records of the log in `log`, S3 error codes in `s3`.
+
+mod codec;
+mod crc;
+mod id;
+pub mod limits;
+mod name;
+mod seam;
+mod time;
+
+pub use codec::{DecodeError, Reader, TlvReader, TlvWriter, Writer, hex, unhex};
+pub use crc::{crc32c, crc32c_seeded, hash64};
+pub use id::{BlobId, BucketId, Seq, UploadId, VersionId};
+pub use limits::{GIB, KIB, MIB};
+pub use name::{BucketName, NameError, ObjectKey};
+pub use seam::{Clock, Rng, SeededRng, SystemClock, SystemRng, TestClock};
+pub use time::{Timestamp, parse_http_date};

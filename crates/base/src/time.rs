@@ -1,0 +1,122 @@
+//! Text forms of time.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+/// A moment, in milliseconds since 1970.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Timestamp(pub u64);
+
+/// Year, month (1..=12) and day (1..=31) of a day counted from 1970-01-01 (Howard Hinnant,
+/// "chrono-compatible low-level date algorithms").
+fn civil_from_days(days: u64) -> (u64, u64, u64) {
+    let z = days + 719_468;
+    let era = z / 146_097;
+    let day_of_era = z % 146_097;
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    (year_of_era + era * 400 + u64::from(month <= 2), month, day)
+}
+
+fn days_from_civil(year: u64, month: u64, day: u64) -> u64 {
+    let y = if month <= 2 { year - 1 } else { year };
+    let (era, year_of_era) = (y / 400, y % 400);
+    let shifted = if month > 2 { month - 3 } else { month + 9 };
+    let day_of_year = (153 * shifted + 2) / 5 + day - 1;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    era * 146_097 + day_of_era - 719_468
+}
+
+impl Timestamp {
+    fn parts(self) -> [u64; 7] {
+        let (year, month, day) = civil_from_days(self.0 / 86_400_000);
+        let ms = self.0 % 86_400_000;
+        [year, month, day, ms / 3_600_000, ms / 60_000 % 60, ms / 1000 % 60, ms % 1000]
+    }
+    /// `YYYY-MM-DDTHH:MM:SS.mmmZ`, the form of S3's XML.
+    #[must_use]
+    pub fn to_iso(self) -> String {
+        let [year, month, day, hour, minute, second, ms] = self.parts();
+        format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z")
+    }
+    /// `YYYYMMDDTHHMMSSZ`, the form of `x-amz-date`.
+    #[must_use]
+    pub fn to_amz(self) -> String {
+        let [year, month, day, hour, minute, second, _] = self.parts();
+        format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z")
+    }
+    /// IMF-fixdate, the form of HTTP headers, in whole seconds.
+    #[must_use]
+    pub fn to_http(self) -> String {
+        httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_millis(self.0))
+    }
+    /// Reads `YYYYMMDDTHHMMSSZ`.
+    #[must_use]
+    pub fn parse_amz(text: &str) -> Option<Self> {
+        let bytes = text.as_bytes();
+        if bytes.len() != 16 || bytes[8] != b'T' || bytes[15] != b'Z' {
+            return None;
+        }
+        let number = |from: usize, to: usize| -> Option<u64> {
+            let digits = text.get(from..to)?;
+            digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok())?
+        };
+        let (year, month, day) = (number(0, 4)?, number(4, 6)?, number(6, 8)?);
+        let (hour, minute, second) = (number(9, 11)?, number(11, 13)?, number(13, 15)?);
+        if year < 1970 || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+            return None;
+        }
+        if hour > 23 || minute > 59 || second > 60 {
+            return None;
+        }
+        let days = days_from_civil(year, month, day);
+        Some(Self((((days * 24 + hour) * 60 + minute) * 60 + second) * 1000))
+    }
+    /// The same moment without its fraction of a second.
+    #[must_use]
+    pub fn whole_seconds(self) -> Self {
+        Self(self.0 / 1000 * 1000)
+    }
+}
+
+/// Reads an HTTP date in any of its three forms (RFC 9110 §5.6.7).
+#[must_use]
+pub fn parse_http_date(text: &str) -> Option<Timestamp> {
+    let time = httpdate::parse_http_date(text).ok()?;
+    let since = time.duration_since(UNIX_EPOCH).ok()?;
+    Some(Timestamp(u64::try_from(since.as_millis()).ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn known_moments_have_their_published_forms() {
+        let moment = Timestamp(1_369_353_600_123);
+        assert_eq!(moment.to_iso(), "2013-05-24T00:00:00.123Z");
+        assert_eq!(moment.to_amz(), "20130524T000000Z");
+        assert_eq!(moment.to_http(), "Fri, 24 May 2013 00:00:00 GMT");
+        assert_eq!(parse_http_date("Fri, 24 May 2013 00:00:00 GMT"), Some(moment.whole_seconds()));
+    }
+
+    #[test]
+    fn malformed_dates_are_refused() {
+        for text in ["", "20130524", "20131324T000000Z", "2013052 T000000Z", "20130524T250000Z"] {
+            assert_eq!(Timestamp::parse_amz(text), None, "{text}");
+        }
+    }
+
+    proptest! {
+        /// Goal: writing and reading agree. Method: random seconds until the year 9999.
+        #[test]
+        fn amz_form_round_trips(second in 0_u64..253_402_300_799) {
+            let moment = Timestamp(second * 1000);
+            prop_assert_eq!(Timestamp::parse_amz(&moment.to_amz()), Some(moment));
+        }
+    }
+}

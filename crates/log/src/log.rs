@@ -1,0 +1,327 @@
+//! The log of a drive, as others use it.
+
+use crate::error::{Damage, LogError};
+use crate::format::Class;
+use crate::group::{Durability, Group, RecordInput, Recorded};
+use crate::queue::{Queue, Work};
+use crate::recovery;
+use crate::segment::{SPARE_COUNT, SegmentInfo, SegmentTable, write_header};
+use crate::sync::{Arc, Mutex, lock};
+use crate::ticket::Ticket;
+use crate::writer::Writer;
+use crate::{Location, format::SegmentHeader};
+use drystone_io::Disk;
+use std::collections::BTreeSet;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+/// Time after which an idle writer tells what is durable.
+const MARK_AFTER: Duration = Duration::from_millis(500);
+
+/// A mistake built in on purpose, so that tests can prove that they would find it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SeededBug {
+    /// Flushes are left out.
+    SkipFlush,
+    /// Callbacks run before the flush.
+    AcknowledgeEarly,
+    /// What was found beyond the durable part is served where it lies, not rewritten and sealed.
+    ServeUnsealedTail,
+    /// Bad bytes below the durable lsn are taken for a torn tail.
+    TakeDamageForTail,
+}
+
+/// What a log is opened with.
+#[derive(Clone, Copy, Debug)]
+pub struct LogConfig {
+    /// The drive's identity; a segment of another drive is refused.
+    pub drive: [u8; 16],
+    /// Term of this process, higher than any before.
+    pub term: u32,
+    /// Length of a segment in bytes: 256 KiB to 256 MiB, the same for the life of the drive.
+    pub segment_len: u32,
+    /// Bytes of zeros written behind the end of a small segment that is written for the first time.
+    pub write_ahead_len: u32,
+    /// Lsns given out are above this.
+    pub lsn_floor: u64,
+    /// For tests of tests.
+    pub bug: Option<SeededBug>,
+}
+
+/// Space of a drive, seen from the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogSpace {
+    /// Size of the filesystem.
+    pub total_bytes: u64,
+    /// Free on the filesystem, and in free segments beyond the spares.
+    pub free_bytes: u64,
+    /// Bytes in segments that are in use.
+    pub used_bytes: u64,
+}
+
+/// Is told of records once they are durable, in the order of their class.
+pub trait Observer: Send + Sync {
+    /// Records that became durable together. Called on the writer's thread.
+    fn recorded(&self, class: Class, records: &[Recorded]);
+}
+
+pub(crate) struct Shared {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) config: LogConfig,
+    pub(crate) table: Mutex<SegmentTable>,
+    pub(crate) zeros: Vec<u8>,
+    /// Segments that were written over their whole length before.
+    written: Mutex<BTreeSet<u32>>,
+    queues: [Queue; 3],
+    writers: [Mutex<Writer>; 3],
+    next_lsn: AtomicU64,
+    quarantined: AtomicBool,
+    flush_count: AtomicU64,
+    observer: OnceLock<Arc<dyn Observer>>,
+    damage: Vec<Damage>,
+}
+
+impl Shared {
+    pub(crate) fn is_quarantined(&self) -> bool {
+        self.quarantined.load(Ordering::Acquire)
+    }
+    pub(crate) fn quarantine(&self) {
+        self.quarantined.store(true, Ordering::Release);
+    }
+    pub(crate) fn take_lsns(&self, count: u64) -> u64 {
+        self.next_lsn.fetch_add(count, Ordering::AcqRel)
+    }
+    pub(crate) fn count_flush(&self) {
+        self.flush_count.fetch_add(1, Ordering::Relaxed);
+    }
+    pub(crate) fn was_written(&self, segment: u32) -> bool {
+        lock(&self.written).contains(&segment)
+    }
+    pub(crate) fn observe(&self, class: Class, records: &mut Vec<Recorded>) {
+        let records = std::mem::take(records);
+        if let (Some(observer), false) = (self.observer.get(), records.is_empty()) {
+            observer.recorded(class, &records);
+        }
+    }
+}
+
+/// Handle to the log of a drive. Clones share it.
+#[derive(Clone)]
+pub struct Log {
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl Log {
+    /// Opens the log in a directory, recovering the tail of each class. Nothing is served before the
+    /// tail is rewritten and sealed.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError::Foreign`], [`LogError::Format`], or input and output errors. Damage is no error
+    /// here: see [`Log::damage`].
+    pub fn open(disk: Arc<dyn Disk>, config: LogConfig) -> Result<Self, LogError> {
+        let recovered = recovery::recover(&*disk, &config)?;
+        let written = recovered.table.entries.keys().copied().collect();
+        let shared = Shared {
+            disk,
+            config,
+            table: Mutex::new(recovered.table),
+            zeros: vec![0; config.write_ahead_len as usize],
+            written: Mutex::new(written),
+            queues: Default::default(),
+            writers: recovered.writers.map(Mutex::new),
+            next_lsn: AtomicU64::new(recovered.last_lsn.max(config.lsn_floor) + 1),
+            quarantined: AtomicBool::new(false),
+            flush_count: AtomicU64::new(0),
+            observer: OnceLock::new(),
+            damage: recovered.damage,
+        };
+        let log = Self { shared: Arc::new(shared) };
+        log.prepare_spares()?;
+        Ok(log)
+    }
+
+    /// Fills the pool up to the number of spares, as far as there is space.
+    fn prepare_spares(&self) -> Result<(), LogError> {
+        let mut table = lock(&self.shared.table);
+        let len = u64::from(self.shared.config.segment_len);
+        while table.free_ids().len() < SPARE_COUNT {
+            match table.create(&*self.shared.disk, len) {
+                Ok(_) => {}
+                Err(LogError::Full) => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Who is told of durable records. May be set once, before the first append.
+    pub fn observe_with(&self, observer: Arc<dyn Observer>) {
+        assert!(self.shared.observer.set(observer).is_ok(), "one observer, set once");
+    }
+
+    /// Damage found while opening.
+    #[must_use]
+    pub fn damage(&self) -> &[Damage] {
+        &self.shared.damage
+    }
+
+    /// Hands a group to a class's writer. The group's callback is called in any case.
+    pub fn append(&self, class: Class, group: Group) {
+        if self.shared.is_quarantined() {
+            (group.done)(Err(LogError::Quarantined));
+            return;
+        }
+        if let Err(group) = self.shared.queues[class.index()].push(group) {
+            (group.done)(Err(LogError::Closed));
+        }
+    }
+
+    /// Appends records and gives a ticket for their lsns and places.
+    #[must_use]
+    pub fn append_ticket(
+        &self,
+        class: Class,
+        records: Vec<RecordInput>,
+        durability: Durability,
+    ) -> Ticket<Result<Vec<(u64, Location)>, LogError>> {
+        let (ticket, give) = Ticket::new();
+        self.append(class, Group::new(records, durability, give));
+        ticket
+    }
+
+    /// The body of a writer's thread: returns when the log is closed and its queue is empty.
+    pub fn run_writer(&self, class: Class) {
+        let queue = &self.shared.queues[class.index()];
+        loop {
+            let wants_mark = lock(&self.shared.writers[class.index()]).wants_mark();
+            match queue.wait(wants_mark.then_some(MARK_AFTER)) {
+                Work::Groups(groups) => {
+                    lock(&self.shared.writers[class.index()]).write(&self.shared, groups);
+                }
+                Work::Idle => self.mark(class),
+                Work::Closed => {
+                    self.mark(class);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Works off what waits in a class, on the caller's thread; for simulation. Says whether there
+    /// was anything.
+    pub fn pump(&self, class: Class) -> bool {
+        let groups = self.shared.queues[class.index()].take();
+        let any = !groups.is_empty();
+        lock(&self.shared.writers[class.index()]).write(&self.shared, groups);
+        any
+    }
+
+    /// Writes down what is durable in a class, if that is not written yet.
+    pub fn mark(&self, class: Class) {
+        lock(&self.shared.writers[class.index()]).mark(&self.shared);
+    }
+
+    /// Closes the open segment of a class, so that it can be compacted.
+    ///
+    /// # Errors
+    ///
+    /// As appending.
+    pub fn rotate(&self, class: Class) -> Result<(), LogError> {
+        lock(&self.shared.writers[class.index()]).rotate(&self.shared)
+    }
+
+    /// Refuses further groups and lets the writers end.
+    pub fn close(&self) {
+        for queue in &self.shared.queues {
+            queue.close();
+        }
+    }
+
+    /// Whether the drive failed and is not written to any more.
+    #[must_use]
+    pub fn is_quarantined(&self) -> bool {
+        self.shared.is_quarantined()
+    }
+
+    /// Highest lsn given out.
+    #[must_use]
+    pub fn last_lsn(&self) -> u64 {
+        self.shared.next_lsn.load(Ordering::Acquire) - 1
+    }
+
+    /// Flushes of the device since the log was opened.
+    #[must_use]
+    pub fn flush_count(&self) -> u64 {
+        self.shared.flush_count.load(Ordering::Relaxed)
+    }
+
+    /// Length of a segment in bytes.
+    #[must_use]
+    pub fn segment_len(&self) -> u32 {
+        self.shared.config.segment_len
+    }
+
+    /// Segments that hold records, in order of their incarnation.
+    #[must_use]
+    pub fn segments(&self) -> Vec<SegmentInfo> {
+        let table = lock(&self.shared.table);
+        let mut infos: Vec<_> = table.entries.values().filter_map(|entry| entry.info).collect();
+        infos.sort_by_key(|info| info.incarnation);
+        infos
+    }
+
+    /// Frees a sealed segment. It enters the pool when its header says so durably.
+    ///
+    /// # Errors
+    ///
+    /// Input and output errors, which quarantine the drive.
+    ///
+    /// # Panics
+    ///
+    /// If the segment is not sealed, or not of that incarnation: freeing it would lose records.
+    pub fn free(&self, segment: u32, incarnation: u32) -> Result<(), LogError> {
+        let mut table = lock(&self.shared.table);
+        let fresh = table.next_incarnation;
+        table.next_incarnation += 1;
+        let entry = table.entries.get_mut(&segment).expect("a segment to free exists");
+        let info = entry.info.expect("a segment to free is in use");
+        assert!(info.sealed && info.incarnation == incarnation, "only a sealed segment is freed");
+        let header = SegmentHeader {
+            class: None,
+            drive: self.shared.config.drive,
+            segment,
+            incarnation: fresh,
+            term: self.shared.config.term,
+            previous_segment: 0,
+            previous_incarnation: 0,
+            previous_end: 0,
+            previous_last_lsn: 0,
+        };
+        let file = entry.file.clone();
+        write_header(&*file, &header).inspect_err(|_| self.shared.quarantine())?;
+        file.sync_data().inspect_err(|_| self.shared.quarantine())?;
+        entry.info = None;
+        lock(&self.shared.written).insert(segment);
+        table.trim(&*self.shared.disk)
+    }
+
+    /// Space of the drive.
+    ///
+    /// # Errors
+    ///
+    /// Input and output errors.
+    pub fn space(&self) -> Result<LogSpace, LogError> {
+        let space = self.shared.disk.space()?;
+        let table = lock(&self.shared.table);
+        let len = u64::from(self.shared.config.segment_len);
+        let free = table.free_ids().len();
+        let pool_bytes = free.saturating_sub(SPARE_COUNT) as u64 * len;
+        Ok(LogSpace {
+            total_bytes: space.total_bytes,
+            free_bytes: space.free_bytes + pool_bytes,
+            used_bytes: (table.entries.len() - free) as u64 * len,
+        })
+    }
+}

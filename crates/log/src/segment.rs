@@ -1,0 +1,117 @@
+//! The table of segments of a drive, and the pool of free ones.
+
+use crate::error::LogError;
+use crate::format::{Class, SEGMENT_HEADER_LEN, Seal, SegmentHeader};
+use drystone_io::{Disk, DiskFile};
+use std::collections::BTreeMap;
+use std::io::IoSlice;
+use std::sync::Arc;
+
+/// One segment as others see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentInfo {
+    /// Segment id, from 1.
+    pub segment: u32,
+    /// Its present incarnation.
+    pub incarnation: u32,
+    /// Its class.
+    pub class: Class,
+    /// Everything in it has an lsn above this.
+    pub after_lsn: u64,
+    /// Highest lsn in it; `u64::MAX` while it is written to.
+    pub last_lsn: u64,
+    /// Offset behind its last batch; only known once it is sealed.
+    pub end: u32,
+    /// Whether its end is fixed.
+    pub sealed: bool,
+}
+
+pub(crate) struct Entry {
+    pub(crate) file: Arc<dyn DiskFile>,
+    /// `None` in the pool.
+    pub(crate) info: Option<SegmentInfo>,
+}
+
+/// All segments of a drive.
+pub(crate) struct SegmentTable {
+    pub(crate) entries: BTreeMap<u32, Entry>,
+    pub(crate) next_incarnation: u32,
+}
+
+/// Segments kept in the pool for deletes, compaction and recovery.
+pub(crate) const SPARE_COUNT: usize = 2;
+/// Free segments kept instead of being given back to the filesystem.
+const POOL_COUNT_MAX: usize = 6;
+
+pub(crate) fn file_name(segment: u32) -> String {
+    format!("seg-{segment:08}.log")
+}
+
+pub(crate) fn parse_file_name(name: &str) -> Option<u32> {
+    name.strip_prefix("seg-")?.strip_suffix(".log")?.parse().ok().filter(|id| *id > 0)
+}
+
+pub(crate) fn write_header(file: &dyn DiskFile, header: &SegmentHeader) -> Result<(), LogError> {
+    let mut page = header.encode();
+    page.resize(SEGMENT_HEADER_LEN as usize, 0);
+    file.write_at(0, &mut [IoSlice::new(&page)])?;
+    Ok(())
+}
+
+pub(crate) fn write_seal(file: &dyn DiskFile, segment: u32, seal: &Seal) -> Result<(), LogError> {
+    file.write_at(crate::format::SEAL_OFFSET, &mut [IoSlice::new(&seal.encode(segment))])?;
+    file.sync_data()?;
+    Ok(())
+}
+
+impl SegmentTable {
+    pub(crate) fn free_ids(&self) -> Vec<u32> {
+        self.entries.iter().filter(|(_, e)| e.info.is_none()).map(|(id, _)| *id).collect()
+    }
+
+    /// A free segment and a new incarnation number. The last spares are only given to those that
+    /// may have them.
+    pub(crate) fn acquire(
+        &mut self,
+        disk: &dyn Disk,
+        len_bytes: u64,
+        may_use_spares: bool,
+    ) -> Result<(u32, u32, Arc<dyn DiskFile>), LogError> {
+        let free = self.free_ids();
+        let id = if free.len() > SPARE_COUNT {
+            free[0]
+        } else {
+            match self.create(disk, len_bytes) {
+                Ok(id) => id,
+                Err(LogError::Full) if may_use_spares && !free.is_empty() => free[0],
+                Err(error) => return Err(error),
+            }
+        };
+        let incarnation = self.next_incarnation;
+        self.next_incarnation += 1;
+        Ok((id, incarnation, self.entries[&id].file.clone()))
+    }
+
+    /// Creates a segment into the pool.
+    pub(crate) fn create(&mut self, disk: &dyn Disk, len_bytes: u64) -> Result<u32, LogError> {
+        let id = (1..).find(|id| !self.entries.contains_key(id)).expect("fewer than 2^32 segments");
+        let file = disk.create(&file_name(id), len_bytes)?;
+        disk.sync_dir()?;
+        self.entries.insert(id, Entry { file, info: None });
+        Ok(id)
+    }
+
+    /// Gives segments beyond the pool's size back to the filesystem.
+    pub(crate) fn trim(&mut self, disk: &dyn Disk) -> Result<(), LogError> {
+        let free = self.free_ids();
+        let surplus = free.iter().skip(POOL_COUNT_MAX);
+        for id in surplus.clone() {
+            disk.remove(&file_name(*id))?;
+            self.entries.remove(id);
+        }
+        if surplus.count() > 0 {
+            disk.sync_dir()?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,116 @@
+//! Failing, full and foreign drives; freed segments.
+
+use crate::world::{Given, SEGMENT_LEN, config, open, run};
+use bytes::Bytes;
+use drystone_base::SeededRng;
+use drystone_io::{CrashKind, Fault, SimDisk};
+use drystone_log::{Class, Durability, Log, LogError, RecordInput, RecordKind};
+use std::sync::Arc;
+
+fn append(log: &Log, class: Class, payload: &[u8]) -> Result<(), LogError> {
+    let record = RecordInput::new(RecordKind::Frame, Bytes::new(), Bytes::copy_from_slice(payload));
+    let ticket = log.append_ticket(class, vec![record], Durability::Flushed);
+    log.pump(class);
+    ticket.try_take().expect("pumped").map(drop)
+}
+
+#[test]
+fn a_failed_flush_quarantines_the_drive() {
+    let disk = SimDisk::new(64 << 20, 1);
+    let log = open(&disk, 1, None).expect("opens");
+    append(&log, Class::Small, b"before").expect("healthy");
+    disk.inject(0, Fault::SyncError);
+    assert!(matches!(append(&log, Class::Small, b"x"), Err(LogError::Io(_))));
+    assert!(log.is_quarantined());
+    assert!(matches!(append(&log, Class::Bulk, b"y"), Err(LogError::Quarantined)));
+}
+
+#[test]
+fn a_full_drive_refuses_bulk_but_keeps_spares_for_small_records() {
+    let disk = SimDisk::new(u64::from(SEGMENT_LEN) * 4, 1);
+    let log = open(&disk, 1, None).expect("opens");
+    let large = vec![1; 100_000];
+    let refused = (0..20).map(|_| append(&log, Class::Bulk, &large)).find(Result::is_err);
+    assert!(matches!(refused, Some(Err(LogError::Full))));
+    assert!(!log.is_quarantined());
+    append(&log, Class::Small, b"a delete still works").expect("spares are kept for this");
+}
+
+#[test]
+fn a_segment_of_another_drive_is_refused() {
+    let disk = SimDisk::new(64 << 20, 1);
+    let log = open(&disk, 1, None).expect("opens");
+    append(&log, Class::Small, b"x").expect("healthy");
+    drop(log);
+    let other = drystone_log::LogConfig { drive: [8; 16], ..config(2, None) };
+    let error = Log::open(Arc::new(disk), other).err().expect("foreign");
+    assert!(matches!(error, LogError::Foreign { .. }));
+}
+
+#[test]
+fn a_record_of_a_freed_segment_is_not_there_any_more() {
+    let disk = SimDisk::new(64 << 20, 1);
+    let log = open(&disk, 1, None).expect("opens");
+    let record = RecordInput::new(RecordKind::Frame, Bytes::new(), Bytes::from_static(b"hello"));
+    let ticket = log.append_ticket(Class::Bulk, vec![record], Durability::Flushed);
+    log.pump(Class::Bulk);
+    let (_, location) = ticket.try_take().expect("pumped").expect("durable")[0];
+    let read = log.read(location, 0, 1..4).expect("reads");
+    assert_eq!(&read.payload[..], b"ell");
+    log.rotate(Class::Bulk).expect("rotates");
+    log.free(location.segment, location.incarnation).expect("frees");
+    assert!(matches!(log.read(location, 0, 0..5), Err(LogError::NotThere)));
+    drop(log);
+    disk.restart(CrashKind::Power);
+    let log = open(&disk, 2, None).expect("recovers");
+    assert!(matches!(log.read(location, 0, 0..5), Err(LogError::NotThere)));
+}
+
+#[test]
+fn a_flipped_bit_in_a_payload_is_an_error_and_never_served() {
+    let disk = SimDisk::new(64 << 20, 1);
+    let log = open(&disk, 1, None).expect("opens");
+    let payload = Bytes::from(vec![5; 150_000]);
+    let record = RecordInput::new(RecordKind::Frame, Bytes::new(), payload);
+    let ticket = log.append_ticket(Class::Bulk, vec![record], Durability::Flushed);
+    log.pump(Class::Bulk);
+    let (_, location) = ticket.try_take().expect("pumped").expect("durable")[0];
+    let file = format!("seg-{:08}.log", location.segment);
+    disk.flip_bit(&file, u64::from(location.offset) + 100_000, 0);
+    assert!(matches!(log.read(location, 0, 0..150_000), Err(LogError::Damaged(_))));
+    assert!(matches!(log.read(location, 0, 90_000..100_000), Err(LogError::Damaged(_))));
+    assert_eq!(log.read(location, 0, 0..10).expect("another frame").payload.len(), 10);
+    assert_eq!(
+        log.read(location, 0, 140_000..150_000).expect("another frame").payload.len(),
+        10_000
+    );
+}
+
+#[test]
+fn writer_threads_acknowledge_and_end() {
+    let disk = SimDisk::new(64 << 20, 1);
+    let log = open(&disk, 1, None).expect("opens");
+    std::thread::scope(|scope| {
+        for class in Class::ALL {
+            let log = log.clone();
+            scope.spawn(move || log.run_writer(class));
+        }
+        let tickets: Vec<_> = (0..300_u32)
+            .map(|i| {
+                let payload = Bytes::copy_from_slice(&i.to_le_bytes());
+                let record = RecordInput::new(RecordKind::Frame, Bytes::new(), payload);
+                log.append_ticket(Class::Small, vec![record], Durability::Flushed)
+            })
+            .collect();
+        let mut last = 0;
+        for ticket in tickets {
+            let (lsn, _) = ticket.wait().expect("durable")[0];
+            assert!(lsn > last, "lsns follow the order of arrival");
+            last = lsn;
+        }
+        log.close();
+    });
+    let mut given = Given::default();
+    run(&log, &SeededRng::new(1), &mut given, 5, 0);
+    assert!(given.contents.values().all(|acknowledged| !acknowledged), "closed");
+}

@@ -1,0 +1,5 @@
+//! Crash enumeration of the log over the simulated disk.
+
+mod crash;
+mod faults;
+mod world;
