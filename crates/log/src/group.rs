@@ -57,12 +57,24 @@ pub struct Recorded {
     pub control: Bytes,
 }
 
+/// Whether a group means anything without the groups before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Chain {
+    /// It stands alone.
+    None,
+    /// It was made in the belief that all chained groups before it succeed: if one fails, this fails.
+    Link,
+    /// It was made after every chained group before it had reported: a new chain begins.
+    Start,
+}
+
 pub(crate) type Callback = Box<dyn FnOnce(Result<Vec<(u64, Location)>, LogError>) + Send>;
 
 /// Records that are appended into one batch, in order and without anything between them.
 pub struct Group {
     pub(crate) records: Vec<RecordInput>,
     pub(crate) durability: Durability,
+    pub(crate) chain: Chain,
     pub(crate) done: Callback,
 }
 
@@ -74,7 +86,13 @@ impl Group {
         durability: Durability,
         done: impl FnOnce(Result<Vec<(u64, Location)>, LogError>) + Send + 'static,
     ) -> Self {
-        Self { records, durability, done: Box::new(done) }
+        Self { records, durability, chain: Chain::None, done: Box::new(done) }
+    }
+
+    /// The same group as a part of a chain.
+    #[must_use]
+    pub fn chained(self, chain: Chain) -> Self {
+        Self { chain, ..self }
     }
 
     pub(crate) fn len_bytes(&self) -> u64 {

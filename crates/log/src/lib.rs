@@ -38,7 +38,7 @@ mod log;
 
 pub use error::{Damage, LogError};
 pub use format::{Class, Location, RecordKind, SHARD_META_LEN_BYTES};
-pub use group::{Durability, Group, RecordInput, Recorded, encoded_len_bytes};
+pub use group::{Chain, Durability, Group, RecordInput, Recorded, encoded_len_bytes};
 pub use log::{Log, LogConfig, LogSpace, Observer, SeededBug};
 pub use read::{ReadPlan, RecordRead};
 pub use scan::{Scanned, ScannedRecord};

@@ -5,7 +5,7 @@ use crate::format::{
     BATCH_HEADER_LEN, BatchHeader, Class, Location, RecordHeader, RecordKind, SEGMENT_HEADER_LEN,
     Seal, SegmentHeader,
 };
-use crate::group::{Durability, Group, RecordInput, Recorded};
+use crate::group::{Chain, Durability, Group, RecordInput, Recorded};
 use crate::log::{SeededBug, Shared};
 use crate::segment::{SegmentInfo, write_header, write_seal};
 use crate::sync::lock;
@@ -166,6 +166,8 @@ pub(crate) struct Writer {
     unsynced_bytes: u64,
     /// Written, not yet flushed, and not yet told to the observer.
     unobserved: Vec<Recorded>,
+    /// A chained group failed, so that those linked to it fail too.
+    chain_broken: bool,
 }
 
 impl Writer {
@@ -179,6 +181,7 @@ impl Writer {
             told_lsn: last_lsn,
             unsynced_bytes: 0,
             unobserved: Vec::new(),
+            chain_broken: false,
         }
     }
 
@@ -191,8 +194,14 @@ impl Writer {
                 (first.done)(Err(LogError::Quarantined));
                 continue;
             }
+            self.chain_broken &= first.chain != Chain::Start;
+            if first.chain == Chain::Link && self.chain_broken {
+                (first.done)(Err(LogError::Full));
+                continue;
+            }
             let len = first.len_bytes();
             if len > room_max {
+                self.chain_broken |= first.chain != Chain::None;
                 (first.done)(Err(LogError::TooLarge { len_bytes: len }));
                 continue;
             }
@@ -200,13 +209,15 @@ impl Writer {
                 && let Err(error) = self.roll(shared)
             {
                 self.fail(shared, &error);
+                self.chain_broken |= first.chain != Chain::None;
                 (first.done)(Err(error));
                 continue;
             }
             let limit = self.room(shared).min(BATCH_LEN_MAX);
             let (mut total, mut taken) = (len, vec![first]);
             while let Some(next) = groups.front().map(Group::len_bytes) {
-                if total + next > limit {
+                let starts = groups.front().is_some_and(|group| group.chain == Chain::Start);
+                if total + next > limit || (starts && self.chain_broken) {
                     break;
                 }
                 total += next;
@@ -266,7 +277,9 @@ impl Writer {
         let places = match result {
             Ok(places) => places,
             Err(error) => {
+                // Part of the batch may lie in the segment: nothing more is written behind it.
                 self.fail(shared, &error);
+                shared.quarantine();
                 for (_, done) in waiting {
                     done(Err(error.clone()));
                 }

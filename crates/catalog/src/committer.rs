@@ -1,0 +1,440 @@
+//! The single committer: evaluates plans in order, logs what they change, applies what is durable.
+//!
+//! It is written as a machine that is stepped: [`Committer::work`] takes requests and reports of the
+//! log, and never blocks. A thread steps it in the server; simulations step it themselves.
+
+use crate::error::CatalogError;
+use crate::frame::{Frame, FrameChange, HintPatch};
+use crate::key::Key;
+use crate::tx::{Decision, RowValue, Tx, View, first_of};
+use bytes::Bytes;
+use drystone_base::{Clock, Rng, Seq};
+use drystone_index::{Change, Index, KeyRange};
+use drystone_log::{
+    Chain, Class, Durability, Group, Location, Log, LogError, RecordInput, RecordKind,
+    encoded_len_bytes,
+};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+
+/// Name of the catalog's frames as a source of its index.
+pub(crate) const SOURCE: u8 = 1;
+/// Requests evaluated into one batch at most.
+const BATCH_REQUEST_COUNT_MAX: usize = 512;
+/// Bytes of payloads and rows in one batch, about.
+const BATCH_LEN_MAX: u64 = 2 << 20;
+/// Batches on their way to the drive at most; more would only make the queue invisible.
+const BATCHES_IN_FLIGHT_MAX: usize = 2;
+
+/// A mistake built in on purpose, so that tests can prove that they would find it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SeededBug {
+    /// Replies go out before the frame is durable.
+    ReplyEarly,
+    /// Rows are applied to the index before the frame is durable.
+    ApplyEarly,
+    /// Plans do not see the batches in flight.
+    IgnoreOverlay,
+    /// The hybrid clock starts again from the wall clock.
+    ForgetClock,
+}
+
+pub(crate) type Reply = Box<dyn FnOnce(Result<(), CatalogError>) + Send>;
+pub(crate) type Plan = Box<dyn FnOnce(&mut Tx<'_>) -> Planned + Send>;
+
+/// What came of a plan: whether its changes count, and who is told.
+pub(crate) struct Planned {
+    pub(crate) commit: bool,
+    pub(crate) reply: Reply,
+}
+
+/// Turns a typed plan into one that delivers its outcome through `give`.
+pub(crate) fn erase<T: Send + 'static>(
+    plan: impl FnOnce(&mut Tx<'_>) -> Result<Decision<T>, CatalogError> + Send + 'static,
+    give: impl FnOnce(Result<T, CatalogError>) + Send + 'static,
+) -> Plan {
+    Box::new(move |tx| match plan(tx) {
+        Ok(Decision::Commit(value)) => {
+            Planned { commit: true, reply: Box::new(move |r| give(r.map(|()| value))) }
+        }
+        Ok(Decision::Reject(value)) => {
+            Planned { commit: false, reply: Box::new(move |r| give(r.map(|()| value))) }
+        }
+        Err(error) => Planned { commit: false, reply: Box::new(move |_| give(Err(error))) },
+    })
+}
+
+type Report = (u64, Result<Vec<(u64, Location)>, LogError>);
+
+#[derive(Default)]
+struct Inbox {
+    requests: VecDeque<Plan>,
+    reports: VecDeque<Report>,
+    closed: bool,
+}
+
+/// What waits for the committer.
+#[derive(Default)]
+pub(crate) struct Mailbox {
+    inbox: Mutex<Inbox>,
+    arrived: Condvar,
+}
+
+impl Mailbox {
+    fn lock(&self) -> MutexGuard<'_, Inbox> {
+        self.inbox.lock().expect("no thread panicked while it held this lock")
+    }
+    /// Hands a plan in; gives it back when the catalog is closed.
+    pub(crate) fn request(&self, plan: Plan) -> Result<(), Plan> {
+        let mut inbox = self.lock();
+        if inbox.closed {
+            return Err(plan);
+        }
+        inbox.requests.push_back(plan);
+        drop(inbox);
+        self.arrived.notify_one();
+        Ok(())
+    }
+    fn report(&self, report: Report) {
+        self.lock().reports.push_back(report);
+        self.arrived.notify_one();
+    }
+    pub(crate) fn close(&self) {
+        self.lock().closed = true;
+        self.arrived.notify_all();
+    }
+}
+
+struct Batch {
+    number: u64,
+    changes: Vec<FrameChange>,
+    clock: Seq,
+    replies: Vec<Reply>,
+    /// Set when the log has reported.
+    outcome: Option<Result<Vec<(u64, Location)>, LogError>>,
+}
+
+pub(crate) struct Committer {
+    log: Log,
+    index: Arc<dyn Index>,
+    clock: Arc<dyn Clock>,
+    rng: Arc<dyn Rng>,
+    mailbox: Arc<Mailbox>,
+    bug: Option<SeededBug>,
+    /// Rows of the batches in flight, with the number of the batch that set them last.
+    overlay: BTreeMap<Bytes, (u64, Option<Bytes>)>,
+    in_flight: VecDeque<Batch>,
+    next_batch: u64,
+    seq: Seq,
+    /// The next batch begins a new chain in the log.
+    chain_starts: bool,
+    /// The drive failed: nothing is committed any more.
+    failed: bool,
+}
+
+/// The rows as they will be when all batches in flight are durable.
+struct OverlayView<'a> {
+    committer: &'a Committer,
+    /// Changes of the batch that is being built.
+    building: &'a BTreeMap<Bytes, Option<RowValue>>,
+}
+
+impl View for OverlayView<'_> {
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, CatalogError> {
+        if let Some(value) = self.building.get(key) {
+            return Ok(value.as_ref().map(|value| value.bytes.clone()));
+        }
+        match self.committer.overlay.get(key) {
+            Some((_, value)) if self.committer.bug != Some(SeededBug::IgnoreOverlay) => {
+                Ok(value.clone())
+            }
+            _ => Ok(self.committer.index.get(key)?),
+        }
+    }
+
+    fn first(&self, range: KeyRange) -> Result<Option<(Bytes, Bytes)>, CatalogError> {
+        first_of(self.building, range, |range| self.committer.first_below(range))
+    }
+}
+
+impl Committer {
+    pub(crate) fn new(
+        log: Log,
+        index: Arc<dyn Index>,
+        clock: Arc<dyn Clock>,
+        rng: Arc<dyn Rng>,
+        seq: Seq,
+        bug: Option<SeededBug>,
+    ) -> Self {
+        Self {
+            log,
+            index,
+            clock,
+            rng,
+            mailbox: Arc::default(),
+            bug,
+            overlay: BTreeMap::new(),
+            in_flight: VecDeque::new(),
+            next_batch: 1,
+            seq,
+            chain_starts: true,
+            failed: false,
+        }
+    }
+
+    pub(crate) fn mailbox(&self) -> Arc<Mailbox> {
+        self.mailbox.clone()
+    }
+
+    /// The first row of a range in the overlay and the index.
+    fn first_below(&self, range: KeyRange) -> Result<Option<(Bytes, Bytes)>, CatalogError> {
+        let bounds = (range.0.clone().map(Bytes::from), range.1.clone().map(Bytes::from));
+        let laid: BTreeMap<Bytes, Option<RowValue>> = self
+            .overlay
+            .range::<Bytes, _>(bounds)
+            .map(|(key, (_, value))| {
+                let value = value.clone().map(|bytes| RowValue { bytes, hint: None });
+                (key.clone(), value)
+            })
+            .collect();
+        let snapshot = self.index.snapshot();
+        first_of(&laid, range, |range| Ok(self.index.scan(&snapshot, range).next().transpose()?))
+    }
+
+    /// The body of the committer's thread: returns when the catalog is closed and nothing is in
+    /// flight.
+    pub(crate) fn run(&mut self) {
+        let mailbox = self.mailbox.clone();
+        loop {
+            {
+                let mut inbox = mailbox.lock();
+                loop {
+                    let can_evaluate = self.in_flight.len() < BATCHES_IN_FLIGHT_MAX;
+                    let work =
+                        !inbox.reports.is_empty() || (can_evaluate && !inbox.requests.is_empty());
+                    if work {
+                        break;
+                    }
+                    if inbox.closed && self.in_flight.is_empty() {
+                        return;
+                    }
+                    inbox = mailbox.arrived.wait(inbox).expect("lock is not poisoned");
+                }
+            }
+            self.work();
+        }
+    }
+
+    /// Takes everything that has arrived; says whether there was anything.
+    pub(crate) fn work(&mut self) -> bool {
+        let reports = std::mem::take(&mut self.mailbox.lock().reports);
+        let mut any = !reports.is_empty();
+        for (number, outcome) in reports {
+            let batch = self.in_flight.iter_mut().find(|batch| batch.number == number);
+            if let Some(batch) = batch {
+                batch.outcome = Some(outcome);
+            }
+        }
+        self.settle();
+        if self.in_flight.len() < BATCHES_IN_FLIGHT_MAX {
+            let requests: Vec<_> = {
+                let mut inbox = self.mailbox.lock();
+                let count = inbox.requests.len().min(BATCH_REQUEST_COUNT_MAX);
+                inbox.requests.drain(..count).collect()
+            };
+            any |= !requests.is_empty();
+            if !requests.is_empty() {
+                self.evaluate(requests);
+                self.settle();
+            }
+        }
+        any
+    }
+
+    /// Evaluates plans into one batch and sends it to the log. Plans that no longer fit are put back.
+    fn evaluate(&mut self, requests: Vec<Plan>) {
+        let now_ms = self.clock.now_ms();
+        let mut building: BTreeMap<Bytes, Option<RowValue>> = BTreeMap::new();
+        let mut payloads: Vec<RecordInput> = Vec::new();
+        let (mut replies, mut len, mut seq) = (Vec::new(), 0_u64, self.seq);
+        let mut requests = requests.into_iter();
+        for plan in requests.by_ref() {
+            if self.failed {
+                replies.push(plan_refused(plan, self, &building, now_ms));
+                continue;
+            }
+            let view = OverlayView { committer: self, building: &building };
+            let mut tx = Tx::new(&view, &*self.rng, now_ms, seq);
+            let planned = plan(&mut tx);
+            let Tx { changes, payloads: added, clock_used, .. } = tx;
+            if planned.commit {
+                let first = payloads.len();
+                len += added.iter().map(|record| record.payload.len() as u64).sum::<u64>();
+                payloads.extend(added);
+                seq = clock_used.unwrap_or(seq);
+                for (key, value) in changes {
+                    let value = value.map(|value| {
+                        len += value.bytes.len() as u64;
+                        let hint = value.hint.map(|(at, index)| (at, index + first));
+                        RowValue { hint, ..value }
+                    });
+                    building.insert(key, value);
+                }
+            }
+            replies.push(planned.reply);
+            if len >= BATCH_LEN_MAX {
+                break;
+            }
+        }
+        let left: Vec<_> = requests.collect();
+        if !left.is_empty() {
+            let mut inbox = self.mailbox.lock();
+            left.into_iter().rev().for_each(|plan| inbox.requests.push_front(plan));
+        }
+        self.seq = seq;
+        self.send(building, payloads, replies);
+    }
+
+    fn send(
+        &mut self,
+        building: BTreeMap<Bytes, Option<RowValue>>,
+        mut records: Vec<RecordInput>,
+        mut replies: Vec<Reply>,
+    ) {
+        let number = self.next_batch;
+        self.next_batch += 1;
+        if self.bug == Some(SeededBug::ReplyEarly) {
+            replies.drain(..).for_each(|reply| reply(Ok(())));
+        }
+        let (outcome, changes) = if building.is_empty() {
+            (Some(Ok(Vec::new())), Vec::new())
+        } else {
+            (None, changes_of(&building, &records))
+        };
+        for (key, value) in building {
+            self.overlay.insert(key, (number, value.map(|value| value.bytes)));
+        }
+        let frame = Frame { clock: self.seq, changes };
+        let sent = outcome.is_none();
+        if sent {
+            records.push(RecordInput::new(RecordKind::Frame, Bytes::new(), frame.encode()));
+        }
+        self.in_flight.push_back(Batch {
+            number,
+            changes: frame.changes,
+            clock: frame.clock,
+            replies,
+            outcome,
+        });
+        if sent {
+            let mailbox = self.mailbox.clone();
+            let done = move |outcome| mailbox.report((number, outcome));
+            let chain = if self.chain_starts { Chain::Start } else { Chain::Link };
+            self.chain_starts = false;
+            let group = Group::new(records, Durability::Flushed, done).chained(chain);
+            if self.bug == Some(SeededBug::ApplyEarly) {
+                let changes = self.in_flight.back().map(|b| b.changes.clone()).unwrap_or_default();
+                let changes = changes.into_iter().map(|c| Change { key: c.key, value: c.value });
+                self.index.apply(SOURCE, self.log.last_lsn() + 1, changes.collect());
+            }
+            self.log.append(Class::Small, group);
+        }
+    }
+
+    /// Finishes the batches at the head of the line that the log has reported on.
+    fn settle(&mut self) {
+        while self.in_flight.front().is_some_and(|batch| batch.outcome.is_some()) {
+            let batch = self.in_flight.pop_front().expect("looked at just now");
+            match batch.outcome {
+                Some(Ok(places)) => {
+                    if let Some((lsn, frame)) = places.last() {
+                        self.apply(batch.number, *lsn, *frame, batch.clock, batch.changes);
+                    }
+                    batch.replies.into_iter().for_each(|reply| reply(Ok(())));
+                }
+                Some(Err(error)) => {
+                    self.drop_all(batch.replies, &error);
+                    return;
+                }
+                None => unreachable!("the loop looked"),
+            }
+        }
+    }
+
+    fn apply(
+        &mut self,
+        number: u64,
+        lsn: u64,
+        frame: Location,
+        clock: Seq,
+        changes: Vec<FrameChange>,
+    ) {
+        for change in &changes {
+            if self.overlay.get(&change.key).is_some_and(|(batch, _)| *batch == number) {
+                self.overlay.remove(&change.key);
+            }
+        }
+        self.index.apply(SOURCE, lsn, resolve(frame, clock, changes));
+    }
+
+    /// A batch failed: all batches built on it are dropped, none of them is evaluated again.
+    fn drop_all(&mut self, replies: Vec<Reply>, error: &LogError) {
+        let full = matches!(error, LogError::Full);
+        self.failed |= !full;
+        let error = if full { CatalogError::Full } else { CatalogError::Unknown };
+        let later = std::mem::take(&mut self.in_flight);
+        self.overlay.clear();
+        self.chain_starts = true;
+        // What the log still reports about these batches is of no interest: their numbers are gone.
+        let all = replies.into_iter().chain(later.into_iter().flat_map(|batch| batch.replies));
+        all.for_each(|reply| reply(Err(error.clone())));
+    }
+}
+
+/// Answers a request after the drive failed. Its plan is not run.
+fn plan_refused(
+    plan: Plan,
+    committer: &Committer,
+    building: &BTreeMap<Bytes, Option<RowValue>>,
+    now_ms: u64,
+) -> Reply {
+    let view = OverlayView { committer, building };
+    let mut tx = Tx::new(&view, &*committer.rng, now_ms, committer.seq);
+    let planned = plan(&mut tx);
+    Box::new(move |_| (planned.reply)(Err(CatalogError::Closed)))
+}
+
+/// The changes of a frame, with the distance from the frame's record back to each payload's record.
+fn changes_of(
+    building: &BTreeMap<Bytes, Option<RowValue>>,
+    payloads: &[RecordInput],
+) -> Vec<FrameChange> {
+    let mut distances = vec![0; payloads.len()];
+    let mut distance = 0;
+    for (index, record) in payloads.iter().enumerate().rev() {
+        distance += encoded_len_bytes(record.meta.len(), record.payload.len()) as u32;
+        distances[index] = distance;
+    }
+    building
+        .iter()
+        .map(|(key, value)| FrameChange {
+            key: key.clone(),
+            value: value.as_ref().map(|value| value.bytes.clone()),
+            hint: value.as_ref().and_then(|value| value.hint).map(|(at, index)| HintPatch {
+                at,
+                distance: distances[index],
+                payload_len: payloads[index].payload.len() as u32,
+            }),
+        })
+        .collect()
+}
+
+/// What a durable frame changes in the index.
+pub(crate) fn resolve(frame: Location, clock: Seq, changes: Vec<FrameChange>) -> Vec<Change> {
+    let mut changes: Vec<_> = changes.into_iter().map(|change| change.resolved(frame)).collect();
+    changes.push(Change {
+        key: Bytes::from_static(Key::CLOCK),
+        value: Some(Bytes::copy_from_slice(&clock.0.to_le_bytes())),
+    });
+    changes
+}

@@ -1,0 +1,53 @@
+//! Errors of the catalog.
+
+use drystone_base::DecodeError;
+use drystone_index::IndexError;
+use drystone_log::{Damage, LogError};
+
+/// Why the catalog could not do something.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum CatalogError {
+    /// No space for the frame. Nothing was committed; may be tried again when there is space.
+    #[error("no space for the change")]
+    Full,
+    /// The drive failed while the change was on its way: whether it is committed is not known until
+    /// the next start. Not retryable.
+    #[error("the outcome of the change is not known")]
+    Unknown,
+    /// The catalog does not take changes any more: the drive failed earlier, or the process is
+    /// stopping. Nothing was committed.
+    #[error("the catalog does not take changes")]
+    Closed,
+    /// A stored row cannot be understood. It can still be overwritten and deleted.
+    #[error("a stored row is damaged")]
+    Row(#[from] DecodeError),
+    /// The index failed; the truth is not affected.
+    #[error("the index of the catalog failed")]
+    Index(#[from] IndexError),
+    /// Frames that are needed do not verify. The catalog does not start on a part of its truth.
+    #[error(
+        "catalog frames after lsn {} are damaged: segment {}, bytes {} to {}",
+        .0.after_lsn, .0.segment, .0.from, .0.to
+    )]
+    FramesDamaged(Damage),
+    /// Frames that are needed are not there any more, and no export covers them.
+    #[error("frames up to lsn {needed} were reclaimed, and no export that covers them is readable")]
+    FramesMissing {
+        /// The oldest frame that is still there begins after this.
+        needed: u64,
+    },
+    /// The log failed.
+    #[error("the log failed")]
+    Log(#[source] LogError),
+}
+
+impl From<LogError> for CatalogError {
+    fn from(error: LogError) -> Self {
+        match error {
+            LogError::Full => Self::Full,
+            LogError::Closed | LogError::Quarantined => Self::Closed,
+            LogError::Damaged(damage) => Self::FramesDamaged(damage),
+            other => Self::Log(other),
+        }
+    }
+}

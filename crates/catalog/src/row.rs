@@ -1,0 +1,19 @@
+//! Values of rows. Tagged fields; the tables are in `docs/formats/catalog.md`.
+
+mod bucket;
+mod checksum;
+mod object;
+mod upload;
+mod usage;
+
+pub use bucket::{BucketRow, Versioning};
+pub use checksum::{Checksum, ChecksumAlgorithm, ChecksumKind};
+pub use object::{Data, ETag, Headers, ObjectRow};
+pub use upload::{Manifest, PartRow, UploadRow, UploadState};
+pub use usage::Usage;
+
+/// Format number of all rows.
+pub(crate) const FORMAT: u8 = 1;
+
+/// Fields that this version does not know, kept to be written back.
+pub(crate) type Unknown = Vec<(u8, Vec<u8>)>;

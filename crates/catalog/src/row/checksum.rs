@@ -1,0 +1,113 @@
+//! Checksums that clients see.
+
+use drystone_base::DecodeError;
+
+/// Algorithms of `x-amz-checksum-*` (S3 user guide, "Checking object integrity").
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ChecksumAlgorithm {
+    /// CRC-32/ISO-HDLC, 4 bytes.
+    Crc32,
+    /// CRC-32/ISCSI, 4 bytes.
+    Crc32c,
+    /// CRC-64/NVME, 8 bytes.
+    Crc64Nvme,
+    /// SHA-1, 20 bytes.
+    Sha1,
+    /// SHA-256, 32 bytes.
+    Sha256,
+}
+
+impl ChecksumAlgorithm {
+    /// All algorithms.
+    pub const ALL: [Self; 5] =
+        [Self::Crc32, Self::Crc32c, Self::Crc64Nvme, Self::Sha1, Self::Sha256];
+
+    /// Bytes of a value.
+    #[must_use]
+    pub fn len_bytes(self) -> usize {
+        match self {
+            Self::Crc32 | Self::Crc32c => 4,
+            Self::Crc64Nvme => 8,
+            Self::Sha1 => 20,
+            Self::Sha256 => 32,
+        }
+    }
+
+    /// S3's name of it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Crc32 => "CRC32",
+            Self::Crc32c => "CRC32C",
+            Self::Crc64Nvme => "CRC64NVME",
+            Self::Sha1 => "SHA1",
+            Self::Sha256 => "SHA256",
+        }
+    }
+
+    /// The algorithm of this name, in any case.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|algorithm| algorithm.name().eq_ignore_ascii_case(name))
+    }
+
+    /// Whether values of parts can be combined into that of the whole.
+    #[must_use]
+    pub fn is_crc(self) -> bool {
+        matches!(self, Self::Crc32 | Self::Crc32c | Self::Crc64Nvme)
+    }
+}
+
+/// What a checksum is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChecksumKind {
+    /// The bytes of the object.
+    FullObject,
+    /// The checksums of its parts.
+    Composite,
+}
+
+impl ChecksumKind {
+    /// S3's name of it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::FullObject => "FULL_OBJECT",
+            Self::Composite => "COMPOSITE",
+        }
+    }
+
+    /// The kind of this name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::FullObject, Self::Composite].into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+/// A checksum of an object or a part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checksum {
+    /// Algorithm.
+    pub algorithm: ChecksumAlgorithm,
+    /// What it is over.
+    pub kind: ChecksumKind,
+    /// Value, of the algorithm's length.
+    pub value: Vec<u8>,
+}
+
+impl Checksum {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut bytes = vec![self.algorithm as u8, self.kind as u8];
+        bytes.extend_from_slice(&self.value);
+        bytes
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let malformed = DecodeError { what: "checksum" };
+        let (head, value) = bytes.split_at_checked(2).ok_or(malformed.clone())?;
+        let algorithm = ChecksumAlgorithm::ALL.get(usize::from(head[0])).copied();
+        let algorithm = algorithm.filter(|a| a.len_bytes() == value.len()).ok_or(malformed)?;
+        let kind = if head[1] == 0 { ChecksumKind::FullObject } else { ChecksumKind::Composite };
+        Ok(Self { algorithm, kind, value: value.to_vec() })
+    }
+}

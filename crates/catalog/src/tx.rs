@@ -1,0 +1,195 @@
+//! What a plan sees and does.
+
+use crate::error::CatalogError;
+use crate::key::Key;
+use bytes::Bytes;
+use drystone_base::{Rng, Seq};
+use drystone_index::KeyRange;
+use drystone_log::RecordInput;
+use std::collections::BTreeMap;
+use std::ops::RangeBounds;
+
+/// Rows that a plan can read.
+pub trait View {
+    /// The value of a row.
+    ///
+    /// # Errors
+    ///
+    /// The index failed.
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, CatalogError>;
+    /// The first row of a range.
+    ///
+    /// # Errors
+    ///
+    /// The index failed.
+    fn first(&self, range: KeyRange) -> Result<Option<(Bytes, Bytes)>, CatalogError>;
+}
+
+/// Rows in a map: the view of the reference model.
+#[derive(Clone, Debug, Default)]
+pub struct MapView {
+    /// The rows.
+    pub rows: BTreeMap<Bytes, Bytes>,
+}
+
+impl View for MapView {
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, CatalogError> {
+        Ok(self.rows.get(key).cloned())
+    }
+    fn first(&self, range: KeyRange) -> Result<Option<(Bytes, Bytes)>, CatalogError> {
+        let rows =
+            self.rows.range::<Bytes, _>((range.0.map(Bytes::from), range.1.map(Bytes::from)));
+        Ok(rows.map(|(key, value)| (key.clone(), value.clone())).next())
+    }
+}
+
+impl MapView {
+    /// Applies what a transaction decided.
+    pub fn apply(&mut self, tx: Tx<'_>) {
+        for (key, value) in tx.changes {
+            match value {
+                Some(value) => drop(self.rows.insert(key, value.bytes)),
+                None => drop(self.rows.remove(&key)),
+            }
+        }
+        if let Some(clock) = tx.clock_used {
+            let value = Bytes::copy_from_slice(&clock.0.to_le_bytes());
+            self.rows.insert(Bytes::from_static(Key::CLOCK), value);
+        }
+    }
+}
+
+/// What a plan says at its end.
+#[derive(Debug)]
+pub enum Decision<T> {
+    /// Commit the changes and reply.
+    Commit(T),
+    /// Change nothing and reply.
+    Reject(T),
+}
+
+/// A value of a row, on its way into a frame.
+#[derive(Clone, Debug)]
+pub struct RowValue {
+    /// The value; where a location belongs, it has zeros.
+    pub bytes: Bytes,
+    /// Offset in the value, and index among the transaction's payloads, of a location to fill in.
+    pub hint: Option<(u32, usize)>,
+}
+
+/// A transaction: reads see its own changes.
+pub struct Tx<'a> {
+    view: &'a dyn View,
+    rng: &'a dyn Rng,
+    now_ms: u64,
+    clock: Seq,
+    pub(crate) clock_used: Option<Seq>,
+    pub(crate) changes: BTreeMap<Bytes, Option<RowValue>>,
+    pub(crate) payloads: Vec<RecordInput>,
+}
+
+impl<'a> Tx<'a> {
+    /// A transaction over `view`, at wall-clock time `now_ms`, with the hybrid clock at `clock`.
+    #[must_use]
+    pub fn new(view: &'a dyn View, rng: &'a dyn Rng, now_ms: u64, clock: Seq) -> Self {
+        Self {
+            view,
+            rng,
+            now_ms,
+            clock,
+            clock_used: None,
+            changes: BTreeMap::new(),
+            payloads: Vec::new(),
+        }
+    }
+
+    /// Wall-clock time, in milliseconds since 1970; for Last-Modified, never for order.
+    #[must_use]
+    pub fn now_ms(&self) -> u64 {
+        self.now_ms
+    }
+
+    /// Randomness.
+    #[must_use]
+    pub fn rng(&self) -> &dyn Rng {
+        self.rng
+    }
+
+    /// The next place in the order of commits.
+    pub fn next_seq(&mut self) -> Seq {
+        let seq = self.clock_used.unwrap_or(self.clock).next(self.now_ms);
+        self.clock_used = Some(seq);
+        seq
+    }
+
+    /// The value of a row.
+    ///
+    /// # Errors
+    ///
+    /// The index failed.
+    pub fn get(&self, key: &[u8]) -> Result<Option<Bytes>, CatalogError> {
+        match self.changes.get(key) {
+            Some(change) => Ok(change.as_ref().map(|value| value.bytes.clone())),
+            None => self.view.get(key),
+        }
+    }
+
+    /// The first row of a range.
+    ///
+    /// # Errors
+    ///
+    /// The index failed.
+    pub fn first(&self, range: KeyRange) -> Result<Option<(Bytes, Bytes)>, CatalogError> {
+        first_of(&self.changes, range, |rest| self.view.first(rest))
+    }
+
+    /// Sets a row.
+    pub fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
+        let value = RowValue { bytes: value.into(), hint: None };
+        self.changes.insert(key.into(), Some(value));
+    }
+
+    /// Sets a row that holds the location of payload number `payload_index` at `at`.
+    pub fn put_with_hint(&mut self, key: Vec<u8>, value: Vec<u8>, at: u32, payload_index: usize) {
+        let value = RowValue { bytes: value.into(), hint: Some((at, payload_index)) };
+        self.changes.insert(key.into(), Some(value));
+    }
+
+    /// Removes a row; it need not be there.
+    pub fn delete(&mut self, key: Vec<u8>) {
+        self.changes.insert(key.into(), None);
+    }
+
+    /// Adds a record that is written in the same batch as the frame; returns its index.
+    pub fn add_payload(&mut self, record: RecordInput) -> usize {
+        self.payloads.push(record);
+        self.payloads.len() - 1
+    }
+}
+
+/// The first row of a range, with `changes` laid over the rows that `below` finds.
+pub(crate) fn first_of(
+    changes: &BTreeMap<Bytes, Option<RowValue>>,
+    range: KeyRange,
+    below: impl Fn(KeyRange) -> Result<Option<(Bytes, Bytes)>, CatalogError>,
+) -> Result<Option<(Bytes, Bytes)>, CatalogError> {
+    let bounds = (range.0.clone().map(Bytes::from), range.1.clone().map(Bytes::from));
+    let mine = changes
+        .range::<Bytes, _>(bounds.clone())
+        .find_map(|(key, value)| Some((key.clone(), value.as_ref()?.bytes.clone())));
+    let mut rest = range;
+    loop {
+        let Some((key, value)) = below(rest.clone())? else { return Ok(mine) };
+        if mine.as_ref().is_some_and(|(k, _)| *k <= key) {
+            return Ok(mine);
+        }
+        if !changes.contains_key(&key) {
+            return Ok(Some((key, value)));
+        }
+        // Hidden by a change: go on behind it.
+        rest.0 = std::ops::Bound::Excluded(key.to_vec());
+        if !bounds.contains(&key) {
+            return Ok(mine);
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! Crash enumeration of the catalog over the simulated disk.
+
+mod crash;
+mod world;
