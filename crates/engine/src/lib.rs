@@ -1,1 +1,46 @@
-//! engine
+//! What S3 requests mean: pure plans over catalog rows, bodies streamed to and from drives, and the
+//! workers that give space back.
+//!
+//! # Invariants
+//!
+//! - What a request means is decided by a plan ([`plan`]), a pure function of rows, request and
+//!   clock, evaluated at the commit. No lock is held while a client sends.
+//! - No body is ever held whole: an upload holds at most two cells, taken from one byte budget.
+//! - A payload is durable before the row that names it can be.
+//!
+//! # Not here
+//!
+//! XML, HTTP, signatures and S3 error codes are in `s3`.
+
+mod blob;
+mod bucket;
+mod budget;
+mod copy;
+mod digest;
+mod engine;
+mod error;
+mod list;
+mod multipart;
+mod object;
+mod pins;
+pub mod plan;
+mod read;
+mod sweep;
+
+pub use blob::{BlobWriter, Stored};
+pub use budget::ByteBudget;
+pub use copy::CopyRequest;
+pub use digest::{Digests, combine_crc};
+pub use engine::{Engine, EngineConfig};
+pub use error::{Condition, EngineError};
+pub use list::{ListPage, ListRequest, ListedVersion, UploadPage, VersionPage, VersionRequest};
+pub use multipart::{CompleteRequest, NewUpload, PartInput};
+pub use object::{Located, ObjectDraft, PutRequest};
+pub use plan::{Conditions, DeleteOutcome, VersionRef, WriteOutcome};
+pub use read::ObjectReader;
+pub use sweep::{SweepReport, Sweeper};
+
+pub use drystone_catalog::{
+    BucketRow, Checksum, ChecksumAlgorithm, ChecksumKind, Data, ETag, Headers, Manifest, ObjectRow,
+    PartRow, UploadRow, UploadState, Usage, Versioning,
+};

@@ -114,9 +114,12 @@ pub struct ObjectRow {
     pub tags: Vec<(String, String)>,
     /// Storage class; `None` for STANDARD.
     pub storage_class: Option<String>,
+    /// In a `head` row: which `version` row is the null version of the key, if one is.
+    pub null_seq: Option<Seq>,
     /// Bytes.
     pub data: Data,
-    pub(crate) unknown: Unknown,
+    /// Fields that this version does not know, kept to be written back.
+    pub unknown: Unknown,
 }
 
 impl ObjectRow {
@@ -136,6 +139,7 @@ impl ObjectRow {
             metadata: Vec::new(),
             tags: Vec::new(),
             storage_class: None,
+            null_seq: None,
             data: Data::Empty,
             unknown: Vec::new(),
         }
@@ -178,6 +182,7 @@ impl ObjectRow {
             }
         }
         w.text_if(15, self.storage_class.as_deref());
+        w.int_unless_zero(17, self.null_seq.map_or(0, |seq| seq.0));
         for (tag, value) in &self.unknown {
             w.bytes(*tag, value);
         }
@@ -225,6 +230,7 @@ impl ObjectRow {
                 }
                 15 => row.storage_class = Some(r.text(value)?),
                 16 => row.data = Data::decode(value)?,
+                17 => row.null_seq = Some(Seq(r.int(value)?)),
                 _ => row.unknown.push((tag, value.to_vec())),
             }
         }

@@ -8,8 +8,12 @@ use drystone_base::{DecodeError, Reader, Seq, TlvReader, TlvWriter, Writer};
 pub enum UploadState {
     /// Parts may be uploaded.
     Open,
-    /// Its parts are frozen while they are checked.
-    Completing,
+    /// Its parts are frozen while they are checked, by the process of this term. A later process
+    /// takes it for open.
+    Completing {
+        /// Term of the process.
+        term: u32,
+    },
     /// It became an object; kept for a day so that a repeated request gets the same answer.
     Completed {
         /// The parts that were selected: number and MD5.
@@ -56,7 +60,7 @@ impl UploadRow {
         }
         match &self.state {
             UploadState::Open => {}
-            UploadState::Completing => drop(w.int(1, 1)),
+            UploadState::Completing { term } => drop(w.int(1, 1).int(8, (*term).into())),
             UploadState::Completed { selected, result, at_ms } => {
                 let mut parts = Writer::new();
                 for (number, md5) in selected {
@@ -80,6 +84,7 @@ impl UploadRow {
         let mut r = TlvReader::new(bytes, FORMAT, "upload row")?;
         let mut row = Self::new(0, ObjectRow::empty(), None);
         let (mut state, mut selected, mut result, mut at_ms) = (0, Vec::new(), None, 0);
+        let mut term = 0;
         while let Some((tag, value)) = r.field()? {
             match tag {
                 1 => state = r.int(value)?,
@@ -105,12 +110,13 @@ impl UploadRow {
                 }
                 6 => result = Some(Box::new(ObjectRow::decode(value)?)),
                 7 => at_ms = r.int(value)?,
+                8 => term = r.int(value)? as u32,
                 _ => row.unknown.push((tag, value.to_vec())),
             }
         }
         row.state = match (state, result) {
             (0, _) => UploadState::Open,
-            (1, _) => UploadState::Completing,
+            (1, _) => UploadState::Completing { term },
             (2, Some(result)) => UploadState::Completed { selected, result, at_ms },
             _ => return Err(r.malformed()),
         };

@@ -1,0 +1,251 @@
+//! The drive as others use it.
+
+use crate::error::DriveError;
+use crate::shard::ShardId;
+use crate::superblock::Super;
+use crate::table::Table;
+use bytes::Bytes;
+use drystone_base::BlobId;
+use drystone_index::Index;
+use drystone_io::Disk;
+use drystone_log::{
+    Class, Durability, Group, Location, Log, LogConfig, LogError, Observer, RecordInput,
+    RecordKind, Recorded, SHARD_META_LEN_BYTES, Scanned, SeededBug, Ticket,
+};
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// What a drive is opened with.
+pub struct DriveConfig {
+    /// Identity, as [`crate::open_super`] gave it.
+    pub identity: Super,
+    /// Bytes of zeros that a small segment is written ahead, the first time.
+    pub write_ahead_len: u32,
+    /// Lsns given out are above this: how far the catalog's index reaches.
+    pub lsn_floor: u64,
+    /// For tests of tests.
+    pub bug: Option<SeededBug>,
+}
+
+pub(crate) struct Shared {
+    pub(crate) log: Log,
+    pub(crate) table: Table,
+    identity: Super,
+    blob_counter: AtomicU32,
+    index: Arc<dyn Index>,
+}
+
+/// Handle to a drive. Clones share it.
+#[derive(Clone)]
+pub struct Drive {
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// A verified range of a shard.
+#[derive(Clone, Debug)]
+pub struct ShardRead {
+    /// The bytes asked for.
+    pub bytes: Bytes,
+    /// Where they were found.
+    pub location: Location,
+}
+
+struct TableObserver(Arc<Shared>);
+
+impl Observer for TableObserver {
+    fn recorded(&self, class: Class, records: &[Recorded]) {
+        // An index that fails here is behind the log; it is brought up to date, or rebuilt, at the
+        // next start. Until then reads fail with an error and nothing is freed.
+        let _ = self.0.table.record(class, records);
+    }
+}
+
+impl Drive {
+    /// Opens the log and the index of a drive. Nothing is served before the log has recovered.
+    ///
+    /// # Errors
+    ///
+    /// What log and index report.
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        index: Arc<dyn Index>,
+        config: DriveConfig,
+    ) -> Result<Self, DriveError> {
+        let table = Table::open(index.clone())?;
+        let mut lsn_floor = config.lsn_floor;
+        for class in Class::ALL {
+            lsn_floor = lsn_floor.max(table.position(class)?);
+        }
+        let log_config = LogConfig {
+            drive: config.identity.drive,
+            term: config.identity.term,
+            segment_len: config.identity.segment_len,
+            write_ahead_len: config.write_ahead_len,
+            lsn_floor,
+            bug: config.bug,
+        };
+        let log = Log::open(disk, log_config)?;
+        for class in Class::ALL {
+            replay(&log, &table, class)?;
+        }
+        let shared = Arc::new(Shared {
+            log: log.clone(),
+            table,
+            identity: config.identity,
+            blob_counter: AtomicU32::new(0),
+            index,
+        });
+        log.observe_with(Arc::new(TableObserver(shared.clone())));
+        Ok(Self { shared })
+    }
+
+    /// The log of the drive.
+    #[must_use]
+    pub fn log(&self) -> &Log {
+        &self.shared.log
+    }
+
+    /// What the drive says about itself.
+    #[must_use]
+    pub fn identity(&self) -> &Super {
+        &self.shared.identity
+    }
+
+    /// The index of the drive, for maintenance.
+    #[must_use]
+    pub fn index(&self) -> &dyn Index {
+        &*self.shared.index
+    }
+
+    /// A new blob id.
+    #[must_use]
+    pub fn new_blob(&self, now_ms: u64) -> BlobId {
+        let counter = self.shared.blob_counter.fetch_add(1, Ordering::Relaxed);
+        BlobId::new(now_ms, 0, self.shared.identity.term, counter)
+    }
+
+    /// Appends a shard of a large part. The ticket is answered when it is written; it is durable
+    /// after [`Drive::flush`].
+    #[must_use]
+    pub fn append(&self, record: RecordInput) -> Ticket<Result<Vec<(u64, Location)>, LogError>> {
+        self.shared.log.append_ticket(Class::Bulk, vec![record], Durability::Written)
+    }
+
+    /// Makes every shard appended so far durable.
+    #[must_use]
+    pub fn flush(&self) -> Ticket<Result<Vec<(u64, Location)>, LogError>> {
+        self.shared.log.append_ticket(Class::Bulk, Vec::new(), Durability::Flushed)
+    }
+
+    /// Declares blobs dead. Their space is free for compaction once the ticket says so.
+    #[must_use]
+    pub fn bury(&self, blobs: &[BlobId]) -> Ticket<Result<Vec<(u64, Location)>, LogError>> {
+        let payload: Vec<u8> = blobs.iter().flat_map(|blob| blob.0).collect();
+        let record = RecordInput::new(RecordKind::Tombstones, Bytes::new(), payload.into());
+        self.shared.log.append_ticket(Class::Small, vec![record], Durability::Flushed)
+    }
+
+    /// Declares blobs dead without waiting for it.
+    pub fn bury_later(&self, blobs: &[BlobId]) {
+        let payload: Vec<u8> = blobs.iter().flat_map(|blob| blob.0).collect();
+        let record = RecordInput::new(RecordKind::Tombstones, Bytes::new(), payload.into());
+        let group = Group::new(vec![record], Durability::Flushed, |_| {});
+        self.shared.log.append(Class::Small, group);
+    }
+
+    /// Reads bytes `range` of a shard without waiting for the device; `None` if that would be
+    /// necessary.
+    ///
+    /// # Errors
+    ///
+    /// As [`Drive::read`].
+    pub fn read_cached(
+        &self,
+        shard: ShardId,
+        hint: Option<Location>,
+        range: Range<u32>,
+    ) -> Result<Option<ShardRead>, DriveError> {
+        self.read_with(shard, hint, range, &|plan| plan.run_cached())
+    }
+
+    /// Reads bytes `range` of a shard. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`DriveError::NotFound`], [`DriveError::Damaged`], or what log and index report.
+    pub fn read(
+        &self,
+        shard: ShardId,
+        hint: Option<Location>,
+        range: Range<u32>,
+    ) -> Result<ShardRead, DriveError> {
+        let read = self.read_with(shard, hint, range, &|plan| plan.run().map(Some))?;
+        Ok(read.expect("a waiting read is complete"))
+    }
+
+    fn read_with(
+        &self,
+        shard: ShardId,
+        hint: Option<Location>,
+        range: Range<u32>,
+        run: &dyn Fn(drystone_log::ReadPlan) -> Result<Option<drystone_log::RecordRead>, LogError>,
+    ) -> Result<Option<ShardRead>, DriveError> {
+        let mut damage = None;
+        let mut tried = None;
+        // The hint first, then the index, then the index again: compaction may have moved the
+        // shard between looking and reading.
+        for attempt in 0..3 {
+            let location = match hint.filter(|_| attempt == 0) {
+                Some(location) => location,
+                None => match self.shared.table.find(shard)? {
+                    Some(location) => location,
+                    None => break,
+                },
+            };
+            if tried == Some(location) {
+                break;
+            }
+            tried = Some(location);
+            let plan = self.shared.log.plan_read(location, SHARD_META_LEN_BYTES, range.clone());
+            match plan.and_then(run) {
+                Ok(Some(read)) if ShardId::of_meta(&read.meta) == Some(shard) => {
+                    return Ok(Some(ShardRead { bytes: read.payload, location }));
+                }
+                Ok(Some(_)) | Err(LogError::NotThere) => {}
+                Ok(None) => return Ok(None),
+                Err(LogError::Damaged(found)) => damage = Some(found),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        match damage {
+            Some(damage) => Err(DriveError::Damaged { shard, damage }),
+            None => Err(DriveError::NotFound(shard)),
+        }
+    }
+}
+
+/// Brings the index up to what the log has in a class.
+fn replay(log: &Log, table: &Table, class: Class) -> Result<(), DriveError> {
+    const CHUNK: usize = 1024;
+    let mut records: Vec<Recorded> = Vec::new();
+    let position = table.position(class)?;
+    log.scan(class, position, |scanned| {
+        // Shards in a damaged stretch are missing from the index: reading them is an error.
+        let Scanned::Record(record) = scanned else { return Ok(()) };
+        records.push(Recorded {
+            kind: record.kind,
+            lsn: record.lsn,
+            birth_lsn: record.birth_lsn,
+            location: record.location,
+            meta: record.meta,
+            control: record.payload,
+        });
+        if records.len() >= CHUNK {
+            table.record(class, &records)?;
+            records.clear();
+        }
+        Ok::<_, DriveError>(())
+    })?;
+    table.record(class, &records)
+}

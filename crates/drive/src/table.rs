@@ -1,0 +1,261 @@
+//! The drive index: where each shard is, how much of each segment is alive, what is dead.
+//!
+//! Rows: 1, blob, stripe → location and birth lsn · 2, segment, incarnation → live records, live
+//! bytes, least birth lsn · 3, blob → lsn of its tombstone. Sources are the classes of the log.
+
+use crate::error::DriveError;
+use crate::shard::ShardId;
+use bytes::Bytes;
+use drystone_base::{BlobId, Reader, Writer};
+use drystone_index::{Change, Index, prefix_range};
+use drystone_log::{Class, Location, RecordKind, Recorded};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+const SHARD: u8 = 1;
+const SEGMENT: u8 = 2;
+const TOMBSTONE: u8 = 3;
+
+/// What is alive in a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Alive {
+    pub(crate) records: u64,
+    pub(crate) bytes: u64,
+    /// Least birth lsn of any shard that was ever put into the segment.
+    pub(crate) least_birth_lsn: u64,
+}
+
+type Place = (u32, u32);
+
+pub(crate) struct Table {
+    index: Arc<dyn Index>,
+    alive: Mutex<HashMap<Place, Alive>>,
+}
+
+/// Changes that are being collected for one batch.
+struct Batch<'a> {
+    index: &'a dyn Index,
+    alive: MutexGuard<'a, HashMap<Place, Alive>>,
+    rows: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    touched: Vec<Place>,
+}
+
+fn shard_key(shard: ShardId) -> Vec<u8> {
+    let mut key = vec![SHARD];
+    key.extend_from_slice(&shard.blob.0);
+    key.extend_from_slice(&shard.stripe.to_be_bytes());
+    key
+}
+
+fn blob_key(kind: u8, blob: BlobId) -> Vec<u8> {
+    let mut key = vec![kind];
+    key.extend_from_slice(&blob.0);
+    key
+}
+
+fn segment_key((segment, incarnation): Place) -> Vec<u8> {
+    let mut key = vec![SEGMENT];
+    key.extend_from_slice(&segment.to_be_bytes());
+    key.extend_from_slice(&incarnation.to_be_bytes());
+    key
+}
+
+/// Name of a class as a source of the index.
+pub(crate) fn source(class: Class) -> u8 {
+    match class {
+        Class::Small => 10,
+        Class::Bulk => 11,
+        Class::Moved => 12,
+    }
+}
+
+fn place(location: Location) -> Place {
+    (location.segment, location.incarnation)
+}
+
+impl Table {
+    pub(crate) fn open(index: Arc<dyn Index>) -> Result<Self, DriveError> {
+        let snapshot = index.snapshot();
+        let mut alive = HashMap::new();
+        for row in index.scan(&snapshot, prefix_range(&[SEGMENT])) {
+            let (key, value) = row?;
+            let mut key = Reader::new(&key[1..], "segment row");
+            let mut value = Reader::new(&value, "segment row");
+            let mut read = || {
+                let place = (key.u32()?.swap_bytes(), key.u32()?.swap_bytes());
+                let (records, bytes) = (value.u64()?, value.u64()?);
+                Ok((place, Alive { records, bytes, least_birth_lsn: value.u64()? }))
+            };
+            let (place, state) = read().map_err(|error: drystone_base::DecodeError| {
+                drystone_index::IndexError { reason: error.to_string() }
+            })?;
+            alive.insert(place, state);
+        }
+        Ok(Self { index, alive: Mutex::new(alive) })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Place, Alive>> {
+        self.alive.lock().expect("no thread panicked while it held this lock")
+    }
+
+    pub(crate) fn position(&self, class: Class) -> Result<u64, DriveError> {
+        Ok(self.index.position(source(class))?)
+    }
+
+    pub(crate) fn find(&self, shard: ShardId) -> Result<Option<Location>, DriveError> {
+        let row = self.index.get(&shard_key(shard))?;
+        Ok(row.and_then(|bytes| Location::from_bytes(&bytes[..Location::LEN_BYTES])))
+    }
+
+    pub(crate) fn alive(&self, segment: u32, incarnation: u32) -> Option<Alive> {
+        self.lock().get(&(segment, incarnation)).copied()
+    }
+
+    /// Takes durable records of a class in.
+    pub(crate) fn record(&self, class: Class, records: &[Recorded]) -> Result<(), DriveError> {
+        let Some(last) = records.last() else { return Ok(()) };
+        let mut batch = Batch {
+            index: &*self.index,
+            alive: self.lock(),
+            rows: BTreeMap::new(),
+            touched: Vec::new(),
+        };
+        for record in records {
+            match record.kind {
+                RecordKind::Shard => batch.add_shard(record)?,
+                RecordKind::Tombstones => {
+                    for blob in record.control.chunks_exact(16).filter_map(BlobId::from_slice) {
+                        batch.bury(blob, record.lsn)?;
+                    }
+                }
+                _ => {}
+            }
+        }
+        let changes = batch.finish();
+        self.index.apply(source(class), last.lsn, changes);
+        Ok(())
+    }
+
+    /// Forgets a freed segment.
+    pub(crate) fn forget(&self, segment: u32, incarnation: u32) -> Result<(), DriveError> {
+        let mut alive = self.lock();
+        alive.remove(&(segment, incarnation));
+        let key = segment_key((segment, incarnation)).into();
+        // The sources do not move: the position is what it was.
+        let position = self.index.position(source(Class::Moved))?;
+        self.index.apply(source(Class::Moved), position, vec![Change { key, value: None }]);
+        Ok(())
+    }
+
+    /// Drops tombstones that no shard can be left for.
+    pub(crate) fn drop_tombstones(&self, before_lsn: u64) -> Result<u64, DriveError> {
+        let snapshot = self.index.snapshot();
+        let mut changes = Vec::new();
+        for row in self.index.scan(&snapshot, prefix_range(&[TOMBSTONE])) {
+            let (key, value) = row?;
+            let lsn = value[..].try_into().map(u64::from_le_bytes).unwrap_or(u64::MAX);
+            if lsn < before_lsn {
+                changes.push(Change { key, value: None });
+            }
+        }
+        let count = changes.len() as u64;
+        if count > 0 {
+            let _guard = self.lock();
+            let position = self.index.position(source(Class::Moved))?;
+            self.index.apply(source(Class::Moved), position, changes);
+        }
+        Ok(count)
+    }
+}
+
+impl Batch<'_> {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, DriveError> {
+        match self.rows.get(key) {
+            Some(value) => Ok(value.clone()),
+            None => Ok(self.index.get(key)?.map(|bytes| bytes.to_vec())),
+        }
+    }
+
+    fn add_shard(&mut self, record: &Recorded) -> Result<(), DriveError> {
+        let Some(shard) = ShardId::of_meta(&record.meta) else { return Ok(()) };
+        let buried = self.get(&blob_key(TOMBSTONE, shard.blob))?.is_some();
+        let key = shard_key(shard);
+        let here = place(record.location);
+        let state = self.alive.entry(here).or_insert(Alive {
+            records: 0,
+            bytes: 0,
+            least_birth_lsn: u64::MAX,
+        });
+        state.least_birth_lsn = state.least_birth_lsn.min(record.birth_lsn);
+        self.touched.push(here);
+        if buried {
+            return Ok(());
+        }
+        if let Some(old) = self.get(&key)?.and_then(|row| location_of(&row)) {
+            if old == record.location {
+                return Ok(());
+            }
+            self.count(old, -1);
+        }
+        self.count(record.location, 1);
+        let mut row = Writer::new();
+        row.raw(&record.location.to_bytes()).u64(record.birth_lsn);
+        self.rows.insert(key, Some(row.finish()));
+        Ok(())
+    }
+
+    fn bury(&mut self, blob: BlobId, lsn: u64) -> Result<(), DriveError> {
+        let prefix = blob_key(SHARD, blob);
+        let mut found: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
+        let snapshot = self.index.snapshot();
+        for row in self.index.scan(&snapshot, prefix_range(&prefix)) {
+            let (key, value) = row?;
+            found.insert(key.to_vec(), value.to_vec());
+        }
+        for (key, value) in self.rows.range(prefix.clone()..) {
+            if !key.starts_with(&prefix) {
+                break;
+            }
+            match value {
+                Some(value) => drop(found.insert(key.clone(), value.clone())),
+                None => drop(found.remove(key)),
+            }
+        }
+        for (key, value) in found {
+            if let Some(location) = location_of(&value) {
+                self.count(location, -1);
+            }
+            self.rows.insert(key, None);
+        }
+        self.rows.insert(blob_key(TOMBSTONE, blob), Some(lsn.to_le_bytes().to_vec()));
+        Ok(())
+    }
+
+    fn count(&mut self, location: Location, by: i64) {
+        let here = place(location);
+        if let Some(state) = self.alive.get_mut(&here) {
+            state.records = state.records.saturating_add_signed(by);
+            let bytes = i64::from(location.payload_len) * by;
+            state.bytes = state.bytes.saturating_add_signed(bytes);
+            self.touched.push(here);
+        }
+    }
+
+    fn finish(mut self) -> Vec<Change> {
+        self.touched.sort_unstable();
+        self.touched.dedup();
+        for here in &self.touched {
+            if let Some(state) = self.alive.get(here) {
+                let mut w = Writer::new();
+                w.u64(state.records).u64(state.bytes).u64(state.least_birth_lsn);
+                self.rows.insert(segment_key(*here), Some(w.finish()));
+            }
+        }
+        let rows = self.rows.into_iter();
+        rows.map(|(key, value)| Change { key: key.into(), value: value.map(Bytes::from) }).collect()
+    }
+}
+
+fn location_of(row: &[u8]) -> Option<Location> {
+    Location::from_bytes(row.get(..Location::LEN_BYTES)?)
+}

@@ -1,0 +1,157 @@
+//! Errors of the engine.
+
+use drystone_catalog::{CatalogError, ChecksumAlgorithm};
+use drystone_drive::DriveError;
+
+/// The condition that did not hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// `If-Match`.
+    IfMatch,
+    /// `If-None-Match`.
+    IfNoneMatch,
+    /// `x-amz-if-match-size`.
+    IfMatchSize,
+    /// `x-amz-if-match-last-modified-time`.
+    IfMatchLastModified,
+}
+
+/// Why an engine operation did not happen. Unless said otherwise nothing was changed.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum EngineError {
+    /// No such bucket.
+    #[error("bucket does not exist")]
+    BucketNotFound,
+    /// A bucket of this name exists.
+    #[error("bucket exists already")]
+    BucketExists,
+    /// The bucket has objects, versions or delete markers.
+    #[error("bucket is not empty")]
+    BucketNotEmpty,
+    /// The key has no current version, or it is a delete marker.
+    #[error("object does not exist")]
+    ObjectNotFound {
+        /// Version id of the delete marker that is current.
+        marker: Option<String>,
+    },
+    /// The named version does not exist.
+    #[error("version does not exist")]
+    VersionNotFound,
+    /// The named version is a delete marker.
+    #[error("version is a delete marker")]
+    IsDeleteMarker {
+        /// Its version id.
+        version: String,
+        /// Its Last-Modified, in milliseconds since 1970.
+        modified_ms: u64,
+    },
+    /// A condition of the request does not hold.
+    #[error("precondition does not hold")]
+    PreconditionFailed(Condition),
+    /// The object changed while the request was worked on. May be tried again.
+    #[error("the object changed at the same time")]
+    Conflict,
+    /// No such multipart upload for this key.
+    #[error("upload does not exist")]
+    UploadNotFound,
+    /// The upload is being completed by another request. May be tried again.
+    #[error("upload is being completed")]
+    UploadBusy,
+    /// A part of the list was not uploaded, or its entity tag or checksum is another.
+    #[error("part {number} was not found as given")]
+    InvalidPart {
+        /// Its number.
+        number: u32,
+    },
+    /// The list of parts is not in ascending order.
+    #[error("parts are not in order")]
+    InvalidPartOrder,
+    /// A part other than the last one is smaller than 5 MiB.
+    #[error("part {number} of {size_bytes} bytes is too small")]
+    PartTooSmall {
+        /// Its number.
+        number: u32,
+        /// Its size.
+        size_bytes: u64,
+        /// Its entity tag.
+        etag: String,
+    },
+    /// The object would be larger than 5 TiB.
+    #[error("object of {size_bytes} bytes is too large")]
+    ObjectTooLarge {
+        /// Its size.
+        size_bytes: u64,
+    },
+    /// A checksum that the client declared differs from that of the bytes.
+    #[error("checksum differs")]
+    ChecksumMismatch {
+        /// Which algorithm; `None` for Content-MD5.
+        algorithm: Option<ChecksumAlgorithm>,
+    },
+    /// The part has a checksum of another algorithm than the upload.
+    #[error("checksum algorithm differs from that of the upload")]
+    ChecksumTypeMismatch {
+        /// The upload's.
+        expected: Option<ChecksumAlgorithm>,
+        /// The part's.
+        actual: Option<ChecksumAlgorithm>,
+    },
+    /// The request contradicts what is stored; the text says how.
+    #[error("{0}")]
+    Invalid(&'static str),
+    /// The byte budget is used up. May be tried again.
+    #[error("too many bytes in flight")]
+    Busy,
+    /// No space. Deletes still work.
+    #[error("the drive is full")]
+    Full,
+    /// The outcome is not known: the drive failed while the change was on its way. The connection
+    /// must be dropped without an answer.
+    #[error("the outcome is not known")]
+    Unknown,
+    /// Changes are not taken: the drive failed earlier, or the process is stopping.
+    #[error("changes are not taken")]
+    Closed,
+    /// Stored bytes or rows do not verify.
+    #[error("stored data is damaged")]
+    Damaged(#[source] DriveError),
+    /// The catalog failed.
+    #[error("the catalog failed")]
+    Catalog(#[source] CatalogError),
+    /// A drive failed.
+    #[error("a drive failed")]
+    Drive(#[source] DriveError),
+}
+
+impl From<CatalogError> for EngineError {
+    fn from(error: CatalogError) -> Self {
+        match error {
+            CatalogError::Full => Self::Full,
+            CatalogError::Unknown => Self::Unknown,
+            CatalogError::Closed => Self::Closed,
+            other => Self::Catalog(other),
+        }
+    }
+}
+
+impl From<DriveError> for EngineError {
+    fn from(error: DriveError) -> Self {
+        match error {
+            DriveError::Full => Self::Full,
+            DriveError::Damaged { .. } | DriveError::NotFound(_) => Self::Damaged(error),
+            other => Self::Drive(other),
+        }
+    }
+}
+
+impl From<drystone_log::LogError> for EngineError {
+    fn from(error: drystone_log::LogError) -> Self {
+        DriveError::from(error).into()
+    }
+}
+
+impl From<drystone_base::DecodeError> for EngineError {
+    fn from(error: drystone_base::DecodeError) -> Self {
+        Self::Catalog(error.into())
+    }
+}

@@ -1,0 +1,198 @@
+//! Objects: put, find, delete, tags.
+
+use crate::blob::Stored;
+use crate::engine::{CommittedView, Engine};
+use crate::error::EngineError;
+use crate::pins::Pin;
+use crate::plan::{self, Conditions, DeleteOutcome, VersionRef, WriteOutcome};
+use crate::read::ObjectReader;
+use drystone_base::Seq;
+use drystone_catalog::{BucketRow, ETag, Headers, Key, ObjectRow, Tx, Versioning};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// What a client says about an object besides its bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ObjectDraft {
+    /// `content-type` and the like.
+    pub headers: Headers,
+    /// User metadata, names after `x-amz-meta-`.
+    pub metadata: Headers,
+    /// Tags.
+    pub tags: Vec<(String, String)>,
+    /// Storage class; `None` for STANDARD.
+    pub storage_class: Option<String>,
+}
+
+impl ObjectDraft {
+    /// The row of an object that is not written yet.
+    #[must_use]
+    pub fn into_row(self) -> ObjectRow {
+        ObjectRow {
+            headers: self.headers,
+            metadata: self.metadata,
+            tags: self.tags,
+            storage_class: self.storage_class,
+            ..ObjectRow::empty()
+        }
+    }
+}
+
+/// A body that was taken in and is to become an object.
+pub struct PutRequest {
+    /// Bucket.
+    pub bucket: String,
+    /// Key.
+    pub object: Vec<u8>,
+    /// Everything but the bytes.
+    pub draft: ObjectDraft,
+    /// The bytes.
+    pub stored: Stored,
+    /// Conditions on the current version.
+    pub conditions: Conditions,
+}
+
+/// A version that was found. What it names stays readable while this exists.
+pub struct Located {
+    /// The version.
+    pub row: ObjectRow,
+    /// Its bucket.
+    pub bucket: Arc<BucketRow>,
+    pin: Pin,
+}
+
+impl Located {
+    /// Version id to report; `None` in a bucket that never had versioning.
+    #[must_use]
+    pub fn reported_version(&self) -> Option<String> {
+        (self.bucket.versioning != Versioning::Off).then(|| self.row.version_text())
+    }
+}
+
+impl Engine {
+    /// Makes a body an object.
+    ///
+    /// # Errors
+    ///
+    /// A condition that does not hold, no such bucket, or the catalog failed.
+    pub async fn put_object(&self, request: PutRequest) -> Result<WriteOutcome, EngineError> {
+        let PutRequest { bucket, object, draft, stored, conditions } = request;
+        let stray = stored.stray_blob();
+        let row = ObjectRow {
+            size: stored.size,
+            etag: ETag { md5: stored.md5, part_count: None },
+            checksum: Some(stored.checksum.clone()),
+            data: stored.data.clone(),
+            ..draft.into_row()
+        };
+        let payload = stored.payload.clone();
+        let engine = self.clone();
+        let outcome = self
+            .commit(move |tx| {
+                let put = plan::put_object(tx, &bucket, &object, row, payload, &conditions);
+                put.inspect_err(|_| engine.bury(stray))
+            })
+            .await;
+        self.bury_if_refused(&outcome, stray);
+        drop(stored);
+        outcome
+    }
+
+    /// Declares a blob dead that no row will name.
+    pub(crate) fn bury(&self, stray: Option<drystone_base::BlobId>) {
+        if let Some(blob) = stray {
+            self.drive().bury_later(&[blob]);
+        }
+    }
+
+    /// Declares a blob dead if its transaction certainly did not happen for want of space.
+    pub(crate) fn bury_if_refused<T>(
+        &self,
+        outcome: &Result<T, EngineError>,
+        stray: Option<drystone_base::BlobId>,
+    ) {
+        if matches!(outcome, Err(EngineError::Full)) {
+            self.bury(stray);
+        }
+    }
+
+    /// Finds the current or a named version of a key.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::ObjectNotFound`], [`EngineError::VersionNotFound`],
+    /// [`EngineError::IsDeleteMarker`], [`EngineError::BucketNotFound`], or the catalog failed.
+    pub fn locate(
+        &self,
+        bucket: &str,
+        object: &[u8],
+        version: Option<VersionRef>,
+    ) -> Result<Located, EngineError> {
+        let pin = self.shared.pins.pin();
+        let bucket = self.find_bucket(bucket)?;
+        let Some(version) = version else {
+            let bytes = self.shared.catalog.get(&Key::head(bucket.id, object))?;
+            let bytes = bytes.ok_or(EngineError::ObjectNotFound { marker: None })?;
+            let row = ObjectRow::decode(&bytes)?;
+            if row.is_marker {
+                return Err(EngineError::ObjectNotFound { marker: Some(row.version_text()) });
+            }
+            return Ok(Located { row, bucket, pin });
+        };
+        let view = CommittedView(&self.shared.catalog);
+        // The version may be on its way from head to version row, or back: look twice.
+        for _ in 0..2 {
+            let tx = Tx::new(&view, &*self.shared.rng, 0, Seq(0));
+            if let Some((_, row)) = plan::load_version(&tx, bucket.id, object, version)? {
+                if row.is_marker {
+                    let version = row.version_text();
+                    let modified_ms = row.modified_ms;
+                    return Err(EngineError::IsDeleteMarker { version, modified_ms });
+                }
+                return Ok(Located { row, bucket, pin });
+            }
+        }
+        Err(EngineError::VersionNotFound)
+    }
+
+    /// Opens bytes `range` of a version.
+    ///
+    /// # Errors
+    ///
+    /// The catalog failed.
+    pub fn read(&self, located: Located, range: Range<u64>) -> Result<ObjectReader, EngineError> {
+        self.open_reader(&located.row, range, located.pin)
+    }
+
+    /// Deletes a key, or one version of it.
+    ///
+    /// # Errors
+    ///
+    /// A condition that does not hold, no such bucket, or the catalog failed.
+    pub async fn delete_object(
+        &self,
+        bucket: &str,
+        object: Vec<u8>,
+        version: Option<VersionRef>,
+        conditions: Conditions,
+    ) -> Result<DeleteOutcome, EngineError> {
+        let bucket = bucket.to_owned();
+        self.commit(move |tx| plan::delete_object(tx, &bucket, &object, version, &conditions)).await
+    }
+
+    /// Replaces the tags of a version; returns the version.
+    ///
+    /// # Errors
+    ///
+    /// What is named does not exist, or the catalog failed.
+    pub async fn put_tags(
+        &self,
+        bucket: &str,
+        object: Vec<u8>,
+        version: Option<VersionRef>,
+        tags: Vec<(String, String)>,
+    ) -> Result<ObjectRow, EngineError> {
+        let bucket = bucket.to_owned();
+        self.commit(move |tx| plan::put_tags(tx, &bucket, &object, version, tags)).await
+    }
+}

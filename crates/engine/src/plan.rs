@@ -1,0 +1,26 @@
+//! Pure plans: what a request means, as a function of rows, request and clock.
+//!
+//! A plan reads and changes rows of a [`Tx`] and does nothing else, so that it is also the
+//! executable specification: `tests/it/model.rs` runs plans over a map and compares them with a
+//! naive model of S3.
+
+mod bucket;
+mod condition;
+mod delete;
+mod put;
+mod rows;
+mod upload;
+
+pub use bucket::{create_bucket, delete_bucket, set_versioning};
+pub use condition::{Conditions, check_write};
+pub use delete::{DeleteOutcome, delete_object};
+pub use put::{Payload, WriteOutcome, put_object};
+pub use rows::{
+    SweepItem, VersionRef, adjust_usage, load_bucket, load_head, load_version, release,
+};
+pub use upload::{
+    CompletePlan, abort_upload, complete_upload, create_upload, freeze_upload, load_upload,
+    put_part, put_tags, reopen_upload,
+};
+
+pub(crate) use upload::part_blob;

@@ -1,0 +1,67 @@
+//! Buckets.
+
+use super::rows::load_bucket;
+use crate::error::EngineError;
+use drystone_base::BucketId;
+use drystone_catalog::{BucketRow, Family, Key, Tx, Versioning};
+use drystone_index::prefix_range;
+
+/// Creates a bucket.
+///
+/// # Errors
+///
+/// [`EngineError::BucketExists`], or the catalog failed.
+pub fn create_bucket(
+    tx: &mut Tx<'_>,
+    name: &str,
+    tags: Vec<(String, String)>,
+) -> Result<BucketRow, EngineError> {
+    let name_key = Key::bucket_name(name);
+    if tx.get(&name_key)?.is_some() {
+        return Err(EngineError::BucketExists);
+    }
+    let id = BucketId(tx.next_seq().0);
+    let mut row = BucketRow::new(id, name.to_owned(), tx.now_ms());
+    row.tags = tags;
+    tx.put(name_key, id.0.to_le_bytes().to_vec());
+    tx.put(Key::bucket(id), row.encode());
+    Ok(row)
+}
+
+/// Deletes a bucket that has no objects, versions or delete markers. Its uploads must be aborted
+/// before; any that is left refuses the delete.
+///
+/// # Errors
+///
+/// [`EngineError::BucketNotFound`], [`EngineError::BucketNotEmpty`],
+/// [`EngineError::UploadBusy`] if an upload is left, or the catalog failed.
+pub fn delete_bucket(tx: &mut Tx<'_>, name: &str) -> Result<(), EngineError> {
+    let bucket = load_bucket(tx, name)?;
+    let has = |family| tx.first(prefix_range(&Key::bucket_prefix(family, bucket.id)));
+    if has(Family::Head)?.is_some() || has(Family::Version)?.is_some() {
+        return Err(EngineError::BucketNotEmpty);
+    }
+    if has(Family::Upload)?.is_some() {
+        return Err(EngineError::UploadBusy);
+    }
+    tx.delete(Key::bucket_name(name));
+    tx.delete(Key::bucket(bucket.id));
+    Ok(())
+}
+
+/// Enables or suspends versioning.
+///
+/// # Errors
+///
+/// [`EngineError::BucketNotFound`], or the catalog failed.
+pub fn set_versioning(
+    tx: &mut Tx<'_>,
+    name: &str,
+    versioning: Versioning,
+) -> Result<(), EngineError> {
+    let mut bucket = load_bucket(tx, name)?;
+    bucket.versioning = versioning;
+    bucket.epoch += 1;
+    tx.put(Key::bucket(bucket.id), bucket.encode());
+    Ok(())
+}

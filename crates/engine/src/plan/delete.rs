@@ -1,0 +1,126 @@
+//! Deleting a key or one of its versions.
+
+use super::condition::{Conditions, check_delete};
+use super::put::{Payload, put_over};
+use super::rows::{
+    VersionRef, adjust_usage, count_version, load_bucket, load_head, load_version, release,
+};
+use crate::error::EngineError;
+use drystone_base::BucketId;
+use drystone_catalog::{Key, ObjectRow, Tx, Versioning};
+use drystone_index::prefix_range;
+
+/// What a delete did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeleteOutcome {
+    /// Version id to report: the marker that was made, or the version that was removed.
+    pub version: Option<String>,
+    /// A delete marker was made, or removed.
+    pub is_marker: bool,
+}
+
+/// Deletes a key, or one version of it. What is not there counts as deleted.
+///
+/// # Errors
+///
+/// [`EngineError::BucketNotFound`], a condition that does not hold, or the catalog failed.
+pub fn delete_object(
+    tx: &mut Tx<'_>,
+    bucket_name: &str,
+    object: &[u8],
+    version: Option<VersionRef>,
+    conditions: &Conditions,
+) -> Result<DeleteOutcome, EngineError> {
+    let bucket = load_bucket(tx, bucket_name)?;
+    let head = load_head(tx, bucket.id, object)?;
+    let Some(version) = version else {
+        check_delete(conditions, head.as_ref())?;
+        if bucket.versioning != Versioning::Off {
+            let marker = ObjectRow { is_marker: true, ..ObjectRow::empty() };
+            let made = put_over(tx, &bucket, object, head, marker, Payload::Stored)?;
+            return Ok(DeleteOutcome { version: Some(made.row.version_text()), is_marker: true });
+        }
+        if let Some(head) = head {
+            if let Ok(row) = head {
+                adjust_usage(tx, bucket.id, |usage| count_version(usage, &row, true, -1))?;
+                release(tx, &row.data);
+            }
+            tx.delete(Key::head(bucket.id, object));
+        }
+        return Ok(DeleteOutcome::default());
+    };
+    if matches!(head, Some(Err(_))) {
+        check_delete(conditions, head.as_ref())?;
+        return delete_damaged_head(tx, bucket.id, object, version);
+    }
+    let Some((is_head, row)) = load_version(tx, bucket.id, object, version)? else {
+        check_delete(conditions, None)?;
+        return Ok(DeleteOutcome { version: Some(text_of(version)), is_marker: false });
+    };
+    check_delete(conditions, Some(&Ok(row.clone())))?;
+    adjust_usage(tx, bucket.id, |usage| count_version(usage, &row, is_head, -1))?;
+    release(tx, &row.data);
+    let outcome = DeleteOutcome { version: Some(row.version_text()), is_marker: row.is_marker };
+    if is_head {
+        promote(tx, bucket.id, object, row.null_seq)?;
+    } else {
+        tx.delete(Key::version(bucket.id, object, row.seq));
+        if row.is_null
+            && let Some(Ok(head)) = head
+        {
+            let head = ObjectRow { null_seq: None, ..head };
+            tx.put(Key::head(bucket.id, object), head.encode());
+        }
+    }
+    Ok(outcome)
+}
+
+fn text_of(version: VersionRef) -> String {
+    match version {
+        VersionRef::Null => "null".to_owned(),
+        VersionRef::Id(id) => id.to_text(),
+    }
+}
+
+/// A head that cannot be understood: the version that is named may be the head itself, which must
+/// be removable. A version below it is removed by its own row.
+fn delete_damaged_head(
+    tx: &mut Tx<'_>,
+    bucket: BucketId,
+    object: &[u8],
+    version: VersionRef,
+) -> Result<DeleteOutcome, EngineError> {
+    let outcome = DeleteOutcome { version: Some(text_of(version)), is_marker: false };
+    if let VersionRef::Id(id) = version {
+        let key = Key::version(bucket, object, id.seq);
+        if tx.get(&key)?.is_some() {
+            tx.delete(key);
+            return Ok(outcome);
+        }
+    }
+    promote(tx, bucket, object, None)?;
+    Ok(outcome)
+}
+
+/// The newest noncurrent version becomes the head, or the key goes.
+fn promote(
+    tx: &mut Tx<'_>,
+    bucket: BucketId,
+    object: &[u8],
+    null_seq: Option<drystone_base::Seq>,
+) -> Result<(), EngineError> {
+    let newest = tx.first(prefix_range(&Key::versions_of(bucket, object)))?;
+    let Some((key, value)) = newest else {
+        tx.delete(Key::head(bucket, object));
+        return Ok(());
+    };
+    let row = ObjectRow::decode(&value)?;
+    adjust_usage(tx, bucket, |usage| {
+        count_version(usage, &row, false, -1);
+        count_version(usage, &row, true, 1);
+    })?;
+    tx.delete(key.to_vec());
+    let head = ObjectRow { null_seq: null_seq.filter(|seq| *seq != row.seq), ..row };
+    tx.put(Key::head(bucket, object), head.encode());
+    Ok(())
+}

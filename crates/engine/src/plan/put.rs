@@ -1,0 +1,128 @@
+//! A new version of a key.
+
+use super::condition::{Conditions, check_write};
+use super::rows::{adjust_usage, count_version, load_bucket, load_head, null_below, release};
+use crate::error::EngineError;
+use drystone_base::{BucketId, DecodeError};
+use drystone_catalog::{BucketRow, Data, Key, ObjectRow, Tx, Versioning};
+use drystone_log::RecordInput;
+
+/// Bytes that come with a row in one transaction.
+#[derive(Clone, Debug)]
+pub enum Payload {
+    /// They are durable already, or there are none.
+    Stored,
+    /// They go into an `inline` row.
+    Inline(Vec<u8>),
+    /// They go into a record in the same batch as the row.
+    Record(RecordInput),
+}
+
+/// What a write left behind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WriteOutcome {
+    /// The new version.
+    pub row: ObjectRow,
+    /// Versioning state of the bucket.
+    pub versioning: Versioning,
+}
+
+/// Makes `draft` the current version of a key. Its seq, random bits, time and null flag are set here.
+///
+/// # Errors
+///
+/// [`EngineError::BucketNotFound`], a condition that does not hold, or the catalog failed.
+pub fn put_object(
+    tx: &mut Tx<'_>,
+    bucket_name: &str,
+    object: &[u8],
+    draft: ObjectRow,
+    payload: Payload,
+    conditions: &Conditions,
+) -> Result<WriteOutcome, EngineError> {
+    let bucket = load_bucket(tx, bucket_name)?;
+    let head = load_head(tx, bucket.id, object)?;
+    check_write(conditions, head.as_ref())?;
+    put_over(tx, &bucket, object, head, draft, payload)
+}
+
+/// As [`put_object`], with the bucket and the head already looked at.
+pub(crate) fn put_over(
+    tx: &mut Tx<'_>,
+    bucket: &BucketRow,
+    object: &[u8],
+    head: Option<Result<ObjectRow, DecodeError>>,
+    mut row: ObjectRow,
+    payload: Payload,
+) -> Result<WriteOutcome, EngineError> {
+    row.seq = tx.next_seq();
+    row.random = tx.rng().u64();
+    row.modified_ms = tx.now_ms();
+    row.is_null = bucket.versioning != Versioning::Enabled;
+    row.null_seq = None;
+    // A head that cannot be understood is replaced: a key can always be overwritten.
+    if let Some(Ok(head)) = head {
+        row.null_seq = displace(tx, bucket.id, object, head, row.is_null)?;
+    }
+    adjust_usage(tx, bucket.id, |usage| count_version(usage, &row, true, 1))?;
+    store(tx, Key::head(bucket.id, object), &row.data, row.encode(), payload);
+    Ok(WriteOutcome { row, versioning: bucket.versioning })
+}
+
+/// Puts a row and its payload.
+pub(crate) fn store(
+    tx: &mut Tx<'_>,
+    key: Vec<u8>,
+    data: &Data,
+    encoded: Vec<u8>,
+    payload: Payload,
+) {
+    match payload {
+        Payload::Stored => tx.put(key, encoded),
+        Payload::Inline(bytes) => {
+            if let Data::Inline(id) = data {
+                tx.put(Key::inline(*id), bytes);
+            }
+            tx.put(key, encoded);
+        }
+        Payload::Record(record) => {
+            let at = ObjectRow::hint_offset(&encoded);
+            let index = tx.add_payload(record);
+            tx.put_with_hint(key, encoded, at, index);
+        }
+    }
+}
+
+/// Makes room for a new head: the old one becomes noncurrent or goes. Returns the null version that
+/// the new head has below it.
+fn displace(
+    tx: &mut Tx<'_>,
+    bucket: BucketId,
+    object: &[u8],
+    head: ObjectRow,
+    new_is_null: bool,
+) -> Result<Option<drystone_base::Seq>, EngineError> {
+    if new_is_null && head.is_null {
+        adjust_usage(tx, bucket, |usage| count_version(usage, &head, true, -1))?;
+        release(tx, &head.data);
+        return Ok(None);
+    }
+    let below = null_below(&head);
+    if new_is_null && let Some(seq) = below {
+        let key = Key::version(bucket, object, seq);
+        if let Some(bytes) = tx.get(&key)? {
+            if let Ok(old) = ObjectRow::decode(&bytes) {
+                adjust_usage(tx, bucket, |usage| count_version(usage, &old, false, -1))?;
+                release(tx, &old.data);
+            }
+            tx.delete(key);
+        }
+    }
+    adjust_usage(tx, bucket, |usage| {
+        count_version(usage, &head, true, -1);
+        count_version(usage, &head, false, 1);
+    })?;
+    let noncurrent = ObjectRow { null_seq: None, ..head };
+    tx.put(Key::version(bucket, object, noncurrent.seq), noncurrent.encode());
+    Ok(if new_is_null { None } else { below })
+}

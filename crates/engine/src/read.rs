@@ -1,0 +1,190 @@
+//! Streaming bytes from the drive.
+
+use crate::engine::Engine;
+use crate::error::EngineError;
+use crate::pins::Pin;
+use bytes::Bytes;
+use drystone_base::BlobId;
+use drystone_catalog::{Data, Key, Manifest, ObjectRow};
+use drystone_drive::{DriveError, ShardId, ShardRead};
+use drystone_log::Location;
+use std::collections::VecDeque;
+use std::ops::Range;
+
+/// Bytes of one read at most.
+const CHUNK_LEN: u64 = 256 << 10;
+
+/// One read of the drive, or bytes at hand.
+enum Piece {
+    Bytes(Bytes),
+    Shard { shard: ShardId, hint: Option<Location>, range: Range<u32> },
+}
+
+/// Gives the bytes of a range of an object, in order. Holds a pin: they are not reclaimed meanwhile.
+pub struct ObjectReader {
+    engine: Engine,
+    pieces: VecDeque<Piece>,
+    next: Option<tokio::task::JoinHandle<Result<ShardRead, DriveError>>>,
+    _pin: Pin,
+}
+
+/// Cuts bytes `range` of a blob into reads.
+fn cut(
+    pieces: &mut VecDeque<Piece>,
+    (blob, cell_len, hint): (BlobId, u32, Option<Location>),
+    range: Range<u64>,
+) {
+    let cell_len = u64::from(cell_len);
+    let mut at = range.start;
+    while at < range.end {
+        let within = at % cell_len;
+        let len = (cell_len - within).min(range.end - at).min(CHUNK_LEN);
+        // Reads end where frames end, so that no frame is read twice.
+        let len = if within + len < cell_len && at + len < range.end {
+            (within + len) / (64 << 10) * (64 << 10) - within
+        } else {
+            len
+        };
+        let stripe = u32::try_from(at / cell_len).expect("fewer than 2^32 stripes");
+        let range = narrow(within)..narrow(within + len);
+        let hint = hint.filter(|_| stripe == 0);
+        pieces.push_back(Piece::Shard { shard: ShardId { blob, stripe }, hint, range });
+        at += len;
+    }
+}
+
+fn narrow(bytes: u64) -> u32 {
+    u32::try_from(bytes).expect("cells are below 4 GiB")
+}
+
+impl Engine {
+    /// Opens bytes `range` of a version that was found under `pin`.
+    pub(crate) fn open_reader(
+        &self,
+        row: &ObjectRow,
+        range: Range<u64>,
+        pin: Pin,
+    ) -> Result<ObjectReader, EngineError> {
+        let mut pieces = VecDeque::new();
+        match &row.data {
+            Data::Empty => {}
+            Data::Inline(id) => pieces.push_back(Piece::Bytes(self.read_inline(*id, range)?)),
+            Data::Blob { blob, cell_len, hint, .. } => {
+                cut(&mut pieces, (*blob, *cell_len, *hint), range);
+            }
+            Data::Manifest(id) => {
+                let mut start = 0;
+                for part in self.load_manifest(*id)?.parts {
+                    let end = start + part.size;
+                    let (from, to) = (range.start.max(start), range.end.min(end));
+                    if from < to {
+                        self.cut_part(&mut pieces, &part.data, from - start..to - start)?;
+                    }
+                    start = end;
+                }
+            }
+        }
+        Ok(ObjectReader { engine: self.clone(), pieces, next: None, _pin: pin })
+    }
+
+    fn cut_part(
+        &self,
+        pieces: &mut VecDeque<Piece>,
+        data: &Data,
+        range: Range<u64>,
+    ) -> Result<(), EngineError> {
+        match data {
+            Data::Inline(id) => pieces.push_back(Piece::Bytes(self.read_inline(*id, range)?)),
+            Data::Blob { blob, cell_len, hint, .. } => {
+                cut(pieces, (*blob, *cell_len, *hint), range);
+            }
+            Data::Empty | Data::Manifest(_) => {}
+        }
+        Ok(())
+    }
+
+    fn read_inline(&self, id: BlobId, range: Range<u64>) -> Result<Bytes, EngineError> {
+        let missing = || DriveError::NotFound(ShardId { blob: id, stripe: 0 });
+        let bytes = self.shared.catalog.get(&Key::inline(id))?.ok_or_else(missing)?;
+        let range = narrow(range.start) as usize..narrow(range.end) as usize;
+        if range.end > bytes.len() { Err(missing().into()) } else { Ok(bytes.slice(range)) }
+    }
+
+    /// The parts of a completed object.
+    ///
+    /// # Errors
+    ///
+    /// The catalog failed, or has no such manifest.
+    pub fn load_manifest(&self, id: BlobId) -> Result<Manifest, EngineError> {
+        let bytes = self.shared.catalog.get(&Key::manifest(id))?;
+        let missing = drystone_base::DecodeError { what: "manifest row" };
+        Ok(Manifest::decode(&bytes.ok_or(missing)?)?)
+    }
+}
+
+impl ObjectReader {
+    /// The next bytes, verified; `None` at the end.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Damaged`] names the shard; nothing of it has been given out.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, EngineError> {
+        let Some(piece) = self.pieces.pop_front() else { return Ok(None) };
+        let (shard, hint, range) = match piece {
+            Piece::Bytes(bytes) => return Ok(Some(bytes)),
+            Piece::Shard { shard, hint, range } => (shard, hint, range),
+        };
+        let read = match self.next.take() {
+            Some(running) => join(running).await?,
+            None => match self.engine.drive().read_cached(shard, hint, range.clone())? {
+                Some(read) => read,
+                None => join(self.spawn_read(shard, hint, range)).await?,
+            },
+        };
+        // While the client takes these bytes, the next ones are read.
+        if let Some(Piece::Shard { shard, hint, range }) = self.pieces.front() {
+            self.next = Some(self.spawn_read(*shard, *hint, range.clone()));
+        }
+        Ok(Some(read.bytes))
+    }
+
+    fn spawn_read(
+        &self,
+        shard: ShardId,
+        hint: Option<Location>,
+        range: Range<u32>,
+    ) -> tokio::task::JoinHandle<Result<ShardRead, DriveError>> {
+        let drive = self.engine.drive().clone();
+        tokio::task::spawn_blocking(move || drive.read(shard, hint, range))
+    }
+}
+
+async fn join(
+    running: tokio::task::JoinHandle<Result<ShardRead, DriveError>>,
+) -> Result<ShardRead, EngineError> {
+    Ok(running.await.expect("reading does not panic")?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_cover_a_range_and_end_at_frames() {
+        for (cell_len, start, end) in
+            [(1 << 20, 0, 5_000_000), (131_072, 65_000, 400_000), (1 << 20, 70_000, 1_500_001)]
+        {
+            let mut pieces = VecDeque::new();
+            cut(&mut pieces, (BlobId([0; 16]), cell_len, None), start..end);
+            let mut at = start;
+            for piece in pieces {
+                let Piece::Shard { shard, range, .. } = piece else { unreachable!("a blob") };
+                let cell = u64::from(shard.stripe) * u64::from(cell_len);
+                assert_eq!(cell + u64::from(range.start), at);
+                assert!(!range.is_empty() && u64::from(range.end - range.start) <= CHUNK_LEN);
+                at = cell + u64::from(range.end);
+            }
+            assert_eq!(at, end);
+        }
+    }
+}

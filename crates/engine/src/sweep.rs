@@ -1,0 +1,244 @@
+//! Giving back what committed deletes released, and compaction, export and index upkeep.
+//!
+//! A round looks at the sweep rows that are due, starts a new generation of pins, and in the next
+//! round reclaims what no reader of an older generation can still see. Blobs are declared dead on the
+//! drive first; only then do their rows go: a crash in between repeats the first step.
+
+use crate::engine::Engine;
+use crate::error::EngineError;
+use crate::plan::{self, SweepItem, part_blob};
+use drystone_base::{BlobId, BucketId, UploadId};
+use drystone_catalog::{
+    CatalogError, Data, Family, Key, Manifest, PartRow, UploadRow, UploadState,
+};
+use drystone_drive::{CompactReport, Retain};
+use drystone_index::prefix_range;
+use std::collections::BTreeSet;
+
+/// Sweep rows worked off in one round.
+const ROUND_COUNT_MAX: usize = 1000;
+/// Retained frames after which an export is due, in bytes, at least.
+const EXPORT_AFTER_LEN: u64 = 1 << 30;
+
+type Row = (Vec<u8>, SweepItem);
+
+/// What one round did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SweepReport {
+    /// Sweep rows worked off.
+    pub items: u64,
+    /// Blobs declared dead.
+    pub blobs: u64,
+    /// Rows are waiting for readers, or more rows are due.
+    pub has_more: bool,
+}
+
+/// What waits for readers between two rounds.
+#[derive(Default)]
+pub struct Sweeper {
+    pending: Option<(u64, Vec<Row>)>,
+}
+
+impl Engine {
+    /// Work that gives space back; one per process.
+    #[must_use]
+    pub fn sweeper(&self) -> Sweeper {
+        Sweeper::default()
+    }
+
+    /// One round of the sweep.
+    ///
+    /// # Errors
+    ///
+    /// The catalog or the drive failed; the rows stay and are worked off later.
+    pub async fn sweep(&self, sweeper: &mut Sweeper) -> Result<SweepReport, EngineError> {
+        let mut report = SweepReport::default();
+        if let Some((generation, rows)) = sweeper.pending.take() {
+            if self.shared.pins.is_pinned(generation) {
+                sweeper.pending = Some((generation, rows));
+                report.has_more = true;
+                return Ok(report);
+            }
+            self.reclaim(rows, &mut report).await?;
+        }
+        let rows = self.due_rows()?;
+        if !rows.is_empty() {
+            report.has_more = true;
+            sweeper.pending = Some((self.shared.pins.advance(), rows));
+        }
+        Ok(report)
+    }
+
+    fn due_rows(&self) -> Result<Vec<Row>, EngineError> {
+        let now = self.now_ms();
+        let snapshot = self.shared.catalog.snapshot();
+        let mut rows = Vec::new();
+        for row in snapshot.scan(Family::Sweep.range()) {
+            let (key, value) = row.map_err(CatalogError::from)?;
+            let due = key.get(1..9).and_then(|bytes| bytes.try_into().ok()).map(u64::from_be_bytes);
+            if due.is_none_or(|due| due > now) || rows.len() == ROUND_COUNT_MAX {
+                break;
+            }
+            rows.push((key.to_vec(), SweepItem::decode(&value)?));
+        }
+        Ok(rows)
+    }
+
+    async fn reclaim(&self, rows: Vec<Row>, report: &mut SweepReport) -> Result<(), EngineError> {
+        let (mut keys, mut blobs) = (Vec::new(), Vec::new());
+        for (key, item) in rows {
+            report.items += 1;
+            match item {
+                SweepItem::Blob(blob) => {
+                    blobs.push(blob);
+                    keys.push(key);
+                }
+                SweepItem::Manifest(id) => {
+                    // A manifest that is gone was reclaimed before a crash.
+                    if let Some(manifest) = self.manifest_if_there(id)? {
+                        for part in manifest.parts {
+                            keys.extend(inline_key(&part.data));
+                            blobs.extend(part_blob(&part.data));
+                        }
+                    }
+                    keys.push(Key::manifest(id));
+                    keys.push(key);
+                }
+                SweepItem::Parts { bucket, upload, manifest } => {
+                    self.reclaim_parts(bucket, upload, manifest, report).await?;
+                    keys.push(key);
+                }
+                SweepItem::Upload { bucket, upload, object } => {
+                    self.drop_upload(Key::upload(bucket, &object, upload)).await?;
+                    keys.push(key);
+                }
+            }
+        }
+        self.bury_and_delete(blobs, keys, report).await
+    }
+
+    fn manifest_if_there(&self, id: BlobId) -> Result<Option<Manifest>, EngineError> {
+        let bytes = self.shared.catalog.get(&Key::manifest(id))?;
+        Ok(bytes.map(|bytes| Manifest::decode(&bytes)).transpose()?)
+    }
+
+    /// Drops the part rows of an upload, and the bytes of those that did not become the object.
+    async fn reclaim_parts(
+        &self,
+        bucket: BucketId,
+        upload: UploadId,
+        manifest: Option<BlobId>,
+        report: &mut SweepReport,
+    ) -> Result<(), EngineError> {
+        let kept: BTreeSet<u16> = match manifest {
+            // If the manifest is gone, so are its blobs: declaring them dead again is harmless.
+            Some(id) => self.manifest_if_there(id)?.unwrap_or_default().parts,
+            None => Vec::new(),
+        }
+        .iter()
+        .map(|part| part.number)
+        .collect();
+        let snapshot = self.shared.catalog.snapshot();
+        let rows: Result<Vec<_>, _> = snapshot.scan(prefix_range(&Key::parts_of(upload))).collect();
+        drop(snapshot);
+        for chunk in rows.map_err(CatalogError::from)?.chunks(ROUND_COUNT_MAX) {
+            let (mut keys, mut blobs, mut bytes) = (Vec::new(), Vec::new(), 0);
+            for (key, value) in chunk {
+                let part = PartRow::decode(value)?;
+                bytes += part.size;
+                if !kept.contains(&part.number) {
+                    keys.extend(inline_key(&part.data));
+                    blobs.extend(part_blob(&part.data));
+                }
+                keys.push(key.to_vec());
+            }
+            let count = chunk.len() as u64;
+            self.bury_blobs(blobs, report).await?;
+            self.commit(move |tx| {
+                keys.into_iter().for_each(|key| tx.delete(key));
+                plan::adjust_usage(tx, bucket, |usage| {
+                    usage.part_count -= count;
+                    usage.part_bytes -= bytes;
+                })
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// Drops the row of an upload that was completed a day ago.
+    async fn drop_upload(&self, key: Vec<u8>) -> Result<(), EngineError> {
+        self.commit(move |tx| {
+            let row = tx.get(&key)?.map(|bytes| UploadRow::decode(&bytes)).transpose()?;
+            if row.is_some_and(|row| matches!(row.state, UploadState::Completed { .. })) {
+                tx.delete(key);
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn bury_blobs(
+        &self,
+        blobs: Vec<BlobId>,
+        report: &mut SweepReport,
+    ) -> Result<(), EngineError> {
+        if !blobs.is_empty() {
+            report.blobs += blobs.len() as u64;
+            self.drive().bury(&blobs).await?;
+        }
+        Ok(())
+    }
+
+    async fn bury_and_delete(
+        &self,
+        blobs: Vec<BlobId>,
+        keys: Vec<Vec<u8>>,
+        report: &mut SweepReport,
+    ) -> Result<(), EngineError> {
+        self.bury_blobs(blobs, report).await?;
+        if keys.is_empty() {
+            return Ok(());
+        }
+        self.commit(move |tx| {
+            keys.into_iter().for_each(|key| tx.delete(key));
+            Ok(())
+        })
+        .await
+    }
+
+    /// Frees dead segments and moves what is alive out of mostly dead ones. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// The drive failed.
+    pub fn compact(&self, pump: &dyn Fn()) -> Result<CompactReport, EngineError> {
+        let catalog = &self.shared.catalog;
+        let retain =
+            Retain { frames_floor: catalog.frames_floor(), segments: catalog.export_segments() };
+        Ok(self.drive().compact(&retain, pump)?)
+    }
+
+    /// Writes an export if so many frames are retained that one is due, or if `force`. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// The catalog failed.
+    pub fn export_if_due(&self, force: bool, pump: &dyn Fn()) -> Result<bool, EngineError> {
+        let catalog = &self.shared.catalog;
+        let limit = EXPORT_AFTER_LEN.max(catalog.export_len_bytes());
+        if !force && catalog.retained_frame_bytes() <= limit {
+            return Ok(false);
+        }
+        catalog.export(pump)?;
+        Ok(true)
+    }
+}
+
+/// Key of the row that holds the bytes of a small part.
+fn inline_key(data: &Data) -> Option<Vec<u8>> {
+    match data {
+        Data::Inline(id) => Some(Key::inline(*id)),
+        Data::Empty | Data::Blob { .. } | Data::Manifest(_) => None,
+    }
+}
