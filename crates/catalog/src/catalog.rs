@@ -89,6 +89,15 @@ impl Catalog {
         Ok(Self { shared: Arc::new(shared) })
     }
 
+    /// How far an index of a catalog reaches in the log.
+    ///
+    /// # Errors
+    ///
+    /// The index failed.
+    pub fn position_in(index: &dyn Index) -> Result<u64, CatalogError> {
+        Ok(index.position(crate::committer::SOURCE)?)
+    }
+
     /// What opening had to do: whether the index was rebuilt, rows loaded from an export, frames
     /// applied.
     #[must_use]

@@ -16,4 +16,4 @@ pub use usage::Usage;
 pub(crate) const FORMAT: u8 = 1;
 
 /// Fields that this version does not know, kept to be written back.
-pub type Unknown = Vec<(u8, Vec<u8>)>;
+pub(crate) type Unknown = Vec<(u8, Vec<u8>)>;

@@ -154,6 +154,15 @@ impl Drive {
         self.shared.log.append(Class::Small, group);
     }
 
+    /// Whether the drive knows of a shard. Its bytes are not read.
+    ///
+    /// # Errors
+    ///
+    /// The index failed.
+    pub fn has(&self, shard: ShardId) -> Result<bool, DriveError> {
+        Ok(self.shared.table.find(shard)?.is_some())
+    }
+
     /// Reads bytes `range` of a shard without waiting for the device; `None` if that would be
     /// necessary.
     ///

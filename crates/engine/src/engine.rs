@@ -102,12 +102,20 @@ impl Engine {
         &self,
         plan: impl FnOnce(&mut Tx<'_>) -> Result<T, EngineError> + Send + 'static,
     ) -> Result<T, EngineError> {
+        self.start_commit(plan).await
+    }
+
+    /// Hands a plan to the committer at once; the future waits for the outcome.
+    pub(crate) fn start_commit<T: Send + 'static>(
+        &self,
+        plan: impl FnOnce(&mut Tx<'_>) -> Result<T, EngineError> + Send + 'static,
+    ) -> impl Future<Output = Result<T, EngineError>> + Send + 'static {
         let ticket = self.shared.catalog.submit(move |tx| match plan(tx) {
             Ok(value) => Ok(Decision::Commit(Ok(value))),
             Err(EngineError::Catalog(error)) => Err(error),
             Err(error) => Ok(Decision::Reject(Err(error))),
         });
-        ticket.await?
+        async move { ticket.await? }
     }
 
     fn bucket_cache(&self) -> MutexGuard<'_, BucketCache> {

@@ -15,6 +15,7 @@
 mod blob;
 mod bucket;
 mod budget;
+mod check;
 mod copy;
 mod digest;
 mod engine;
@@ -29,11 +30,14 @@ mod sweep;
 
 pub use blob::{BlobWriter, Stored};
 pub use budget::ByteBudget;
+pub use check::CheckReport;
 pub use copy::CopyRequest;
 pub use digest::{Digests, combine_crc};
 pub use engine::{Engine, EngineConfig};
 pub use error::{Condition, EngineError};
-pub use list::{ListPage, ListRequest, ListedVersion, UploadPage, VersionPage, VersionRequest};
+pub use list::{
+    ListPage, ListRequest, ListedVersion, UploadPage, VersionMark, VersionPage, VersionRequest,
+};
 pub use multipart::{CompleteRequest, NewUpload, PartInput};
 pub use object::{Located, ObjectDraft, PutRequest};
 pub use plan::{Conditions, DeleteOutcome, VersionRef, WriteOutcome};

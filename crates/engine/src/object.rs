@@ -98,6 +98,11 @@ impl Engine {
         outcome
     }
 
+    /// Gives up a body that was taken in and will not become an object.
+    pub fn give_up(&self, stored: &Stored) {
+        self.bury(stored.stray_blob());
+    }
+
     /// Declares a blob dead that no row will name.
     pub(crate) fn bury(&self, stray: Option<drystone_base::BlobId>) {
         if let Some(blob) = stray {
@@ -176,8 +181,20 @@ impl Engine {
         version: Option<VersionRef>,
         conditions: Conditions,
     ) -> Result<DeleteOutcome, EngineError> {
+        self.start_delete(bucket, object, version, conditions).await
+    }
+
+    /// Hands a delete in at once, to be waited for later: deletes that are handed in one after the
+    /// other are decided in that order.
+    pub fn start_delete(
+        &self,
+        bucket: &str,
+        object: Vec<u8>,
+        version: Option<VersionRef>,
+        conditions: Conditions,
+    ) -> impl Future<Output = Result<DeleteOutcome, EngineError>> + Send + 'static {
         let bucket = bucket.to_owned();
-        self.commit(move |tx| plan::delete_object(tx, &bucket, &object, version, &conditions)).await
+        self.start_commit(move |tx| plan::delete_object(tx, &bucket, &object, version, &conditions))
     }
 
     /// Replaces the tags of a version; returns the version.

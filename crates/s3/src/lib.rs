@@ -1,1 +1,45 @@
-//! s3
+//! The gateway: HTTP requests of S3 clients become calls of the engine.
+//!
+//! # Invariants
+//!
+//! - The operation table is closed: what is not implemented answers 501 before any effect.
+//! - Order for every request: parse, route, authenticate, authorize, validate, effect.
+//! - Nothing is committed unless every length, signature and checksum that the client declared is
+//!   right.
+//! - S3 error codes stand in one file, `error.rs`.
+//!
+//! # Not here
+//!
+//! What requests mean is in `engine`; sockets and TLS are in `server`.
+
+mod auth;
+mod body;
+mod checksum;
+mod chunked;
+mod error;
+mod gateway;
+mod host;
+mod object_headers;
+mod operation;
+mod ops;
+mod request;
+mod response;
+mod route;
+mod uri;
+mod xml;
+
+pub use auth::{Credentials, metrics_token};
+pub use error::{S3Code, S3Error};
+pub use gateway::{Gateway, GatewayConfig, Served};
+pub use operation::{Level, Operation, Row, TABLE};
+pub use response::ResponseBody;
+
+/// Entry points for fuzzing and property tests; no stable interface.
+pub mod parsers {
+    pub use crate::auth::{parse_authorization, parse_presigned};
+    pub use crate::chunked::{ChunkDecoder, ChunkMode};
+    pub use crate::ops::parse_copy_source;
+    pub use crate::request::parse_range;
+    pub use crate::uri::{decode_path, parse_query};
+    pub use crate::xml::parse as parse_xml;
+}

@@ -1,2 +1,20 @@
-//! drystone
-fn main() {}
+//! The `drystone` binary: settings, wiring, listeners, and the command line.
+//!
+//! # Not here
+//!
+//! Everything that has a meaning: see `engine`, `s3` and the crates below them.
+
+mod access_log;
+mod cli;
+mod config;
+mod listen;
+mod node;
+mod secrets;
+mod telemetry;
+mod tls;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::run()
+}

@@ -1,6 +1,6 @@
 //! Versions of objects, and delete markers.
 
-use super::{Checksum, FORMAT, Unknown};
+use super::{Checksum, FORMAT};
 use drystone_base::{
     BlobId, DecodeError, Reader, Seq, TlvReader, TlvWriter, VersionId, Writer, hex,
 };
@@ -119,7 +119,7 @@ pub struct ObjectRow {
     /// Bytes.
     pub data: Data,
     /// Fields that this version does not know, kept to be written back.
-    pub unknown: Unknown,
+    pub unknown: Vec<(u8, Vec<u8>)>,
 }
 
 impl ObjectRow {

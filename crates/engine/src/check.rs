@@ -1,0 +1,350 @@
+//! Checking the invariants of the catalog, and that every blob that is named is on the drive.
+
+use crate::engine::Engine;
+use crate::error::EngineError;
+use crate::plan::SweepItem;
+use drystone_base::{BlobId, BucketId};
+use drystone_catalog::{
+    CatalogError, CatalogSnapshot, Data, Family, Key, KeyParts, Manifest, ObjectRow, PartRow,
+    UploadRow, UploadState, Usage,
+};
+use drystone_drive::ShardId;
+use drystone_index::prefix_range;
+use std::collections::{BTreeMap, HashSet};
+
+/// Problems listed at most.
+const PROBLEM_COUNT_MAX: usize = 1000;
+
+/// What was counted, and what does not hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CheckReport {
+    /// Buckets.
+    pub buckets: u64,
+    /// Current versions, delete markers included.
+    pub heads: u64,
+    /// Noncurrent versions.
+    pub versions: u64,
+    /// Small payloads.
+    pub inline: u64,
+    /// Uploads.
+    pub uploads: u64,
+    /// Parts of uploads.
+    pub parts: u64,
+    /// Completed multipart objects.
+    pub manifests: u64,
+    /// Rows of the sweep.
+    pub sweep: u64,
+    /// Blobs that are named.
+    pub blobs: u64,
+    /// Bytes of all versions.
+    pub bytes: u64,
+    /// What does not hold, in words.
+    pub problems: Vec<String>,
+}
+
+impl CheckReport {
+    /// Names and counts, for printing.
+    #[must_use]
+    pub fn counts(&self) -> Vec<(&'static str, u64)> {
+        vec![
+            ("buckets", self.buckets),
+            ("current versions", self.heads),
+            ("noncurrent versions", self.versions),
+            ("inline payloads", self.inline),
+            ("uploads", self.uploads),
+            ("parts", self.parts),
+            ("multipart objects", self.manifests),
+            ("sweep rows", self.sweep),
+            ("blobs", self.blobs),
+            ("bytes", self.bytes),
+        ]
+    }
+
+    fn problem(&mut self, text: String) {
+        if self.problems.len() < PROBLEM_COUNT_MAX {
+            self.problems.push(text);
+        }
+    }
+}
+
+/// A walk over all rows of one moment.
+struct Check<'a> {
+    engine: &'a Engine,
+    snapshot: CatalogSnapshot,
+    report: CheckReport,
+    usage: BTreeMap<BucketId, Usage>,
+    owned: HashSet<BlobId>,
+    part_of: HashSet<BlobId>,
+    inline_named: HashSet<BlobId>,
+}
+
+impl Engine {
+    /// Checks every row. Blocks, and holds a set of all blob ids in memory: for tools.
+    ///
+    /// # Errors
+    ///
+    /// Index or drive cannot be read; what merely does not hold is in the report.
+    pub fn check(&self) -> Result<CheckReport, EngineError> {
+        let mut check = Check {
+            engine: self,
+            snapshot: self.shared.catalog.snapshot(),
+            report: CheckReport::default(),
+            usage: BTreeMap::new(),
+            owned: HashSet::new(),
+            part_of: HashSet::new(),
+            inline_named: HashSet::new(),
+        };
+        check.buckets()?;
+        check.heads()?;
+        check.versions()?;
+        check.uploads()?;
+        check.sweep()?;
+        check.inline()?;
+        check.recount()?;
+        Ok(check.report)
+    }
+}
+
+type Rows = Vec<(bytes::Bytes, bytes::Bytes)>;
+
+impl Check<'_> {
+    fn rows(&self, family: Family) -> Result<Rows, EngineError> {
+        let rows: Result<Vec<_>, _> = self.snapshot.scan(family.range()).collect();
+        Ok(rows.map_err(CatalogError::from)?)
+    }
+
+    fn has(&self, key: Vec<u8>) -> Result<bool, EngineError> {
+        Ok(self.engine.shared.catalog.get(&key)?.is_some())
+    }
+
+    fn buckets(&mut self) -> Result<(), EngineError> {
+        for (key, id) in self.rows(Family::BucketName)? {
+            self.report.buckets += 1;
+            let id = id[..].try_into().map(u64::from_le_bytes).unwrap_or(0);
+            if !self.has(Key::bucket(BucketId(id)))? {
+                let name = String::from_utf8_lossy(&key[1..]).into_owned();
+                self.report.problem(format!("bucket {name} has no row"));
+            }
+        }
+        Ok(())
+    }
+
+    fn heads(&mut self) -> Result<(), EngineError> {
+        for (key, value) in self.rows(Family::Head)? {
+            self.report.heads += 1;
+            let parts = KeyParts::parse(&key)?;
+            let name = format!("{}/{}", parts.bucket.0, String::from_utf8_lossy(&parts.object));
+            let Ok(row) = ObjectRow::decode(&value) else {
+                self.report.problem(format!("current version of {name} is not readable"));
+                continue;
+            };
+            self.count(parts.bucket, &row, true);
+            self.own(&row.data, row.size, &name)?;
+            if let Some(seq) = row.null_seq {
+                let key = Key::version(parts.bucket, &parts.object, seq);
+                let below = self.engine.shared.catalog.get(&key)?;
+                let is_null =
+                    below.and_then(|b| ObjectRow::decode(&b).ok()).is_some_and(|r| r.is_null);
+                if row.is_null || !is_null {
+                    self.report.problem(format!("{name} names a null version that is not there"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn versions(&mut self) -> Result<(), EngineError> {
+        for (key, value) in self.rows(Family::Version)? {
+            self.report.versions += 1;
+            let parts = KeyParts::parse(&key)?;
+            let name = format!("{}/{}", parts.bucket.0, String::from_utf8_lossy(&parts.object));
+            let Ok(row) = ObjectRow::decode(&value) else {
+                self.report.problem(format!("a noncurrent version of {name} is not readable"));
+                continue;
+            };
+            self.count(parts.bucket, &row, false);
+            self.own(&row.data, row.size, &name)?;
+            let head = self.engine.shared.catalog.get(&Key::head(parts.bucket, &parts.object))?;
+            match head.map(|bytes| ObjectRow::decode(&bytes)) {
+                None => self.report.problem(format!("{name} has versions but no current one")),
+                Some(Ok(head)) if head.seq <= row.seq => {
+                    self.report.problem(format!("{name} has a version newer than the current one"));
+                }
+                Some(Ok(head)) if row.is_null && head.null_seq != Some(row.seq) => {
+                    self.report.problem(format!("{name} has a null version that is not named"));
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn uploads(&mut self) -> Result<(), EngineError> {
+        for (key, value) in self.rows(Family::Upload)? {
+            self.report.uploads += 1;
+            let parts = KeyParts::parse(&key)?;
+            let row = UploadRow::decode(&value)?;
+            if !matches!(row.state, UploadState::Completed { .. }) {
+                self.usage.entry(parts.bucket).or_default().upload_count += 1;
+            }
+        }
+        self.report.parts = self.rows(Family::Part)?.len() as u64;
+        for (_, value) in self.rows(Family::Part)? {
+            let part = PartRow::decode(&value)?;
+            // Parts of a completed upload stay until the sweep comes; their blobs are the object's.
+            match part.data {
+                Data::Blob { blob, .. } => drop(self.part_of.insert(blob)),
+                Data::Inline(id) => drop(self.inline_named.insert(id)),
+                Data::Empty | Data::Manifest(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, bucket: BucketId, row: &ObjectRow, is_current: bool) {
+        self.report.bytes += row.size;
+        let usage = self.usage.entry(bucket).or_default();
+        crate::plan::count_version(usage, row, is_current, 1);
+    }
+
+    /// Notes that a version owns its bytes, and checks that they are there.
+    fn own(&mut self, data: &Data, size: u64, name: &str) -> Result<(), EngineError> {
+        match data {
+            Data::Empty => {}
+            Data::Inline(id) => {
+                if !self.inline_named.insert(*id) || !self.has(Key::inline(*id))? {
+                    self.report.problem(format!("{name} has no bytes of its own"));
+                }
+            }
+            Data::Blob { blob, cell_len, .. } => self.own_blob(*blob, *cell_len, size, name)?,
+            Data::Manifest(id) => {
+                self.report.manifests += 1;
+                let bytes = self.engine.shared.catalog.get(&Key::manifest(*id))?;
+                let Some(manifest) = bytes.and_then(|bytes| Manifest::decode(&bytes).ok()) else {
+                    self.report.problem(format!("{name} has no readable list of parts"));
+                    return Ok(());
+                };
+                for part in manifest.parts {
+                    match part.data {
+                        Data::Blob { blob, cell_len, .. } => {
+                            self.own_blob(blob, cell_len, part.size, name)?;
+                        }
+                        Data::Inline(id) => {
+                            self.inline_named.insert(id);
+                        }
+                        Data::Empty | Data::Manifest(_) => {}
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn own_blob(
+        &mut self,
+        blob: BlobId,
+        cell_len: u32,
+        size: u64,
+        name: &str,
+    ) -> Result<(), EngineError> {
+        self.report.blobs += 1;
+        if !self.owned.insert(blob) {
+            self.report.problem(format!("{name} shares blob {blob} with another version"));
+        }
+        let cells = size.div_ceil(u64::from(cell_len.max(1)));
+        for stripe in 0..cells {
+            let shard = ShardId { blob, stripe: stripe as u32 };
+            if !self.engine.drive().has(shard)? {
+                self.report.problem(format!("{name} is missing shard {shard}"));
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn sweep(&mut self) -> Result<(), EngineError> {
+        for (_, value) in self.rows(Family::Sweep)? {
+            self.report.sweep += 1;
+            if let SweepItem::Blob(blob) = SweepItem::decode(&value)?
+                && self.owned.contains(&blob)
+            {
+                self.report.problem(format!("blob {blob} is to be swept but is still named"));
+            }
+        }
+        Ok(())
+    }
+
+    fn inline(&mut self) -> Result<(), EngineError> {
+        let swept: HashSet<BlobId> = self.swept_inline()?;
+        for (key, _) in self.rows(Family::Inline)? {
+            self.report.inline += 1;
+            let id = BlobId::from_slice(&key[1..]);
+            if !id.is_some_and(|id| self.inline_named.contains(&id) || swept.contains(&id)) {
+                self.report.problem("a small payload is named by nothing".to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    /// Small payloads of manifests and uploads that wait for the sweep.
+    fn swept_inline(&self) -> Result<HashSet<BlobId>, EngineError> {
+        let mut swept = HashSet::new();
+        let mut note = |data: &Data| {
+            if let Data::Inline(id) = data {
+                swept.insert(*id);
+            }
+        };
+        for (_, value) in self.rows(Family::Sweep)? {
+            match SweepItem::decode(&value)? {
+                SweepItem::Manifest(id) => {
+                    let bytes = self.engine.shared.catalog.get(&Key::manifest(id))?;
+                    if let Some(bytes) = bytes {
+                        Manifest::decode(&bytes)?.parts.iter().for_each(|part| note(&part.data));
+                    }
+                }
+                SweepItem::Parts { upload, .. } => {
+                    for row in self.snapshot.scan(prefix_range(&Key::parts_of(upload))) {
+                        let (_, value) = row.map_err(CatalogError::from)?;
+                        note(&PartRow::decode(&value)?.data);
+                    }
+                }
+                SweepItem::Blob(_) | SweepItem::Upload { .. } => {}
+            }
+        }
+        Ok(swept)
+    }
+
+    /// Compares the usage rows with what was counted. Parts are counted over all buckets together:
+    /// their rows do not name one.
+    fn recount(&mut self) -> Result<(), EngineError> {
+        let (mut stored_parts, mut stored_part_bytes) = (0, 0);
+        for (key, value) in self.rows(Family::Usage)? {
+            let id = key[1..].try_into().map(u64::from_be_bytes).unwrap_or(0);
+            let stored = Usage::decode(&value)?;
+            stored_parts += stored.part_count;
+            stored_part_bytes += stored.part_bytes;
+            let mut counted = self.usage.remove(&BucketId(id)).unwrap_or_default();
+            (counted.part_count, counted.part_bytes) = (stored.part_count, stored.part_bytes);
+            if stored != counted {
+                let text = format!("usage of bucket {id} is {stored:?}, counted {counted:?}");
+                self.report.problem(text);
+            }
+        }
+        let left: Vec<_> = self.usage.keys().copied().collect();
+        for bucket in left {
+            self.report.problem(format!("bucket {} has no usage", bucket.0));
+        }
+        let mut bytes = 0;
+        for (_, value) in self.rows(Family::Part)? {
+            bytes += PartRow::decode(&value)?.size;
+        }
+        if (stored_parts, stored_part_bytes) != (self.report.parts, bytes) {
+            let text = format!(
+                "usage says {stored_parts} parts of {stored_part_bytes} bytes, counted {} of {bytes}",
+                self.report.parts
+            );
+            self.report.problem(text);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,67 @@
+//! Signature version 4.
+//!
+//! Source: S3 API reference, "Authenticating requests (AWS Signature Version 4)".
+
+mod canonical;
+mod parse;
+mod verify;
+
+pub use parse::{parse_authorization, parse_presigned};
+pub(crate) use verify::{ChunkSigner, PayloadHash, Verified, Verifier, authenticate};
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::{Digest, Sha256};
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+/// The one pair of keys that there is until identities exist. Has no `Debug`: it is a secret.
+#[derive(Clone)]
+pub struct Credentials {
+    /// Access key id.
+    pub access_key: String,
+    /// Secret key.
+    pub secret_key: String,
+}
+
+/// Signing keys that were derived lately.
+#[derive(Default)]
+pub(crate) struct KeyCache {
+    keys: Mutex<HashMap<(String, String, String), [u8; 32]>>,
+}
+
+const KEY_COUNT_MAX: usize = 64;
+
+pub(crate) fn hmac(key: &[u8], data: &[u8]) -> [u8; 32] {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("any key length will do");
+    mac.update(data);
+    mac.finalize().into_bytes().into()
+}
+
+pub(crate) fn sha256_hex(data: &[u8]) -> String {
+    drystone_base::hex(&Sha256::digest(data))
+}
+
+impl KeyCache {
+    fn get(&self, secret: &str, date: &str, region: &str, service: &str) -> [u8; 32] {
+        let name = (date.to_owned(), region.to_owned(), service.to_owned());
+        let mut keys = self.keys.lock().expect("no thread panicked while it held this lock");
+        if let Some(key) = keys.get(&name) {
+            return *key;
+        }
+        let mut key = hmac(format!("AWS4{secret}").as_bytes(), date.as_bytes());
+        for piece in [region, service, "aws4_request"] {
+            key = hmac(&key, piece.as_bytes());
+        }
+        if keys.len() >= KEY_COUNT_MAX {
+            keys.clear();
+        }
+        keys.insert(name, key);
+        key
+    }
+}
+
+/// A token for the metrics that is derived from the secret key, so that it need not be kept.
+#[must_use]
+pub fn metrics_token(secret_key: &str) -> String {
+    drystone_base::hex(&hmac(secret_key.as_bytes(), b"drystone metrics token"))
+}

@@ -1,0 +1,269 @@
+//! Verifying a request, and the chain of chunk signatures behind it.
+
+use super::canonical::{PathForm, canonical_request};
+use super::parse::{Claim, parse_authorization, parse_presigned};
+use super::{Credentials, KeyCache, hmac, sha256_hex};
+use crate::error::{S3Code, S3Error};
+use crate::request::S3Request;
+use drystone_base::{Timestamp, hex, parse_http_date};
+use subtle::ConstantTimeEq;
+
+/// Allowed difference of clocks, in milliseconds.
+const SKEW_MS: u64 = 15 * 60 * 1000;
+const EMPTY_SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+/// What `x-amz-content-sha256` says about the body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum PayloadHash {
+    /// The body has this SHA-256, in hexadecimal.
+    Whole(String),
+    /// Nothing.
+    Unsigned,
+    /// The body is framed in chunks.
+    Chunked { signed: bool, trailer: bool },
+}
+
+/// Signs chunks, each with the one before it.
+pub(crate) struct ChunkSigner {
+    key: [u8; 32],
+    date: String,
+    scope: String,
+    previous: String,
+}
+
+/// A request whose signature is right.
+pub(crate) struct Verified {
+    pub(crate) payload: PayloadHash,
+    /// For chunks that are signed.
+    pub(crate) signer: Option<ChunkSigner>,
+}
+
+/// Where keys and rules come from.
+pub(crate) struct Verifier<'a> {
+    pub(crate) credentials: &'a Credentials,
+    pub(crate) keys: &'a KeyCache,
+    pub(crate) region: &'a str,
+}
+
+fn payload_hash(request: &S3Request) -> Result<Option<PayloadHash>, S3Error> {
+    let Some(text) = request.header("x-amz-content-sha256") else { return Ok(None) };
+    let chunked = |signed, trailer| Some(PayloadHash::Chunked { signed, trailer });
+    Ok(match text {
+        "UNSIGNED-PAYLOAD" => Some(PayloadHash::Unsigned),
+        "STREAMING-AWS4-HMAC-SHA256-PAYLOAD" => chunked(true, false),
+        "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER" => chunked(true, true),
+        "STREAMING-UNSIGNED-PAYLOAD-TRAILER" => chunked(false, true),
+        _ if text.starts_with("STREAMING-AWS4-ECDSA") => {
+            return Err(S3Error::not_implemented("x-amz-content-sha256"));
+        }
+        _ if text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
+            Some(PayloadHash::Whole(text.to_ascii_lowercase()))
+        }
+        _ => {
+            let message = "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, \
+                           STREAMING-UNSIGNED-PAYLOAD-TRAILER, STREAMING-AWS4-HMAC-SHA256-PAYLOAD, \
+                           STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER or a valid sha256 value.";
+            return Err(S3Error::argument("x-amz-content-sha256", text, message));
+        }
+    })
+}
+
+/// Authenticates a request.
+///
+/// # Errors
+///
+/// The codes of the protocol page, §2.
+pub(crate) fn authenticate(
+    request: &S3Request,
+    verifier: &Verifier<'_>,
+) -> Result<Verified, S3Error> {
+    let in_query = request.query("X-Amz-Algorithm").is_some()
+        || request.query("X-Amz-Credential").is_some()
+        || request.query("X-Amz-Signature").is_some();
+    match (request.header("authorization"), in_query) {
+        (Some(_), true) => {
+            let message = "Only one auth mechanism allowed; only the X-Amz-Algorithm query \
+                           parameter, Signature query string parameter or the Authorization header \
+                           should be specified";
+            Err(S3Error::argument("Authorization", "", message))
+        }
+        (Some(text), false) => by_header(request, verifier, text),
+        (None, true) => by_query(request, verifier),
+        (None, false) if request.query("AWSAccessKeyId").is_some() => {
+            let message = "The authorization mechanism you have provided is not supported. Please \
+                           use AWS4-HMAC-SHA256.";
+            Err(S3Error::with(S3Code::InvalidRequest, message))
+        }
+        (None, false) => Err(S3Code::AccessDenied.into()),
+    }
+}
+
+fn by_header(
+    request: &S3Request,
+    verifier: &Verifier<'_>,
+    text: &str,
+) -> Result<Verified, S3Error> {
+    let claim = parse_authorization(text)?;
+    let date = match request.header("x-amz-date") {
+        Some(text) => Timestamp::parse_amz(text),
+        None => request.header("date").and_then(parse_http_date),
+    };
+    let date = date.ok_or_else(|| {
+        let message = "AWS authentication requires a valid Date or x-amz-date header";
+        S3Error::with(S3Code::AccessDenied, message)
+    })?;
+    check_scope(&claim, verifier, date)?;
+    if date.0.abs_diff(request.now_ms) > SKEW_MS {
+        return Err(S3Error::new(S3Code::RequestTimeTooSkewed)
+            .field("RequestTime", date.to_amz())
+            .field("ServerTime", Timestamp(request.now_ms).to_iso())
+            .field("MaxAllowedSkewMilliseconds", SKEW_MS.to_string()));
+    }
+    check_key(&claim, verifier)?;
+    let payload = payload_hash(request)?.ok_or_else(|| {
+        let message = "Missing required header for this request: x-amz-content-sha256";
+        S3Error::with(S3Code::InvalidRequest, message)
+    })?;
+    check_signed_headers(request, &claim)?;
+    let hash = request.header("x-amz-content-sha256").unwrap_or(EMPTY_SHA256);
+    let signer = check_signature(request, verifier, &claim, date, hash)?;
+    let signs = matches!(payload, PayloadHash::Chunked { signed: true, .. });
+    Ok(Verified { payload, signer: signs.then_some(signer) })
+}
+
+fn by_query(request: &S3Request, verifier: &Verifier<'_>) -> Result<Verified, S3Error> {
+    let get = |name: &str| request.query(name).map(str::to_owned);
+    let (claim, date, expires) = parse_presigned(&get)?;
+    let date = Timestamp::parse_amz(&date).ok_or_else(|| {
+        let message = "X-Amz-Date must be in the ISO8601 Long Format \"yyyyMMdd'T'HHmmss'Z'\"";
+        S3Error::with(S3Code::AuthorizationQueryParametersError, message)
+    })?;
+    check_scope(&claim, verifier, date)
+        .map_err(|error| S3Error { code: S3Code::AuthorizationQueryParametersError, ..error })?;
+    if date.0 > request.now_ms + SKEW_MS {
+        return Err(S3Error::with(S3Code::AccessDenied, "Request is not valid yet"));
+    }
+    let end = Timestamp(date.0 + expires * 1000);
+    if request.now_ms > end.0 {
+        return Err(S3Error::with(S3Code::AccessDenied, "Request has expired")
+            .field("X-Amz-Expires", expires.to_string())
+            .field("Expires", end.to_iso())
+            .field("ServerTime", Timestamp(request.now_ms).to_iso()));
+    }
+    check_key(&claim, verifier)?;
+    check_signed_headers(request, &claim)?;
+    let given = request.query("X-Amz-Content-Sha256").or(request.header("x-amz-content-sha256"));
+    let hash = given.unwrap_or("UNSIGNED-PAYLOAD").to_owned();
+    let signer = check_signature(request, verifier, &claim, date, &hash)?;
+    let payload = payload_hash(request)?.unwrap_or(match given {
+        Some(hash) if hash.len() == 64 => PayloadHash::Whole(hash.to_ascii_lowercase()),
+        _ => PayloadHash::Unsigned,
+    });
+    let signs = matches!(payload, PayloadHash::Chunked { signed: true, .. });
+    Ok(Verified { payload, signer: signs.then_some(signer) })
+}
+
+fn check_key(claim: &Claim, verifier: &Verifier<'_>) -> Result<(), S3Error> {
+    let known = verifier.credentials.access_key.as_bytes();
+    if bool::from(claim.access_key.as_bytes().ct_eq(known)) {
+        return Ok(());
+    }
+    Err(S3Error::new(S3Code::InvalidAccessKeyId).field("AWSAccessKeyId", claim.access_key.clone()))
+}
+
+fn check_scope(claim: &Claim, verifier: &Verifier<'_>, date: Timestamp) -> Result<(), S3Error> {
+    let malformed = |message: String| S3Error::with(S3Code::AuthorizationHeaderMalformed, message);
+    if claim.service != "s3" {
+        return Err(malformed(format!("incorrect service \"{}\"", claim.service)));
+    }
+    if claim.day != date.to_amz()[..8] {
+        return Err(malformed(
+            "the date of the credential scope is not that of the request".into(),
+        ));
+    }
+    if claim.region != verifier.region {
+        let message = format!(
+            "The authorization header is malformed; the region '{}' is wrong; expecting '{}'",
+            claim.region, verifier.region
+        );
+        return Err(malformed(message).field("Region", verifier.region));
+    }
+    Ok(())
+}
+
+/// Every `x-amz-*` header and `host` must be signed: else a proxy, or whoever holds a presigned
+/// URL, could add a header that changes what the request does.
+fn check_signed_headers(request: &S3Request, claim: &Claim) -> Result<(), S3Error> {
+    let is_signed = |name: &str| claim.signed_headers.iter().any(|signed| signed == name);
+    let mut unsigned: Vec<&str> = request
+        .headers
+        .keys()
+        .map(http::HeaderName::as_str)
+        .filter(|name| name.starts_with("x-amz-") && !is_signed(name))
+        .collect();
+    if !is_signed("host") {
+        unsigned.push("host");
+    }
+    if unsigned.is_empty() {
+        return Ok(());
+    }
+    let message = "There were headers present in the request which were not signed";
+    Err(S3Error::with(S3Code::AccessDenied, message).field("HeadersNotSigned", unsigned.join(", ")))
+}
+
+fn check_signature(
+    request: &S3Request,
+    verifier: &Verifier<'_>,
+    claim: &Claim,
+    date: Timestamp,
+    hash: &str,
+) -> Result<ChunkSigner, S3Error> {
+    let secret = &verifier.credentials.secret_key;
+    let key = verifier.keys.get(secret, &claim.day, &claim.region, &claim.service);
+    let scope = format!("{}/{}/{}/aws4_request", claim.day, claim.region, claim.service);
+    let date = date.to_amz();
+    let mut shown = None;
+    for form in [PathForm::Encoded, PathForm::Raw] {
+        let canonical = canonical_request(request, &claim.signed_headers, hash, form);
+        let Some(canonical) = canonical else { break };
+        let hashed = sha256_hex(canonical.as_bytes());
+        let to_sign = format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{hashed}");
+        let signature = hex(&hmac(&key, to_sign.as_bytes()));
+        if bool::from(signature.as_bytes().ct_eq(claim.signature.as_bytes())) {
+            return Ok(ChunkSigner { key, date, scope, previous: signature });
+        }
+        shown.get_or_insert((to_sign, canonical));
+    }
+    let (to_sign, canonical) = shown.unwrap_or_default();
+    let spaced =
+        |text: &str| text.bytes().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ");
+    Err(S3Error::new(S3Code::SignatureDoesNotMatch)
+        .field("AWSAccessKeyId", claim.access_key.clone())
+        .field("StringToSign", to_sign.clone())
+        .field("SignatureProvided", claim.signature.clone())
+        .field("StringToSignBytes", spaced(&to_sign))
+        .field("CanonicalRequest", canonical.clone())
+        .field("CanonicalRequestBytes", spaced(&canonical)))
+}
+
+impl ChunkSigner {
+    fn check(&mut self, kind: &str, hashes: &str, signature: &str) -> Result<(), S3Error> {
+        let to_sign = format!("{kind}\n{}\n{}\n{}\n{hashes}", self.date, self.scope, self.previous);
+        let expected = hex(&hmac(&self.key, to_sign.as_bytes()));
+        if !bool::from(expected.as_bytes().ct_eq(signature.as_bytes())) {
+            return Err(S3Code::SignatureDoesNotMatch.into());
+        }
+        self.previous = expected;
+        Ok(())
+    }
+
+    /// Checks the signature of the next chunk.
+    pub(crate) fn chunk(&mut self, sha256: &str, signature: &str) -> Result<(), S3Error> {
+        self.check("AWS4-HMAC-SHA256-PAYLOAD", &format!("{EMPTY_SHA256}\n{sha256}"), signature)
+    }
+
+    /// Checks the signature of the trailers.
+    pub(crate) fn trailer(&mut self, lines: &str, signature: &str) -> Result<(), S3Error> {
+        self.check("AWS4-HMAC-SHA256-TRAILER", &sha256_hex(lines.as_bytes()), signature)
+    }
+}

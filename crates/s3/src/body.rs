@@ -1,0 +1,270 @@
+//! The body of a request: de-framed, measured, verified against its signature, and given out as it
+//! comes.
+
+use crate::auth::{ChunkSigner, PayloadHash, Verified};
+use crate::checksum::{Declared, parse_value};
+use crate::chunked::{ChunkDecoder, ChunkMode, Event};
+use crate::error::{S3Code, S3Error};
+use crate::request::S3Request;
+use bytes::Bytes;
+use drystone_base::hex;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use sha2::{Digest, Sha256};
+use std::collections::VecDeque;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// A client that sends nothing for so long is let go.
+const STALL_MAX: Duration = Duration::from_secs(30);
+/// After this time a client must have sent at least so many bytes in each second.
+const PROGRESS_AFTER: Duration = Duration::from_secs(60);
+const PROGRESS_BYTES_PER_SECOND: u64 = 256;
+
+/// Unread body of a request.
+pub(crate) struct Body {
+    incoming: Incoming,
+}
+
+impl Body {
+    pub(crate) fn new(incoming: Incoming) -> Self {
+        Self { incoming }
+    }
+
+    /// Reads what is left, if that is little, so that the connection can be used again.
+    pub(crate) async fn drain(mut self, len_max: usize) {
+        let mut len = 0;
+        let drained = async {
+            while let Some(Ok(frame)) = self.incoming.frame().await {
+                len += frame.data_ref().map_or(0, Bytes::len);
+                if len > len_max {
+                    break;
+                }
+            }
+        };
+        let _ = tokio::time::timeout(Duration::from_secs(5), drained).await;
+    }
+}
+
+enum Framing {
+    Plain { expected: Option<String>, digest: Option<Sha256> },
+    Chunked { decoder: ChunkDecoder, signer: Option<ChunkSigner>, digest: Sha256 },
+}
+
+/// Gives out the decoded body. What it has given out must not be committed before it has said that
+/// there is no more: only then everything is verified.
+pub(crate) struct BodyReader {
+    body: Body,
+    framing: Framing,
+    events: VecDeque<Event>,
+    /// Decoded bytes that must come.
+    expected_len: u64,
+    len: u64,
+    trailer_name: Option<String>,
+    trailer_lines: String,
+    trailer_signature: Option<String>,
+    /// Value of the checksum trailer.
+    pub(crate) trailer: Option<Vec<u8>>,
+    declared: Declared,
+    started: Instant,
+    ended: bool,
+}
+
+impl BodyReader {
+    /// Begins to read a body; `len_max` is checked before anything is read.
+    pub(crate) fn new(
+        request: &S3Request,
+        body: Body,
+        verified: Verified,
+        declared: &Declared,
+        len_max: u64,
+    ) -> Result<Self, S3Error> {
+        let (framing, expected_len) = match verified.payload {
+            PayloadHash::Chunked { signed, trailer } => {
+                let text = request.header("x-amz-decoded-content-length");
+                let len = text.and_then(|text| text.parse().ok());
+                let len: u64 = len.ok_or(S3Code::MissingContentLength)?;
+                let decoder = ChunkDecoder::new(ChunkMode { signed, trailer });
+                (Framing::Chunked { decoder, signer: verified.signer, digest: Sha256::new() }, len)
+            }
+            PayloadHash::Whole(expected) => {
+                let len = request.content_length().ok_or(S3Code::MissingContentLength)?;
+                (Framing::Plain { expected: Some(expected), digest: Some(Sha256::new()) }, len)
+            }
+            PayloadHash::Unsigned => {
+                let len = request.content_length().ok_or(S3Code::MissingContentLength)?;
+                (Framing::Plain { expected: None, digest: None }, len)
+            }
+        };
+        if expected_len > len_max {
+            return Err(S3Error::new(S3Code::EntityTooLarge)
+                .field("ProposedSize", expected_len.to_string())
+                .field("MaxSizeAllowed", len_max.to_string()));
+        }
+        let trailer_name =
+            request.header("x-amz-trailer").map(|text| text.trim().to_ascii_lowercase());
+        Ok(Self {
+            body,
+            framing,
+            events: VecDeque::new(),
+            expected_len,
+            len: 0,
+            trailer_name,
+            trailer_lines: String::new(),
+            trailer_signature: None,
+            trailer: None,
+            declared: declared.clone(),
+            started: Instant::now(),
+            ended: false,
+        })
+    }
+
+    /// Length of the decoded body, as the client declared it.
+    pub(crate) fn expected_len(&self) -> u64 {
+        self.expected_len
+    }
+
+    /// The next decoded bytes; `None` when the whole body has come and everything is right.
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, S3Error> {
+        loop {
+            while let Some(event) = self.events.pop_front() {
+                if let Some(bytes) = self.take_event(event)? {
+                    return Ok(Some(bytes));
+                }
+            }
+            if self.ended {
+                return Ok(None);
+            }
+            let frame = tokio::time::timeout(STALL_MAX, self.body.incoming.frame()).await;
+            match frame.map_err(|_| S3Error::new(S3Code::RequestTimeout))? {
+                Some(Ok(frame)) => {
+                    let Ok(bytes) = frame.into_data() else { continue };
+                    if let Some(bytes) = self.take_bytes(bytes)? {
+                        return Ok(Some(bytes));
+                    }
+                }
+                Some(Err(_)) => return Err(S3Code::IncompleteBody.into()),
+                None => self.end()?,
+            }
+        }
+    }
+
+    /// The whole decoded body, if it is not longer than `len_max`.
+    pub(crate) async fn read_all(&mut self, len_max: usize) -> Result<Vec<u8>, S3Error> {
+        let mut all = Vec::new();
+        while let Some(bytes) = self.next().await? {
+            if all.len() + bytes.len() > len_max {
+                return Err(S3Error::new(S3Code::MaxMessageLengthExceeded)
+                    .field("MaxMessageLengthBytes", len_max.to_string()));
+            }
+            all.extend_from_slice(&bytes);
+        }
+        Ok(all)
+    }
+
+    fn count(&mut self, bytes: &Bytes) -> Result<(), S3Error> {
+        self.len += bytes.len() as u64;
+        if self.len > self.expected_len {
+            let message = "The request body is longer than the length that was declared.";
+            return Err(S3Error::with(S3Code::IncompleteBody, message));
+        }
+        let elapsed = self.started.elapsed();
+        if elapsed > PROGRESS_AFTER && self.len < elapsed.as_secs() * PROGRESS_BYTES_PER_SECOND {
+            return Err(S3Code::RequestTimeout.into());
+        }
+        Ok(())
+    }
+
+    fn take_bytes(&mut self, bytes: Bytes) -> Result<Option<Bytes>, S3Error> {
+        match &mut self.framing {
+            Framing::Plain { digest, .. } => {
+                if let Some(digest) = digest {
+                    digest.update(&bytes);
+                }
+                self.count(&bytes)?;
+                Ok((!bytes.is_empty()).then_some(bytes))
+            }
+            Framing::Chunked { decoder, .. } => {
+                decoder.feed(bytes, &mut self.events)?;
+                Ok(None)
+            }
+        }
+    }
+
+    fn take_event(&mut self, event: Event) -> Result<Option<Bytes>, S3Error> {
+        let Framing::Chunked { signer, digest, .. } = &mut self.framing else {
+            unreachable!("events come of chunks")
+        };
+        match event {
+            Event::Data(bytes) => {
+                if signer.is_some() {
+                    digest.update(&bytes);
+                }
+                self.count(&bytes)?;
+                return Ok(Some(bytes));
+            }
+            Event::ChunkEnd { signature } => {
+                if let Some(signer) = signer {
+                    let sha256 = hex(&digest.finalize_reset());
+                    signer.chunk(&sha256, &signature.unwrap_or_default())?;
+                }
+            }
+            Event::Trailer(name, value) if name == "x-amz-trailer-signature" => {
+                self.trailer_signature = Some(value);
+            }
+            Event::Trailer(name, value) => {
+                if self.trailer_name.as_deref() != Some(name.as_str()) {
+                    let message = format!("The trailer {name} was not announced.");
+                    return Err(S3Error::with(S3Code::MalformedTrailerError, message));
+                }
+                if let Some(algorithm) = self.declared.trailer {
+                    self.trailer = Some(parse_value(algorithm, &name, &value)?);
+                }
+                self.trailer_lines.push_str(&format!("{name}:{value}\n"));
+            }
+            Event::End => self.check_trailers()?,
+        }
+        Ok(None)
+    }
+
+    fn check_trailers(&mut self) -> Result<(), S3Error> {
+        let Framing::Chunked { signer, .. } = &mut self.framing else { return Ok(()) };
+        if self.trailer_name.is_some() && self.trailer_lines.is_empty() {
+            let message = "The trailer that was announced is missing.";
+            return Err(S3Error::with(S3Code::MalformedTrailerError, message));
+        }
+        if let (Some(signer), false) = (signer, self.trailer_lines.is_empty()) {
+            let signature = self.trailer_signature.take().unwrap_or_default();
+            signer.trailer(&self.trailer_lines, &signature)?;
+        }
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<(), S3Error> {
+        self.ended = true;
+        if let Framing::Chunked { decoder, .. } = &mut self.framing
+            && !decoder.is_done()
+        {
+            decoder.end(&mut self.events)?;
+        }
+        // What the events still say is taken before this body is said to be whole.
+        while let Some(event) = self.events.pop_front() {
+            if let Some(bytes) = self.take_event(event)? {
+                debug_assert!(bytes.is_empty(), "the end brings no data");
+            }
+        }
+        if self.len < self.expected_len {
+            return Err(S3Code::IncompleteBody.into());
+        }
+        if let Framing::Plain { expected: Some(expected), digest: Some(digest) } = &mut self.framing
+        {
+            let computed = hex(&digest.finalize_reset());
+            if computed != *expected {
+                return Err(S3Error::new(S3Code::XAmzContentSHA256Mismatch)
+                    .field("ClientComputedContentSHA256", expected.clone())
+                    .field("S3ComputedContentSHA256", computed));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,268 @@
+//! S3 error codes, and the one place where failures become them.
+//!
+//! The matches below have no wildcard arm: a new engine error does not compile until somebody chooses
+//! its code. Source: S3 API reference, "Error responses".
+
+use drystone_base::NameError;
+use drystone_engine::{Condition, EngineError};
+
+macro_rules! codes {
+    ($($name:ident $status:literal $message:literal;)*) => {
+        /// An S3 error code.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[expect(missing_docs, reason = "the names are S3's own")]
+        pub enum S3Code { $($name,)* }
+
+        impl S3Code {
+            /// All codes.
+            pub const ALL: &[S3Code] = &[$(S3Code::$name,)*];
+
+            /// The `Code` element.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$name => stringify!($name),)* }
+            }
+            /// HTTP status.
+            #[must_use]
+            pub fn status(self) -> u16 {
+                match self { $(Self::$name => $status,)* }
+            }
+            /// Message, where the place of the error has none of its own.
+            #[must_use]
+            pub fn message(self) -> &'static str {
+                match self { $(Self::$name => $message,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    AccessDenied 403 "Access Denied.";
+    AuthorizationHeaderMalformed 400 "The authorization header is malformed.";
+    AuthorizationQueryParametersError 400 "The query parameters of the presigned URL are malformed.";
+    BadDigest 400 "The checksum or Content-MD5 you specified did not match what we received.";
+    BadRequest 400 "The request cannot be served.";
+    BucketAlreadyExists 409 "The requested bucket name is not available.";
+    BucketAlreadyOwnedByYou 409 "Your previous request to create the named bucket succeeded and you already own it.";
+    BucketNotEmpty 409 "The bucket you tried to delete is not empty.";
+    ConditionalRequestConflict 409 "The object changed while the conditional request was worked on. Try again.";
+    EntityTooLarge 400 "Your proposed upload exceeds the maximum allowed size.";
+    EntityTooSmall 400 "Your proposed upload is smaller than the minimum allowed size.";
+    ExpiredToken 400 "The provided token has expired.";
+    IllegalLocationConstraintException 400 "The location constraint is incompatible with the region of this endpoint.";
+    IllegalVersioningConfigurationException 400 "The versioning configuration specified in the request is invalid.";
+    IncompleteBody 400 "The request body ended before the number of bytes that was declared.";
+    InternalError 500 "We encountered an internal error. Try again.";
+    InvalidAccessKeyId 403 "The access key id you provided does not exist in our records.";
+    InvalidArgument 400 "Invalid argument.";
+    InvalidBucketName 400 "The specified bucket is not valid.";
+    InvalidChunkSizeError 400 "A chunk of the body has a size that is not allowed.";
+    InvalidDigest 400 "The Content-MD5 you specified is not valid.";
+    InvalidLocationConstraint 400 "The specified location constraint is not valid.";
+    InvalidPart 400 "One or more of the specified parts could not be found, or their entity tags do not match.";
+    InvalidPartNumber 416 "The requested part number is not satisfiable.";
+    InvalidPartOrder 400 "The list of parts was not in ascending order.";
+    InvalidRange 416 "The requested range is not satisfiable.";
+    InvalidRequest 400 "The request is not valid.";
+    InvalidStorageClass 400 "The storage class you specified is not valid.";
+    InvalidTag 400 "The tag provided was not a valid tag.";
+    InvalidToken 400 "The provided token is malformed or otherwise not valid.";
+    InvalidURI 400 "The specified URI could not be parsed.";
+    KeyTooLongError 400 "Your key is too long.";
+    MalformedTrailerError 400 "The request contained trailing data that was not well-formed.";
+    MalformedXML 400 "The XML you provided was not well-formed or did not validate against our published schema.";
+    MaxMessageLengthExceeded 400 "Your request was too large.";
+    MetadataTooLarge 400 "Your metadata headers exceed the maximum allowed metadata size.";
+    MethodNotAllowed 405 "The specified method is not allowed against this resource.";
+    MissingContentLength 411 "You must provide the Content-Length HTTP header.";
+    MissingRequestBodyError 400 "Request body is empty.";
+    NoSuchBucket 404 "The specified bucket does not exist.";
+    NoSuchBucketPolicy 404 "The bucket policy does not exist.";
+    NoSuchCORSConfiguration 404 "The CORS configuration does not exist.";
+    NoSuchConfiguration 404 "The specified configuration does not exist.";
+    NoSuchKey 404 "The specified key does not exist.";
+    NoSuchLifecycleConfiguration 404 "The lifecycle configuration does not exist.";
+    NoSuchPublicAccessBlockConfiguration 404 "The public access block configuration was not found.";
+    NoSuchTagSet 404 "The TagSet does not exist.";
+    NoSuchUpload 404 "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.";
+    NoSuchVersion 404 "The specified version does not exist.";
+    NoSuchWebsiteConfiguration 404 "The specified bucket does not have a website configuration.";
+    NotImplemented 501 "A header or operation you provided implies functionality that is not implemented.";
+    ObjectLockConfigurationNotFoundError 404 "Object Lock configuration does not exist for this bucket.";
+    OperationAborted 409 "A conflicting operation is in progress against this resource. Try again.";
+    OwnershipControlsNotFoundError 404 "The bucket ownership controls were not found.";
+    PreconditionFailed 412 "At least one of the preconditions you specified did not hold.";
+    ReplicationConfigurationNotFoundError 404 "The replication configuration was not found.";
+    RequestHeaderSectionTooLarge 400 "Your request header section exceeds the maximum allowed size.";
+    RequestTimeTooSkewed 403 "The difference between the request time and the server's time is too large.";
+    RequestTimeout 400 "Your socket connection to the server was not read from or written to within the timeout period.";
+    ServerSideEncryptionConfigurationNotFoundError 404 "The server side encryption configuration was not found.";
+    ServiceUnavailable 503 "The service cannot take the request at present. Try again.";
+    SignatureDoesNotMatch 403 "The request signature we calculated does not match the signature you provided. Check your key and signing method.";
+    SlowDown 503 "Reduce your request rate.";
+    XAmzContentSHA256Mismatch 400 "The provided 'x-amz-content-sha256' header does not match what was computed.";
+    XMinioStorageFull 507 "Storage backend has reached its minimum free drive threshold. Delete a few objects to proceed.";
+}
+
+/// An error as a client will see it.
+#[derive(Clone, Debug)]
+pub struct S3Error {
+    /// Code.
+    pub code: S3Code,
+    /// Message.
+    pub message: String,
+    /// Elements of its own, such as `ArgumentName`.
+    pub fields: Vec<(&'static str, String)>,
+    /// Headers of its own, such as `x-amz-delete-marker`.
+    pub headers: Vec<(&'static str, String)>,
+    /// The outcome is not known: the connection is dropped without an answer.
+    pub drop_connection: bool,
+}
+
+impl S3Error {
+    /// An error with the code's own message.
+    #[must_use]
+    pub fn new(code: S3Code) -> Self {
+        Self::with(code, code.message())
+    }
+    /// An error with a message.
+    #[must_use]
+    pub fn with(code: S3Code, message: impl Into<String>) -> Self {
+        let message = message.into();
+        let (fields, headers) = (Vec::new(), Vec::new());
+        Self { code, message, fields, headers, drop_connection: false }
+    }
+    /// Adds an element.
+    #[must_use]
+    pub fn field(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.fields.push((name, value.into()));
+        self
+    }
+    /// Adds a header.
+    #[must_use]
+    pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+    /// An argument that is not right.
+    #[must_use]
+    pub fn argument(name: &str, value: &str, message: impl Into<String>) -> Self {
+        Self::with(S3Code::InvalidArgument, message)
+            .field("ArgumentName", name)
+            .field("ArgumentValue", value)
+    }
+    /// Something that is not implemented.
+    #[must_use]
+    pub fn not_implemented(what: &str) -> Self {
+        Self::new(S3Code::NotImplemented).field("Header", what)
+    }
+}
+
+impl From<S3Code> for S3Error {
+    fn from(code: S3Code) -> Self {
+        Self::new(code)
+    }
+}
+
+impl From<NameError> for S3Error {
+    fn from(error: NameError) -> Self {
+        match error {
+            NameError::Bucket => S3Code::InvalidBucketName.into(),
+            NameError::BucketReserved => S3Code::AccessDenied.into(),
+            NameError::KeyTooLong { len_bytes } => Self::new(S3Code::KeyTooLongError)
+                .field("Size", len_bytes.to_string())
+                .field("MaxSizeAllowed", "1024"),
+            NameError::Key => Self::with(S3Code::InvalidURI, "The object key is not valid."),
+        }
+    }
+}
+
+fn condition_name(condition: Condition) -> &'static str {
+    match condition {
+        Condition::IfMatch => "If-Match",
+        Condition::IfNoneMatch => "If-None-Match",
+        Condition::IfMatchSize => "x-amz-if-match-size",
+        Condition::IfMatchLastModified => "x-amz-if-match-last-modified-time",
+    }
+}
+
+impl From<EngineError> for S3Error {
+    fn from(error: EngineError) -> Self {
+        match error {
+            EngineError::BucketNotFound => S3Code::NoSuchBucket.into(),
+            EngineError::BucketExists => S3Code::BucketAlreadyOwnedByYou.into(),
+            EngineError::BucketNotEmpty => S3Code::BucketNotEmpty.into(),
+            EngineError::ObjectNotFound { marker: None } => S3Code::NoSuchKey.into(),
+            EngineError::ObjectNotFound { marker: Some(version) } => Self::new(S3Code::NoSuchKey)
+                .header("x-amz-delete-marker", "true")
+                .header("x-amz-version-id", version),
+            EngineError::VersionNotFound => S3Code::NoSuchVersion.into(),
+            EngineError::IsDeleteMarker { version, modified_ms } => {
+                Self::new(S3Code::MethodNotAllowed)
+                    .field("Method", "GET")
+                    .field("ResourceType", "DeleteMarker")
+                    .header("allow", "DELETE")
+                    .header("x-amz-delete-marker", "true")
+                    .header("x-amz-version-id", version)
+                    .header("last-modified", drystone_base::Timestamp(modified_ms).to_http())
+            }
+            EngineError::PreconditionFailed(condition) => {
+                Self::new(S3Code::PreconditionFailed).field("Condition", condition_name(condition))
+            }
+            EngineError::Conflict => S3Code::ConditionalRequestConflict.into(),
+            EngineError::UploadNotFound => S3Code::NoSuchUpload.into(),
+            EngineError::UploadBusy => S3Code::OperationAborted.into(),
+            EngineError::InvalidPart { number } => {
+                Self::new(S3Code::InvalidPart).field("PartNumber", number.to_string())
+            }
+            EngineError::InvalidPartOrder => S3Code::InvalidPartOrder.into(),
+            EngineError::PartTooSmall { number, size_bytes, etag } => {
+                Self::new(S3Code::EntityTooSmall)
+                    .field("ProposedSize", size_bytes.to_string())
+                    .field("MinSizeAllowed", "5242880")
+                    .field("PartNumber", number.to_string())
+                    .field("ETag", etag)
+            }
+            EngineError::ObjectTooLarge { size_bytes } => {
+                Self::new(S3Code::EntityTooLarge).field("ProposedSize", size_bytes.to_string())
+            }
+            EngineError::ChecksumMismatch { .. } => S3Code::BadDigest.into(),
+            EngineError::ChecksumTypeMismatch { expected, actual } => {
+                let name = |algorithm: Option<drystone_engine::ChecksumAlgorithm>| {
+                    algorithm.map_or("null".to_owned(), |a| a.name().to_lowercase())
+                };
+                let message = format!(
+                    "Checksum Type mismatch occurred, expected checksum Type: {}, actual checksum \
+                     Type: {}",
+                    name(expected),
+                    name(actual)
+                );
+                Self::with(S3Code::InvalidRequest, message)
+            }
+            EngineError::Invalid(message) => Self::with(S3Code::InvalidRequest, message),
+            EngineError::Busy => S3Code::SlowDown.into(),
+            EngineError::Full => S3Code::XMinioStorageFull.into(),
+            EngineError::Unknown => {
+                Self { drop_connection: true, ..Self::new(S3Code::InternalError) }
+            }
+            EngineError::Closed => S3Code::ServiceUnavailable.into(),
+            EngineError::Damaged(_) => {
+                Self::with(S3Code::InternalError, "The stored data of this object is damaged.")
+            }
+            EngineError::Catalog(_) | EngineError::Drive(_) => S3Code::InternalError.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_has_a_status_of_an_error_and_a_message() {
+        for code in S3Code::ALL {
+            assert!((400..600).contains(&code.status()), "{code:?}");
+            assert!(!code.message().is_empty() && code.message().ends_with('.'), "{code:?}");
+        }
+    }
+}

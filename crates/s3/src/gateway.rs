@@ -1,0 +1,203 @@
+//! The way of a request through the gateway.
+
+use crate::auth::{Credentials, KeyCache, Verifier, authenticate};
+use crate::body::Body;
+use crate::error::{S3Code, S3Error};
+use crate::operation::Operation;
+use crate::ops;
+use crate::request::S3Request;
+use crate::response::{Ids, Reply, ResponseBody, empty, error_document, set, xml};
+use crate::route::route;
+use drystone_base::Rng;
+use drystone_engine::Engine;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What a gateway is made with.
+pub struct GatewayConfig {
+    /// The one pair of keys.
+    pub credentials: Credentials,
+    /// Region that scopes must name.
+    pub region: String,
+    /// Domains under which hosts name buckets, in lower case.
+    pub domains: Vec<String>,
+    /// Name of this host in answers.
+    pub host_id: String,
+}
+
+/// The S3 front of an engine.
+pub struct Gateway {
+    pub(crate) engine: Engine,
+    pub(crate) config: GatewayConfig,
+    keys: KeyCache,
+    last_id: AtomicU64,
+}
+
+/// A response, and what the access log says about it.
+pub struct Served {
+    /// The response; `None` if the connection must be dropped without one.
+    pub response: Option<Response<ResponseBody>>,
+    /// Operation, if the request could be routed.
+    pub operation: Option<&'static str>,
+    /// Request id.
+    pub request_id: String,
+    /// Error code, if it is an error.
+    pub error: Option<S3Code>,
+}
+
+/// Bodies of refused requests up to this length are read to their end, so that the connection can
+/// be used again.
+const DRAIN_LEN_MAX: u64 = 1 << 20;
+/// Bytes of all headers together.
+const HEADERS_LEN_MAX: usize = 32 << 10;
+
+/// A request on its way through an operation.
+pub(crate) struct Context<'a> {
+    pub(crate) engine: &'a Engine,
+    pub(crate) config: &'a GatewayConfig,
+    pub(crate) request: S3Request,
+    pub(crate) ids: Ids,
+}
+
+impl Gateway {
+    /// A gateway in front of an engine.
+    #[must_use]
+    pub fn new(engine: Engine, config: GatewayConfig) -> Arc<Self> {
+        let keys = KeyCache::default();
+        Arc::new(Self { engine, config, keys, last_id: AtomicU64::new(0) })
+    }
+
+    /// 16 upper-case hexadecimal digits, rising with time.
+    fn new_ids(&self, now_ms: u64) -> Ids {
+        let random = drystone_base::SystemRng.u64() & 0xFF;
+        let wanted = now_ms << 20 | random;
+        let next = |last: u64| Some(wanted.max(last + 1));
+        let last = self.last_id.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
+        let id = wanted.max(last.unwrap_or(0) + 1);
+        Ids { request_id: format!("{id:016X}"), host_id: self.config.host_id.clone() }
+    }
+
+    /// Serves one request.
+    pub async fn serve(self: &Arc<Self>, request: Request<Incoming>) -> Served {
+        let now_ms = self.engine.now_ms();
+        let ids = self.new_ids(now_ms);
+        let (parts, incoming) = request.into_parts();
+        let raw_path = parts.uri.path().to_owned();
+        let is_head = parts.method == http::Method::HEAD;
+        let header_len: usize =
+            parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+        let declared_len = parts.headers.get("content-length").cloned();
+        let mut body = Some(Body::new(incoming));
+        let mut operation = None;
+        let names = (None, None);
+        let (result, names) = match S3Request::parse(parts, &self.config.domains, now_ms) {
+            Ok(_) if header_len > HEADERS_LEN_MAX => {
+                (Err(S3Code::RequestHeaderSectionTooLarge.into()), names)
+            }
+            Ok(request) => {
+                let names = (request.bucket.clone(), request.key.clone());
+                let served = self.run(request, &ids, &mut body, &mut operation).await;
+                (served, names)
+            }
+            Err(error) => (Err(error), names),
+        };
+        let request_id = ids.request_id.clone();
+        let (mut response, error) = match result {
+            Ok(response) => (response, None),
+            Err(error) if error.drop_connection => {
+                let operation = operation.map(Operation::name);
+                return Served { response: None, operation, request_id, error: Some(error.code) };
+            }
+            Err(error) => {
+                let small = declared_len
+                    .and_then(|len| len.to_str().ok()?.parse::<u64>().ok())
+                    .is_some_and(|len| len <= DRAIN_LEN_MAX);
+                if let (Some(body), true) = (body, small) {
+                    body.drain(DRAIN_LEN_MAX as usize).await;
+                }
+                let (bucket, key) = (names.0.as_deref(), names.1.as_deref());
+                let code = error.code;
+                (render_error(&error, bucket, key, &raw_path, &ids, is_head), Some(code))
+            }
+        };
+        finish(&mut response, &ids);
+        Served {
+            response: Some(response),
+            operation: operation.map(Operation::name),
+            request_id,
+            error,
+        }
+    }
+
+    async fn run(
+        &self,
+        request: S3Request,
+        ids: &Ids,
+        body: &mut Option<Body>,
+        operation: &mut Option<Operation>,
+    ) -> Result<Reply, S3Error> {
+        let routed = route(&request);
+        let verifier = Verifier {
+            credentials: &self.config.credentials,
+            keys: &self.keys,
+            region: &self.config.region,
+        };
+        let verified = match authenticate(&request, &verifier) {
+            Ok(verified) => verified,
+            // What does not exist is said to everybody; whether a bucket exists is not.
+            Err(_) if routed.is_err() => return Err(routed.expect_err("looked at just now")),
+            Err(error) => return Err(self.with_region(&request, error)),
+        };
+        let routed = routed?;
+        *operation = Some(routed);
+        let ids = ids.clone();
+        let context = Context { engine: &self.engine, config: &self.config, request, ids };
+        ops::dispatch(context, routed, verified, body).await
+    }
+
+    /// HeadBucket tells the region also to those whom it refuses.
+    fn with_region(&self, request: &S3Request, error: S3Error) -> S3Error {
+        if request.bucket.is_some() && request.key.is_none() {
+            return error.header("x-amz-bucket-region", self.config.region.clone());
+        }
+        error
+    }
+}
+
+fn render_error(
+    error: &S3Error,
+    bucket: Option<&str>,
+    key: Option<&str>,
+    resource: &str,
+    ids: &Ids,
+    is_head: bool,
+) -> Reply {
+    let mut reply = if is_head {
+        let mut reply = empty(error.code.status());
+        set(&mut reply, "x-minio-error-code", error.code.name());
+        set(&mut reply, "x-minio-error-desc", &format!("{:?}", error.message));
+        set(&mut reply, "content-type", "application/xml");
+        reply
+    } else {
+        xml(error_document(error, bucket, key, resource, ids))
+    };
+    *reply.status_mut() = http::StatusCode::from_u16(error.code.status()).expect("a known status");
+    for (name, value) in &error.headers {
+        set(&mut reply, name, value);
+    }
+    if error.code.status() == 503 {
+        set(&mut reply, "retry-after", "1");
+    }
+    reply
+}
+
+/// Headers of every response.
+fn finish(reply: &mut Reply, ids: &Ids) {
+    set(reply, "x-amz-request-id", &ids.request_id);
+    set(reply, "x-amz-id-2", &ids.host_id);
+    set(reply, "server", "drystone");
+    set(reply, "x-content-type-options", "nosniff");
+    set(reply, "x-xss-protection", "1; mode=block");
+}

@@ -1,0 +1,313 @@
+//! Headers that say something about an object: read from requests, written to responses.
+
+use crate::checksum;
+use crate::error::{S3Code, S3Error};
+use crate::request::S3Request;
+use crate::response::{Reply, set};
+use crate::uri::parse_query;
+use drystone_base::limits::{OBJECT_TAG_COUNT_MAX, USER_METADATA_LEN_BYTES_MAX};
+use drystone_base::{Timestamp, parse_http_date};
+use drystone_engine::{Conditions, ObjectDraft, ObjectRow};
+
+/// System metadata that is stored as it is sent.
+const SYSTEM: &[&str] = &[
+    "cache-control",
+    "content-disposition",
+    "content-encoding",
+    "content-language",
+    "content-type",
+    "expires",
+    "x-amz-website-redirect-location",
+];
+const CLASSES: &[&str] = &[
+    "STANDARD",
+    "REDUCED_REDUNDANCY",
+    "STANDARD_IA",
+    "ONEZONE_IA",
+    "INTELLIGENT_TIERING",
+    "GLACIER",
+    "DEEP_ARCHIVE",
+    "GLACIER_IR",
+    "EXPRESS_ONEZONE",
+];
+/// Headers that change what a request does and are not implemented: refused before any effect.
+const NOT_IMPLEMENTED: &[&str] = &[
+    "x-amz-write-offset-bytes",
+    "x-amz-object-lock-mode",
+    "x-amz-object-lock-retain-until-date",
+    "x-amz-object-lock-legal-hold",
+    "x-amz-object-lock-event-hold",
+    "x-amz-object-annotation-directive",
+    "x-amz-server-side-encryption",
+    "x-amz-server-side-encryption-aws-kms-key-id",
+    "x-amz-server-side-encryption-context",
+    "x-amz-server-side-encryption-customer-algorithm",
+    "x-amz-server-side-encryption-customer-key",
+    "x-amz-server-side-encryption-customer-key-md5",
+    "x-amz-copy-source-server-side-encryption-customer-algorithm",
+    "x-amz-mfa",
+    "x-amz-bypass-governance-retention",
+    "x-minio-force-delete",
+    "x-minio-extract",
+    "x-amz-meta-snowball-auto-extract",
+];
+
+/// Refuses what would otherwise be left out silently.
+pub(crate) fn refuse_not_implemented(request: &S3Request) -> Result<(), S3Error> {
+    for name in NOT_IMPLEMENTED {
+        if request.header_or_query(name).is_some() {
+            return Err(S3Error::not_implemented(name));
+        }
+    }
+    if let Some(acl) = request.header_or_query("x-amz-acl")
+        && !matches!(acl, "private" | "bucket-owner-full-control" | "bucket-owner-read")
+    {
+        return Err(S3Error::not_implemented("x-amz-acl"));
+    }
+    let grants = request.headers.keys().find(|name| name.as_str().starts_with("x-amz-grant-"));
+    match grants {
+        Some(name) => Err(S3Error::not_implemented(name.as_str())),
+        None => Ok(()),
+    }
+}
+
+/// Reads what a client says about an object that it writes.
+pub(crate) fn parse_draft(request: &S3Request) -> Result<ObjectDraft, S3Error> {
+    refuse_not_implemented(request)?;
+    let mut draft = ObjectDraft::default();
+    let mut header_len = 0;
+    for name in SYSTEM {
+        let Some(value) = request.headers.get(*name).map(S3Request::header_text) else { continue };
+        let value = if *name == "content-encoding" { without_chunked(&value) } else { value };
+        if !value.is_empty() {
+            header_len += name.len() + value.len();
+            draft.headers.push(((*name).to_owned(), value));
+        }
+    }
+    draft.metadata = parse_metadata(request)?;
+    if header_len > 8 << 10 {
+        return Err(S3Code::MetadataTooLarge.into());
+    }
+    if let Some(text) = request.header_or_query("x-amz-tagging") {
+        draft.tags = parse_tagging(text)?;
+    }
+    if let Some(class) = request.header_or_query("x-amz-storage-class") {
+        if !CLASSES.contains(&class) {
+            return Err(S3Code::InvalidStorageClass.into());
+        }
+        draft.storage_class = (class != "STANDARD").then(|| class.to_owned());
+    }
+    Ok(draft)
+}
+
+/// `aws-chunked` describes the request, not the object.
+fn without_chunked(value: &str) -> String {
+    let kept = value.split(',').map(str::trim);
+    let kept: Vec<&str> = kept.filter(|v| !v.eq_ignore_ascii_case("aws-chunked")).collect();
+    kept.join(",")
+}
+
+fn parse_metadata(request: &S3Request) -> Result<Vec<(String, String)>, S3Error> {
+    let mut metadata: Vec<(String, String)> = Vec::new();
+    let headers = request
+        .headers
+        .iter()
+        .map(|(name, value)| (name.as_str().to_owned(), S3Request::header_text(value)));
+    let query = request.query.iter().map(|(n, value, _)| (n.to_ascii_lowercase(), value.clone()));
+    for (name, value) in headers.chain(query) {
+        let Some(name) = name.strip_prefix("x-amz-meta-") else { continue };
+        match metadata.iter_mut().find(|(n, _)| n == name) {
+            Some((_, values)) => {
+                values.push(',');
+                values.push_str(&value);
+            }
+            None => metadata.push((name.to_owned(), value)),
+        }
+    }
+    let len: usize = metadata.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if len > USER_METADATA_LEN_BYTES_MAX {
+        return Err(S3Error::new(S3Code::MetadataTooLarge)
+            .field("Size", len.to_string())
+            .field("MaxSizeAllowed", USER_METADATA_LEN_BYTES_MAX.to_string()));
+    }
+    Ok(metadata)
+}
+
+/// Reads the `x-amz-tagging` header.
+pub(crate) fn parse_tagging(text: &str) -> Result<Vec<(String, String)>, S3Error> {
+    let pairs = parse_query(text).ok_or_else(|| {
+        let message = "The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL \
+                       query parameters without tag name duplicates.";
+        S3Error::argument("x-amz-tagging", text, message)
+    })?;
+    let tags = pairs.into_iter().map(|(name, value, _)| (name.replace('+', " "), value)).collect();
+    check_tags(tags, OBJECT_TAG_COUNT_MAX)
+}
+
+/// Checks a set of tags.
+pub(crate) fn check_tags(
+    tags: Vec<(String, String)>,
+    count_max: usize,
+) -> Result<Vec<(String, String)>, S3Error> {
+    if tags.len() > count_max {
+        let message = format!("Object tags cannot be greater than {count_max}");
+        return Err(S3Error::with(S3Code::BadRequest, message));
+    }
+    let invalid = |message: &str, key: &str| {
+        Err(S3Error::with(S3Code::InvalidTag, message).field("TagKey", key))
+    };
+    for (index, (key, value)) in tags.iter().enumerate() {
+        if key.is_empty() || key.chars().count() > 128 {
+            return invalid("The TagKey you have provided is invalid", key);
+        }
+        if value.chars().count() > 256 {
+            return invalid("The TagValue you have provided is invalid", key);
+        }
+        if key.starts_with("aws:") {
+            return invalid("System tags cannot be added/updated by requester", key);
+        }
+        let allowed = |c: char| c.is_alphanumeric() || c.is_whitespace() || "+-=._:/@".contains(c);
+        if !key.chars().all(allowed) || !value.chars().all(allowed) {
+            return invalid("The tag has characters that are not allowed", key);
+        }
+        if tags[..index].iter().any(|(other, _)| other == key) {
+            return invalid("Cannot provide multiple Tags with the same key", key);
+        }
+    }
+    Ok(tags)
+}
+
+/// An entity tag without its quotes; weak ones keep their mark and so match nothing.
+pub(crate) fn unquote(text: &str) -> String {
+    let text = text.trim();
+    let inner = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+    inner.unwrap_or(text).to_owned()
+}
+
+/// A list of entity tags.
+pub(crate) fn parse_etags(text: &str) -> Vec<String> {
+    text.split(',').map(unquote).collect()
+}
+
+/// Conditions of a write.
+pub(crate) fn parse_write_conditions(request: &S3Request) -> Result<Conditions, S3Error> {
+    let mut conditions = Conditions::default();
+    if let Some(text) = request.header("if-none-match") {
+        if text.trim() != "*" {
+            return Err(S3Error::not_implemented("If-None-Match"));
+        }
+        conditions.if_none_match_any = true;
+    }
+    conditions.if_match = request.header("if-match").map(parse_etags);
+    Ok(conditions)
+}
+
+/// Conditions of a delete.
+pub(crate) fn parse_delete_conditions(request: &S3Request) -> Result<Conditions, S3Error> {
+    let mut conditions = Conditions {
+        if_match: request.header("if-match").map(parse_etags),
+        ..Conditions::default()
+    };
+    if let Some(text) = request.header("x-amz-if-match-size") {
+        let size = text.parse().map_err(|_| {
+            S3Error::argument("x-amz-if-match-size", text, "The size is not a number")
+        })?;
+        conditions.if_match_size = Some(size);
+    }
+    if let Some(text) = request.header("x-amz-if-match-last-modified-time") {
+        let time = parse_http_date(text).ok_or_else(|| {
+            let name = "x-amz-if-match-last-modified-time";
+            S3Error::argument(name, text, "The time is not an HTTP date")
+        })?;
+        conditions.if_match_modified_ms = Some(time.0);
+    }
+    Ok(conditions)
+}
+
+/// Outcome of the conditions of a read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ReadVerdict {
+    Send,
+    NotModified,
+    Failed(&'static str),
+}
+
+/// Decides the conditions of a read in the order of RFC 9110 §13.2.2. `prefix` is put before the
+/// names of headers, for copy sources.
+pub(crate) fn decide_read(
+    request: &S3Request,
+    prefix: &str,
+    etag: &str,
+    modified_ms: u64,
+) -> ReadVerdict {
+    let header = |name: &str| request.header(&format!("{prefix}{name}"));
+    let modified = Timestamp(modified_ms).whole_seconds();
+    let matches = |text: &str| parse_etags(text).iter().any(|tag| tag == "*" || tag == etag);
+    if let Some(text) = header("if-match") {
+        if !matches(text) {
+            return ReadVerdict::Failed("If-Match");
+        }
+    } else if let Some(since) = header("if-unmodified-since").and_then(parse_http_date)
+        && modified > since
+    {
+        return ReadVerdict::Failed("If-Unmodified-Since");
+    }
+    if let Some(text) = header("if-none-match") {
+        if matches(text) {
+            return ReadVerdict::NotModified;
+        }
+    } else if let Some(since) = header("if-modified-since").and_then(parse_http_date)
+        && modified <= since
+        && since.0 <= request.now_ms
+    {
+        return ReadVerdict::NotModified;
+    }
+    ReadVerdict::Send
+}
+
+/// Writes what is stored about an object into a response.
+pub(crate) fn describe(reply: &mut Reply, request: &S3Request, row: &ObjectRow) {
+    set(reply, "etag", &format!("\"{}\"", row.etag.to_text()));
+    set(reply, "last-modified", &Timestamp(row.modified_ms).to_http());
+    set(reply, "accept-ranges", "bytes");
+    set(reply, "content-type", "binary/octet-stream");
+    for (name, value) in &row.headers {
+        set(reply, name, value);
+    }
+    let mut missing = 0;
+    for (name, value) in &row.metadata {
+        missing += u64::from(!set(reply, &format!("x-amz-meta-{name}"), value));
+    }
+    if missing > 0 {
+        set(reply, "x-amz-missing-meta", &missing.to_string());
+    }
+    if !row.tags.is_empty() {
+        set(reply, "x-amz-tagging-count", &row.tags.len().to_string());
+    }
+    if let Some(class) = &row.storage_class {
+        set(reply, "x-amz-storage-class", class);
+    }
+    for (parameter, name) in [
+        ("response-content-type", "content-type"),
+        ("response-content-language", "content-language"),
+        ("response-expires", "expires"),
+        ("response-cache-control", "cache-control"),
+        ("response-content-disposition", "content-disposition"),
+        ("response-content-encoding", "content-encoding"),
+    ] {
+        if let Some(value) = request.query(parameter) {
+            set(reply, name, value);
+        }
+    }
+}
+
+/// Writes a checksum into the headers of a response.
+pub(crate) fn tell_checksum(
+    reply: &mut Reply,
+    checksum: &drystone_engine::Checksum,
+    part_count: Option<u16>,
+) {
+    let text = checksum::text_of(checksum, part_count);
+    set(reply, checksum::header_name(checksum.algorithm), &text);
+    set(reply, "x-amz-checksum-type", checksum.kind.name());
+}

@@ -1,0 +1,49 @@
+//! The closed table of operations, generated from the published service model.
+
+mod table;
+
+pub use table::{Operation, TABLE};
+
+/// What a path names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Level {
+    /// `/`.
+    Service,
+    /// `/bucket`.
+    Bucket,
+    /// `/bucket/key`.
+    Object,
+}
+
+/// One operation of the model.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    /// Which.
+    pub operation: Operation,
+    /// Its name.
+    pub name: &'static str,
+    /// HTTP method.
+    pub method: &'static str,
+    /// What its path names.
+    pub level: Level,
+    /// The sub-resource that selects it; empty for a plain verb.
+    pub key: &'static str,
+    /// Query parameters that it requires.
+    pub queries: &'static [&'static str],
+    /// Headers that it requires.
+    pub headers: &'static [&'static str],
+}
+
+impl Operation {
+    /// The operation's row.
+    #[must_use]
+    pub fn row(self) -> &'static Row {
+        TABLE.iter().find(|row| row.operation == self).expect("every operation has a row")
+    }
+
+    /// Its name in the service model.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.row().name
+    }
+}

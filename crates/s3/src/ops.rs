@@ -1,0 +1,210 @@
+//! Operations, one file each, and the one place where an operation finds its handler.
+
+mod abort_multipart_upload;
+mod bucket_documents;
+mod complete_multipart_upload;
+mod copy_object;
+mod copy_source;
+mod create_bucket;
+mod create_multipart_upload;
+mod delete_bucket;
+mod delete_object;
+mod delete_objects;
+mod get_bucket_location;
+mod get_object;
+mod get_object_attributes;
+mod head_bucket;
+mod list_buckets;
+mod list_multipart_uploads;
+mod list_object_versions;
+mod list_objects;
+mod list_parts;
+mod object_tagging;
+mod put_object;
+mod upload_part;
+mod upload_part_copy;
+mod versioning;
+
+pub use copy_source::parse_copy_source;
+
+use crate::auth::Verified;
+use crate::body::{Body, BodyReader};
+use crate::checksum::Declared;
+use crate::error::{S3Code, S3Error};
+use crate::gateway::Context;
+use crate::operation::Operation;
+use crate::response::Reply;
+use drystone_engine::{ChecksumAlgorithm, VersionRef};
+
+type Handled = Result<Reply, S3Error>;
+
+/// Runs an operation. Every operation of the model has an arm: those that are not implemented are
+/// refused here, before any effect. Whoever gets here has the root credentials, which may do
+/// everything; other callers do not exist yet and were refused.
+pub(crate) async fn dispatch(
+    context: Context<'_>,
+    operation: Operation,
+    verified: Verified,
+    body: &mut Option<Body>,
+) -> Handled {
+    use Operation as O;
+    match operation {
+        O::ListBuckets => list_buckets::run(&context),
+        O::CreateBucket => create_bucket::run(&context, verified, body).await,
+        O::HeadBucket => head_bucket::run(&context),
+        O::DeleteBucket => delete_bucket::run(&context).await,
+        O::GetBucketLocation => get_bucket_location::run(&context),
+        O::GetBucketVersioning => versioning::get(&context),
+        O::PutBucketVersioning => versioning::put(&context, verified, body).await,
+        O::PutObject => put_object::run(&context, verified, body).await,
+        O::GetObject => get_object::run(&context, true).await,
+        O::HeadObject => get_object::run(&context, false).await,
+        O::GetObjectAttributes => get_object_attributes::run(&context),
+        O::DeleteObject => delete_object::run(&context).await,
+        O::DeleteObjects => delete_objects::run(&context, verified, body).await,
+        O::CopyObject => copy_object::run(&context).await,
+        O::GetObjectTagging => object_tagging::get(&context),
+        O::PutObjectTagging => object_tagging::put(&context, verified, body).await,
+        O::DeleteObjectTagging => object_tagging::delete(&context).await,
+        O::ListObjects => list_objects::run_v1(&context),
+        O::ListObjectsV2 => list_objects::run_v2(&context),
+        O::ListObjectVersions => list_object_versions::run(&context),
+        O::CreateMultipartUpload => create_multipart_upload::run(&context).await,
+        O::UploadPart => upload_part::run(&context, verified, body).await,
+        O::UploadPartCopy => upload_part_copy::run(&context).await,
+        O::CompleteMultipartUpload => {
+            complete_multipart_upload::run(&context, verified, body).await
+        }
+        O::AbortMultipartUpload => abort_multipart_upload::run(&context).await,
+        O::ListParts => list_parts::run(&context),
+        O::ListMultipartUploads => list_multipart_uploads::run(&context),
+        O::GetBucketAcl
+        | O::GetBucketAccelerateConfiguration
+        | O::GetBucketAnalyticsConfiguration
+        | O::GetBucketCors
+        | O::GetBucketEncryption
+        | O::GetBucketIntelligentTieringConfiguration
+        | O::GetBucketInventoryConfiguration
+        | O::GetBucketLifecycleConfiguration
+        | O::GetBucketLogging
+        | O::GetBucketMetricsConfiguration
+        | O::GetBucketNotificationConfiguration
+        | O::GetBucketOwnershipControls
+        | O::GetBucketPolicy
+        | O::GetBucketPolicyStatus
+        | O::GetBucketReplication
+        | O::GetBucketRequestPayment
+        | O::GetBucketTagging
+        | O::GetBucketWebsite
+        | O::GetObjectLockConfiguration
+        | O::GetPublicAccessBlock => bucket_documents::get(&context, operation),
+        O::GetObjectAcl => bucket_documents::get_object_acl(&context),
+        O::CreateBucketMetadataConfiguration
+        | O::CreateBucketMetadataTableConfiguration
+        | O::CreateSession
+        | O::DeleteBucketAnalyticsConfiguration
+        | O::DeleteBucketCors
+        | O::DeleteBucketEncryption
+        | O::DeleteBucketIntelligentTieringConfiguration
+        | O::DeleteBucketInventoryConfiguration
+        | O::DeleteBucketLifecycle
+        | O::DeleteBucketMetadataConfiguration
+        | O::DeleteBucketMetadataTableConfiguration
+        | O::DeleteBucketMetricsConfiguration
+        | O::DeleteBucketOwnershipControls
+        | O::DeleteBucketPolicy
+        | O::DeleteBucketReplication
+        | O::DeleteBucketTagging
+        | O::DeleteBucketWebsite
+        | O::DeleteObjectAnnotation
+        | O::DeletePublicAccessBlock
+        | O::GetBucketAbac
+        | O::GetBucketLifecycle
+        | O::GetBucketMetadataConfiguration
+        | O::GetBucketMetadataTableConfiguration
+        | O::GetBucketNotification
+        | O::GetObjectAnnotation
+        | O::GetObjectLegalHold
+        | O::GetObjectRetention
+        | O::GetObjectTorrent
+        | O::ListBucketAnalyticsConfigurations
+        | O::ListBucketIntelligentTieringConfigurations
+        | O::ListBucketInventoryConfigurations
+        | O::ListBucketMetricsConfigurations
+        | O::ListDirectoryBuckets
+        | O::ListObjectAnnotations
+        | O::PutBucketAbac
+        | O::PutBucketAccelerateConfiguration
+        | O::PutBucketAcl
+        | O::PutBucketAnalyticsConfiguration
+        | O::PutBucketCors
+        | O::PutBucketEncryption
+        | O::PutBucketIntelligentTieringConfiguration
+        | O::PutBucketInventoryConfiguration
+        | O::PutBucketLifecycle
+        | O::PutBucketLifecycleConfiguration
+        | O::PutBucketLogging
+        | O::PutBucketMetricsConfiguration
+        | O::PutBucketNotification
+        | O::PutBucketNotificationConfiguration
+        | O::PutBucketOwnershipControls
+        | O::PutBucketPolicy
+        | O::PutBucketReplication
+        | O::PutBucketRequestPayment
+        | O::PutBucketTagging
+        | O::PutBucketWebsite
+        | O::PutObjectAcl
+        | O::PutObjectAnnotation
+        | O::PutObjectLegalHold
+        | O::PutObjectLockConfiguration
+        | O::PutObjectRetention
+        | O::PutPublicAccessBlock
+        | O::RenameObject
+        | O::RestoreObject
+        | O::SelectObjectContent
+        | O::UpdateBucketMetadataAnnotationTableConfiguration
+        | O::UpdateBucketMetadataInventoryTableConfiguration
+        | O::UpdateBucketMetadataJournalTableConfiguration
+        | O::UpdateObjectEncryption
+        | O::WriteGetObjectResponse => Err(S3Error::not_implemented(operation.name())),
+    }
+}
+
+/// Reads a document from the body, verified against everything that was declared.
+pub(crate) async fn read_document(
+    context: &Context<'_>,
+    verified: Verified,
+    body: &mut Option<Body>,
+    len_max: usize,
+) -> Result<Vec<u8>, S3Error> {
+    let declared = Declared::parse(&context.request)?;
+    let body = body.take().expect("a body is read once");
+    let limit = len_max as u64;
+    let reader = BodyReader::new(&context.request, body, verified, &declared, limit);
+    let mut reader = reader.map_err(|error| match error.code {
+        S3Code::EntityTooLarge => S3Error::new(S3Code::MaxMessageLengthExceeded)
+            .field("MaxMessageLengthBytes", len_max.to_string()),
+        _ => error,
+    })?;
+    let document = reader.read_all(len_max).await?;
+    let algorithm = declared.algorithm().unwrap_or(ChecksumAlgorithm::Crc32);
+    let mut digests = drystone_engine::Digests::new(algorithm);
+    digests.update(&document);
+    let (md5, checksum) = digests.finish();
+    declared.check(&md5, &checksum, reader.trailer.as_ref())?;
+    Ok(document)
+}
+
+/// The `versionId` of a request.
+pub(crate) fn version_of(context: &Context<'_>) -> Result<Option<VersionRef>, S3Error> {
+    let Some(text) = context.request.query("versionId") else { return Ok(None) };
+    let version = VersionRef::parse(text)
+        .ok_or_else(|| S3Error::argument("versionId", text, "Invalid version id specified"))?;
+    Ok(Some(version))
+}
+
+/// Canonical id of the one account that there is.
+pub(crate) const OWNER_ID: &str =
+    "0a5e1f4c3b2d60718293a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5c6d7e8f9";
+/// Its display name.
+pub(crate) const OWNER_NAME: &str = "drystone";

@@ -1,0 +1,148 @@
+//! `CompleteMultipartUpload`.
+
+use super::upload_part::upload_of;
+use super::{Handled, read_document};
+use crate::auth::Verified;
+use crate::body::Body;
+use crate::checksum::{element_name, header_name, parse_value, text_of};
+use crate::error::{S3Code, S3Error};
+use crate::gateway::Context;
+use crate::object_headers::{parse_write_conditions, refuse_not_implemented, unquote};
+use crate::request::S3Request;
+use crate::response::{set, xml};
+use crate::uri::encode;
+use crate::xml::{Element, Xml, parse};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use drystone_engine::{
+    ChecksumAlgorithm, ChecksumKind, CompleteRequest, PartInput, Versioning, WriteOutcome,
+};
+
+const ROOT: &str = "CompleteMultipartUploadResult";
+const DOCUMENT_LEN_MAX: usize = 4 << 20;
+
+pub(crate) async fn run(
+    context: &Context<'_>,
+    verified: Verified,
+    body: &mut Option<Body>,
+) -> Handled {
+    let request = &context.request;
+    let (name, key) = (request.bucket_name()?, request.object_key()?);
+    refuse_not_implemented(request)?;
+    let upload = upload_of(context)?;
+    let conditions = parse_write_conditions(request)?;
+    let checksum = whole_checksum(request)?;
+    let checksum_kind = match request.header("x-amz-checksum-type") {
+        Some(text) => Some(ChecksumKind::parse(text).ok_or_else(|| {
+            let message = "Value for x-amz-checksum-type header is invalid.";
+            S3Error::with(S3Code::InvalidRequest, message)
+        })?),
+        None => None,
+    };
+    let object_size = match request.header("x-amz-mp-object-size") {
+        Some(text) => Some(text.parse().map_err(|_| {
+            let message = "Value for x-amz-mp-object-size header is invalid.";
+            S3Error::with(S3Code::InvalidRequest, message)
+        })?),
+        None => None,
+    };
+    // The checksum headers of this request are about the object, not about the document.
+    let document = read_plain(context, verified, body).await?;
+    if document.is_empty() {
+        return Err(S3Error::with(S3Code::InvalidRequest, "You must specify at least one part"));
+    }
+    let root = parse(&document, "CompleteMultipartUpload")?;
+    let parts: Result<Vec<_>, _> = root.children_named("Part").map(part).collect();
+    let parts = parts?;
+    if parts.is_empty() {
+        return Err(S3Code::MalformedXML.into());
+    }
+    let (bucket, object) = (name.as_str().to_owned(), key.as_bytes().to_vec());
+    let outcome = context
+        .engine
+        .complete_upload(CompleteRequest {
+            bucket,
+            object,
+            upload,
+            parts,
+            conditions,
+            checksum,
+            checksum_kind,
+            object_size,
+        })
+        .await
+        .map_err(|error| S3Error::from(error).field("UploadId", upload.to_text()))?;
+    Ok(render(context, name.as_str(), key.as_str(), &outcome))
+}
+
+/// Reads the document; only its signature is checked.
+async fn read_plain(
+    context: &Context<'_>,
+    verified: Verified,
+    body: &mut Option<Body>,
+) -> Result<Vec<u8>, S3Error> {
+    let has_checksum =
+        ChecksumAlgorithm::ALL.iter().any(|a| context.request.header(header_name(*a)).is_some());
+    if !has_checksum {
+        return read_document(context, verified, body, DOCUMENT_LEN_MAX).await;
+    }
+    let body = body.take().expect("a body is read once");
+    let declared = crate::checksum::Declared::default();
+    let limit = DOCUMENT_LEN_MAX as u64;
+    let mut reader =
+        crate::body::BodyReader::new(&context.request, body, verified, &declared, limit)?;
+    reader.read_all(DOCUMENT_LEN_MAX).await
+}
+
+/// The checksum of the whole object that the client gives. A composite one ends in the number of parts.
+fn whole_checksum(request: &S3Request) -> Result<Option<(ChecksumAlgorithm, Vec<u8>)>, S3Error> {
+    let mut found = None;
+    for algorithm in ChecksumAlgorithm::ALL {
+        let name = header_name(algorithm);
+        let Some(text) = request.header(name) else { continue };
+        if found.is_some() {
+            let message = "Expecting a single x-amz-checksum- header. Multiple checksum Types are \
+                           not allowed.";
+            return Err(S3Error::with(S3Code::InvalidRequest, message));
+        }
+        let text = text.split_once('-').map_or(text, |(value, _)| value);
+        found = Some((algorithm, parse_value(algorithm, name, text)?));
+    }
+    Ok(found)
+}
+
+fn part(element: &Element) -> Result<PartInput, S3Error> {
+    let malformed = || S3Error::new(S3Code::MalformedXML);
+    let number = element.text_of("PartNumber").and_then(|text| text.trim().parse().ok());
+    let etag = element.text_of("ETag").map(unquote).ok_or_else(malformed)?;
+    let mut checksum = None;
+    for algorithm in ChecksumAlgorithm::ALL {
+        if let Some(text) = element.text_of(element_name(algorithm)) {
+            let value = BASE64.decode(text.trim()).map_err(|_| malformed())?;
+            checksum = Some((algorithm, value));
+        }
+    }
+    Ok(PartInput { number: number.ok_or_else(malformed)?, etag, checksum })
+}
+
+fn render(
+    context: &Context<'_>,
+    bucket: &str,
+    key: &str,
+    outcome: &WriteOutcome,
+) -> crate::response::Reply {
+    let row = &outcome.row;
+    let mut document = Xml::new(ROOT);
+    let location = format!("http://{}/{bucket}/{}", context.request.host, encode(key, true));
+    document.text("Location", &location).text("Bucket", bucket).text("Key", key);
+    document.text("ETag", &format!("\"{}\"", row.etag.to_text()));
+    if let Some(checksum) = &row.checksum {
+        document.text(element_name(checksum.algorithm), &text_of(checksum, row.etag.part_count));
+        document.text("ChecksumType", checksum.kind.name());
+    }
+    let mut reply = xml(document.finish(ROOT));
+    if outcome.versioning != Versioning::Off {
+        set(&mut reply, "x-amz-version-id", &row.version_text());
+    }
+    reply
+}

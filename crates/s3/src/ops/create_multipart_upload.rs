@@ -1,0 +1,71 @@
+//! `CreateMultipartUpload`.
+
+use super::Handled;
+use crate::checksum::parse_algorithm;
+use crate::error::{S3Code, S3Error};
+use crate::gateway::Context;
+use crate::object_headers::parse_draft;
+use crate::response::{set, xml};
+use crate::xml::Xml;
+use drystone_engine::{ChecksumAlgorithm, ChecksumKind, NewUpload};
+
+const ROOT: &str = "InitiateMultipartUploadResult";
+
+pub(crate) async fn run(context: &Context<'_>) -> Handled {
+    let request = &context.request;
+    let (name, key) = (request.bucket_name()?, request.object_key()?);
+    let draft = parse_draft(request)?;
+    let checksum = checksum(context)?;
+    let (bucket, object) = (name.as_str().to_owned(), key.as_bytes().to_vec());
+    let new = NewUpload { bucket, object, draft, checksum };
+    let upload = context.engine.create_upload(new).await?;
+    let mut document = Xml::new(ROOT);
+    document.text("Bucket", name.as_str()).text("Key", key.as_str());
+    document.text("UploadId", &upload.to_text());
+    let mut reply = xml(document.finish(ROOT));
+    if let Some((algorithm, kind)) = checksum {
+        set(&mut reply, "x-amz-checksum-algorithm", algorithm.name());
+        set(&mut reply, "x-amz-checksum-type", kind.name());
+    }
+    Ok(reply)
+}
+
+/// The checksum that is asked for; its kind is the algorithm's own if none is given.
+fn checksum(context: &Context<'_>) -> Result<Option<(ChecksumAlgorithm, ChecksumKind)>, S3Error> {
+    let request = &context.request;
+    let invalid = |message: String| Err(S3Error::with(S3Code::InvalidRequest, message));
+    let kind = request.header_or_query("x-amz-checksum-type");
+    let Some(text) = request.header_or_query("x-amz-checksum-algorithm") else {
+        return match kind {
+            None => Ok(None),
+            Some(_) => {
+                let message = "The x-amz-checksum-type header can only be used with the \
+                               x-amz-checksum-algorithm header.";
+                invalid(message.to_owned())
+            }
+        };
+    };
+    let algorithm = parse_algorithm(text)?;
+    let kind = match kind {
+        None if algorithm == ChecksumAlgorithm::Crc64Nvme => ChecksumKind::FullObject,
+        None => ChecksumKind::Composite,
+        Some(text) => match ChecksumKind::parse(text) {
+            Some(kind) => kind,
+            None => {
+                return invalid("Value for x-amz-checksum-type header is invalid.".to_owned());
+            }
+        },
+    };
+    let fits = match kind {
+        ChecksumKind::FullObject => algorithm.is_crc(),
+        ChecksumKind::Composite => algorithm != ChecksumAlgorithm::Crc64Nvme,
+    };
+    if !fits {
+        return invalid(format!(
+            "The {} checksum type cannot be used with the {} checksum algorithm.",
+            kind.name(),
+            algorithm.name().to_lowercase()
+        ));
+    }
+    Ok(Some((algorithm, kind)))
+}

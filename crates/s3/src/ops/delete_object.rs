@@ -1,0 +1,24 @@
+//! `DeleteObject`.
+
+use super::{Handled, version_of};
+use crate::gateway::Context;
+use crate::object_headers::{parse_delete_conditions, refuse_not_implemented};
+use crate::response::{empty, set};
+
+pub(crate) async fn run(context: &Context<'_>) -> Handled {
+    let request = &context.request;
+    let (name, key) = (request.bucket_name()?, request.object_key()?);
+    refuse_not_implemented(request)?;
+    let version = version_of(context)?;
+    let conditions = parse_delete_conditions(request)?;
+    let object = key.as_bytes().to_vec();
+    let outcome = context.engine.delete_object(name.as_str(), object, version, conditions).await?;
+    let mut reply = empty(204);
+    if outcome.is_marker {
+        set(&mut reply, "x-amz-delete-marker", "true");
+    }
+    if let Some(version) = &outcome.version {
+        set(&mut reply, "x-amz-version-id", version);
+    }
+    Ok(reply)
+}

@@ -1,0 +1,118 @@
+//! `DeleteObjects`: up to 1,000 independent deletes, each with its own result.
+
+use super::{Handled, read_document};
+use crate::auth::Verified;
+use crate::body::Body;
+use crate::error::{S3Code, S3Error};
+use crate::gateway::Context;
+use crate::object_headers::{refuse_not_implemented, unquote};
+use crate::response::xml;
+use crate::xml::{Element, Xml, parse};
+use drystone_base::limits::DELETE_KEY_COUNT_MAX;
+use drystone_base::{ObjectKey, parse_http_date};
+use drystone_engine::{Conditions, DeleteOutcome, VersionRef};
+
+const ROOT: &str = "DeleteResult";
+
+/// One entry of the list.
+struct Entry {
+    key: String,
+    version: Option<String>,
+    conditions: Conditions,
+}
+
+pub(crate) async fn run(
+    context: &Context<'_>,
+    verified: Verified,
+    body: &mut Option<Body>,
+) -> Handled {
+    let request = &context.request;
+    let name = request.bucket_name()?;
+    refuse_not_implemented(request)?;
+    context.engine.find_bucket(name.as_str())?;
+    let document = read_document(context, verified, body, 2 << 20).await?;
+    if document.is_empty() {
+        return Err(S3Code::MissingRequestBodyError.into());
+    }
+    let root = parse(&document, "Delete")?;
+    let is_quiet = root.text_of("Quiet").is_some_and(|text| text.eq_ignore_ascii_case("true"));
+    let entries: Result<Vec<_>, _> = root.children_named("Object").map(entry).collect();
+    let entries = entries?;
+    if entries.is_empty() || entries.len() > DELETE_KEY_COUNT_MAX {
+        return Err(S3Code::MalformedXML.into());
+    }
+    // Handed in together and in order: the committer sees repeated keys as the client listed them.
+    let started: Vec<_> =
+        entries.iter().map(|entry| start(context, name.as_str(), entry)).collect();
+    let mut answer = Xml::new(ROOT);
+    for (entry, started) in entries.iter().zip(started) {
+        let outcome = match started {
+            Ok(ticket) => ticket.await.map_err(S3Error::from),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = &outcome
+            && error.drop_connection
+        {
+            return Err(error.clone());
+        }
+        write_outcome(&mut answer, entry, outcome, is_quiet);
+    }
+    Ok(xml(answer.finish(ROOT)))
+}
+
+fn entry(element: &Element) -> Result<Entry, S3Error> {
+    let malformed = || S3Error::new(S3Code::MalformedXML);
+    let key = element.text_of("Key").filter(|key| !key.is_empty()).ok_or_else(malformed)?;
+    let if_match = element.text_of("ETag").map(|text| vec![unquote(text)]);
+    let mut conditions = Conditions { if_match, ..Conditions::default() };
+    if let Some(text) = element.text_of("Size") {
+        conditions.if_match_size = Some(text.trim().parse().map_err(|_| malformed())?);
+    }
+    if let Some(text) = element.text_of("LastModifiedTime") {
+        conditions.if_match_modified_ms = Some(parse_http_date(text).ok_or_else(malformed)?.0);
+    }
+    let version = element.text_of("VersionId").filter(|text| !text.is_empty());
+    Ok(Entry { key: key.to_owned(), version: version.map(str::to_owned), conditions })
+}
+
+fn start(
+    context: &Context<'_>,
+    bucket: &str,
+    entry: &Entry,
+) -> Result<impl Future<Output = Result<DeleteOutcome, drystone_engine::EngineError>>, S3Error> {
+    let key = ObjectKey::new(&entry.key)?;
+    let version = match &entry.version {
+        Some(text) => Some(VersionRef::parse(text).ok_or_else(|| {
+            S3Error::with(S3Code::NoSuchVersion, "The version id is not one of this bucket.")
+        })?),
+        None => None,
+    };
+    let object = key.as_bytes().to_vec();
+    Ok(context.engine.start_delete(bucket, object, version, entry.conditions.clone()))
+}
+
+fn write_outcome(
+    answer: &mut Xml,
+    entry: &Entry,
+    outcome: Result<DeleteOutcome, S3Error>,
+    is_quiet: bool,
+) {
+    match outcome {
+        Ok(_) if is_quiet => {}
+        Ok(outcome) => {
+            answer.open("Deleted").text("Key", &entry.key);
+            answer.text_if("VersionId", entry.version.as_deref());
+            if outcome.is_marker {
+                answer.bool("DeleteMarker", true);
+                answer.text_if("DeleteMarkerVersionId", outcome.version.as_deref());
+            }
+            answer.close("Deleted");
+        }
+        Err(error) => {
+            answer.open("Error").text("Key", &entry.key);
+            answer.text_if("VersionId", entry.version.as_deref());
+            answer.text("Code", error.code.name()).text("Message", &error.message);
+            answer.close("Error");
+        }
+    }
+}

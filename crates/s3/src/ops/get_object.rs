@@ -1,0 +1,156 @@
+//! `GetObject` and `HeadObject`.
+
+use super::{Handled, version_of};
+use crate::error::{S3Code, S3Error};
+use crate::gateway::Context;
+use crate::object_headers::{
+    ReadVerdict, decide_read, describe, refuse_not_implemented, tell_checksum,
+};
+use crate::request::{S3Request, parse_range};
+use crate::response::{Reply, ResponseBody, empty, set};
+use drystone_base::{Timestamp, parse_http_date};
+use drystone_engine::{Checksum, Data, Located, ObjectRow};
+use std::ops::Range;
+
+/// What of an object is sent.
+struct Selection {
+    range: Range<u64>,
+    is_partial: bool,
+    /// Parts of the object, if a part number was given or it has several.
+    part_count: Option<u16>,
+    /// Checksum of exactly these bytes.
+    checksum: Option<Checksum>,
+}
+
+pub(crate) async fn run(context: &Context<'_>, with_body: bool) -> Handled {
+    let request = &context.request;
+    let (name, key) = (request.bucket_name()?, request.object_key()?);
+    refuse_not_implemented(request)?;
+    let version = version_of(context)?;
+    let located = context.engine.locate(name.as_str(), key.as_bytes(), version)?;
+    let row = &located.row;
+    match decide_read(request, "", &row.etag.to_text(), row.modified_ms) {
+        ReadVerdict::Send => {}
+        ReadVerdict::NotModified => return Ok(not_modified(&located)),
+        ReadVerdict::Failed(condition) => {
+            return Err(S3Error::new(S3Code::PreconditionFailed).field("Condition", condition));
+        }
+    }
+    let selection = select(context, row)?;
+    let mut reply = empty(if selection.is_partial { 206 } else { 200 });
+    describe(&mut reply, request, row);
+    if let Some(version) = located.reported_version() {
+        set(&mut reply, "x-amz-version-id", &version);
+    }
+    if let Some(count) = selection.part_count {
+        set(&mut reply, "x-amz-mp-parts-count", &count.to_string());
+    }
+    let wants_checksum =
+        request.header("x-amz-checksum-mode").is_some_and(|v| v.eq_ignore_ascii_case("enabled"));
+    if let (true, Some(checksum)) = (wants_checksum, &selection.checksum) {
+        tell_checksum(&mut reply, checksum, row.etag.part_count);
+    }
+    let Range { start, end } = selection.range;
+    if selection.is_partial {
+        let text = format!("bytes {start}-{}/{}", end.saturating_sub(1), row.size);
+        set(&mut reply, "content-range", &text);
+    }
+    set(&mut reply, "content-length", &(end - start).to_string());
+    if with_body && start < end {
+        let mut reader = context.engine.read(located, start..end)?;
+        // A small object is read before the status is sent, so that damage is an error and not a
+        // broken connection.
+        *reply.body_mut() = if end - start <= SMALL_LEN {
+            let bytes = reader.next().await?;
+            match bytes {
+                Some(bytes) if bytes.len() as u64 == end - start => ResponseBody::Full(Some(bytes)),
+                _ => return Err(S3Code::InternalError.into()),
+            }
+        } else {
+            ResponseBody::object(reader, end - start)
+        };
+    }
+    Ok(reply)
+}
+
+/// Objects that one read gives whole, if they are in one part.
+const SMALL_LEN: u64 = 64 << 10;
+
+fn not_modified(located: &Located) -> Reply {
+    let mut reply = empty(304);
+    let row = &located.row;
+    set(&mut reply, "etag", &format!("\"{}\"", row.etag.to_text()));
+    set(&mut reply, "last-modified", &Timestamp(row.modified_ms).to_http());
+    for (name, value) in &row.headers {
+        if matches!(name.as_str(), "cache-control" | "expires") {
+            set(&mut reply, name, value);
+        }
+    }
+    if let Some(version) = located.reported_version() {
+        set(&mut reply, "x-amz-version-id", &version);
+    }
+    reply
+}
+
+fn select(context: &Context<'_>, row: &ObjectRow) -> Result<Selection, S3Error> {
+    let request = &context.request;
+    let range = request.header("range");
+    if let Some(number) = request.query("partNumber") {
+        if range.is_some() {
+            let message = "Cannot specify both Range header and partNumber query parameter";
+            return Err(S3Error::with(S3Code::InvalidRequest, message));
+        }
+        return select_part(context, row, number);
+    }
+    let whole = Selection {
+        range: 0..row.size,
+        is_partial: false,
+        part_count: None,
+        checksum: row.checksum.clone(),
+    };
+    let Some(text) = range.filter(|_| if_range_holds(request, row)) else { return Ok(whole) };
+    Ok(match parse_range(text, row.size)? {
+        Some(range) => Selection { range, is_partial: true, checksum: None, ..whole },
+        None => whole,
+    })
+}
+
+fn if_range_holds(request: &S3Request, row: &ObjectRow) -> bool {
+    let Some(text) = request.header("if-range") else { return true };
+    match parse_http_date(text) {
+        Some(time) => Timestamp(row.modified_ms).whole_seconds() <= time,
+        None => crate::object_headers::unquote(text) == row.etag.to_text(),
+    }
+}
+
+fn select_part(context: &Context<'_>, row: &ObjectRow, number: &str) -> Result<Selection, S3Error> {
+    let wanted: u32 =
+        number.parse().ok().filter(|n| (1..=10_000).contains(n)).ok_or_else(|| {
+            let message = "Part number must be an integer between 1 and 10000, inclusive";
+            S3Error::argument("partNumber", number, message)
+        })?;
+    let no_part = || {
+        S3Error::new(S3Code::InvalidPartNumber)
+            .field("PartNumberRequested", wanted.to_string())
+            .field("ActualPartCount", row.etag.part_count.unwrap_or(1).to_string())
+    };
+    let Data::Manifest(id) = row.data else {
+        if wanted != 1 {
+            return Err(no_part());
+        }
+        let checksum = row.checksum.clone();
+        let is_partial = row.size > 0;
+        return Ok(Selection { range: 0..row.size, is_partial, part_count: None, checksum });
+    };
+    let mut start = 0;
+    for part in context.engine.load_manifest(id)?.parts {
+        let end = start + part.size;
+        if u32::from(part.number) == wanted {
+            let part_count = row.etag.part_count;
+            let range = start..end;
+            return Ok(Selection { range, is_partial: true, part_count, checksum: part.checksum });
+        }
+        start = end;
+    }
+    Err(no_part())
+}

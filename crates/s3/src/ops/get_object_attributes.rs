@@ -1,0 +1,107 @@
+//! `GetObjectAttributes`.
+
+use super::{Handled, version_of};
+use crate::checksum::{element_name, text_of};
+use crate::error::S3Error;
+use crate::gateway::Context;
+use crate::object_headers::refuse_not_implemented;
+use crate::request::S3Request;
+use crate::response::{set, xml};
+use crate::xml::Xml;
+use drystone_base::Timestamp;
+use drystone_engine::{Data, ObjectRow, PartRow};
+
+const ATTRIBUTES: [&str; 5] = ["ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize"];
+const ROOT: &str = "GetObjectAttributesResponse";
+
+pub(crate) fn run(context: &Context<'_>) -> Handled {
+    let request = &context.request;
+    let (name, key) = (request.bucket_name()?, request.object_key()?);
+    refuse_not_implemented(request)?;
+    let version = version_of(context)?;
+    let wanted = wanted(request)?;
+    let wants = |attribute: &str| wanted.iter().any(|name| name == attribute);
+    let located = context.engine.locate(name.as_str(), key.as_bytes(), version)?;
+    let row = &located.row;
+    let mut document = Xml::new(ROOT);
+    if wants("ETag") {
+        document.text("ETag", &row.etag.to_text());
+    }
+    if let (true, Some(checksum)) = (wants("Checksum"), &row.checksum) {
+        document.open("Checksum");
+        document.text(element_name(checksum.algorithm), &text_of(checksum, row.etag.part_count));
+        document.text("ChecksumType", checksum.kind.name()).close("Checksum");
+    }
+    if wants("ObjectParts") {
+        write_parts(context, row, &mut document)?;
+    }
+    if wants("StorageClass") {
+        document.text("StorageClass", row.storage_class.as_deref().unwrap_or("STANDARD"));
+    }
+    if wants("ObjectSize") {
+        document.int("ObjectSize", row.size);
+    }
+    let mut reply = xml(document.finish(ROOT));
+    set(&mut reply, "last-modified", &Timestamp(row.modified_ms).to_http());
+    if let Some(version) = located.reported_version() {
+        set(&mut reply, "x-amz-version-id", &version);
+    }
+    Ok(reply)
+}
+
+fn wanted(request: &S3Request) -> Result<Vec<String>, S3Error> {
+    let values = request.headers.get_all("x-amz-object-attributes").iter();
+    let mut wanted = Vec::new();
+    for value in values.map(S3Request::header_text) {
+        wanted.extend(value.split(',').map(|name| name.trim().to_owned()));
+    }
+    wanted.retain(|name| !name.is_empty());
+    let unknown = wanted.iter().find(|name| !ATTRIBUTES.contains(&name.as_str()));
+    match (unknown, wanted.is_empty()) {
+        (None, false) => Ok(wanted),
+        (Some(name), _) => Err(S3Error::argument(
+            "x-amz-object-attributes",
+            name,
+            "Invalid attribute name specified.",
+        )),
+        (None, true) => Err(S3Error::argument(
+            "x-amz-object-attributes",
+            "",
+            "The x-amz-object-attributes header is required.",
+        )),
+    }
+}
+
+fn header_int(request: &S3Request, name: &str) -> Result<Option<u64>, S3Error> {
+    let Some(text) = request.header(name) else { return Ok(None) };
+    let number = text.parse().map_err(|_| S3Error::argument(name, text, "Not a number"))?;
+    Ok(Some(number))
+}
+
+fn write_parts(context: &Context<'_>, row: &ObjectRow, document: &mut Xml) -> Result<(), S3Error> {
+    let Data::Manifest(id) = row.data else { return Ok(()) };
+    let parts = context.engine.load_manifest(id)?.parts;
+    let limit = header_int(&context.request, "x-amz-max-parts")?.unwrap_or(1000).min(1000);
+    let after = header_int(&context.request, "x-amz-part-number-marker")?.unwrap_or(0);
+    let algorithm = row.checksum.as_ref().map(|checksum| checksum.algorithm);
+    let has_checksums =
+        |part: &PartRow| part.checksum.as_ref().map(|checksum| checksum.algorithm) == algorithm;
+    document.open("ObjectParts").int("TotalPartsCount", parts.len() as u64);
+    document.int("PartNumberMarker", after);
+    let listed: Vec<&PartRow> =
+        parts.iter().filter(|part| u64::from(part.number) > after).collect();
+    let shown = &listed[..listed.len().min(limit as usize)];
+    if let Some(last) = shown.last() {
+        document.int("NextPartNumberMarker", last.number.into());
+    }
+    document.int("MaxParts", limit).bool("IsTruncated", shown.len() < listed.len());
+    for part in shown.iter().filter(|part| has_checksums(part)) {
+        document.open("Part").int("PartNumber", part.number.into()).int("Size", part.size);
+        if let Some(checksum) = &part.checksum {
+            document.text(element_name(checksum.algorithm), &text_of(checksum, None));
+        }
+        document.close("Part");
+    }
+    document.close("ObjectParts");
+    Ok(())
+}

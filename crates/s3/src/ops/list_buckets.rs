@@ -1,0 +1,56 @@
+//! `ListBuckets`.
+
+use super::{Handled, OWNER_ID, OWNER_NAME};
+use crate::error::S3Error;
+use crate::gateway::Context;
+use crate::response::xml;
+use crate::xml::Xml;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use drystone_base::Timestamp;
+
+pub(crate) fn run(context: &Context<'_>) -> Handled {
+    let request = &context.request;
+    let limit = match request.query_int("max-buckets")? {
+        Some(limit) if (1..=10_000).contains(&limit) => Some(limit as usize),
+        Some(limit) => {
+            let message = "max-buckets must be between 1 and 10000";
+            return Err(S3Error::argument("max-buckets", &limit.to_string(), message));
+        }
+        None => None,
+    };
+    let prefix = request.query("prefix").unwrap_or_default();
+    let after = match request.query("continuation-token") {
+        Some(token) => URL_SAFE_NO_PAD
+            .decode(token)
+            .ok()
+            .and_then(|bytes| String::from_utf8(bytes).ok())
+            .ok_or_else(|| {
+                S3Error::argument("continuation-token", token, "The token is not valid")
+            })?,
+        None => String::new(),
+    };
+    let region = &context.config.region;
+    let other_region = request.query("bucket-region").is_some_and(|wanted| wanted != region);
+    let wanted = if other_region { 0 } else { limit.map_or(usize::MAX, |limit| limit + 1) };
+    let mut buckets = context.engine.list_buckets(prefix, &after, wanted)?;
+    let has_more = limit.is_some_and(|limit| buckets.len() > limit);
+    buckets.truncate(limit.unwrap_or(usize::MAX));
+    let mut xml_out = Xml::new("ListAllMyBucketsResult");
+    xml_out.open("Owner").text("ID", OWNER_ID).text("DisplayName", OWNER_NAME).close("Owner");
+    xml_out.open("Buckets");
+    for bucket in &buckets {
+        xml_out.open("Bucket").text("Name", &bucket.name);
+        xml_out.text("CreationDate", &Timestamp(bucket.created_ms).to_iso());
+        xml_out.text("BucketRegion", region);
+        xml_out.text("BucketArn", &format!("arn:aws:s3:::{}", bucket.name)).close("Bucket");
+    }
+    xml_out.close("Buckets");
+    if let (true, Some(last)) = (has_more, buckets.last()) {
+        xml_out.text("ContinuationToken", &URL_SAFE_NO_PAD.encode(&last.name));
+    }
+    if !prefix.is_empty() {
+        xml_out.text("Prefix", prefix);
+    }
+    Ok(xml(xml_out.finish("ListAllMyBucketsResult")))
+}

@@ -1,0 +1,64 @@
+//! `ListMultipartUploads`.
+
+use super::list_objects::{Listing, write_owner};
+use super::{Handled, OWNER_ID, OWNER_NAME};
+use crate::error::S3Error;
+use crate::gateway::Context;
+use crate::response::xml;
+use crate::xml::Xml;
+use drystone_base::{Timestamp, UploadId};
+
+const ROOT: &str = "ListMultipartUploadsResult";
+
+pub(crate) fn run(context: &Context<'_>) -> Handled {
+    let request = &context.request;
+    let name = request.bucket_name()?;
+    context.engine.find_bucket(name.as_str())?;
+    let listing = Listing::parse(request, "max-uploads")?;
+    let key_marker = request.query("key-marker").unwrap_or_default();
+    let upload_marker =
+        request.query("upload-id-marker").filter(|text| !text.is_empty() && !key_marker.is_empty());
+    let after_upload = match upload_marker {
+        Some(text) => Some(UploadId::parse(text).ok_or_else(|| {
+            S3Error::argument("upload-id-marker", text, "Invalid uploadId marker")
+        })?),
+        None => None,
+    };
+    let rest = key_marker.strip_prefix(listing.prefix).unwrap_or_default();
+    let is_prefix = !listing.delimiter.is_empty() && rest.ends_with(listing.delimiter);
+    let list = listing.to_request(key_marker.as_bytes(), is_prefix && after_upload.is_none());
+    let page = context.engine.list_uploads(name.as_str(), &list, after_upload)?;
+    let mut document = Xml::new(ROOT);
+    document.text("Bucket", name.as_str());
+    document.text("KeyMarker", &listing.key(key_marker.as_bytes()));
+    document.text("UploadIdMarker", upload_marker.unwrap_or_default());
+    if let Some((key, upload)) = &page.next {
+        document.text("NextKeyMarker", &listing.key(key));
+        document.text("NextUploadIdMarker", &upload.map(UploadId::to_text).unwrap_or_default());
+    }
+    document.text("Prefix", &listing.key(listing.prefix.as_bytes()));
+    if !listing.delimiter.is_empty() {
+        document.text("Delimiter", &listing.key(listing.delimiter.as_bytes()));
+    }
+    if listing.is_encoded {
+        document.text("EncodingType", "url");
+    }
+    document.int("MaxUploads", listing.limit).bool("IsTruncated", page.next.is_some());
+    for (key, upload, row) in &page.uploads {
+        document.open("Upload").text("Key", &listing.key(key));
+        document.text("UploadId", &upload.to_text());
+        document.open("Initiator").text("ID", OWNER_ID).text("DisplayName", OWNER_NAME);
+        document.close("Initiator");
+        write_owner(&mut document, "Owner");
+        let class = row.template.storage_class.as_deref().unwrap_or("STANDARD");
+        document.text("StorageClass", class);
+        document.text("Initiated", &Timestamp(row.initiated_ms).to_iso());
+        if let Some((algorithm, kind)) = row.checksum {
+            document.text("ChecksumAlgorithm", algorithm.name());
+            document.text("ChecksumType", kind.name());
+        }
+        document.close("Upload");
+    }
+    listing.write_prefixes(&mut document, &page.prefixes);
+    Ok(xml(document.finish(ROOT)))
+}

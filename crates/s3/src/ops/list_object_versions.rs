@@ -1,0 +1,63 @@
+//! `ListObjectVersions`.
+
+use super::Handled;
+use super::list_objects::{Listing, write_owner, write_row};
+use crate::error::S3Error;
+use crate::gateway::Context;
+use crate::response::xml;
+use crate::xml::Xml;
+use drystone_base::Timestamp;
+use drystone_engine::{ListedVersion, VersionMark, VersionRef, VersionRequest};
+
+const ROOT: &str = "ListVersionsResult";
+
+pub(crate) fn run(context: &Context<'_>) -> Handled {
+    let request = &context.request;
+    let name = request.bucket_name()?;
+    context.engine.find_bucket(name.as_str())?;
+    let listing = Listing::parse(request, "max-keys")?;
+    let key_marker = request.query("key-marker").unwrap_or_default();
+    let version_marker = request.query("version-id-marker").filter(|text| !text.is_empty());
+    let older_than = match version_marker {
+        Some(text) if key_marker.is_empty() => {
+            let message = "A version-id marker cannot be specified without a key marker.";
+            return Err(S3Error::argument("version-id-marker", text, message));
+        }
+        Some(text) => Some(VersionMark::new(VersionRef::parse(text).ok_or_else(|| {
+            S3Error::argument("version-id-marker", text, "Invalid version id specified")
+        })?)),
+        None => None,
+    };
+    let rest = key_marker.strip_prefix(listing.prefix).unwrap_or_default();
+    let is_prefix = !listing.delimiter.is_empty() && rest.ends_with(listing.delimiter);
+    let list = listing.to_request(key_marker.as_bytes(), is_prefix && older_than.is_none());
+    let page = context.engine.list_versions(name.as_str(), &VersionRequest { list, older_than })?;
+    let mut document = Xml::new(ROOT);
+    listing.write_head(&mut document, name.as_str());
+    document.text("KeyMarker", &listing.key(key_marker.as_bytes()));
+    document.text("VersionIdMarker", version_marker.unwrap_or_default());
+    document.int("MaxKeys", listing.limit).bool("IsTruncated", page.next.is_some());
+    if let Some((key, version)) = &page.next {
+        document.text("NextKeyMarker", &listing.key(key));
+        document.text_if("NextVersionIdMarker", version.as_deref());
+    }
+    for version in &page.versions {
+        write_version(&mut document, &listing, version);
+    }
+    listing.write_prefixes(&mut document, &page.prefixes);
+    Ok(xml(document.finish(ROOT)))
+}
+
+fn write_version(document: &mut Xml, listing: &Listing<'_>, version: &ListedVersion) {
+    let row = &version.row;
+    let element = if row.is_marker { "DeleteMarker" } else { "Version" };
+    document.open(element).text("Key", &listing.key(&version.key));
+    document.text("VersionId", &row.version_text()).bool("IsLatest", version.is_latest);
+    if row.is_marker {
+        document.text("LastModified", &Timestamp(row.modified_ms).to_iso());
+    } else {
+        write_row(document, row);
+    }
+    write_owner(document, "Owner");
+    document.close(element);
+}

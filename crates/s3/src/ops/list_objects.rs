@@ -1,0 +1,201 @@
+//! `ListObjects` and `ListObjectsV2`.
+
+use super::{Handled, OWNER_ID, OWNER_NAME};
+use crate::error::S3Error;
+use crate::gateway::Context;
+use crate::request::S3Request;
+use crate::response::xml;
+use crate::uri::encode;
+use crate::xml::Xml;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use drystone_base::Timestamp;
+use drystone_base::hash64;
+use drystone_base::limits::LIST_ENTRY_COUNT_MAX;
+use drystone_engine::{ListPage, ListRequest, ObjectRow};
+
+const ROOT: &str = "ListBucketResult";
+
+/// Parameters that all listings share.
+pub(crate) struct Listing<'a> {
+    pub(crate) prefix: &'a str,
+    pub(crate) delimiter: &'a str,
+    /// Entries at most, as the client asked and capped.
+    pub(crate) limit: u64,
+    /// Whether keys are percent-encoded.
+    pub(crate) is_encoded: bool,
+}
+
+impl<'a> Listing<'a> {
+    pub(crate) fn parse(request: &'a S3Request, limit_name: &str) -> Result<Self, S3Error> {
+        let is_encoded = match request.query("encoding-type") {
+            None | Some("") => false,
+            Some("url") => true,
+            Some(other) => {
+                let message = "Invalid Encoding Method specified in Request";
+                return Err(S3Error::argument("encoding-type", other, message));
+            }
+        };
+        let most = u64::from(LIST_ENTRY_COUNT_MAX);
+        let limit = request.query(limit_name).filter(|text| !text.is_empty());
+        let limit = match limit {
+            Some(_) => request.query_int(limit_name)?.unwrap_or(most).min(most),
+            None => most,
+        };
+        let prefix = request.query("prefix").unwrap_or_default();
+        let delimiter = request.query("delimiter").unwrap_or_default();
+        Ok(Self { prefix, delimiter, limit, is_encoded })
+    }
+
+    /// A key as it is written.
+    pub(crate) fn key(&self, key: &[u8]) -> String {
+        let text = String::from_utf8_lossy(key);
+        if self.is_encoded { encode(&text, true) } else { text.into_owned() }
+    }
+
+    /// Writes the elements that tell what was asked.
+    pub(crate) fn write_head(&self, document: &mut Xml, bucket: &str) {
+        document.text("Name", bucket).text("Prefix", &self.key(self.prefix.as_bytes()));
+        if !self.delimiter.is_empty() {
+            document.text("Delimiter", &self.key(self.delimiter.as_bytes()));
+        }
+        if self.is_encoded {
+            document.text("EncodingType", "url");
+        }
+    }
+
+    pub(crate) fn write_prefixes(&self, document: &mut Xml, prefixes: &[Vec<u8>]) {
+        for prefix in prefixes {
+            document.open("CommonPrefixes").text("Prefix", &self.key(prefix));
+            document.close("CommonPrefixes");
+        }
+    }
+
+    pub(crate) fn to_request(&self, after: &[u8], after_is_prefix: bool) -> ListRequest {
+        ListRequest {
+            prefix: self.prefix.as_bytes().to_vec(),
+            delimiter: self.delimiter.as_bytes().to_vec(),
+            after: after.to_vec(),
+            after_is_prefix,
+            limit: self.limit as usize,
+        }
+    }
+}
+
+/// Writes the owner.
+pub(crate) fn write_owner(document: &mut Xml, name: &str) {
+    document.open(name).text("ID", OWNER_ID).text("DisplayName", OWNER_NAME).close(name);
+}
+
+/// Writes what all listings say of a version's content.
+pub(crate) fn write_row(document: &mut Xml, row: &ObjectRow) {
+    document.text("LastModified", &Timestamp(row.modified_ms).to_iso());
+    document.text("ETag", &format!("\"{}\"", row.etag.to_text()));
+    if let Some(checksum) = &row.checksum {
+        document.text("ChecksumAlgorithm", checksum.algorithm.name());
+        document.text("ChecksumType", checksum.kind.name());
+    }
+    document.int("Size", row.size);
+    document.text("StorageClass", row.storage_class.as_deref().unwrap_or("STANDARD"));
+}
+
+fn write_contents(document: &mut Xml, listing: &Listing<'_>, page: &ListPage, with_owner: bool) {
+    for (key, row) in &page.objects {
+        document.open("Contents").text("Key", &listing.key(key));
+        write_row(document, row);
+        if with_owner {
+            write_owner(document, "Owner");
+        }
+        document.close("Contents");
+    }
+    listing.write_prefixes(document, &page.prefixes);
+}
+
+pub(crate) fn run_v1(context: &Context<'_>) -> Handled {
+    let request = &context.request;
+    let name = request.bucket_name()?;
+    context.engine.find_bucket(name.as_str())?;
+    let listing = Listing::parse(request, "max-keys")?;
+    let marker = request.query("marker").unwrap_or_default();
+    // A marker that ends in the delimiter was given out for a common prefix.
+    let rest = marker.strip_prefix(listing.prefix).unwrap_or_default();
+    let is_prefix = !listing.delimiter.is_empty() && rest.ends_with(listing.delimiter);
+    let page =
+        context.engine.list(name.as_str(), &listing.to_request(marker.as_bytes(), is_prefix))?;
+    let mut document = Xml::new(ROOT);
+    listing.write_head(&mut document, name.as_str());
+    document.text("Marker", &listing.key(marker.as_bytes())).int("MaxKeys", listing.limit);
+    document.bool("IsTruncated", page.next.is_some());
+    if let (Some((next, _)), false) = (&page.next, listing.delimiter.is_empty()) {
+        document.text("NextMarker", &listing.key(next));
+    }
+    write_contents(&mut document, &listing, &page, true);
+    Ok(xml(document.finish(ROOT)))
+}
+
+/// Binds a token to the listing that it goes on with.
+fn listing_hash(bucket: &str, listing: &Listing<'_>) -> u64 {
+    hash64(format!("{bucket}\0{}\0{}", listing.prefix, listing.delimiter).as_bytes())
+}
+
+fn write_token(bucket: &str, listing: &Listing<'_>, next: &[u8], is_prefix: bool) -> String {
+    let mut bytes = vec![1, u8::from(is_prefix)];
+    bytes.extend_from_slice(&listing_hash(bucket, listing).to_le_bytes());
+    bytes.extend_from_slice(next);
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+fn read_token(
+    bucket: &str,
+    listing: &Listing<'_>,
+    token: &str,
+) -> Result<(Vec<u8>, bool), S3Error> {
+    let bad = || {
+        let message = "The continuation token provided is incorrect";
+        S3Error::argument("continuation-token", token, message)
+    };
+    let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| bad())?;
+    let (head, next) = bytes.split_at_checked(10).ok_or_else(bad)?;
+    let hash = listing_hash(bucket, listing).to_le_bytes();
+    if head[0] != 1 || head[2..] != hash {
+        return Err(bad());
+    }
+    Ok((next.to_vec(), head[1] == 1))
+}
+
+pub(crate) fn run_v2(context: &Context<'_>) -> Handled {
+    let request = &context.request;
+    let name = request.bucket_name()?;
+    if request.query("list-type") != Some("2") {
+        let value = request.query("list-type").unwrap_or_default();
+        return Err(S3Error::argument("list-type", value, "The list type must be 2"));
+    }
+    if request.query("metadata").is_some_and(|value| value == "true") {
+        return Err(S3Error::not_implemented("metadata"));
+    }
+    context.engine.find_bucket(name.as_str())?;
+    let listing = Listing::parse(request, "max-keys")?;
+    let token = request.query("continuation-token");
+    let start_after = request.query("start-after").filter(|text| !text.is_empty());
+    let (after, is_prefix) = match token {
+        Some(token) => read_token(name.as_str(), &listing, token)?,
+        None => (start_after.unwrap_or_default().as_bytes().to_vec(), false),
+    };
+    let page = context.engine.list(name.as_str(), &listing.to_request(&after, is_prefix))?;
+    let mut document = Xml::new(ROOT);
+    listing.write_head(&mut document, name.as_str());
+    document.int("MaxKeys", listing.limit);
+    document.int("KeyCount", (page.objects.len() + page.prefixes.len()) as u64);
+    document.bool("IsTruncated", page.next.is_some());
+    document.text_if("ContinuationToken", token);
+    if let Some((next, is_prefix)) = &page.next {
+        let token = write_token(name.as_str(), &listing, next, *is_prefix);
+        document.text("NextContinuationToken", &token);
+    }
+    if let Some(after) = start_after {
+        document.text("StartAfter", &listing.key(after.as_bytes()));
+    }
+    let with_owner = request.query("fetch-owner").is_some_and(|value| value == "true");
+    write_contents(&mut document, &listing, &page, with_owner);
+    Ok(xml(document.finish(ROOT)))
+}

@@ -1,0 +1,47 @@
+//! `ListParts`.
+
+use super::list_objects::write_owner;
+use super::upload_part::upload_of;
+use super::{Handled, OWNER_ID, OWNER_NAME};
+use crate::checksum::{element_name, text_of};
+use crate::gateway::Context;
+use crate::response::xml;
+use crate::xml::Xml;
+use drystone_base::Timestamp;
+
+const ROOT: &str = "ListPartsResult";
+
+pub(crate) fn run(context: &Context<'_>) -> Handled {
+    let request = &context.request;
+    let (name, key) = (request.bucket_name()?, request.object_key()?);
+    let upload = upload_of(context)?;
+    let limit = request.query_int("max-parts")?.unwrap_or(1000).min(1000);
+    let after = request.query_int("part-number-marker")?.unwrap_or(0);
+    let (_, row) = context.engine.find_upload(name.as_str(), key.as_bytes(), upload)?;
+    let (parts, has_more) = context.engine.list_parts(upload, after as u32, limit as usize)?;
+    let mut document = Xml::new(ROOT);
+    document.text("Bucket", name.as_str()).text("Key", key.as_str());
+    document.text("UploadId", &upload.to_text());
+    document.open("Initiator").text("ID", OWNER_ID).text("DisplayName", OWNER_NAME);
+    document.close("Initiator");
+    write_owner(&mut document, "Owner");
+    let class = row.template.storage_class.as_deref().unwrap_or("STANDARD");
+    document.text("StorageClass", class).int("PartNumberMarker", after);
+    let last = parts.last().map_or(0, |part| part.number);
+    document.int("NextPartNumberMarker", last.into());
+    document.int("MaxParts", limit).bool("IsTruncated", has_more);
+    if let Some((algorithm, kind)) = row.checksum {
+        document.text("ChecksumAlgorithm", algorithm.name()).text("ChecksumType", kind.name());
+    }
+    for part in &parts {
+        document.open("Part").int("PartNumber", part.number.into());
+        document.text("LastModified", &Timestamp(part.modified_ms).to_iso());
+        document.text("ETag", &format!("\"{}\"", drystone_base::hex(&part.md5)));
+        document.int("Size", part.size);
+        if let Some(checksum) = &part.checksum {
+            document.text(element_name(checksum.algorithm), &text_of(checksum, None));
+        }
+        document.close("Part");
+    }
+    Ok(xml(document.finish(ROOT)))
+}

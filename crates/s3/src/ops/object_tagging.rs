@@ -1,0 +1,73 @@
+//! `GetObjectTagging`, `PutObjectTagging` and `DeleteObjectTagging`.
+
+use super::{Handled, read_document, version_of};
+use crate::auth::Verified;
+use crate::body::Body;
+use crate::error::{S3Code, S3Error};
+use crate::gateway::Context;
+use crate::object_headers::check_tags;
+use crate::response::{Reply, empty, set, xml};
+use crate::xml::{Xml, parse};
+use drystone_base::limits::OBJECT_TAG_COUNT_MAX;
+use drystone_engine::Versioning;
+
+const ROOT: &str = "Tagging";
+
+pub(crate) fn get(context: &Context<'_>) -> Handled {
+    let (name, key) = (context.request.bucket_name()?, context.request.object_key()?);
+    let version = version_of(context)?;
+    let located = context.engine.locate(name.as_str(), key.as_bytes(), version)?;
+    let mut document = Xml::new(ROOT);
+    document.open("TagSet");
+    for (key, value) in &located.row.tags {
+        document.open("Tag").text("Key", key).text("Value", value).close("Tag");
+    }
+    document.close("TagSet");
+    let mut reply = xml(document.finish(ROOT));
+    if let Some(version) = located.reported_version() {
+        set(&mut reply, "x-amz-version-id", &version);
+    }
+    Ok(reply)
+}
+
+pub(crate) async fn put(
+    context: &Context<'_>,
+    verified: Verified,
+    body: &mut Option<Body>,
+) -> Handled {
+    let document = read_document(context, verified, body, 64 << 10).await?;
+    if document.is_empty() {
+        return Err(S3Code::MissingRequestBodyError.into());
+    }
+    let root = parse(&document, ROOT)?;
+    let set = root.child("TagSet").ok_or(S3Code::MalformedXML)?;
+    let mut tags = Vec::new();
+    for tag in set.children_named("Tag") {
+        let text = |name: &str| {
+            let text = tag.text_of(name).ok_or(S3Error::new(S3Code::MalformedXML));
+            text.map(str::to_owned)
+        };
+        tags.push((text("Key")?, text("Value")?));
+    }
+    store(context, check_tags(tags, OBJECT_TAG_COUNT_MAX)?, 200).await
+}
+
+pub(crate) async fn delete(context: &Context<'_>) -> Handled {
+    store(context, Vec::new(), 204).await
+}
+
+async fn store(
+    context: &Context<'_>,
+    tags: Vec<(String, String)>,
+    status: u16,
+) -> Result<Reply, S3Error> {
+    let (name, key) = (context.request.bucket_name()?, context.request.object_key()?);
+    let version = version_of(context)?;
+    let object = key.as_bytes().to_vec();
+    let row = context.engine.put_tags(name.as_str(), object, version, tags).await?;
+    let mut reply = empty(status);
+    if context.engine.find_bucket(name.as_str())?.versioning != Versioning::Off {
+        set(&mut reply, "x-amz-version-id", &row.version_text());
+    }
+    Ok(reply)
+}

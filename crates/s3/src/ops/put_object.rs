@@ -1,0 +1,66 @@
+//! `PutObject`.
+
+use super::Handled;
+use crate::auth::Verified;
+use crate::body::{Body, BodyReader};
+use crate::checksum::Declared;
+use crate::error::S3Error;
+use crate::gateway::Context;
+use crate::object_headers::{parse_draft, parse_write_conditions, tell_checksum};
+use crate::response::{empty, set};
+use drystone_base::limits::PUT_LEN_BYTES_MAX;
+use drystone_engine::{BucketRow, ChecksumAlgorithm, PutRequest, Stored, Versioning};
+
+pub(crate) async fn run(
+    context: &Context<'_>,
+    verified: Verified,
+    body: &mut Option<Body>,
+) -> Handled {
+    let request = &context.request;
+    let (name, key) = (request.bucket_name()?, request.object_key()?);
+    let draft = parse_draft(request)?;
+    let conditions = parse_write_conditions(request)?;
+    let declared = Declared::parse(request)?;
+    let bucket = context.engine.find_bucket(name.as_str())?;
+    let algorithm = declared.algorithm().unwrap_or(ChecksumAlgorithm::Crc64Nvme);
+    let stored =
+        take_body(context, verified, body, &declared, &bucket, key.as_bytes(), algorithm).await?;
+    let (bucket, object) = (name.as_str().to_owned(), key.as_bytes().to_vec());
+    let request = PutRequest { bucket, object, draft, stored, conditions };
+    let outcome = context.engine.put_object(request).await?;
+    let mut reply = empty(200);
+    set(&mut reply, "etag", &format!("\"{}\"", outcome.row.etag.to_text()));
+    if let Some(checksum) = &outcome.row.checksum {
+        tell_checksum(&mut reply, checksum, None);
+    }
+    set(&mut reply, "x-amz-object-size", &outcome.row.size.to_string());
+    if outcome.versioning != Versioning::Off {
+        set(&mut reply, "x-amz-version-id", &outcome.row.version_text());
+    }
+    Ok(reply)
+}
+
+/// Streams the body of a request to the drive and checks everything that was declared about it.
+pub(crate) async fn take_body(
+    context: &Context<'_>,
+    verified: Verified,
+    body: &mut Option<Body>,
+    declared: &Declared,
+    bucket: &BucketRow,
+    object: &[u8],
+    algorithm: ChecksumAlgorithm,
+) -> Result<Stored, S3Error> {
+    let body = body.take().expect("a body is read once");
+    let mut reader =
+        BodyReader::new(&context.request, body, verified, declared, PUT_LEN_BYTES_MAX)?;
+    let len = Some(reader.expected_len());
+    let mut writer = context.engine.begin_blob(bucket, object, len, algorithm).await?;
+    while let Some(bytes) = reader.next().await? {
+        writer.write(&bytes).await?;
+    }
+    let stored = writer.finish().await?;
+    declared
+        .check(&stored.md5, &stored.checksum, reader.trailer.as_ref())
+        .inspect_err(|_| context.engine.give_up(&stored))?;
+    Ok(stored)
+}

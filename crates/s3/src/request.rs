@@ -1,0 +1,171 @@
+//! A request, taken apart: what it names, its headers and its query.
+
+use crate::error::{S3Code, S3Error};
+use crate::host::bucket_of_host;
+use crate::operation::Level;
+use crate::uri::{decode_path, parse_query};
+use drystone_base::{BucketName, ObjectKey};
+use http::HeaderMap;
+use std::ops::Range;
+
+/// The parts of a request that operations look at; the body comes apart from it.
+#[derive(Debug)]
+pub(crate) struct S3Request {
+    pub(crate) method: http::Method,
+    pub(crate) headers: HeaderMap,
+    /// Path as it was received.
+    pub(crate) raw_path: String,
+    /// Path, decoded.
+    pub(crate) path: String,
+    /// Query, decoded: name, value, whether there was a `=`.
+    pub(crate) query: Vec<(String, String, bool)>,
+    /// Host, from the header or the request target.
+    pub(crate) host: String,
+    pub(crate) bucket: Option<String>,
+    pub(crate) key: Option<String>,
+    pub(crate) now_ms: u64,
+}
+
+impl S3Request {
+    pub(crate) fn parse(
+        parts: http::request::Parts,
+        domains: &[String],
+        now_ms: u64,
+    ) -> Result<Self, S3Error> {
+        let raw_path = parts.uri.path().to_owned();
+        let invalid = || S3Error::new(S3Code::InvalidURI);
+        let query = parse_query(parts.uri.query().unwrap_or_default()).ok_or_else(invalid)?;
+        let host = match parts.headers.get(http::header::HOST) {
+            Some(host) => host.to_str().map_err(|_| invalid())?.to_owned(),
+            None => parts.uri.authority().map(ToString::to_string).unwrap_or_default(),
+        };
+        // The bucket is cut off before decoding: an encoded slash in it is no separator.
+        let rest = raw_path.strip_prefix('/').ok_or_else(invalid)?;
+        let (bucket, key) = match bucket_of_host(&host, domains) {
+            Some(bucket) => (Some(bucket), decode_path(rest).ok_or_else(invalid)?),
+            None => {
+                let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
+                let bucket = decode_path(bucket).ok_or_else(invalid)?;
+                let bucket = (!bucket.is_empty()).then_some(bucket);
+                (bucket, decode_path(key).ok_or_else(invalid)?)
+            }
+        };
+        let key = (bucket.is_some() && !key.is_empty()).then_some(key);
+        let path = decode_path(&raw_path).ok_or_else(invalid)?;
+        let http::request::Parts { method, headers, .. } = parts;
+        Ok(Self { method, headers, raw_path, path, query, host, bucket, key, now_ms })
+    }
+
+    pub(crate) fn level(&self) -> Level {
+        match (&self.bucket, &self.key) {
+            (None, _) => Level::Service,
+            (Some(_), None) => Level::Bucket,
+            (Some(_), Some(_)) => Level::Object,
+        }
+    }
+
+    /// A header, if it is there and printable.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// A header as text, bytes beyond ASCII taken for UTF-8.
+    pub(crate) fn header_text(value: &http::HeaderValue) -> String {
+        String::from_utf8_lossy(value.as_bytes()).into_owned()
+    }
+
+    /// A query parameter.
+    pub(crate) fn query(&self, name: &str) -> Option<&str> {
+        self.query.iter().find(|(n, ..)| n == name).map(|(_, value, _)| value.as_str())
+    }
+
+    /// A header, or the query parameter that a presigner made of it.
+    pub(crate) fn header_or_query(&self, name: &str) -> Option<&str> {
+        self.header(name).or_else(|| {
+            let found = self.query.iter().find(|(n, ..)| n.eq_ignore_ascii_case(name));
+            found.map(|(_, value, _)| value.as_str())
+        })
+    }
+
+    /// The bucket, as a name that can be looked up.
+    pub(crate) fn bucket_name(&self) -> Result<BucketName, S3Error> {
+        Ok(BucketName::lookup(self.bucket.as_deref().unwrap_or_default())?)
+    }
+
+    /// The key.
+    pub(crate) fn object_key(&self) -> Result<ObjectKey, S3Error> {
+        Ok(ObjectKey::new(self.key.as_deref().unwrap_or_default())?)
+    }
+
+    /// Length of the body as the client declares it.
+    pub(crate) fn content_length(&self) -> Option<u64> {
+        self.header("content-length").and_then(|text| text.parse().ok())
+    }
+
+    /// An integer parameter of the query.
+    pub(crate) fn query_int(&self, name: &str) -> Result<Option<u64>, S3Error> {
+        let Some(text) = self.query(name) else { return Ok(None) };
+        let bad = || {
+            S3Error::argument(name, text, format!("Provided {name} not an integer or within range"))
+        };
+        let number: u64 = text.parse().map_err(|_| bad())?;
+        if number > i32::MAX as u64 { Err(bad()) } else { Ok(Some(number)) }
+    }
+}
+
+/// Reads a `Range` header against a size: `None` if it is to be ignored.
+///
+/// # Errors
+///
+/// `InvalidRange` if no byte of the object is in the range.
+pub fn parse_range(text: &str, size: u64) -> Result<Option<Range<u64>>, S3Error> {
+    let Some(spec) = text.strip_prefix("bytes=") else { return Ok(None) };
+    let Some((first, last)) = spec.split_once('-') else { return Ok(None) };
+    let number = |text: &str| {
+        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        digits.then(|| text.parse::<u64>().unwrap_or(u64::MAX))
+    };
+    let range = match (number(first.trim()), number(last.trim())) {
+        (Some(first), Some(last)) if last < first => return Ok(None),
+        (Some(first), Some(last)) => first..last.saturating_add(1).min(size),
+        (Some(first), None) if last.trim().is_empty() => first..size,
+        (None, Some(count)) if first.trim().is_empty() => size - count.min(size)..size,
+        _ => return Ok(None),
+    };
+    if range.start >= range.end {
+        return Err(S3Error::new(S3Code::InvalidRange)
+            .field("RangeRequested", text)
+            .field("ActualObjectSize", size.to_string())
+            .header("content-range", format!("bytes */{size}")));
+    }
+    Ok(Some(range))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, size: u64, want: Result<Option<Range<u64>>, S3Code>) {
+        assert_eq!(parse_range(text, size).map_err(|error| error.code), want, "{text} of {size}");
+    }
+
+    #[test]
+    fn ranges_are_clipped_ignored_or_refused() {
+        check("bytes=0-0", 10, Ok(Some(0..1)));
+        check("bytes=5-100", 10, Ok(Some(5..10)));
+        check("bytes=5-", 10, Ok(Some(5..10)));
+        check("bytes=-3", 10, Ok(Some(7..10)));
+        check("bytes=-30", 10, Ok(Some(0..10)));
+        check("bytes=0-99999999999999999999999", 10, Ok(Some(0..10)));
+        for ignored in
+            ["bytes=3-1", "chunks=0-5", "bytes 0-5", "bytes=0-1,3-4", "bytes=a-b", "bytes=-"]
+        {
+            check(ignored, 10, Ok(None));
+        }
+        for refused in ["bytes=10-", "bytes=10-11", "bytes=-0"] {
+            check(refused, 10, Err(S3Code::InvalidRange));
+        }
+        check("bytes=0-0", 0, Err(S3Code::InvalidRange));
+    }
+}

@@ -1,0 +1,204 @@
+//! Responses.
+
+use crate::error::S3Error;
+use crate::xml::Xml;
+use bytes::Bytes;
+use drystone_engine::{EngineError, ObjectReader};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
+use http_body::{Body, Frame, SizeHint};
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+type Reading =
+    Pin<Box<dyn Future<Output = (ObjectReader, Result<Option<Bytes>, EngineError>)> + Send>>;
+
+/// The body of a response: bytes at hand, or an object as it is read. An error in the middle aborts the
+/// connection; there is never a short body that looks whole.
+pub enum ResponseBody {
+    /// Bytes at hand.
+    Full(Option<Bytes>),
+    /// An object, with the bytes that are still to come.
+    Object(ObjectBody),
+    /// A document that is not ready yet: spaces are sent until it is.
+    Pending(PendingBody),
+}
+
+/// An object as it is read.
+pub struct ObjectBody {
+    reading: Option<Reading>,
+    reader: Option<ObjectReader>,
+    left: u64,
+}
+
+/// The end of a long operation whose status was sent before.
+pub struct PendingBody {
+    work: Pin<Box<dyn Future<Output = String> + Send>>,
+    ticks: tokio::time::Interval,
+    done: bool,
+}
+
+/// Time between two spaces of a response that is not ready.
+const KEEP_ALIVE: std::time::Duration = std::time::Duration::from_secs(10);
+
+impl ResponseBody {
+    /// No body.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self::Full(None)
+    }
+    pub(crate) fn object(reader: ObjectReader, len: u64) -> Self {
+        Self::Object(ObjectBody { reading: None, reader: Some(reader), left: len })
+    }
+    pub(crate) fn pending(work: impl Future<Output = String> + Send + 'static) -> Self {
+        let ticks = tokio::time::interval(KEEP_ALIVE);
+        Self::Pending(PendingBody { work: Box::pin(work), ticks, done: false })
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = EngineError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, EngineError>>> {
+        match self.get_mut() {
+            Self::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Object(object) => object.poll(context),
+            Self::Pending(pending) => pending.poll(context),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
+            Self::Object(object) => SizeHint::with_exact(object.left),
+            Self::Pending(_) => SizeHint::default(),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Full(bytes) => bytes.is_none(),
+            Self::Object(object) => object.left == 0,
+            Self::Pending(pending) => pending.done,
+        }
+    }
+}
+
+impl ObjectBody {
+    fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, EngineError>>> {
+        if self.left == 0 {
+            return Poll::Ready(None);
+        }
+        let reading = match (&mut self.reading, self.reader.take()) {
+            (Some(reading), _) => reading,
+            (none, Some(mut reader)) => none.insert(Box::pin(async move {
+                let next = reader.next().await;
+                (reader, next)
+            })),
+            (None, None) => return Poll::Ready(None),
+        };
+        let Poll::Ready((reader, next)) = reading.as_mut().poll(context) else {
+            return Poll::Pending;
+        };
+        self.reading = None;
+        match next {
+            Ok(Some(bytes)) => {
+                self.reader = Some(reader);
+                self.left = self.left.saturating_sub(bytes.len() as u64);
+                Poll::Ready(Some(Ok(Frame::data(bytes))))
+            }
+            Ok(None) => {
+                tracing::error!(missing_bytes = self.left, "object ended early");
+                Poll::Ready(Some(Err(EngineError::Invalid("object ended early"))))
+            }
+            Err(error) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "reading an object failed"
+                );
+                Poll::Ready(Some(Err(error)))
+            }
+        }
+    }
+}
+
+impl PendingBody {
+    fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, EngineError>>> {
+        if self.done {
+            return Poll::Ready(None);
+        }
+        if let Poll::Ready(document) = self.work.as_mut().poll(context) {
+            self.done = true;
+            return Poll::Ready(Some(Ok(Frame::data(document.into()))));
+        }
+        match self.ticks.poll_tick(context) {
+            Poll::Ready(_) => Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b" "))))),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+/// A response while it is put together.
+pub(crate) type Reply = Response<ResponseBody>;
+
+/// Sets a header; a value that no header can carry is left out and counted by the caller.
+pub(crate) fn set(reply: &mut Reply, name: &str, value: &str) -> bool {
+    let name = HeaderName::from_bytes(name.as_bytes());
+    match (name, HeaderValue::from_bytes(value.as_bytes())) {
+        (Ok(name), Ok(value)) => {
+            reply.headers_mut().insert(name, value);
+            true
+        }
+        _ => false,
+    }
+}
+
+/// A response without body.
+pub(crate) fn empty(status: u16) -> Reply {
+    let mut reply = Response::new(ResponseBody::empty());
+    *reply.status_mut() = StatusCode::from_u16(status).expect("a known status");
+    reply
+}
+
+/// A document.
+pub(crate) fn xml(document: String) -> Reply {
+    let mut reply = Response::new(ResponseBody::Full(Some(document.into())));
+    set(&mut reply, "content-type", "application/xml");
+    reply
+}
+
+/// The document of an error.
+pub(crate) fn error_document(
+    error: &S3Error,
+    bucket: Option<&str>,
+    key: Option<&str>,
+    resource: &str,
+    ids: &Ids,
+) -> String {
+    let mut xml = Xml::bare();
+    xml.open("Error").text("Code", error.code.name()).text("Message", &error.message);
+    xml.text_if("Key", key).text_if("BucketName", bucket).text("Resource", resource);
+    for (name, value) in &error.fields {
+        xml.text(name, value);
+    }
+    xml.text("RequestId", &ids.request_id).text("HostId", &ids.host_id);
+    xml.finish("Error")
+}
+
+/// Names of a request in answers and logs.
+#[derive(Clone, Debug)]
+pub(crate) struct Ids {
+    /// 16 hexadecimal digits; later requests sort later.
+    pub(crate) request_id: String,
+    pub(crate) host_id: String,
+}

@@ -1,0 +1,175 @@
+//! The command line: what was typed becomes what was meant.
+
+mod fsck;
+mod server;
+
+use crate::config::{self, AccessLogTarget, ConfigError, LogFormat, ServerConfig};
+use clap::{Args, Parser, Subcommand};
+use std::error::Error;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Drystone, an S3-compatible object store.
+#[derive(Parser)]
+#[command(name = "drystone", version, about, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve S3 from a directory.
+    Server(ServerArguments),
+    /// Check a directory while no server runs on it, and print what was counted.
+    Fsck(InspectArguments),
+    /// Build the indexes of a directory anew from its log.
+    Rebuild(InspectArguments),
+    /// Print the version.
+    Version,
+}
+
+#[derive(Args)]
+struct ServerArguments {
+    /// Directory of the drive; an empty one is made a drive.
+    directory: PathBuf,
+    /// Address of the S3 port.
+    #[arg(long, default_value = ":9000")]
+    address: String,
+    /// Address of the console port.
+    #[arg(long, default_value = ":9001")]
+    console_address: String,
+    /// Region of the server [default: us-east-1]. Also DRYSTONE_REGION, MINIO_REGION.
+    #[arg(long)]
+    region: Option<String>,
+    /// Domains under which hosts name buckets, separated by commas. Also DRYSTONE_DOMAIN, MINIO_DOMAIN.
+    #[arg(long)]
+    domain: Option<String>,
+    /// Directory with public.crt and private.key; turns TLS on.
+    #[arg(long)]
+    certs_dir: Option<PathBuf>,
+    /// Bytes of bodies held in memory at most. Also DRYSTONE_MEMORY_BUDGET.
+    #[arg(long)]
+    memory_budget: Option<String>,
+    /// Refuse to start unless the directory holds the drive with this id.
+    #[arg(long)]
+    expect_drive: Option<String>,
+    /// Where the access log goes: off, stdout, or a file [default: stdout]. Also DRYSTONE_ACCESS_LOG.
+    #[arg(long)]
+    access_log: Option<String>,
+    /// Logs as JSON lines.
+    #[arg(long)]
+    json: bool,
+    /// Least level of logs: error, warn, info, debug or trace.
+    #[arg(long, default_value = "info")]
+    log_level: tracing::level_filters::LevelFilter,
+}
+
+#[derive(Args)]
+struct InspectArguments {
+    /// Directory of the drive.
+    directory: PathBuf,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command; 0 if it succeeded, 1 if it failed, 2 if it was not understood.
+pub(crate) fn run() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Server(arguments) => start_server(arguments),
+        Command::Fsck(arguments) => {
+            fsck::run(&inspected(&arguments.directory), arguments.json, false)
+        }
+        Command::Rebuild(arguments) => {
+            fsck::run(&inspected(&arguments.directory), arguments.json, true)
+        }
+        Command::Version => {
+            print(&format!("drystone {}\n", env!("CARGO_PKG_VERSION")));
+            Ok(ExitCode::SUCCESS)
+        }
+    };
+    result.unwrap_or_else(|error| {
+        report(&*error);
+        ExitCode::FAILURE
+    })
+}
+
+type CommandResult = Result<ExitCode, Box<dyn Error>>;
+
+fn start_server(arguments: ServerArguments) -> CommandResult {
+    let json = arguments.json || config::setting("LOG_FORMAT")?.is_some_and(|f| f == "json");
+    let format = if json { LogFormat::Json } else { LogFormat::Text };
+    crate::telemetry::start(format, arguments.log_level);
+    server::run(&meant(arguments)?)
+}
+
+/// Puts arguments and environment together; arguments win.
+fn meant(arguments: ServerArguments) -> Result<ServerConfig, ConfigError> {
+    let or_setting = |value: Option<String>, name: &str| match value {
+        Some(value) => Ok(Some(value)),
+        None => config::setting(name),
+    };
+    let region = or_setting(arguments.region, "REGION")?;
+    let domain = or_setting(arguments.domain, "DOMAIN")?.unwrap_or_default();
+    let budget = or_setting(arguments.memory_budget, "MEMORY_BUDGET")?;
+    let access_log = or_setting(arguments.access_log, "ACCESS_LOG")?;
+    let public = config::setting("PROMETHEUS_AUTH_TYPE")?.is_some_and(|kind| kind == "public");
+    Ok(ServerConfig {
+        directory: arguments.directory,
+        address: arguments.address,
+        console_address: arguments.console_address,
+        region: region.unwrap_or_else(|| "us-east-1".to_owned()),
+        domains: config::domains(&domain),
+        certs_dir: arguments.certs_dir,
+        budget_bytes: config::parse_size("memory budget", budget.as_deref().unwrap_or("128MiB"))?,
+        expected_drive: arguments.expect_drive,
+        access_log: config::parse_access_log(access_log.as_deref().unwrap_or("stdout")),
+        metrics_public: public,
+    })
+}
+
+/// Settings for looking at a directory.
+fn inspected(directory: &std::path::Path) -> ServerConfig {
+    ServerConfig {
+        directory: directory.to_owned(),
+        address: String::new(),
+        console_address: String::new(),
+        region: String::new(),
+        domains: Vec::new(),
+        certs_dir: None,
+        budget_bytes: 16 << 20,
+        expected_drive: None,
+        access_log: AccessLogTarget::Off,
+        metrics_public: false,
+    }
+}
+
+/// Prints to standard output.
+pub(crate) fn print(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+/// Prints an error with its causes.
+fn report(error: &dyn Error) {
+    let mut text = format!("error: {error}");
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    text.push('\n');
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,122 @@
+//! `drystone server`.
+
+use super::CommandResult;
+use crate::access_log::AccessLog;
+use crate::config::{self, ServerConfig};
+use crate::listen::{Front, Ports, serve};
+use crate::node::{Node, OpenMode};
+use crate::secrets;
+use crate::tls::Certificates;
+use drystone_admin::{Admin, Metrics};
+use drystone_base::{SystemRng, hash64};
+use drystone_engine::{Engine, EngineError};
+use drystone_s3::{Gateway, GatewayConfig};
+use std::io::Write;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Pause between rounds of the sweep when there is nothing to do, and when there is.
+const SWEEP_IDLE: Duration = Duration::from_secs(1);
+const SWEEP_BUSY: Duration = Duration::from_millis(50);
+
+pub(crate) fn run(config: &ServerConfig) -> CommandResult {
+    let certificates = match &config.certs_dir {
+        Some(directory) => Some(Certificates::open(directory)?),
+        None => None,
+    };
+    let given = config::root_credentials()?;
+    let node = Node::open(config, OpenMode::Serve)?;
+    let (credentials, origin) = secrets::load_or_make(&config.directory, given, &SystemRng)?;
+    let (rebuilt, rows, frames) = node.engine.catalog().replayed();
+    tracing::info!(
+        drive = node.identity.drive_text(),
+        term = node.identity.term,
+        rebuilt,
+        rows,
+        frames,
+        "drive is open"
+    );
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let result = runtime.block_on(async {
+        let ports = Ports::open(config).await?;
+        let metrics = Arc::new(Metrics::default());
+        let access_log = AccessLog::open(&config.access_log, metrics.clone())?;
+        let token = metrics_token(config, &credentials.secret_key);
+        let gateway = Gateway::new(
+            node.engine.clone(),
+            GatewayConfig {
+                credentials: credentials.clone(),
+                region: config.region.clone(),
+                domains: config.domains.clone(),
+                host_id: format!("{:016x}", hash64(node.deployment().as_bytes())),
+            },
+        );
+        let admin = Admin::new(node.engine.clone(), metrics.clone(), token);
+        greet(config, &ports, certificates.is_some())?;
+        secrets::announce(&credentials, &origin, &config.directory);
+        let engine = node.engine.clone();
+        let sweeping = tokio::spawn(sweep(engine.clone()));
+        let front = Front { gateway, admin, engine, metrics, access_log, certificates };
+        serve(Arc::new(front), ports, stop_signal()).await;
+        sweeping.abort();
+        Ok::<_, std::io::Error>(())
+    });
+    runtime.shutdown_timeout(Duration::from_secs(5));
+    node.close();
+    result?;
+    tracing::info!("stopped");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The bearer token of the metrics, unless they are public: a setting, or derived from the secret.
+fn metrics_token(config: &ServerConfig, secret: &str) -> Option<String> {
+    if config.metrics_public {
+        return None;
+    }
+    let set = config::setting("METRICS_TOKEN").ok().flatten();
+    Some(set.unwrap_or_else(|| drystone_s3::metrics_token(secret)))
+}
+
+fn greet(config: &ServerConfig, ports: &Ports, tls: bool) -> std::io::Result<()> {
+    let (s3, console) = ports.addresses()?;
+    let scheme = if tls { "https" } else { "http" };
+    let text = format!(
+        "Drystone {}\n  Drive       {}  (one copy: survives no lost drive)\n  S3          \
+         {scheme}://{s3}\n  Console     http://{console}\n",
+        env!("CARGO_PKG_VERSION"),
+        config.directory.display(),
+    );
+    std::io::stderr().write_all(text.as_bytes())
+}
+
+async fn stop_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let terminate = signal(SignalKind::terminate());
+    let interrupt = signal(SignalKind::interrupt());
+    let (Ok(mut terminate), Ok(mut interrupt)) = (terminate, interrupt) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+/// Gives back what deletes released.
+async fn sweep(engine: Engine) {
+    let mut sweeper = engine.sweeper();
+    loop {
+        let pause = match engine.sweep(&mut sweeper).await {
+            Ok(report) if report.has_more => SWEEP_BUSY,
+            Ok(_) => SWEEP_IDLE,
+            Err(EngineError::Closed) => return,
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(error, "sweep failed");
+                SWEEP_IDLE
+            }
+        };
+        tokio::time::sleep(pause).await;
+    }
+}

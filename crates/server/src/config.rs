@@ -1,0 +1,162 @@
+//! Settings: the only place that reads the environment.
+
+use std::path::PathBuf;
+
+/// Settings of a server, after command line and environment were put together.
+#[derive(Clone, Debug)]
+pub(crate) struct ServerConfig {
+    /// Directory of the drive.
+    pub(crate) directory: PathBuf,
+    /// Address of the S3 port.
+    pub(crate) address: String,
+    /// Address of the console port.
+    pub(crate) console_address: String,
+    /// Region of the server.
+    pub(crate) region: String,
+    /// Domains under which hosts name buckets, in lower case.
+    pub(crate) domains: Vec<String>,
+    /// Directory with `public.crt` and `private.key`.
+    pub(crate) certs_dir: Option<PathBuf>,
+    /// Bytes of bodies held in memory at most.
+    pub(crate) budget_bytes: u64,
+    /// Drive that must be found, in hexadecimal.
+    pub(crate) expected_drive: Option<String>,
+    /// Where the access log goes.
+    pub(crate) access_log: AccessLogTarget,
+    /// Whether metrics need a token.
+    pub(crate) metrics_public: bool,
+}
+
+/// Where the access log goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum AccessLogTarget {
+    /// Nowhere.
+    Off,
+    /// Standard output.
+    Stdout,
+    /// A file.
+    File(PathBuf),
+}
+
+/// The form of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines.
+    Json,
+}
+
+/// A setting that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigError {
+    /// A value out of its range.
+    #[error("{name} is {value:?}; allowed: {allowed}")]
+    Value { name: &'static str, value: String, allowed: &'static str },
+    /// A file that a setting names cannot be read.
+    #[error("{name} names {path}, which cannot be read")]
+    File {
+        name: String,
+        path: String,
+        #[source]
+        source: std::io::Error,
+    },
+    /// One of two settings that belong together is missing.
+    #[error("{present} is set, but {missing} is not")]
+    Pair { present: &'static str, missing: &'static str },
+}
+
+#[allow(clippy::disallowed_methods, reason = "this is the one place")]
+fn env(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// A setting from `DRYSTONE_NAME` or `MINIO_NAME`, or from the file that `…_FILE` names.
+pub(crate) fn setting(name: &str) -> Result<Option<String>, ConfigError> {
+    for prefix in ["DRYSTONE", "MINIO"] {
+        let name = format!("{prefix}_{name}");
+        if let Some(value) = env(&name) {
+            return Ok(Some(value));
+        }
+        let name = format!("{name}_FILE");
+        if let Some(path) = env(&name) {
+            let text = std::fs::read_to_string(&path);
+            let text = text.map_err(|source| ConfigError::File { name, path, source })?;
+            return Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned()));
+        }
+    }
+    Ok(None)
+}
+
+/// Root credentials from the environment.
+pub(crate) fn root_credentials() -> Result<Option<(String, String)>, ConfigError> {
+    let (present, missing) = ("DRYSTONE_ROOT_USER", "DRYSTONE_ROOT_PASSWORD");
+    match (setting("ROOT_USER")?, setting("ROOT_PASSWORD")?) {
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(ConfigError::Pair { present, missing }),
+        (None, Some(_)) => Err(ConfigError::Pair { present: missing, missing: present }),
+        (Some(user), Some(password)) => {
+            if user.len() < 3 {
+                let allowed = "3 or more characters";
+                return Err(ConfigError::Value { name: present, value: user, allowed });
+            }
+            if password.len() < 8 {
+                let (value, allowed) = ("(hidden)".to_owned(), "8 or more characters");
+                return Err(ConfigError::Value { name: missing, value, allowed });
+            }
+            Ok(Some((user, password)))
+        }
+    }
+}
+
+/// A comma-separated list of domains.
+pub(crate) fn domains(text: &str) -> Vec<String> {
+    let names = text.split(',').map(|name| name.trim().to_ascii_lowercase());
+    names.filter(|name| !name.is_empty()).collect()
+}
+
+/// A size such as `256MiB`.
+pub(crate) fn parse_size(name: &'static str, text: &str) -> Result<u64, ConfigError> {
+    let digits: String = text.chars().take_while(char::is_ascii_digit).collect();
+    let unit = match text[digits.len()..].trim().to_ascii_lowercase().as_str() {
+        "" | "b" => Some(1),
+        "k" | "kib" => Some(1 << 10),
+        "m" | "mib" => Some(1 << 20),
+        "g" | "gib" => Some(1 << 30),
+        _ => None,
+    };
+    let size = digits.parse::<u64>().ok().zip(unit).and_then(|(n, unit)| n.checked_mul(unit));
+    size.ok_or_else(|| ConfigError::Value {
+        name,
+        value: text.to_owned(),
+        allowed: "a number with KiB, MiB or GiB",
+    })
+}
+
+/// Where the access log goes, from its setting.
+pub(crate) fn parse_access_log(text: &str) -> AccessLogTarget {
+    match text {
+        "off" => AccessLogTarget::Off,
+        "stdout" => AccessLogTarget::Stdout,
+        path => AccessLogTarget::File(path.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_units() {
+        assert_eq!(parse_size("x", "5").ok(), Some(5));
+        assert_eq!(parse_size("x", "256MiB").ok(), Some(256 << 20));
+        assert_eq!(parse_size("x", "2 g").ok(), Some(2 << 30));
+        assert!(parse_size("x", "MiB").is_err());
+        assert!(parse_size("x", "5 parsecs").is_err());
+    }
+
+    #[test]
+    fn domains_are_lower_case_and_trimmed() {
+        assert_eq!(domains("S3.Example.com, b.c,"), ["s3.example.com", "b.c"]);
+    }
+}

@@ -1,0 +1,87 @@
+//! The root credentials: given, kept, or made once.
+
+use drystone_base::Rng;
+use drystone_s3::Credentials;
+use std::fs::OpenOptions;
+use std::io::{self, IsTerminal, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+const FILE: &str = "root-credentials";
+
+/// Where credentials came from.
+pub(crate) enum Origin {
+    /// The environment.
+    Given,
+    /// The file in the drive's directory.
+    Kept,
+    /// Made just now.
+    Made,
+}
+
+/// The credentials in the environment, else those of the file, else new ones that are put into the
+/// file with mode 0600.
+pub(crate) fn load_or_make(
+    directory: &Path,
+    given: Option<(String, String)>,
+    rng: &dyn Rng,
+) -> io::Result<(Credentials, Origin)> {
+    if let Some((access_key, secret_key)) = given {
+        return Ok((Credentials { access_key, secret_key }, Origin::Given));
+    }
+    let path = directory.join(FILE);
+    match std::fs::read_to_string(&path) {
+        Ok(text) => {
+            let mut lines = text.lines();
+            if let (Some(access_key), Some(secret_key)) = (lines.next(), lines.next()) {
+                let (access_key, secret_key) = (access_key.to_owned(), secret_key.to_owned());
+                return Ok((Credentials { access_key, secret_key }, Origin::Kept));
+            }
+            let message = format!("{} must hold two lines: access key, secret key", path.display());
+            Err(io::Error::new(io::ErrorKind::InvalidData, message))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let credentials = Credentials {
+                access_key: random_text(rng, 20, b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"),
+                secret_key: random_text(
+                    rng,
+                    40,
+                    b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+-",
+                ),
+            };
+            let mut file =
+                OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+            writeln!(file, "{}\n{}", credentials.access_key, credentials.secret_key)?;
+            file.sync_all()?;
+            Ok((credentials, Origin::Made))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// `alphabet` has a length that divides 256, so that every letter is equally likely.
+fn random_text(rng: &dyn Rng, len: usize, alphabet: &[u8]) -> String {
+    let mut bytes = vec![0; len];
+    rng.fill(&mut bytes);
+    bytes.iter().map(|byte| char::from(alphabet[usize::from(*byte) % alphabet.len()])).collect()
+}
+
+/// Tells new credentials, once and only to a terminal.
+pub(crate) fn announce(credentials: &Credentials, origin: &Origin, directory: &Path) {
+    let mut stderr = io::stderr();
+    if matches!(origin, Origin::Made) {
+        let path = directory.join(FILE);
+        let text = if stderr.is_terminal() {
+            format!(
+                "  Access key  {}\n  Secret key  {}\n  (made just now and kept in {}; not shown \
+                 again)\n",
+                credentials.access_key,
+                credentials.secret_key,
+                path.display()
+            )
+        } else {
+            format!("  Credentials were made and are kept in {}\n", path.display())
+        };
+        let _ = stderr.write_all(text.as_bytes());
+    }
+}

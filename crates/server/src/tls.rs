@@ -1,0 +1,82 @@
+//! TLS from a directory with `public.crt` and `private.key`, read again when they change.
+
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
+use tokio_rustls::TlsAcceptor;
+
+/// Why certificates cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TlsError {
+    /// A file that cannot be read as what it must be.
+    #[error("{path} is not readable as PEM")]
+    File {
+        path: String,
+        #[source]
+        source: rustls::pki_types::pem::Error,
+    },
+    /// Certificate and key do not fit.
+    #[error("certificate and key cannot be used")]
+    Pair(#[source] rustls::Error),
+}
+
+/// Gives out acceptors with the certificates as they are now.
+pub(crate) struct Certificates {
+    directory: PathBuf,
+    current: Mutex<(Option<SystemTime>, TlsAcceptor)>,
+}
+
+impl Certificates {
+    /// Reads the certificates of a directory.
+    pub(crate) fn open(directory: &Path) -> Result<Self, TlsError> {
+        let acceptor = load(directory)?;
+        let current = Mutex::new((changed_at(directory), acceptor));
+        Ok(Self { directory: directory.to_owned(), current })
+    }
+
+    /// An acceptor. If the files have changed, they are read again; if they cannot be used, the old
+    /// ones stay and the error is logged.
+    pub(crate) fn acceptor(&self) -> TlsAcceptor {
+        let mut current = self.current.lock().expect("no panic while certificates are read");
+        let now = changed_at(&self.directory);
+        if now != current.0 {
+            match load(&self.directory) {
+                Ok(acceptor) => {
+                    *current = (now, acceptor);
+                    tracing::info!("certificates were read again");
+                }
+                Err(error) => {
+                    current.0 = now;
+                    let error = &error as &dyn std::error::Error;
+                    tracing::error!(error, "new certificates cannot be used");
+                }
+            }
+        }
+        current.1.clone()
+    }
+}
+
+fn changed_at(directory: &Path) -> Option<SystemTime> {
+    let key = std::fs::metadata(directory.join("private.key")).and_then(|m| m.modified()).ok();
+    let cert = std::fs::metadata(directory.join("public.crt")).and_then(|m| m.modified()).ok();
+    key.max(cert)
+}
+
+fn load(directory: &Path) -> Result<TlsAcceptor, TlsError> {
+    let (cert, key) = (directory.join("public.crt"), directory.join("private.key"));
+    let bad = |path: &Path| {
+        let path = path.display().to_string();
+        move |source| TlsError::File { path, source }
+    };
+    let chain: Result<Vec<_>, _> =
+        CertificateDer::pem_file_iter(&cert).map_err(bad(&cert))?.collect();
+    let chain = chain.map_err(bad(&cert))?;
+    let private = PrivateKeyDer::from_pem_file(&key).map_err(bad(&key))?;
+    let config = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, private);
+    let mut config = config.map_err(TlsError::Pair)?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
