@@ -3,6 +3,7 @@
 //! Source: S3 API reference, "Authenticating requests (AWS Signature Version 4)".
 
 mod canonical;
+mod legacy;
 mod parse;
 mod verify;
 

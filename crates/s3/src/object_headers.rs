@@ -253,7 +253,10 @@ pub(crate) fn decide_read(
         return ReadVerdict::Failed("If-Unmodified-Since");
     }
     if let Some(text) = header("if-none-match") {
-        if matches(text) {
+        // Weak comparison (RFC 9110 §13.1.2).
+        let strong: Vec<&str> =
+            text.split(',').map(|tag| tag.trim().trim_start_matches("W/")).collect();
+        if matches(&strong.join(",")) {
             return ReadVerdict::NotModified;
         }
     } else if let Some(since) = header("if-modified-since").and_then(parse_http_date)

@@ -22,6 +22,8 @@ pub(crate) struct S3Request {
     /// Host, from the header or the request target.
     pub(crate) host: String,
     pub(crate) bucket: Option<String>,
+    /// The bucket is in the path, not in the host.
+    pub(crate) path_names_bucket: bool,
     pub(crate) key: Option<String>,
     pub(crate) now_ms: u64,
 }
@@ -41,7 +43,9 @@ impl S3Request {
         };
         // The bucket is cut off before decoding: an encoded slash in it is no separator.
         let rest = raw_path.strip_prefix('/').ok_or_else(invalid)?;
-        let (bucket, key) = match bucket_of_host(&host, domains) {
+        let host_bucket = bucket_of_host(&host, domains);
+        let path_names_bucket = host_bucket.is_none();
+        let (bucket, key) = match host_bucket {
             Some(bucket) => (Some(bucket), decode_path(rest).ok_or_else(invalid)?),
             None => {
                 let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
@@ -53,7 +57,18 @@ impl S3Request {
         let key = (bucket.is_some() && !key.is_empty()).then_some(key);
         let path = decode_path(&raw_path).ok_or_else(invalid)?;
         let http::request::Parts { method, headers, .. } = parts;
-        Ok(Self { method, headers, raw_path, path, query, host, bucket, key, now_ms })
+        Ok(Self {
+            method,
+            headers,
+            raw_path,
+            path,
+            query,
+            host,
+            bucket,
+            path_names_bucket,
+            key,
+            now_ms,
+        })
     }
 
     pub(crate) fn level(&self) -> Level {

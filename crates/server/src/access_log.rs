@@ -83,11 +83,8 @@ impl AccessLog {
 }
 
 fn write_lines(mut out: BufWriter<Box<dyn Write + Send>>, lines: &Receiver<String>) {
-    loop {
-        match lines.recv() {
-            Ok(line) => drop(out.write_all(line.as_bytes())),
-            Err(_) => break,
-        }
+    while let Ok(line) = lines.recv() {
+        let _ = out.write_all(line.as_bytes());
         loop {
             match lines.recv_timeout(FLUSH_EVERY) {
                 Ok(line) => drop(out.write_all(line.as_bytes())),

@@ -8,9 +8,9 @@ use drystone_base::Timestamp;
 use drystone_engine::{Engine, EngineError};
 use drystone_s3::{Gateway, ResponseBody, Served};
 use http::{Request, Response};
-use hyper::body::Body as _;
 use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
+use hyper::body::Body as _;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -195,7 +195,8 @@ async fn answer(
             request_id: &request_id,
         });
     }
-    if status >= 500 {
+    // What is not implemented, and a full drive, are answers and not failures.
+    if status >= 500 && !matches!(status, 501 | 507) {
         let code = error.map_or("", |code| code.name());
         tracing::error!(operation, status, code, request_id, "request failed");
     }

@@ -90,9 +90,12 @@ pub(crate) fn authenticate(
         (Some(text), false) => by_header(request, verifier, text),
         (None, true) => by_query(request, verifier),
         (None, false) if request.query("AWSAccessKeyId").is_some() => {
-            let message = "The authorization mechanism you have provided is not supported. Please \
-                           use AWS4-HMAC-SHA256.";
-            Err(S3Error::with(S3Code::InvalidRequest, message))
+            let payload = payload_hash(request)?.unwrap_or(PayloadHash::Unsigned);
+            if matches!(payload, PayloadHash::Chunked { signed: true, .. }) {
+                return Err(S3Error::not_implemented("x-amz-content-sha256"));
+            }
+            super::legacy::check_presigned(request, verifier)?;
+            Ok(Verified { payload, signer: None })
         }
         (None, false) => Err(S3Code::AccessDenied.into()),
     }

@@ -8,8 +8,9 @@ use crate::object_headers::{
 };
 use crate::request::{S3Request, parse_range};
 use crate::response::{Reply, ResponseBody, empty, set};
+use bytes::Bytes;
 use drystone_base::{Timestamp, parse_http_date};
-use drystone_engine::{Checksum, Data, Located, ObjectRow};
+use drystone_engine::{Checksum, Data, Located, ObjectReader, ObjectRow};
 use std::ops::Range;
 
 /// What of an object is sent.
@@ -61,11 +62,7 @@ pub(crate) async fn run(context: &Context<'_>, with_body: bool) -> Handled {
         // A small object is read before the status is sent, so that damage is an error and not a
         // broken connection.
         *reply.body_mut() = if end - start <= SMALL_LEN {
-            let bytes = reader.next().await?;
-            match bytes {
-                Some(bytes) if bytes.len() as u64 == end - start => ResponseBody::Full(Some(bytes)),
-                _ => return Err(S3Code::InternalError.into()),
-            }
+            ResponseBody::Full(Some(read_whole(&mut reader, end - start).await?))
         } else {
             ResponseBody::object(reader, end - start)
         };
@@ -73,7 +70,20 @@ pub(crate) async fn run(context: &Context<'_>, with_body: bool) -> Handled {
     Ok(reply)
 }
 
-/// Objects that one read gives whole, if they are in one part.
+/// Reads all of a short range; usually one read gives it.
+async fn read_whole(reader: &mut ObjectReader, len: u64) -> Result<Bytes, S3Error> {
+    let mut whole = reader.next().await?.unwrap_or_default();
+    if (whole.len() as u64) < len {
+        let mut joined = whole.to_vec();
+        while let Some(bytes) = reader.next().await? {
+            joined.extend_from_slice(&bytes);
+        }
+        whole = joined.into();
+    }
+    if whole.len() as u64 == len { Ok(whole) } else { Err(S3Code::InternalError.into()) }
+}
+
+/// Ranges that are read before the status is sent.
 const SMALL_LEN: u64 = 64 << 10;
 
 fn not_modified(located: &Located) -> Reply {

@@ -86,7 +86,7 @@ fn write_parts(context: &Context<'_>, row: &ObjectRow, document: &mut Xml) -> Re
     let algorithm = row.checksum.as_ref().map(|checksum| checksum.algorithm);
     let has_checksums =
         |part: &PartRow| part.checksum.as_ref().map(|checksum| checksum.algorithm) == algorithm;
-    document.open("ObjectParts").int("TotalPartsCount", parts.len() as u64);
+    document.open("ObjectParts").int("PartsCount", parts.len() as u64);
     document.int("PartNumberMarker", after);
     let listed: Vec<&PartRow> =
         parts.iter().filter(|part| u64::from(part.number) > after).collect();

@@ -1,0 +1,118 @@
+//! Presigned URLs of signature version 2, which boto3 and `aws s3 presign` still make by default for
+//! the region us-east-1. In headers, version 2 is refused. See `docs/decisions/0005-sigv2-urls.md`.
+//!
+//! Source: S3 API reference, "Signing and authenticating REST requests (version 2)".
+
+use super::verify::Verifier;
+use crate::error::{S3Code, S3Error};
+use crate::request::S3Request;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use hmac::{Hmac, KeyInit, Mac};
+use sha1::Sha1;
+use std::collections::BTreeMap;
+use subtle::ConstantTimeEq;
+
+/// Sub-resources and overrides that are part of what is signed.
+const SIGNED_QUERIES: &[&str] = &[
+    "acl",
+    "cors",
+    "delete",
+    "lifecycle",
+    "location",
+    "logging",
+    "notification",
+    "partNumber",
+    "policy",
+    "requestPayment",
+    "response-cache-control",
+    "response-content-disposition",
+    "response-content-encoding",
+    "response-content-language",
+    "response-content-type",
+    "response-expires",
+    "restore",
+    "tagging",
+    "torrent",
+    "uploadId",
+    "uploads",
+    "versionId",
+    "versioning",
+    "versions",
+    "website",
+];
+
+/// Checks a presigned URL.
+pub(crate) fn check_presigned(request: &S3Request, verifier: &Verifier<'_>) -> Result<(), S3Error> {
+    let get = |name: &str| request.query(name).unwrap_or_default();
+    let (access_key, given, expires) = (get("AWSAccessKeyId"), get("Signature"), get("Expires"));
+    let known = verifier.credentials.access_key.as_bytes();
+    if !bool::from(access_key.as_bytes().ct_eq(known)) {
+        return Err(S3Error::new(S3Code::InvalidAccessKeyId).field("AWSAccessKeyId", access_key));
+    }
+    let end: u64 = expires.parse().map_err(|_| {
+        S3Error::with(S3Code::AccessDenied, "Query-string authentication requires Expires")
+    })?;
+    if request.now_ms / 1000 > end {
+        return Err(S3Error::with(S3Code::AccessDenied, "Request has expired"));
+    }
+    let to_sign = string_to_sign(request, expires);
+    let mut mac = Hmac::<Sha1>::new_from_slice(verifier.credentials.secret_key.as_bytes())
+        .expect("any key length will do");
+    mac.update(to_sign.as_bytes());
+    let expected = BASE64.encode(mac.finalize().into_bytes());
+    // A plus sign that was not encoded has become a space.
+    let given = given.replace(' ', "+");
+    if bool::from(expected.as_bytes().ct_eq(given.as_bytes())) {
+        return Ok(());
+    }
+    Err(S3Error::new(S3Code::SignatureDoesNotMatch)
+        .field("AWSAccessKeyId", access_key)
+        .field("StringToSign", to_sign)
+        .field("SignatureProvided", given))
+}
+
+fn string_to_sign(request: &S3Request, expires: &str) -> String {
+    let header = |name: &str| request.header(name).unwrap_or_default().trim().to_owned();
+    let mut out = format!(
+        "{}\n{}\n{}\n{expires}\n",
+        request.method,
+        header("content-md5"),
+        header("content-type")
+    );
+    // Headers, and query parameters that stand for headers, sorted by name.
+    let mut amz: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (name, value) in &request.headers {
+        if name.as_str().starts_with("x-amz-") {
+            let value = S3Request::header_text(value).trim().to_owned();
+            amz.entry(name.as_str().to_owned()).or_default().push(value);
+        }
+    }
+    for (name, value, _) in &request.query {
+        let name = name.to_ascii_lowercase();
+        if name.starts_with("x-amz-") {
+            amz.entry(name).or_default().push(value.clone());
+        }
+    }
+    for (name, values) in amz {
+        out.push_str(&format!("{name}:{}\n", values.join(",")));
+    }
+    // A bucket that the host names is part of the resource.
+    if let Some(bucket) = &request.bucket
+        && !request.path_names_bucket
+    {
+        out.push_str(&format!("/{bucket}"));
+    }
+    out.push_str(&request.raw_path);
+    let mut signed: Vec<_> =
+        request.query.iter().filter(|(n, ..)| SIGNED_QUERIES.contains(&n.as_str())).collect();
+    signed.sort();
+    for (index, (name, value, has_equals)) in signed.into_iter().enumerate() {
+        out.push(if index == 0 { '?' } else { '&' });
+        out.push_str(name);
+        if *has_equals || !value.is_empty() {
+            out.push_str(&format!("={value}"));
+        }
+    }
+    out
+}
