@@ -302,7 +302,7 @@ impl Log {
         let file = entry.file.clone();
         write_header(&*file, &header).inspect_err(|_| self.shared.quarantine())?;
         file.sync_data().inspect_err(|_| self.shared.quarantine())?;
-        entry.info = None;
+        (entry.info, entry.reserved) = (None, false);
         lock(&self.shared.written).insert(segment);
         table.trim(&*self.shared.disk)
     }

@@ -92,7 +92,9 @@ impl Recovery<'_> {
                 self.disk.remove(&name)?;
                 continue;
             }
-            self.table.entries.insert(id, Entry { file: file.clone(), info: None });
+            self.table
+                .entries
+                .insert(id, Entry { file: file.clone(), info: None, reserved: false });
             let mut page = vec![0; SEGMENT_HEADER_LEN as usize];
             file.read_at(0, &mut page)?;
             let header = SegmentHeader::decode(&page, id)

@@ -30,6 +30,8 @@ pub(crate) struct Entry {
     pub(crate) file: Arc<dyn DiskFile>,
     /// `None` in the pool.
     pub(crate) info: Option<SegmentInfo>,
+    /// Given to a writer that has not entered it yet: not in the pool any more.
+    pub(crate) reserved: bool,
 }
 
 /// All segments of a drive.
@@ -66,7 +68,8 @@ pub(crate) fn write_seal(file: &dyn DiskFile, segment: u32, seal: &Seal) -> Resu
 
 impl SegmentTable {
     pub(crate) fn free_ids(&self) -> Vec<u32> {
-        self.entries.iter().filter(|(_, e)| e.info.is_none()).map(|(id, _)| *id).collect()
+        let free = self.entries.iter().filter(|(_, entry)| entry.info.is_none() && !entry.reserved);
+        free.map(|(id, _)| *id).collect()
     }
 
     /// A free segment and a new incarnation number. The last spares are only given to those that
@@ -89,7 +92,9 @@ impl SegmentTable {
         };
         let incarnation = self.next_incarnation;
         self.next_incarnation += 1;
-        Ok((id, incarnation, self.entries[&id].file.clone()))
+        let entry = self.entries.get_mut(&id).expect("a free segment is in the table");
+        entry.reserved = true;
+        Ok((id, incarnation, entry.file.clone()))
     }
 
     /// Creates a segment into the pool.
@@ -97,7 +102,7 @@ impl SegmentTable {
         let id = (1..).find(|id| !self.entries.contains_key(id)).expect("fewer than 2^32 segments");
         let file = disk.create(&file_name(id), len_bytes)?;
         disk.sync_dir()?;
-        self.entries.insert(id, Entry { file, info: None });
+        self.entries.insert(id, Entry { file, info: None, reserved: false });
         Ok(id)
     }
 

@@ -1,0 +1,3 @@
+//! Plans of the engine against a naive model of S3.
+
+mod model;

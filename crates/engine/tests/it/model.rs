@@ -1,0 +1,310 @@
+//! Goal: plans mean what S3 means. Method: random operations on plans over a map of rows, and on a
+//! model that keeps, for each key, the list of its versions; after each step both must show the same
+//! versions, and the rows must keep the catalog's invariants.
+
+use drystone_base::{Rng, SeededRng, Seq};
+use drystone_catalog::{
+    Data, ETag, Family, Key, KeyParts, MapView, ObjectRow, Tx, Usage, Versioning,
+};
+use drystone_engine::plan::{self, Payload};
+use drystone_engine::{Conditions, EngineError, VersionRef};
+use std::collections::BTreeMap;
+
+const BUCKET: &str = "bucket";
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Version {
+    /// Version id as clients see it.
+    id: String,
+    is_marker: bool,
+    etag: u8,
+    tags: usize,
+}
+
+#[derive(Default)]
+struct Model {
+    versioning: Versioning,
+    /// Versions of each key, oldest first.
+    keys: BTreeMap<String, Vec<Version>>,
+}
+
+impl Model {
+    fn push(&mut self, key: &str, version: Version) {
+        let versions = self.keys.entry(key.to_owned()).or_default();
+        if version.id == "null" {
+            versions.retain(|old| old.id != "null");
+        }
+        versions.push(version);
+    }
+
+    fn live(&self, key: &str) -> Option<&Version> {
+        self.keys.get(key)?.last().filter(|version| !version.is_marker)
+    }
+
+    fn check(&self, conditions: &Conditions, key: &str) -> Result<(), &'static str> {
+        let live = self.live(key);
+        if conditions.if_none_match_any && live.is_some() {
+            return Err("precondition");
+        }
+        match (&conditions.if_match, live) {
+            (None, _) => Ok(()),
+            (Some(_), None) => Err("missing"),
+            (Some(tags), Some(version)) => {
+                let etag = etag(version.etag).to_text();
+                if tags.iter().any(|tag| tag == "*" || *tag == etag) {
+                    Ok(())
+                } else {
+                    Err("precondition")
+                }
+            }
+        }
+    }
+}
+
+fn etag(byte: u8) -> ETag {
+    ETag { md5: [byte; 16], part_count: None }
+}
+
+struct World {
+    view: MapView,
+    rng: SeededRng,
+    now_ms: u64,
+}
+
+impl World {
+    fn run<T>(
+        &mut self,
+        plan: impl FnOnce(&mut Tx<'_>) -> Result<T, EngineError>,
+    ) -> Result<T, EngineError> {
+        let stored = self.view.rows.get(Key::CLOCK);
+        let clock = stored.and_then(|b| b[..].try_into().ok()).map_or(0, u64::from_le_bytes);
+        let rows = self.view.clone();
+        let mut tx = Tx::new(&rows, &self.rng, self.now_ms, Seq(clock));
+        let value = plan(&mut tx)?;
+        self.view.apply(tx);
+        Ok(value)
+    }
+
+    /// All versions as the rows have them, oldest first.
+    fn shown(&self) -> BTreeMap<String, Vec<Version>> {
+        let mut keys: BTreeMap<String, Vec<(Seq, Version)>> = BTreeMap::new();
+        for (key, value) in &self.view.rows {
+            if matches!(Family::of(key), Some(Family::Head | Family::Version)) {
+                let parts = KeyParts::parse(key).expect("a row key");
+                let row = ObjectRow::decode(value).expect("an object row");
+                let name = String::from_utf8(parts.object).expect("text");
+                let version = Version {
+                    id: row.version_text(),
+                    is_marker: row.is_marker,
+                    etag: row.etag.md5[0],
+                    tags: row.tags.len(),
+                };
+                keys.entry(name).or_default().push((row.seq, version));
+            }
+        }
+        let sorted = keys.into_iter().map(|(name, mut versions)| {
+            versions.sort_by_key(|(seq, _)| *seq);
+            (name, versions.into_iter().map(|(_, version)| version).collect())
+        });
+        sorted.collect()
+    }
+
+    /// The invariants of the catalog.
+    fn check_invariants(&self) {
+        let (mut counted, mut heads) = (Usage::default(), BTreeMap::new());
+        let mut blobs = std::collections::BTreeSet::new();
+        for (key, value) in &self.view.rows {
+            let family = Family::of(key);
+            let is_head = family == Some(Family::Head);
+            if !is_head && family != Some(Family::Version) {
+                continue;
+            }
+            let parts = KeyParts::parse(key).expect("a row key");
+            let row = ObjectRow::decode(value).expect("an object row");
+            match (row.is_marker, is_head) {
+                (true, _) => counted.marker_count += 1,
+                (false, true) => {
+                    counted.current_count += 1;
+                    counted.current_bytes += row.size;
+                }
+                (false, false) => {
+                    counted.noncurrent_count += 1;
+                    counted.noncurrent_bytes += row.size;
+                }
+            }
+            if let Data::Blob { blob, .. } = row.data {
+                assert!(blobs.insert(blob), "a blob has one owner");
+            }
+            if is_head {
+                heads.insert(parts.object, row);
+            } else {
+                let head = heads.get(&parts.object).expect("a version has a head");
+                assert!(row.seq < head.seq, "versions are older than the head");
+                assert_eq!(
+                    row.is_null,
+                    head.null_seq == Some(row.seq),
+                    "the head names the null version"
+                );
+            }
+        }
+        for (key, _) in self.view.rows.range(bytes::Bytes::from(vec![Family::Sweep as u8])..) {
+            if Family::of(key) == Some(Family::Sweep) {
+                let blob = drystone_base::BlobId::from_slice(&key[9..]).expect("16 bytes");
+                assert!(!blobs.contains(&blob), "what is swept is not named");
+            }
+        }
+        let stored = self.view.rows.iter().find(|(k, _)| Family::of(k) == Some(Family::Usage));
+        let stored = stored.map(|(_, v)| Usage::decode(v).expect("usage")).unwrap_or_default();
+        assert_eq!(stored, counted, "usage equals a recount");
+    }
+}
+
+fn outcome<T>(result: &Result<T, EngineError>) -> Result<(), &'static str> {
+    match result {
+        Ok(_) => Ok(()),
+        Err(EngineError::PreconditionFailed(_)) => Err("precondition"),
+        Err(EngineError::ObjectNotFound { .. } | EngineError::VersionNotFound) => Err("missing"),
+        Err(EngineError::IsDeleteMarker { .. }) => Err("marker"),
+        Err(other) => panic!("unexpected: {other}"),
+    }
+}
+
+fn conditions(rng: &SeededRng) -> Conditions {
+    match rng.below(8) {
+        0 => Conditions { if_none_match_any: true, ..Conditions::default() },
+        1 => Conditions { if_match: Some(vec!["*".into()]), ..Conditions::default() },
+        2 => {
+            let tag = etag(rng.below(4) as u8).to_text();
+            Conditions { if_match: Some(vec![tag]), ..Conditions::default() }
+        }
+        _ => Conditions::default(),
+    }
+}
+
+/// A version id that exists, mostly.
+fn some_version(rng: &SeededRng, model: &Model, key: &str) -> String {
+    let versions = model.keys.get(key).map_or(&[][..], Vec::as_slice);
+    match rng.below(6) {
+        0 => "null".to_owned(),
+        1 => format!("{:032x}", rng.u64()),
+        _ if versions.is_empty() => "null".to_owned(),
+        _ => versions[rng.below(versions.len() as u64) as usize].id.clone(),
+    }
+}
+
+fn step(world: &mut World, model: &mut Model, number: u64) {
+    let key = ["a", "a/", "a/b", "b"][world.rng.below(4) as usize];
+    // Wall clocks go back sometimes.
+    world.now_ms = 1_000_000 + world.rng.below(50);
+    match world.rng.below(10) {
+        0 => {
+            let versioning =
+                [Versioning::Enabled, Versioning::Suspended][world.rng.below(2) as usize];
+            model.versioning = versioning;
+            world
+                .run(|tx| plan::set_versioning(tx, BUCKET, versioning))
+                .expect("the bucket exists");
+        }
+        1..5 => {
+            let conditions = conditions(&world.rng);
+            let tag = world.rng.below(4) as u8;
+            let blob = drystone_base::BlobId::new(number, 0, 1, 1);
+            let data = Data::Blob { blob, cell_len: 1, code: (1, 0), hint: None };
+            let row = ObjectRow { etag: etag(tag), size: number, data, ..ObjectRow::empty() };
+            let put = world.run(|tx| {
+                plan::put_object(tx, BUCKET, key.as_bytes(), row, Payload::Stored, &conditions)
+            });
+            assert_eq!(outcome(&put), model.check(&conditions, key), "put {key}");
+            if let Ok(put) = put {
+                let id = put.row.version_text();
+                assert_eq!(id == "null", model.versioning != Versioning::Enabled);
+                model.push(key, Version { id, is_marker: false, etag: tag, tags: 0 });
+            }
+        }
+        5 | 6 => {
+            let deleted = world.run(|tx| {
+                plan::delete_object(tx, BUCKET, key.as_bytes(), None, &Conditions::default())
+            });
+            let deleted = deleted.expect("a delete without conditions succeeds");
+            if model.versioning == Versioning::Off {
+                model.keys.remove(key);
+            } else {
+                let id = deleted.version.expect("a marker has an id");
+                model.push(key, Version { id, is_marker: true, etag: 0, tags: 0 });
+            }
+        }
+        7 | 8 => {
+            let id = some_version(&world.rng, model, key);
+            let version = VersionRef::parse(&id).expect("an id");
+            let deleted = world.run(|tx| {
+                let none = Conditions::default();
+                plan::delete_object(tx, BUCKET, key.as_bytes(), Some(version), &none)
+            });
+            deleted.expect("a delete without conditions succeeds");
+            if let Some(versions) = model.keys.get_mut(key) {
+                versions.retain(|version| version.id != id);
+                if versions.is_empty() {
+                    model.keys.remove(key);
+                }
+            }
+        }
+        _ => {
+            let id = some_version(&world.rng, model, key);
+            let version = VersionRef::parse(&id).expect("an id");
+            let tags = vec![("t".to_owned(), "v".to_owned())];
+            let put =
+                world.run(|tx| plan::put_tags(tx, BUCKET, key.as_bytes(), Some(version), tags));
+            let found = model.keys.get_mut(key).and_then(|v| v.iter_mut().find(|v| v.id == id));
+            let expected = match found {
+                None => Err("missing"),
+                Some(version) if version.is_marker => Err("marker"),
+                Some(version) => {
+                    version.tags = 1;
+                    Ok(())
+                }
+            };
+            assert_eq!(outcome(&put), expected, "tags of {key} {id}");
+        }
+    }
+}
+
+#[test]
+fn plans_agree_with_a_naive_model_of_versions() {
+    for seed in 0..60 {
+        let rng = SeededRng::new(seed);
+        let mut world = World { view: MapView::default(), rng, now_ms: 1_000_000 };
+        let mut model = Model::default();
+        world.run(|tx| plan::create_bucket(tx, BUCKET, Vec::new())).expect("created");
+        for number in 1..200 {
+            step(&mut world, &mut model, number);
+            assert_eq!(world.shown(), model.keys, "seed {seed}, step {number}");
+            world.check_invariants();
+        }
+    }
+}
+
+#[test]
+fn a_head_that_cannot_be_read_can_be_overwritten_and_deleted() {
+    let mut world = World { view: MapView::default(), rng: SeededRng::new(1), now_ms: 1_000_000 };
+    let bucket = world.run(|tx| plan::create_bucket(tx, BUCKET, Vec::new())).expect("created");
+    let key = bytes::Bytes::from(Key::head(bucket.id, b"k"));
+    let garbage = bytes::Bytes::from_static(b"\xff garbage");
+    let none = Conditions::default();
+    for overwrite in [true, false] {
+        world.view.rows.insert(key.clone(), garbage.clone());
+        if overwrite {
+            let row = ObjectRow { etag: etag(1), ..ObjectRow::empty() };
+            let put =
+                world.run(|tx| plan::put_object(tx, BUCKET, b"k", row, Payload::Stored, &none));
+            put.expect("overwritten");
+            assert!(ObjectRow::decode(&world.view.rows[&key]).is_ok());
+        } else {
+            world.run(|tx| plan::delete_object(tx, BUCKET, b"k", None, &none)).expect("deleted");
+            assert!(!world.view.rows.contains_key(&key));
+        }
+    }
+    world.view.rows.insert(key.clone(), garbage);
+    let version = Some(VersionRef::Null);
+    world.run(|tx| plan::delete_object(tx, BUCKET, b"k", version, &none)).expect("deleted by id");
+    assert!(!world.view.rows.contains_key(&key));
+}
