@@ -1,0 +1,82 @@
+"""The built server as a process: started on a directory, stopped, killed."""
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import time
+
+import boto3
+import pytest
+import requests
+from botocore.config import Config
+
+BINARY = os.environ["DRYSTONE_BINARY"]
+USER, PASSWORD = "blackbox-user", "blackbox-password"
+
+
+def free_port():
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+class Server:
+    def __init__(self, directory, *arguments, env=None, prefix=()):
+        self.directory = pathlib.Path(directory)
+        self.port, self.console_port = free_port(), free_port()
+        self.scheme = "https" if "--certs-dir" in arguments else "http"
+        self.url = f"{self.scheme}://127.0.0.1:{self.port}"
+        environment = {"PATH": os.environ["PATH"], "DRYSTONE_ROOT_USER": USER,
+                       "DRYSTONE_ROOT_PASSWORD": PASSWORD}
+        if env is not None:
+            environment = {"PATH": os.environ["PATH"], **env}
+        command = [*prefix, BINARY, "server", str(directory), "--address", f"127.0.0.1:{self.port}",
+                   "--console-address", f"127.0.0.1:{self.console_port}", "--access-log", "off", *arguments]
+        self.process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+
+    def wait_ready(self, timeout=20):
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise AssertionError(f"the server ended: {self.process.stderr.read()}")
+            try:
+                if requests.get(f"{self.url}/minio/health/ready", timeout=1, verify=False).status_code == 200:
+                    return self
+            except requests.RequestException:
+                time.sleep(0.02)
+        raise AssertionError("the server is not ready")
+
+    def kill(self):
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait(timeout=40)
+        return code, self.process.stderr.read()
+
+    def client(self, **config):
+        options = {"retries": {"max_attempts": 1}, "s3": {"addressing_style": "path"},
+                   "signature_version": "s3v4", "read_timeout": 20, **config}
+        return boto3.client("s3", endpoint_url=self.url, region_name="us-east-1", aws_access_key_id=USER,
+                            aws_secret_access_key=PASSWORD, verify=False, config=Config(**options))
+
+
+@pytest.fixture
+def start(tmp_path):
+    servers = []
+
+    def begin(*arguments, directory=None, wait=True, **kw):
+        server = Server(directory or tmp_path / "drive", *arguments, **kw)
+        servers.append(server)
+        return server.wait_ready() if wait else server
+
+    yield begin
+    for server in servers:
+        if server.process.poll() is None:
+            server.kill()
+
+
+def drystone(*arguments):
+    return subprocess.run([BINARY, *map(str, arguments)], capture_output=True, text=True, timeout=60)
