@@ -1,19 +1,29 @@
-//! Tasks of the workspace: `cargo xtask operations MODEL`.
+//! Tasks of the workspace.
 
+mod ci;
 mod operations;
+mod tidy;
 
 use std::process::ExitCode;
+
+const USAGE: &str = "usage: cargo xtask TASK
+  ci                everything that must hold
+  check             ci without the tests of the built binary
+  blackbox          the tests of the built binary with real clients
+  tidy              ranks, sizes, names, S3 codes
+  soak SEEDS        crash enumeration and simulation with many seeds
+  operations MODEL  generate the operation table from the published service model";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let result = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["operations", model] => std::fs::read_to_string(model)
-            .map_err(|error| error.to_string())
-            .and_then(|model| operations::generate(&model))
-            .and_then(|table| {
-                std::fs::write("crates/s3/src/operation/table.rs", table).map_err(|e| e.to_string())
-            }),
-        _ => Err("usage: cargo xtask operations MODEL".to_owned()),
+        ["ci"] => ci::ci(),
+        ["check"] => ci::check(),
+        ["blackbox"] => ci::blackbox(),
+        ["tidy"] => ci::tidy(),
+        ["soak", seeds] => ci::soak(seeds),
+        ["operations", model] => write_operations(model),
+        _ => Err(USAGE.to_owned()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -23,4 +33,11 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+#[allow(clippy::disallowed_methods, reason = "a tool that writes source code")]
+fn write_operations(model: &str) -> Result<(), String> {
+    let model = std::fs::read_to_string(model).map_err(|error| error.to_string())?;
+    let table = operations::generate(&model)?;
+    std::fs::write("crates/s3/src/operation/table.rs", table).map_err(|error| error.to_string())
 }

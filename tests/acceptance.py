@@ -1,0 +1,38 @@
+"""Runs the shared acceptance tests against the built server: FOLDER EXCEPTIONS CAPABILITY..."""
+import os
+import subprocess
+import sys
+import tempfile
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "blackbox"))
+from conftest import PASSWORD, USER, Server  # noqa: E402
+
+DOMAIN = "s3.drystone.test"
+
+
+def main():
+    folder, exceptions, *capabilities = sys.argv[1:]
+    deselected = []
+    for line in open(exceptions, encoding="utf-8"):
+        name = line.split("#")[0].strip()
+        if name:
+            deselected += ["--deselect", name]
+    with tempfile.TemporaryDirectory() as directory:
+        server = Server(os.path.join(directory, "drive"), "--domain", DOMAIN).wait_ready()
+        try:
+            env = {**os.environ, "S3_ENDPOINT": server.url, "S3_ACCESS_KEY": USER, "S3_SECRET_KEY": PASSWORD,
+                   "S3_VHOST_DOMAIN": DOMAIN, "PYTHONDONTWRITEBYTECODE": "1"}
+            env["PATH"] = os.path.dirname(sys.executable) + os.pathsep + env["PATH"]
+            chosen = [piece for name in capabilities for piece in ("--capability", name)]
+            # Options need not name modules that cannot be imported: only files of the capabilities are given.
+            files = [f"{folder}/test_{name}.py" for name in capabilities]
+            command = [sys.executable, "-m", "pytest", "-n", "4", "-q", "-p", "no:cacheprovider",
+                       f"--rootdir={folder}", "-c", f"{folder}/pytest.ini", *chosen, *deselected, *files]
+            code = subprocess.run(command, env=env).returncode
+        finally:
+            server.stop()
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,132 @@
+//! `cargo xtask ci`: everything that must hold, in the order in which it fails fastest.
+
+use std::path::Path;
+use std::process::Command;
+
+/// Client tools of Debian that the acceptance tests use.
+const PACKAGES: &[(&str, &str)] =
+    &[("rclone", "rclone"), ("s3cmd", "s3cmd"), ("curl", "curl"), ("openssl", "openssl")];
+const VENV: &str = "target/venv";
+/// Capabilities of the acceptance tests that must pass, but for `tests/acceptance-exceptions.txt`.
+const CAPABILITIES: &[&str] = &[
+    "object_core",
+    "listing",
+    "multipart",
+    "conditional",
+    "checksums",
+    "versioning",
+    "copy",
+    "limits_and_errors",
+    "virtual_host",
+    "presigned_and_post",
+    "aws_cli",
+    "rclone",
+    "s3cmd",
+    "s3fs_pyarrow",
+    "deltalake_iceberg",
+];
+
+pub(crate) type Outcome = Result<(), String>;
+
+/// Runs a command and shows what it prints.
+fn run(program: &str, arguments: &[&str], env: &[(&str, &str)]) -> Outcome {
+    say(&format!("$ {program} {}", arguments.join(" ")));
+    let status = Command::new(program).args(arguments).envs(env.iter().copied()).status();
+    match status {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("{program} {} failed: {status}", arguments.join(" "))),
+        Err(error) => Err(format!("{program} cannot be started: {error}")),
+    }
+}
+
+fn say(text: &str) {
+    let _ = std::io::Write::write_all(&mut std::io::stdout(), format!("{text}\n").as_bytes());
+}
+
+pub(crate) fn tidy() -> Outcome {
+    let problems = crate::tidy::check(Path::new("."))?;
+    match problems.len() {
+        0 => {
+            say("tidy: everything in order");
+            Ok(())
+        }
+        count => Err(format!("{}\ntidy: {count} problems", problems.join("\n"))),
+    }
+}
+
+/// Formatting, lints, house style, documents, unit and simulation tests.
+pub(crate) fn check() -> Outcome {
+    run("cargo", &["fmt", "--all", "--check"], &[])?;
+    tidy()?;
+    run("cargo", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"], &[])?;
+    run(
+        "cargo",
+        &["doc", "--workspace", "--no-deps", "--quiet"],
+        &[("RUSTDOCFLAGS", "-D warnings")],
+    )?;
+    run("cargo", &["test", "--workspace"], &[])
+}
+
+/// Longer crash enumeration and simulation: `seeds` instead of the few of each change.
+pub(crate) fn soak(seeds: &str) -> Outcome {
+    let env = [("DRYSTONE_SEEDS", seeds)];
+    for package in ["drystone-log", "drystone-catalog", "drystone-sim"] {
+        run("cargo", &["test", "--release", "--package", package], &env)?;
+    }
+    Ok(())
+}
+
+/// Installs the client tools that are missing.
+fn install_tools() -> Outcome {
+    let is_missing = |tool: &str| Command::new(tool).arg("--version").output().is_err();
+    let missing: Vec<&str> =
+        PACKAGES.iter().filter(|(tool, _)| is_missing(tool)).map(|(_, package)| *package).collect();
+    if !missing.is_empty() {
+        run("apt-get", &["update", "-qq"], &[])?;
+        let install = [&["install", "-y", "-qq"], &missing[..]].concat();
+        run("apt-get", &install, &[("DEBIAN_FRONTEND", "noninteractive")])?;
+    }
+    if !Path::new(VENV).join("bin/pip").is_file() {
+        run("python3", &["-m", "venv", VENV], &[])?;
+    }
+    let pip = format!("{VENV}/bin/pip");
+    run(&pip, &["install", "-q", "-r", "tests/blackbox/requirements.txt"], &[])
+}
+
+/// Tests of the built binary with real clients.
+pub(crate) fn blackbox() -> Outcome {
+    install_tools()?;
+    run("cargo", &["build", "--release", "--package", "drystone-server"], &[])?;
+    let binary = std::env::current_dir().map_err(|error| error.to_string())?;
+    let binary = binary.join("target/release/drystone").display().to_string();
+    let env = [("DRYSTONE_BINARY", binary.as_str())];
+    let python = format!("{VENV}/bin/python");
+    let options = ["-m", "pytest", "-n", "3", "-p", "no:cacheprovider", "tests/blackbox"];
+    run(&python, &options, &env)?;
+    acceptance(&python, &env)
+}
+
+/// The shared acceptance tests, where they are.
+fn acceptance(python: &str, env: &[(&str, &str)]) -> Outcome {
+    let folder = "../shared/acceptance";
+    if !Path::new(folder).is_dir() {
+        say("the shared acceptance tests are not here: not run");
+        return Ok(());
+    }
+    let listed = std::fs::read_to_string(format!("{folder}/requirements.txt"));
+    let listed = listed.map_err(|error| error.to_string())?;
+    // Packages of capabilities that are not run yet are not needed.
+    let needed = listed.lines().filter(|l| !l.starts_with(['#']) && !l.is_empty());
+    let needed: Vec<&str> =
+        needed.filter(|l| !["dvc", "mlflow"].iter().any(|p| l.starts_with(p))).collect();
+    let install = [&["install", "-q"], &needed[..]].concat();
+    run(&format!("{VENV}/bin/pip"), &install, &[])?;
+    let mut options = vec!["tests/acceptance.py", folder, "tests/acceptance-exceptions.txt"];
+    options.extend(CAPABILITIES);
+    run(python, &options, env)
+}
+
+pub(crate) fn ci() -> Outcome {
+    check()?;
+    blackbox()
+}

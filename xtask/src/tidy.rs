@@ -1,0 +1,160 @@
+//! Checks what the house style says and a program can see: ranks, sizes, names, S3 codes.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Ranks of the workspace (ARCHITECTURE.md): a crate depends only on lower ranks.
+const RANKS: &[(&str, u32)] = &[
+    ("drystone-base", 0),
+    ("drystone-io", 1),
+    ("drystone-index", 1),
+    ("drystone-log", 2),
+    ("drystone-drive", 3),
+    ("drystone-catalog", 3),
+    ("drystone-engine", 5),
+    ("drystone-s3", 6),
+    ("drystone-admin", 6),
+    ("drystone-server", 7),
+    ("drystone-sim", 8),
+    ("xtask", 9),
+];
+/// Crates that a crate must not know, although their rank is lower.
+const NEVER: &[(&str, &[&str])] = &[
+    ("drystone-s3", &["drystone-catalog", "drystone-drive", "drystone-log"]),
+    ("drystone-admin", &["drystone-catalog", "drystone-drive", "drystone-log"]),
+];
+const FILE_LINES_MAX: usize = 600;
+const FUNCTION_LINES_MAX: usize = 70;
+const LINE_LEN_MAX: usize = 110;
+const BANNED_NAMES: &[&str] = &["utils", "helpers", "models", "types", "common", "misc"];
+const GENERATED: &str = "crates/s3/src/operation/table.rs";
+
+/// Everything that is not as it must be.
+pub(crate) fn check(root: &Path) -> Result<Vec<String>, String> {
+    let mut problems = Vec::new();
+    check_ranks(root, &mut problems)?;
+    let mut files = Vec::new();
+    collect(&root.join("crates"), &mut files)?;
+    collect(&root.join("xtask"), &mut files)?;
+    let exceptions = fs::read_to_string(root.join("xtask/tidy-exceptions.txt")).unwrap_or_default();
+    let codes = s3_codes(root)?;
+    for file in files {
+        let name = file.strip_prefix(root).unwrap_or(&file).display().to_string();
+        let text = fs::read_to_string(&file).map_err(|error| format!("{name}: {error}"))?;
+        check_file(&name, &text, &exceptions, &mut problems);
+        check_codes(&name, &text, &codes, &mut problems);
+    }
+    Ok(problems)
+}
+
+fn collect(directory: &Path, files: &mut Vec<PathBuf>) -> Result<(), String> {
+    let entries = fs::read_dir(directory).map_err(|error| error.to_string())?;
+    for entry in entries {
+        let path = entry.map_err(|error| error.to_string())?.path();
+        if path.is_dir() {
+            collect(&path, files)?;
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
+
+fn check_ranks(root: &Path, problems: &mut Vec<String>) -> Result<(), String> {
+    let ranks: BTreeMap<&str, u32> = RANKS.iter().copied().collect();
+    let crates = fs::read_dir(root.join("crates")).map_err(|error| error.to_string())?;
+    for entry in crates {
+        let path = entry.map_err(|error| error.to_string())?.path().join("Cargo.toml");
+        let text = fs::read_to_string(&path).map_err(|error| error.to_string())?;
+        let name = text.lines().find_map(|line| line.strip_prefix("name = \"drystone-"));
+        let name = format!("drystone-{}", name.unwrap_or_default().trim_end_matches('"'));
+        let Some(rank) = ranks.get(name.as_str()) else {
+            problems.push(format!("{name} has no rank in xtask/src/tidy.rs"));
+            continue;
+        };
+        let tested = text.find("[dev-dependencies]").unwrap_or(text.len());
+        let banned = NEVER.iter().find(|(who, _)| *who == name).map_or(&[][..], |(_, list)| list);
+        for line in text[..tested].lines().filter(|line| line.starts_with("drystone-")) {
+            let dependency = line.split(['.', ' ', '=']).next().unwrap_or_default();
+            let is_lower = ranks.get(dependency).is_some_and(|other| other < rank);
+            if !is_lower || banned.contains(&dependency) {
+                problems.push(format!("{name} must not depend on {dependency}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check_file(name: &str, text: &str, exceptions: &str, problems: &mut Vec<String>) {
+    let stem = Path::new(name).file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    if BANNED_NAMES.contains(&stem) || stem == "mod" {
+        problems.push(format!("{name}: this name says nothing"));
+    }
+    if !text.starts_with("//!") && !name.ends_with("/tests.rs") {
+        problems.push(format!("{name}: the header is missing"));
+    }
+    let production = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    let lines = production.lines().count();
+    if lines > FILE_LINES_MAX && name != GENERATED {
+        problems.push(format!("{name}: {lines} lines, at most {FILE_LINES_MAX}"));
+    }
+    for (index, line) in text.lines().enumerate() {
+        // The table of codes has one row for each code, with its message.
+        let is_table = name == GENERATED || name == "crates/s3/src/error.rs";
+        if line.chars().count() > LINE_LEN_MAX && !is_table {
+            problems.push(format!("{name}:{}: line too long", index + 1));
+        }
+    }
+    check_functions(name, production, exceptions, problems);
+}
+
+/// Functions end at a brace with the indentation of their first line; rustfmt sees to that.
+fn check_functions(name: &str, text: &str, exceptions: &str, problems: &mut Vec<String>) {
+    let lines: Vec<&str> = text.lines().collect();
+    for (start, line) in lines.iter().enumerate() {
+        let body = line.trim_start();
+        let words = [
+            "fn ",
+            "pub fn ",
+            "pub(crate) fn ",
+            "async fn ",
+            "pub async fn ",
+            "pub(crate) async fn ",
+        ];
+        if !words.iter().any(|word| body.starts_with(word)) {
+            continue;
+        }
+        let indent = &line[..line.len() - body.len()];
+        let end = format!("{indent}}}");
+        let Some(len) = lines[start..].iter().position(|line| *line == end) else { continue };
+        let function = body.split("fn ").nth(1).and_then(|rest| rest.split(['(', '<']).next());
+        let listed = format!("{name} {}", function.unwrap_or_default());
+        if len + 1 > FUNCTION_LINES_MAX && !exceptions.lines().any(|line| line == listed) {
+            problems.push(format!("{listed}: {} lines, at most {FUNCTION_LINES_MAX}", len + 1));
+        }
+    }
+}
+
+/// The S3 error codes: they may be written in one file only.
+fn s3_codes(root: &Path) -> Result<Vec<String>, String> {
+    let text =
+        fs::read_to_string(root.join("crates/s3/src/error.rs")).map_err(|e| e.to_string())?;
+    let start = text.find("codes! {").ok_or("no codes in error.rs")?;
+    let table = text[start..].lines().skip(1).take_while(|line| *line != "}");
+    Ok(table
+        .filter_map(|line| line.split_whitespace().next())
+        .map(|c| format!("\"{c}\""))
+        .collect())
+}
+
+fn check_codes(name: &str, text: &str, codes: &[String], problems: &mut Vec<String>) {
+    if name.ends_with("s3/src/error.rs") {
+        return;
+    }
+    for code in codes {
+        if text.contains(code.as_str()) {
+            problems.push(format!("{name}: S3 code {code} outside crates/s3/src/error.rs"));
+        }
+    }
+}
