@@ -1,6 +1,6 @@
 //! Pure plans: what a request means, as a function of rows, request and clock.
 //!
-//! A plan reads and changes rows of a [`Tx`] and does nothing else, so that it is also the
+//! A plan reads and changes rows of a `Tx` and does nothing else, so that it is also the
 //! executable specification: `tests/it/model.rs` runs plans over a map and compares them with a
 //! naive model of S3.
 
