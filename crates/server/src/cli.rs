@@ -3,6 +3,7 @@
 mod fsck;
 mod server;
 
+use crate::bench::BenchArguments;
 use crate::config::{self, AccessLogTarget, ConfigError, LogFormat, ServerConfig};
 use clap::{Args, Parser, Subcommand};
 use std::error::Error;
@@ -26,6 +27,8 @@ enum Command {
     Fsck(InspectArguments),
     /// Build the indexes of a directory anew from its log.
     Rebuild(InspectArguments),
+    /// Measure an S3 endpoint with signed requests over the wire.
+    Bench(BenchArguments),
     /// Print the version.
     Version,
 }
@@ -85,6 +88,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Rebuild(arguments) => {
             fsck::run(&inspected(&arguments.directory), arguments.json, true)
         }
+        Command::Bench(arguments) => crate::bench::run(&arguments),
         Command::Version => {
             print(&format!("drystone {}\n", env!("CARGO_PKG_VERSION")));
             Ok(ExitCode::SUCCESS)
@@ -96,7 +100,7 @@ pub(crate) fn run() -> ExitCode {
     })
 }
 
-type CommandResult = Result<ExitCode, Box<dyn Error>>;
+pub(crate) type CommandResult = Result<ExitCode, Box<dyn Error>>;
 
 fn start_server(arguments: ServerArguments) -> CommandResult {
     let json = arguments.json || config::setting("LOG_FORMAT")?.is_some_and(|f| f == "json");

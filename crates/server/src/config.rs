@@ -109,6 +109,15 @@ pub(crate) fn root_credentials() -> Result<Option<(String, String)>, ConfigError
     }
 }
 
+/// The secret key for measuring.
+pub(crate) fn bench_secret() -> Result<String, ConfigError> {
+    if let Some(secret) = setting("BENCH_SECRET_KEY")? {
+        return Ok(secret);
+    }
+    setting("ROOT_PASSWORD")?
+        .ok_or(ConfigError::Pair { present: "--access-key", missing: "DRYSTONE_BENCH_SECRET_KEY" })
+}
+
 /// A comma-separated list of domains.
 pub(crate) fn domains(text: &str) -> Vec<String> {
     let names = text.split(',').map(|name| name.trim().to_ascii_lowercase());

@@ -5,6 +5,7 @@
 //! Everything that has a meaning: see `engine`, `s3` and the crates below them.
 
 mod access_log;
+mod bench;
 mod cli;
 mod config;
 mod listen;
