@@ -5,7 +5,7 @@
 
 use crate::error::CatalogError;
 use crate::frame::{Frame, FrameChange, HintPatch};
-use crate::key::Key;
+use crate::key::{Family, Key};
 use crate::tx::{Decision, RowValue, Tx, View, first_of};
 use bytes::Bytes;
 use drystone_base::{Clock, Rng, Seq};
@@ -14,7 +14,8 @@ use drystone_log::{
     Chain, Class, Durability, Group, Location, Log, LogError, RecordInput, RecordKind,
     encoded_len_bytes,
 };
-use std::collections::{BTreeMap, VecDeque};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 /// Name of the catalog's frames as a source of its index.
@@ -23,6 +24,8 @@ pub(crate) const SOURCE: u8 = 1;
 const BATCH_REQUEST_COUNT_MAX: usize = 512;
 /// Bytes of payloads and rows in one batch, about.
 const BATCH_LEN_MAX: u64 = 2 << 20;
+/// Rows kept at hand at most.
+const HOT_ROW_COUNT_MAX: usize = 4096;
 /// Batches on their way to the drive at most; more would only make the queue invisible.
 const BATCHES_IN_FLIGHT_MAX: usize = 2;
 
@@ -123,6 +126,8 @@ pub(crate) struct Committer {
     bug: Option<SeededBug>,
     /// Rows of the batches in flight, with the number of the batch that set them last.
     overlay: BTreeMap<Bytes, (u64, Option<Bytes>)>,
+    /// Committed rows that nearly every plan reads: buckets and their usage.
+    hot: RefCell<HashMap<Bytes, Bytes>>,
     in_flight: VecDeque<Batch>,
     next_batch: u64,
     seq: Seq,
@@ -148,7 +153,7 @@ impl View for OverlayView<'_> {
             Some((_, value)) if self.committer.bug != Some(SeededBug::IgnoreOverlay) => {
                 Ok(value.clone())
             }
-            _ => Ok(self.committer.index.get(key)?),
+            _ => self.committer.committed(key),
         }
     }
 
@@ -174,6 +179,7 @@ impl Committer {
             mailbox: Arc::default(),
             bug,
             overlay: BTreeMap::new(),
+            hot: RefCell::default(),
             in_flight: VecDeque::new(),
             next_batch: 1,
             seq,
@@ -184,6 +190,25 @@ impl Committer {
 
     pub(crate) fn mailbox(&self) -> Arc<Mailbox> {
         self.mailbox.clone()
+    }
+
+    /// The committed value of a row.
+    fn committed(&self, key: &[u8]) -> Result<Option<Bytes>, CatalogError> {
+        if !is_hot(key) {
+            return Ok(self.index.get(key)?);
+        }
+        if let Some(value) = self.hot.borrow().get(key) {
+            return Ok(Some(value.clone()));
+        }
+        let value = self.index.get(key)?;
+        if let Some(value) = &value {
+            let mut hot = self.hot.borrow_mut();
+            if hot.len() >= HOT_ROW_COUNT_MAX {
+                hot.clear();
+            }
+            hot.insert(Bytes::copy_from_slice(key), value.clone());
+        }
+        Ok(value)
     }
 
     /// The first row of a range in the overlay and the index.
@@ -374,7 +399,17 @@ impl Committer {
                 self.overlay.remove(&change.key);
             }
         }
-        self.index.apply(SOURCE, lsn, resolve(frame, clock, changes));
+        let changes = resolve(frame, clock, changes);
+        let hot = self.hot.get_mut();
+        for Change { key, value } in changes.iter().filter(|change| is_hot(&change.key)) {
+            match value {
+                Some(value) if hot.contains_key(key) => {
+                    drop(hot.insert(key.clone(), value.clone()))
+                }
+                _ => drop(hot.remove(key)),
+            }
+        }
+        self.index.apply(SOURCE, lsn, changes);
     }
 
     /// A batch failed: all batches built on it are dropped, none of them is evaluated again.
@@ -389,6 +424,11 @@ impl Committer {
         let all = replies.into_iter().chain(later.into_iter().flat_map(|batch| batch.replies));
         all.for_each(|reply| reply(Err(error.clone())));
     }
+}
+
+/// Whether a row is of a kind that is kept at hand.
+fn is_hot(key: &[u8]) -> bool {
+    matches!(Family::of(key), Some(Family::BucketName | Family::Bucket | Family::Usage))
 }
 
 /// Answers a request after the drive failed. Its plan is not run.

@@ -122,7 +122,7 @@ impl Table {
         };
         for record in records {
             match record.kind {
-                RecordKind::Shard => batch.add_shard(record)?,
+                RecordKind::Shard => batch.add_shard(record, class)?,
                 RecordKind::Tombstones => {
                     for blob in record.control.chunks_exact(16).filter_map(BlobId::from_slice) {
                         batch.bury(blob, record.lsn)?;
@@ -176,9 +176,12 @@ impl Batch<'_> {
         }
     }
 
-    fn add_shard(&mut self, record: &Recorded) -> Result<(), DriveError> {
+    fn add_shard(&mut self, record: &Recorded, class: Class) -> Result<(), DriveError> {
         let Some(shard) = ShardId::of_meta(&record.meta) else { return Ok(()) };
-        let buried = self.get(&blob_key(TOMBSTONE, shard.blob))?.is_some();
+        // The first copy of a small payload: tombstones are in the same class and come later, and
+        // blob ids are never used again, so there is nothing to look up.
+        let is_first = class == Class::Small && record.birth_lsn == record.lsn;
+        let buried = !is_first && self.get(&blob_key(TOMBSTONE, shard.blob))?.is_some();
         let key = shard_key(shard);
         let here = place(record.location);
         let state = self.alive.entry(here).or_insert(Alive {
@@ -191,7 +194,8 @@ impl Batch<'_> {
         if buried {
             return Ok(());
         }
-        if let Some(old) = self.get(&key)?.and_then(|row| location_of(&row)) {
+        let known = if is_first { None } else { self.get(&key)? };
+        if let Some(old) = known.and_then(|row| location_of(&row)) {
             if old == record.location {
                 return Ok(());
             }

@@ -162,7 +162,7 @@ impl Engine {
         for _ in 0..WORK_MAX {
             let Some(row) = rows.next() else { return Ok(page) };
             let (key, value) = row.map_err(CatalogError::from)?;
-            let object = ObjectRow::decode(&value)?;
+            let object = ObjectRow::decode_for_listing(&value)?;
             if object.is_marker {
                 continue;
             }
@@ -223,7 +223,7 @@ impl Engine {
                 heads = snapshot.scan(range_from(behind(&key_of(&prefix)), &prefix_key));
                 continue;
             }
-            let head = ObjectRow::decode(&value)?;
+            let head = ObjectRow::decode_for_listing(&value)?;
             let versions = Versions::new(&snapshot, &bucket, key, head);
             let mut mark = request.older_than.filter(|_| key == list.after.as_slice());
             for version in versions {
@@ -380,7 +380,7 @@ impl Iterator for Versions<'_> {
         }
         let rows = self.rows.get_or_insert_with(|| self.snapshot.scan(self.range.clone()));
         let version = match rows.next()? {
-            Ok((_, value)) => ObjectRow::decode(&value).map_err(EngineError::from),
+            Ok((_, value)) => ObjectRow::decode_for_listing(&value).map_err(EngineError::from),
             Err(error) => Err(CatalogError::from(error).into()),
         };
         let key = self.key.to_vec();

@@ -8,7 +8,6 @@ use crate::ops;
 use crate::request::S3Request;
 use crate::response::{Ids, Reply, ResponseBody, empty, error_document, set, xml};
 use crate::route::route;
-use drystone_base::Rng;
 use drystone_engine::Engine;
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -71,8 +70,7 @@ impl Gateway {
 
     /// 16 upper-case hexadecimal digits, rising with time.
     fn new_ids(&self, now_ms: u64) -> Ids {
-        let random = drystone_base::SystemRng.u64() & 0xFF;
-        let wanted = now_ms << 20 | random;
+        let wanted = now_ms << 20;
         let next = |last: u64| Some(wanted.max(last + 1));
         let last = self.last_id.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
         let id = wanted.max(last.unwrap_or(0) + 1);

@@ -28,11 +28,15 @@ impl Xml {
         Self { text: String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n") }
     }
     pub(crate) fn open(&mut self, name: &str) -> &mut Self {
-        let _ = write!(self.text, "<{name}>");
+        for piece in ["<", name, ">"] {
+            self.text.push_str(piece);
+        }
         self
     }
     pub(crate) fn close(&mut self, name: &str) -> &mut Self {
-        let _ = write!(self.text, "</{name}>");
+        for piece in ["</", name, ">"] {
+            self.text.push_str(piece);
+        }
         self
     }
     /// An element with text.
@@ -68,6 +72,11 @@ impl Xml {
 
 /// Escapes text. Characters that XML 1.0 has no way to write become U+FFFD.
 fn escape(out: &mut String, text: &str) {
+    let is_plain = |byte: u8| byte >= 0x20 && byte < 0x7F && !b"<>&\"'".contains(&byte);
+    if text.bytes().all(is_plain) {
+        out.push_str(text);
+        return;
+    }
     for c in text.chars() {
         match c {
             '<' => out.push_str("&lt;"),

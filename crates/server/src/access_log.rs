@@ -4,18 +4,32 @@
 use crate::config::AccessLogTarget;
 use drystone_admin::Metrics;
 use std::fs::OpenOptions;
-use std::io::{self, BufWriter, Write};
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::io::{self, Write};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
-const QUEUE_LEN: usize = 16 << 10;
-const FLUSH_EVERY: Duration = Duration::from_millis(200);
+/// Bytes of lines that wait at most.
+const WAITING_LEN_MAX: usize = 4 << 20;
+/// Lines are gathered for so long, so that a busy server wakes the thread ten times a second and an
+/// idle one never.
+const GATHER: Duration = Duration::from_millis(100);
+
+#[derive(Default)]
+struct Waiting {
+    lines: Mutex<Vec<u8>>,
+    arrived: Condvar,
+}
+
+impl Waiting {
+    fn lock(&self) -> MutexGuard<'_, Vec<u8>> {
+        self.lines.lock().expect("no thread panicked while it held this lock")
+    }
+}
 
 /// Takes lines.
 #[derive(Clone)]
 pub(crate) struct AccessLog {
-    lines: Option<SyncSender<String>>,
+    waiting: Option<Arc<Waiting>>,
     metrics: Arc<Metrics>,
 }
 
@@ -37,25 +51,26 @@ impl AccessLog {
     /// Opens the log and starts its thread.
     pub(crate) fn open(target: &AccessLogTarget, metrics: Arc<Metrics>) -> io::Result<Self> {
         let out: Box<dyn Write + Send> = match target {
-            AccessLogTarget::Off => return Ok(Self { lines: None, metrics }),
+            AccessLogTarget::Off => return Ok(Self { waiting: None, metrics }),
             AccessLogTarget::Stdout => Box::new(io::stdout()),
             AccessLogTarget::File(path) => {
                 Box::new(OpenOptions::new().append(true).create(true).open(path)?)
             }
         };
-        let (sender, receiver) = sync_channel(QUEUE_LEN);
+        let waiting = Arc::new(Waiting::default());
+        let taken = waiting.clone();
         std::thread::Builder::new()
             .name("access-log".to_owned())
-            .spawn(move || write_lines(BufWriter::new(out), &receiver))?;
-        Ok(Self { lines: Some(sender), metrics })
+            .spawn(move || write_lines(out, &taken))?;
+        Ok(Self { waiting: Some(waiting), metrics })
     }
 
     pub(crate) fn is_on(&self) -> bool {
-        self.lines.is_some()
+        self.waiting.is_some()
     }
 
     pub(crate) fn write(&self, line: &Line<'_>) {
-        let Some(lines) = &self.lines else { return };
+        let Some(waiting) = &self.waiting else { return };
         let text = |text: &str| serde_json::to_string(text).unwrap_or_default();
         let mut out = format!(
             "{{\"time\":\"{}\",\"remote\":\"{}\",\"method\":{},\"path\":{},\"operation\":\"{}\",\
@@ -76,22 +91,33 @@ impl AccessLog {
             out.push_str(&format!(",\"len_bytes\":{len}"));
         }
         out.push_str("}\n");
-        if lines.try_send(out).is_err() {
+        let mut lines = waiting.lock();
+        if lines.len() + out.len() > WAITING_LEN_MAX {
             self.metrics.drop_log_line();
+            return;
+        }
+        let was_empty = lines.is_empty();
+        lines.extend_from_slice(out.as_bytes());
+        drop(lines);
+        if was_empty {
+            waiting.arrived.notify_one();
         }
     }
 }
 
-fn write_lines(mut out: BufWriter<Box<dyn Write + Send>>, lines: &Receiver<String>) {
-    while let Ok(line) = lines.recv() {
-        let _ = out.write_all(line.as_bytes());
-        loop {
-            match lines.recv_timeout(FLUSH_EVERY) {
-                Ok(line) => drop(out.write_all(line.as_bytes())),
-                Err(RecvTimeoutError::Timeout) => break,
-                Err(RecvTimeoutError::Disconnected) => return,
-            }
+fn write_lines(mut out: Box<dyn Write + Send>, waiting: &Waiting) {
+    let mut taken = Vec::new();
+    loop {
+        let mut lines = waiting.lock();
+        while lines.is_empty() {
+            lines = waiting.arrived.wait(lines).expect("lock is not poisoned");
         }
+        drop(lines);
+        std::thread::park_timeout(GATHER);
+        std::mem::swap(&mut *waiting.lock(), &mut taken);
+        // A log that cannot be written must not stop the server.
+        let _ = out.write_all(&taken);
         let _ = out.flush();
+        taken.clear();
     }
 }

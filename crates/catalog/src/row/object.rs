@@ -202,10 +202,25 @@ impl ObjectRow {
     ///
     /// Malformed.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        Self::decode_fields(bytes, true)
+    }
+
+    /// As [`ObjectRow::decode`], without headers, metadata, tags and unknown fields: for listings,
+    /// which decode thousands of rows and show none of these. Such a row must not be stored.
+    ///
+    /// # Errors
+    ///
+    /// Malformed.
+    pub fn decode_for_listing(bytes: &[u8]) -> Result<Self, DecodeError> {
+        Self::decode_fields(bytes, false)
+    }
+
+    fn decode_fields(bytes: &[u8], all: bool) -> Result<Self, DecodeError> {
         let mut r = TlvReader::new(bytes, FORMAT, "object row")?;
         let mut row = Self::empty();
         while let Some((tag, value)) = r.field()? {
             match tag {
+                9..=14 if !all => {}
                 1 => row.seq = Seq(r.int(value)?),
                 2 => row.random = r.int(value)?,
                 3 => {

@@ -90,7 +90,7 @@ pub(crate) fn write_owner(document: &mut Xml, name: &str) {
 /// Writes what all listings say of a version's content.
 pub(crate) fn write_row(document: &mut Xml, row: &ObjectRow) {
     document.text("LastModified", &Timestamp(row.modified_ms).to_iso());
-    document.text("ETag", &format!("\"{}\"", row.etag.to_text()));
+    document.open("ETag").raw("&#34;").raw(&row.etag.to_text()).raw("&#34;").close("ETag");
     if let Some(checksum) = &row.checksum {
         document.text("ChecksumAlgorithm", checksum.algorithm.name());
         document.text("ChecksumType", checksum.kind.name());
