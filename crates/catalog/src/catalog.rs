@@ -10,7 +10,13 @@ use bytes::Bytes;
 use drystone_base::{Clock, Rng, Seq};
 use drystone_index::{Index, KeyRange, Rows, Snapshot};
 use drystone_log::{Class, Log, Ticket};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
+
+#[cfg(not(shuttle))]
+use std::sync::{Mutex, MutexGuard};
+
+#[cfg(shuttle)]
+use shuttle::sync::{Mutex, MutexGuard};
 
 /// What a catalog is opened with.
 pub struct CatalogConfig {

@@ -16,7 +16,13 @@ use drystone_log::{
 };
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::Arc;
+
+#[cfg(not(shuttle))]
+use std::sync::{Condvar, Mutex, MutexGuard};
+
+#[cfg(shuttle)]
+use shuttle::sync::{Condvar, Mutex, MutexGuard};
 
 /// Name of the catalog's frames as a source of its index.
 pub(crate) const SOURCE: u8 = 1;

@@ -10,6 +10,7 @@ use drystone_base::{BlobId, KIB, MIB};
 use drystone_catalog::{BucketRow, Checksum, ChecksumAlgorithm, Data};
 use drystone_drive::ShardId;
 use drystone_log::{Location, LogError, Ticket};
+use std::sync::Arc;
 
 /// Bodies up to this long go into a row of their own beside the head.
 const INLINE_LEN_MAX: u64 = KIB;
@@ -32,6 +33,8 @@ pub struct BlobWriter {
     large: Option<Large>,
     /// Bytes of the budget that this upload may hold.
     _share: Share,
+    /// Counts this upload among the large ones.
+    _large: Option<Arc<()>>,
 }
 
 /// The part of an upload that has cells on the drive.
@@ -93,6 +96,7 @@ impl Engine {
     ) -> Result<BlobWriter, EngineError> {
         self.check_space()?;
         let small = expected_len.filter(|len| *len <= RECORD_LEN_MAX);
+        let counted = small.is_none().then(|| self.shared.large_uploads.clone());
         let cell_len = match small {
             Some(_) => RECORD_LEN_MAX,
             None => self.choose_cell_len(),
@@ -107,20 +111,17 @@ impl Engine {
             expected_len,
             large: None,
             _share: share,
+            _large: counted,
         })
     }
 
-    /// Large cells while there is room, small ones when many uploads share the budget.
+    /// Large cells while there are few uploads, small ones when many share the budget.
     fn choose_cell_len(&self) -> u64 {
-        let (free, total) = (self.shared.budget.free_bytes(), self.shared.budget.total_bytes());
-        let share = match free * 4 / total {
-            4 | 3 => CELL_LEN_MAX,
-            2 => CELL_LEN_MAX / 2,
-            1 => CELL_LEN_MAX / 4,
-            _ => CELL_LEN_MIN,
-        };
+        let uploads = Arc::strong_count(&self.shared.large_uploads) as u64;
+        let share = self.shared.budget.total_bytes() / (8 * uploads);
+        let rounded = if share == 0 { 0 } else { 1 << share.ilog2() };
         let segment_len = u64::from(self.shared.drive.log().segment_len());
-        share.min(segment_len / 4).max(CELL_LEN_MIN)
+        rounded.clamp(CELL_LEN_MIN, CELL_LEN_MAX).min(segment_len / 4).max(CELL_LEN_MIN)
     }
 }
 

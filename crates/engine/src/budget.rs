@@ -8,7 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// Bytes of one permit.
 const UNIT: u64 = 64 << 10;
 /// Time that a request waits for its share before it is turned away.
-const WAIT: Duration = Duration::from_secs(10);
+const WAIT: Duration = Duration::from_secs(30);
 
 /// Counts the bytes of bodies that are held in memory, in units of 64 KiB.
 #[derive(Clone)]

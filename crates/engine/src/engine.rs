@@ -35,6 +35,8 @@ pub(crate) struct Shared {
     pub(crate) rng: Arc<dyn Rng>,
     pub(crate) budget: ByteBudget,
     pub(crate) pins: Pins,
+    /// Held by each large upload in progress: its count says how many there are.
+    pub(crate) large_uploads: Arc<()>,
     buckets: Mutex<BucketCache>,
     space_checked_ms: AtomicU64,
     space_is_short: AtomicU64,
@@ -61,6 +63,7 @@ impl Engine {
             rng,
             budget,
             pins: Pins::default(),
+            large_uploads: Arc::new(()),
             buckets: Mutex::default(),
             space_checked_ms: AtomicU64::new(0),
             space_is_short: AtomicU64::new(0),

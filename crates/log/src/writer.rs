@@ -17,9 +17,9 @@ use std::io::IoSlice;
 use std::sync::Arc;
 
 /// Bytes of one batch at most, if it has more than one group.
-const BATCH_LEN_MAX: u64 = 8 << 20;
+const BATCH_LEN_MAX: u64 = 2 << 20;
 /// Unflushed bytes after which a class flushes by itself.
-const UNSYNCED_LEN_MAX: u64 = 8 << 20;
+const UNSYNCED_LEN_MAX: u64 = 2 << 20;
 /// Payloads up to this long are copied next to their headers; longer ones get a slice of their own.
 const COPY_LEN_MAX: usize = 16 << 10;
 

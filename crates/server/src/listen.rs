@@ -25,6 +25,8 @@ use tokio::net::{TcpListener, TcpStream};
 
 type OutBody = UnsyncBoxBody<bytes::Bytes, EngineError>;
 
+/// Bytes that a connection may hold before they are taken from it, headers included.
+const READ_BUFFER_LEN: usize = 64 << 10;
 /// Time in which the head of a request must have come.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Time for requests in progress when the server stops.
@@ -86,6 +88,7 @@ pub(crate) async fn serve(front: Arc<Front>, ports: Ports, stop: impl Future<Out
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(READ_BUFFER_LEN)
         .pipeline_flush(true);
     builder.http2().timer(TokioTimer::new()).max_concurrent_streams(256);
     let graceful = GracefulShutdown::new();

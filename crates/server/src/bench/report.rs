@@ -114,7 +114,9 @@ impl Report {
             "objects": self.units,
             "objects_per_second": self.per_second(self.units),
             "mib_per_second": self.per_second(self.bytes) / 1048576.0,
-            "latency_micros": {"p50": micros(0.5), "p90": micros(0.9), "p99": micros(0.99), "max": micros(1.0)},
+            "latency_micros": {
+                "p50": micros(0.5), "p90": micros(0.9), "p99": micros(0.99), "max": micros(1.0),
+            },
             "errors": self.errors,
             "server_cpu_micros_per_request": self.cpu_per_request(),
         });
