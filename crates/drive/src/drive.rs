@@ -33,6 +33,7 @@ pub(crate) struct Shared {
     pub(crate) table: Table,
     identity: Super,
     blob_counter: AtomicU32,
+    pub(crate) in_progress: crate::stray::Beginnings,
     index: Arc<dyn Index>,
 }
 
@@ -94,6 +95,7 @@ impl Drive {
             table,
             identity: config.identity,
             blob_counter: AtomicU32::new(0),
+            in_progress: crate::stray::Beginnings::default(),
             index,
         });
         log.observe_with(Arc::new(TableObserver(shared.clone())));

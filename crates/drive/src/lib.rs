@@ -16,6 +16,7 @@ mod compact;
 mod drive;
 mod error;
 mod shard;
+mod stray;
 mod superblock;
 mod table;
 
@@ -23,4 +24,5 @@ pub use compact::{CompactReport, Retain};
 pub use drive::{Drive, DriveConfig, ShardRead};
 pub use error::DriveError;
 pub use shard::ShardId;
+pub use stray::InProgress;
 pub use superblock::{SUPER_FILE, Super, format_drive, open_super, segment_len_for};

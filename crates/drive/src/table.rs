@@ -1,7 +1,7 @@
 //! The drive index: where each shard is, how much of each segment is alive, what is dead.
 //!
 //! Rows: 1, blob, stripe → location and birth lsn · 2, segment, incarnation → live records, live
-//! bytes, least birth lsn · 3, blob → lsn of its tombstone. Sources are the classes of the log.
+//! bytes, least birth lsn · 3, blob → lsn of its tombstone · 4 → floor. Sources are the classes of the log.
 
 use crate::error::DriveError;
 use crate::shard::ShardId;
@@ -9,12 +9,13 @@ use bytes::Bytes;
 use drystone_base::{BlobId, Reader, Writer};
 use drystone_index::{Change, Index, prefix_range};
 use drystone_log::{Class, Location, RecordKind, Recorded};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 const SHARD: u8 = 1;
 const SEGMENT: u8 = 2;
 const TOMBSTONE: u8 = 3;
+const FLOOR: [u8; 1] = [4];
 
 /// What is alive in a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,6 +108,30 @@ impl Table {
         Ok(row.and_then(|bytes| Location::from_bytes(&bytes[..Location::LEN_BYTES])))
     }
 
+    /// The last floor that was written down.
+    pub(crate) fn floor(&self) -> Result<u64, DriveError> {
+        let row = self.index.get(&FLOOR)?;
+        Ok(row.and_then(|bytes| bytes[..].try_into().ok()).map_or(0, u64::from_le_bytes))
+    }
+
+    /// All blobs that have shards here.
+    pub(crate) fn blobs(&self) -> Result<BTreeSet<BlobId>, DriveError> {
+        let snapshot = self.index.snapshot();
+        let rows = self.index.scan(&snapshot, prefix_range(&[SHARD]));
+        let mut blobs = BTreeSet::new();
+        for row in rows {
+            blobs.extend(row?.0.get(1..17).and_then(BlobId::from_slice));
+        }
+        Ok(blobs)
+    }
+
+    /// Whether a blob was declared dead, or has no shard here any more.
+    pub(crate) fn is_gone(&self, blob: BlobId) -> Result<bool, DriveError> {
+        let snapshot = self.index.snapshot();
+        let has_shard = self.index.scan(&snapshot, prefix_range(&blob_key(SHARD, blob))).next();
+        Ok(has_shard.transpose()?.is_none())
+    }
+
     pub(crate) fn alive(&self, segment: u32, incarnation: u32) -> Option<Alive> {
         self.lock().get(&(segment, incarnation)).copied()
     }
@@ -123,6 +148,9 @@ impl Table {
         for record in records {
             match record.kind {
                 RecordKind::Shard => batch.add_shard(record, class)?,
+                RecordKind::Floor => {
+                    drop(batch.rows.insert(FLOOR.to_vec(), Some(record.control.to_vec())))
+                }
                 RecordKind::Tombstones => {
                     for blob in record.control.chunks_exact(16).filter_map(BlobId::from_slice) {
                         batch.bury(blob, record.lsn)?;

@@ -8,7 +8,7 @@ use crate::plan::Payload;
 use bytes::Bytes;
 use drystone_base::{BlobId, KIB, MIB};
 use drystone_catalog::{BucketRow, Checksum, ChecksumAlgorithm, Data};
-use drystone_drive::ShardId;
+use drystone_drive::{InProgress, ShardId};
 use drystone_log::{Location, LogError, Ticket};
 use std::sync::Arc;
 
@@ -46,6 +46,7 @@ struct Large {
     in_flight: Option<Appended>,
     engine: Engine,
     kept: bool,
+    in_progress: Option<InProgress>,
 }
 
 impl Drop for Large {
@@ -69,6 +70,8 @@ pub struct Stored {
     /// The checksum that was asked for.
     pub checksum: Checksum,
     _share: Share,
+    /// Kept until the row is committed or refused.
+    pub(crate) in_progress: Option<InProgress>,
 }
 
 impl Stored {
@@ -164,6 +167,7 @@ impl BlobWriter {
             in_flight: None,
             engine: engine.clone(),
             kept: false,
+            in_progress: Some(engine.drive().begin_upload()),
         });
         large.wait().await?;
         let shard = ShardId { blob: large.blob, stripe: large.stripe };
@@ -187,12 +191,16 @@ impl BlobWriter {
             self.append_cell().await?;
         }
         let cell = std::mem::take(&mut self.cell);
+        let mut in_progress = None;
         let (data, payload) = match self.large.take() {
-            Some(large) => (large.finish(self.cell_len).await?, Payload::Stored),
+            Some(mut large) => {
+                in_progress = large.in_progress.take();
+                (large.finish(self.cell_len).await?, Payload::Stored)
+            }
             None => self.small(cell),
         };
         let (md5, checksum) = self.digests.finish();
-        Ok(Stored { data, payload, size, md5, checksum, _share: self._share })
+        Ok(Stored { data, payload, size, md5, checksum, _share: self._share, in_progress })
     }
 
     fn small(&self, cell: Vec<u8>) -> (Data, Payload) {

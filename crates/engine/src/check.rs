@@ -105,6 +105,20 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// Blobs on the drive that no row names. Those of uploads in progress are among them. Blocks, and
+    /// holds a set of all blob ids in memory: for tools.
+    ///
+    /// # Errors
+    ///
+    /// Index or drive cannot be read.
+    pub fn unnamed_blobs(&self) -> Result<u64, EngineError> {
+        let mut blobs = self.drive().all_blobs()?;
+        self.remove_in_rows(&mut blobs)?;
+        Ok(blobs.len() as u64)
+    }
+}
+
 type Rows = Vec<(bytes::Bytes, bytes::Bytes)>;
 
 impl Check<'_> {

@@ -26,6 +26,7 @@ mod object;
 mod pins;
 pub mod plan;
 mod read;
+mod stray;
 mod sweep;
 
 pub use blob::{BlobWriter, Stored};

@@ -106,8 +106,9 @@ impl Engine {
         object: Vec<u8>,
         upload: UploadId,
         number: u16,
-        stored: Stored,
+        mut stored: Stored,
     ) -> Result<PartRow, EngineError> {
+        let in_progress = stored.in_progress.take();
         let stray = stored.stray_blob();
         let part = PartRow {
             number,
@@ -124,8 +125,10 @@ impl Engine {
             .commit(move |tx| {
                 plan::put_part(tx, &bucket, &object, upload, part, payload, term)
                     .inspect_err(|_| engine.bury(stray))
+                    .map(|part| (part, in_progress))
             })
-            .await;
+            .await
+            .map(|(part, _)| part);
         self.bury_if_refused(&outcome, stray);
         outcome
     }

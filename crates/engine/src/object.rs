@@ -76,7 +76,8 @@ impl Engine {
     ///
     /// A condition that does not hold, no such bucket, or the catalog failed.
     pub async fn put_object(&self, request: PutRequest) -> Result<WriteOutcome, EngineError> {
-        let PutRequest { bucket, object, draft, stored, conditions } = request;
+        let PutRequest { bucket, object, draft, mut stored, conditions } = request;
+        let in_progress = stored.in_progress.take();
         let stray = stored.stray_blob();
         let row = ObjectRow {
             size: stored.size,
@@ -90,9 +91,11 @@ impl Engine {
         let outcome = self
             .commit(move |tx| {
                 let put = plan::put_object(tx, &bucket, &object, row, payload, &conditions);
-                put.inspect_err(|_| engine.bury(stray))
+                // The frame, or the tombstone, gets an lsn above any floor written before this.
+                put.inspect_err(|_| engine.bury(stray)).map(|outcome| (outcome, in_progress))
             })
-            .await;
+            .await
+            .map(|(outcome, _)| outcome);
         self.bury_if_refused(&outcome, stray);
         drop(stored);
         outcome

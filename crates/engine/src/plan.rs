@@ -23,5 +23,5 @@ pub use upload::{
     put_part, put_tags, reopen_upload,
 };
 
-pub(crate) use rows::count_version;
+pub(crate) use rows::{add_sweep, count_version};
 pub(crate) use upload::part_blob;

@@ -60,16 +60,19 @@ pub enum RecordKind {
     ExportRun,
     /// The end of an export, which makes it count.
     ExportRoot,
+    /// "No upload that is in progress began before lsn l."
+    Floor,
 }
 
 impl RecordKind {
-    const ALL: [RecordKind; 6] = [
+    const ALL: [RecordKind; 7] = [
         RecordKind::Shard,
         RecordKind::Frame,
         RecordKind::Tombstones,
         RecordKind::EpochClosed,
         RecordKind::ExportRun,
         RecordKind::ExportRoot,
+        RecordKind::Floor,
     ];
     fn to_byte(self) -> u8 {
         self as u8 + 1

@@ -426,7 +426,8 @@ impl Writer {
 
 fn recorded(numbered: &Numbered, location: Location) -> Recorded {
     let record = &numbered.record;
-    let is_control = matches!(record.kind, RecordKind::Tombstones | RecordKind::EpochClosed);
+    let is_control =
+        matches!(record.kind, RecordKind::Tombstones | RecordKind::EpochClosed | RecordKind::Floor);
     Recorded {
         kind: record.kind,
         lsn: numbered.lsn,

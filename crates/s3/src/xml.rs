@@ -72,7 +72,7 @@ impl Xml {
 
 /// Escapes text. Characters that XML 1.0 has no way to write become U+FFFD.
 fn escape(out: &mut String, text: &str) {
-    let is_plain = |byte: u8| byte >= 0x20 && byte < 0x7F && !b"<>&\"'".contains(&byte);
+    let is_plain = |byte: u8| (0x20..0x7F).contains(&byte) && !b"<>&\"'".contains(&byte);
     if text.bytes().all(is_plain) {
         out.push_str(text);
         return;

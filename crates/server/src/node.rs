@@ -210,10 +210,23 @@ impl Node {
     }
 }
 
+/// Bytes of uploads that were in progress in a crash are kept for so long before they are given back.
+const STRAY_QUARANTINE_MS: u64 = 24 * 3600 * 1000;
+/// Slow rounds between two floors, while something is written.
+const FLOOR_ROUNDS: u32 = 12;
+
 /// The body of the maintenance thread.
 fn maintain(engine: &Engine, stop: &AtomicBool) {
-    let mut ticks = 0_u32;
-    let mut last_lsn = 0;
+    match engine.quarantine_strays(STRAY_QUARANTINE_MS, &|| {}) {
+        Ok(0) => {}
+        Ok(count) => tracing::info!(count, "uploads that a crash cut off are kept for a day"),
+        Err(error) => {
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(error, "uploads that a crash cut off could not be looked for");
+        }
+    }
+    let (mut ticks, mut rounds) = (0_u32, 0_u32);
+    let mut last_lsn = engine.drive().log().last_lsn();
     while !stop.load(Ordering::Acquire) {
         std::thread::park_timeout(TICK);
         for (name, index) in
@@ -229,7 +242,13 @@ fn maintain(engine: &Engine, stop: &AtomicBool) {
         let lsn = engine.drive().log().last_lsn();
         // Nothing was written: nothing can have died.
         if ticks.is_multiple_of(SLOW_TICKS) && lsn != last_lsn {
-            last_lsn = lsn;
+            rounds += 1;
+            if rounds.is_multiple_of(FLOOR_ROUNDS)
+                && let Err(error) = engine.drive().write_floor(&|| {})
+            {
+                tracing::warn!(%error, "the floor could not be written");
+            }
+            last_lsn = engine.drive().log().last_lsn();
             let result = engine.export_if_due(false, &|| {}).and_then(|_| engine.compact(&|| {}));
             match result {
                 Ok(report) if report.freed > 0 => tracing::debug!(?report, "segments were freed"),

@@ -93,6 +93,9 @@ impl World {
         threads.push(std::thread::spawn(move || committing.run_committer()));
         let budget = ByteBudget::new(64 << 20);
         let engine = Engine::new(catalog, drive, EngineConfig { clock, rng, budget });
+        if let Err(error) = engine.quarantine_strays(0, &|| {}) {
+            return Err(format!("strays: {}", say(&error)));
+        }
         Ok(Process { engine, threads })
     }
 
@@ -164,6 +167,16 @@ impl World {
                 return Err(format!("{key} holds {len:?} bytes, possible are {lens:?}"));
             }
             *states = vec![found];
+        }
+        // Everything that is not named is given back: nothing stays that belongs to nobody.
+        let left = runtime.block_on(async {
+            let mut sweeper = process.engine.sweeper();
+            while process.engine.sweep(&mut sweeper).await?.has_more {}
+            process.engine.unnamed_blobs()
+        });
+        let left = left.map_err(|error| error.to_string())?;
+        if left > 0 {
+            return Err(format!("{left} blobs belong to nobody"));
         }
         let report = process.engine.check().map_err(|error| error.to_string())?;
         match report.problems.first() {

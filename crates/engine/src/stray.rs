@@ -1,0 +1,119 @@
+//! Finding the bytes of uploads that were in progress when an earlier process stopped.
+//!
+//! A blob of a closed epoch that lies behind the last floor, that no frame since then names, and that
+//! was not declared dead, belongs to nobody. It is not freed at once but gets a sweep row that is due
+//! after a quarantine. Nothing is concluded from what cannot be read: any damage ends the search.
+
+use crate::engine::Engine;
+use crate::error::EngineError;
+use crate::plan::{self, SweepItem, part_blob};
+use drystone_base::BlobId;
+use drystone_catalog::{CatalogError, Data, Family, Frame, Manifest, ObjectRow, PartRow};
+use drystone_log::{Class, LogError, RecordKind, Scanned};
+use std::collections::BTreeSet;
+
+/// Strays put into one transaction.
+const CHUNK: usize = 1000;
+
+impl Engine {
+    /// Puts strays under quarantine for `quarantine_ms` milliseconds; returns how many there are.
+    /// Blocks; once per start, before the floor is written again.
+    ///
+    /// # Errors
+    ///
+    /// Something cannot be read; then nothing is done.
+    pub fn quarantine_strays(
+        &self,
+        quarantine_ms: u64,
+        pump: &dyn Fn(),
+    ) -> Result<u64, EngineError> {
+        if !self.drive().log().damage().is_empty() {
+            return Ok(0);
+        }
+        let floor = self.drive().floor()?;
+        let mut strays = self.drive().blobs_of_closed_epochs(floor)?;
+        if !strays.is_empty() {
+            self.remove_named(&mut strays, floor)?;
+        }
+        let count = strays.len() as u64;
+        let strays: Vec<_> = strays.into_iter().collect();
+        for chunk in strays.chunks(CHUNK) {
+            let (chunk, due) = (chunk.to_vec(), self.now_ms() + quarantine_ms);
+            let ticket = self.shared.catalog.submit(move |tx| {
+                for blob in chunk {
+                    plan::add_sweep(tx, due, &SweepItem::Blob(blob));
+                }
+                Ok(drystone_catalog::Decision::Commit(()))
+            });
+            pump();
+            ticket.wait()?;
+        }
+        self.drive().write_floor(pump)?;
+        Ok(count)
+    }
+
+    /// Takes out the blobs that rows name or have named: by the frames since the floor, or by all
+    /// rows if those frames are not all there any more.
+    fn remove_named(&self, strays: &mut BTreeSet<BlobId>, floor: u64) -> Result<(), EngineError> {
+        let log = self.drive().log();
+        let small = log.segments().into_iter().filter(|info| info.class == Class::Small);
+        let retained = small.map(|info| info.after_lsn).min().unwrap_or(0);
+        if retained > floor {
+            return self.remove_in_rows(strays);
+        }
+        log.scan(Class::Small, floor, |scanned| {
+            match scanned {
+                Scanned::Damage(damage) => return Err(LogError::Damaged(damage).into()),
+                Scanned::Record(record) if record.kind == RecordKind::Frame => {
+                    for change in Frame::decode(&record.payload)?.changes {
+                        if let Some(value) = change.value {
+                            remove_in_row(strays, &change.key, &value)?;
+                        }
+                    }
+                }
+                Scanned::Record(_) => {}
+            }
+            Ok::<_, EngineError>(())
+        })
+    }
+
+    pub(crate) fn remove_in_rows(&self, strays: &mut BTreeSet<BlobId>) -> Result<(), EngineError> {
+        let snapshot = self.shared.catalog.snapshot();
+        let families =
+            [Family::Head, Family::Version, Family::Part, Family::Manifest, Family::Sweep];
+        for family in families {
+            for row in snapshot.scan(family.range()) {
+                let (key, value) = row.map_err(CatalogError::from)?;
+                remove_in_row(strays, &key, &value)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Takes out the blobs that a row names.
+fn remove_in_row(
+    strays: &mut BTreeSet<BlobId>,
+    key: &[u8],
+    value: &[u8],
+) -> Result<(), EngineError> {
+    let mut keep = |data: &Data| {
+        if let Some(blob) = part_blob(data) {
+            strays.remove(&blob);
+        }
+    };
+    match Family::of(key) {
+        Some(Family::Head | Family::Version) => keep(&ObjectRow::decode(value)?.data),
+        Some(Family::Part) => keep(&PartRow::decode(value)?.data),
+        Some(Family::Manifest) => {
+            Manifest::decode(value)?.parts.iter().for_each(|part| keep(&part.data));
+        }
+        Some(Family::Sweep) => {
+            if let SweepItem::Blob(blob) = SweepItem::decode(value)? {
+                strays.remove(&blob);
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}
