@@ -64,7 +64,16 @@ pub(crate) fn check() -> Outcome {
         &["doc", "--workspace", "--no-deps", "--quiet"],
         &[("RUSTDOCFLAGS", "-D warnings")],
     )?;
-    run("cargo", &["test", "--workspace"], &[])
+    run("cargo", &["test", "--workspace"], &[])?;
+    interleavings()
+}
+
+/// Interleavings of the log's writers and of the committer, explored by shuttle.
+pub(crate) fn interleavings() -> Outcome {
+    let packages = ["--package", "drystone-log", "--package", "drystone-catalog"];
+    let options = ["--test", "shuttle", "--target-dir", "target/shuttle"];
+    let arguments = [&["test"], &packages[..], &options[..]].concat();
+    run("cargo", &arguments, &[("RUSTFLAGS", "--cfg shuttle")])
 }
 
 /// Longer crash enumeration and simulation: `seeds` instead of the few of each change.

@@ -10,6 +10,7 @@ const USAGE: &str = "usage: cargo xtask TASK
   ci                everything that must hold
   check             ci without the tests of the built binary
   blackbox          the tests of the built binary with real clients
+  interleavings     the log's writers and the committer under shuttle
   tidy              ranks, sizes, names, S3 codes
   soak SEEDS        crash enumeration and simulation with many seeds
   operations MODEL  generate the operation table from the published service model";
@@ -20,6 +21,7 @@ fn main() -> ExitCode {
         ["ci"] => ci::ci(),
         ["check"] => ci::check(),
         ["blackbox"] => ci::blackbox(),
+        ["interleavings"] => ci::interleavings(),
         ["tidy"] => ci::tidy(),
         ["soak", seeds] => ci::soak(seeds),
         ["operations", model] => write_operations(model),

@@ -3,7 +3,7 @@
 use crate::error::DriveError;
 use crate::shard::ShardId;
 use crate::superblock::Super;
-use crate::table::Table;
+use crate::table::{Origin, Table};
 use bytes::Bytes;
 use drystone_base::BlobId;
 use drystone_index::Index;
@@ -58,7 +58,7 @@ impl Observer for TableObserver {
     fn recorded(&self, class: Class, records: &[Recorded]) {
         // An index that fails here is behind the log; it is brought up to date, or rebuilt, at the
         // next start. Until then reads fail with an error and nothing is freed.
-        let _ = self.0.table.record(class, records);
+        let _ = self.0.table.record(class, records, Origin::Written);
     }
 }
 
@@ -240,8 +240,9 @@ impl Drive {
 fn replay(log: &Log, table: &Table, class: Class) -> Result<(), DriveError> {
     const CHUNK: usize = 1024;
     let mut records: Vec<Recorded> = Vec::new();
-    let position = table.position(class)?;
-    log.scan(class, position, |scanned| {
+    // What recovery wrote to a new place is taken in again, also if the index knew the old place.
+    let from = table.position(class)?.min(log.rewritten_after(class));
+    log.scan(class, from, |scanned| {
         // Shards in a damaged stretch are missing from the index: reading them is an error.
         let Scanned::Record(record) = scanned else { return Ok(()) };
         records.push(Recorded {
@@ -253,10 +254,10 @@ fn replay(log: &Log, table: &Table, class: Class) -> Result<(), DriveError> {
             control: record.payload,
         });
         if records.len() >= CHUNK {
-            table.record(class, &records)?;
+            table.record(class, &records, Origin::Replayed)?;
             records.clear();
         }
         Ok::<_, DriveError>(())
     })?;
-    table.record(class, &records)
+    table.record(class, &records, Origin::Replayed)
 }

@@ -28,6 +28,15 @@ pub(crate) struct Alive {
 
 type Place = (u32, u32);
 
+/// Where records come from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// They were written just now.
+    Written,
+    /// They were found in the log at the start.
+    Replayed,
+}
+
 pub(crate) struct Table {
     index: Arc<dyn Index>,
     alive: Mutex<HashMap<Place, Alive>>,
@@ -136,8 +145,14 @@ impl Table {
         self.lock().get(&(segment, incarnation)).copied()
     }
 
-    /// Takes durable records of a class in.
-    pub(crate) fn record(&self, class: Class, records: &[Recorded]) -> Result<(), DriveError> {
+    /// Takes durable records of a class in: new ones, or in a replay ones that may be known already,
+    /// perhaps at another place.
+    pub(crate) fn record(
+        &self,
+        class: Class,
+        records: &[Recorded],
+        origin: Origin,
+    ) -> Result<(), DriveError> {
         let Some(last) = records.last() else { return Ok(()) };
         let mut batch = Batch {
             index: &*self.index,
@@ -147,7 +162,12 @@ impl Table {
         };
         for record in records {
             match record.kind {
-                RecordKind::Shard => batch.add_shard(record, class)?,
+                RecordKind::Shard => {
+                    let is_first = origin == Origin::Written
+                        && class == Class::Small
+                        && record.birth_lsn == record.lsn;
+                    batch.add_shard(record, is_first)?;
+                }
                 RecordKind::Floor => {
                     drop(batch.rows.insert(FLOOR.to_vec(), Some(record.control.to_vec())))
                 }
@@ -159,8 +179,11 @@ impl Table {
                 _ => {}
             }
         }
-        let changes = batch.finish();
-        self.index.apply(source(class), last.lsn, changes);
+        let position = self.index.position(source(class))?.max(last.lsn);
+        let changes = batch.changes();
+        self.index.apply(source(class), position, changes);
+        // The lock was held until here: batches of two classes build on each other.
+        drop(batch);
         Ok(())
     }
 
@@ -204,11 +227,10 @@ impl Batch<'_> {
         }
     }
 
-    fn add_shard(&mut self, record: &Recorded, class: Class) -> Result<(), DriveError> {
+    /// `is_first`: the first copy of a small payload. Tombstones are in the same class and come later,
+    /// and blob ids are never used again, so there is nothing to look up.
+    fn add_shard(&mut self, record: &Recorded, is_first: bool) -> Result<(), DriveError> {
         let Some(shard) = ShardId::of_meta(&record.meta) else { return Ok(()) };
-        // The first copy of a small payload: tombstones are in the same class and come later, and
-        // blob ids are never used again, so there is nothing to look up.
-        let is_first = class == Class::Small && record.birth_lsn == record.lsn;
         let buried = !is_first && self.get(&blob_key(TOMBSTONE, shard.blob))?.is_some();
         let key = shard_key(shard);
         let here = place(record.location);
@@ -273,7 +295,7 @@ impl Batch<'_> {
         }
     }
 
-    fn finish(mut self) -> Vec<Change> {
+    fn changes(&mut self) -> Vec<Change> {
         self.touched.sort_unstable();
         self.touched.dedup();
         for here in &self.touched {
@@ -283,7 +305,7 @@ impl Batch<'_> {
                 self.rows.insert(segment_key(*here), Some(w.finish()));
             }
         }
-        let rows = self.rows.into_iter();
+        let rows = std::mem::take(&mut self.rows).into_iter();
         rows.map(|(key, value)| Change { key: key.into(), value: value.map(Bytes::from) }).collect()
     }
 }

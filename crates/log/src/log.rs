@@ -80,6 +80,7 @@ pub(crate) struct Shared {
     flush_count: AtomicU64,
     observer: OnceLock<Arc<dyn Observer>>,
     damage: Vec<Damage>,
+    rewritten_after: [u64; 3],
 }
 
 impl Shared {
@@ -136,6 +137,7 @@ impl Log {
             flush_count: AtomicU64::new(0),
             observer: OnceLock::new(),
             damage: recovered.damage,
+            rewritten_after: recovered.rewritten_after,
         };
         let log = Self { shared: Arc::new(shared) };
         log.prepare_spares()?;
@@ -165,6 +167,13 @@ impl Log {
     #[must_use]
     pub fn damage(&self) -> &[Damage] {
         &self.shared.damage
+    }
+
+    /// Records of a class behind this lsn were written to a new place by the recovery of this
+    /// process; `u64::MAX` if there are none.
+    #[must_use]
+    pub fn rewritten_after(&self, class: Class) -> u64 {
+        self.shared.rewritten_after[class.index()]
     }
 
     /// Hands a group to a class's writer. The group's callback is called in any case.

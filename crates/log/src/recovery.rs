@@ -23,6 +23,8 @@ pub(crate) struct Recovered {
     pub(crate) writers: [Writer; 3],
     pub(crate) last_lsn: u64,
     pub(crate) damage: Vec<Damage>,
+    /// For each class, the lsn behind which records were written to a new place.
+    pub(crate) rewritten_after: [u64; 3],
 }
 
 /// Numbers of a term begin above those that an earlier term can have used without a header to show
@@ -47,6 +49,7 @@ pub(crate) fn recover(disk: &dyn Disk, config: &LogConfig) -> Result<Recovered, 
         },
         damage: Vec::new(),
         last_lsn: 0,
+        rewritten_after: [u64::MAX; 3],
     };
     let found = recovery.find_segments()?;
     let mut writers = Vec::new();
@@ -60,8 +63,8 @@ pub(crate) fn recover(disk: &dyn Disk, config: &LogConfig) -> Result<Recovered, 
         writers.push(recovery.recover_class(class, &chain)?);
     }
     let writers = writers.try_into().map_err(|_| ()).expect("three classes");
-    let Recovery { table, damage, last_lsn, .. } = recovery;
-    Ok(Recovered { table, writers, last_lsn, damage })
+    let Recovery { table, damage, last_lsn, rewritten_after, .. } = recovery;
+    Ok(Recovered { table, writers, last_lsn, damage, rewritten_after })
 }
 
 struct Recovery<'a> {
@@ -70,6 +73,7 @@ struct Recovery<'a> {
     table: SegmentTable,
     damage: Vec<Damage>,
     last_lsn: u64,
+    rewritten_after: [u64; 3],
 }
 
 /// What lies behind the durable part of an open segment.
@@ -268,6 +272,7 @@ impl Recovery<'_> {
         durable: &Seal,
     ) -> Result<(u32, Seal), LogError> {
         old.file.drop_cache()?;
+        self.rewritten_after[class.index()] = durable.last_lsn;
         let len = u64::from(self.config.segment_len);
         let (id, incarnation, file) = self.table.acquire(self.disk, len, true)?;
         let mut window = Window::new(&*old.file, len, class);

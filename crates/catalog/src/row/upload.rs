@@ -1,6 +1,6 @@
 //! Multipart uploads, their parts, and the parts of completed objects.
 
-use super::{Checksum, ChecksumAlgorithm, ChecksumKind, Data, FORMAT, ObjectRow, Unknown};
+use super::{Checksum, ChecksumAlgorithm, ChecksumKind, Data, FORMAT, ObjectRow};
 use drystone_base::{DecodeError, Reader, Seq, TlvReader, TlvWriter, Writer};
 
 /// What an upload is doing.
@@ -36,7 +36,8 @@ pub struct UploadRow {
     pub template: ObjectRow,
     /// Checksum of parts and object that was asked for.
     pub checksum: Option<(ChecksumAlgorithm, ChecksumKind)>,
-    pub(crate) unknown: Unknown,
+    /// Fields that this version does not know, kept to be written back.
+    pub unknown: Vec<(u8, Vec<u8>)>,
 }
 
 impl UploadRow {

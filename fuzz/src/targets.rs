@@ -1,0 +1,87 @@
+// Shared by the fuzz targets and by the replay of their corpus.
+
+use drystone_s3::parsers;
+
+/// The targets by name.
+pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+    ("xml", xml),
+    ("chunked", chunked),
+    ("range", range),
+    ("authorization", authorization),
+    ("copy_source", copy_source),
+    ("path", path),
+    ("frame", frame),
+    ("row", row),
+];
+
+/// A document of a client.
+pub fn xml(bytes: &[u8]) {
+    for root in ["Delete", "CompleteMultipartUpload", "Tagging", "VersioningConfiguration"] {
+        let _ = parsers::parse_xml(bytes, root);
+    }
+}
+
+/// A body in aws-chunked; its first byte says how it is framed, and where it is split.
+pub fn chunked(bytes: &[u8]) {
+    let Some((first, body)) = bytes.split_first() else { return };
+    let mode = parsers::ChunkMode { signed: first & 1 == 1, trailer: first & 2 == 2 };
+    let mut decoder = parsers::ChunkDecoder::new(mode);
+    let mut out = std::collections::VecDeque::new();
+    for piece in body.chunks(usize::from(first >> 2).max(1)) {
+        if decoder.feed(bytes::Bytes::copy_from_slice(piece), &mut out).is_err() {
+            return;
+        }
+    }
+    let _ = decoder.end(&mut out);
+}
+
+/// A `Range` header.
+pub fn range(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    for size in [0, 1, 10_000, u64::MAX / 2] {
+        if let Ok(Some(range)) = parsers::parse_range(&text, size) {
+            assert!(range.start < range.end && range.end <= size);
+        }
+    }
+}
+
+/// An `Authorization` header, and the parameters of a presigned URL.
+pub fn authorization(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let _ = parsers::parse_authorization(&text);
+    let _ = parsers::parse_presigned(&|name| match name {
+        "X-Amz-Algorithm" => Some("AWS4-HMAC-SHA256".to_owned()),
+        _ => Some(text.clone().into_owned()),
+    });
+}
+
+/// An `x-amz-copy-source` header.
+pub fn copy_source(bytes: &[u8]) {
+    let _ = parsers::parse_copy_source(&String::from_utf8_lossy(bytes));
+}
+
+/// A path and a query.
+pub fn path(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let _ = parsers::decode_path(&text);
+    let _ = parsers::parse_query(&text);
+}
+
+/// A catalog frame.
+pub fn frame(bytes: &[u8]) {
+    let _ = drystone_catalog::Frame::decode(&bytes::Bytes::copy_from_slice(bytes));
+}
+
+/// Rows of the catalog; what can be read can be written and read again.
+pub fn row(bytes: &[u8]) {
+    use drystone_catalog::{BucketRow, KeyParts, Manifest, ObjectRow, PartRow, UploadRow, Usage};
+    if let Ok(row) = ObjectRow::decode(bytes) {
+        assert_eq!(ObjectRow::decode(&row.encode()).as_ref(), Ok(&row));
+    }
+    let _ = BucketRow::decode(bytes);
+    let _ = UploadRow::decode(bytes);
+    let _ = PartRow::decode(bytes);
+    let _ = Manifest::decode(bytes);
+    let _ = Usage::decode(bytes);
+    let _ = KeyParts::parse(bytes);
+}
