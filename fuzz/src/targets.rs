@@ -2,8 +2,11 @@
 
 use drystone_s3::parsers;
 
+/// What a target does with its bytes.
+pub type Target = fn(&[u8]);
+
 /// The targets by name.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+pub const TARGETS: &[(&str, Target)] = &[
     ("xml", xml),
     ("chunked", chunked),
     ("range", range),

@@ -6,7 +6,7 @@ use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::plan::Payload;
 use bytes::Bytes;
-use drystone_base::{BlobId, KIB, MIB};
+use drystone_base::{BlobId, BucketId, KIB, MIB};
 use drystone_catalog::{BucketRow, Checksum, ChecksumAlgorithm, Data};
 use drystone_drive::{InProgress, ShardId};
 use drystone_log::{Location, LogError, Ticket};
@@ -25,6 +25,7 @@ type Appended = Ticket<Result<Vec<(u64, Location)>, LogError>>;
 /// up the upload: what was written is declared dead at once.
 pub struct BlobWriter {
     engine: Engine,
+    bucket: BucketId,
     owner: u64,
     digests: Digests,
     cell_len: u64,
@@ -70,6 +71,8 @@ pub struct Stored {
     /// The checksum that was asked for.
     pub checksum: Checksum,
     _share: Share,
+    /// Bucket that the upload began in: a new one of the same name is another.
+    pub(crate) bucket: BucketId,
     /// Kept until the row is committed or refused.
     pub(crate) in_progress: Option<InProgress>,
 }
@@ -107,6 +110,7 @@ impl Engine {
         let share = self.shared.budget.take(small.unwrap_or(2 * cell_len)).await?;
         Ok(BlobWriter {
             engine: self.clone(),
+            bucket: bucket.id,
             owner: Self::owner_hash(bucket, object),
             digests: Digests::new(algorithm),
             cell_len,
@@ -200,7 +204,16 @@ impl BlobWriter {
             None => self.small(cell),
         };
         let (md5, checksum) = self.digests.finish();
-        Ok(Stored { data, payload, size, md5, checksum, _share: self._share, in_progress })
+        Ok(Stored {
+            data,
+            payload,
+            size,
+            md5,
+            checksum,
+            _share: self._share,
+            bucket: self.bucket,
+            in_progress,
+        })
     }
 
     fn small(&self, cell: Vec<u8>) -> (Data, Payload) {

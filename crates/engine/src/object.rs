@@ -78,7 +78,7 @@ impl Engine {
     pub async fn put_object(&self, request: PutRequest) -> Result<WriteOutcome, EngineError> {
         let PutRequest { bucket, object, draft, mut stored, conditions } = request;
         let in_progress = stored.in_progress.take();
-        let stray = stored.stray_blob();
+        let (stray, began_in) = (stored.stray_blob(), stored.bucket);
         let row = ObjectRow {
             size: stored.size,
             etag: ETag { md5: stored.md5, part_count: None },
@@ -90,7 +90,9 @@ impl Engine {
         let engine = self.clone();
         let outcome = self
             .commit(move |tx| {
-                let put = plan::put_object(tx, &bucket, &object, row, payload, &conditions);
+                let put = plan::check_bucket(tx, &bucket, began_in).and_then(|()| {
+                    plan::put_object(tx, &bucket, &object, row, payload, &conditions)
+                });
                 // The frame, or the tombstone, gets an lsn above any floor written before this.
                 put.inspect_err(|_| engine.bury(stray)).map(|outcome| (outcome, in_progress))
             })

@@ -16,7 +16,8 @@ pub use condition::{Conditions, check_write};
 pub use delete::{DeleteOutcome, delete_object};
 pub use put::{Payload, WriteOutcome, put_object};
 pub use rows::{
-    SweepItem, VersionRef, adjust_usage, load_bucket, load_head, load_version, release,
+    SweepItem, VersionRef, adjust_usage, check_bucket, load_bucket, load_head, load_version,
+    release,
 };
 pub use upload::{
     CompletePlan, abort_upload, complete_upload, create_upload, freeze_upload, load_upload,

@@ -33,10 +33,20 @@ pub struct SweepReport {
     pub has_more: bool,
 }
 
+/// A reader that takes longer loses its pin: what it still reads may be gone, and its connection is
+/// then dropped. It is never given other bytes, for records verify themselves.
+const PIN_MS_MAX: u64 = 3600 * 1000;
+
 /// What waits for readers between two rounds.
 #[derive(Default)]
 pub struct Sweeper {
-    pending: Option<(u64, Vec<Row>)>,
+    pending: Option<Pending>,
+}
+
+struct Pending {
+    generation: u64,
+    since_ms: u64,
+    rows: Vec<Row>,
 }
 
 impl Engine {
@@ -53,18 +63,20 @@ impl Engine {
     /// The catalog or the drive failed; the rows stay and are worked off later.
     pub async fn sweep(&self, sweeper: &mut Sweeper) -> Result<SweepReport, EngineError> {
         let mut report = SweepReport::default();
-        if let Some((generation, rows)) = sweeper.pending.take() {
-            if self.shared.pins.is_pinned(generation) {
-                sweeper.pending = Some((generation, rows));
+        if let Some(pending) = sweeper.pending.take() {
+            let waited_ms = self.now_ms().saturating_sub(pending.since_ms);
+            if self.shared.pins.is_pinned(pending.generation) && waited_ms < PIN_MS_MAX {
+                sweeper.pending = Some(pending);
                 report.has_more = true;
                 return Ok(report);
             }
-            self.reclaim(rows, &mut report).await?;
+            self.reclaim(pending.rows, &mut report).await?;
         }
         let rows = self.due_rows()?;
         if !rows.is_empty() {
             report.has_more = true;
-            sweeper.pending = Some((self.shared.pins.advance(), rows));
+            let (generation, since_ms) = (self.shared.pins.advance(), self.now_ms());
+            sweeper.pending = Some(Pending { generation, since_ms, rows });
         }
         Ok(report)
     }

@@ -1,5 +1,6 @@
 //! Replays the seed corpus of the fuzz targets, and golden files of stored formats.
 
+#[allow(unreachable_pub, reason = "the fuzz targets share this file, as a library")]
 #[path = "../../../fuzz/src/targets.rs"]
 mod targets;
 

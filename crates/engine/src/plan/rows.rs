@@ -33,6 +33,15 @@ pub fn load_bucket(tx: &Tx<'_>, name: &str) -> Result<BucketRow, EngineError> {
     Ok(BucketRow::decode(&row.ok_or(EngineError::BucketNotFound)?)?)
 }
 
+/// Checks that a bucket is still the one that an upload began in.
+///
+/// # Errors
+///
+/// [`EngineError::BucketNotFound`] if it is not, or the catalog failed.
+pub fn check_bucket(tx: &Tx<'_>, name: &str, id: BucketId) -> Result<(), EngineError> {
+    if load_bucket(tx, name)?.id == id { Ok(()) } else { Err(EngineError::BucketNotFound) }
+}
+
 /// The head of a key: `Ok(None)` if there is none, `Err` inside if it cannot be understood.
 ///
 /// # Errors

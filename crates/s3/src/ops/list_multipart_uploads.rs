@@ -7,6 +7,7 @@ use crate::gateway::Context;
 use crate::response::xml;
 use crate::xml::Xml;
 use drystone_base::{Timestamp, UploadId};
+use tokio::task::block_in_place;
 
 const ROOT: &str = "ListMultipartUploadsResult";
 
@@ -27,7 +28,7 @@ pub(crate) fn run(context: &Context<'_>) -> Handled {
     let rest = key_marker.strip_prefix(listing.prefix).unwrap_or_default();
     let is_prefix = !listing.delimiter.is_empty() && rest.ends_with(listing.delimiter);
     let list = listing.to_request(key_marker.as_bytes(), is_prefix && after_upload.is_none());
-    let page = context.engine.list_uploads(name.as_str(), &list, after_upload)?;
+    let page = block_in_place(|| context.engine.list_uploads(name.as_str(), &list, after_upload))?;
     let mut document = Xml::new(ROOT);
     document.text("Bucket", name.as_str());
     document.text("KeyMarker", &listing.key(key_marker.as_bytes()));

@@ -8,6 +8,7 @@ use crate::response::xml;
 use crate::xml::Xml;
 use drystone_base::Timestamp;
 use drystone_engine::{ListedVersion, VersionMark, VersionRef, VersionRequest};
+use tokio::task::block_in_place;
 
 const ROOT: &str = "ListVersionsResult";
 
@@ -31,7 +32,8 @@ pub(crate) fn run(context: &Context<'_>) -> Handled {
     let rest = key_marker.strip_prefix(listing.prefix).unwrap_or_default();
     let is_prefix = !listing.delimiter.is_empty() && rest.ends_with(listing.delimiter);
     let list = listing.to_request(key_marker.as_bytes(), is_prefix && older_than.is_none());
-    let page = context.engine.list_versions(name.as_str(), &VersionRequest { list, older_than })?;
+    let asked = VersionRequest { list, older_than };
+    let page = block_in_place(|| context.engine.list_versions(name.as_str(), &asked))?;
     let mut document = Xml::new(ROOT);
     listing.write_head(&mut document, name.as_str());
     document.text("KeyMarker", &listing.key(key_marker.as_bytes()));

@@ -13,6 +13,7 @@ use drystone_base::Timestamp;
 use drystone_base::hash64;
 use drystone_base::limits::LIST_ENTRY_COUNT_MAX;
 use drystone_engine::{ListPage, ListRequest, ObjectRow};
+use tokio::task::block_in_place;
 
 const ROOT: &str = "ListBucketResult";
 
@@ -120,8 +121,8 @@ pub(crate) fn run_v1(context: &Context<'_>) -> Handled {
     // A marker that ends in the delimiter was given out for a common prefix.
     let rest = marker.strip_prefix(listing.prefix).unwrap_or_default();
     let is_prefix = !listing.delimiter.is_empty() && rest.ends_with(listing.delimiter);
-    let page =
-        context.engine.list(name.as_str(), &listing.to_request(marker.as_bytes(), is_prefix))?;
+    let asked = listing.to_request(marker.as_bytes(), is_prefix);
+    let page = block_in_place(|| context.engine.list(name.as_str(), &asked))?;
     let mut document = Xml::new(ROOT);
     listing.write_head(&mut document, name.as_str());
     document.text("Marker", &listing.key(marker.as_bytes())).int("MaxKeys", listing.limit);
@@ -181,7 +182,8 @@ pub(crate) fn run_v2(context: &Context<'_>) -> Handled {
         Some(token) => read_token(name.as_str(), &listing, token)?,
         None => (start_after.unwrap_or_default().as_bytes().to_vec(), false),
     };
-    let page = context.engine.list(name.as_str(), &listing.to_request(&after, is_prefix))?;
+    let asked = listing.to_request(&after, is_prefix);
+    let page = block_in_place(|| context.engine.list(name.as_str(), &asked))?;
     let mut document = Xml::new(ROOT);
     listing.write_head(&mut document, name.as_str());
     document.int("MaxKeys", listing.limit);
