@@ -33,6 +33,8 @@ class Server:
             environment = {"PATH": os.environ["PATH"], **env}
         command = [*prefix, BINARY, "server", str(directory), "--address", f"127.0.0.1:{self.port}",
                    "--console-address", f"127.0.0.1:{self.console_port}", "--access-log", "off", *arguments]
+        if "--segment-size" not in arguments:
+            command += ["--segment-size", "8MiB"]
         self.process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
 
     def wait_ready(self, timeout=20):

@@ -162,7 +162,7 @@ def test_full_drive_refuses_writes_but_serves_reads_and_deletes(start, tmp_path)
     script = tmp_path / "run.sh"
     script.write_text(f'#!/bin/sh\nmount -t tmpfs -o size=96m tmpfs {mount}\nexec "$@"\n')
     script.chmod(0o755)
-    server = start(directory=mount, prefix=("unshare", "-rm", str(script)))
+    server = start("--segment-size", "1MiB", directory=mount, prefix=("unshare", "-rm", str(script)))
     s3 = server.client()
     s3.create_bucket(Bucket="bucket")
     stored, refused = {}, None

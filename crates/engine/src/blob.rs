@@ -9,7 +9,7 @@ use bytes::Bytes;
 use drystone_base::{BlobId, BucketId, KIB, MIB};
 use drystone_catalog::{BucketRow, Checksum, ChecksumAlgorithm, Data};
 use drystone_drive::{InProgress, ShardId};
-use drystone_log::{Location, LogError, Ticket};
+use drystone_log::{Location, LogError, SeededBug, Ticket};
 use std::sync::Arc;
 
 /// Bodies up to this long go into a row of their own beside the head.
@@ -243,7 +243,9 @@ impl Large {
 
     async fn finish(mut self, cell_len: u64) -> Result<Data, EngineError> {
         self.wait().await?;
-        self.engine.drive().flush().await?;
+        if !self.engine.drive().log().has_bug(SeededBug::FrameBeforePayload) {
+            self.engine.drive().flush().await?;
+        }
         self.kept = true;
         let cell_len = cell_len as u32;
         Ok(Data::Blob { blob: self.blob, cell_len, code: (1, 0), hint: self.first })

@@ -30,6 +30,10 @@ pub enum SeededBug {
     ServeUnsealedTail,
     /// Bad bytes below the durable lsn are taken for a torn tail.
     TakeDamageForTail,
+    /// The layers above commit a row before the cells that it names are flushed.
+    FrameBeforePayload,
+    /// The layers above free a segment before what was moved out of it is flushed.
+    FreeSourceEarly,
 }
 
 /// What a log is opened with.
@@ -246,6 +250,12 @@ impl Log {
         for queue in &self.shared.queues {
             queue.close();
         }
+    }
+
+    /// Whether a mistake was built in; for tests of tests.
+    #[must_use]
+    pub fn has_bug(&self, bug: SeededBug) -> bool {
+        self.shared.config.bug == Some(bug)
     }
 
     /// Whether the drive failed and is not written to any more.

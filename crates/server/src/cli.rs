@@ -55,6 +55,9 @@ struct ServerArguments {
     /// Bytes of bodies held in memory at most. Also DRYSTONE_MEMORY_BUDGET.
     #[arg(long)]
     memory_budget: Option<String>,
+    /// Length of segments if the drive is made now [default: a 1,024th of the filesystem].
+    #[arg(long)]
+    segment_size: Option<String>,
     /// Refuse to start unless the directory holds the drive with this id.
     #[arg(long)]
     expect_drive: Option<String>,
@@ -128,6 +131,11 @@ fn meant(arguments: ServerArguments) -> Result<ServerConfig, ConfigError> {
         domains: config::domains(&domain),
         certs_dir: arguments.certs_dir,
         budget_bytes: config::parse_size("memory budget", budget.as_deref().unwrap_or("128MiB"))?,
+        segment_len: arguments
+            .segment_size
+            .as_deref()
+            .map(config::parse_segment_len)
+            .transpose()?,
         expected_drive: arguments.expect_drive,
         access_log: config::parse_access_log(access_log.as_deref().unwrap_or("stdout")),
         metrics_public: public,
@@ -144,6 +152,7 @@ fn inspected(directory: &std::path::Path) -> ServerConfig {
         domains: Vec::new(),
         certs_dir: None,
         budget_bytes: 16 << 20,
+        segment_len: None,
         expected_drive: None,
         access_log: AccessLogTarget::Off,
         metrics_public: false,

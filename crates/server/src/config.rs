@@ -19,6 +19,8 @@ pub(crate) struct ServerConfig {
     pub(crate) certs_dir: Option<PathBuf>,
     /// Bytes of bodies held in memory at most.
     pub(crate) budget_bytes: u64,
+    /// Length of segments of a drive that is made now; `None` for a 1,024th of the filesystem.
+    pub(crate) segment_len: Option<u32>,
     /// Drive that must be found, in hexadecimal.
     pub(crate) expected_drive: Option<String>,
     /// Where the access log goes.
@@ -139,6 +141,18 @@ pub(crate) fn parse_size(name: &'static str, text: &str) -> Result<u64, ConfigEr
         name,
         value: text.to_owned(),
         allowed: "a number with KiB, MiB or GiB",
+    })
+}
+
+/// Length of segments, from its setting.
+pub(crate) fn parse_segment_len(text: &str) -> Result<u32, ConfigError> {
+    let name = "segment size";
+    let len = parse_size(name, text)?;
+    let fits = (1 << 20..=256 << 20).contains(&len) && len.is_multiple_of(4096);
+    u32::try_from(len).ok().filter(|_| fits).ok_or_else(|| ConfigError::Value {
+        name,
+        value: text.to_owned(),
+        allowed: "1MiB to 256MiB, a multiple of 4KiB",
     })
 }
 

@@ -80,7 +80,12 @@ fn open_disk(directory: &Path) -> Result<RealDisk, NodeError> {
 }
 
 /// Reads the identity of a drive; an empty directory becomes one.
-fn identify(disk: &RealDisk, mode: OpenMode, now_ms: u64) -> Result<Super, NodeError> {
+fn identify(
+    disk: &RealDisk,
+    mode: OpenMode,
+    segment_len: Option<u32>,
+    now_ms: u64,
+) -> Result<Super, NodeError> {
     if let Some(identity) = open_super(disk)? {
         return Ok(identity);
     }
@@ -96,7 +101,8 @@ fn identify(disk: &RealDisk, mode: OpenMode, now_ms: u64) -> Result<Super, NodeE
         return Err(DriveError::NotADrive { path, found }.into());
     }
     let space = disk.space().map_err(DriveError::from)?;
-    format_drive(disk, &SystemRng, now_ms, segment_len_for(space.total_bytes))?;
+    let segment_len = segment_len.unwrap_or_else(|| segment_len_for(space.total_bytes));
+    format_drive(disk, &SystemRng, now_ms, segment_len)?;
     Ok(open_super(disk)?.expect("the drive was made just now"))
 }
 
@@ -128,7 +134,7 @@ impl Node {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let rng: Arc<dyn Rng> = Arc::new(SystemRng);
         let disk = open_disk(&config.directory)?;
-        let identity = identify(&disk, mode, clock.now_ms())?;
+        let identity = identify(&disk, mode, config.segment_len, clock.now_ms())?;
         if let Some(expected) = &config.expected_drive
             && *expected != identity.drive_text()
         {

@@ -13,7 +13,7 @@ use drystone_engine::{
 };
 use drystone_index::MemIndex;
 use drystone_io::{CrashKind, Disk, SimDisk};
-use drystone_log::Class;
+use drystone_log::{Class, SeededBug};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -29,6 +29,7 @@ pub struct World {
     rng: SeededRng,
     /// What each key may hold: `None` for nothing.
     possible: BTreeMap<String, Vec<Option<Bytes>>>,
+    bug: Option<SeededBug>,
 }
 
 /// One life of the store.
@@ -48,9 +49,9 @@ impl Process {
 }
 
 impl World {
-    /// An empty store.
+    /// An empty store, perhaps with a mistake built in.
     #[must_use]
-    pub fn new(seed: u64) -> Self {
+    pub fn new(seed: u64, bug: Option<SeededBug>) -> Self {
         let disk = SimDisk::new(512 << 20, seed);
         format_drive(&disk, &SystemRng, 1, SEGMENT_LEN).expect("an empty disk is formatted");
         Self {
@@ -59,6 +60,7 @@ impl World {
             drive_index: Arc::default(),
             rng: SeededRng::new(seed),
             possible: BTreeMap::new(),
+            bug,
         }
     }
 
@@ -75,7 +77,7 @@ impl World {
         let identity = open_super(&self.disk).map_err(|error| say(&error))?;
         let identity = identity.ok_or("the drive lost its identity")?;
         let floor = Catalog::position_in(&*self.catalog_index).map_err(|error| say(&error))?;
-        let config = DriveConfig { identity, write_ahead_len: 0, lsn_floor: floor, bug: None };
+        let config = DriveConfig { identity, write_ahead_len: 0, lsn_floor: floor, bug: self.bug };
         let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
         let drive = Drive::open(disk, self.drive_index.clone(), config).map_err(|e| say(&e))?;
         let (clock, rng) = (Arc::new(SystemClock), Arc::new(SystemRng));

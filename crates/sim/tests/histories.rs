@@ -3,14 +3,15 @@
 
 use drystone_base::{Rng, SeededRng};
 use drystone_io::CrashKind;
+use drystone_log::SeededBug;
 use drystone_sim::World;
 
 fn seeds() -> u64 {
     option_env!("DRYSTONE_SEEDS").and_then(|text| text.parse().ok()).unwrap_or(24)
 }
 
-fn history(seed: u64) -> Result<(), String> {
-    let mut world = World::new(seed);
+fn history(seed: u64, bug: Option<SeededBug>) -> Result<(), String> {
+    let mut world = World::new(seed, bug);
     let rng = SeededRng::new(seed ^ 0xABCD);
     for life in 0..4 {
         let process = world.open().map_err(|problem| format!("life {life}: {problem}"))?;
@@ -29,8 +30,23 @@ fn history(seed: u64) -> Result<(), String> {
 #[test]
 fn acknowledged_objects_survive_crashes_under_load() {
     for seed in 0..seeds() {
-        if let Err(problem) = history(seed) {
+        if let Err(problem) = history(seed, None) {
             panic!("seed {seed}: {problem}");
         }
     }
+}
+
+#[track_caller]
+fn is_caught(bug: SeededBug) {
+    assert!((0..60).any(|seed| history(seed, Some(bug)).is_err()), "{bug:?} was not caught");
+}
+
+#[test]
+fn a_row_that_is_committed_before_its_bytes_is_caught() {
+    is_caught(SeededBug::FrameBeforePayload);
+}
+
+#[test]
+fn a_segment_that_is_freed_before_its_copies_are_flushed_is_caught() {
+    is_caught(SeededBug::FreeSourceEarly);
 }
