@@ -9,8 +9,8 @@ use drystone_base::BlobId;
 use drystone_index::Index;
 use drystone_io::Disk;
 use drystone_log::{
-    Class, Durability, Group, Location, Log, LogConfig, LogError, Observer, RecordInput,
-    RecordKind, Recorded, SHARD_META_LEN_BYTES, Scanned, SeededBug, Ticket,
+    Class, Durability, Location, Log, LogConfig, LogError, Observer, RecordInput, RecordKind,
+    Recorded, SHARD_META_LEN_BYTES, Scanned, SeededBug, Ticket,
 };
 use std::ops::Range;
 use std::sync::Arc;
@@ -150,10 +150,7 @@ impl Drive {
 
     /// Declares blobs dead without waiting for it.
     pub fn bury_later(&self, blobs: &[BlobId]) {
-        let payload: Vec<u8> = blobs.iter().flat_map(|blob| blob.0).collect();
-        let record = RecordInput::new(RecordKind::Tombstones, Bytes::new(), payload.into());
-        let group = Group::new(vec![record], Durability::Flushed, |_| {});
-        self.shared.log.append(Class::Small, group);
+        drop(self.bury(blobs));
     }
 
     /// Whether the drive knows of a shard. Its bytes are not read.

@@ -7,7 +7,7 @@ use crate::error::EngineError;
 use crate::object::{Located, ObjectDraft, PutRequest};
 use crate::plan::{self, Conditions, WriteOutcome};
 use drystone_base::Seq;
-use drystone_catalog::{ChecksumAlgorithm, ChecksumKind, Data, Key, ObjectRow, Versioning};
+use drystone_catalog::{ChecksumAlgorithm, ChecksumKind, Key, ObjectRow, Versioning};
 use std::ops::Range;
 
 /// A copy to make.
@@ -109,11 +109,5 @@ impl Engine {
             writer.write(&bytes).await?;
         }
         writer.finish().await
-    }
-
-    /// Whether a version has bytes in parts.
-    #[must_use]
-    pub fn has_parts(row: &ObjectRow) -> bool {
-        matches!(row.data, Data::Manifest(_))
     }
 }

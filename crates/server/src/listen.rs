@@ -166,7 +166,7 @@ async fn answer(
     request: Request<Incoming>,
     remote: &str,
 ) -> Result<Response<OutBody>, Dropped> {
-    let started = started();
+    let started = Instant::now();
     let admin = front.admin.respond(request.method(), request.uri().path(), request.headers());
     if let Some(response) = admin {
         return Ok(boxed(response));
@@ -205,11 +205,6 @@ async fn answer(
     }
     let response = response.ok_or(Dropped)?;
     Ok(response.map(BodyExt::boxed_unsync))
-}
-
-/// Time for measuring how long a request takes.
-fn started() -> Instant {
-    Instant::now()
 }
 
 async fn serve_console(listener: TcpListener) {

@@ -2,6 +2,7 @@
 //!
 //! Setting them answers 501, so these answers are true.
 
+use super::list_objects::write_owner;
 use super::{Handled, OWNER_ID, OWNER_NAME, version_of};
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
@@ -64,7 +65,7 @@ pub(crate) fn get_object_acl(context: &Context<'_>) -> Handled {
 fn acl() -> String {
     let root = "AccessControlPolicy";
     let mut document = Xml::new(root);
-    document.open("Owner").text("ID", OWNER_ID).text("DisplayName", OWNER_NAME).close("Owner");
+    write_owner(&mut document, "Owner");
     document.open("AccessControlList").open("Grant");
     document.raw(
         "<Grantee xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" \

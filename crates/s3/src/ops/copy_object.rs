@@ -15,7 +15,7 @@ use drystone_engine::{CopyRequest, ObjectDraft, ObjectRow, Versioning, WriteOutc
 
 const ROOT: &str = "CopyObjectResult";
 /// Copies longer than this send their status before they are done.
-const EARLY_STATUS_LEN: u64 = 256 << 20;
+pub(crate) const EARLY_STATUS_LEN: u64 = 256 << 20;
 
 /// Whether a directive says `REPLACE`.
 pub(crate) fn replaces(request: &S3Request, name: &str) -> Result<bool, S3Error> {

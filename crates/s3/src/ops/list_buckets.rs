@@ -1,6 +1,7 @@
 //! `ListBuckets`.
 
-use super::{Handled, OWNER_ID, OWNER_NAME};
+use super::Handled;
+use super::list_objects::write_owner;
 use crate::error::S3Error;
 use crate::gateway::Context;
 use crate::response::xml;
@@ -37,7 +38,7 @@ pub(crate) fn run(context: &Context<'_>) -> Handled {
     let has_more = limit.is_some_and(|limit| buckets.len() > limit);
     buckets.truncate(limit.unwrap_or(usize::MAX));
     let mut xml_out = Xml::new("ListAllMyBucketsResult");
-    xml_out.open("Owner").text("ID", OWNER_ID).text("DisplayName", OWNER_NAME).close("Owner");
+    write_owner(&mut xml_out, "Owner");
     xml_out.open("Buckets");
     for bucket in &buckets {
         xml_out.open("Bucket").text("Name", &bucket.name);

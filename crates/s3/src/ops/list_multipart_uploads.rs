@@ -1,7 +1,7 @@
 //! `ListMultipartUploads`.
 
+use super::Handled;
 use super::list_objects::{Listing, write_owner};
-use super::{Handled, OWNER_ID, OWNER_NAME};
 use crate::error::S3Error;
 use crate::gateway::Context;
 use crate::response::xml;
@@ -25,8 +25,7 @@ pub(crate) fn run(context: &Context<'_>) -> Handled {
         })?),
         None => None,
     };
-    let rest = key_marker.strip_prefix(listing.prefix).unwrap_or_default();
-    let is_prefix = !listing.delimiter.is_empty() && rest.ends_with(listing.delimiter);
+    let is_prefix = listing.is_common_prefix(key_marker);
     let list = listing.to_request(key_marker.as_bytes(), is_prefix && after_upload.is_none());
     let page = block_in_place(|| context.engine.list_uploads(name.as_str(), &list, after_upload))?;
     let mut document = Xml::new(ROOT);
@@ -48,8 +47,7 @@ pub(crate) fn run(context: &Context<'_>) -> Handled {
     for (key, upload, row) in &page.uploads {
         document.open("Upload").text("Key", &listing.key(key));
         document.text("UploadId", &upload.to_text());
-        document.open("Initiator").text("ID", OWNER_ID).text("DisplayName", OWNER_NAME);
-        document.close("Initiator");
+        write_owner(&mut document, "Initiator");
         write_owner(&mut document, "Owner");
         let class = row.template.storage_class.as_deref().unwrap_or("STANDARD");
         document.text("StorageClass", class);

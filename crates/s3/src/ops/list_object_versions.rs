@@ -29,8 +29,7 @@ pub(crate) fn run(context: &Context<'_>) -> Handled {
         })?)),
         None => None,
     };
-    let rest = key_marker.strip_prefix(listing.prefix).unwrap_or_default();
-    let is_prefix = !listing.delimiter.is_empty() && rest.ends_with(listing.delimiter);
+    let is_prefix = listing.is_common_prefix(key_marker);
     let list = listing.to_request(key_marker.as_bytes(), is_prefix && older_than.is_none());
     let asked = VersionRequest { list, older_than };
     let page = block_in_place(|| context.engine.list_versions(name.as_str(), &asked))?;

@@ -48,6 +48,12 @@ impl<'a> Listing<'a> {
         Ok(Self { prefix, delimiter, limit, is_encoded })
     }
 
+    /// Whether a marker was given out for a common prefix: it ends in the delimiter.
+    pub(crate) fn is_common_prefix(&self, marker: &str) -> bool {
+        let rest = marker.strip_prefix(self.prefix).unwrap_or_default();
+        !self.delimiter.is_empty() && rest.ends_with(self.delimiter)
+    }
+
     /// A key as it is written.
     pub(crate) fn key(&self, key: &[u8]) -> String {
         let text = String::from_utf8_lossy(key);
@@ -83,7 +89,7 @@ impl<'a> Listing<'a> {
     }
 }
 
-/// Writes the owner.
+/// Writes the one account that there is, as an element of this name.
 pub(crate) fn write_owner(document: &mut Xml, name: &str) {
     document.open(name).text("ID", OWNER_ID).text("DisplayName", OWNER_NAME).close(name);
 }
@@ -118,9 +124,7 @@ pub(crate) fn run_v1(context: &Context<'_>) -> Handled {
     context.engine.find_bucket(name.as_str())?;
     let listing = Listing::parse(request, "max-keys")?;
     let marker = request.query("marker").unwrap_or_default();
-    // A marker that ends in the delimiter was given out for a common prefix.
-    let rest = marker.strip_prefix(listing.prefix).unwrap_or_default();
-    let is_prefix = !listing.delimiter.is_empty() && rest.ends_with(listing.delimiter);
+    let is_prefix = listing.is_common_prefix(marker);
     let asked = listing.to_request(marker.as_bytes(), is_prefix);
     let page = block_in_place(|| context.engine.list(name.as_str(), &asked))?;
     let mut document = Xml::new(ROOT);

@@ -1,8 +1,8 @@
 //! `ListParts`.
 
+use super::Handled;
 use super::list_objects::write_owner;
 use super::upload_part::upload_of;
-use super::{Handled, OWNER_ID, OWNER_NAME};
 use crate::checksum::{element_name, text_of};
 use crate::gateway::Context;
 use crate::response::xml;
@@ -22,8 +22,7 @@ pub(crate) fn run(context: &Context<'_>) -> Handled {
     let mut document = Xml::new(ROOT);
     document.text("Bucket", name.as_str()).text("Key", key.as_str());
     document.text("UploadId", &upload.to_text());
-    document.open("Initiator").text("ID", OWNER_ID).text("DisplayName", OWNER_NAME);
-    document.close("Initiator");
+    write_owner(&mut document, "Initiator");
     write_owner(&mut document, "Owner");
     let class = row.template.storage_class.as_deref().unwrap_or("STANDARD");
     document.text("StorageClass", class).int("PartNumberMarker", after);

@@ -1,7 +1,7 @@
 //! `UploadPartCopy`.
 
 use super::Handled;
-use super::copy_object::late_error;
+use super::copy_object::{EARLY_STATUS_LEN, late_error};
 use super::copy_source::find;
 use super::upload_part::{part_algorithm, part_of};
 use crate::checksum::{element_name, text_of};
@@ -16,7 +16,6 @@ use drystone_engine::{EngineError, PartRow};
 use std::ops::Range;
 
 const ROOT: &str = "CopyPartResult";
-const EARLY_STATUS_LEN: u64 = 256 << 20;
 
 /// Reads `x-amz-copy-source-range`, which is never clipped.
 fn parse_copy_range(text: &str, size: u64) -> Result<Range<u64>, S3Error> {
