@@ -18,16 +18,10 @@ pub(crate) struct ReplayReport {
     pub(crate) frames: u64,
 }
 
-/// Lsn from which on the log still has all small records.
-fn retained_from(log: &Log) -> u64 {
-    let small = log.segments().into_iter().filter(|info| info.class == Class::Small);
-    small.map(|info| info.after_lsn).min().unwrap_or(0)
-}
-
 /// Replays what the index does not have yet.
 pub(crate) fn replay(log: &Log, index: &dyn Index) -> Result<ReplayReport, CatalogError> {
     let position = index.position(SOURCE)?;
-    let retained = retained_from(log);
+    let retained = log.whole_after(Class::Small);
     if position == 0 || position < retained {
         return rebuild(log, index);
     }
@@ -52,7 +46,7 @@ pub(crate) fn rebuild(log: &Log, index: &dyn Index) -> Result<ReplayReport, Cata
             Err(_) => index.clear()?,
         }
     }
-    let retained = retained_from(log);
+    let retained = log.whole_after(Class::Small);
     if retained > start {
         return Err(CatalogError::FramesMissing { needed: retained });
     }

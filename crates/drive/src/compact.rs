@@ -91,7 +91,8 @@ impl Drive {
     ) -> Result<(), DriveError> {
         let mut moving = Moving { drive: self, pump, pending: Vec::new(), len: 0 };
         let mut tombstones: Vec<u8> = Vec::new();
-        let floor = self.least_birth_lsn();
+        let early = self.log().has_bug(SeededBug::DropTombstoneEarly);
+        let floor = if early { u64::MAX } else { self.least_birth_lsn() };
         let mut visit = |scanned| match scanned {
             Scanned::Damage(damage) => Err(LogError::Damaged(damage).into()),
             Scanned::Record(record) => match record.kind {

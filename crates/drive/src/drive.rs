@@ -30,7 +30,7 @@ pub struct DriveConfig {
 
 pub(crate) struct Shared {
     pub(crate) log: Log,
-    pub(crate) table: Table,
+    pub(crate) table: Arc<Table>,
     identity: Super,
     blob_counter: AtomicU32,
     pub(crate) in_progress: crate::stray::Beginnings,
@@ -52,13 +52,13 @@ pub struct ShardRead {
     pub location: Location,
 }
 
-struct TableObserver(Arc<Shared>);
+struct TableObserver(Arc<Table>);
 
 impl Observer for TableObserver {
     fn recorded(&self, class: Class, records: &[Recorded]) {
         // An index that fails here is behind the log; it is brought up to date, or rebuilt, at the
         // next start. Until then reads fail with an error and nothing is freed.
-        let _ = self.0.table.record(class, records, Origin::Written);
+        let _ = self.0.record(class, records, Origin::Written);
     }
 }
 
@@ -90,15 +90,18 @@ impl Drive {
         for class in Class::ALL {
             replay(&log, &table, class)?;
         }
+        let segments = log.segments().into_iter();
+        table.forget_missing(&segments.map(|info| (info.segment, info.incarnation)).collect())?;
+        let table = Arc::new(table);
         let shared = Arc::new(Shared {
             log: log.clone(),
-            table,
+            table: table.clone(),
             identity: config.identity,
             blob_counter: AtomicU32::new(0),
             in_progress: crate::stray::Beginnings::default(),
             index,
         });
-        log.observe_with(Arc::new(TableObserver(shared.clone())));
+        log.observe_with(Arc::new(TableObserver(table)));
         Ok(Self { shared })
     }
 
@@ -237,8 +240,7 @@ impl Drive {
 fn replay(log: &Log, table: &Table, class: Class) -> Result<(), DriveError> {
     const CHUNK: usize = 1024;
     let mut records: Vec<Recorded> = Vec::new();
-    // What recovery wrote to a new place is taken in again, also if the index knew the old place.
-    let from = table.position(class)?.min(log.rewritten_after(class));
+    let from = table.replay_from(class, &log.segments())?;
     log.scan(class, from, |scanned| {
         // Shards in a damaged stretch are missing from the index: reading them is an error.
         let Scanned::Record(record) = scanned else { return Ok(()) };

@@ -1,14 +1,15 @@
 //! The drive index: where each shard is, how much of each segment is alive, what is dead.
 //!
 //! Rows: 1, blob, stripe → location and birth lsn · 2, segment, incarnation → live records, live
-//! bytes, least birth lsn · 3, blob → lsn of its tombstone · 4 → floor. Sources are the classes of the log.
+//! bytes, least birth lsn · 3, blob → lsn of its tombstone · 4 → floor · 5, class → the newest
+//! incarnation that records were taken in from. Sources are the classes of the log.
 
 use crate::error::DriveError;
 use crate::shard::ShardId;
 use bytes::Bytes;
 use drystone_base::{BlobId, Reader, Writer};
 use drystone_index::{Change, Index, prefix_range};
-use drystone_log::{Class, Location, RecordKind, Recorded};
+use drystone_log::{Class, Location, RecordKind, Recorded, SegmentInfo};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -16,6 +17,7 @@ const SHARD: u8 = 1;
 const SEGMENT: u8 = 2;
 const TOMBSTONE: u8 = 3;
 const FLOOR: [u8; 1] = [4];
+const NEWEST: u8 = 5;
 
 /// What is alive in a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +28,8 @@ pub(crate) struct Alive {
     pub(crate) least_birth_lsn: u64,
 }
 
-type Place = (u32, u32);
+/// A segment and its incarnation.
+pub(crate) type Place = (u32, u32);
 
 /// Where records come from.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -112,6 +115,20 @@ impl Table {
         Ok(self.index.position(source(class))?)
     }
 
+    /// The lsn behind which a class has to be taken in again. Recovery may have written a tail to a
+    /// new place under the same lsns: segments that the index has not heard of are read whole.
+    pub(crate) fn replay_from(
+        &self,
+        class: Class,
+        segments: &[SegmentInfo],
+    ) -> Result<u64, DriveError> {
+        let row = self.index.get(&[NEWEST, source(class)])?;
+        let newest = row.and_then(|bytes| bytes[..].try_into().ok()).map_or(0, u32::from_le_bytes);
+        let unknown = segments.iter().filter(|s| s.class == class && s.incarnation > newest);
+        let after = unknown.map(|segment| segment.after_lsn).min().unwrap_or(u64::MAX);
+        Ok(self.position(class)?.min(after))
+    }
+
     pub(crate) fn find(&self, shard: ShardId) -> Result<Option<Location>, DriveError> {
         let row = self.index.get(&shard_key(shard))?;
         Ok(row.and_then(|bytes| Location::from_bytes(&bytes[..Location::LEN_BYTES])))
@@ -179,6 +196,9 @@ impl Table {
                 _ => {}
             }
         }
+        let newest = records.iter().map(|record| record.location.incarnation).max();
+        let newest = newest.unwrap_or(0).to_le_bytes().to_vec();
+        batch.rows.insert(vec![NEWEST, source(class)], Some(newest));
         let position = self.index.position(source(class))?.max(last.lsn);
         let changes = batch.changes();
         self.index.apply(source(class), position, changes);
@@ -195,6 +215,34 @@ impl Table {
         // The sources do not move: the position is what it was.
         let position = self.index.position(source(Class::Moved))?;
         self.index.apply(source(Class::Moved), position, vec![Change { key, value: None }]);
+        Ok(())
+    }
+
+    /// Forgets segments that are not in the log any more, and the shards that were in them: an index
+    /// that lost its last batches in a crash may know of segments that were freed since. What was
+    /// alive in them has been moved, and has been replayed at its new place.
+    pub(crate) fn forget_missing(&self, present: &BTreeSet<Place>) -> Result<(), DriveError> {
+        let mut alive = self.lock();
+        if alive.keys().all(|place| present.contains(place)) {
+            return Ok(());
+        }
+        alive.retain(|place, _| present.contains(place));
+        let snapshot = self.index.snapshot();
+        let mut changes = Vec::new();
+        for row in self.index.scan(&snapshot, prefix_range(&[SHARD])) {
+            let (key, value) = row?;
+            if location_of(&value).is_none_or(|location| !present.contains(&place(location))) {
+                changes.push(Change { key, value: None });
+            }
+        }
+        for row in self.index.scan(&snapshot, prefix_range(&[SEGMENT])) {
+            let (key, _) = row?;
+            if !present.iter().any(|place| segment_key(*place) == key) {
+                changes.push(Change { key, value: None });
+            }
+        }
+        let position = self.index.position(source(Class::Moved))?;
+        self.index.apply(source(Class::Moved), position, changes);
         Ok(())
     }
 

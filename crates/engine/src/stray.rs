@@ -56,9 +56,7 @@ impl Engine {
     /// rows if those frames are not all there any more.
     fn remove_named(&self, strays: &mut BTreeSet<BlobId>, floor: u64) -> Result<(), EngineError> {
         let log = self.drive().log();
-        let small = log.segments().into_iter().filter(|info| info.class == Class::Small);
-        let retained = small.map(|info| info.after_lsn).min().unwrap_or(0);
-        if retained > floor {
+        if log.whole_after(Class::Small) > floor {
             return self.remove_in_rows(strays);
         }
         log.scan(Class::Small, floor, |scanned| {

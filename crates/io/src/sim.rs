@@ -355,9 +355,14 @@ impl DiskFile for SimFile {
     }
 
     fn drop_cache(&self) -> io::Result<()> {
-        let mut file = lock(&self.file);
-        if file.unsynced.is_empty() {
-            file.cache = file.stable.clone();
+        // Dirty pages stay; of the others the next read sees what the device holds.
+        let mut guard = lock(&self.file);
+        let file = &mut *guard;
+        let len = file.cache.len();
+        file.cache.clone_from(&file.stable);
+        file.cache.resize(len, 0);
+        for (offset, bytes) in &file.unsynced {
+            apply(&mut file.cache, *offset, bytes);
         }
         Ok(())
     }

@@ -34,6 +34,8 @@ pub enum SeededBug {
     FrameBeforePayload,
     /// The layers above free a segment before what was moved out of it is flushed.
     FreeSourceEarly,
+    /// The layers above forget that a blob was declared dead while shards of it may be left.
+    DropTombstoneEarly,
 }
 
 /// What a log is opened with.
@@ -84,7 +86,6 @@ pub(crate) struct Shared {
     flush_count: AtomicU64,
     observer: OnceLock<Arc<dyn Observer>>,
     damage: Vec<Damage>,
-    rewritten_after: [u64; 3],
 }
 
 impl Shared {
@@ -141,7 +142,6 @@ impl Log {
             flush_count: AtomicU64::new(0),
             observer: OnceLock::new(),
             damage: recovered.damage,
-            rewritten_after: recovered.rewritten_after,
         };
         let log = Self { shared: Arc::new(shared) };
         log.prepare_spares()?;
@@ -171,13 +171,6 @@ impl Log {
     #[must_use]
     pub fn damage(&self) -> &[Damage] {
         &self.shared.damage
-    }
-
-    /// Records of a class behind this lsn were written to a new place by the recovery of this
-    /// process; `u64::MAX` if there are none.
-    #[must_use]
-    pub fn rewritten_after(&self, class: Class) -> u64 {
-        self.shared.rewritten_after[class.index()]
     }
 
     /// Hands a group to a class's writer. The group's callback is called in any case.
@@ -291,6 +284,22 @@ impl Log {
         infos
     }
 
+    /// The lsn behind which a class still has everything that was written to it. Segments are not
+    /// freed in the order of their lsns: an older one may be left behind a hole.
+    #[must_use]
+    pub fn whole_after(&self, class: Class) -> u64 {
+        let segments = self.segments();
+        let mut newest_first = segments.iter().rev().filter(|info| info.class == class);
+        let mut reached = newest_first.next().map_or(0, |newest| newest.after_lsn);
+        for older in newest_first {
+            if older.last_lsn < reached {
+                break;
+            }
+            reached = reached.min(older.after_lsn);
+        }
+        reached
+    }
+
     /// Frees a sealed segment. It enters the pool when its header says so durably.
     ///
     /// # Errors
@@ -301,7 +310,13 @@ impl Log {
     ///
     /// If the segment is not sealed, or not of that incarnation: freeing it would lose records.
     pub fn free(&self, segment: u32, incarnation: u32) -> Result<(), LogError> {
+        if self.is_quarantined() {
+            return Err(LogError::Quarantined);
+        }
         let mut table = lock(&self.shared.table);
+        // This segment's header tells where the one before it ends; from now on only its own seal
+        // does, which an earlier process may have failed to flush.
+        table.seal_before(segment, incarnation).inspect_err(|_| self.shared.quarantine())?;
         let fresh = table.next_incarnation;
         table.next_incarnation += 1;
         let entry = table.entries.get_mut(&segment).expect("a segment to free exists");

@@ -23,8 +23,6 @@ pub(crate) struct Recovered {
     pub(crate) writers: [Writer; 3],
     pub(crate) last_lsn: u64,
     pub(crate) damage: Vec<Damage>,
-    /// For each class, the lsn behind which records were written to a new place.
-    pub(crate) rewritten_after: [u64; 3],
 }
 
 /// Numbers of a term begin above those that an earlier term can have used without a header to show
@@ -49,7 +47,6 @@ pub(crate) fn recover(disk: &dyn Disk, config: &LogConfig) -> Result<Recovered, 
         },
         damage: Vec::new(),
         last_lsn: 0,
-        rewritten_after: [u64::MAX; 3],
     };
     let found = recovery.find_segments()?;
     let mut writers = Vec::new();
@@ -63,8 +60,8 @@ pub(crate) fn recover(disk: &dyn Disk, config: &LogConfig) -> Result<Recovered, 
         writers.push(recovery.recover_class(class, &chain)?);
     }
     let writers = writers.try_into().map_err(|_| ()).expect("three classes");
-    let Recovery { table, damage, last_lsn, rewritten_after, .. } = recovery;
-    Ok(Recovered { table, writers, last_lsn, damage, rewritten_after })
+    let Recovery { table, damage, last_lsn, .. } = recovery;
+    Ok(Recovered { table, writers, last_lsn, damage })
 }
 
 struct Recovery<'a> {
@@ -73,7 +70,6 @@ struct Recovery<'a> {
     table: SegmentTable,
     damage: Vec<Damage>,
     last_lsn: u64,
-    rewritten_after: [u64; 3],
 }
 
 /// What lies behind the durable part of an open segment.
@@ -112,12 +108,16 @@ impl Recovery<'_> {
             let seal_at = SEAL_OFFSET as usize;
             let seal = Seal::decode(&page[seal_at..seal_at + SEAL_LEN], id)
                 .filter(|seal| seal.incarnation == header.incarnation);
-            if let Some(class) = header.class {
-                // In use from here on: no tail may be rewritten over it.
-                let open = Seal { incarnation: header.incarnation, end: 0, last_lsn: u64::MAX };
-                self.enter(class, &header, &open, false);
-                found.push(Found { header, seal, file });
-            }
+            let Some(class) = header.class else {
+                // The flush that freed it may have failed: then only the cache says so.
+                write_header(&*file, &header)?;
+                file.sync_data()?;
+                continue;
+            };
+            // In use from here on: no tail may be rewritten over it.
+            let open = Seal { incarnation: header.incarnation, end: 0, last_lsn: u64::MAX };
+            self.enter(class, &header, &open, false);
+            found.push(Found { header, seal, file });
         }
         Ok(found)
     }
@@ -272,7 +272,6 @@ impl Recovery<'_> {
         durable: &Seal,
     ) -> Result<(u32, Seal), LogError> {
         old.file.drop_cache()?;
-        self.rewritten_after[class.index()] = durable.last_lsn;
         let len = u64::from(self.config.segment_len);
         let (id, incarnation, file) = self.table.acquire(self.disk, len, true)?;
         let mut window = Window::new(&*old.file, len, class);

@@ -106,6 +106,20 @@ impl SegmentTable {
         Ok(id)
     }
 
+    /// Writes the seal of the segment before one in its class again, if there is one.
+    pub(crate) fn seal_before(&self, segment: u32, incarnation: u32) -> Result<(), LogError> {
+        let class = self.entries.get(&segment).and_then(|entry| entry.info).map(|info| info.class);
+        let before = self
+            .entries
+            .values()
+            .filter_map(|entry| entry.info.map(|info| (info, &entry.file)))
+            .filter(|(info, _)| Some(info.class) == class && info.incarnation < incarnation)
+            .max_by_key(|(info, _)| info.incarnation);
+        let Some((info, file)) = before else { return Ok(()) };
+        let seal = Seal { incarnation: info.incarnation, end: info.end, last_lsn: info.last_lsn };
+        write_seal(&**file, info.segment, &seal)
+    }
+
     /// Gives segments beyond the pool's size back to the filesystem.
     pub(crate) fn trim(&mut self, disk: &dyn Disk) -> Result<(), LogError> {
         let free = self.free_ids();

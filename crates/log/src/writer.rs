@@ -320,7 +320,12 @@ impl Writer {
         Ok(batch.places)
     }
 
+    /// After a flush that failed the device may have forgotten what it did not write, and a second
+    /// flush would succeed: there is none.
     fn flush(&mut self, shared: &Shared) -> Result<(), LogError> {
+        if shared.is_quarantined() {
+            return Err(LogError::Quarantined);
+        }
         if let Some(active) = &self.active
             && shared.config.bug != Some(SeededBug::SkipFlush)
         {
@@ -417,6 +422,9 @@ impl Writer {
 
     /// Closes the open segment, so that it can be reclaimed; the next batch opens another.
     pub(crate) fn rotate(&mut self, shared: &Shared) -> Result<(), LogError> {
+        if shared.is_quarantined() {
+            return Err(LogError::Quarantined);
+        }
         if self.active.as_ref().is_none_or(|a| a.offset == SEGMENT_HEADER_LEN) {
             return Ok(());
         }

@@ -12,7 +12,7 @@ use drystone_engine::{
     PutRequest,
 };
 use drystone_index::MemIndex;
-use drystone_io::{CrashKind, Disk, SimDisk};
+use drystone_io::{CrashKind, Disk, Fault, SimDisk};
 use drystone_log::{Class, SeededBug};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,6 +20,20 @@ use std::thread::JoinHandle;
 
 const BUCKET: &str = "bucket";
 const SEGMENT_LEN: u32 = 1 << 20;
+const DEVICE_LEN: u64 = 512 << 20;
+
+/// What is wrong with the device while a process works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// Nothing.
+    None,
+    /// One write, flush or read fails.
+    Error,
+    /// There is room for a few more segments only.
+    Full,
+    /// One write succeeds, but lands somewhere else.
+    Misdirected,
+}
 
 /// A store that survives its processes.
 pub struct World {
@@ -30,6 +44,8 @@ pub struct World {
     /// What each key may hold: `None` for nothing.
     possible: BTreeMap<String, Vec<Option<Bytes>>>,
     bug: Option<SeededBug>,
+    /// The device lied: what was acknowledged may be gone, but no other bytes may be served.
+    lied: bool,
 }
 
 /// One life of the store.
@@ -52,7 +68,7 @@ impl World {
     /// An empty store, perhaps with a mistake built in.
     #[must_use]
     pub fn new(seed: u64, bug: Option<SeededBug>) -> Self {
-        let disk = SimDisk::new(512 << 20, seed);
+        let disk = SimDisk::new(DEVICE_LEN, seed);
         format_drive(&disk, &SystemRng, 1, SEGMENT_LEN).expect("an empty disk is formatted");
         Self {
             disk,
@@ -61,6 +77,35 @@ impl World {
             rng: SeededRng::new(seed),
             possible: BTreeMap::new(),
             bug,
+            lied: false,
+        }
+    }
+
+    /// Whether the device has acknowledged a write that it did not make.
+    #[must_use]
+    pub fn has_lied(&self) -> bool {
+        self.lied
+    }
+
+    /// Troubles the device from now until the next crash.
+    pub fn trouble(&mut self, trouble: Trouble) {
+        let at = self.disk.op_count() + self.rng.below(200);
+        match trouble {
+            Trouble::None => {}
+            Trouble::Error => {
+                let faults = [Fault::WriteError, Fault::SyncError, Fault::ReadError];
+                self.disk.inject(at, faults[self.rng.below(3) as usize]);
+            }
+            Trouble::Full => {
+                let space = self.disk.space().expect("the device answers");
+                let used = space.total_bytes - space.free_bytes;
+                let room = self.rng.below(4) * u64::from(SEGMENT_LEN);
+                self.disk.set_capacity(used + room);
+            }
+            Trouble::Misdirected => {
+                self.disk.inject(at, Fault::Misdirected);
+                self.lied = true;
+            }
         }
     }
 
@@ -105,6 +150,7 @@ impl World {
     pub fn crash(&mut self, process: Process, kind: CrashKind) {
         process.end();
         self.disk.restart(kind);
+        self.disk.set_capacity(DEVICE_LEN);
         for index in [&mut self.catalog_index, &mut self.drive_index] {
             match self.rng.below(8) {
                 0 => *index = Arc::default(),
@@ -130,7 +176,8 @@ impl World {
                 .map(|client| {
                     let rng = SeededRng::new(self.rng.u64());
                     let mine = self.keys_of(client);
-                    tokio::spawn(run_client(engine.clone(), client, rng, mine, steps))
+                    let client = Client { engine: engine.clone(), client, rng, lied: self.lied };
+                    tokio::spawn(client.run(mine, steps))
                 })
                 .collect();
             let mut results = Vec::new();
@@ -149,7 +196,37 @@ impl World {
         mine.map(|(key, states)| (key.clone(), states.clone())).collect()
     }
 
-    /// Checks every key and every invariant.
+    /// On a full device everything can still be read, and deleted.
+    ///
+    /// # Errors
+    ///
+    /// What does not hold, in words.
+    pub fn check_full(&mut self, process: &Process) -> Result<(), String> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime starts");
+        for (at, (key, states)) in self.possible.iter_mut().enumerate() {
+            let found = runtime.block_on(read(&process.engine, key));
+            let found = found.map_err(|error| format!("{key} on a full device: {error}"))?;
+            if !states.contains(&found) {
+                return Err(format!("{key} shows what it cannot hold, on a full device"));
+            }
+            *states = vec![found];
+            if at % 3 == 0 {
+                let none = Conditions::default();
+                let name = key.clone().into_bytes();
+                let deleted =
+                    runtime.block_on(process.engine.delete_object(BUCKET, name, None, none));
+                deleted.map_err(|error| format!("delete of {key} on a full device: {error}"))?;
+                *states = vec![None];
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks every key and every invariant; after a lie of the device only that no bytes are served
+    /// that a key never held.
     ///
     /// # Errors
     ///
@@ -160,15 +237,25 @@ impl World {
             .build()
             .expect("a runtime starts");
         for (key, states) in &mut self.possible {
-            let found = runtime.block_on(read(&process.engine, key)).map_err(|error| {
-                format!("{key} cannot be read: {error} {:?}", std::error::Error::source(&error))
-            })?;
+            let found = match runtime.block_on(read(&process.engine, key)) {
+                Ok(found) => found,
+                Err(_) if self.lied => continue,
+                Err(error) => {
+                    let cause = std::error::Error::source(&error);
+                    return Err(format!("{key} cannot be read: {error} {cause:?}"));
+                }
+            };
             if !states.contains(&found) {
                 let lens: Vec<_> = states.iter().map(|s| s.as_ref().map(Bytes::len)).collect();
                 let len = found.map(|bytes| bytes.len());
                 return Err(format!("{key} holds {len:?} bytes, possible are {lens:?}"));
             }
-            *states = vec![found];
+            if !self.lied {
+                *states = vec![found];
+            }
+        }
+        if self.lied {
+            return Ok(());
         }
         // Everything that is not named is given back: nothing stays that belongs to nobody.
         let left = runtime.block_on(async {
@@ -196,7 +283,10 @@ async fn sweep(engine: Engine) {
         }
         let compacting = engine.clone();
         let compacted = tokio::task::spawn_blocking(move || {
-            let _ = compacting.drive().log().rotate(Class::Bulk);
+            for class in [Class::Bulk, Class::Small] {
+                let _ = compacting.drive().log().rotate(class);
+            }
+            compacting.export_if_due(true, &|| {})?;
             compacting.compact(&|| {})
         });
         if compacted.await.expect("compaction does not panic").is_err() {
@@ -246,46 +336,54 @@ async fn read(engine: &Engine, key: &str) -> Result<Option<Bytes>, EngineError> 
     Ok(Some(bytes.into()))
 }
 
-/// Works on keys of its own. Until an operation is acknowledged, what was there and what is to come
-/// are both possible.
-async fn run_client(
+/// A client that works on keys of its own.
+struct Client {
     engine: Engine,
     client: u64,
     rng: SeededRng,
-    mut keys: BTreeMap<String, Vec<Option<Bytes>>>,
-    steps: u64,
-) -> BTreeMap<String, Vec<Option<Bytes>>> {
-    for _ in 0..steps {
-        let key = format!("{client}/{}", rng.below(4));
-        let states = keys.entry(key.clone()).or_insert_with(|| vec![None]);
-        let (wanted, outcome) = match rng.below(5) {
-            0 => {
-                states.push(None);
-                let none = Conditions::default();
-                let deleted =
-                    engine.delete_object(BUCKET, key.clone().into_bytes(), None, none).await;
-                (None, deleted.map(drop))
-            }
-            1 => {
-                match read(&engine, &key).await {
-                    Ok(found) => {
-                        assert!(states.contains(&found), "{key} shows what it cannot hold")
-                    }
-                    Err(_) => return keys,
+    /// The device may have lied: what a key ever held stays possible.
+    lied: bool,
+}
+
+impl Client {
+    /// Until an operation is acknowledged, what was there and what is to come are both possible. A
+    /// refusal for want of space changes nothing; after any other error the client goes home.
+    async fn run(
+        self,
+        mut keys: BTreeMap<String, Vec<Option<Bytes>>>,
+        steps: u64,
+    ) -> BTreeMap<String, Vec<Option<Bytes>>> {
+        for _ in 0..steps {
+            let key = format!("{}/{}", self.client, self.rng.below(4));
+            let states = keys.entry(key.clone()).or_insert_with(|| vec![None]);
+            let (wanted, outcome) = match self.rng.below(5) {
+                0 => {
+                    states.push(None);
+                    let none = Conditions::default();
+                    let name = key.clone().into_bytes();
+                    let deleted = self.engine.delete_object(BUCKET, name, None, none).await;
+                    (None, deleted.map(drop))
                 }
-                continue;
+                1 => {
+                    if let Ok(found) = read(&self.engine, &key).await {
+                        assert!(states.contains(&found), "{key} shows what it cannot hold");
+                    }
+                    continue;
+                }
+                _ => {
+                    let body = body(&self.rng);
+                    states.push(Some(body.clone()));
+                    let outcome = put(&self.engine, &key, &body).await;
+                    (Some(body), outcome)
+                }
+            };
+            match outcome {
+                Ok(()) if self.lied => {}
+                Ok(()) => *states = vec![wanted],
+                Err(EngineError::Full) => drop(states.pop()),
+                Err(_) => return keys,
             }
-            _ => {
-                let body = body(&rng);
-                states.push(Some(body.clone()));
-                let outcome = put(&engine, &key, &body).await;
-                (Some(body), outcome)
-            }
-        };
-        match outcome {
-            Ok(()) => *states = vec![wanted],
-            Err(_) => return keys,
         }
+        keys
     }
-    keys
 }

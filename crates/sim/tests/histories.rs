@@ -1,13 +1,17 @@
-//! Histories of crashes: nothing acknowledged is lost, nothing deleted comes back, every invariant
-//! holds.
+//! Histories of crashes and faults: nothing acknowledged is lost, nothing deleted comes back, every
+//! invariant holds, and no key ever shows bytes that it did not hold.
 
 use drystone_base::{Rng, SeededRng};
 use drystone_io::CrashKind;
 use drystone_log::SeededBug;
-use drystone_sim::World;
+use drystone_sim::{Trouble, World};
 
 fn seeds() -> u64 {
     option_env!("DRYSTONE_SEEDS").and_then(|text| text.parse().ok()).unwrap_or(24)
+}
+
+fn any_crash(rng: &SeededRng) -> CrashKind {
+    if rng.below(2) == 0 { CrashKind::Kill } else { CrashKind::Power }
 }
 
 fn history(seed: u64, bug: Option<SeededBug>) -> Result<(), String> {
@@ -18,8 +22,7 @@ fn history(seed: u64, bug: Option<SeededBug>) -> Result<(), String> {
         world.check(&process).map_err(|problem| format!("life {life}: {problem}"))?;
         let crash_after = (life < 3).then(|| 1 + rng.below(400));
         world.work(&process, 5, 25, crash_after);
-        let kind = if rng.below(2) == 0 { CrashKind::Kill } else { CrashKind::Power };
-        world.crash(process, kind);
+        world.crash(process, any_crash(&rng));
     }
     let process = world.open()?;
     world.check(&process)?;
@@ -27,13 +30,56 @@ fn history(seed: u64, bug: Option<SeededBug>) -> Result<(), String> {
     Ok(())
 }
 
-#[test]
-fn acknowledged_objects_survive_crashes_under_load() {
+/// Lives on a device with one kind of trouble. A start may be refused only after a lie.
+fn troubled(seed: u64, trouble: Trouble) -> Result<(), String> {
+    let mut world = World::new(seed, None);
+    let rng = SeededRng::new(seed ^ 0xDCBA);
+    for life in 0..4 {
+        let process = match world.open() {
+            Ok(process) => process,
+            Err(_) if world.has_lied() => return Ok(()),
+            Err(problem) => return Err(format!("life {life}: {problem}")),
+        };
+        world.check(&process).map_err(|problem| format!("life {life}: {problem}"))?;
+        if life > 0 {
+            world.trouble(trouble);
+        }
+        world.work(&process, 5, 25, None);
+        if trouble == Trouble::Full && life > 0 {
+            world.check_full(&process).map_err(|problem| format!("life {life}: {problem}"))?;
+        }
+        world.crash(process, any_crash(&rng));
+    }
+    Ok(())
+}
+
+#[track_caller]
+fn every_seed(run: impl Fn(u64) -> Result<(), String>) {
     for seed in 0..seeds() {
-        if let Err(problem) = history(seed, None) {
+        if let Err(problem) = run(seed) {
             panic!("seed {seed}: {problem}");
         }
     }
+}
+
+#[test]
+fn acknowledged_objects_survive_crashes_under_load() {
+    every_seed(|seed| history(seed, None));
+}
+
+#[test]
+fn acknowledged_objects_survive_failing_writes_flushes_and_reads() {
+    every_seed(|seed| troubled(seed, Trouble::Error));
+}
+
+#[test]
+fn a_full_device_still_reads_and_deletes_and_recovers() {
+    every_seed(|seed| troubled(seed, Trouble::Full));
+}
+
+#[test]
+fn bytes_that_a_device_puts_elsewhere_are_never_served() {
+    every_seed(|seed| troubled(seed, Trouble::Misdirected));
 }
 
 #[track_caller]
@@ -49,4 +95,9 @@ fn a_row_that_is_committed_before_its_bytes_is_caught() {
 #[test]
 fn a_segment_that_is_freed_before_its_copies_are_flushed_is_caught() {
     is_caught(SeededBug::FreeSourceEarly);
+}
+
+#[test]
+fn a_tombstone_that_is_dropped_before_its_shards_are_gone_is_caught() {
+    is_caught(SeededBug::DropTombstoneEarly);
 }
