@@ -32,7 +32,9 @@ class Server:
         if env is not None:
             environment = {"PATH": os.environ["PATH"], **env}
         command = [*prefix, BINARY, "server", str(directory), "--address", f"127.0.0.1:{self.port}",
-                   "--console-address", f"127.0.0.1:{self.console_port}", "--access-log", "off", *arguments]
+                   "--console-address", f"127.0.0.1:{self.console_port}", *arguments]
+        if "--access-log" not in arguments:
+            command += ["--access-log", "off"]
         if "--segment-size" not in arguments:
             command += ["--segment-size", "8MiB"]
         self.process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)

@@ -27,6 +27,8 @@ type OutBody = UnsyncBoxBody<bytes::Bytes, EngineError>;
 
 /// Bytes that a connection may hold before they are taken from it, headers included.
 const READ_BUFFER_LEN: usize = 64 << 10;
+/// Headers of a request; their total length is limited by the gateway.
+const HEADER_COUNT_MAX: usize = 512;
 /// Time in which the head of a request must have come.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Time for requests in progress when the server stops.
@@ -87,6 +89,7 @@ pub(crate) async fn serve(front: Arc<Front>, ports: Ports, stop: impl Future<Out
     builder
         .http1()
         .timer(TokioTimer::new())
+        .max_headers(HEADER_COUNT_MAX)
         .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(READ_BUFFER_LEN)
         .pipeline_flush(true);
