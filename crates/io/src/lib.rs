@@ -14,6 +14,7 @@
 //!
 //! What the bytes mean: see `log`. The index engine writes its own files beside these (see `index`).
 
+mod direct;
 mod real;
 mod sim;
 
@@ -88,6 +89,16 @@ pub trait DiskFile: Send + Sync {
     ///
     /// `StorageFull`, or whatever the operating system reports; any part may have been written.
     fn write_at(&self, offset: u64, slices: &mut [IoSlice<'_>]) -> io::Result<()>;
+    /// As [`DiskFile::write_at`], around the page cache where the filesystem can: a flush then has
+    /// little to do, and does not keep the flushes of other files waiting. Offset and total length
+    /// are multiples of 4,096 bytes.
+    ///
+    /// # Errors
+    ///
+    /// As [`DiskFile::write_at`].
+    fn write_direct_at(&self, offset: u64, slices: &mut [IoSlice<'_>]) -> io::Result<()> {
+        self.write_at(offset, slices)
+    }
     /// Fills `bytes` from `offset` on.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! A directory of the operating system.
 
+use crate::direct::Direct;
 use crate::{Disk, DiskFile, Space};
 use rustix::fs::{Advice, FallocateFlags, FlockOperation};
 use std::fs::{File, OpenOptions};
@@ -80,8 +81,9 @@ impl Disk for RealDisk {
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        let file = OpenOptions::new().read(true).write(true).open(self.path.join(name))?;
-        Ok(Arc::new(RealFile { file }))
+        let path = self.path.join(name);
+        let file = OpenOptions::new().read(true).write(true).open(&path)?;
+        Ok(Arc::new(RealFile { file, direct: Direct::new(path) }))
     }
 
     fn create(&self, name: &str, len_bytes: u64) -> io::Result<Arc<dyn DiskFile>> {
@@ -92,7 +94,7 @@ impl Disk for RealDisk {
             return Err(error.into());
         }
         file.sync_all()?;
-        Ok(Arc::new(RealFile { file }))
+        Ok(Arc::new(RealFile { file, direct: Direct::new(path) }))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
@@ -115,6 +117,7 @@ impl Disk for RealDisk {
 #[derive(Debug)]
 struct RealFile {
     file: File,
+    direct: Direct,
 }
 
 impl DiskFile for RealFile {
@@ -136,6 +139,13 @@ impl DiskFile for RealFile {
             IoSlice::advance_slices(&mut slices, written);
         }
         Ok(())
+    }
+
+    fn write_direct_at(&self, offset: u64, slices: &mut [IoSlice<'_>]) -> io::Result<()> {
+        match self.direct.write_at(offset, slices)? {
+            true => Ok(()),
+            false => self.write_at(offset, slices),
+        }
     }
 
     fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {

@@ -156,6 +156,15 @@ impl SimDisk {
         }
     }
 
+    /// Cuts a file, in the cache and on the device.
+    pub fn truncate(&self, name: &str, len_bytes: usize) {
+        let state = lock(&self.state);
+        let mut file = lock(&state.files[name]);
+        file.cache.truncate(len_bytes);
+        file.stable.truncate(len_bytes);
+        file.unsynced.clear();
+    }
+
     /// Bytes of a file as reads see them.
     #[must_use]
     pub fn contents(&self, name: &str) -> Vec<u8> {

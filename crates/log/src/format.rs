@@ -37,6 +37,14 @@ impl Class {
     pub(crate) fn index(self) -> usize {
         self as usize
     }
+    /// Batches begin at multiples of this many bytes. Those of large records are written around the
+    /// page cache, which wants whole pages.
+    pub(crate) fn alignment(self) -> u32 {
+        match self {
+            Self::Small => 8,
+            Self::Bulk | Self::Moved => 4096,
+        }
+    }
     pub(crate) fn to_byte(self) -> u8 {
         self as u8 + 1
     }
@@ -54,8 +62,6 @@ pub enum RecordKind {
     Frame,
     /// Blob ids whose shards may be reclaimed.
     Tombstones,
-    /// "Epoch e is closed at lsn l."
-    EpochClosed,
     /// Rows of an export.
     ExportRun,
     /// The end of an export, which makes it count.
@@ -65,11 +71,10 @@ pub enum RecordKind {
 }
 
 impl RecordKind {
-    const ALL: [RecordKind; 7] = [
+    const ALL: [RecordKind; 6] = [
         RecordKind::Shard,
         RecordKind::Frame,
         RecordKind::Tombstones,
-        RecordKind::EpochClosed,
         RecordKind::ExportRun,
         RecordKind::ExportRoot,
         RecordKind::Floor,
@@ -275,8 +280,13 @@ impl BatchHeader {
         (place && stored == crc32c_seeded(body, seed(incarnation, offset))).then_some(header)
     }
 
-    /// Offset behind the batch.
+    /// Offset behind the batch, where the next one begins.
     pub(crate) fn end(&self) -> u64 {
+        self.records_end().next_multiple_of(u64::from(self.class.alignment()))
+    }
+
+    /// Offset behind the last record.
+    pub(crate) fn records_end(&self) -> u64 {
         u64::from(self.offset) + BATCH_HEADER_LEN as u64 + u64::from(self.body_len)
     }
 }

@@ -53,7 +53,7 @@ pub struct Recorded {
     pub location: Location,
     /// Its meta.
     pub meta: Bytes,
-    /// Its payload, for tombstones and closed epochs; empty for everything else.
+    /// Its payload, for tombstones and floors; empty for everything else.
     pub control: Bytes,
 }
 

@@ -87,8 +87,7 @@ impl Recovery<'_> {
         for name in self.disk.list()? {
             let Some(id) = parse_file_name(&name) else { continue };
             let file = self.disk.open(&name)?;
-            if file.len_bytes()? != u64::from(self.config.segment_len) {
-                // Its creation was cut short: nothing has ever been in it.
+            if !self.is_whole(&*file, id)? {
                 self.disk.remove(&name)?;
                 continue;
             }
@@ -120,6 +119,33 @@ impl Recovery<'_> {
             found.push(Found { header, seal, file });
         }
         Ok(found)
+    }
+
+    /// Whether a file has the length of a segment. One whose creation was cut short, so that nothing
+    /// has ever been in it, has not; one that has a header was cut afterwards, and is filled up
+    /// with zeros: what is missing is found as damage.
+    fn is_whole(&self, file: &dyn DiskFile, segment: u32) -> Result<bool, LogError> {
+        let (len, full) = (file.len_bytes()?, u64::from(self.config.segment_len));
+        if len >= full {
+            return Ok(true);
+        }
+        let mut page = vec![0; SEGMENT_HEADER_LEN as usize];
+        let there = (len as usize).min(page.len());
+        file.read_at(0, &mut page[..there])?;
+        let header = SegmentHeader::decode(&page, segment);
+        let header = header.map_err(|format| LogError::Format { segment, format })?;
+        if header.is_none_or(|header| header.class.is_none()) {
+            return Ok(false);
+        }
+        let zeros = vec![0; 1 << 20];
+        let mut at = len;
+        while at < full {
+            let next = (full - at).min(zeros.len() as u64);
+            file.write_at(at, &mut [std::io::IoSlice::new(&zeros[..next as usize])])?;
+            at += next;
+        }
+        file.sync_data()?;
+        Ok(true)
     }
 
     fn recover_class(&mut self, class: Class, chain: &[Found]) -> Result<Writer, LogError> {

@@ -120,7 +120,7 @@ pub(crate) fn read_records(
         let Some(header) = RecordHeader::peek(bytes, batch.incarnation, at as u32) else {
             return Ok(None);
         };
-        if at + header.full_len() > batch.end() {
+        if at + header.full_len() > batch.records_end() {
             return Ok(None);
         }
         let with_payload = payloads(header.kind);
@@ -153,7 +153,7 @@ pub(crate) fn read_records(
         });
         at += header.full_len();
     }
-    let whole = at == batch.end() && drystone_base::crc32c(&hashes) == batch.hash;
+    let whole = at == batch.records_end() && drystone_base::crc32c(&hashes) == batch.hash;
     Ok(whole.then_some(records))
 }
 

@@ -51,6 +51,7 @@ enum Part {
 
 /// A batch as it will be written.
 pub(crate) struct EncodedBatch {
+    class: Class,
     heads: Vec<u8>,
     parts: Vec<Part>,
     pub(crate) len: u32,
@@ -92,6 +93,8 @@ impl EncodedBatch {
             heads.resize(heads.len() + (header.full_len() - u64::from(unpadded)) as usize, 0);
             len += header.full_len() as u32;
         }
+        let padded_len = len.next_multiple_of(place.class.alignment());
+        heads.resize(heads.len() + (padded_len - len) as usize, 0);
         parts.push(Part::Head(head_from..heads.len()));
         let header = BatchHeader {
             class: place.class,
@@ -106,7 +109,7 @@ impl EncodedBatch {
             hash: crc32c(&hashes),
         };
         heads[..BATCH_HEADER_LEN].copy_from_slice(&header.encode());
-        Self { heads, parts, len, places }
+        Self { class: place.class, heads, parts, len: padded_len, places }
     }
 
     /// Writes the batch, and `zeros` behind it.
@@ -127,7 +130,10 @@ impl EncodedBatch {
         if !zeros.is_empty() {
             slices.push(IoSlice::new(zeros));
         }
-        file.write_at(u64::from(offset), &mut slices)
+        match self.class {
+            Class::Small => file.write_at(u64::from(offset), &mut slices),
+            Class::Bulk | Class::Moved => file.write_direct_at(u64::from(offset), &mut slices),
+        }
     }
 }
 
@@ -268,7 +274,11 @@ impl Writer {
             }
         }
         let early = shared.config.bug == Some(SeededBug::AcknowledgeEarly);
-        let result = self.append(shared, &numbered).and_then(|places| {
+        let written = match numbered.is_empty() {
+            true => Ok(Vec::new()),
+            false => self.append(shared, &numbered),
+        };
+        let result = written.and_then(|places| {
             if flush && !early {
                 self.flush(shared)?;
             }
@@ -308,6 +318,7 @@ impl Writer {
         let active = self.active.as_ref().expect("a segment was opened for this batch");
         let batch = EncodedBatch::new(self.place(shared, active), records);
         let end = u64::from(active.offset) + u64::from(batch.len);
+        assert!(end <= u64::from(shared.config.segment_len), "a batch stays inside its segment");
         let ahead = shared.config.write_ahead_len.min(shared.config.segment_len - end as u32);
         let zeros = if self.class == Class::Small && end > active.written_to { ahead } else { 0 };
         batch.write(&*active.file, active.offset, &shared.zeros[..zeros as usize])?;
@@ -434,8 +445,7 @@ impl Writer {
 
 fn recorded(numbered: &Numbered, location: Location) -> Recorded {
     let record = &numbered.record;
-    let is_control =
-        matches!(record.kind, RecordKind::Tombstones | RecordKind::EpochClosed | RecordKind::Floor);
+    let is_control = matches!(record.kind, RecordKind::Tombstones | RecordKind::Floor);
     Recorded {
         kind: record.kind,
         lsn: numbered.lsn,

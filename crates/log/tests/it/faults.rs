@@ -3,8 +3,8 @@
 use crate::world::{Given, SEGMENT_LEN, config, open, run};
 use bytes::Bytes;
 use drystone_base::SeededRng;
-use drystone_io::{CrashKind, Fault, SimDisk};
-use drystone_log::{Class, Durability, Log, LogError, RecordInput, RecordKind};
+use drystone_io::{CrashKind, Disk, Fault, SimDisk};
+use drystone_log::{Class, Durability, Log, LogError, RecordInput, RecordKind, Scanned};
 use std::sync::Arc;
 
 fn append(log: &Log, class: Class, payload: &[u8]) -> Result<(), LogError> {
@@ -34,6 +34,50 @@ fn a_full_drive_refuses_bulk_but_keeps_spares_for_small_records() {
     assert!(matches!(refused, Some(Err(LogError::Full))));
     assert!(!log.is_quarantined());
     append(&log, Class::Small, b"a delete still works").expect("spares are kept for this");
+}
+
+/// Appends a record that leaves less than a batch header of the first segment.
+fn fill_first_segment(log: &Log) {
+    let overhead = 4096 + 64 + 40 + 4 * 4;
+    append(log, Class::Small, &vec![7; SEGMENT_LEN as usize - overhead - 16]).expect("fits");
+}
+
+#[test]
+fn a_flush_at_the_end_of_a_segment_writes_nothing_behind_it() {
+    let disk = SimDisk::new(64 << 20, 1);
+    let log = open(&disk, 1, None).expect("opens");
+    fill_first_segment(&log);
+    let ticket = log.append_ticket(Class::Small, Vec::new(), Durability::Flushed);
+    log.pump(Class::Small);
+    ticket.try_take().expect("pumped").expect("nothing to write");
+    for name in disk.list().expect("lists") {
+        let len = disk.open(&name).and_then(|file| file.len_bytes()).expect("opens");
+        assert_eq!(len, u64::from(SEGMENT_LEN), "{name}");
+    }
+}
+
+#[test]
+fn a_segment_that_was_cut_is_damage_and_is_kept() {
+    let disk = SimDisk::new(64 << 20, 1);
+    let log = open(&disk, 1, None).expect("opens");
+    append(&log, Class::Small, b"before the cut").expect("healthy");
+    append(&log, Class::Small, &[7; 100_000]).expect("healthy");
+    log.rotate(Class::Small).expect("rotates");
+    let holds = |name: &String| disk.contents(name).windows(14).any(|w| w == b"before the cut");
+    let name = disk.list().expect("lists").into_iter().find(holds).expect("a segment has it");
+    drop(log);
+    disk.truncate(&name, 20_000);
+    let log = open(&disk, 2, None).expect("recovers");
+    let (mut records, mut damaged) = (0, 0);
+    log.scan(Class::Small, 0, |scanned| {
+        match scanned {
+            Scanned::Record(_) => records += 1,
+            Scanned::Damage(_) => damaged += 1,
+        }
+        Ok::<_, LogError>(())
+    })
+    .expect("scans");
+    assert_eq!((records, damaged), (1, 1));
 }
 
 #[test]

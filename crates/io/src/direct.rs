@@ -1,0 +1,80 @@
+//! Writing around the page cache (`O_DIRECT`).
+
+use rustix::fs::OFlags;
+use std::cell::RefCell;
+use std::fs::{File, OpenOptions};
+use std::io::{self, IoSlice};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// What offset, length and memory address of a direct write are multiples of. Devices ask for 512 or
+/// 4,096 bytes.
+const ALIGNMENT: usize = 4096;
+/// Bytes of one direct write at most.
+const STAGE_LEN: usize = 2 << 20;
+
+thread_local! {
+    /// Aligned memory of a thread that writes. Bodies come in pieces of any alignment.
+    static STAGE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A second handle to a file, opened when it is first needed.
+#[derive(Debug)]
+pub(crate) struct Direct {
+    path: PathBuf,
+    file: OnceLock<Option<File>>,
+    /// The filesystem takes the flag but not the write.
+    refused: AtomicBool,
+}
+
+impl Direct {
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self { path, file: OnceLock::new(), refused: AtomicBool::new(false) }
+    }
+
+    fn file(&self) -> Option<&File> {
+        let open = || {
+            let flags = i32::try_from(OFlags::DIRECT.bits()).ok()?;
+            OpenOptions::new().write(true).custom_flags(flags).open(&self.path).ok()
+        };
+        let file = self.file.get_or_init(open).as_ref();
+        file.filter(|_| !self.refused.load(Ordering::Relaxed))
+    }
+
+    /// Writes all slices from `offset` on. `false`: this filesystem does not do so, nothing is written.
+    pub(crate) fn write_at(&self, offset: u64, slices: &[IoSlice<'_>]) -> io::Result<bool> {
+        let Some(file) = self.file() else { return Ok(false) };
+        STAGE.with_borrow_mut(|stage| {
+            stage.resize(STAGE_LEN + ALIGNMENT, 0);
+            let start = stage.as_ptr().align_offset(ALIGNMENT);
+            let stage = &mut stage[start..start + STAGE_LEN];
+            let (mut filled, mut at) = (0, offset);
+            for mut rest in slices.iter().map(|slice| &slice[..]) {
+                while !rest.is_empty() {
+                    let (now, later) = rest.split_at(rest.len().min(STAGE_LEN - filled));
+                    stage[filled..filled + now.len()].copy_from_slice(now);
+                    (filled, rest) = (filled + now.len(), later);
+                    if filled == STAGE_LEN {
+                        if !self.write_stage(file, at, stage)? {
+                            return Ok(false);
+                        }
+                        (at, filled) = (at + STAGE_LEN as u64, 0);
+                    }
+                }
+            }
+            self.write_stage(file, at, &stage[..filled])
+        })
+    }
+
+    fn write_stage(&self, file: &File, at: u64, stage: &[u8]) -> io::Result<bool> {
+        match file.write_all_at(stage, at) {
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                self.refused.store(true, Ordering::Relaxed);
+                Ok(false)
+            }
+            result => result.map(|()| true),
+        }
+    }
+}
