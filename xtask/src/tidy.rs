@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 /// Ranks of the workspace (ARCHITECTURE.md): a crate depends only on lower ranks.
 const RANKS: &[(&str, u32)] = &[
     ("drystone-base", 0),
+    ("drystone-iam", 1),
     ("drystone-io", 1),
     ("drystone-index", 1),
     ("drystone-log", 2),

@@ -72,6 +72,58 @@ impl Timestamp {
     pub fn to_http(self) -> String {
         httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_millis(self.0))
     }
+    /// Reads ISO 8601: a date, or a date and a time of day with `Z` or an offset; any number of digits
+    /// behind the second, of which three count.
+    #[must_use]
+    pub fn parse_iso(text: &str) -> Option<Self> {
+        let number = |part: Option<&str>, width: usize| {
+            let part = part.filter(|p| p.len() == width && p.bytes().all(|b| b.is_ascii_digit()));
+            part.and_then(|part| part.parse::<u64>().ok())
+        };
+        let (date, time) = match text.split_once('T') {
+            Some((date, time)) => (date, Some(time)),
+            None => (text, None),
+        };
+        let mut parts = date.split('-');
+        let (year, month) = (number(parts.next(), 4)?, number(parts.next(), 2)?);
+        let day = number(parts.next(), 2)?;
+        let in_month = (1970..10_000).contains(&year) && (1..=12).contains(&month);
+        if parts.next().is_some() || !in_month || !(1..=31).contains(&day) {
+            return None;
+        }
+        let days = days_from_civil(year, month, day);
+        if civil_from_days(days) != (year, month, day) {
+            return None;
+        }
+        let Some(time) = time else { return Some(Self(days * 86_400_000)) };
+        let zone_at = time.find(['Z', '+', '-'])?;
+        let (clock, zone) = time.split_at(zone_at);
+        let offset_minutes = match zone {
+            "Z" => 0,
+            _ => {
+                let (hours, minutes) = zone[1..].split_once(':')?;
+                let minutes = number(Some(hours), 2)? * 60 + number(Some(minutes), 2)?;
+                let minutes = i64::try_from(minutes).ok()?;
+                if zone.starts_with('-') { -minutes } else { minutes }
+            }
+        };
+        let (clock, fraction) = clock.split_once('.').unwrap_or((clock, "0"));
+        let mut parts = clock.split(':');
+        let (hour, minute) = (number(parts.next(), 2)?, number(parts.next(), 2)?);
+        let second = match parts.next() {
+            Some(second) => number(Some(second), 2)?,
+            None => 0,
+        };
+        let plain = !fraction.is_empty() && fraction.bytes().all(|b| b.is_ascii_digit());
+        if parts.next().is_some() || hour > 23 || minute > 59 || second > 59 || !plain {
+            return None;
+        }
+        let ms: u64 = format!("{fraction:0<3}")[..3].parse().ok()?;
+        let of_day = ((hour * 60 + minute) * 60 + second) * 1000 + ms;
+        let local = i64::try_from(days * 86_400_000 + of_day).ok()?;
+        u64::try_from(local - offset_minutes * 60_000).ok().map(Self)
+    }
+
     /// Reads `YYYYMMDDTHHMMSSZ`.
     #[must_use]
     pub fn parse_amz(text: &str) -> Option<Self> {

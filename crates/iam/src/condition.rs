@@ -1,0 +1,254 @@
+//! Conditions of a statement (IAM User Guide, "IAM JSON policy elements: Condition operators").
+
+use crate::document::PolicyError;
+use crate::facts::Facts;
+use crate::json::Json;
+use crate::network::Network;
+use crate::pattern::{Pattern, Template};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use drystone_base::Timestamp;
+use std::cmp::Ordering;
+
+/// How a value of the request is compared with one of the policy.
+#[derive(Clone, Copy, Debug)]
+enum Comparison {
+    Text,
+    TextIgnoringCase,
+    Like,
+    Number(fn(Ordering) -> bool),
+    Date(fn(Ordering) -> bool),
+    Bool,
+    Binary,
+    Address,
+    Arn,
+    /// Whether the key is missing.
+    Null,
+}
+
+/// Which values of the request have to match.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Quantifier {
+    Plain,
+    ForAll,
+    ForAny,
+}
+
+/// One key of one operator with its values.
+#[derive(Clone, Debug)]
+pub(crate) struct Condition {
+    quantifier: Quantifier,
+    comparison: Comparison,
+    negated: bool,
+    if_exists: bool,
+    key: String,
+    values: Vec<Template>,
+}
+
+/// Looks an operator up, without quantifier and `IfExists`. `true`: it is negated.
+fn comparison(name: &str) -> Option<(Comparison, bool)> {
+    use Comparison as C;
+    Some(match name {
+        "StringEquals" => (C::Text, false),
+        "StringNotEquals" => (C::Text, true),
+        "StringEqualsIgnoreCase" => (C::TextIgnoringCase, false),
+        "StringNotEqualsIgnoreCase" => (C::TextIgnoringCase, true),
+        "StringLike" => (C::Like, false),
+        "StringNotLike" => (C::Like, true),
+        "NumericEquals" => (C::Number(Ordering::is_eq), false),
+        "NumericNotEquals" => (C::Number(Ordering::is_eq), true),
+        "NumericLessThan" => (C::Number(Ordering::is_lt), false),
+        "NumericLessThanEquals" => (C::Number(Ordering::is_le), false),
+        "NumericGreaterThan" => (C::Number(Ordering::is_gt), false),
+        "NumericGreaterThanEquals" => (C::Number(Ordering::is_ge), false),
+        "DateEquals" => (C::Date(Ordering::is_eq), false),
+        "DateNotEquals" => (C::Date(Ordering::is_eq), true),
+        "DateLessThan" => (C::Date(Ordering::is_lt), false),
+        "DateLessThanEquals" => (C::Date(Ordering::is_le), false),
+        "DateGreaterThan" => (C::Date(Ordering::is_gt), false),
+        "DateGreaterThanEquals" => (C::Date(Ordering::is_ge), false),
+        "Bool" => (C::Bool, false),
+        "BinaryEquals" => (C::Binary, false),
+        "IpAddress" => (C::Address, false),
+        "NotIpAddress" => (C::Address, true),
+        "ArnEquals" | "ArnLike" => (C::Arn, false),
+        "ArnNotEquals" | "ArnNotLike" => (C::Arn, true),
+        "Null" => (C::Null, false),
+        _ => return None,
+    })
+}
+
+fn moment(text: &str) -> Option<i64> {
+    match text.parse::<i64>() {
+        Ok(seconds) => seconds.checked_mul(1000),
+        Err(_) => i64::try_from(Timestamp::parse_iso(text)?.0).ok(),
+    }
+}
+
+fn number(text: &str) -> Option<f64> {
+    let plain = text.bytes().all(|b| b.is_ascii_digit() || b"+-.eE".contains(&b));
+    text.parse().ok().filter(|value: &f64| plain && value.is_finite())
+}
+
+/// Resource names are compared part by part, each with wildcards.
+fn arn_matches(pattern: &Pattern, value: &str) -> bool {
+    let (patterns, parts) = (pattern.split_colons(6), value.splitn(6, ':').collect::<Vec<_>>());
+    match patterns.len() == 6 && parts.len() == 6 {
+        true => patterns.iter().zip(parts).all(|(pattern, part)| pattern.matches(part)),
+        false => patterns.len() == 1 && pattern.matches("*") && pattern.matches(value),
+    }
+}
+
+impl Comparison {
+    /// Whether a value of the policy can ever be compared.
+    fn accepts(self, value: &Template) -> bool {
+        if !value.is_fixed() && value.text().contains("${") {
+            return true;
+        }
+        match self {
+            Self::Number(_) => number(value.text()).is_some(),
+            Self::Date(_) => moment(value.text()).is_some(),
+            Self::Bool | Self::Null => {
+                ["true", "false"].iter().any(|word| value.text().eq_ignore_ascii_case(word))
+            }
+            Self::Address => Network::parse(value.text()).is_some(),
+            Self::Binary => STANDARD.decode(value.text()).is_ok(),
+            Self::Text | Self::TextIgnoringCase | Self::Like | Self::Arn => true,
+        }
+    }
+
+    fn matches(self, wanted: &Template, value: &str, facts: &Facts) -> bool {
+        match self {
+            Self::Like => wanted.expand(facts).is_some_and(|pattern| pattern.matches(value)),
+            Self::Arn => wanted.expand(facts).is_some_and(|pattern| arn_matches(&pattern, value)),
+            _ => wanted.expand_text(facts).is_some_and(|wanted| self.equal(&wanted, value)),
+        }
+    }
+
+    fn equal(self, wanted: &str, value: &str) -> bool {
+        match self {
+            Self::Text => wanted == value,
+            Self::TextIgnoringCase => wanted.to_lowercase() == value.to_lowercase(),
+            Self::Bool => wanted.eq_ignore_ascii_case(value),
+            Self::Number(test) => match (number(value), number(wanted)) {
+                (Some(value), Some(wanted)) => value.partial_cmp(&wanted).is_some_and(test),
+                _ => false,
+            },
+            Self::Date(test) => match (moment(value), moment(wanted)) {
+                (Some(value), Some(wanted)) => test(value.cmp(&wanted)),
+                _ => false,
+            },
+            Self::Binary => match (STANDARD.decode(wanted), STANDARD.decode(value)) {
+                (Ok(wanted), Ok(value)) => wanted == value,
+                _ => false,
+            },
+            Self::Address => match (Network::parse(wanted), value.parse()) {
+                (Some(network), Ok(address)) => network.contains(address),
+                _ => false,
+            },
+            Self::Like | Self::Arn | Self::Null => false,
+        }
+    }
+}
+
+impl Condition {
+    /// Reads one operator of a `Condition` block, which may hold several keys.
+    pub(crate) fn parse(
+        operator: &str,
+        keys: Json,
+        with_variables: bool,
+    ) -> Result<Vec<Self>, PolicyError> {
+        let invalid = || PolicyError::new("Invalid Condition type : ").with(operator);
+        let (quantifier, name) = match operator.split_once(':') {
+            Some(("ForAllValues", name)) => (Quantifier::ForAll, name),
+            Some(("ForAnyValue", name)) => (Quantifier::ForAny, name),
+            Some(_) => return Err(invalid()),
+            None => (Quantifier::Plain, operator),
+        };
+        let (name, if_exists) = match name.strip_suffix("IfExists") {
+            Some(name) => (name, true),
+            None => (name, false),
+        };
+        let (comparison, negated) = comparison(name).ok_or_else(invalid)?;
+        if matches!(comparison, Comparison::Null) && (if_exists || quantifier != Quantifier::Plain)
+        {
+            return Err(invalid());
+        }
+        let Json::Object(keys) = keys else { return Err(PolicyError::syntax()) };
+        let mut conditions = Vec::new();
+        for (key, values) in keys {
+            let mut templates = Vec::new();
+            for value in values.into_list() {
+                let text = value.into_text().ok_or_else(PolicyError::syntax)?;
+                let template = Template::parse(&text, with_variables);
+                if !comparison.accepts(&template) {
+                    return Err(PolicyError::new("Invalid value for condition : ").with(&text));
+                }
+                templates.push(template);
+            }
+            if templates.is_empty() || key.is_empty() {
+                return Err(PolicyError::syntax());
+            }
+            let key = key.to_ascii_lowercase();
+            let values = templates;
+            conditions.push(Self { quantifier, comparison, negated, if_exists, key, values });
+        }
+        Ok(conditions)
+    }
+
+    /// The key, in lower case.
+    pub(crate) fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// Whether the request has the key, and one of these values of it, all of them fixed: no operator
+    /// that lets a request without the key pass.
+    pub(crate) fn fixed_values(&self) -> Option<&[Template]> {
+        let positive = matches!(
+            self.comparison,
+            Comparison::Text
+                | Comparison::TextIgnoringCase
+                | Comparison::Like
+                | Comparison::Address
+                | Comparison::Arn
+        );
+        let strict = positive
+            && !self.negated
+            && !self.if_exists
+            && self.quantifier != Quantifier::ForAll
+            && self.values.iter().all(Template::is_fixed);
+        strict.then_some(&self.values)
+    }
+
+    /// Whether the condition holds for a request.
+    pub(crate) fn holds(&self, facts: &Facts) -> bool {
+        let found = facts.values(&self.key).filter(|values| !values.is_empty());
+        if let Comparison::Null = self.comparison {
+            let wants_missing = self.values.iter().any(|v| v.text().eq_ignore_ascii_case("true"));
+            let wants_present = self.values.iter().any(|v| v.text().eq_ignore_ascii_case("false"));
+            return if found.is_none() { wants_missing } else { wants_present };
+        }
+        // "Not equal to a variable that has no value" is not known to be true.
+        if self.negated && self.values.iter().any(|value| value.expand(facts).is_none()) {
+            return false;
+        }
+        let Some(found) = found else {
+            return self.if_exists
+                || match self.quantifier {
+                    Quantifier::Plain => self.negated,
+                    Quantifier::ForAll => true,
+                    Quantifier::ForAny => false,
+                };
+        };
+        let fits = |value: &String| {
+            let any = self.values.iter().any(|w| self.comparison.matches(w, value, facts));
+            any != self.negated
+        };
+        match self.quantifier {
+            Quantifier::ForAll => found.iter().all(fits),
+            Quantifier::ForAny => found.iter().any(fits),
+            Quantifier::Plain if self.negated => found.iter().all(fits),
+            Quantifier::Plain => found.iter().any(fits),
+        }
+    }
+}

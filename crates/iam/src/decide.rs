@@ -1,0 +1,227 @@
+//! The decision: which policies count, in which order.
+//!
+//! The order is AWS's ("Policy evaluation logic"): explicit denies first; within an account an allow of
+//! the identity's policies or of the resource's suffices; between accounts both must allow; session
+//! and service-account policies only narrow.
+
+use crate::document::Document;
+use crate::facts::Facts;
+use crate::principal::{Principal, Reach};
+use crate::statement::{Effect, Statement};
+
+/// Where a policy comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Attached to the identity, or to a group that it is in.
+    Identity,
+    /// The policy of the bucket.
+    Bucket,
+    /// Embedded in a service account.
+    ServiceAccount,
+    /// Given when the session was made.
+    Session,
+}
+
+/// Why a request is allowed or refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// A statement denies it.
+    ExplicitDeny,
+    /// A statement allows it.
+    Allow,
+    /// The caller owns the account.
+    Root,
+    /// A grant of an access control list allows it.
+    Acl,
+    /// Nothing allows it.
+    NoAllow,
+    /// The policy of the session does not allow it.
+    SessionLimits,
+    /// The policy of the service account does not allow it.
+    ServiceAccountLimits,
+    /// The bucket belongs to another account, and only one of the two sides allows it.
+    OneSideOnly,
+}
+
+/// What decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explanation {
+    /// Why.
+    pub reason: Reason,
+    /// Kind of the policy with the statement that decided; `None` if no statement did.
+    pub source: Option<Source>,
+    /// Name of that policy.
+    pub policy: Option<String>,
+    /// `Sid` of that statement.
+    pub sid: Option<String>,
+    /// Its index in the document, from 0.
+    pub index: Option<usize>,
+}
+
+/// Whether a request may go on, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// Whether it may.
+    pub allowed: bool,
+    /// Why.
+    pub explanation: Explanation,
+}
+
+/// Who asks.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller<'a> {
+    /// Who signed.
+    pub principal: &'a Principal,
+    /// Canonical id of the caller's account, 64 hexadecimal digits.
+    pub canonical: Option<&'a str>,
+}
+
+/// A document with the name that an explanation gives it.
+pub type Named<'a> = (&'a str, &'a Document);
+
+/// Everything that has a say.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PolicySet<'a> {
+    /// Policies of the user or role, and of groups.
+    pub identity: &'a [Named<'a>],
+    /// Policy of the bucket.
+    pub bucket: Option<Named<'a>>,
+    /// Account that the resource belongs to; `None` if it belongs to the caller's own.
+    pub resource_account: Option<&'a str>,
+    /// Policy embedded in the service account that signed.
+    pub service_account: Option<Named<'a>>,
+    /// Policy given with the session that signed.
+    pub session: Option<Named<'a>>,
+    /// Whether an access control list grants it.
+    pub acl_allows: bool,
+}
+
+/// Actions by which the owner of an account repairs a policy that locks everybody out.
+const REPAIR: [&str; 3] = ["s3:GetBucketPolicy", "s3:PutBucketPolicy", "s3:DeleteBucketPolicy"];
+
+fn because(reason: Reason) -> Explanation {
+    Explanation { reason, source: None, policy: None, sid: None, index: None }
+}
+
+fn at(
+    reason: Reason,
+    source: Source,
+    name: &str,
+    (index, statement): (usize, &Statement),
+) -> Explanation {
+    Explanation {
+        reason,
+        source: Some(source),
+        policy: Some(name.to_owned()),
+        sid: statement.sid.clone(),
+        index: Some(index),
+    }
+}
+
+/// A request as statements see it.
+struct Request<'a> {
+    caller: Caller<'a>,
+    action: &'a str,
+    resource: &'a str,
+    facts: &'a Facts,
+}
+
+impl Request<'_> {
+    /// The first statement of an effect that matches, whoever asks.
+    fn find<'d>(&self, document: &'d Document, effect: Effect) -> Option<(usize, &'d Statement)> {
+        document.statements.iter().enumerate().find(|(_, statement)| {
+            statement.effect == effect && statement.matches(self.action, self.resource, self.facts)
+        })
+    }
+
+    /// As [`Request::find`] in a resource policy: the statement that reaches the caller farthest.
+    fn find_reaching<'d>(
+        &self,
+        document: &'d Document,
+        effect: Effect,
+    ) -> Option<(Reach, (usize, &'d Statement))> {
+        let matching = document.statements.iter().enumerate().filter_map(|(index, statement)| {
+            let fits = statement.effect == effect
+                && statement.matches(self.action, self.resource, self.facts);
+            let reach = statement.reach(self.caller.principal, self.caller.canonical);
+            reach.filter(|_| fits).map(|reach| (reach, (index, statement)))
+        });
+        matching.max_by(|(a, (first, _)), (b, (second, _))| a.cmp(b).then(second.cmp(first)))
+    }
+
+    fn find_deny(&self, set: &PolicySet<'_>) -> Option<Explanation> {
+        let identity = set.identity.iter().map(|named| (Source::Identity, named));
+        let service_account = set.service_account.iter().map(|n| (Source::ServiceAccount, n));
+        let session = set.session.iter().map(|named| (Source::Session, named));
+        for (source, (name, document)) in identity.chain(service_account).chain(session) {
+            if let Some(found) = self.find(document, Effect::Deny) {
+                return Some(at(Reason::ExplicitDeny, source, name, found));
+            }
+        }
+        let (name, document) = set.bucket?;
+        let (_, found) = self.find_reaching(document, Effect::Deny)?;
+        Some(at(Reason::ExplicitDeny, Source::Bucket, name, found))
+    }
+
+    fn identity_allow(&self, set: &PolicySet<'_>) -> Option<Explanation> {
+        if let Principal::Root { .. } = self.caller.principal {
+            return Some(because(Reason::Root));
+        }
+        set.identity.iter().find_map(|(name, document)| {
+            let found = self.find(document, Effect::Allow)?;
+            Some(at(Reason::Allow, Source::Identity, name, found))
+        })
+    }
+}
+
+/// Decides whether a caller may do `action` (such as `s3:GetObject`) on `resource` (its ARN).
+#[must_use]
+pub fn decide(
+    caller: Caller<'_>,
+    action: &str,
+    resource: &str,
+    facts: &Facts,
+    set: &PolicySet<'_>,
+) -> Decision {
+    let request = Request { caller, action, resource, facts };
+    let refused = |explanation| Decision { allowed: false, explanation };
+    let is_own =
+        set.resource_account.is_none_or(|account| caller.principal.account() == Some(account));
+    let is_root = matches!(caller.principal, Principal::Root { .. });
+    let is_narrowed = set.session.is_some() || set.service_account.is_some();
+    if is_root && is_own && !is_narrowed && REPAIR.contains(&action) {
+        return Decision { allowed: true, explanation: because(Reason::Root) };
+    }
+    if let Some(explanation) = request.find_deny(set) {
+        return refused(explanation);
+    }
+    let reaching = set.bucket.and_then(|(name, document)| {
+        let (reach, found) = request.find_reaching(document, Effect::Allow)?;
+        Some((reach, at(Reason::Allow, Source::Bucket, name, found)))
+    });
+    let acl = set.acl_allows.then(|| because(Reason::Acl));
+    let identity = request.identity_allow(set);
+    let names_caller = reaching.clone().filter(|(reach, _)| *reach >= Reach::Named);
+    let granted = if is_own || caller.principal.account().is_none() {
+        identity.or(names_caller.map(|(_, explanation)| explanation)).or(acl)
+    } else {
+        let resource_side = reaching.clone().map(|(_, explanation)| explanation).or(acl);
+        match (identity, resource_side) {
+            (Some(_), Some(explanation)) => Some(explanation),
+            (None, None) => None,
+            _ => return refused(because(Reason::OneSideOnly)),
+        }
+    };
+    let Some(explanation) = granted else { return refused(because(Reason::NoAllow)) };
+    let names_session = reaching.is_some_and(|(reach, _)| reach == Reach::Session);
+    let limits = |named: Option<Named<'_>>| {
+        named.is_some_and(|(_, document)| request.find(document, Effect::Allow).is_none())
+    };
+    if limits(set.service_account) {
+        return refused(because(Reason::ServiceAccountLimits));
+    }
+    if !names_session && limits(set.session) {
+        return refused(because(Reason::SessionLimits));
+    }
+    Decision { allowed: true, explanation }
+}

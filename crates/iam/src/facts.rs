@@ -1,0 +1,50 @@
+//! What is known about a request: the values of condition keys.
+
+use std::collections::BTreeMap;
+
+/// Condition keys of a request and their values. Names are compared without regard to case. Only what
+/// was verified belongs here: a header that was not signed does not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    values: BTreeMap<String, Vec<String>>,
+}
+
+impl Facts {
+    /// Nothing is known.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a value to a key.
+    pub fn add(&mut self, key: &str, value: impl Into<String>) -> &mut Self {
+        self.values.entry(key.to_ascii_lowercase()).or_default().push(value.into());
+        self
+    }
+
+    /// Adds a value to a key, if there is one.
+    pub fn add_if(&mut self, key: &str, value: Option<impl Into<String>>) -> &mut Self {
+        if let Some(value) = value {
+            self.add(key, value);
+        }
+        self
+    }
+
+    /// The values of a key; `None` if the request has no such key.
+    #[must_use]
+    pub fn values(&self, key: &str) -> Option<&[String]> {
+        match self.values.get(key) {
+            Some(values) => Some(values),
+            None => self.values.get(&key.to_ascii_lowercase()).map(Vec::as_slice),
+        }
+    }
+
+    /// The only value of a key; `None` if it has none or several.
+    #[must_use]
+    pub fn single(&self, key: &str) -> Option<&str> {
+        match self.values(key)? {
+            [value] => Some(value),
+            _ => None,
+        }
+    }
+}

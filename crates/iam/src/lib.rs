@@ -1,0 +1,34 @@
+//! Who may do what: policy documents, and the decision that they lead to.
+//!
+//! The crate is pure: documents come in as text, facts about a request as a map, time as an argument.
+//! Nothing here reads storage or the network. Names and rules are those of the AWS policy language
+//! (IAM User Guide, "Policy evaluation logic", "IAM JSON policy elements reference").
+//!
+//! # Invariants
+//!
+//! - Nothing is allowed by default, and an explicit deny of any policy wins.
+//! - A statement whose variables have no value does not match; no variable ever expands to nothing.
+//! - Values of variables are literals: a wildcard in one stands for itself.
+//! - Every decision names the statement that led to it, or says that none allowed.
+
+mod action;
+mod arn;
+mod canned;
+mod condition;
+mod decide;
+mod document;
+mod facts;
+mod json;
+mod network;
+mod pattern;
+mod principal;
+mod public;
+mod statement;
+
+pub use arn::Arn;
+pub use canned::canned_policy;
+pub use decide::{Caller, Decision, Explanation, Named, PolicySet, Reason, Source, decide};
+pub use document::{Document, DocumentKind, PolicyError};
+pub use facts::Facts;
+pub use network::Network;
+pub use principal::Principal;

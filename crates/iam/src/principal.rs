@@ -1,0 +1,219 @@
+//! Who calls, and whom a resource policy names.
+
+use crate::arn::Arn;
+use crate::document::PolicyError;
+use crate::json::Json;
+
+/// Who a request was signed by. A service account or a key of a user is that user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Principal {
+    /// Nobody: the request has no signature.
+    Anonymous,
+    /// The owner of an account, who may do everything in it.
+    Root {
+        /// Account id, 12 digits.
+        account: String,
+    },
+    /// A user.
+    User {
+        /// Account id.
+        account: String,
+        /// Path that begins and ends with a slash, and name.
+        path_name: String,
+        /// Unique id, which a new user of the same name does not have.
+        id: String,
+    },
+    /// Somebody who has assumed a role.
+    RoleSession {
+        /// Account id of the role.
+        account: String,
+        /// Path and name of the role.
+        role: String,
+        /// Name of the session.
+        session: String,
+        /// Unique id of the role.
+        id: String,
+    },
+}
+
+impl Principal {
+    /// Id of the account; nobody has none.
+    #[must_use]
+    pub fn account(&self) -> Option<&str> {
+        match self {
+            Self::Anonymous => None,
+            Self::Root { account } | Self::User { account, .. } => Some(account),
+            Self::RoleSession { account, .. } => Some(account),
+        }
+    }
+
+    /// The resource name; nobody has none.
+    #[must_use]
+    pub fn arn(&self) -> Option<String> {
+        Some(match self {
+            Self::Anonymous => return None,
+            Self::Root { account } => format!("arn:aws:iam::{account}:root"),
+            Self::User { account, path_name, .. } => {
+                format!("arn:aws:iam::{account}:user{path_name}")
+            }
+            Self::RoleSession { account, role, session, .. } => {
+                let name = role.rsplit('/').next().unwrap_or(role);
+                format!("arn:aws:sts::{account}:assumed-role/{name}/{session}")
+            }
+        })
+    }
+
+    /// Value of `aws:PrincipalType`.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Anonymous => "Anonymous",
+            Self::Root { .. } => "Account",
+            Self::User { .. } => "User",
+            Self::RoleSession { .. } => "AssumedRole",
+        }
+    }
+
+    /// Value of `aws:userid`.
+    #[must_use]
+    pub fn user_id(&self) -> Option<String> {
+        match self {
+            Self::Anonymous => None,
+            Self::Root { account } => Some(account.clone()),
+            Self::User { id, .. } => Some(id.clone()),
+            Self::RoleSession { id, session, .. } => Some(format!("{id}:{session}")),
+        }
+    }
+
+    /// Resource name of the role that was assumed.
+    pub(crate) fn role_arn(&self) -> Option<String> {
+        match self {
+            Self::RoleSession { account, role, .. } => {
+                Some(format!("arn:aws:iam::{account}:role{role}"))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// One entry of a `Principal` element.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum PrincipalPattern {
+    Everyone,
+    /// Everybody in an account to whom the account itself gives the right.
+    Account(String),
+    /// A user, role or session.
+    Arn(String),
+    /// The canonical id of an account.
+    Canonical(String),
+    Federated(String),
+    Service(String),
+}
+
+/// How far a resource policy reaches by naming somebody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Reach {
+    /// The account was named: its own policies decide.
+    Account,
+    /// Everyone, or the user or role was named.
+    Named,
+    /// This very session was named.
+    Session,
+}
+
+fn is_account(text: &str) -> bool {
+    text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn is_canonical(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+impl PrincipalPattern {
+    fn parse(kind: &str, text: &str) -> Option<Self> {
+        match kind {
+            "AWS" => Self::parse_aws(text),
+            "CanonicalUser" if is_canonical(text) => Some(Self::Canonical(text.to_owned())),
+            "Federated" if !text.is_empty() => Some(Self::Federated(text.to_owned())),
+            "Service" if text.ends_with(".amazonaws.com") => Some(Self::Service(text.to_owned())),
+            _ => None,
+        }
+    }
+
+    fn parse_aws(text: &str) -> Option<Self> {
+        if text == "*" {
+            return Some(Self::Everyone);
+        }
+        if is_account(text) {
+            return Some(Self::Account(text.to_owned()));
+        }
+        if is_canonical(text) {
+            return Some(Self::Canonical(text.to_owned()));
+        }
+        let arn = Arn::parse(text)?;
+        let known = matches!(arn.partition.as_str(), "aws" | "minio");
+        if !known || !arn.region.is_empty() || arn.resource.contains(['*', '?']) {
+            return None;
+        }
+        let (kind, name) = arn.resource.split_once('/').unwrap_or((&arn.resource, ""));
+        match (arn.service.as_str(), kind) {
+            ("iam", "root") if is_account(&arn.account) => Some(Self::Account(arn.account)),
+            ("iam", "user" | "role") | ("sts", "assumed-role" | "federated-user")
+                if !name.is_empty() =>
+            {
+                Some(Self::Arn(text.to_owned()))
+            }
+            _ => None,
+        }
+    }
+
+    /// Reads a `Principal` or `NotPrincipal` element.
+    pub(crate) fn parse_all(element: Json) -> Result<Vec<Self>, PolicyError> {
+        let wrong = || PolicyError::new("Invalid principal in policy");
+        match element {
+            Json::Text(text) if text == "*" => Ok(vec![Self::Everyone]),
+            Json::Object(entries) if !entries.is_empty() => {
+                let mut all = Vec::new();
+                for (kind, value) in entries {
+                    for value in value.into_list() {
+                        let Json::Text(text) = value else { return Err(wrong()) };
+                        all.push(Self::parse(&kind, &text).ok_or_else(wrong)?);
+                    }
+                }
+                if all.is_empty() { Err(wrong()) } else { Ok(all) }
+            }
+            _ => Err(wrong()),
+        }
+    }
+
+    /// Whether everybody is meant.
+    pub(crate) fn is_everyone(&self) -> bool {
+        *self == Self::Everyone
+    }
+
+    /// Whether and how this names somebody; `canonical` is the canonical id of the caller's account.
+    fn names(&self, caller: &Principal, canonical: Option<&str>) -> Option<Reach> {
+        match self {
+            Self::Everyone => Some(Reach::Named),
+            Self::Account(account) => {
+                (caller.account() == Some(account.as_str())).then_some(Reach::Account)
+            }
+            Self::Canonical(id) => (canonical == Some(id.as_str())).then_some(Reach::Account),
+            Self::Arn(arn) if caller.role_arn().as_deref() == Some(arn) => Some(Reach::Named),
+            Self::Arn(arn) if caller.arn().as_deref() == Some(arn) => Some(match caller {
+                Principal::RoleSession { .. } => Reach::Session,
+                _ => Reach::Named,
+            }),
+            Self::Arn(_) | Self::Federated(_) | Self::Service(_) => None,
+        }
+    }
+}
+
+/// The farthest reach of any pattern that names the caller.
+pub(crate) fn reach(
+    patterns: &[PrincipalPattern],
+    caller: &Principal,
+    canonical: Option<&str>,
+) -> Option<Reach> {
+    patterns.iter().filter_map(|pattern| pattern.names(caller, canonical)).max()
+}
