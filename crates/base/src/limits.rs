@@ -26,3 +26,5 @@ pub const LIST_ENTRY_COUNT_MAX: u32 = 1000;
 pub const DELETE_KEY_COUNT_MAX: usize = 1000;
 /// Tags of one object.
 pub const OBJECT_TAG_COUNT_MAX: usize = 10;
+/// Tags of one bucket.
+pub const BUCKET_TAG_COUNT_MAX: usize = 50;

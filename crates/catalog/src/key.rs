@@ -13,6 +13,8 @@ pub enum Family {
     BucketName = 0x10,
     /// Bucket.
     Bucket = 0x11,
+    /// Configuration document of a bucket.
+    Document = 0x12,
     /// Current version of a key.
     Head = 0x20,
     /// Noncurrent version of a key.
@@ -33,10 +35,11 @@ pub enum Family {
 
 impl Family {
     /// All families, in key order.
-    pub const ALL: [Family; 11] = [
+    pub const ALL: [Family; 12] = [
         Family::State,
         Family::BucketName,
         Family::Bucket,
+        Family::Document,
         Family::Head,
         Family::Version,
         Family::Inline,
@@ -97,6 +100,21 @@ impl Key {
     pub fn bucket(bucket: BucketId) -> Vec<u8> {
         let mut key = Self::start(Family::Bucket, 8);
         key.extend_from_slice(&bucket.0.to_be_bytes());
+        key
+    }
+    /// The prefix of all documents of a bucket: bucket id.
+    #[must_use]
+    pub fn documents_of(bucket: BucketId) -> Vec<u8> {
+        let mut key = Self::start(Family::Document, 64);
+        key.extend_from_slice(&bucket.0.to_be_bytes());
+        key
+    }
+    /// `document`: bucket id, kind, name, which is empty for a kind that there is one of.
+    #[must_use]
+    pub fn document(bucket: BucketId, kind: u8, name: &str) -> Vec<u8> {
+        let mut key = Self::documents_of(bucket);
+        key.push(kind);
+        key.extend_from_slice(name.as_bytes());
         key
     }
     /// `head`: bucket id, list shard, key.

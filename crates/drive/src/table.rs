@@ -11,6 +11,7 @@ use drystone_base::{BlobId, Reader, Writer};
 use drystone_index::{Change, Index, prefix_range};
 use drystone_log::{Class, Location, RecordKind, Recorded, SegmentInfo};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 const SHARD: u8 = 1;
@@ -43,6 +44,8 @@ pub(crate) enum Origin {
 pub(crate) struct Table {
     index: Arc<dyn Index>,
     alive: Mutex<HashMap<Place, Alive>>,
+    /// For each class, the newest incarnation that the index knows of.
+    newest: [AtomicU32; 3],
 }
 
 /// Changes that are being collected for one batch.
@@ -104,7 +107,14 @@ impl Table {
             })?;
             alive.insert(place, state);
         }
-        Ok(Self { index, alive: Mutex::new(alive) })
+        let table = Self { index, alive: Mutex::new(alive), newest: Default::default() };
+        for class in Class::ALL {
+            let row = table.index.get(&[NEWEST, source(class)])?;
+            let newest = row.and_then(|bytes| bytes[..].try_into().ok());
+            let newest = newest.map_or(0, u32::from_le_bytes);
+            table.newest[class as usize].store(newest, Ordering::Relaxed);
+        }
+        Ok(table)
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Place, Alive>> {
@@ -122,8 +132,7 @@ impl Table {
         class: Class,
         segments: &[SegmentInfo],
     ) -> Result<u64, DriveError> {
-        let row = self.index.get(&[NEWEST, source(class)])?;
-        let newest = row.and_then(|bytes| bytes[..].try_into().ok()).map_or(0, u32::from_le_bytes);
+        let newest = self.newest[class as usize].load(Ordering::Relaxed);
         let unknown = segments.iter().filter(|s| s.class == class && s.incarnation > newest);
         let after = unknown.map(|segment| segment.after_lsn).min().unwrap_or(u64::MAX);
         Ok(self.position(class)?.min(after))
@@ -196,9 +205,11 @@ impl Table {
                 _ => {}
             }
         }
-        let newest = records.iter().map(|record| record.location.incarnation).max();
-        let newest = newest.unwrap_or(0).to_le_bytes().to_vec();
-        batch.rows.insert(vec![NEWEST, source(class)], Some(newest));
+        let newest = records.iter().map(|record| record.location.incarnation).max().unwrap_or(0);
+        if self.newest[class as usize].fetch_max(newest, Ordering::Relaxed) < newest {
+            let row = newest.to_le_bytes().to_vec();
+            batch.rows.insert(vec![NEWEST, source(class)], Some(row));
+        }
         let position = self.index.position(source(class))?.max(last.lsn);
         let changes = batch.changes();
         self.index.apply(source(class), position, changes);

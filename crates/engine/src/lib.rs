@@ -18,6 +18,7 @@ mod budget;
 mod check;
 mod copy;
 mod digest;
+mod document;
 mod engine;
 mod error;
 mod list;

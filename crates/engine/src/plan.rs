@@ -7,6 +7,7 @@
 mod bucket;
 mod condition;
 mod delete;
+mod document;
 mod put;
 mod rows;
 mod upload;
@@ -14,6 +15,7 @@ mod upload;
 pub use bucket::{create_bucket, delete_bucket, set_versioning};
 pub use condition::{Conditions, check_write};
 pub use delete::{DeleteOutcome, delete_object};
+pub use document::{DOCUMENT_COUNT_MAX, DocumentKind, set_bucket_tags, set_document};
 pub use put::{Payload, WriteOutcome, put_object};
 pub use rows::{
     SweepItem, VersionRef, adjust_usage, check_bucket, load_bucket, load_head, load_version,

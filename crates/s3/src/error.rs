@@ -38,6 +38,7 @@ macro_rules! codes {
 
 codes! {
     AccessDenied 403 "Access Denied.";
+    AccessForbidden 403 "CORSResponse: This CORS request is not allowed.";
     AuthorizationHeaderMalformed 400 "The authorization header is malformed.";
     AuthorizationQueryParametersError 400 "The query parameters of the presigned URL are malformed.";
     BadDigest 400 "The checksum or Content-MD5 you specified did not match what we received.";
@@ -64,6 +65,7 @@ codes! {
     InvalidPartOrder 400 "The list of parts was not in ascending order.";
     InvalidRange 416 "The requested range is not satisfiable.";
     InvalidRequest 400 "The request is not valid.";
+    InvalidS3DestinationBucket 400 "The destination bucket is not valid.";
     InvalidStorageClass 400 "The storage class you specified is not valid.";
     InvalidTag 400 "The tag provided was not a valid tag.";
     InvalidToken 400 "The provided token is malformed or otherwise not valid.";
@@ -100,6 +102,7 @@ codes! {
     ServiceUnavailable 503 "The service cannot take the request at present. Try again.";
     SignatureDoesNotMatch 403 "The request signature we calculated does not match the signature you provided. Check your key and signing method.";
     SlowDown 503 "Reduce your request rate.";
+    TooManyConfigurations 400 "You are attempting to create a new configuration but have already reached the 1,000-configuration limit.";
     XAmzContentSHA256Mismatch 400 "The provided 'x-amz-content-sha256' header does not match what was computed.";
     XMinioStorageFull 507 "Storage backend has reached its minimum free drive threshold. Delete a few objects to proceed.";
 }

@@ -2,6 +2,7 @@
 
 use crate::auth::{Credentials, KeyCache, Verifier, authenticate};
 use crate::body::Body;
+use crate::cors::{Asked, preflight};
 use crate::error::{S3Code, S3Error};
 use crate::operation::Operation;
 use crate::ops;
@@ -13,6 +14,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::Semaphore;
 
 /// What a gateway is made with.
 pub struct GatewayConfig {
@@ -31,6 +33,7 @@ pub struct Gateway {
     pub(crate) engine: Engine,
     pub(crate) config: GatewayConfig,
     keys: KeyCache,
+    listings: Semaphore,
     last_id: AtomicU64,
 }
 
@@ -58,6 +61,18 @@ pub(crate) struct Context<'a> {
     pub(crate) config: &'a GatewayConfig,
     pub(crate) request: S3Request,
     pub(crate) ids: Ids,
+    listings: &'a Semaphore,
+}
+
+impl Context<'_> {
+    /// Runs a listing: a walk over rows that may wait for the device, on a thread that may. No more
+    /// than there are cores at once: it is work, and each thread that does it keeps memory.
+    pub(crate) async fn walk<T>(&self, work: impl FnOnce() -> T) -> T {
+        let permit = self.listings.acquire().await;
+        let found = tokio::task::block_in_place(work);
+        drop(permit);
+        found
+    }
 }
 
 impl Gateway {
@@ -65,7 +80,9 @@ impl Gateway {
     #[must_use]
     pub fn new(engine: Engine, config: GatewayConfig) -> Arc<Self> {
         let keys = KeyCache::default();
-        Arc::new(Self { engine, config, keys, last_id: AtomicU64::new(0) })
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let listings = Semaphore::new(cores);
+        Arc::new(Self { engine, config, keys, listings, last_id: AtomicU64::new(0) })
     }
 
     /// 16 upper-case hexadecimal digits, rising with time.
@@ -84,19 +101,25 @@ impl Gateway {
         let (parts, incoming) = request.into_parts();
         let raw_path = parts.uri.path().to_owned();
         let is_head = parts.method == http::Method::HEAD;
+        let is_preflight = parts.method == http::Method::OPTIONS;
         let header_len: usize =
             parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
         let declared_len = parts.headers.get("content-length").cloned();
         let mut body = Some(Body::new(incoming));
         let mut operation = None;
         let names = (None, None);
+        let mut asked = None;
         let (result, names) = match S3Request::parse(parts, &self.config.domains, now_ms) {
             Ok(_) if header_len > HEADERS_LEN_MAX => {
                 (Err(S3Code::RequestHeaderSectionTooLarge.into()), names)
             }
             Ok(request) => {
                 let names = (request.bucket.clone(), request.key.clone());
-                let served = self.run(request, &ids, &mut body, &mut operation).await;
+                asked = Asked::of(&self.engine, &request);
+                let served = match request.method == http::Method::OPTIONS {
+                    true => preflight(&self.engine, &request),
+                    false => self.run(request, &ids, &mut body, &mut operation).await,
+                };
                 (served, names)
             }
             Err(error) => (Err(error), names),
@@ -121,6 +144,9 @@ impl Gateway {
             }
         };
         finish(&mut response, &ids);
+        if let (Some(asked), false) = (asked, is_preflight) {
+            asked.write(&mut response);
+        }
         Served {
             response: Some(response),
             operation: operation.map(Operation::name),
@@ -151,7 +177,9 @@ impl Gateway {
         let routed = routed?;
         *operation = Some(routed);
         let ids = ids.clone();
-        let context = Context { engine: &self.engine, config: &self.config, request, ids };
+        let listings = &self.listings;
+        let context =
+            Context { engine: &self.engine, config: &self.config, request, ids, listings };
         ops::dispatch(context, routed, verified, body).await
     }
 

@@ -16,6 +16,7 @@ mod auth;
 mod body;
 mod checksum;
 mod chunked;
+mod cors;
 mod error;
 mod gateway;
 mod host;
@@ -25,6 +26,7 @@ mod ops;
 mod request;
 mod response;
 mod route;
+mod schema;
 mod uri;
 mod xml;
 

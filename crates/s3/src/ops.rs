@@ -2,6 +2,7 @@
 
 mod abort_multipart_upload;
 mod bucket_documents;
+mod bucket_tagging;
 mod complete_multipart_upload;
 mod copy_object;
 mod copy_source;
@@ -10,6 +11,7 @@ mod create_multipart_upload;
 mod delete_bucket;
 mod delete_object;
 mod delete_objects;
+mod documents;
 mod get_bucket_location;
 mod get_object;
 mod get_object_attributes;
@@ -66,9 +68,9 @@ pub(crate) async fn dispatch(
         O::GetObjectTagging => object_tagging::get(&context),
         O::PutObjectTagging => object_tagging::put(&context, verified, body).await,
         O::DeleteObjectTagging => object_tagging::delete(&context).await,
-        O::ListObjects => list_objects::run_v1(&context),
-        O::ListObjectsV2 => list_objects::run_v2(&context),
-        O::ListObjectVersions => list_object_versions::run(&context),
+        O::ListObjects => list_objects::run_v1(&context).await,
+        O::ListObjectsV2 => list_objects::run_v2(&context).await,
+        O::ListObjectVersions => list_object_versions::run(&context).await,
         O::CreateMultipartUpload => create_multipart_upload::run(&context).await,
         O::UploadPart => upload_part::run(&context, verified, body).await,
         O::UploadPartCopy => upload_part_copy::run(&context).await,
@@ -77,88 +79,88 @@ pub(crate) async fn dispatch(
         }
         O::AbortMultipartUpload => abort_multipart_upload::run(&context).await,
         O::ListParts => list_parts::run(&context),
-        O::ListMultipartUploads => list_multipart_uploads::run(&context),
-        O::GetBucketAcl
-        | O::GetBucketAccelerateConfiguration
+        O::ListMultipartUploads => list_multipart_uploads::run(&context).await,
+        O::GetBucketTagging => bucket_tagging::get(&context),
+        O::PutBucketTagging => bucket_tagging::put(&context, verified, body).await,
+        O::DeleteBucketTagging => bucket_tagging::delete(&context).await,
+        O::GetBucketAccelerateConfiguration
         | O::GetBucketAnalyticsConfiguration
         | O::GetBucketCors
-        | O::GetBucketEncryption
         | O::GetBucketIntelligentTieringConfiguration
         | O::GetBucketInventoryConfiguration
+        | O::GetBucketLifecycle
         | O::GetBucketLifecycleConfiguration
-        | O::GetBucketLogging
         | O::GetBucketMetricsConfiguration
+        | O::GetBucketNotification
         | O::GetBucketNotificationConfiguration
         | O::GetBucketOwnershipControls
-        | O::GetBucketPolicy
-        | O::GetBucketPolicyStatus
         | O::GetBucketReplication
         | O::GetBucketRequestPayment
-        | O::GetBucketTagging
-        | O::GetBucketWebsite
-        | O::GetObjectLockConfiguration
-        | O::GetPublicAccessBlock => bucket_documents::get(&context, operation),
-        O::GetObjectAcl => bucket_documents::get_object_acl(&context),
-        O::CreateBucketMetadataConfiguration
-        | O::CreateBucketMetadataTableConfiguration
-        | O::CreateSession
-        | O::DeleteBucketAnalyticsConfiguration
-        | O::DeleteBucketCors
-        | O::DeleteBucketEncryption
-        | O::DeleteBucketIntelligentTieringConfiguration
-        | O::DeleteBucketInventoryConfiguration
-        | O::DeleteBucketLifecycle
-        | O::DeleteBucketMetadataConfiguration
-        | O::DeleteBucketMetadataTableConfiguration
-        | O::DeleteBucketMetricsConfiguration
-        | O::DeleteBucketOwnershipControls
-        | O::DeleteBucketPolicy
-        | O::DeleteBucketReplication
-        | O::DeleteBucketTagging
-        | O::DeleteBucketWebsite
-        | O::DeleteObjectAnnotation
-        | O::DeletePublicAccessBlock
-        | O::GetBucketAbac
-        | O::GetBucketLifecycle
-        | O::GetBucketMetadataConfiguration
-        | O::GetBucketMetadataTableConfiguration
-        | O::GetBucketNotification
-        | O::GetObjectAnnotation
-        | O::GetObjectLegalHold
-        | O::GetObjectRetention
-        | O::GetObjectTorrent
-        | O::ListBucketAnalyticsConfigurations
-        | O::ListBucketIntelligentTieringConfigurations
-        | O::ListBucketInventoryConfigurations
-        | O::ListBucketMetricsConfigurations
-        | O::ListDirectoryBuckets
-        | O::ListObjectAnnotations
-        | O::PutBucketAbac
-        | O::PutBucketAccelerateConfiguration
-        | O::PutBucketAcl
+        | O::GetPublicAccessBlock => documents::get(&context, operation),
+        O::PutBucketAccelerateConfiguration
         | O::PutBucketAnalyticsConfiguration
         | O::PutBucketCors
-        | O::PutBucketEncryption
         | O::PutBucketIntelligentTieringConfiguration
         | O::PutBucketInventoryConfiguration
         | O::PutBucketLifecycle
         | O::PutBucketLifecycleConfiguration
-        | O::PutBucketLogging
         | O::PutBucketMetricsConfiguration
         | O::PutBucketNotification
         | O::PutBucketNotificationConfiguration
         | O::PutBucketOwnershipControls
-        | O::PutBucketPolicy
         | O::PutBucketReplication
         | O::PutBucketRequestPayment
-        | O::PutBucketTagging
+        | O::PutPublicAccessBlock => documents::put(&context, operation, verified, body).await,
+        O::DeleteBucketAnalyticsConfiguration
+        | O::DeleteBucketCors
+        | O::DeleteBucketIntelligentTieringConfiguration
+        | O::DeleteBucketInventoryConfiguration
+        | O::DeleteBucketLifecycle
+        | O::DeleteBucketMetricsConfiguration
+        | O::DeleteBucketOwnershipControls
+        | O::DeleteBucketReplication
+        | O::DeletePublicAccessBlock => documents::delete(&context, operation).await,
+        O::ListBucketAnalyticsConfigurations
+        | O::ListBucketIntelligentTieringConfigurations
+        | O::ListBucketInventoryConfigurations
+        | O::ListBucketMetricsConfigurations => documents::list(&context, operation),
+        O::GetBucketAcl
+        | O::GetBucketEncryption
+        | O::GetBucketLogging
+        | O::GetBucketPolicy
+        | O::GetBucketPolicyStatus
+        | O::GetBucketWebsite
+        | O::GetObjectLockConfiguration => bucket_documents::get(&context, operation),
+        O::GetObjectAcl => bucket_documents::get_object_acl(&context),
+        O::CreateBucketMetadataConfiguration
+        | O::CreateBucketMetadataTableConfiguration
+        | O::CreateSession
+        | O::DeleteBucketEncryption
+        | O::DeleteBucketMetadataConfiguration
+        | O::DeleteBucketMetadataTableConfiguration
+        | O::DeleteBucketPolicy
+        | O::DeleteBucketWebsite
+        | O::DeleteObjectAnnotation
+        | O::GetBucketAbac
+        | O::GetBucketMetadataConfiguration
+        | O::GetBucketMetadataTableConfiguration
+        | O::GetObjectAnnotation
+        | O::GetObjectLegalHold
+        | O::GetObjectRetention
+        | O::GetObjectTorrent
+        | O::ListDirectoryBuckets
+        | O::ListObjectAnnotations
+        | O::PutBucketAbac
+        | O::PutBucketAcl
+        | O::PutBucketEncryption
+        | O::PutBucketLogging
+        | O::PutBucketPolicy
         | O::PutBucketWebsite
         | O::PutObjectAcl
         | O::PutObjectAnnotation
         | O::PutObjectLegalHold
         | O::PutObjectLockConfiguration
         | O::PutObjectRetention
-        | O::PutPublicAccessBlock
         | O::RenameObject
         | O::RestoreObject
         | O::SelectObjectContent

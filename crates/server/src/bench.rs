@@ -1,6 +1,7 @@
 //! `drystone bench`: signed requests over the wire to any S3 endpoint, by many workers at once.
 
 mod client;
+mod paced;
 mod report;
 mod work;
 
@@ -62,6 +63,9 @@ pub(crate) struct BenchArguments {
     /// Workers.
     #[arg(long, default_value_t = 16)]
     pub(crate) concurrency: usize,
+    /// How many of the workers send bodies slowly, at 256 KiB/s.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) slow: usize,
     /// Seconds.
     #[arg(long, default_value_t = 10)]
     pub(crate) duration: u64,
@@ -79,6 +83,8 @@ pub(crate) struct BenchArguments {
 /// What workers share.
 pub(crate) struct Shared {
     pub(crate) load: Load,
+    /// Workers that send slowly.
+    pub(crate) slow: usize,
     /// The next prepared key.
     pub(crate) next: AtomicU64,
     pub(crate) stop: AtomicBool,
@@ -109,6 +115,7 @@ async fn measure(
     let mut connection = Connection::open(target.clone()).await?;
     connection.make_bucket(&arguments.bucket).await?;
     let shared = Arc::new(Shared {
+        slow: arguments.slow,
         load: Load::new(arguments, size),
         next: AtomicU64::new(0),
         stop: AtomicBool::new(false),

@@ -44,6 +44,9 @@ pub fn delete_bucket(tx: &mut Tx<'_>, name: &str) -> Result<(), EngineError> {
     if has(Family::Upload)?.is_some() {
         return Err(EngineError::UploadBusy);
     }
+    while let Some((key, _)) = tx.first(prefix_range(&Key::documents_of(bucket.id)))? {
+        tx.delete(key.to_vec());
+    }
     tx.delete(Key::bucket_name(name));
     tx.delete(Key::bucket(bucket.id));
     Ok(())

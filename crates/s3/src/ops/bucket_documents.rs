@@ -13,43 +13,16 @@ use crate::xml::Xml;
 pub(crate) fn get(context: &Context<'_>, operation: Operation) -> Handled {
     use Operation as O;
     let name = context.request.bucket_name()?;
-    let bucket = context.engine.find_bucket(name.as_str())?;
+    context.engine.find_bucket(name.as_str())?;
     let unset = |code: S3Code| Err(S3Error::new(code).field("BucketName", name.as_str()));
     let empty = |root: &str| Ok(xml(Xml::new(root).finish(root)));
     match operation {
         O::GetBucketAcl => Ok(xml(acl())),
-        O::GetBucketAccelerateConfiguration => empty("AccelerateConfiguration"),
         O::GetBucketLogging => empty("BucketLoggingStatus"),
-        O::GetBucketNotificationConfiguration => empty("NotificationConfiguration"),
-        O::GetBucketRequestPayment => {
-            let root = "RequestPaymentConfiguration";
-            let mut document = Xml::new(root);
-            document.text("Payer", "BucketOwner");
-            Ok(xml(document.finish(root)))
-        }
-        O::GetBucketTagging if !bucket.tags.is_empty() => {
-            let mut document = Xml::new("Tagging");
-            document.open("TagSet");
-            for (key, value) in &bucket.tags {
-                document.open("Tag").text("Key", key).text("Value", value).close("Tag");
-            }
-            document.close("TagSet");
-            Ok(xml(document.finish("Tagging")))
-        }
-        O::GetBucketTagging => unset(S3Code::NoSuchTagSet),
-        O::GetBucketCors => unset(S3Code::NoSuchCORSConfiguration),
         O::GetBucketEncryption => unset(S3Code::ServerSideEncryptionConfigurationNotFoundError),
-        O::GetBucketLifecycleConfiguration => unset(S3Code::NoSuchLifecycleConfiguration),
-        O::GetBucketOwnershipControls => unset(S3Code::OwnershipControlsNotFoundError),
         O::GetBucketPolicy | O::GetBucketPolicyStatus => unset(S3Code::NoSuchBucketPolicy),
-        O::GetBucketReplication => unset(S3Code::ReplicationConfigurationNotFoundError),
         O::GetBucketWebsite => unset(S3Code::NoSuchWebsiteConfiguration),
         O::GetObjectLockConfiguration => unset(S3Code::ObjectLockConfigurationNotFoundError),
-        O::GetPublicAccessBlock => unset(S3Code::NoSuchPublicAccessBlockConfiguration),
-        O::GetBucketAnalyticsConfiguration
-        | O::GetBucketIntelligentTieringConfiguration
-        | O::GetBucketInventoryConfiguration
-        | O::GetBucketMetricsConfiguration => unset(S3Code::NoSuchConfiguration),
         other => Err(S3Error::not_implemented(other.name())),
     }
 }

@@ -9,8 +9,7 @@ use crate::object_headers::{check_tags, refuse_not_implemented};
 use crate::response::{empty, set};
 use crate::xml::parse;
 use drystone_base::BucketName;
-
-const BUCKET_TAG_COUNT_MAX: usize = 50;
+use drystone_base::limits::BUCKET_TAG_COUNT_MAX;
 
 pub(crate) async fn run(
     context: &Context<'_>,

@@ -7,11 +7,10 @@ use crate::gateway::Context;
 use crate::response::xml;
 use crate::xml::Xml;
 use drystone_base::{Timestamp, UploadId};
-use tokio::task::block_in_place;
 
 const ROOT: &str = "ListMultipartUploadsResult";
 
-pub(crate) fn run(context: &Context<'_>) -> Handled {
+pub(crate) async fn run(context: &Context<'_>) -> Handled {
     let request = &context.request;
     let name = request.bucket_name()?;
     context.engine.find_bucket(name.as_str())?;
@@ -27,7 +26,8 @@ pub(crate) fn run(context: &Context<'_>) -> Handled {
     };
     let is_prefix = listing.is_common_prefix(key_marker);
     let list = listing.to_request(key_marker.as_bytes(), is_prefix && after_upload.is_none());
-    let page = block_in_place(|| context.engine.list_uploads(name.as_str(), &list, after_upload))?;
+    let page =
+        context.walk(|| context.engine.list_uploads(name.as_str(), &list, after_upload)).await?;
     let mut document = Xml::new(ROOT);
     document.text("Bucket", name.as_str());
     document.text("KeyMarker", &listing.key(key_marker.as_bytes()));

@@ -8,11 +8,10 @@ use crate::response::xml;
 use crate::xml::Xml;
 use drystone_base::Timestamp;
 use drystone_engine::{ListedVersion, VersionMark, VersionRef, VersionRequest};
-use tokio::task::block_in_place;
 
 const ROOT: &str = "ListVersionsResult";
 
-pub(crate) fn run(context: &Context<'_>) -> Handled {
+pub(crate) async fn run(context: &Context<'_>) -> Handled {
     let request = &context.request;
     let name = request.bucket_name()?;
     context.engine.find_bucket(name.as_str())?;
@@ -32,7 +31,7 @@ pub(crate) fn run(context: &Context<'_>) -> Handled {
     let is_prefix = listing.is_common_prefix(key_marker);
     let list = listing.to_request(key_marker.as_bytes(), is_prefix && older_than.is_none());
     let asked = VersionRequest { list, older_than };
-    let page = block_in_place(|| context.engine.list_versions(name.as_str(), &asked))?;
+    let page = context.walk(|| context.engine.list_versions(name.as_str(), &asked)).await?;
     let mut document = Xml::new(ROOT);
     listing.write_head(&mut document, name.as_str());
     document.text("KeyMarker", &listing.key(key_marker.as_bytes()));

@@ -13,7 +13,6 @@ use drystone_base::Timestamp;
 use drystone_base::hash64;
 use drystone_base::limits::LIST_ENTRY_COUNT_MAX;
 use drystone_engine::{ListPage, ListRequest, ObjectRow};
-use tokio::task::block_in_place;
 
 const ROOT: &str = "ListBucketResult";
 
@@ -118,7 +117,7 @@ fn write_contents(document: &mut Xml, listing: &Listing<'_>, page: &ListPage, wi
     listing.write_prefixes(document, &page.prefixes);
 }
 
-pub(crate) fn run_v1(context: &Context<'_>) -> Handled {
+pub(crate) async fn run_v1(context: &Context<'_>) -> Handled {
     let request = &context.request;
     let name = request.bucket_name()?;
     context.engine.find_bucket(name.as_str())?;
@@ -126,7 +125,7 @@ pub(crate) fn run_v1(context: &Context<'_>) -> Handled {
     let marker = request.query("marker").unwrap_or_default();
     let is_prefix = listing.is_common_prefix(marker);
     let asked = listing.to_request(marker.as_bytes(), is_prefix);
-    let page = block_in_place(|| context.engine.list(name.as_str(), &asked))?;
+    let page = context.walk(|| context.engine.list(name.as_str(), &asked)).await?;
     let mut document = Xml::new(ROOT);
     listing.write_head(&mut document, name.as_str());
     document.text("Marker", &listing.key(marker.as_bytes())).int("MaxKeys", listing.limit);
@@ -168,7 +167,7 @@ fn read_token(
     Ok((next.to_vec(), head[1] == 1))
 }
 
-pub(crate) fn run_v2(context: &Context<'_>) -> Handled {
+pub(crate) async fn run_v2(context: &Context<'_>) -> Handled {
     let request = &context.request;
     let name = request.bucket_name()?;
     if request.query("list-type") != Some("2") {
@@ -187,7 +186,7 @@ pub(crate) fn run_v2(context: &Context<'_>) -> Handled {
         None => (start_after.unwrap_or_default().as_bytes().to_vec(), false),
     };
     let asked = listing.to_request(&after, is_prefix);
-    let page = block_in_place(|| context.engine.list(name.as_str(), &asked))?;
+    let page = context.walk(|| context.engine.list(name.as_str(), &asked)).await?;
     let mut document = Xml::new(ROOT);
     listing.write_head(&mut document, name.as_str());
     document.int("MaxKeys", listing.limit);

@@ -17,13 +17,7 @@ pub(crate) fn get(context: &Context<'_>) -> Handled {
     let (name, key) = (context.request.bucket_name()?, context.request.object_key()?);
     let version = version_of(context)?;
     let located = context.engine.locate(name.as_str(), key.as_bytes(), version)?;
-    let mut document = Xml::new(ROOT);
-    document.open("TagSet");
-    for (key, value) in &located.row.tags {
-        document.open("Tag").text("Key", key).text("Value", value).close("Tag");
-    }
-    document.close("TagSet");
-    let mut reply = xml(document.finish(ROOT));
+    let mut reply = xml(write_tags(&located.row.tags));
     if let Some(version) = located.reported_version() {
         set(&mut reply, "x-amz-version-id", &version);
     }
@@ -36,10 +30,18 @@ pub(crate) async fn put(
     body: &mut Option<Body>,
 ) -> Handled {
     let document = read_document(context, verified, body, 64 << 10).await?;
+    store(context, read_tags(&document, OBJECT_TAG_COUNT_MAX)?, 200).await
+}
+
+/// The tags of a document.
+pub(super) fn read_tags(
+    document: &[u8],
+    count_max: usize,
+) -> Result<Vec<(String, String)>, S3Error> {
     if document.is_empty() {
         return Err(S3Code::MissingRequestBodyError.into());
     }
-    let root = parse(&document, ROOT)?;
+    let root = parse(document, ROOT)?;
     let set = root.child("TagSet").ok_or(S3Code::MalformedXML)?;
     let mut tags = Vec::new();
     for tag in set.children_named("Tag") {
@@ -49,7 +51,18 @@ pub(crate) async fn put(
         };
         tags.push((text("Key")?, text("Value")?));
     }
-    store(context, check_tags(tags, OBJECT_TAG_COUNT_MAX)?, 200).await
+    check_tags(tags, count_max)
+}
+
+/// The document of some tags.
+pub(super) fn write_tags(tags: &[(String, String)]) -> String {
+    let mut document = Xml::new(ROOT);
+    document.open("TagSet");
+    for (key, value) in tags {
+        document.open("Tag").text("Key", key).text("Value", value).close("Tag");
+    }
+    document.close("TagSet");
+    document.finish(ROOT)
 }
 
 pub(crate) async fn delete(context: &Context<'_>) -> Handled {

@@ -1,10 +1,11 @@
 //! A signed connection to an S3 endpoint: as little work as possible, so that the server is measured.
 
+use super::paced::{Pace, Paced};
 use bytes::Bytes;
 use drystone_base::{Clock, SystemClock, Timestamp, hex};
 use hmac::{Hmac, KeyInit, Mac};
 use http::Request;
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use sha2::{Digest, Sha256};
@@ -32,7 +33,8 @@ pub(crate) enum ClientError {
 }
 
 pub(crate) struct Connection {
-    sender: SendRequest<Full<Bytes>>,
+    sender: SendRequest<Paced>,
+    pace: Pace,
     target: Arc<Target>,
     /// Signing key of a day.
     key: Option<(String, [u8; 32])>,
@@ -50,7 +52,12 @@ impl Connection {
         stream.set_nodelay(true)?;
         let (sender, connection) = handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);
-        Ok(Self { sender, target, key: None })
+        Ok(Self { sender, pace: Pace::Fast, target, key: None })
+    }
+
+    /// The same connection with bodies sent at another pace.
+    pub(crate) fn paced(self, pace: Pace) -> Self {
+        Self { pace, ..self }
     }
 
     fn signing_key(&mut self, day: &str) -> [u8; 32] {
@@ -100,7 +107,7 @@ impl Connection {
             .header("x-amz-content-sha256", hash)
             .header("x-amz-date", date)
             .header("authorization", authorization)
-            .body(Full::new(body))?;
+            .body(Paced::new(body, self.pace))?;
         self.sender.ready().await?;
         let response = self.sender.send_request(request).await?;
         let status = response.status().as_u16();

@@ -1,6 +1,7 @@
 //! What workers do.
 
 use super::client::{ClientError, Connection, Target};
+use super::paced::Pace;
 use super::{BenchArguments, Shared, Workload};
 use bytes::Bytes;
 use drystone_base::{Rng, SeededRng, SystemRng};
@@ -85,8 +86,9 @@ impl Worker {
 
     /// Works until told to stop, or until there is nothing left to delete.
     pub(crate) async fn run(mut self) -> Outcome {
+        let pace = if self.index < self.shared.slow { Pace::Slow } else { Pace::Fast };
         let mut connection = match Connection::open(self.target.clone()).await {
-            Ok(connection) => connection,
+            Ok(connection) => connection.paced(pace),
             Err(error) => {
                 self.fail(error.to_string());
                 return self.outcome;
@@ -106,7 +108,7 @@ impl Worker {
                 Err(error) => {
                     self.fail(error.to_string());
                     match Connection::open(self.target.clone()).await {
-                        Ok(fresh) => connection = fresh,
+                        Ok(fresh) => connection = fresh.paced(pace),
                         Err(_) => break,
                     }
                 }
