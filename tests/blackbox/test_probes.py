@@ -282,13 +282,21 @@ def test_wrong_digest(server, operation, digest):
 
 # Bodies and documents that are too large.
 
-def test_form_of_a_stranger_is_refused_before_its_body(server):
+def test_form_of_a_stranger_is_refused_before_its_file(server):
     before = resident(server)
-    headers = {"host": host(server), "content-type": "multipart/form-data; boundary=b",
-               "content-length": str(512 << 20), "expect": "100-continue"}
-    answer = send(server.port, "POST", f"/{BUCKET}", headers)
-    assert answer.status in (403, 501)
+    headers = {"host": host(server), "content-type": "multipart/form-data; boundary=b", "content-length": str(512 << 20)}
+    body = (b'--b\r\nContent-Disposition: form-data; name="key"\r\n\r\nk\r\n'
+            b'--b\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\n' + b"x" * 1000)
+    answer = send(server.port, "POST", f"/{BUCKET}", headers, body)
+    assert (answer.status, answer.code) == (403, "AccessDenied")
     assert resident(server) - before < 16 << 20
+
+
+def test_fields_of_a_form_are_limited(server, nothing_stored):
+    field = b'--b\r\nContent-Disposition: form-data; name="x-ignore-a"\r\n\r\n' + b"x" * 30_000 + b"\r\n--b--\r\n"
+    answer = send(server.port, "POST", f"/{BUCKET}",
+                  {"host": host(server), "content-type": "multipart/form-data; boundary=b"}, field)
+    assert (answer.status, answer.code) == (400, "MaxPostPreDataLengthExceededError")
 
 
 @pytest.mark.parametrize("document", [

@@ -19,6 +19,13 @@ const CAPABILITIES: &[&str] = &[
     "limits_and_errors",
     "virtual_host",
     "presigned_and_post",
+    "iam_sts",
+    "tagging_acl_policy",
+    "public_access_block",
+    "cors_website",
+    "lifecycle_config",
+    "terraform_shapes",
+    "seed_examples",
     "aws_cli",
     "rclone",
     "s3cmd",
@@ -85,6 +92,22 @@ pub(crate) fn soak(seeds: &str) -> Outcome {
     Ok(())
 }
 
+/// What takes too long for every change.
+pub(crate) fn nightly() -> Outcome {
+    soak("300")?;
+    install_tools()?;
+    let binary = build()?;
+    let python = format!("{VENV}/bin/python");
+    run(&python, &["tests/nightly_list.py", "target/tmp"], &[("DRYSTONE_BINARY", &binary)])
+}
+
+/// Builds the binary for release; returns where it is.
+fn build() -> Result<String, String> {
+    run("cargo", &["build", "--release", "--package", "drystone-server"], &[])?;
+    let folder = std::env::current_dir().map_err(|error| error.to_string())?;
+    Ok(folder.join("target/release/drystone").display().to_string())
+}
+
 /// Installs the client tools that are missing.
 fn install_tools() -> Outcome {
     let is_missing = |tool: &str| Command::new(tool).arg("--version").output().is_err();
@@ -105,9 +128,7 @@ fn install_tools() -> Outcome {
 /// Tests of the built binary with real clients.
 pub(crate) fn blackbox() -> Outcome {
     install_tools()?;
-    run("cargo", &["build", "--release", "--package", "drystone-server"], &[])?;
-    let binary = std::env::current_dir().map_err(|error| error.to_string())?;
-    let binary = binary.join("target/release/drystone").display().to_string();
+    let binary = build()?;
     let env = [("DRYSTONE_BINARY", binary.as_str())];
     let python = format!("{VENV}/bin/python");
     let options = ["-m", "pytest", "-n", "3", "-p", "no:cacheprovider", "tests/blackbox"];

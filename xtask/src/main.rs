@@ -13,6 +13,7 @@ const USAGE: &str = "usage: cargo xtask TASK
   interleavings     the log's writers and the committer under shuttle
   tidy              ranks, sizes, names, S3 codes
   soak SEEDS        crash enumeration and simulation with many seeds
+  nightly           soak with 300 seeds, and listing at 10 M keys
   operations MODEL  generate the operation table from the published service model";
 
 fn main() -> ExitCode {
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
         ["interleavings"] => ci::interleavings(),
         ["tidy"] => ci::tidy(),
         ["soak", seeds] => ci::soak(seeds),
+        ["nightly"] => ci::nightly(),
         ["operations", model] => write_operations(model),
         _ => Err(USAGE.to_owned()),
     };

@@ -7,7 +7,8 @@ use crate::pattern::{Pattern, Template};
 use crate::principal::PrincipalPattern;
 use crate::statement::{Effect, Either, Statement};
 
-/// Why a document is refused (`MalformedPolicy`, or `MalformedPolicyDocument` of IAM). The text is meant for the client.
+/// Why a document is refused (`MalformedPolicy`, or `MalformedPolicyDocument` of IAM). The text is
+/// meant for the client.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct PolicyError {

@@ -7,8 +7,11 @@ mod legacy;
 mod parse;
 mod verify;
 
+pub(crate) use legacy::check_form as check_legacy_form;
 pub use parse::{parse_authorization, parse_presigned};
-pub(crate) use verify::{ChunkSigner, PayloadHash, Verified, Verifier, authenticate};
+pub(crate) use verify::{
+    AuthType, ChunkSigner, PayloadHash, Verified, Verifier, authenticate, check_form,
+};
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};

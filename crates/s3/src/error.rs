@@ -63,6 +63,7 @@ codes! {
     InvalidPart 400 "One or more of the specified parts could not be found, or their entity tags do not match.";
     InvalidPartNumber 416 "The requested part number is not satisfiable.";
     InvalidPartOrder 400 "The list of parts was not in ascending order.";
+    InvalidPolicyDocument 400 "The content of the form does not meet the conditions of the policy document.";
     InvalidRange 416 "The requested range is not satisfiable.";
     InvalidRequest 400 "The request is not valid.";
     InvalidS3DestinationBucket 400 "The destination bucket is not valid.";
@@ -71,9 +72,12 @@ codes! {
     InvalidToken 400 "The provided token is malformed or otherwise not valid.";
     InvalidURI 400 "The specified URI could not be parsed.";
     KeyTooLongError 400 "Your key is too long.";
+    MalformedPOSTRequest 400 "The body of your POST request is not well-formed multipart/form-data.";
+    MalformedPolicy 400 "The policy is not valid.";
     MalformedTrailerError 400 "The request contained trailing data that was not well-formed.";
     MalformedXML 400 "The XML you provided was not well-formed or did not validate against our published schema.";
     MaxMessageLengthExceeded 400 "Your request was too large.";
+    MaxPostPreDataLengthExceededError 400 "Your POST request fields preceding the upload file were too large.";
     MetadataTooLarge 400 "Your metadata headers exceed the maximum allowed metadata size.";
     MethodNotAllowed 405 "The specified method is not allowed against this resource.";
     MissingContentLength 411 "You must provide the Content-Length HTTP header.";

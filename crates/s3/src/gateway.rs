@@ -1,6 +1,7 @@
 //! The way of a request through the gateway.
 
-use crate::auth::{Credentials, KeyCache, Verifier, authenticate};
+use crate::auth::{AuthType, Credentials, KeyCache, Verifier, authenticate};
+use crate::authorize::{ACCOUNT, Peer, RuleCache, Sender, authorize, hide_absence};
 use crate::body::Body;
 use crate::cors::{Asked, preflight};
 use crate::error::{S3Code, S3Error};
@@ -10,6 +11,7 @@ use crate::request::S3Request;
 use crate::response::{Ids, Reply, ResponseBody, empty, error_document, set, xml};
 use crate::route::route;
 use drystone_engine::Engine;
+use drystone_iam::Principal;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use std::sync::Arc;
@@ -34,6 +36,7 @@ pub struct Gateway {
     pub(crate) config: GatewayConfig,
     keys: KeyCache,
     listings: Semaphore,
+    rules: RuleCache,
     last_id: AtomicU64,
 }
 
@@ -61,6 +64,8 @@ pub(crate) struct Context<'a> {
     pub(crate) config: &'a GatewayConfig,
     pub(crate) request: S3Request,
     pub(crate) ids: Ids,
+    pub(crate) sender: Sender,
+    pub(crate) rules: &'a RuleCache,
     listings: &'a Semaphore,
 }
 
@@ -82,7 +87,8 @@ impl Gateway {
         let keys = KeyCache::default();
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let listings = Semaphore::new(cores);
-        Arc::new(Self { engine, config, keys, listings, last_id: AtomicU64::new(0) })
+        let (rules, last_id) = (RuleCache::default(), AtomicU64::new(0));
+        Arc::new(Self { engine, config, keys, listings, rules, last_id })
     }
 
     /// 16 upper-case hexadecimal digits, rising with time.
@@ -95,7 +101,7 @@ impl Gateway {
     }
 
     /// Serves one request.
-    pub async fn serve(self: &Arc<Self>, request: Request<Incoming>) -> Served {
+    pub async fn serve(self: &Arc<Self>, request: Request<Incoming>, peer: Peer) -> Served {
         let now_ms = self.engine.now_ms();
         let ids = self.new_ids(now_ms);
         let (parts, incoming) = request.into_parts();
@@ -118,7 +124,7 @@ impl Gateway {
                 asked = Asked::of(&self.engine, &request);
                 let served = match request.method == http::Method::OPTIONS {
                     true => preflight(&self.engine, &request),
-                    false => self.run(request, &ids, &mut body, &mut operation).await,
+                    false => self.run(request, peer, &ids, &mut body, &mut operation).await,
                 };
                 (served, names)
             }
@@ -158,16 +164,33 @@ impl Gateway {
     async fn run(
         &self,
         request: S3Request,
+        peer: Peer,
         ids: &Ids,
         body: &mut Option<Body>,
         operation: &mut Option<Operation>,
     ) -> Result<Reply, S3Error> {
+        let owner = || Principal::Root { account: ACCOUNT.to_owned() };
+        let context_of = |request, sender| Context {
+            engine: &self.engine,
+            config: &self.config,
+            request,
+            ids: ids.clone(),
+            sender,
+            rules: &self.rules,
+            listings: &self.listings,
+        };
         let routed = route(&request);
         let verifier = Verifier {
             credentials: &self.config.credentials,
             keys: &self.keys,
             region: &self.config.region,
         };
+        if ops::is_form(&request) {
+            *operation = Some(Operation::PutObject);
+            let (principal, auth) = (Principal::Anonymous, AuthType::Anonymous);
+            let context = context_of(request, Sender { principal, auth, signed_ms: None, peer });
+            return ops::post_object(context, &verifier, owner(), body).await;
+        }
         let verified = match authenticate(&request, &verifier) {
             Ok(verified) => verified,
             // What does not exist is said to everybody; whether a bucket exists is not.
@@ -176,11 +199,15 @@ impl Gateway {
         };
         let routed = routed?;
         *operation = Some(routed);
-        let ids = ids.clone();
-        let listings = &self.listings;
-        let context =
-            Context { engine: &self.engine, config: &self.config, request, ids, listings };
-        ops::dispatch(context, routed, verified, body).await
+        let (auth, signed_ms) = (verified.auth, verified.signed_ms);
+        let principal = match auth {
+            AuthType::Anonymous => Principal::Anonymous,
+            AuthType::Header | AuthType::Query | AuthType::Form => owner(),
+        };
+        let context = context_of(request, Sender { principal, auth, signed_ms, peer });
+        authorize(&context, routed).map_err(|error| self.with_region(&context.request, error))?;
+        let served = ops::dispatch(&context, routed, verified, body).await;
+        served.map_err(|error| hide_absence(&context, error))
     }
 
     /// HeadBucket tells the region also to those whom it refuses.

@@ -13,11 +13,13 @@
 //! What requests mean is in `engine`; sockets and TLS are in `server`.
 
 mod auth;
+mod authorize;
 mod body;
 mod checksum;
 mod chunked;
 mod cors;
 mod error;
+mod form;
 mod gateway;
 mod host;
 mod object_headers;
@@ -31,6 +33,7 @@ mod uri;
 mod xml;
 
 pub use auth::{Credentials, metrics_token};
+pub use authorize::Peer;
 pub use error::{S3Code, S3Error};
 pub use gateway::{Gateway, GatewayConfig, Served};
 pub use operation::{Level, Operation, Row, TABLE};
@@ -40,6 +43,7 @@ pub use response::ResponseBody;
 pub mod parsers {
     pub use crate::auth::{parse_authorization, parse_presigned};
     pub use crate::chunked::{ChunkDecoder, ChunkMode};
+    pub use crate::form::{FormDecoder, FormPolicy, Part};
     pub use crate::ops::parse_copy_source;
     pub use crate::request::parse_range;
     pub use crate::uri::{decode_path, parse_query};

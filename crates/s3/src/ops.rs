@@ -2,6 +2,7 @@
 
 mod abort_multipart_upload;
 mod bucket_documents;
+mod bucket_policy;
 mod bucket_tagging;
 mod complete_multipart_upload;
 mod copy_object;
@@ -22,12 +23,14 @@ mod list_object_versions;
 mod list_objects;
 mod list_parts;
 mod object_tagging;
+mod post_object;
 mod put_object;
 mod upload_part;
 mod upload_part_copy;
 mod versioning;
 
 pub use copy_source::parse_copy_source;
+pub(crate) use post_object::{is_form, run as post_object};
 
 use crate::auth::Verified;
 use crate::body::{Body, BodyReader};
@@ -41,48 +44,49 @@ use drystone_engine::{ChecksumAlgorithm, VersionRef};
 type Handled = Result<Reply, S3Error>;
 
 /// Runs an operation. Every operation of the model has an arm: those that are not implemented are
-/// refused here, before any effect. Whoever gets here has the root credentials, which may do
-/// everything; other callers do not exist yet and were refused.
+/// refused here, before any effect. Whoever gets here was authorized.
 pub(crate) async fn dispatch(
-    context: Context<'_>,
+    context: &Context<'_>,
     operation: Operation,
     verified: Verified,
     body: &mut Option<Body>,
 ) -> Handled {
     use Operation as O;
     match operation {
-        O::ListBuckets => list_buckets::run(&context),
-        O::CreateBucket => create_bucket::run(&context, verified, body).await,
-        O::HeadBucket => head_bucket::run(&context),
-        O::DeleteBucket => delete_bucket::run(&context).await,
-        O::GetBucketLocation => get_bucket_location::run(&context),
-        O::GetBucketVersioning => versioning::get(&context),
-        O::PutBucketVersioning => versioning::put(&context, verified, body).await,
-        O::PutObject => put_object::run(&context, verified, body).await,
-        O::GetObject => get_object::run(&context, true).await,
-        O::HeadObject => get_object::run(&context, false).await,
-        O::GetObjectAttributes => get_object_attributes::run(&context),
-        O::DeleteObject => delete_object::run(&context).await,
-        O::DeleteObjects => delete_objects::run(&context, verified, body).await,
-        O::CopyObject => copy_object::run(&context).await,
-        O::GetObjectTagging => object_tagging::get(&context),
-        O::PutObjectTagging => object_tagging::put(&context, verified, body).await,
-        O::DeleteObjectTagging => object_tagging::delete(&context).await,
-        O::ListObjects => list_objects::run_v1(&context).await,
-        O::ListObjectsV2 => list_objects::run_v2(&context).await,
-        O::ListObjectVersions => list_object_versions::run(&context).await,
-        O::CreateMultipartUpload => create_multipart_upload::run(&context).await,
-        O::UploadPart => upload_part::run(&context, verified, body).await,
-        O::UploadPartCopy => upload_part_copy::run(&context).await,
-        O::CompleteMultipartUpload => {
-            complete_multipart_upload::run(&context, verified, body).await
-        }
-        O::AbortMultipartUpload => abort_multipart_upload::run(&context).await,
-        O::ListParts => list_parts::run(&context),
-        O::ListMultipartUploads => list_multipart_uploads::run(&context).await,
-        O::GetBucketTagging => bucket_tagging::get(&context),
-        O::PutBucketTagging => bucket_tagging::put(&context, verified, body).await,
-        O::DeleteBucketTagging => bucket_tagging::delete(&context).await,
+        O::ListBuckets => list_buckets::run(context),
+        O::CreateBucket => create_bucket::run(context, verified, body).await,
+        O::HeadBucket => head_bucket::run(context),
+        O::DeleteBucket => delete_bucket::run(context).await,
+        O::GetBucketLocation => get_bucket_location::run(context),
+        O::GetBucketVersioning => versioning::get(context),
+        O::PutBucketVersioning => versioning::put(context, verified, body).await,
+        O::PutObject => put_object::run(context, verified, body).await,
+        O::GetObject => get_object::run(context, true).await,
+        O::HeadObject => get_object::run(context, false).await,
+        O::GetObjectAttributes => get_object_attributes::run(context),
+        O::DeleteObject => delete_object::run(context).await,
+        O::DeleteObjects => delete_objects::run(context, verified, body).await,
+        O::CopyObject => copy_object::run(context).await,
+        O::GetObjectTagging => object_tagging::get(context),
+        O::PutObjectTagging => object_tagging::put(context, verified, body).await,
+        O::DeleteObjectTagging => object_tagging::delete(context).await,
+        O::ListObjects => list_objects::run_v1(context).await,
+        O::ListObjectsV2 => list_objects::run_v2(context).await,
+        O::ListObjectVersions => list_object_versions::run(context).await,
+        O::CreateMultipartUpload => create_multipart_upload::run(context).await,
+        O::UploadPart => upload_part::run(context, verified, body).await,
+        O::UploadPartCopy => upload_part_copy::run(context).await,
+        O::CompleteMultipartUpload => complete_multipart_upload::run(context, verified, body).await,
+        O::AbortMultipartUpload => abort_multipart_upload::run(context).await,
+        O::ListParts => list_parts::run(context),
+        O::ListMultipartUploads => list_multipart_uploads::run(context).await,
+        O::GetBucketPolicy => bucket_policy::get(context),
+        O::GetBucketPolicyStatus => bucket_policy::status(context),
+        O::PutBucketPolicy => bucket_policy::put(context, verified, body).await,
+        O::DeleteBucketPolicy => bucket_policy::delete(context).await,
+        O::GetBucketTagging => bucket_tagging::get(context),
+        O::PutBucketTagging => bucket_tagging::put(context, verified, body).await,
+        O::DeleteBucketTagging => bucket_tagging::delete(context).await,
         O::GetBucketAccelerateConfiguration
         | O::GetBucketAnalyticsConfiguration
         | O::GetBucketCors
@@ -96,7 +100,7 @@ pub(crate) async fn dispatch(
         | O::GetBucketOwnershipControls
         | O::GetBucketReplication
         | O::GetBucketRequestPayment
-        | O::GetPublicAccessBlock => documents::get(&context, operation),
+        | O::GetPublicAccessBlock => documents::get(context, operation),
         O::PutBucketAccelerateConfiguration
         | O::PutBucketAnalyticsConfiguration
         | O::PutBucketCors
@@ -110,7 +114,7 @@ pub(crate) async fn dispatch(
         | O::PutBucketOwnershipControls
         | O::PutBucketReplication
         | O::PutBucketRequestPayment
-        | O::PutPublicAccessBlock => documents::put(&context, operation, verified, body).await,
+        | O::PutPublicAccessBlock => documents::put(context, operation, verified, body).await,
         O::DeleteBucketAnalyticsConfiguration
         | O::DeleteBucketCors
         | O::DeleteBucketIntelligentTieringConfiguration
@@ -119,26 +123,23 @@ pub(crate) async fn dispatch(
         | O::DeleteBucketMetricsConfiguration
         | O::DeleteBucketOwnershipControls
         | O::DeleteBucketReplication
-        | O::DeletePublicAccessBlock => documents::delete(&context, operation).await,
+        | O::DeletePublicAccessBlock => documents::delete(context, operation).await,
         O::ListBucketAnalyticsConfigurations
         | O::ListBucketIntelligentTieringConfigurations
         | O::ListBucketInventoryConfigurations
-        | O::ListBucketMetricsConfigurations => documents::list(&context, operation),
+        | O::ListBucketMetricsConfigurations => documents::list(context, operation),
         O::GetBucketAcl
         | O::GetBucketEncryption
         | O::GetBucketLogging
-        | O::GetBucketPolicy
-        | O::GetBucketPolicyStatus
         | O::GetBucketWebsite
-        | O::GetObjectLockConfiguration => bucket_documents::get(&context, operation),
-        O::GetObjectAcl => bucket_documents::get_object_acl(&context),
+        | O::GetObjectLockConfiguration => bucket_documents::get(context, operation),
+        O::GetObjectAcl => bucket_documents::get_object_acl(context),
         O::CreateBucketMetadataConfiguration
         | O::CreateBucketMetadataTableConfiguration
         | O::CreateSession
         | O::DeleteBucketEncryption
         | O::DeleteBucketMetadataConfiguration
         | O::DeleteBucketMetadataTableConfiguration
-        | O::DeleteBucketPolicy
         | O::DeleteBucketWebsite
         | O::DeleteObjectAnnotation
         | O::GetBucketAbac
@@ -154,7 +155,6 @@ pub(crate) async fn dispatch(
         | O::PutBucketAcl
         | O::PutBucketEncryption
         | O::PutBucketLogging
-        | O::PutBucketPolicy
         | O::PutBucketWebsite
         | O::PutObjectAcl
         | O::PutObjectAnnotation

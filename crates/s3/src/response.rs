@@ -177,6 +177,13 @@ pub(crate) fn xml(document: String) -> Reply {
     reply
 }
 
+/// A document in JSON, as it was stored.
+pub(crate) fn json(document: String) -> Reply {
+    let mut reply = Response::new(ResponseBody::Full(Some(document.into())));
+    set(&mut reply, "content-type", "application/json");
+    reply
+}
+
 /// The document of an error.
 pub(crate) fn error_document(
     error: &S3Error,

@@ -6,7 +6,7 @@ use crate::tls::Certificates;
 use drystone_admin::{Admin, AdminResponse, Metrics, RequestRecord, console_page};
 use drystone_base::Timestamp;
 use drystone_engine::{Engine, EngineError};
-use drystone_s3::{Gateway, ResponseBody, Served};
+use drystone_s3::{Gateway, Peer, ResponseBody, Served};
 use http::{Request, Response};
 use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
@@ -18,6 +18,7 @@ use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
 use std::convert::Infallible;
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -102,7 +103,7 @@ pub(crate) async fn serve(front: Arc<Front>, ports: Ports, stop: impl Future<Out
             () = &mut stop => break,
             accepted = ports.s3.accept() => match accepted {
                 Ok((stream, remote)) => {
-                    accept(&front, &builder, &graceful, stream, remote.ip().to_string());
+                    accept(&front, &builder, &graceful, stream, remote.ip());
                 }
                 Err(error) => {
                     let error = &error as &dyn std::error::Error;
@@ -124,19 +125,20 @@ fn accept(
     builder: &Builder<TokioExecutor>,
     graceful: &GracefulShutdown,
     stream: TcpStream,
-    remote: String,
+    remote: IpAddr,
 ) {
     let _ = stream.set_nodelay(true);
     let (front, builder, watcher) = (front.clone(), builder.clone(), graceful.watcher());
+    let peer = move |is_secure| Peer { address: remote, is_secure };
     tokio::spawn(async move {
         match &front.certificates {
-            None => talk(front, &builder, watcher, stream, remote).await,
+            None => talk(front, &builder, watcher, stream, peer(false)).await,
             Some(certificates) => {
                 let handshake = certificates.acceptor().accept(stream);
                 match tokio::time::timeout(HEADER_TIMEOUT, handshake).await {
-                    Ok(Ok(stream)) => talk(front, &builder, watcher, stream, remote).await,
-                    Ok(Err(error)) => tracing::debug!(%error, remote, "handshake failed"),
-                    Err(_) => tracing::debug!(remote, "handshake took too long"),
+                    Ok(Ok(stream)) => talk(front, &builder, watcher, stream, peer(true)).await,
+                    Ok(Err(error)) => tracing::debug!(%error, %remote, "handshake failed"),
+                    Err(_) => tracing::debug!(%remote, "handshake took too long"),
                 }
             }
         }
@@ -148,11 +150,11 @@ async fn talk(
     builder: &Builder<TokioExecutor>,
     watcher: hyper_util::server::graceful::Watcher,
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    remote: String,
+    peer: Peer,
 ) {
     let service = service_fn(move |request| {
-        let (front, remote) = (front.clone(), remote.clone());
-        async move { answer(&front, request, &remote).await }
+        let front = front.clone();
+        async move { answer(&front, request, peer).await }
     });
     let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
     if let Err(error) = watcher.watch(connection).await {
@@ -167,7 +169,7 @@ fn boxed(response: AdminResponse) -> Response<OutBody> {
 async fn answer(
     front: &Front,
     request: Request<Incoming>,
-    remote: &str,
+    peer: Peer,
 ) -> Result<Response<OutBody>, Dropped> {
     let started = Instant::now();
     let admin = front.admin.respond(request.method(), request.uri().path(), request.headers());
@@ -178,7 +180,7 @@ async fn answer(
         .access_log
         .is_on()
         .then(|| (request.method().as_str().to_owned(), request.uri().path().to_owned()));
-    let served = front.gateway.serve(request).await;
+    let served = front.gateway.serve(request, peer).await;
     let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
     let Served { response, operation, request_id, error } = served;
     let status = response.as_ref().map_or(0, |response| response.status().as_u16());
@@ -190,7 +192,7 @@ async fn answer(
             .and_then(|response: &Response<ResponseBody>| response.body().size_hint().exact());
         front.access_log.write(&Line {
             time: Timestamp(front.engine.now_ms()).to_iso(),
-            remote,
+            remote: &peer.address.to_string(),
             method: &method,
             path: &path,
             operation,

@@ -4,6 +4,7 @@
 #[path = "../../../fuzz/src/targets.rs"]
 mod targets;
 
+use drystone_base::{Rng, SeededRng};
 use drystone_catalog::{Frame, ObjectRow, UploadRow};
 use std::path::Path;
 
@@ -27,6 +28,48 @@ fn the_corpus_of_every_fuzz_target_is_read_without_a_panic() {
                 changed[at] ^= 0x41;
                 target(&changed);
             }
+        }
+    }
+}
+
+/// Some random changes of a seed: flipped, left out, doubled, or taken from another seed.
+fn mutate(rng: &SeededRng, seeds: &[Vec<u8>]) -> Vec<u8> {
+    let any = |len: usize| rng.below(len as u64 + 1) as usize;
+    let mut bytes = seeds[any(seeds.len() - 1)].clone();
+    for _ in 0..1 + rng.below(5) {
+        let from = any(bytes.len());
+        let to = (from + any(16)).min(bytes.len());
+        match rng.below(4) {
+            0 if from < bytes.len() => bytes[from] ^= 1 << rng.below(8),
+            1 => drop(bytes.drain(from..to)),
+            2 => {
+                let again = bytes[from..to].to_vec();
+                drop(bytes.splice(from..from, again));
+            }
+            _ => {
+                let other = &seeds[any(seeds.len() - 1)];
+                let start = any(other.len());
+                let piece = other[start..(start + any(24)).min(other.len())].to_vec();
+                drop(bytes.splice(from..from, piece));
+            }
+        }
+    }
+    bytes
+}
+
+#[test]
+fn random_changes_of_the_corpus_are_read_without_a_panic() {
+    for (at, (name, target)) in targets::TARGETS.iter().enumerate() {
+        let folder = Path::new(ROOT).join("corpus").join(name);
+        let entries = std::fs::read_dir(&folder).expect("a corpus");
+        #[allow(clippy::disallowed_methods, reason = "a test reads its seeds")]
+        let mut seeds: Vec<_> = entries
+            .map(|e| std::fs::read(e.expect("readable").path()).expect("readable"))
+            .collect();
+        seeds.sort();
+        let rng = SeededRng::new(at as u64);
+        for _ in 0..20_000 {
+            target(&mutate(&rng, &seeds));
         }
     }
 }

@@ -1,5 +1,6 @@
-//! Presigned URLs of signature version 2, which boto3 and `aws s3 presign` still make by default for
-//! the region us-east-1. In headers, version 2 is refused. See `docs/decisions/0005-sigv2-urls.md`.
+//! Presigned URLs and forms of signature version 2, which boto3 and `aws s3 presign` still make by
+//! default for the region us-east-1. In headers, version 2 is refused. See
+//! `docs/decisions/0005-sigv2-urls.md`.
 //!
 //! Source: S3 API reference, "Signing and authenticating REST requests (version 2)".
 
@@ -42,14 +43,30 @@ const SIGNED_QUERIES: &[&str] = &[
     "website",
 ];
 
+/// Checks the signature of a form's policy.
+pub(crate) fn check_form(
+    verifier: &Verifier<'_>,
+    access_key: &str,
+    policy: &str,
+    signature: &str,
+) -> Result<(), S3Error> {
+    check_key(verifier, access_key)?;
+    check(verifier, access_key, policy, signature)
+}
+
+fn check_key(verifier: &Verifier<'_>, access_key: &str) -> Result<(), S3Error> {
+    let known = verifier.credentials.access_key.as_bytes();
+    if bool::from(access_key.as_bytes().ct_eq(known)) {
+        return Ok(());
+    }
+    Err(S3Error::new(S3Code::InvalidAccessKeyId).field("AWSAccessKeyId", access_key))
+}
+
 /// Checks a presigned URL.
 pub(crate) fn check_presigned(request: &S3Request, verifier: &Verifier<'_>) -> Result<(), S3Error> {
     let get = |name: &str| request.query(name).unwrap_or_default();
     let (access_key, given, expires) = (get("AWSAccessKeyId"), get("Signature"), get("Expires"));
-    let known = verifier.credentials.access_key.as_bytes();
-    if !bool::from(access_key.as_bytes().ct_eq(known)) {
-        return Err(S3Error::new(S3Code::InvalidAccessKeyId).field("AWSAccessKeyId", access_key));
-    }
+    check_key(verifier, access_key)?;
     let end: u64 = expires.parse().map_err(|_| {
         S3Error::with(S3Code::AccessDenied, "Query-string authentication requires Expires")
     })?;
@@ -57,12 +74,20 @@ pub(crate) fn check_presigned(request: &S3Request, verifier: &Verifier<'_>) -> R
         return Err(S3Error::with(S3Code::AccessDenied, "Request has expired"));
     }
     let to_sign = string_to_sign(request, expires);
+    // A plus sign that was not encoded has become a space.
+    check(verifier, access_key, &to_sign, &given.replace(' ', "+"))
+}
+
+fn check(
+    verifier: &Verifier<'_>,
+    access_key: &str,
+    to_sign: &str,
+    given: &str,
+) -> Result<(), S3Error> {
     let mut mac = Hmac::<Sha1>::new_from_slice(verifier.credentials.secret_key.as_bytes())
         .expect("any key length will do");
     mac.update(to_sign.as_bytes());
     let expected = BASE64.encode(mac.finalize().into_bytes());
-    // A plus sign that was not encoded has become a space.
-    let given = given.replace(' ', "+");
     if bool::from(expected.as_bytes().ct_eq(given.as_bytes())) {
         return Ok(());
     }

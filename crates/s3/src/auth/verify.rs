@@ -31,8 +31,24 @@ pub(crate) struct ChunkSigner {
     previous: String,
 }
 
-/// A request whose signature is right.
+/// Where a request has its signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AuthType {
+    /// It has none.
+    Anonymous,
+    /// In the header `Authorization`.
+    Header,
+    /// In the query.
+    Query,
+    /// In the fields of a form.
+    Form,
+}
+
+/// A request whose signature is right, or that has none.
 pub(crate) struct Verified {
+    pub(crate) auth: AuthType,
+    /// When it was signed, in milliseconds since 1970.
+    pub(crate) signed_ms: Option<u64>,
     pub(crate) payload: PayloadHash,
     /// For chunks that are signed.
     pub(crate) signer: Option<ChunkSigner>,
@@ -95,10 +111,20 @@ pub(crate) fn authenticate(
                 return Err(S3Error::not_implemented("x-amz-content-sha256"));
             }
             super::legacy::check_presigned(request, verifier)?;
-            Ok(Verified { payload, signer: None })
+            let (auth, signed_ms) = (AuthType::Query, None);
+            Ok(Verified { auth, signed_ms, payload, signer: None })
         }
-        (None, false) => Err(S3Code::AccessDenied.into()),
+        (None, false) => anonymous(request),
     }
+}
+
+/// Nobody signed: whether that is enough is decided later.
+fn anonymous(request: &S3Request) -> Result<Verified, S3Error> {
+    let payload = payload_hash(request)?.unwrap_or(PayloadHash::Unsigned);
+    if matches!(payload, PayloadHash::Chunked { signed: true, .. }) {
+        return Err(S3Code::AccessDenied.into());
+    }
+    Ok(Verified { auth: AuthType::Anonymous, signed_ms: None, payload, signer: None })
 }
 
 fn by_header(
@@ -131,7 +157,8 @@ fn by_header(
     let hash = request.header("x-amz-content-sha256").unwrap_or(EMPTY_SHA256);
     let signer = check_signature(request, verifier, &claim, date, hash)?;
     let signs = matches!(payload, PayloadHash::Chunked { signed: true, .. });
-    Ok(Verified { payload, signer: signs.then_some(signer) })
+    let (auth, signed_ms) = (AuthType::Header, Some(date.0));
+    Ok(Verified { auth, signed_ms, payload, signer: signs.then_some(signer) })
 }
 
 fn by_query(request: &S3Request, verifier: &Verifier<'_>) -> Result<Verified, S3Error> {
@@ -163,7 +190,51 @@ fn by_query(request: &S3Request, verifier: &Verifier<'_>) -> Result<Verified, S3
         _ => PayloadHash::Unsigned,
     });
     let signs = matches!(payload, PayloadHash::Chunked { signed: true, .. });
-    Ok(Verified { payload, signer: signs.then_some(signer) })
+    let (auth, signed_ms) = (AuthType::Query, Some(date.0));
+    Ok(Verified { auth, signed_ms, payload, signer: signs.then_some(signer) })
+}
+
+/// Checks the signature of a form's policy; returns when it was signed, in milliseconds since 1970.
+///
+/// # Errors
+///
+/// The codes of the protocol page, §§2 and 3.
+pub(crate) fn check_form(
+    verifier: &Verifier<'_>,
+    algorithm: &str,
+    credential: &str,
+    date: &str,
+    policy: &str,
+    signature: &str,
+) -> Result<u64, S3Error> {
+    let get = |name: &str| {
+        let value = match name {
+            "X-Amz-Algorithm" => algorithm,
+            "X-Amz-Credential" => credential,
+            "X-Amz-Date" => date,
+            "X-Amz-Expires" => "1",
+            "X-Amz-SignedHeaders" => "policy",
+            "X-Amz-Signature" => signature,
+            _ => return None,
+        };
+        Some(value.to_owned())
+    };
+    let (claim, date, _) = parse_presigned(&get)
+        .map_err(|error| S3Error { code: S3Code::InvalidArgument, ..error })?;
+    let invalid = || S3Error::argument("x-amz-date", &date, "The date of the form is not valid");
+    let signed = Timestamp::parse_amz(&date).ok_or_else(invalid)?;
+    check_scope(&claim, verifier, signed)?;
+    check_key(&claim, verifier)?;
+    let secret = &verifier.credentials.secret_key;
+    let key = verifier.keys.get(secret, &claim.day, &claim.region, &claim.service);
+    let expected = hex(&hmac(&key, policy.as_bytes()));
+    if bool::from(expected.as_bytes().ct_eq(claim.signature.as_bytes())) {
+        return Ok(signed.0);
+    }
+    Err(S3Error::new(S3Code::SignatureDoesNotMatch)
+        .field("AWSAccessKeyId", claim.access_key.clone())
+        .field("StringToSign", policy)
+        .field("SignatureProvided", claim.signature))
 }
 
 fn check_key(claim: &Claim, verifier: &Verifier<'_>) -> Result<(), S3Error> {

@@ -20,7 +20,6 @@ pub(crate) fn get(context: &Context<'_>, operation: Operation) -> Handled {
         O::GetBucketAcl => Ok(xml(acl())),
         O::GetBucketLogging => empty("BucketLoggingStatus"),
         O::GetBucketEncryption => unset(S3Code::ServerSideEncryptionConfigurationNotFoundError),
-        O::GetBucketPolicy | O::GetBucketPolicyStatus => unset(S3Code::NoSuchBucketPolicy),
         O::GetBucketWebsite => unset(S3Code::NoSuchWebsiteConfiguration),
         O::GetObjectLockConfiguration => unset(S3Code::ObjectLockConfigurationNotFoundError),
         other => Err(S3Error::not_implemented(other.name())),

@@ -2,6 +2,7 @@
 
 use super::{Handled, read_document};
 use crate::auth::Verified;
+use crate::authorize::{allow, delete_need};
 use crate::body::Body;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
@@ -81,6 +82,7 @@ fn start(
     entry: &Entry,
 ) -> Result<impl Future<Output = Result<DeleteOutcome, drystone_engine::EngineError>>, S3Error> {
     let key = ObjectKey::new(&entry.key)?;
+    allow(context, &delete_need(bucket, &entry.key, entry.version.as_deref()))?;
     let version = match &entry.version {
         Some(text) => Some(VersionRef::parse(text).ok_or_else(|| {
             S3Error::with(S3Code::NoSuchVersion, "The version id is not one of this bucket.")

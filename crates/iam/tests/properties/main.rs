@@ -163,10 +163,13 @@ proptest! {
         caller in caller(),
         facts in facts(),
         action in prop::sample::select(vec!["s3:GetObject", "s3:PutObject", "s3:ListBucket"]),
-        resource in prop::sample::select(vec!["arn:aws:s3:::b", "arn:aws:s3:::b/k", "arn:aws:s3:::b/bob/x"]),
+        resource in prop::sample::select(vec![
+            "arn:aws:s3:::b", "arn:aws:s3:::b/k", "arn:aws:s3:::b/bob/x",
+        ]),
     ) {
         let parse = |value: &Value, kind| Document::parse(&value.to_string(), kind);
-        let compiled: Vec<_> = identity.iter().map(|d| parse(d, DocumentKind::Identity).expect("valid")).collect();
+        let compiled: Vec<_> =
+            identity.iter().map(|d| parse(d, DocumentKind::Identity).expect("valid")).collect();
         let named: Vec<_> = compiled.iter().map(|d| ("identity", d)).collect();
         // An action may apply to no resource of its statement: such a policy is refused.
         let bucket_compiled = bucket.as_ref().and_then(|d| parse(d, DocumentKind::Bucket("b")).ok());

@@ -1,0 +1,326 @@
+//! `PostObject`: an upload by a browser's form. The policy is decided before the file is read, and the
+//! file is streamed.
+
+use super::object_tagging::read_tags;
+use crate::auth::{AuthType, PayloadHash, Verified, Verifier, check_form, check_legacy_form};
+use crate::authorize::authorize;
+use crate::body::{Body, BodyReader};
+use crate::checksum::Declared;
+use crate::error::{S3Code, S3Error};
+use crate::form::{FormDecoder, FormPolicy};
+use crate::gateway::Context;
+use crate::object_headers::parse_draft;
+use crate::operation::Operation;
+use crate::request::S3Request;
+use crate::response::{Reply, empty, set, xml};
+use crate::uri::encode;
+use crate::xml::Xml;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use drystone_base::limits::{OBJECT_TAG_COUNT_MAX, PUT_LEN_BYTES_MAX};
+use drystone_engine::{ChecksumAlgorithm, Conditions, PutRequest, Stored, Versioning};
+use drystone_iam::Principal;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use std::ops::RangeInclusive;
+
+/// Bytes of all fields before the file.
+const FIELDS_LEN_MAX: usize = 20 << 10;
+/// Bytes of the whole body beyond the file.
+const ENVELOPE_LEN_MAX: u64 = 1 << 20;
+
+/// Whether a request is a form.
+pub(crate) fn is_form(request: &S3Request) -> bool {
+    let content_type = request.header("content-type").unwrap_or_default();
+    request.method == http::Method::POST
+        && request.bucket.is_some()
+        && request.key.is_none()
+        && request.query.is_empty()
+        && content_type.to_ascii_lowercase().starts_with("multipart/form-data")
+}
+
+/// The form up to its file.
+struct Form {
+    /// Names in lower case.
+    fields: Vec<(String, String)>,
+    decoder: FormDecoder,
+    reader: BodyReader,
+}
+
+impl Form {
+    fn field(&self, name: &str) -> Option<&str> {
+        self.fields.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Reads more of the body; false at its end.
+    async fn more(&mut self) -> Result<bool, S3Error> {
+        match self.reader.next().await? {
+            Some(bytes) => {
+                self.decoder.feed(&bytes);
+                Ok(true)
+            }
+            None => Ok(false),
+        }
+    }
+
+    /// Reads the fields before the file. Returns the name of the file and its content type.
+    async fn read_fields(&mut self) -> Result<(String, Option<String>), S3Error> {
+        let mut len = 0;
+        loop {
+            let Some(part) = self.decoder.next_part()? else {
+                if self.decoder.is_ended() || !self.more().await? {
+                    let message = "POST requires exactly one file upload per request.";
+                    return Err(S3Error::argument("file", "", message));
+                }
+                continue;
+            };
+            if part.name.eq_ignore_ascii_case("file") {
+                return Ok((part.filename.unwrap_or_default(), part.content_type));
+            }
+            let mut value = Vec::new();
+            loop {
+                let (bytes, last) = self.decoder.take();
+                len += bytes.len();
+                if len > FIELDS_LEN_MAX {
+                    return Err(S3Code::MaxPostPreDataLengthExceededError.into());
+                }
+                value.extend(bytes);
+                if last {
+                    break;
+                }
+                if !self.more().await? {
+                    return Err(S3Code::MalformedPOSTRequest.into());
+                }
+            }
+            let value = String::from_utf8(value).map_err(|_| S3Code::MalformedPOSTRequest)?;
+            len += part.name.len();
+            self.fields.push((part.name.to_ascii_lowercase(), value));
+        }
+    }
+
+    /// Streams the file to the drive.
+    async fn read_file(
+        &mut self,
+        context: &Context<'_>,
+        algorithm: ChecksumAlgorithm,
+        length: &RangeInclusive<u64>,
+    ) -> Result<Stored, S3Error> {
+        let (name, key) = (context.request.bucket_name()?, context.request.object_key()?);
+        let bucket = context.engine.find_bucket(name.as_str())?;
+        let begun = context.engine.begin_blob(&bucket, key.as_bytes(), None, algorithm);
+        let mut writer = begun.await?;
+        loop {
+            let (bytes, last) = self.decoder.take();
+            let len = writer.len_bytes() + bytes.len() as u64;
+            if len > *length.end() {
+                return Err(S3Error::new(S3Code::EntityTooLarge)
+                    .field("ProposedSize", len.to_string())
+                    .field("MaxSizeAllowed", length.end().to_string()));
+            }
+            writer.write(&bytes).await?;
+            if last {
+                break;
+            }
+            if !self.more().await? {
+                return Err(S3Code::MalformedPOSTRequest.into());
+            }
+        }
+        if writer.len_bytes() < *length.start() {
+            return Err(S3Error::new(S3Code::EntityTooSmall)
+                .field("ProposedSize", writer.len_bytes().to_string())
+                .field("MinSizeAllowed", length.start().to_string()));
+        }
+        Ok(writer.finish().await?)
+    }
+}
+
+/// Fields of a form that stand for headers of a PUT.
+fn headers_of(form: &Form) -> Result<HeaderMap, S3Error> {
+    const SAME: &[&str] = &[
+        "cache-control",
+        "content-disposition",
+        "content-encoding",
+        "content-language",
+        "content-type",
+        "expires",
+    ];
+    const OF_THE_FORM: &[&str] = &[
+        "x-amz-algorithm",
+        "x-amz-credential",
+        "x-amz-date",
+        "x-amz-signature",
+        "x-amz-security-token",
+    ];
+    let mut headers = HeaderMap::new();
+    for (name, value) in &form.fields {
+        let header = match name.as_str() {
+            "acl" => "x-amz-acl",
+            name if SAME.contains(&name) => name,
+            name if name.starts_with("x-amz-") && !OF_THE_FORM.contains(&name) => name,
+            _ => continue,
+        };
+        let invalid = || S3Error::argument("field", name, "A field of the form is not valid");
+        let header = HeaderName::from_bytes(header.as_bytes()).map_err(|_| invalid())?;
+        let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| invalid())?;
+        headers.append(header, value);
+    }
+    Ok(headers)
+}
+
+/// Checks who signed the policy, and the policy. Nobody signs a form without one.
+fn authenticate(
+    form: &Form,
+    context: &mut Context<'_>,
+    verifier: &Verifier<'_>,
+    owner: Principal,
+) -> Result<Option<FormPolicy>, S3Error> {
+    let signature = form.field("x-amz-signature").or(form.field("signature"));
+    let policy = form.field("policy");
+    let (policy, signature) = match (policy, signature) {
+        (None, None) => return Ok(None),
+        (Some(policy), Some(signature)) => (policy, signature),
+        (Some(_), None) => {
+            let message = "Bucket POST must contain a field named 'X-Amz-Signature'.";
+            return Err(S3Error::argument("x-amz-signature", "", message));
+        }
+        (None, Some(_)) => {
+            let message = "Bucket POST must contain a field named 'policy'.";
+            return Err(S3Error::argument("policy", "", message));
+        }
+    };
+    let field = |name| form.field(name).unwrap_or_default();
+    let signed_ms = match form.field("awsaccesskeyid") {
+        Some(access_key) if form.field("x-amz-signature").is_none() => {
+            check_legacy_form(verifier, access_key, policy, signature)?;
+            None
+        }
+        _ => Some(check_form(
+            verifier,
+            field("x-amz-algorithm"),
+            field("x-amz-credential"),
+            field("x-amz-date"),
+            policy,
+            signature,
+        )?),
+    };
+    context.sender.principal = owner;
+    context.sender.auth = AuthType::Form;
+    context.sender.signed_ms = signed_ms;
+    let invalid = |_| S3Error::with(S3Code::InvalidPolicyDocument, "The policy is not base64.");
+    let document = STANDARD.decode(policy).map_err(invalid)?;
+    let policy = FormPolicy::parse(&document)?;
+    let bucket = context.request.bucket.as_deref().unwrap_or_default();
+    policy.check(&form.fields, bucket, context.request.now_ms)?;
+    Ok(Some(policy))
+}
+
+/// Takes in a form. `owner` is who the credentials of the server stand for.
+pub(crate) async fn run(
+    mut context: Context<'_>,
+    verifier: &Verifier<'_>,
+    owner: Principal,
+    body: &mut Option<Body>,
+) -> Result<Reply, S3Error> {
+    let content_type = context.request.header("content-type").unwrap_or_default();
+    let decoder = FormDecoder::new(content_type)?;
+    let (auth, payload) = (AuthType::Anonymous, PayloadHash::Unsigned);
+    let unsigned = Verified { auth, signed_ms: None, payload, signer: None };
+    let body = body.take().expect("a body is read once");
+    let none = Declared::default();
+    let len_max = PUT_LEN_BYTES_MAX + ENVELOPE_LEN_MAX;
+    let reader = BodyReader::new(&context.request, body, unsigned, &none, len_max)?;
+    let mut form = Form { fields: Vec::new(), decoder, reader };
+    let (filename, _) = form.read_fields().await?;
+    let key = form.field("key").map(|key| key.replace("${filename}", &filename));
+    let key = key.filter(|key| !key.is_empty()).ok_or_else(|| {
+        let message = "Bucket POST must contain a field named 'key'. If it is specified, please \
+                       check the order of the fields.";
+        S3Error::argument("key", "", message)
+    })?;
+    for (_, value) in form.fields.iter_mut().filter(|(name, _)| name == "key") {
+        value.clone_from(&key);
+    }
+    let policy = authenticate(&form, &mut context, verifier, owner)?;
+    context.request.key = Some(key);
+    context.request.headers = HeaderMap::new();
+    let tagging = form.field("tagging").map(str::to_owned);
+    let mut headers = headers_of(&form)?;
+    let tags = match tagging {
+        Some(document) => {
+            // The right to set tags is needed, and the conditions see them, as with a PUT.
+            let tags = read_tags(document.as_bytes(), OBJECT_TAG_COUNT_MAX)?;
+            let pairs = tags
+                .iter()
+                .map(|(name, value)| format!("{}={}", encode(name, false), encode(value, false)));
+            let text = pairs.collect::<Vec<_>>().join("&");
+            let text = HeaderValue::from_str(&text).map_err(|_| S3Code::InvalidTag)?;
+            headers.insert("x-amz-tagging", text);
+            tags
+        }
+        None => Vec::new(),
+    };
+    context.request.headers = headers;
+    authorize(&context, Operation::PutObject)?;
+    let mut draft = parse_draft(&context.request)?;
+    if !tags.is_empty() {
+        draft.tags = tags;
+    }
+    let declared = Declared::parse(&context.request)?;
+    let algorithm = declared.algorithm().unwrap_or(ChecksumAlgorithm::Crc64Nvme);
+    let length = policy.and_then(|policy| policy.length).unwrap_or(0..=PUT_LEN_BYTES_MAX);
+    let stored = form.read_file(&context, algorithm, &length).await?;
+    declared
+        .check(&stored.md5, &stored.checksum, None)
+        .inspect_err(|_| context.engine.give_up(&stored))?;
+    let (name, object) = (context.request.bucket_name()?, context.request.object_key()?);
+    let (bucket, object) = (name.as_str().to_owned(), object.as_bytes().to_vec());
+    let conditions = Conditions::default();
+    let request = PutRequest { bucket, object, draft, stored, conditions };
+    let outcome = context.engine.put_object(request).await?;
+    let etag = format!("\"{}\"", outcome.row.etag.to_text());
+    let mut reply = answer(&context, &form, &etag);
+    set(&mut reply, "etag", &etag);
+    if outcome.versioning != Versioning::Off {
+        set(&mut reply, "x-amz-version-id", &outcome.row.version_text());
+    }
+    Ok(reply)
+}
+
+/// What the form asked to be told.
+fn answer(context: &Context<'_>, form: &Form, etag: &str) -> Reply {
+    let request = &context.request;
+    let bucket = request.bucket.as_deref().unwrap_or_default();
+    let key = request.key.as_deref().unwrap_or_default();
+    let redirect = form.field("success_action_redirect").or(form.field("redirect"));
+    if let Some(target) = redirect.filter(|t| t.starts_with("http://") || t.starts_with("https://"))
+    {
+        let mark = if target.contains('?') { '&' } else { '?' };
+        let (key, etag) = (encode(key, false), encode(etag, false));
+        let mut reply = empty(303);
+        set(
+            &mut reply,
+            "location",
+            &format!("{target}{mark}bucket={bucket}&key={key}&etag={etag}"),
+        );
+        return reply;
+    }
+    let scheme = if context.sender.peer.is_secure { "https" } else { "http" };
+    let path = encode(key, true);
+    let location = match request.path_names_bucket {
+        true => format!("{scheme}://{}/{bucket}/{path}", request.host),
+        false => format!("{scheme}://{}/{path}", request.host),
+    };
+    let mut reply = match form.field("success_action_status") {
+        Some("201") => {
+            let mut document = Xml::bare();
+            document.open("PostResponse").text("Location", &location).text("Bucket", bucket);
+            document.text("Key", key).text("ETag", etag);
+            let mut reply = xml(document.finish("PostResponse"));
+            *reply.status_mut() = http::StatusCode::CREATED;
+            reply
+        }
+        Some("200") => empty(200),
+        _ => empty(204),
+    };
+    set(&mut reply, "location", &location);
+    reply
+}
