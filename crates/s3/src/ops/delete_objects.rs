@@ -2,7 +2,7 @@
 
 use super::{Handled, read_document};
 use crate::auth::Verified;
-use crate::authorize::{allow, delete_need};
+use crate::authorize::{allow, delete_need, is_decided_by_policy};
 use crate::body::Body;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
@@ -43,8 +43,9 @@ pub(crate) async fn run(
         return Err(S3Code::MalformedXML.into());
     }
     // Handed in together and in order: the committer sees repeated keys as the client listed them.
+    let by_key = is_decided_by_policy(context, name.as_str());
     let started: Vec<_> =
-        entries.iter().map(|entry| start(context, name.as_str(), entry)).collect();
+        entries.iter().map(|entry| start(context, name.as_str(), entry, by_key)).collect();
     let mut answer = Xml::new(ROOT);
     for (entry, started) in entries.iter().zip(started) {
         let outcome = match started {
@@ -80,9 +81,12 @@ fn start(
     context: &Context<'_>,
     bucket: &str,
     entry: &Entry,
+    by_key: bool,
 ) -> Result<impl Future<Output = Result<DeleteOutcome, drystone_engine::EngineError>>, S3Error> {
     let key = ObjectKey::new(&entry.key)?;
-    allow(context, &delete_need(bucket, &entry.key, entry.version.as_deref()))?;
+    if by_key {
+        allow(context, &delete_need(bucket, &entry.key, entry.version.as_deref()))?;
+    }
     let version = match &entry.version {
         Some(text) => Some(VersionRef::parse(text).ok_or_else(|| {
             S3Error::with(S3Code::NoSuchVersion, "The version id is not one of this bucket.")
