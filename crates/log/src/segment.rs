@@ -1,7 +1,7 @@
 //! The table of segments of a drive, and the pool of free ones.
 
 use crate::error::LogError;
-use crate::format::{Class, SEGMENT_HEADER_LEN, Seal, SegmentHeader};
+use crate::format::{Class, SEAL_OFFSET, Seal, SegmentHeader};
 use drystone_io::{Disk, DiskFile};
 use std::collections::BTreeMap;
 use std::io::IoSlice;
@@ -53,15 +53,18 @@ pub(crate) fn parse_file_name(name: &str) -> Option<u32> {
     name.strip_prefix("seg-")?.strip_suffix(".log")?.parse().ok().filter(|id| *id > 0)
 }
 
+/// Writes a header into its own sector. The seal's sector stays as it is: a write of both that is cut
+/// could leave the old header without its seal, and a sealed segment would be taken for an open one.
+/// A seal of an earlier incarnation says nothing.
 pub(crate) fn write_header(file: &dyn DiskFile, header: &SegmentHeader) -> Result<(), LogError> {
-    let mut page = header.encode();
-    page.resize(SEGMENT_HEADER_LEN as usize, 0);
-    file.write_at(0, &mut [IoSlice::new(&page)])?;
+    let mut sector = header.encode();
+    sector.resize(SEAL_OFFSET as usize, 0);
+    file.write_at(0, &mut [IoSlice::new(&sector)])?;
     Ok(())
 }
 
 pub(crate) fn write_seal(file: &dyn DiskFile, segment: u32, seal: &Seal) -> Result<(), LogError> {
-    file.write_at(crate::format::SEAL_OFFSET, &mut [IoSlice::new(&seal.encode(segment))])?;
+    file.write_at(SEAL_OFFSET, &mut [IoSlice::new(&seal.encode(segment))])?;
     file.sync_data()?;
     Ok(())
 }
