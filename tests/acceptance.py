@@ -10,6 +10,17 @@ from conftest import PASSWORD, USER, Server  # noqa: E402
 DOMAIN = "s3.drystone.test"
 
 
+def ordinary_user(url):
+    """Makes the second user of the tests, who may do everything in S3 and nothing else."""
+    import boto3
+    iam = boto3.client("iam", endpoint_url=url, region_name="us-east-1",
+                       aws_access_key_id=USER, aws_secret_access_key=PASSWORD)
+    iam.create_user(UserName="ordinary")
+    iam.attach_user_policy(UserName="ordinary", PolicyArn="arn:aws:iam::aws:policy/readwrite")
+    key = iam.create_access_key(UserName="ordinary")["AccessKey"]
+    return {"S3_ALT_ACCESS_KEY": key["AccessKeyId"], "S3_ALT_SECRET_KEY": key["SecretAccessKey"]}
+
+
 def main():
     folder, exceptions, *capabilities = sys.argv[1:]
     deselected = []
@@ -24,9 +35,10 @@ def main():
                    "S3_VHOST_DOMAIN": DOMAIN, "PYTHONDONTWRITEBYTECODE": "1"}
             env["PATH"] = os.path.dirname(sys.executable) + os.pathsep + env["PATH"]
             chosen = [piece for name in capabilities for piece in ("--capability", name)]
+            env |= ordinary_user(server.url)
             # Options need not name modules that cannot be imported: only files of the capabilities are given.
             files = [f"{folder}/test_{name}.py" for name in capabilities]
-            command = [sys.executable, "-m", "pytest", "-n", "4", "-q", "-p", "no:cacheprovider",
+            command = [sys.executable, "-m", "pytest", "-n", "4", "--dist", "loadfile", "-q", "-p", "no:cacheprovider",
                        f"--rootdir={folder}", "-c", f"{folder}/pytest.ini", *chosen, *deselected, *files]
             code = subprocess.run(command, env=env).returncode
         finally:

@@ -9,10 +9,12 @@ const RANKS: &[(&str, u32)] = &[
     ("drystone-base", 0),
     ("drystone-iam", 1),
     ("drystone-io", 1),
+    ("drystone-keyring", 1),
     ("drystone-index", 1),
     ("drystone-log", 2),
     ("drystone-drive", 3),
     ("drystone-catalog", 3),
+    ("drystone-identity", 4),
     ("drystone-engine", 5),
     ("drystone-s3", 6),
     ("drystone-admin", 6),
@@ -150,7 +152,9 @@ fn s3_codes(root: &Path) -> Result<Vec<String>, String> {
 }
 
 fn check_codes(name: &str, text: &str, codes: &[String], problems: &mut Vec<String>) {
-    if name.ends_with("s3/src/error.rs") {
+    // The doors of the administration speak for other services, each in one file too.
+    let files = ["s3/src/error.rs", "admin/src/query/error.rs", "admin/src/minio/error.rs"];
+    if files.iter().any(|file| name.ends_with(file)) {
         return;
     }
     for code in codes {

@@ -5,14 +5,18 @@
 //! The admin API and the web console do not exist yet; the console port answers a plain page.
 
 mod console;
+mod door;
 mod health;
 mod metrics;
+mod query;
 
 pub use console::console_page;
+pub use door::AdminRequest;
 pub use metrics::{Metrics, RequestRecord};
 
 use bytes::Bytes;
 use drystone_engine::Engine;
+use drystone_identity::Directory;
 use http::{HeaderMap, Method, Response, StatusCode};
 use http_body_util::Full;
 use std::sync::Arc;
@@ -21,9 +25,43 @@ use subtle::ConstantTimeEq;
 /// Answers what is asked on the S3 port but is no S3: health and metrics.
 pub struct Admin {
     engine: Engine,
+    directory: Directory,
     metrics: Arc<Metrics>,
     /// Bearer token of the metrics; `None` makes them public.
     token: Option<String>,
+}
+
+/// Ways into the administration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// The query API of IAM and STS.
+    Query,
+}
+
+impl Door {
+    /// The door that a request is for; `None` for requests of S3.
+    #[must_use]
+    pub fn of(method: &Method, path: &str, headers: &HeaderMap) -> Option<Self> {
+        let content_type = headers.get(http::header::CONTENT_TYPE)?.as_bytes();
+        let is_form = content_type.starts_with(b"application/x-www-form-urlencoded");
+        (*method == Method::POST && path == "/" && is_form).then_some(Self::Query)
+    }
+
+    /// Services that a signature may be for.
+    #[must_use]
+    pub fn services(self) -> &'static [&'static str] {
+        match self {
+            Self::Query => &["iam", "sts"],
+        }
+    }
+
+    /// Bytes of a body at most.
+    #[must_use]
+    pub fn body_len_max(self) -> usize {
+        match self {
+            Self::Query => 64 << 10,
+        }
+    }
 }
 
 /// A response of this crate.
@@ -41,8 +79,36 @@ pub(crate) fn respond(status: StatusCode, kind: &str, body: impl Into<Bytes>) ->
 impl Admin {
     /// Answers for an engine.
     #[must_use]
-    pub fn new(engine: Engine, metrics: Arc<Metrics>, token: Option<String>) -> Self {
-        Self { engine, metrics, token }
+    pub fn new(
+        engine: Engine,
+        directory: Directory,
+        metrics: Arc<Metrics>,
+        token: Option<String>,
+    ) -> Self {
+        Self { engine, directory, metrics, token }
+    }
+
+    /// Answers a request to a door of the administration.
+    pub async fn serve(&self, door: Door, request: &AdminRequest) -> AdminResponse {
+        match door {
+            Door::Query => query::serve(&self.directory, request).await,
+        }
+    }
+
+    /// Answers a request that was refused before a door saw it: its signature is not right, or its body
+    /// is too large.
+    #[must_use]
+    pub fn refuse(
+        &self,
+        door: Door,
+        code: &str,
+        status: u16,
+        message: &str,
+        request_id: &str,
+    ) -> AdminResponse {
+        match door {
+            Door::Query => query::refuse_early(code, status, message, request_id),
+        }
     }
 
     /// The answer to a request that is not for S3; `None` for all others.

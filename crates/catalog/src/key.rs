@@ -31,11 +31,13 @@ pub enum Family {
     Sweep = 0x40,
     /// Counts and bytes of a bucket.
     Usage = 0x50,
+    /// Accounts, users, groups, roles, policies, keys.
+    Identity = 0x60,
 }
 
 impl Family {
     /// All families, in key order.
-    pub const ALL: [Family; 12] = [
+    pub const ALL: [Family; 13] = [
         Family::State,
         Family::BucketName,
         Family::Bucket,
@@ -48,6 +50,7 @@ impl Family {
         Family::Manifest,
         Family::Sweep,
         Family::Usage,
+        Family::Identity,
     ];
 
     /// The family of a key.
@@ -208,6 +211,14 @@ impl Key {
     pub fn usage(bucket: BucketId) -> Vec<u8> {
         let mut key = Self::start(Family::Usage, 8);
         key.extend_from_slice(&bucket.0.to_be_bytes());
+        key
+    }
+    /// `identity`: kind, then the parts of the name, each but the last ended by a zero byte.
+    #[must_use]
+    pub fn identity(kind: u8, parts: &[&str]) -> Vec<u8> {
+        let mut key = Self::start(Family::Identity, 64);
+        key.push(kind);
+        key.extend_from_slice(parts.join("\0").as_bytes());
         key
     }
     /// The rows of a family that belong to one bucket.

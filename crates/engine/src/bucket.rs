@@ -8,7 +8,7 @@ use drystone_catalog::{BucketRow, Family, Key, KeyParts, Usage, Versioning};
 use drystone_index::prefix_range;
 
 impl Engine {
-    /// Creates a bucket.
+    /// Creates a bucket. `owner` is the id of its account, empty for the default one.
     ///
     /// # Errors
     ///
@@ -16,11 +16,12 @@ impl Engine {
     pub async fn create_bucket(
         &self,
         name: &str,
+        owner: &str,
         tags: Vec<(String, String)>,
     ) -> Result<BucketRow, EngineError> {
         self.check_space()?;
-        let owned = name.to_owned();
-        let row = self.commit(move |tx| plan::create_bucket(tx, &owned, tags)).await?;
+        let (owned, owner) = (name.to_owned(), owner.to_owned());
+        let row = self.commit(move |tx| plan::create_bucket(tx, &owned, &owner, tags)).await?;
         self.forget_bucket(name);
         Ok(row)
     }

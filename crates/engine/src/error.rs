@@ -24,7 +24,10 @@ pub enum EngineError {
     BucketNotFound,
     /// A bucket of this name exists.
     #[error("bucket exists already")]
-    BucketExists,
+    BucketExists {
+        /// Whether it belongs to whoever wanted to create it.
+        is_own: bool,
+    },
     /// The bucket has objects, versions or delete markers.
     #[error("bucket is not empty")]
     BucketNotEmpty,

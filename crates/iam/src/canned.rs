@@ -17,6 +17,11 @@ pub fn canned_policy(name: &str) -> Option<&'static str> {
     CANNED.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
 }
 
+/// Names of the canned policies.
+pub fn canned_names() -> impl Iterator<Item = &'static str> {
+    CANNED.iter().map(|(name, _)| *name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -20,6 +20,8 @@ pub enum Source {
     ServiceAccount,
     /// Given when the session was made.
     Session,
+    /// Says who may take on a role.
+    Trust,
 }
 
 /// Why a request is allowed or refused.
@@ -224,4 +226,38 @@ pub fn decide(
         return refused(because(Reason::SessionLimits));
     }
     Decision { allowed: true, explanation }
+}
+
+/// Decides whether a caller may take on a role (`sts:AssumeRole` and its kin): the trust policy must
+/// reach him, and where it only names his account, his own policies must allow it too.
+#[must_use]
+pub fn decide_trust(
+    caller: Caller<'_>,
+    action: &str,
+    role_arn: &str,
+    facts: &Facts,
+    trust: Named<'_>,
+    identity: &[Named<'_>],
+) -> Decision {
+    let request = Request { caller, action, resource: role_arn, facts };
+    let refused = |explanation| Decision { allowed: false, explanation };
+    let (name, document) = trust;
+    let set = PolicySet { identity, bucket: Some(trust), ..PolicySet::default() };
+    if let Some(explanation) = request.find_deny(&set) {
+        return refused(explanation);
+    }
+    let Some((reach, found)) = request.find_reaching(document, Effect::Allow) else {
+        return refused(because(Reason::NoAllow));
+    };
+    let explanation = at(Reason::Allow, Source::Trust, name, found);
+    let Some(own) = caller.principal.account() else {
+        // Somebody whom another provider vouches for has no policies here.
+        return Decision { allowed: reach >= Reach::Named, explanation };
+    };
+    let is_own = role_arn.split(':').nth(4) == Some(own);
+    let by_trust_alone = is_own && reach >= Reach::Named;
+    if by_trust_alone || request.identity_allow(&set).is_some() {
+        return Decision { allowed: true, explanation };
+    }
+    refused(because(if is_own { Reason::NoAllow } else { Reason::OneSideOnly }))
 }

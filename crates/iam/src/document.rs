@@ -43,6 +43,7 @@ pub enum DocumentKind<'a> {
 #[derive(Clone, Debug)]
 pub struct Document {
     pub(crate) statements: Vec<Statement>,
+    mentions_object_tags: bool,
 }
 
 type Fields = Vec<(String, Json)>;
@@ -91,7 +92,14 @@ impl Document {
             let Json::Object(fields) = statement else { return Err(PolicyError::syntax()) };
             parsed.push(parse_statement(fields, kind, with_variables)?);
         }
-        Ok(Self { statements: parsed })
+        let mentions_object_tags = text.to_ascii_lowercase().contains("existingobjecttag");
+        Ok(Self { statements: parsed, mentions_object_tags })
+    }
+
+    /// Whether a decision may depend on the tags of the object.
+    #[must_use]
+    pub fn mentions_object_tags(&self) -> bool {
+        self.mentions_object_tags
     }
 
     /// Whether nobody is allowed anything by it.

@@ -26,8 +26,10 @@ mod public;
 mod statement;
 
 pub use arn::Arn;
-pub use canned::canned_policy;
-pub use decide::{Caller, Decision, Explanation, Named, PolicySet, Reason, Source, decide};
+pub use canned::{canned_names, canned_policy};
+pub use decide::{
+    Caller, Decision, Explanation, Named, PolicySet, Reason, Source, decide, decide_trust,
+};
 pub use document::{Document, DocumentKind, PolicyError};
 pub use facts::Facts;
 pub use network::Network;

@@ -10,30 +10,26 @@ mod verify;
 pub(crate) use legacy::check_form as check_legacy_form;
 pub use parse::{parse_authorization, parse_presigned};
 pub(crate) use verify::{
-    AuthType, ChunkSigner, PayloadHash, Verified, Verifier, authenticate, check_form,
+    AuthType, ChunkSigner, FormSignature, PayloadHash, Verified, Verifier, authenticate,
+    authenticate_service, check_form,
 };
 
+use drystone_identity::Identity;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::sync::Mutex;
 
-/// The one pair of keys that there is until identities exist. Has no `Debug`: it is a secret.
-#[derive(Clone)]
-pub struct Credentials {
-    /// Access key id.
-    pub access_key: String,
-    /// Secret key.
-    pub secret_key: String,
-}
+/// What a signing key is derived for: the reading of the identity, day, region and service.
+type KeyName = (u64, String, String, String);
 
 /// Signing keys that were derived lately.
 #[derive(Default)]
 pub(crate) struct KeyCache {
-    keys: Mutex<HashMap<(String, String, String), [u8; 32]>>,
+    keys: Mutex<HashMap<KeyName, [u8; 32]>>,
 }
 
-const KEY_COUNT_MAX: usize = 64;
+const KEY_COUNT_MAX: usize = 4096;
 
 pub(crate) fn hmac(key: &[u8], data: &[u8]) -> [u8; 32] {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("any key length will do");
@@ -46,13 +42,14 @@ pub(crate) fn sha256_hex(data: &[u8]) -> String {
 }
 
 impl KeyCache {
-    fn get(&self, secret: &str, date: &str, region: &str, service: &str) -> [u8; 32] {
-        let name = (date.to_owned(), region.to_owned(), service.to_owned());
+    fn get(&self, identity: &Identity, date: &str, region: &str, service: &str) -> [u8; 32] {
+        let name = (identity.serial, date.to_owned(), region.to_owned(), service.to_owned());
         let mut keys = self.keys.lock().expect("no thread panicked while it held this lock");
         if let Some(key) = keys.get(&name) {
             return *key;
         }
-        let mut key = hmac(format!("AWS4{secret}").as_bytes(), date.as_bytes());
+        let secret = format!("AWS4{}", identity.secret_key.reveal());
+        let mut key = hmac(secret.as_bytes(), date.as_bytes());
         for piece in [region, service, "aws4_request"] {
             key = hmac(&key, piece.as_bytes());
         }

@@ -1,7 +1,7 @@
 //! Authorization: every operation is decided here before it runs.
 //!
-//! Until users exist there are two kinds of callers: the owner of the one account, whom only an explicit
-//! deny of a bucket's policy stops, and nobody, who may do what a bucket's policy allows to everybody.
+//! The owner of an account is stopped only by an explicit deny of a bucket's policy; everybody else may do
+//! what his policies, the policy of the bucket and its access control list add up to.
 
 mod actions;
 mod facts;
@@ -17,34 +17,69 @@ use drystone_base::BucketId;
 use drystone_engine::plan::DocumentKind;
 use drystone_engine::{BucketRow, Engine, EngineError};
 use drystone_iam::{
-    Arn, Caller, Document, DocumentKind as PolicyKind, PolicySet, Principal, decide,
+    Arn, Caller, Decision, Document, DocumentKind as PolicyKind, PolicySet, Principal, decide,
 };
+use drystone_identity::{DEFAULT_ACCOUNT, DEFAULT_CANONICAL, ExplainedDecision, Identity};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
-/// Id of the one account.
-pub(crate) const ACCOUNT: &str = "000000000000";
 /// Buckets whose rules are kept at hand.
 const CACHE_COUNT_MAX: usize = 10_000;
 
 /// Where a request came from.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer {
-    /// Address of the other end of the connection.
+    /// Address of the other end of the connection, or of the client that a trusted proxy names.
     pub address: IpAddr,
     /// Whether the connection is encrypted.
     pub is_secure: bool,
 }
 
 /// Who sent a request, and how it was signed.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Sender {
-    pub(crate) principal: Principal,
+    /// `None`: nobody signed.
+    pub(crate) identity: Option<Arc<Identity>>,
     pub(crate) auth: AuthType,
     /// When it was signed, in milliseconds since 1970.
     pub(crate) signed_ms: Option<u64>,
     pub(crate) peer: Peer,
+}
+
+impl Sender {
+    pub(crate) fn of(
+        identity: Option<Arc<Identity>>,
+        auth: AuthType,
+        signed_ms: Option<u64>,
+        peer: Peer,
+    ) -> Self {
+        Self { identity, auth, signed_ms, peer }
+    }
+
+    pub(crate) fn principal(&self) -> &Principal {
+        self.identity.as_ref().map_or(&Principal::Anonymous, |identity| &identity.principal)
+    }
+
+    /// Account id; nobody has none.
+    pub(crate) fn account(&self) -> Option<&str> {
+        self.principal().account()
+    }
+
+    fn is_nobody(&self) -> bool {
+        self.identity.is_none()
+    }
+
+    /// The owner of an account, whom only the policy of a bucket stops.
+    fn is_owner_of(&self, account: &str) -> bool {
+        let unrestricted = self.identity.as_ref().is_some_and(|i| i.is_unrestricted_root());
+        unrestricted && self.account() == Some(account)
+    }
+}
+
+/// Account that a bucket belongs to.
+pub(crate) fn account_of(bucket: &BucketRow) -> &str {
+    if bucket.owner.is_empty() { DEFAULT_ACCOUNT } else { &bucket.owner }
 }
 
 /// The documents of a bucket that decide, compiled.
@@ -53,8 +88,6 @@ struct Rules {
     policy: Option<Document>,
     /// The policy or the block is there but cannot be read: nobody may do anything but repair it.
     is_broken: bool,
-    /// Conditions of the policy look at the tags of the object.
-    needs_object_tags: bool,
     /// `RestrictPublicBuckets` of a bucket with a public policy.
     is_restricted: bool,
 }
@@ -90,13 +123,7 @@ impl Rules {
         }
         let policy = parsed.and_then(Result::ok);
         let is_public = policy.as_ref().is_some_and(Document::is_public);
-        let lower = text.unwrap_or_default().to_ascii_lowercase();
-        Ok(Self {
-            is_restricted: is_public && blocked.unwrap_or(true),
-            needs_object_tags: lower.contains("existingobjecttag"),
-            policy,
-            is_broken,
-        })
+        Ok(Self { is_restricted: is_public && blocked.unwrap_or(true), policy, is_broken })
     }
 }
 
@@ -135,16 +162,23 @@ pub(crate) struct Need {
 ///
 /// `AccessDenied`, without a word about what exists.
 pub(crate) fn authorize(context: &Context<'_>, operation: Operation) -> Result<(), S3Error> {
-    let is_nobody = context.sender.principal == Principal::Anonymous;
-    if is_nobody && context.request.query.iter().any(|(name, ..)| name.starts_with("response-")) {
+    let request = &context.request;
+    if context.sender.is_nobody()
+        && request.query.iter().any(|(name, ..)| name.starts_with("response-"))
+    {
         let message =
             "Request specific response headers cannot be used for anonymous GET requests.";
         return Err(S3Error::with(S3Code::InvalidRequest, message));
     }
+    check_expected_owner(context)?;
     // Most requests: the owner, on a bucket without a policy.
     let copies = matches!(operation, Operation::CopyObject | Operation::UploadPartCopy);
-    let bucket = context.request.bucket.as_deref();
-    if !copies && bucket.is_none_or(|bucket| !is_decided_by_policy(context, bucket)) && !is_nobody {
+    let bucket = request.bucket.as_deref().unwrap_or_default();
+    if !copies && !is_decided_by_policy(context, bucket) {
+        return Ok(());
+    }
+    // Whom the right to all buckets is not given sees those that he has rights to.
+    if operation == Operation::ListBuckets && !context.sender.is_nobody() {
         return Ok(());
     }
     for need in needs(context, operation)? {
@@ -153,15 +187,31 @@ pub(crate) fn authorize(context: &Context<'_>, operation: Operation) -> Result<(
     Ok(())
 }
 
-/// Whether what the sender may do in a bucket has to be looked up: the owner of the account may do
+/// The bucket must belong to the account that the client expects.
+fn check_expected_owner(context: &Context<'_>) -> Result<(), S3Error> {
+    let Some(expected) = context.request.header_or_query("x-amz-expected-bucket-owner") else {
+        return Ok(());
+    };
+    let Some(bucket) = context.request.bucket.as_deref() else { return Ok(()) };
+    match context.engine.find_bucket(bucket) {
+        Ok(row) if account_of(&row) != expected => Err(S3Code::AccessDenied.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Whether what the sender may do in a bucket has to be looked up: the owner of its account may do
 /// everything where there is no policy.
 pub(crate) fn is_decided_by_policy(context: &Context<'_>, bucket: &str) -> bool {
-    if !matches!(context.sender.principal, Principal::Root { .. }) {
+    if !context.sender.identity.as_ref().is_some_and(|identity| identity.is_unrestricted_root()) {
         return true;
+    }
+    if bucket.is_empty() {
+        return false;
     }
     match context.engine.find_bucket(bucket) {
         Err(EngineError::BucketNotFound) => false,
         Err(_) => true,
+        Ok(row) if !context.sender.is_owner_of(account_of(&row)) => true,
         Ok(row) => match context.rules.get(context.engine, &row) {
             Ok(rules) => rules.is_broken || rules.policy.is_some(),
             Err(_) => true,
@@ -169,42 +219,85 @@ pub(crate) fn is_decided_by_policy(context: &Context<'_>, bucket: &str) -> bool 
     }
 }
 
-/// Decides on one right.
+/// Decides on one right, and keeps the reason of a refusal for administrators.
 ///
 /// # Errors
 ///
 /// `AccessDenied`; `InternalError` if the bucket's rules cannot be read.
 pub(crate) fn allow(context: &Context<'_>, need: &Need) -> Result<(), S3Error> {
+    let decision = decide_need(context, need)?;
+    if decision.allowed {
+        return Ok(());
+    }
     let sender = &context.sender;
-    let is_owner = matches!(sender.principal, Principal::Root { .. });
-    let denied = || Err(S3Code::AccessDenied.into());
-    let bucket = match need.bucket.as_deref().map(|name| context.engine.find_bucket(name)) {
-        None if is_owner => return Ok(()),
-        None => return denied(),
-        // That a bucket does not exist is for the owner to know, and the operation says it.
-        Some(Err(EngineError::BucketNotFound)) if is_owner => return Ok(()),
-        Some(Err(EngineError::BucketNotFound)) => return denied(),
-        Some(bucket) => bucket?,
+    let access_key = sender.identity.as_ref().map(|identity| identity.access_key.clone());
+    context.directory.explanations().add(ExplainedDecision {
+        request_id: context.ids.request_id.clone(),
+        time_ms: context.request.now_ms,
+        principal: sender.principal().arn().unwrap_or_else(|| "anonymous".to_owned()),
+        access_key: access_key.unwrap_or_default(),
+        action: need.action.to_owned(),
+        resource: resource_of(need),
+        explanation: decision.explanation,
+    });
+    Err(S3Code::AccessDenied.into())
+}
+
+/// Whether the sender has a right; a question, not a refusal.
+pub(crate) fn may(context: &Context<'_>, need: &Need) -> bool {
+    decide_need(context, need).is_ok_and(|decision| decision.allowed)
+}
+
+fn resource_of(need: &Need) -> String {
+    match &need.bucket {
+        Some(bucket) => Arn::s3(bucket, need.key.as_deref()),
+        None => Arn::s3("*", None),
+    }
+}
+
+fn decide_need(context: &Context<'_>, need: &Need) -> Result<Decision, S3Error> {
+    let sender = &context.sender;
+    let found = match need.bucket.as_deref() {
+        // Whoever makes a bucket is not asked by the policy of another one of this name.
+        Some(name) if need.action != "s3:CreateBucket" => match context.engine.find_bucket(name) {
+            Err(EngineError::BucketNotFound) => None,
+            found => Some(found?),
+        },
+        _ => None,
     };
-    let rules = context.rules.get(context.engine, &bucket)?;
-    if rules.is_broken && !(is_owner && need.action.ends_with("BucketPolicy")) {
+    let rules = match &found {
+        Some(bucket) => Some(context.rules.get(context.engine, bucket)?),
+        None => None,
+    };
+    if let (Some(bucket), Some(rules)) = (&found, &rules)
+        && rules.is_broken
+        && !(sender.is_owner_of(account_of(bucket)) && need.action.ends_with("BucketPolicy"))
+    {
         let message = format!("The configuration of the bucket {} cannot be read.", bucket.name);
         return Err(S3Error::with(S3Code::InternalError, message));
     }
-    let Some(policy) = &rules.policy else { return if is_owner { Ok(()) } else { denied() } };
-    if rules.is_restricted && !is_owner {
-        return denied();
-    }
-    let facts = facts::of(context, &bucket, need, rules.needs_object_tags);
-    let set = PolicySet {
-        bucket: Some(("bucket policy", policy)),
-        resource_account: Some(ACCOUNT),
-        ..PolicySet::default()
+    let owner = found.as_ref().map(|bucket| account_of(bucket));
+    let policy = rules.as_ref().and_then(|rules| rules.policy.as_ref());
+    let with_tags = policy.is_some_and(Document::mentions_object_tags)
+        || sender.identity.as_ref().is_some_and(|identity| identity.mentions_object_tags());
+    let facts = facts::of(context, found.as_deref(), need, with_tags);
+    let is_stranger = owner.is_some_and(|owner| sender.account() != Some(owner));
+    // RestrictPublicBuckets: a public policy admits only those of the bucket's own account.
+    let is_cut_off = is_stranger && rules.as_ref().is_some_and(|rules| rules.is_restricted);
+    let canonical = match sender.account() {
+        Some(DEFAULT_ACCOUNT) => Some(DEFAULT_CANONICAL.to_owned()),
+        Some(account) => context.directory.canonical_of(account),
+        None => None,
     };
-    let caller = Caller { principal: &sender.principal, canonical: None };
-    let arn = Arn::s3(&bucket.name, need.key.as_deref());
-    let decision = decide(caller, need.action, &arn, &facts, &set);
-    if decision.allowed { Ok(()) } else { denied() }
+    let caller = Caller { principal: sender.principal(), canonical: canonical.as_deref() };
+    let named = sender.identity.as_ref().map(|identity| identity.named_policies());
+    let set = match (&sender.identity, &named) {
+        (Some(identity), Some(named)) => identity.policy_set(named),
+        _ => PolicySet::default(),
+    };
+    let bucket = policy.filter(|_| !is_cut_off).map(|policy| ("bucket policy", policy));
+    let set = PolicySet { bucket, resource_account: owner, ..set };
+    Ok(decide(caller, need.action, &resource_of(need), &facts, &set))
 }
 
 /// What a request that found no object may be told: that there is none only if it may list.
@@ -213,8 +306,11 @@ pub(crate) fn hide_absence(context: &Context<'_>, error: S3Error) -> S3Error {
         return error;
     }
     let (action, bucket) = ("s3:ListBucket", context.request.bucket.clone());
-    match allow(context, &Need { action, bucket, key: None, version: None }) {
-        Ok(()) => error,
-        Err(denied) => denied,
+    if !is_decided_by_policy(context, bucket.as_deref().unwrap_or_default()) {
+        return error;
+    }
+    match may(context, &Need { action, bucket, key: None, version: None }) {
+        true => error,
+        false => S3Code::AccessDenied.into(),
     }
 }

@@ -31,6 +31,30 @@ impl Body {
         Self { incoming }
     }
 
+    /// Reads the whole body.
+    ///
+    /// # Errors
+    ///
+    /// `EntityTooLarge` above `len_max` bytes, `RequestTimeout` if it takes longer than 30 seconds,
+    /// `IncompleteBody` if it ends early.
+    pub(crate) async fn read_whole(mut self, len_max: usize) -> Result<Bytes, S3Error> {
+        let mut whole = Vec::new();
+        let reading = async {
+            while let Some(frame) = self.incoming.frame().await {
+                let frame = frame.map_err(|_| S3Code::IncompleteBody)?;
+                whole.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
+                if whole.len() > len_max {
+                    return Err(S3Error::new(S3Code::EntityTooLarge));
+                }
+            }
+            Ok(())
+        };
+        match tokio::time::timeout(Duration::from_secs(30), reading).await {
+            Ok(read) => read.map(|()| whole.into()),
+            Err(_) => Err(S3Code::RequestTimeout.into()),
+        }
+    }
+
     /// Reads what is left, if that is little, so that the connection can be used again.
     pub(crate) async fn drain(mut self, len_max: usize) {
         let mut len = 0;

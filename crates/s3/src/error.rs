@@ -197,7 +197,8 @@ impl From<EngineError> for S3Error {
     fn from(error: EngineError) -> Self {
         match error {
             EngineError::BucketNotFound => S3Code::NoSuchBucket.into(),
-            EngineError::BucketExists => S3Code::BucketAlreadyOwnedByYou.into(),
+            EngineError::BucketExists { is_own: true } => S3Code::BucketAlreadyOwnedByYou.into(),
+            EngineError::BucketExists { is_own: false } => S3Code::BucketAlreadyExists.into(),
             EngineError::BucketNotEmpty => S3Code::BucketNotEmpty.into(),
             EngineError::ObjectNotFound { marker: None } => S3Code::NoSuchKey.into(),
             EngineError::ObjectNotFound { marker: Some(version) } => Self::new(S3Code::NoSuchKey)

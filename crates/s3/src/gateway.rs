@@ -1,7 +1,7 @@
 //! The way of a request through the gateway.
 
-use crate::auth::{AuthType, Credentials, KeyCache, Verifier, authenticate};
-use crate::authorize::{ACCOUNT, Peer, RuleCache, Sender, authorize, hide_absence};
+use crate::auth::{AuthType, KeyCache, Verifier, authenticate};
+use crate::authorize::{Peer, RuleCache, Sender, authorize, hide_absence};
 use crate::body::Body;
 use crate::cors::{Asked, preflight};
 use crate::error::{S3Code, S3Error};
@@ -11,7 +11,7 @@ use crate::request::S3Request;
 use crate::response::{Ids, Reply, ResponseBody, empty, error_document, set, xml};
 use crate::route::route;
 use drystone_engine::Engine;
-use drystone_iam::Principal;
+use drystone_identity::Directory;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use std::sync::Arc;
@@ -20,8 +20,8 @@ use tokio::sync::Semaphore;
 
 /// What a gateway is made with.
 pub struct GatewayConfig {
-    /// The one pair of keys.
-    pub credentials: Credentials,
+    /// Who there is.
+    pub directory: Directory,
     /// Region that scopes must name.
     pub region: String,
     /// Domains under which hosts name buckets, in lower case.
@@ -61,6 +61,7 @@ const HEADERS_LEN_MAX: usize = 32 << 10;
 /// A request on its way through an operation.
 pub(crate) struct Context<'a> {
     pub(crate) engine: &'a Engine,
+    pub(crate) directory: &'a Directory,
     pub(crate) config: &'a GatewayConfig,
     pub(crate) request: S3Request,
     pub(crate) ids: Ids,
@@ -91,8 +92,12 @@ impl Gateway {
         Arc::new(Self { engine, config, keys, listings, rules, last_id })
     }
 
+    pub(crate) fn keys(&self) -> &KeyCache {
+        &self.keys
+    }
+
     /// 16 upper-case hexadecimal digits, rising with time.
-    fn new_ids(&self, now_ms: u64) -> Ids {
+    pub(crate) fn new_ids(&self, now_ms: u64) -> Ids {
         let wanted = now_ms << 20;
         let next = |last: u64| Some(wanted.max(last + 1));
         let last = self.last_id.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
@@ -169,9 +174,9 @@ impl Gateway {
         body: &mut Option<Body>,
         operation: &mut Option<Operation>,
     ) -> Result<Reply, S3Error> {
-        let owner = || Principal::Root { account: ACCOUNT.to_owned() };
         let context_of = |request, sender| Context {
             engine: &self.engine,
+            directory: &self.config.directory,
             config: &self.config,
             request,
             ids: ids.clone(),
@@ -181,15 +186,17 @@ impl Gateway {
         };
         let routed = route(&request);
         let verifier = Verifier {
-            credentials: &self.config.credentials,
+            directory: &self.config.directory,
             keys: &self.keys,
             region: &self.config.region,
+            service: "s3",
+            any_region: false,
         };
         if ops::is_form(&request) {
             *operation = Some(Operation::PutObject);
-            let (principal, auth) = (Principal::Anonymous, AuthType::Anonymous);
-            let context = context_of(request, Sender { principal, auth, signed_ms: None, peer });
-            return ops::post_object(context, &verifier, owner(), body).await;
+            let sender = Sender::of(None, AuthType::Anonymous, None, peer);
+            let context = context_of(request, sender);
+            return ops::post_object(context, &verifier, body).await;
         }
         let verified = match authenticate(&request, &verifier) {
             Ok(verified) => verified,
@@ -199,12 +206,9 @@ impl Gateway {
         };
         let routed = routed?;
         *operation = Some(routed);
-        let (auth, signed_ms) = (verified.auth, verified.signed_ms);
-        let principal = match auth {
-            AuthType::Anonymous => Principal::Anonymous,
-            AuthType::Header | AuthType::Query | AuthType::Form => owner(),
-        };
-        let context = context_of(request, Sender { principal, auth, signed_ms, peer });
+        let identity = verified.identity.clone();
+        let sender = Sender::of(identity, verified.auth, verified.signed_ms, peer);
+        let context = context_of(request, sender);
         authorize(&context, routed).map_err(|error| self.with_region(&context.request, error))?;
         let served = ops::dispatch(&context, routed, verified, body).await;
         served.map_err(|error| hide_absence(&context, error))

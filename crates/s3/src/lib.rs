@@ -29,15 +29,17 @@ mod request;
 mod response;
 mod route;
 mod schema;
+mod service;
 mod uri;
 mod xml;
 
-pub use auth::{Credentials, metrics_token};
+pub use auth::metrics_token;
 pub use authorize::Peer;
 pub use error::{S3Code, S3Error};
 pub use gateway::{Gateway, GatewayConfig, Served};
 pub use operation::{Level, Operation, Row, TABLE};
 pub use response::ResponseBody;
+pub use service::ServiceRequest;
 
 /// Entry points for fuzzing and property tests; no stable interface.
 pub mod parsers {

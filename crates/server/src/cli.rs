@@ -61,6 +61,10 @@ struct ServerArguments {
     /// Refuse to start unless the directory holds the drive with this id.
     #[arg(long)]
     expect_drive: Option<String>,
+    /// File of the keyring that seals stored secrets [default: DIRECTORY/keyring]; better on another
+    /// device. Also DRYSTONE_KEYRING.
+    #[arg(long)]
+    keyring: Option<PathBuf>,
     /// Where the access log goes: off, stdout, or a file [default: stdout]. Also DRYSTONE_ACCESS_LOG.
     #[arg(long)]
     access_log: Option<String>,
@@ -121,6 +125,7 @@ fn meant(arguments: ServerArguments) -> Result<ServerConfig, ConfigError> {
     let region = or_setting(arguments.region, "REGION")?;
     let domain = or_setting(arguments.domain, "DOMAIN")?.unwrap_or_default();
     let budget = or_setting(arguments.memory_budget, "MEMORY_BUDGET")?;
+    let keyring = or_setting(arguments.keyring.map(|p| p.display().to_string()), "KEYRING")?;
     let access_log = or_setting(arguments.access_log, "ACCESS_LOG")?;
     let public = config::setting("PROMETHEUS_AUTH_TYPE")?.is_some_and(|kind| kind == "public");
     Ok(ServerConfig {
@@ -138,6 +143,7 @@ fn meant(arguments: ServerArguments) -> Result<ServerConfig, ConfigError> {
             .transpose()?,
         expected_drive: arguments.expect_drive,
         access_log: config::parse_access_log(access_log.as_deref().unwrap_or("stdout")),
+        keyring: keyring.map(PathBuf::from),
         metrics_public: public,
     })
 }
@@ -155,6 +161,7 @@ fn inspected(directory: &std::path::Path) -> ServerConfig {
         segment_len: None,
         expected_drive: None,
         access_log: AccessLogTarget::Off,
+        keyring: None,
         metrics_public: false,
     }
 }

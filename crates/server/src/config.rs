@@ -25,6 +25,8 @@ pub(crate) struct ServerConfig {
     pub(crate) expected_drive: Option<String>,
     /// Where the access log goes.
     pub(crate) access_log: AccessLogTarget,
+    /// File of the keyring; `None` for one in the directory of the drive.
+    pub(crate) keyring: Option<PathBuf>,
     /// Whether metrics need a token.
     pub(crate) metrics_public: bool,
 }

@@ -3,7 +3,9 @@
 use crate::access_log::{AccessLog, Line};
 use crate::config::ServerConfig;
 use crate::tls::Certificates;
-use drystone_admin::{Admin, AdminResponse, Metrics, RequestRecord, console_page};
+use drystone_admin::{
+    Admin, AdminRequest, AdminResponse, Door, Metrics, RequestRecord, console_page,
+};
 use drystone_base::Timestamp;
 use drystone_engine::{Engine, EngineError};
 use drystone_s3::{Gateway, Peer, ResponseBody, Served};
@@ -176,6 +178,9 @@ async fn answer(
     if let Some(response) = admin {
         return Ok(boxed(response));
     }
+    if let Some(door) = Door::of(request.method(), request.uri().path(), request.headers()) {
+        return Ok(boxed(administer(front, door, request, peer, started).await));
+    }
     let line = front
         .access_log
         .is_on()
@@ -210,6 +215,62 @@ async fn answer(
     }
     let response = response.ok_or(Dropped)?;
     Ok(response.map(BodyExt::boxed_unsync))
+}
+
+/// Takes a request in and leads it to a door of the administration.
+async fn administer(
+    front: &Front,
+    door: Door,
+    request: Request<Incoming>,
+    peer: Peer,
+    started: Instant,
+) -> AdminResponse {
+    let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
+    let (request_id, taken) =
+        front.gateway.take_in(request, door.services(), door.body_len_max()).await;
+    let (mut response, error) = match taken {
+        Ok(taken) => {
+            let request = AdminRequest {
+                method: taken.method,
+                path: taken.path,
+                query: taken.query,
+                headers: taken.headers,
+                body: taken.body,
+                identity: taken.identity,
+                service: taken.service,
+                request_id: request_id.clone(),
+                address: peer.address,
+                is_secure: peer.is_secure,
+            };
+            (front.admin.serve(door, &request).await, None)
+        }
+        Err(error) => {
+            let (code, status) = (error.code.name(), error.code.status());
+            (front.admin.refuse(door, code, status, &error.message, &request_id), Some(code))
+        }
+    };
+    if let Ok(value) = request_id.parse() {
+        response.headers_mut().insert("x-amzn-requestid", value);
+    }
+    let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+    let status = response.status().as_u16();
+    let operation = "Admin";
+    front.metrics.record(RequestRecord { operation, status, micros });
+    if front.access_log.is_on() {
+        front.access_log.write(&Line {
+            time: Timestamp(front.engine.now_ms()).to_iso(),
+            remote: &peer.address.to_string(),
+            method: &method,
+            path: &path,
+            operation,
+            status,
+            error,
+            len_bytes: response.body().size_hint().exact(),
+            micros,
+            request_id: &request_id,
+        });
+    }
+    response
 }
 
 async fn serve_console(listener: TcpListener) {

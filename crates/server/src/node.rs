@@ -89,7 +89,7 @@ fn identify(
     if let Some(identity) = open_super(disk)? {
         return Ok(identity);
     }
-    let allowed = ["lost+found", "super", "root-credentials"];
+    let allowed = ["lost+found", "super", "root-credentials", "keyring"];
     let entries = disk.entries().map_err(DriveError::from)?;
     let found = entries.into_iter().find(|name| !allowed.contains(&name.as_str()));
     let path = disk.path().display().to_string();

@@ -1,7 +1,8 @@
-//! The root credentials: given, kept, or made once.
+//! What the server keeps secret in files: the root credentials, and the keyring.
 
 use drystone_base::Rng;
-use drystone_s3::Credentials;
+use drystone_identity::RootCredentials;
+use drystone_keyring::{Keyring, Secret};
 use std::fs::OpenOptions;
 use std::io::{self, IsTerminal, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -25,33 +26,34 @@ pub(crate) fn load_or_make(
     directory: &Path,
     given: Option<(String, String)>,
     rng: &dyn Rng,
-) -> io::Result<(Credentials, Origin)> {
+) -> io::Result<(RootCredentials, Origin)> {
     if let Some((access_key, secret_key)) = given {
-        return Ok((Credentials { access_key, secret_key }, Origin::Given));
+        let secret_key = Secret::new(secret_key);
+        return Ok((RootCredentials { access_key, secret_key }, Origin::Given));
     }
     let path = directory.join(FILE);
     match std::fs::read_to_string(&path) {
         Ok(text) => {
             let mut lines = text.lines();
             if let (Some(access_key), Some(secret_key)) = (lines.next(), lines.next()) {
-                let (access_key, secret_key) = (access_key.to_owned(), secret_key.to_owned());
-                return Ok((Credentials { access_key, secret_key }, Origin::Kept));
+                let (access_key, secret_key) = (access_key.to_owned(), Secret::new(secret_key));
+                return Ok((RootCredentials { access_key, secret_key }, Origin::Kept));
             }
             let message = format!("{} must hold two lines: access key, secret key", path.display());
             Err(io::Error::new(io::ErrorKind::InvalidData, message))
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let credentials = Credentials {
+            let credentials = RootCredentials {
                 access_key: random_text(rng, 20, b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"),
-                secret_key: random_text(
+                secret_key: Secret::new(random_text(
                     rng,
                     40,
                     b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+-",
-                ),
+                )),
             };
             let mut file =
                 OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-            writeln!(file, "{}\n{}", credentials.access_key, credentials.secret_key)?;
+            writeln!(file, "{}\n{}", credentials.access_key, credentials.secret_key.reveal())?;
             file.sync_all()?;
             Ok((credentials, Origin::Made))
         }
@@ -67,7 +69,7 @@ fn random_text(rng: &dyn Rng, len: usize, alphabet: &[u8]) -> String {
 }
 
 /// Tells new credentials, once and only to a terminal.
-pub(crate) fn announce(credentials: &Credentials, origin: &Origin, directory: &Path) {
+pub(crate) fn announce(credentials: &RootCredentials, origin: &Origin, directory: &Path) {
     let mut stderr = io::stderr();
     if matches!(origin, Origin::Made) {
         let path = directory.join(FILE);
@@ -76,12 +78,53 @@ pub(crate) fn announce(credentials: &Credentials, origin: &Origin, directory: &P
                 "  Access key  {}\n  Secret key  {}\n  (made just now and kept in {}; not shown \
                  again)\n",
                 credentials.access_key,
-                credentials.secret_key,
+                credentials.secret_key.reveal(),
                 path.display()
             )
         } else {
             format!("  Credentials were made and are kept in {}\n", path.display())
         };
         let _ = stderr.write_all(text.as_bytes());
+    }
+}
+
+/// Name of the keyring's file in the directory of the drive, unless a setting names another.
+pub(crate) const KEYRING_FILE: &str = "keyring";
+
+/// The keyring of a file; a missing one is made with mode 0600. Says whether it was made.
+pub(crate) fn load_or_make_keyring(
+    path: &Path,
+    rng: &dyn Rng,
+    now: &str,
+) -> io::Result<(Keyring, bool)> {
+    let named = |error: io::Error| {
+        io::Error::new(error.kind(), format!("the keyring {}: {error}", path.display()))
+    };
+    match std::fs::read_to_string(path) {
+        // A first start that was cut short: nothing has been sealed yet.
+        Ok(text) if text.is_empty() => {
+            std::fs::remove_file(path).map_err(named)?;
+            load_or_make_keyring(path, rng, now)
+        }
+        Ok(text) => match Keyring::parse(&text) {
+            Ok(keyring) => Ok((keyring, false)),
+            Err(error) => Err(named(io::Error::new(io::ErrorKind::InvalidData, error))),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let keyring = Keyring::generate(rng, now);
+            let mut file = OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(path)
+                .map_err(named)?;
+            file.write_all(keyring.to_text().reveal().as_bytes()).map_err(named)?;
+            file.sync_all().map_err(named)?;
+            if let Some(directory) = path.parent() {
+                std::fs::File::open(directory).and_then(|d| d.sync_all()).map_err(named)?;
+            }
+            Ok((keyring, true))
+        }
+        Err(error) => Err(named(error)),
     }
 }

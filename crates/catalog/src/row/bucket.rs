@@ -30,6 +30,8 @@ pub struct BucketRow {
     pub epoch: u64,
     /// Tags.
     pub tags: Vec<(String, String)>,
+    /// Id of the account that it belongs to; empty for the default account.
+    pub owner: String,
     pub(crate) unknown: Unknown,
 }
 
@@ -37,8 +39,9 @@ impl BucketRow {
     /// A new bucket.
     #[must_use]
     pub fn new(id: BucketId, name: String, created_ms: u64) -> Self {
-        let (versioning, tags) = (Versioning::Off, Vec::new());
-        Self { id, name, created_ms, versioning, epoch: 1, tags, unknown: Vec::new() }
+        let (versioning, tags, unknown) = (Versioning::Off, Vec::new(), Vec::new());
+        let owner = String::new();
+        Self { id, name, created_ms, versioning, epoch: 1, tags, owner, unknown }
     }
 
     /// Stored form.
@@ -49,6 +52,9 @@ impl BucketRow {
         w.int_unless_zero(4, self.versioning as u64).int(5, self.epoch);
         for (key, value) in &self.tags {
             w.bytes(6, key.as_bytes()).bytes(7, value.as_bytes());
+        }
+        if !self.owner.is_empty() {
+            w.bytes(8, self.owner.as_bytes());
         }
         for (tag, value) in &self.unknown {
             w.bytes(*tag, value);
@@ -79,6 +85,7 @@ impl BucketRow {
                 5 => row.epoch = r.int(value)?,
                 6 => row.tags.push((r.text(value)?, String::new())),
                 7 => row.tags.last_mut().ok_or(r.malformed())?.1 = r.text(value)?,
+                8 => row.owner = r.text(value)?,
                 _ => row.unknown.push((tag, value.to_vec())),
             }
         }

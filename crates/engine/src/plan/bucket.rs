@@ -6,7 +6,7 @@ use drystone_base::BucketId;
 use drystone_catalog::{BucketRow, Family, Key, Tx, Versioning};
 use drystone_index::prefix_range;
 
-/// Creates a bucket.
+/// Creates a bucket. `owner` is empty for the default account.
 ///
 /// # Errors
 ///
@@ -14,15 +14,17 @@ use drystone_index::prefix_range;
 pub fn create_bucket(
     tx: &mut Tx<'_>,
     name: &str,
+    owner: &str,
     tags: Vec<(String, String)>,
 ) -> Result<BucketRow, EngineError> {
     let name_key = Key::bucket_name(name);
     if tx.get(&name_key)?.is_some() {
-        return Err(EngineError::BucketExists);
+        let is_own = load_bucket(tx, name)?.owner == owner;
+        return Err(EngineError::BucketExists { is_own });
     }
     let id = BucketId(tx.next_seq().0);
     let mut row = BucketRow::new(id, name.to_owned(), tx.now_ms());
-    row.tags = tags;
+    (row.tags, row.owner) = (tags, owner.to_owned());
     tx.put(name_key, id.0.to_le_bytes().to_vec());
     tx.put(Key::bucket(id), row.encode());
     Ok(row)

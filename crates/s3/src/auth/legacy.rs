@@ -9,9 +9,11 @@ use crate::error::{S3Code, S3Error};
 use crate::request::S3Request;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use drystone_identity::Identity;
 use hmac::{Hmac, KeyInit, Mac};
 use sha1::Sha1;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use subtle::ConstantTimeEq;
 
 /// Sub-resources and overrides that are part of what is signed.
@@ -47,26 +49,24 @@ const SIGNED_QUERIES: &[&str] = &[
 pub(crate) fn check_form(
     verifier: &Verifier<'_>,
     access_key: &str,
+    token: Option<&str>,
     policy: &str,
     signature: &str,
-) -> Result<(), S3Error> {
-    check_key(verifier, access_key)?;
-    check(verifier, access_key, policy, signature)
-}
-
-fn check_key(verifier: &Verifier<'_>, access_key: &str) -> Result<(), S3Error> {
-    let known = verifier.credentials.access_key.as_bytes();
-    if bool::from(access_key.as_bytes().ct_eq(known)) {
-        return Ok(());
-    }
-    Err(S3Error::new(S3Code::InvalidAccessKeyId).field("AWSAccessKeyId", access_key))
+) -> Result<Arc<Identity>, S3Error> {
+    let identity = verifier.identify(access_key, token)?;
+    check(&identity, policy, signature)?;
+    Ok(identity)
 }
 
 /// Checks a presigned URL.
-pub(crate) fn check_presigned(request: &S3Request, verifier: &Verifier<'_>) -> Result<(), S3Error> {
+pub(crate) fn check_presigned(
+    request: &S3Request,
+    verifier: &Verifier<'_>,
+) -> Result<Arc<Identity>, S3Error> {
     let get = |name: &str| request.query(name).unwrap_or_default();
     let (access_key, given, expires) = (get("AWSAccessKeyId"), get("Signature"), get("Expires"));
-    check_key(verifier, access_key)?;
+    let token = request.query("x-amz-security-token").or(request.header("x-amz-security-token"));
+    let identity = verifier.identify(access_key, token)?;
     let end: u64 = expires.parse().map_err(|_| {
         S3Error::with(S3Code::AccessDenied, "Query-string authentication requires Expires")
     })?;
@@ -75,16 +75,12 @@ pub(crate) fn check_presigned(request: &S3Request, verifier: &Verifier<'_>) -> R
     }
     let to_sign = string_to_sign(request, expires);
     // A plus sign that was not encoded has become a space.
-    check(verifier, access_key, &to_sign, &given.replace(' ', "+"))
+    check(&identity, &to_sign, &given.replace(' ', "+"))?;
+    Ok(identity)
 }
 
-fn check(
-    verifier: &Verifier<'_>,
-    access_key: &str,
-    to_sign: &str,
-    given: &str,
-) -> Result<(), S3Error> {
-    let mut mac = Hmac::<Sha1>::new_from_slice(verifier.credentials.secret_key.as_bytes())
+fn check(identity: &Identity, to_sign: &str, given: &str) -> Result<(), S3Error> {
+    let mut mac = Hmac::<Sha1>::new_from_slice(identity.secret_key.reveal().as_bytes())
         .expect("any key length will do");
     mac.update(to_sign.as_bytes());
     let expected = BASE64.encode(mac.finalize().into_bytes());
@@ -92,7 +88,7 @@ fn check(
         return Ok(());
     }
     Err(S3Error::new(S3Code::SignatureDoesNotMatch)
-        .field("AWSAccessKeyId", access_key)
+        .field("AWSAccessKeyId", identity.access_key.clone())
         .field("StringToSign", to_sign)
         .field("SignatureProvided", given))
 }

@@ -2,10 +2,12 @@
 
 use super::canonical::{PathForm, canonical_request};
 use super::parse::{Claim, parse_authorization, parse_presigned};
-use super::{Credentials, KeyCache, hmac, sha256_hex};
+use super::{KeyCache, hmac, sha256_hex};
 use crate::error::{S3Code, S3Error};
 use crate::request::S3Request;
 use drystone_base::{Timestamp, hex, parse_http_date};
+use drystone_identity::{Directory, IdentifyError, Identity};
+use std::sync::Arc;
 use subtle::ConstantTimeEq;
 
 /// Allowed difference of clocks, in milliseconds.
@@ -47,6 +49,8 @@ pub(crate) enum AuthType {
 /// A request whose signature is right, or that has none.
 pub(crate) struct Verified {
     pub(crate) auth: AuthType,
+    /// Who signed; nobody if there is no signature.
+    pub(crate) identity: Option<Arc<Identity>>,
     /// When it was signed, in milliseconds since 1970.
     pub(crate) signed_ms: Option<u64>,
     pub(crate) payload: PayloadHash,
@@ -56,9 +60,38 @@ pub(crate) struct Verified {
 
 /// Where keys and rules come from.
 pub(crate) struct Verifier<'a> {
-    pub(crate) credentials: &'a Credentials,
+    pub(crate) directory: &'a Directory,
     pub(crate) keys: &'a KeyCache,
     pub(crate) region: &'a str,
+    /// Service that scopes must name.
+    pub(crate) service: &'a str,
+    /// Whether other regions than the server's will do, as for its administration.
+    pub(crate) any_region: bool,
+}
+
+impl Verifier<'_> {
+    /// Whom an access key belongs to.
+    ///
+    /// # Errors
+    ///
+    /// The codes of the protocol page, §2.
+    pub(crate) fn identify(
+        &self,
+        access_key: &str,
+        token: Option<&str>,
+    ) -> Result<Arc<Identity>, S3Error> {
+        self.directory.identify(access_key, token).map_err(|error| match error {
+            IdentifyError::UnknownKey => {
+                S3Error::new(S3Code::InvalidAccessKeyId).field("AWSAccessKeyId", access_key)
+            }
+            IdentifyError::InvalidToken => S3Code::InvalidToken.into(),
+            IdentifyError::ExpiredToken => S3Code::ExpiredToken.into(),
+            IdentifyError::Stored(error) => {
+                tracing::error!(access_key, %error, "an identity cannot be read");
+                S3Code::InternalError.into()
+            }
+        })
+    }
 }
 
 fn payload_hash(request: &S3Request) -> Result<Option<PayloadHash>, S3Error> {
@@ -110,9 +143,9 @@ pub(crate) fn authenticate(
             if matches!(payload, PayloadHash::Chunked { signed: true, .. }) {
                 return Err(S3Error::not_implemented("x-amz-content-sha256"));
             }
-            super::legacy::check_presigned(request, verifier)?;
+            let identity = Some(super::legacy::check_presigned(request, verifier)?);
             let (auth, signed_ms) = (AuthType::Query, None);
-            Ok(Verified { auth, signed_ms, payload, signer: None })
+            Ok(Verified { auth, identity, signed_ms, payload, signer: None })
         }
         (None, false) => anonymous(request),
     }
@@ -124,7 +157,8 @@ fn anonymous(request: &S3Request) -> Result<Verified, S3Error> {
     if matches!(payload, PayloadHash::Chunked { signed: true, .. }) {
         return Err(S3Code::AccessDenied.into());
     }
-    Ok(Verified { auth: AuthType::Anonymous, signed_ms: None, payload, signer: None })
+    let auth = AuthType::Anonymous;
+    Ok(Verified { auth, identity: None, signed_ms: None, payload, signer: None })
 }
 
 fn by_header(
@@ -133,32 +167,65 @@ fn by_header(
     text: &str,
 ) -> Result<Verified, S3Error> {
     let claim = parse_authorization(text)?;
-    let date = match request.header("x-amz-date") {
-        Some(text) => Timestamp::parse_amz(text),
-        None => request.header("date").and_then(parse_http_date),
-    };
-    let date = date.ok_or_else(|| {
-        let message = "AWS authentication requires a valid Date or x-amz-date header";
-        S3Error::with(S3Code::AccessDenied, message)
-    })?;
+    let date = signing_date(request)?;
     check_scope(&claim, verifier, date)?;
-    if date.0.abs_diff(request.now_ms) > SKEW_MS {
-        return Err(S3Error::new(S3Code::RequestTimeTooSkewed)
-            .field("RequestTime", date.to_amz())
-            .field("ServerTime", Timestamp(request.now_ms).to_iso())
-            .field("MaxAllowedSkewMilliseconds", SKEW_MS.to_string()));
-    }
-    check_key(&claim, verifier)?;
+    check_skew(request, date)?;
+    let token = request.header("x-amz-security-token");
+    let identity = verifier.identify(&claim.access_key, token)?;
     let payload = payload_hash(request)?.ok_or_else(|| {
         let message = "Missing required header for this request: x-amz-content-sha256";
         S3Error::with(S3Code::InvalidRequest, message)
     })?;
     check_signed_headers(request, &claim)?;
     let hash = request.header("x-amz-content-sha256").unwrap_or(EMPTY_SHA256);
-    let signer = check_signature(request, verifier, &claim, date, hash)?;
+    let signer = check_signature(request, verifier, &claim, &identity, date, hash)?;
     let signs = matches!(payload, PayloadHash::Chunked { signed: true, .. });
-    let (auth, signed_ms) = (AuthType::Header, Some(date.0));
-    Ok(Verified { auth, signed_ms, payload, signer: signs.then_some(signer) })
+    let (auth, identity, signed_ms) = (AuthType::Header, Some(identity), Some(date.0));
+    Ok(Verified { auth, identity, signed_ms, payload, signer: signs.then_some(signer) })
+}
+
+/// Authenticates a request to another service than S3. `payload_sha256` is what the signature is to
+/// cover; whether the body has it is for the caller to see.
+///
+/// # Errors
+///
+/// The codes of the protocol page, §2.
+pub(crate) fn authenticate_service(
+    request: &S3Request,
+    verifier: &Verifier<'_>,
+    authorization: &str,
+    payload_sha256: &str,
+) -> Result<Arc<Identity>, S3Error> {
+    let claim = parse_authorization(authorization)?;
+    let date = signing_date(request)?;
+    check_scope(&claim, verifier, date)?;
+    check_skew(request, date)?;
+    let token = request.header("x-amz-security-token");
+    let identity = verifier.identify(&claim.access_key, token)?;
+    check_signed_headers(request, &claim)?;
+    check_signature(request, verifier, &claim, &identity, date, payload_sha256)?;
+    Ok(identity)
+}
+
+fn signing_date(request: &S3Request) -> Result<Timestamp, S3Error> {
+    let date = match request.header("x-amz-date") {
+        Some(text) => Timestamp::parse_amz(text),
+        None => request.header("date").and_then(parse_http_date),
+    };
+    date.ok_or_else(|| {
+        let message = "AWS authentication requires a valid Date or x-amz-date header";
+        S3Error::with(S3Code::AccessDenied, message)
+    })
+}
+
+fn check_skew(request: &S3Request, date: Timestamp) -> Result<(), S3Error> {
+    if date.0.abs_diff(request.now_ms) <= SKEW_MS {
+        return Ok(());
+    }
+    Err(S3Error::new(S3Code::RequestTimeTooSkewed)
+        .field("RequestTime", date.to_amz())
+        .field("ServerTime", Timestamp(request.now_ms).to_iso())
+        .field("MaxAllowedSkewMilliseconds", SKEW_MS.to_string()))
 }
 
 fn by_query(request: &S3Request, verifier: &Verifier<'_>) -> Result<Verified, S3Error> {
@@ -180,33 +247,41 @@ fn by_query(request: &S3Request, verifier: &Verifier<'_>) -> Result<Verified, S3
             .field("Expires", end.to_iso())
             .field("ServerTime", Timestamp(request.now_ms).to_iso()));
     }
-    check_key(&claim, verifier)?;
+    let token = request.query("X-Amz-Security-Token").or(request.header("x-amz-security-token"));
+    let identity = verifier.identify(&claim.access_key, token)?;
     check_signed_headers(request, &claim)?;
     let given = request.query("X-Amz-Content-Sha256").or(request.header("x-amz-content-sha256"));
     let hash = given.unwrap_or("UNSIGNED-PAYLOAD").to_owned();
-    let signer = check_signature(request, verifier, &claim, date, &hash)?;
+    let signer = check_signature(request, verifier, &claim, &identity, date, &hash)?;
     let payload = payload_hash(request)?.unwrap_or(match given {
         Some(hash) if hash.len() == 64 => PayloadHash::Whole(hash.to_ascii_lowercase()),
         _ => PayloadHash::Unsigned,
     });
     let signs = matches!(payload, PayloadHash::Chunked { signed: true, .. });
-    let (auth, signed_ms) = (AuthType::Query, Some(date.0));
-    Ok(Verified { auth, signed_ms, payload, signer: signs.then_some(signer) })
+    let (auth, identity, signed_ms) = (AuthType::Query, Some(identity), Some(date.0));
+    Ok(Verified { auth, identity, signed_ms, payload, signer: signs.then_some(signer) })
 }
 
-/// Checks the signature of a form's policy; returns when it was signed, in milliseconds since 1970.
+/// The fields of a form that sign its policy.
+pub(crate) struct FormSignature<'a> {
+    pub(crate) algorithm: &'a str,
+    pub(crate) credential: &'a str,
+    pub(crate) date: &'a str,
+    pub(crate) token: Option<&'a str>,
+    pub(crate) policy: &'a str,
+    pub(crate) signature: &'a str,
+}
+
+/// Checks the signature of a form's policy; returns who signed, and when in milliseconds since 1970.
 ///
 /// # Errors
 ///
 /// The codes of the protocol page, §§2 and 3.
 pub(crate) fn check_form(
     verifier: &Verifier<'_>,
-    algorithm: &str,
-    credential: &str,
-    date: &str,
-    policy: &str,
-    signature: &str,
-) -> Result<u64, S3Error> {
+    form: &FormSignature<'_>,
+) -> Result<(Arc<Identity>, u64), S3Error> {
+    let FormSignature { algorithm, credential, date, token, policy, signature } = *form;
     let get = |name: &str| {
         let value = match name {
             "X-Amz-Algorithm" => algorithm,
@@ -224,12 +299,11 @@ pub(crate) fn check_form(
     let invalid = || S3Error::argument("x-amz-date", &date, "The date of the form is not valid");
     let signed = Timestamp::parse_amz(&date).ok_or_else(invalid)?;
     check_scope(&claim, verifier, signed)?;
-    check_key(&claim, verifier)?;
-    let secret = &verifier.credentials.secret_key;
-    let key = verifier.keys.get(secret, &claim.day, &claim.region, &claim.service);
+    let identity = verifier.identify(&claim.access_key, token)?;
+    let key = verifier.keys.get(&identity, &claim.day, &claim.region, &claim.service);
     let expected = hex(&hmac(&key, policy.as_bytes()));
     if bool::from(expected.as_bytes().ct_eq(claim.signature.as_bytes())) {
-        return Ok(signed.0);
+        return Ok((identity, signed.0));
     }
     Err(S3Error::new(S3Code::SignatureDoesNotMatch)
         .field("AWSAccessKeyId", claim.access_key.clone())
@@ -237,17 +311,9 @@ pub(crate) fn check_form(
         .field("SignatureProvided", claim.signature))
 }
 
-fn check_key(claim: &Claim, verifier: &Verifier<'_>) -> Result<(), S3Error> {
-    let known = verifier.credentials.access_key.as_bytes();
-    if bool::from(claim.access_key.as_bytes().ct_eq(known)) {
-        return Ok(());
-    }
-    Err(S3Error::new(S3Code::InvalidAccessKeyId).field("AWSAccessKeyId", claim.access_key.clone()))
-}
-
 fn check_scope(claim: &Claim, verifier: &Verifier<'_>, date: Timestamp) -> Result<(), S3Error> {
     let malformed = |message: String| S3Error::with(S3Code::AuthorizationHeaderMalformed, message);
-    if claim.service != "s3" {
+    if claim.service != verifier.service {
         return Err(malformed(format!("incorrect service \"{}\"", claim.service)));
     }
     if claim.day != date.to_amz()[..8] {
@@ -255,7 +321,7 @@ fn check_scope(claim: &Claim, verifier: &Verifier<'_>, date: Timestamp) -> Resul
             "the date of the credential scope is not that of the request".into(),
         ));
     }
-    if claim.region != verifier.region {
+    if claim.region != verifier.region && !verifier.any_region {
         let message = format!(
             "The authorization header is malformed; the region '{}' is wrong; expecting '{}'",
             claim.region, verifier.region
@@ -289,11 +355,11 @@ fn check_signature(
     request: &S3Request,
     verifier: &Verifier<'_>,
     claim: &Claim,
+    identity: &Identity,
     date: Timestamp,
     hash: &str,
 ) -> Result<ChunkSigner, S3Error> {
-    let secret = &verifier.credentials.secret_key;
-    let key = verifier.keys.get(secret, &claim.day, &claim.region, &claim.service);
+    let key = verifier.keys.get(identity, &claim.day, &claim.region, &claim.service);
     let scope = format!("{}/{}/{}/aws4_request", claim.day, claim.region, claim.service);
     let date = date.to_amz();
     let mut shown = None;

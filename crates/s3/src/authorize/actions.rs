@@ -5,7 +5,6 @@ use crate::error::S3Error;
 use crate::gateway::Context;
 use crate::operation::Operation;
 use crate::ops::parse_copy_source;
-use drystone_iam::Principal;
 
 /// The action of an operation on what its request names. `versioned`: a version is named.
 fn action(operation: Operation, versioned: bool) -> &'static str {
@@ -149,9 +148,9 @@ pub(super) fn needs(context: &Context<'_>, operation: Operation) -> Result<Vec<N
     };
     // The keys of a bulk delete are decided one by one; nobody needs the right to all of them.
     if operation == O::DeleteObjects {
-        return Ok(match context.sender.principal {
-            Principal::Anonymous => vec![Need { key: Some("*".into()), ..need("s3:DeleteObject") }],
-            _ => Vec::new(),
+        return Ok(match context.sender.identity {
+            None => vec![Need { key: Some("*".into()), ..need("s3:DeleteObject") }],
+            Some(_) => Vec::new(),
         });
     }
     let mut all = vec![need(action(operation, version.is_some()))];
@@ -169,6 +168,21 @@ pub(super) fn needs(context: &Context<'_>, operation: Operation) -> Result<Vec<N
         ];
         let has = |name| request.header_or_query(name).is_some();
         all.extend(with_header.iter().filter(|(name, _)| has(name)).map(|(_, a)| need(a)));
+    }
+    if operation == O::CreateBucket {
+        let has = |name| request.header_or_query(name).is_some();
+        if has("x-amz-acl")
+            || request.headers.keys().any(|n| n.as_str().starts_with("x-amz-grant-"))
+        {
+            all.push(need("s3:PutBucketAcl"));
+        }
+        if has("x-amz-object-ownership") {
+            all.push(need("s3:PutBucketOwnershipControls"));
+        }
+        if has("x-amz-bucket-object-lock-enabled") {
+            all.push(need("s3:PutBucketObjectLockConfiguration"));
+            all.push(need("s3:PutBucketVersioning"));
+        }
     }
     if matches!(operation, O::CopyObject | O::UploadPartCopy) {
         let text = request.header("x-amz-copy-source").unwrap_or_default();

@@ -1,6 +1,6 @@
 //! The condition keys of a request, from what was verified.
 
-use super::{ACCOUNT, Need};
+use super::{Need, account_of};
 use crate::auth::AuthType;
 use crate::gateway::Context;
 use drystone_base::Timestamp;
@@ -31,27 +31,33 @@ const HEADERS: &[&str] = &[
 /// Collects the condition keys.
 pub(super) fn of(
     context: &Context<'_>,
-    bucket: &BucketRow,
+    bucket: Option<&BucketRow>,
     need: &Need,
     with_object_tags: bool,
 ) -> Facts {
     let (request, sender) = (&context.request, &context.sender);
-    let mut facts = Facts::new();
+    let principal = sender.principal();
+    let mut facts = match &sender.identity {
+        Some(identity) => identity.facts.clone(),
+        None => Facts::new(),
+    };
     let now = Timestamp(request.now_ms);
     facts
         .add("aws:SourceIp", sender.peer.address.to_canonical().to_string())
         .add("aws:SecureTransport", sender.peer.is_secure.to_string())
         .add("aws:CurrentTime", now.to_iso())
         .add("aws:EpochTime", (request.now_ms / 1000).to_string())
-        .add("aws:PrincipalType", sender.principal.kind())
+        .add("aws:PrincipalType", principal.kind())
         .add("aws:RequestedRegion", context.config.region.clone())
-        .add("aws:ResourceAccount", ACCOUNT)
-        .add("s3:ResourceAccount", ACCOUNT)
         .add_if("aws:UserAgent", request.header("user-agent"))
         .add_if("aws:Referer", request.header("referer"))
-        .add_if("aws:PrincipalArn", sender.principal.arn())
-        .add_if("aws:PrincipalAccount", sender.principal.account())
-        .add_if("aws:userid", sender.principal.user_id());
+        .add_if("aws:PrincipalArn", principal.arn())
+        .add_if("aws:PrincipalAccount", principal.account())
+        .add_if("aws:userid", principal.user_id());
+    if let Some(bucket) = bucket {
+        let account = account_of(bucket);
+        facts.add("aws:ResourceAccount", account).add("s3:ResourceAccount", account);
+    }
     let auth_type = match sender.auth {
         AuthType::Anonymous => None,
         AuthType::Header => Some("REST-HEADER"),
@@ -73,7 +79,7 @@ pub(super) fn of(
         }
     }
     facts.add_if("s3:VersionId", need.version.as_deref());
-    for (name, value) in &bucket.tags {
+    for (name, value) in bucket.iter().flat_map(|bucket| &bucket.tags) {
         facts.add(&format!("s3:BucketTag/{name}"), value.clone());
     }
     if let Some(header) = request.header_or_query("x-amz-tagging") {
@@ -82,7 +88,7 @@ pub(super) fn of(
             facts.add("s3:RequestObjectTagKeys", name);
         }
     }
-    if let (true, Some(key)) = (with_object_tags, &need.key) {
+    if let (true, Some(bucket), Some(key)) = (with_object_tags, bucket, &need.key) {
         let version = need.version.as_deref().and_then(VersionRef::parse);
         // An object that is not there has no tags, and conditions on them do not hold.
         if let Ok(located) = context.engine.locate(&bucket.name, key.as_bytes(), version) {

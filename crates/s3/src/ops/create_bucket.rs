@@ -10,6 +10,7 @@ use crate::response::{empty, set};
 use crate::xml::parse;
 use drystone_base::BucketName;
 use drystone_base::limits::BUCKET_TAG_COUNT_MAX;
+use drystone_identity::DEFAULT_ACCOUNT;
 
 pub(crate) async fn run(
     context: &Context<'_>,
@@ -41,7 +42,8 @@ pub(crate) async fn run(
         }
         tags = check_tags(tags, BUCKET_TAG_COUNT_MAX)?;
     }
-    context.engine.create_bucket(name.as_str(), tags).await?;
+    let owner = context.sender.account().filter(|account| *account != DEFAULT_ACCOUNT);
+    context.engine.create_bucket(name.as_str(), owner.unwrap_or_default(), tags).await?;
     let mut reply = empty(200);
     set(&mut reply, "location", &format!("/{name}"));
     Ok(reply)

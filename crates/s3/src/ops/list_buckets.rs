@@ -2,6 +2,7 @@
 
 use super::Handled;
 use super::list_objects::write_owner;
+use crate::authorize::{Need, account_of, allow, may};
 use crate::error::S3Error;
 use crate::gateway::Context;
 use crate::response::xml;
@@ -9,6 +10,50 @@ use crate::xml::Xml;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use drystone_base::Timestamp;
+use drystone_engine::BucketRow;
+
+/// Buckets read at once.
+const PAGE_LEN: usize = 1000;
+
+/// Buckets of the sender's account: all of them, or those that he has rights to.
+fn visible(
+    context: &Context<'_>,
+    prefix: &str,
+    mut after: String,
+    wanted: usize,
+) -> Result<Vec<BucketRow>, S3Error> {
+    let need = |bucket: Option<&str>, action| Need {
+        action,
+        bucket: bucket.map(str::to_owned),
+        key: None,
+        version: None,
+    };
+    let account = context.sender.account().unwrap_or_default();
+    let sees_all = may(context, &need(None, "s3:ListAllMyBuckets"));
+    let is_visible = |bucket: &BucketRow| {
+        let name = Some(bucket.name.as_str());
+        account_of(bucket) == account
+            && (sees_all
+                || may(context, &need(name, "s3:ListBucket"))
+                || may(context, &need(name, "s3:GetBucketLocation")))
+    };
+    let mut found = Vec::new();
+    while found.len() < wanted {
+        let page = context.engine.list_buckets(prefix, &after, PAGE_LEN)?;
+        let Some(last) = page.last() else { break };
+        after.clone_from(&last.name);
+        let is_last = page.len() < PAGE_LEN;
+        found.extend(page.into_iter().filter(is_visible).take(wanted - found.len()));
+        if is_last {
+            break;
+        }
+    }
+    if found.is_empty() && !sees_all {
+        // With no right to any bucket there is nothing to be said; this keeps the reason.
+        allow(context, &need(None, "s3:ListAllMyBuckets"))?;
+    }
+    Ok(found)
+}
 
 pub(crate) fn run(context: &Context<'_>) -> Handled {
     let request = &context.request;
@@ -34,7 +79,7 @@ pub(crate) fn run(context: &Context<'_>) -> Handled {
     let region = &context.config.region;
     let other_region = request.query("bucket-region").is_some_and(|wanted| wanted != region);
     let wanted = if other_region { 0 } else { limit.map_or(usize::MAX, |limit| limit + 1) };
-    let mut buckets = context.engine.list_buckets(prefix, &after, wanted)?;
+    let mut buckets = visible(context, prefix, after, wanted)?;
     let has_more = limit.is_some_and(|limit| buckets.len() > limit);
     buckets.truncate(limit.unwrap_or(usize::MAX));
     let mut xml_out = Xml::new("ListAllMyBucketsResult");

@@ -2,8 +2,10 @@
 //! file is streamed.
 
 use super::object_tagging::read_tags;
-use crate::auth::{AuthType, PayloadHash, Verified, Verifier, check_form, check_legacy_form};
-use crate::authorize::authorize;
+use crate::auth::{
+    AuthType, FormSignature, PayloadHash, Verified, Verifier, check_form, check_legacy_form,
+};
+use crate::authorize::{Sender, authorize};
 use crate::body::{Body, BodyReader};
 use crate::checksum::Declared;
 use crate::error::{S3Code, S3Error};
@@ -19,7 +21,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use drystone_base::limits::{OBJECT_TAG_COUNT_MAX, PUT_LEN_BYTES_MAX};
 use drystone_engine::{ChecksumAlgorithm, Conditions, PutRequest, Stored, Versioning};
-use drystone_iam::Principal;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::ops::RangeInclusive;
 
@@ -171,7 +172,6 @@ fn authenticate(
     form: &Form,
     context: &mut Context<'_>,
     verifier: &Verifier<'_>,
-    owner: Principal,
 ) -> Result<Option<FormPolicy>, S3Error> {
     let signature = form.field("x-amz-signature").or(form.field("signature"));
     let policy = form.field("policy");
@@ -188,23 +188,25 @@ fn authenticate(
         }
     };
     let field = |name| form.field(name).unwrap_or_default();
-    let signed_ms = match form.field("awsaccesskeyid") {
+    let token = form.field("x-amz-security-token");
+    let (identity, signed_ms) = match form.field("awsaccesskeyid") {
         Some(access_key) if form.field("x-amz-signature").is_none() => {
-            check_legacy_form(verifier, access_key, policy, signature)?;
-            None
+            (check_legacy_form(verifier, access_key, token, policy, signature)?, None)
         }
-        _ => Some(check_form(
-            verifier,
-            field("x-amz-algorithm"),
-            field("x-amz-credential"),
-            field("x-amz-date"),
-            policy,
-            signature,
-        )?),
+        _ => {
+            let fields = FormSignature {
+                algorithm: field("x-amz-algorithm"),
+                credential: field("x-amz-credential"),
+                date: field("x-amz-date"),
+                token,
+                policy,
+                signature,
+            };
+            let (identity, signed_ms) = check_form(verifier, &fields)?;
+            (identity, Some(signed_ms))
+        }
     };
-    context.sender.principal = owner;
-    context.sender.auth = AuthType::Form;
-    context.sender.signed_ms = signed_ms;
+    context.sender = Sender::of(Some(identity), AuthType::Form, signed_ms, context.sender.peer);
     let invalid = |_| S3Error::with(S3Code::InvalidPolicyDocument, "The policy is not base64.");
     let document = STANDARD.decode(policy).map_err(invalid)?;
     let policy = FormPolicy::parse(&document)?;
@@ -213,17 +215,16 @@ fn authenticate(
     Ok(Some(policy))
 }
 
-/// Takes in a form. `owner` is who the credentials of the server stand for.
+/// Takes in a form.
 pub(crate) async fn run(
     mut context: Context<'_>,
     verifier: &Verifier<'_>,
-    owner: Principal,
     body: &mut Option<Body>,
 ) -> Result<Reply, S3Error> {
     let content_type = context.request.header("content-type").unwrap_or_default();
     let decoder = FormDecoder::new(content_type)?;
     let (auth, payload) = (AuthType::Anonymous, PayloadHash::Unsigned);
-    let unsigned = Verified { auth, signed_ms: None, payload, signer: None };
+    let unsigned = Verified { auth, identity: None, signed_ms: None, payload, signer: None };
     let body = body.take().expect("a body is read once");
     let none = Declared::default();
     let len_max = PUT_LEN_BYTES_MAX + ENVELOPE_LEN_MAX;
@@ -239,7 +240,7 @@ pub(crate) async fn run(
     for (_, value) in form.fields.iter_mut().filter(|(name, _)| name == "key") {
         value.clone_from(&key);
     }
-    let policy = authenticate(&form, &mut context, verifier, owner)?;
+    let policy = authenticate(&form, &mut context, verifier)?;
     context.request.key = Some(key);
     context.request.headers = HeaderMap::new();
     let tagging = form.field("tagging").map(str::to_owned);

@@ -8,8 +8,9 @@ use crate::node::{Node, OpenMode};
 use crate::secrets;
 use crate::tls::Certificates;
 use drystone_admin::{Admin, Metrics};
-use drystone_base::{SystemRng, hash64};
+use drystone_base::{Clock, SystemClock, SystemRng, Timestamp, hash64};
 use drystone_engine::{Engine, EngineError};
+use drystone_identity::{Directory, DirectoryConfig, RootCredentials};
 use drystone_s3::{Gateway, GatewayConfig};
 use std::io::Write;
 use std::process::ExitCode;
@@ -28,6 +29,7 @@ pub(crate) fn run(config: &ServerConfig) -> CommandResult {
     let given = config::root_credentials()?;
     let node = Node::open(config, OpenMode::Serve)?;
     let (credentials, origin) = secrets::load_or_make(&config.directory, given, &SystemRng)?;
+    let directory = open_directory(config, &node, credentials.clone())?;
     let (rebuilt, rows, frames) = node.engine.catalog().replayed();
     tracing::info!(
         drive = node.identity.drive_text(),
@@ -42,17 +44,17 @@ pub(crate) fn run(config: &ServerConfig) -> CommandResult {
         let ports = Ports::open(config).await?;
         let metrics = Arc::new(Metrics::default());
         let access_log = AccessLog::open(&config.access_log, metrics.clone())?;
-        let token = metrics_token(config, &credentials.secret_key);
+        let token = metrics_token(config, credentials.secret_key.reveal());
         let gateway = Gateway::new(
             node.engine.clone(),
             GatewayConfig {
-                credentials: credentials.clone(),
+                directory: directory.clone(),
                 region: config.region.clone(),
                 domains: config.domains.clone(),
                 host_id: format!("{:016x}", hash64(node.deployment().as_bytes())),
             },
         );
-        let admin = Admin::new(node.engine.clone(), metrics.clone(), token);
+        let admin = Admin::new(node.engine.clone(), directory, metrics.clone(), token);
         greet(config, &ports, certificates.is_some())?;
         secrets::announce(&credentials, &origin, &config.directory);
         let engine = node.engine.clone();
@@ -67,6 +69,25 @@ pub(crate) fn run(config: &ServerConfig) -> CommandResult {
     result?;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// The directory of identities, with the keyring that its secrets are sealed under.
+fn open_directory(
+    config: &ServerConfig,
+    node: &Node,
+    root: RootCredentials,
+) -> std::io::Result<Directory> {
+    let (clock, rng) = (Arc::new(SystemClock), Arc::new(SystemRng));
+    let in_drive = config.directory.join(secrets::KEYRING_FILE);
+    let path = config.keyring.as_ref().unwrap_or(&in_drive);
+    let now = Timestamp(clock.now_ms()).to_iso();
+    let (keyring, is_new) = secrets::load_or_make_keyring(path, &*rng, &now)?;
+    if is_new {
+        let path = path.display();
+        tracing::warn!(%path, "a keyring was made: back it up, stored secrets are lost without it");
+    }
+    let catalog = node.engine.catalog().clone();
+    Ok(Directory::new(DirectoryConfig { catalog, keyring, clock, rng, root }))
 }
 
 /// The bearer token of the metrics, unless they are public: a setting, or derived from the secret.

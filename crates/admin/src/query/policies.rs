@@ -1,0 +1,425 @@
+//! Policies, managed and inline, and who holds them.
+
+use super::write::{Xml, encode};
+use super::{Answer, Call, QueryError};
+use drystone_base::Timestamp;
+use drystone_iam::{canned_names, canned_policy};
+use drystone_identity::{
+    Holder, HolderKind, IdentityError, ManagedPolicy, PolicyUse, PolicyVersion,
+};
+
+pub(super) async fn run(call: &Call<'_>, action: &str) -> Option<Answer> {
+    if let Some((verb, kind)) = holder_action(action) {
+        return Some(on_holder(call, action, verb, kind).await);
+    }
+    Some(match action {
+        "CreatePolicy" => create(call).await,
+        "GetPolicy" => get(call),
+        "ListPolicies" => list(call),
+        "DeletePolicy" => delete(call).await,
+        "CreatePolicyVersion" => create_version(call).await,
+        "GetPolicyVersion" => get_version(call),
+        "ListPolicyVersions" => list_versions(call),
+        "SetDefaultPolicyVersion" | "DeletePolicyVersion" => change_version(call, action).await,
+        "ListEntitiesForPolicy" => list_entities(call),
+        "TagPolicy" | "UntagPolicy" => tag(call, action).await,
+        "ListPolicyTags" => list_tags(call),
+        _ => return None,
+    })
+}
+
+/// A policy of the account, or a canned one.
+enum Found {
+    Own(ManagedPolicy),
+    Canned(&'static str),
+}
+
+impl Found {
+    fn name(&self) -> &str {
+        match self {
+            Self::Own(policy) => &policy.name,
+            Self::Canned(name) => name,
+        }
+    }
+}
+
+fn canned_arn(name: &str) -> String {
+    format!("arn:aws:iam::aws:policy/{name}")
+}
+
+fn arn_of(call: &Call<'_>, name: &str) -> String {
+    match canned_policy(name) {
+        Some(_) => canned_arn(name),
+        None => match call.actor.directory.policy(call.account(), name) {
+            Ok(policy) => call.arn("policy", &policy.path, name),
+            Err(_) => call.arn("policy", "/", name),
+        },
+    }
+}
+
+fn missing(arn: &str) -> QueryError {
+    QueryError::new(
+        "NoSuchEntity",
+        404,
+        format!("Policy {arn} does not exist or is not attachable."),
+    )
+}
+
+/// The policy that `PolicyArn` names.
+fn find(call: &Call<'_>, action: &str) -> Result<Found, QueryError> {
+    let arn = call.parameters.need("PolicyArn")?;
+    call.require(action, arn)?;
+    if let Some(name) = arn.strip_prefix("arn:aws:iam::aws:policy/") {
+        let name = name.rsplit('/').next().unwrap_or(name);
+        let known = canned_names().find(|known| *known == name);
+        return known.map(Found::Canned).ok_or_else(|| missing(arn));
+    }
+    let prefix = format!("arn:aws:iam::{}:policy/", call.account());
+    let Some(rest) = arn.strip_prefix(&prefix) else {
+        let message = format!("ARN {arn} is not valid.");
+        return Err(QueryError::new("InvalidInput", 400, message));
+    };
+    let name = rest.rsplit('/').next().unwrap_or(rest);
+    match call.actor.directory.policy(call.account(), name) {
+        Ok(policy) if call.arn("policy", &policy.path, name) == arn => Ok(Found::Own(policy)),
+        Ok(_) | Err(IdentityError::NotFound { .. }) => Err(missing(arn)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// As [`find`], for changes: canned policies are not changed.
+fn find_own(call: &Call<'_>, action: &str) -> Result<ManagedPolicy, QueryError> {
+    match find(call, action)? {
+        Found::Own(policy) => Ok(policy),
+        Found::Canned(_) => {
+            let message = "A policy that comes with the server cannot be changed.";
+            Err(QueryError::denied(message))
+        }
+    }
+}
+
+fn write_policy(xml: &mut Xml, call: &Call<'_>, policy: &Found) -> Result<(), QueryError> {
+    let held = call.actor.directory.policy_use(call.account(), policy.name())?;
+    let count = held.users.len() + held.groups.len() + held.roles.len();
+    xml.text("PolicyName", policy.name());
+    let (arn, id, path, version, created, updated) = match policy {
+        Found::Own(policy) => (
+            call.arn("policy", &policy.path, &policy.name),
+            policy.id.clone(),
+            policy.path.as_str(),
+            policy.default_version,
+            policy.created_ms,
+            policy.updated_ms,
+        ),
+        Found::Canned(name) => (canned_arn(name), format!("ANPA{name}"), "/", 1, 0, 0),
+    };
+    xml.text("PolicyId", &id).text("Arn", &arn).text("Path", path);
+    xml.text("DefaultVersionId", &format!("v{version}"));
+    xml.text("AttachmentCount", &count.to_string()).text("PermissionsBoundaryUsageCount", "0");
+    xml.bool("IsAttachable", true);
+    xml.text("CreateDate", &Timestamp(created).to_iso());
+    xml.text("UpdateDate", &Timestamp(updated).to_iso());
+    if let Found::Own(policy) = policy {
+        if !policy.description.is_empty() {
+            xml.text("Description", &policy.description);
+        }
+        if !policy.tags.is_empty() {
+            xml.tags(&policy.tags);
+        }
+    }
+    Ok(())
+}
+
+fn one(call: &Call<'_>, policy: &Found) -> Answer {
+    let mut xml = Xml::new();
+    xml.open("Policy");
+    write_policy(&mut xml, call, policy)?;
+    xml.close("Policy");
+    Ok(xml)
+}
+
+async fn create(call: &Call<'_>) -> Answer {
+    let name = call.parameters.need("PolicyName")?;
+    let path = call.parameters.get("Path").unwrap_or("/");
+    call.require("CreatePolicy", &call.arn("policy", path, name))?;
+    let document = call.parameters.need("PolicyDocument")?;
+    let description = call.parameters.text("Description");
+    let directory = call.actor.directory;
+    let account = call.account();
+    let mut policy = directory.create_policy(account, name, path, &description, document).await?;
+    let tags = call.parameters.tags();
+    if !tags.is_empty() {
+        policy.tags.clone_from(&tags);
+        let change = move |policy: &mut ManagedPolicy, _| {
+            policy.tags = tags;
+            Ok(())
+        };
+        directory.change_policy(account, name, change).await?;
+    }
+    one(call, &Found::Own(policy))
+}
+
+fn get(call: &Call<'_>) -> Answer {
+    one(call, &find(call, "GetPolicy")?)
+}
+
+fn list(call: &Call<'_>) -> Answer {
+    call.require("ListPolicies", "*")?;
+    let scope = call.parameters.get("Scope").unwrap_or("All");
+    let only_attached = call.parameters.get("OnlyAttached") == Some("true");
+    let mut all: Vec<Found> = Vec::new();
+    if scope != "AWS" {
+        let own = call.actor.directory.policies(call.account())?;
+        all.extend(own.into_iter().filter(|p| call.in_prefix(&p.path)).map(Found::Own));
+    }
+    if scope != "Local" && call.in_prefix("/") {
+        all.extend(canned_names().map(Found::Canned));
+    }
+    if only_attached {
+        let held = |policy: &Found| {
+            let held = call.actor.directory.policy_use(call.account(), policy.name());
+            held.is_ok_and(|held| held != PolicyUse::default())
+        };
+        all.retain(held);
+    }
+    all.sort_by(|a, b| a.name().cmp(b.name()));
+    let (page, marker) = call.page(&all, Found::name)?;
+    let mut xml = Xml::new();
+    let mut failed = None;
+    xml.members("Policies", page, |xml, policy| {
+        if let Err(error) = write_policy(xml, call, policy) {
+            failed.get_or_insert(error);
+        }
+    });
+    xml.page_end(marker.as_deref());
+    failed.map_or(Ok(xml), Err)
+}
+
+async fn delete(call: &Call<'_>) -> Answer {
+    let policy = find_own(call, "DeletePolicy")?;
+    call.actor.directory.delete_policy(call.account(), &policy.name, false).await?;
+    Ok(Xml::new())
+}
+
+fn write_version(xml: &mut Xml, version: &PolicyVersion, default: u32, with_document: bool) {
+    if with_document {
+        xml.text("Document", &encode(&version.document));
+    }
+    xml.text("VersionId", &format!("v{}", version.number));
+    xml.bool("IsDefaultVersion", version.number == default);
+    xml.text("CreateDate", &Timestamp(version.created_ms).to_iso());
+}
+
+fn versions_of(found: &Found) -> (Vec<PolicyVersion>, u32) {
+    match found {
+        Found::Own(policy) => (policy.versions.clone(), policy.default_version),
+        Found::Canned(name) => {
+            let document = canned_policy(name).unwrap_or_default().to_owned();
+            (vec![PolicyVersion { number: 1, document, created_ms: 0 }], 1)
+        }
+    }
+}
+
+async fn create_version(call: &Call<'_>) -> Answer {
+    let policy = find_own(call, "CreatePolicyVersion")?;
+    let document = call.parameters.need("PolicyDocument")?;
+    let set_default = call.parameters.get("SetAsDefault") == Some("true");
+    let (account, name) = (call.account(), &policy.name);
+    let directory = call.actor.directory;
+    let number = directory.add_policy_version(account, name, document, set_default, false).await?;
+    let policy = directory.policy(account, name)?;
+    let mut xml = Xml::new();
+    xml.open("PolicyVersion");
+    if let Some(version) = policy.versions.iter().find(|version| version.number == number) {
+        write_version(&mut xml, version, policy.default_version, false);
+    }
+    xml.close("PolicyVersion");
+    Ok(xml)
+}
+
+fn version_number(call: &Call<'_>) -> Result<u32, QueryError> {
+    let text = call.parameters.need("VersionId")?;
+    let number = text.strip_prefix('v').and_then(|number| number.parse().ok());
+    number.ok_or_else(|| QueryError::validation("VersionId must be v1, v2, ..."))
+}
+
+fn no_version(number: u32) -> QueryError {
+    QueryError::new("NoSuchEntity", 404, format!("Policy version v{number} does not exist."))
+}
+
+fn get_version(call: &Call<'_>) -> Answer {
+    let (versions, default) = versions_of(&find(call, "GetPolicyVersion")?);
+    let number = version_number(call)?;
+    let version = versions.iter().find(|version| version.number == number);
+    let mut xml = Xml::new();
+    xml.open("PolicyVersion");
+    write_version(&mut xml, version.ok_or_else(|| no_version(number))?, default, true);
+    xml.close("PolicyVersion");
+    Ok(xml)
+}
+
+fn list_versions(call: &Call<'_>) -> Answer {
+    let (versions, default) = versions_of(&find(call, "ListPolicyVersions")?);
+    let mut xml = Xml::new();
+    xml.members("Versions", versions.iter().rev(), |xml, version| {
+        write_version(xml, version, default, false);
+    });
+    xml.page_end(None);
+    Ok(xml)
+}
+
+async fn change_version(call: &Call<'_>, action: &str) -> Answer {
+    let policy = find_own(call, action)?;
+    let number = version_number(call)?;
+    let set_default = action == "SetDefaultPolicyVersion";
+    let change = move |policy: &mut ManagedPolicy, _| {
+        let at = policy.versions.iter().position(|version| version.number == number);
+        let name = format!("v{number}");
+        let at = at.ok_or(IdentityError::NotFound { kind: "policy version", name })?;
+        if set_default {
+            policy.default_version = number;
+        } else if policy.default_version == number {
+            let message = "Cannot delete the default version of a policy.";
+            return Err(IdentityError::InUse(message.to_owned()));
+        } else {
+            policy.versions.remove(at);
+        }
+        Ok(())
+    };
+    call.actor.directory.change_policy(call.account(), &policy.name, change).await?;
+    Ok(Xml::new())
+}
+
+fn list_entities(call: &Call<'_>) -> Answer {
+    let policy = find(call, "ListEntitiesForPolicy")?;
+    let held = call.actor.directory.policy_use(call.account(), policy.name())?;
+    let filter = call.parameters.get("EntityFilter");
+    let wanted = |kind| filter.is_none_or(|filter| filter == kind);
+    let mut xml = Xml::new();
+    let lists = [
+        ("PolicyGroups", "GroupName", "Group", &held.groups),
+        ("PolicyUsers", "UserName", "User", &held.users),
+        ("PolicyRoles", "RoleName", "Role", &held.roles),
+    ];
+    for (list, element, kind, names) in lists {
+        let names = names.iter().filter(|_| wanted(kind));
+        xml.members(list, names, |xml, name| {
+            xml.text(element, name);
+        });
+    }
+    xml.page_end(None);
+    Ok(xml)
+}
+
+async fn tag(call: &Call<'_>, action: &str) -> Answer {
+    let policy = find_own(call, action)?;
+    let (tags, gone) = (call.parameters.tags(), call.parameters.list("TagKeys"));
+    let change = move |policy: &mut ManagedPolicy, _| {
+        policy.tags.extend(tags);
+        policy.tags.retain(|key, _| !gone.contains(key));
+        Ok(())
+    };
+    call.actor.directory.change_policy(call.account(), &policy.name, change).await?;
+    Ok(Xml::new())
+}
+
+fn list_tags(call: &Call<'_>) -> Answer {
+    let mut xml = Xml::new();
+    match find(call, "ListPolicyTags")? {
+        Found::Own(policy) => xml.tags(&policy.tags),
+        Found::Canned(_) => xml.texts("Tags", []),
+    };
+    xml.page_end(None);
+    Ok(xml)
+}
+
+/// What is done to the policies of a holder.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Verb {
+    Put,
+    Get,
+    Delete,
+    List,
+    Attach,
+    Detach,
+    ListAttached,
+}
+
+/// Takes the names of actions such as `PutUserPolicy` apart.
+fn holder_action(action: &str) -> Option<(Verb, HolderKind)> {
+    let verbs = [
+        ("ListAttached", "Policies", Verb::ListAttached),
+        ("List", "Policies", Verb::List),
+        ("Put", "Policy", Verb::Put),
+        ("Get", "Policy", Verb::Get),
+        ("Delete", "Policy", Verb::Delete),
+        ("Attach", "Policy", Verb::Attach),
+        ("Detach", "Policy", Verb::Detach),
+    ];
+    verbs.into_iter().find_map(|(prefix, suffix, verb)| {
+        let kind = match action.strip_prefix(prefix)?.strip_suffix(suffix)? {
+            "User" => HolderKind::User,
+            "Group" => HolderKind::Group,
+            "Role" => HolderKind::Role,
+            _ => return None,
+        };
+        Some((verb, kind))
+    })
+}
+
+async fn on_holder(call: &Call<'_>, action: &str, verb: Verb, kind: HolderKind) -> Answer {
+    let (parameter, of_arn) = match kind {
+        HolderKind::User => ("UserName", "user"),
+        HolderKind::Group => ("GroupName", "group"),
+        HolderKind::Role => ("RoleName", "role"),
+    };
+    let name = call.parameters.need(parameter)?;
+    call.require(action, &call.arn(of_arn, "/", name))?;
+    let directory = call.actor.directory;
+    let holder = Holder::new(kind, call.account(), name);
+    let mut xml = Xml::new();
+    match verb {
+        Verb::Put => {
+            let policy = call.parameters.need("PolicyName")?;
+            let document = call.parameters.need("PolicyDocument")?;
+            directory.set_inline(holder, policy, Some(document)).await?;
+        }
+        Verb::Delete => {
+            directory.set_inline(holder, call.parameters.need("PolicyName")?, None).await?;
+        }
+        Verb::Get => {
+            let policy = call.parameters.need("PolicyName")?;
+            let grants = directory.grants(&holder)?;
+            let kind = "policy";
+            let missing = IdentityError::NotFound { kind, name: policy.to_owned() };
+            let document = grants.inline.get(policy).ok_or(missing)?;
+            xml.text(parameter, name).text("PolicyName", policy);
+            xml.text("PolicyDocument", &encode(document));
+        }
+        Verb::List => {
+            let grants = directory.grants(&holder)?;
+            let names: Vec<_> = grants.inline.keys().cloned().collect();
+            let (page, marker) = call.page(&names, |name| name)?;
+            xml.texts("PolicyNames", page.into_iter().map(String::as_str));
+            xml.page_end(marker.as_deref());
+        }
+        Verb::Attach | Verb::Detach => {
+            let policy = find(call, action)?.name().to_owned();
+            let attach = verb == Verb::Attach;
+            let changed = directory.attach(holder, vec![policy], attach).await?;
+            if !attach && changed.is_empty() {
+                return Err(missing(call.parameters.need("PolicyArn")?));
+            }
+        }
+        Verb::ListAttached => {
+            let grants = directory.grants(&holder)?;
+            let names: Vec<_> = grants.attached.iter().cloned().collect();
+            let (page, marker) = call.page(&names, |name| name)?;
+            xml.members("AttachedPolicies", page, |xml, name| {
+                xml.text("PolicyName", name).text("PolicyArn", &arn_of(call, name));
+            });
+            xml.page_end(marker.as_deref());
+        }
+    }
+    Ok(xml)
+}

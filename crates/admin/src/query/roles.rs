@@ -1,0 +1,146 @@
+//! Roles.
+
+use super::write::{Xml, encode};
+use super::{Answer, Call};
+use drystone_base::Timestamp;
+use drystone_identity::{NewRole, Role};
+
+pub(super) async fn run(call: &Call<'_>, action: &str) -> Option<Answer> {
+    Some(match action {
+        "CreateRole" => create(call).await,
+        "GetRole" => get(call),
+        "ListRoles" => list(call),
+        "UpdateRole" | "UpdateRoleDescription" => update(call, action).await,
+        "UpdateAssumeRolePolicy" => update_trust(call).await,
+        "DeleteRole" => delete(call).await,
+        "TagRole" | "UntagRole" => tag(call, action).await,
+        "ListRoleTags" => list_tags(call),
+        "ListInstanceProfilesForRole" => list_instance_profiles(call),
+        _ => return None,
+    })
+}
+
+fn write_role(xml: &mut Xml, role: &Role) {
+    xml.text("Path", &role.path).text("RoleName", &role.name).text("RoleId", &role.id);
+    xml.text("Arn", &role.arn()).text("CreateDate", &Timestamp(role.created_ms).to_iso());
+    xml.text("AssumeRolePolicyDocument", &encode(&role.trust));
+    if !role.description.is_empty() {
+        xml.text("Description", &role.description);
+    }
+    xml.text("MaxSessionDuration", &role.session_max_s.to_string());
+    if !role.tags.is_empty() {
+        xml.tags(&role.tags);
+    }
+}
+
+fn one(role: &Role) -> Xml {
+    let mut xml = Xml::new();
+    xml.open("Role");
+    write_role(&mut xml, role);
+    xml.close("Role");
+    xml
+}
+
+/// The role that the call names, if the caller may do this to it.
+fn named(call: &Call<'_>, action: &str) -> Result<Role, super::QueryError> {
+    let name = call.parameters.need("RoleName")?;
+    let role = call.actor.directory.role(call.account(), name);
+    let arn = match &role {
+        Ok(role) => role.arn(),
+        Err(_) => call.arn("role", "/", name),
+    };
+    call.require(action, &arn)?;
+    Ok(role?)
+}
+
+async fn create(call: &Call<'_>) -> Answer {
+    let name = call.parameters.need("RoleName")?;
+    let path = call.parameters.get("Path").unwrap_or("/");
+    call.require("CreateRole", &call.arn("role", path, name))?;
+    let new = NewRole {
+        name: name.to_owned(),
+        path: path.to_owned(),
+        trust: call.parameters.need("AssumeRolePolicyDocument")?.to_owned(),
+        description: call.parameters.text("Description"),
+        session_max_s: call.parameters.number("MaxSessionDuration")?,
+        tags: call.parameters.tags(),
+    };
+    Ok(one(&call.actor.directory.create_role(call.account(), new).await?))
+}
+
+fn get(call: &Call<'_>) -> Answer {
+    Ok(one(&named(call, "GetRole")?))
+}
+
+fn list(call: &Call<'_>) -> Answer {
+    call.require("ListRoles", &call.arn("role", "/", "*"))?;
+    let mut roles = call.actor.directory.roles(call.account())?;
+    roles.retain(|role| call.in_prefix(&role.path));
+    let (page, marker) = call.page(&roles, |role| &role.name)?;
+    let mut xml = Xml::new();
+    xml.members("Roles", page, write_role);
+    xml.page_end(marker.as_deref());
+    Ok(xml)
+}
+
+async fn update(call: &Call<'_>, action: &str) -> Answer {
+    let role = named(call, action)?;
+    let description = call.parameters.get("Description").map(str::to_owned);
+    let session_max_s = call.parameters.number("MaxSessionDuration")?;
+    let change = move |role: &mut Role| {
+        role.description = description.unwrap_or_else(|| role.description.clone());
+        role.session_max_s = session_max_s.unwrap_or(role.session_max_s);
+        Ok(())
+    };
+    call.actor.directory.change_role(call.account(), &role.name, change).await?;
+    match action {
+        "UpdateRoleDescription" => {
+            Ok(one(&call.actor.directory.role(call.account(), &role.name)?))
+        }
+        _ => Ok(Xml::new()),
+    }
+}
+
+async fn update_trust(call: &Call<'_>) -> Answer {
+    let role = named(call, "UpdateAssumeRolePolicy")?;
+    let trust = call.parameters.need("PolicyDocument")?.to_owned();
+    let change = move |role: &mut Role| {
+        role.trust = trust;
+        Ok(())
+    };
+    call.actor.directory.change_role(call.account(), &role.name, change).await?;
+    Ok(Xml::new())
+}
+
+async fn delete(call: &Call<'_>) -> Answer {
+    let role = named(call, "DeleteRole")?;
+    call.actor.directory.delete_role(call.account(), &role.name).await?;
+    Ok(Xml::new())
+}
+
+async fn tag(call: &Call<'_>, action: &str) -> Answer {
+    let role = named(call, action)?;
+    let (tags, gone) = (call.parameters.tags(), call.parameters.list("TagKeys"));
+    let change = move |role: &mut Role| {
+        role.tags.extend(tags);
+        role.tags.retain(|key, _| !gone.contains(key));
+        Ok(())
+    };
+    call.actor.directory.change_role(call.account(), &role.name, change).await?;
+    Ok(Xml::new())
+}
+
+fn list_tags(call: &Call<'_>) -> Answer {
+    let role = named(call, "ListRoleTags")?;
+    let mut xml = Xml::new();
+    xml.tags(&role.tags).page_end(None);
+    Ok(xml)
+}
+
+/// There are no instances here, and so no profiles.
+fn list_instance_profiles(call: &Call<'_>) -> Answer {
+    named(call, "ListInstanceProfilesForRole")?;
+    let mut xml = Xml::new();
+    xml.texts("InstanceProfiles", []).page_end(None);
+    Ok(xml)
+}

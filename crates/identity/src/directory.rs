@@ -1,0 +1,216 @@
+//! The directory as others use it.
+
+use crate::entity::Account;
+use crate::error::IdentityError;
+use crate::explain::Explanations;
+use crate::names;
+use crate::resolve::Identity;
+use crate::rows;
+use crate::{DEFAULT_ACCOUNT, DEFAULT_CANONICAL};
+use drystone_base::{Clock, Rng};
+use drystone_catalog::{Catalog, Decision, Tx};
+use drystone_keyring::{Keyring, Secret};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+/// The pair of keys of the owner of the default account. Has no `Debug`: it is a secret.
+#[derive(Clone)]
+pub struct RootCredentials {
+    /// Access key id.
+    pub access_key: String,
+    /// Secret key.
+    pub secret_key: Secret,
+}
+
+/// What a directory is made of.
+pub struct DirectoryConfig {
+    /// The rows.
+    pub catalog: Catalog,
+    /// What secrets are sealed under.
+    pub keyring: Keyring,
+    /// Wall clock.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness, fit for secrets.
+    pub rng: Arc<dyn Rng>,
+    /// The owner of the default account.
+    pub root: RootCredentials,
+}
+
+pub(crate) struct Shared {
+    pub(crate) catalog: Catalog,
+    pub(crate) keyring: Keyring,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) rng: Arc<dyn Rng>,
+    pub(crate) root: Arc<Identity>,
+    /// Raised by each change: what was remembered under an older number is not used.
+    epoch: AtomicU64,
+    serial: AtomicU64,
+    cache: Mutex<HashMap<String, (u64, Arc<Identity>)>>,
+    explanations: Explanations,
+}
+
+/// Handle to the directory. Clones share it.
+#[derive(Clone)]
+pub struct Directory {
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// Identities that are kept at hand.
+const CACHE_COUNT_MAX: usize = 10_000;
+
+impl Directory {
+    /// Puts a directory together.
+    #[must_use]
+    pub fn new(config: DirectoryConfig) -> Self {
+        let DirectoryConfig { catalog, keyring, clock, rng, root } = config;
+        let shared = Shared {
+            catalog,
+            keyring,
+            clock,
+            rng,
+            root: Arc::new(Identity::of_root(root)),
+            epoch: AtomicU64::new(1),
+            serial: AtomicU64::new(1),
+            cache: Mutex::default(),
+            explanations: Explanations::default(),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// The last decisions that refused something.
+    #[must_use]
+    pub fn explanations(&self) -> &Explanations {
+        &self.shared.explanations
+    }
+
+    /// Wall-clock time, in milliseconds since 1970.
+    #[must_use]
+    pub fn now_ms(&self) -> u64 {
+        self.shared.clock.now_ms()
+    }
+
+    fn cache(&self) -> MutexGuard<'_, HashMap<String, (u64, Arc<Identity>)>> {
+        self.shared.cache.lock().expect("no thread panicked while it held this lock")
+    }
+
+    /// Raised by each change of the directory.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.shared.epoch.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn next_serial(&self) -> u64 {
+        self.shared.serial.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn remembered(&self, name: &str) -> Option<Arc<Identity>> {
+        let epoch = self.epoch();
+        let cache = self.cache();
+        cache.get(name).filter(|(known, _)| *known == epoch).map(|(_, identity)| identity.clone())
+    }
+
+    /// Remembers what was read when the directory was at `epoch`.
+    pub(crate) fn remember(&self, name: String, epoch: u64, identity: Arc<Identity>) {
+        let mut cache = self.cache();
+        if cache.len() >= CACHE_COUNT_MAX {
+            cache.clear();
+        }
+        cache.insert(name, (epoch, identity));
+    }
+
+    /// Runs a plan; its outcome acts before this returns.
+    pub(crate) async fn commit<T: Send + 'static>(
+        &self,
+        plan: impl FnOnce(&mut Tx<'_>) -> Result<T, IdentityError> + Send + 'static,
+    ) -> Result<T, IdentityError> {
+        let ticket = self.shared.catalog.submit(move |tx| match plan(tx) {
+            Ok(value) => Ok(Decision::Commit(Ok(value))),
+            Err(IdentityError::Catalog(error)) => Err(error),
+            Err(error) => Ok(Decision::Reject(Err(error))),
+        });
+        let outcome = ticket.await;
+        // Also when it failed: whether it is committed may not be known.
+        self.shared.epoch.fetch_add(1, Ordering::AcqRel);
+        outcome.map_err(IdentityError::from)?
+    }
+
+    /// The account with an id.
+    ///
+    /// # Errors
+    ///
+    /// [`IdentityError::NotFound`], or the catalog failed.
+    pub fn account(&self, id: &str) -> Result<Account, IdentityError> {
+        let missing = || IdentityError::NotFound { kind: "account", name: id.to_owned() };
+        match rows::get::<Account>(&self.shared.catalog, &[id])? {
+            Some(account) => Ok(account),
+            None if id == DEFAULT_ACCOUNT => Ok(default_account()),
+            None => Err(missing()),
+        }
+    }
+
+    /// All accounts, the default one first.
+    ///
+    /// # Errors
+    ///
+    /// The catalog failed.
+    pub fn accounts(&self) -> Result<Vec<Account>, IdentityError> {
+        let mut all = vec![default_account()];
+        all.extend(rows::list::<Account>(&self.shared.catalog, &[""])?);
+        Ok(all)
+    }
+
+    /// The canonical id of an account; `None` if there is no such account.
+    #[must_use]
+    pub fn canonical_of(&self, account: &str) -> Option<String> {
+        if account == DEFAULT_ACCOUNT {
+            return Some(DEFAULT_CANONICAL.to_owned());
+        }
+        self.account(account).ok().map(|account| account.canonical)
+    }
+
+    /// Makes an account, with keys for its owner. The secret is shown this once.
+    ///
+    /// # Errors
+    ///
+    /// [`IdentityError::Invalid`], [`IdentityError::Exists`], or the catalog failed.
+    pub async fn create_account(
+        &self,
+        id: &str,
+        name: &str,
+    ) -> Result<(Account, String, Secret), IdentityError> {
+        if id.len() != 12 || !id.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(IdentityError::invalid("AccountId", "An account id has 12 digits."));
+        }
+        if id == DEFAULT_ACCOUNT {
+            return Err(IdentityError::Exists { kind: "account", name: id.to_owned() });
+        }
+        names::check_name("AccountName", name, 64)?;
+        let account = Account {
+            id: id.to_owned(),
+            canonical: names::canonical_id(&*self.shared.rng),
+            name: name.to_owned(),
+            created_ms: self.now_ms(),
+            unknown: Default::default(),
+        };
+        let new = crate::NewKey::of_root(id);
+        let (key, secret) = self.prepare_key(new)?;
+        let (stored, key_id) = (account.clone(), key.id.clone());
+        self.commit(move |tx| {
+            rows::must_be_new::<Account>(tx, &[&stored.id])?;
+            rows::save(tx, &[&stored.id], &stored);
+            crate::keys::insert(tx, &key)
+        })
+        .await?;
+        Ok((account, key_id, secret))
+    }
+}
+
+fn default_account() -> Account {
+    Account {
+        id: DEFAULT_ACCOUNT.to_owned(),
+        canonical: DEFAULT_CANONICAL.to_owned(),
+        name: "default".to_owned(),
+        created_ms: 0,
+        unknown: Default::default(),
+    }
+}

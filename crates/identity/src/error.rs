@@ -1,0 +1,67 @@
+//! Errors of the directory.
+
+use drystone_catalog::CatalogError;
+use drystone_iam::PolicyError;
+use drystone_keyring::KeyringError;
+
+/// Why the directory could not do something. Nothing was changed, unless the catalog says that it does
+/// not know.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// There is no such entity.
+    #[error("The {kind} with name {name} cannot be found.")]
+    NotFound {
+        /// `user`, `group`, `role`, `policy`, `access key`.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// There is one already.
+    #[error("A {kind} with name {name} already exists.")]
+    Exists {
+        /// As in `NotFound`.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// It is in use.
+    #[error("{0}")]
+    InUse(String),
+    /// There are too many.
+    #[error("{0}")]
+    Limit(String),
+    /// A value is not one of those allowed.
+    #[error("{message}")]
+    Invalid {
+        /// Name of the parameter.
+        field: &'static str,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// A policy document is refused.
+    #[error("{0}")]
+    Policy(#[from] PolicyError),
+    /// The caller may not do this, whatever policies say.
+    #[error("{0}")]
+    Forbidden(String),
+    /// A secret cannot be opened.
+    #[error("a stored secret cannot be opened")]
+    Keyring(#[from] KeyringError),
+    /// A stored entity cannot be understood.
+    #[error("the stored {kind} {name} cannot be read")]
+    Damaged {
+        /// As in `NotFound`.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// The catalog failed.
+    #[error("the catalog failed")]
+    Catalog(#[from] CatalogError),
+}
+
+impl IdentityError {
+    pub(crate) fn invalid(field: &'static str, message: impl Into<String>) -> Self {
+        Self::Invalid { field, message: message.into() }
+    }
+}

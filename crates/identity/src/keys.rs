@@ -1,0 +1,271 @@
+//! Access keys.
+
+use crate::directory::Directory;
+use crate::entity::{AccessKey, KeyKind, Parent, User};
+use crate::error::IdentityError;
+use crate::names::{check_access_key, check_secret, new_secret, unique_id};
+use crate::rows;
+use drystone_catalog::Tx;
+use drystone_iam::{Document, DocumentKind};
+use drystone_keyring::Secret;
+
+/// Keys of his own that a user may have.
+const OWN_KEY_COUNT_MAX: usize = 2;
+/// Length of the policy of a key in bytes.
+const KEY_POLICY_LEN_MAX: usize = 20_480;
+
+/// A key to be made.
+#[derive(Clone)]
+pub struct NewKey {
+    /// Account id.
+    pub account: String,
+    /// Name of the user; `None` for the owner of the account.
+    pub user: Option<String>,
+    /// What it is for.
+    pub kind: KeyKind,
+    /// Access key id; `None` for one that is made up.
+    pub access_key: Option<String>,
+    /// Secret; `None` for one that is made up.
+    pub secret_key: Option<Secret>,
+    /// Narrows what the parent may do.
+    pub policy: Option<String>,
+    /// In milliseconds since 1970.
+    pub expires_ms: Option<u64>,
+    /// For people.
+    pub name: String,
+    /// For people.
+    pub description: String,
+}
+
+impl NewKey {
+    /// A key of a user's own.
+    #[must_use]
+    pub fn of_user(account: &str, user: &str) -> Self {
+        Self { user: Some(user.to_owned()), ..Self::of_root(account) }
+    }
+    /// A key of the owner of an account.
+    #[must_use]
+    pub fn of_root(account: &str) -> Self {
+        Self {
+            account: account.to_owned(),
+            user: None,
+            kind: KeyKind::Own,
+            access_key: None,
+            secret_key: None,
+            policy: None,
+            expires_ms: None,
+            name: String::new(),
+            description: String::new(),
+        }
+    }
+}
+
+/// A change of a key; `None` leaves a field as it is.
+#[derive(Clone, Default)]
+pub struct KeyChange {
+    /// Whether it opens anything.
+    pub is_enabled: Option<bool>,
+    /// New secret.
+    pub secret_key: Option<Secret>,
+    /// New policy; an empty one removes it.
+    pub policy: Option<String>,
+    /// New end, in milliseconds since 1970; 0 for none.
+    pub expires_ms: Option<u64>,
+    /// For people.
+    pub name: Option<String>,
+    /// For people.
+    pub description: Option<String>,
+}
+
+/// Where a secret is sealed for.
+pub(crate) fn seal_context(access_key: &str) -> String {
+    format!("identity/access-key/{access_key}")
+}
+
+fn check_texts(name: &str, description: &str) -> Result<(), IdentityError> {
+    if name.chars().count() > 32 || description.chars().count() > 256 {
+        let message = "A name has up to 32 characters, a description up to 256.";
+        return Err(IdentityError::invalid("Name", message));
+    }
+    Ok(())
+}
+
+fn check_policy(policy: Option<&str>) -> Result<(), IdentityError> {
+    let Some(policy) = policy else { return Ok(()) };
+    if policy.len() > KEY_POLICY_LEN_MAX {
+        return Err(IdentityError::Limit("The policy of a key has up to 20,480 bytes.".into()));
+    }
+    Document::parse(policy, DocumentKind::Identity)?;
+    Ok(())
+}
+
+impl Directory {
+    /// Checks a key, makes up what is missing and seals the secret.
+    pub(crate) fn prepare_key(&self, new: NewKey) -> Result<(AccessKey, Secret), IdentityError> {
+        let rng = &*self.shared.rng;
+        let id = new.access_key.unwrap_or_else(|| unique_id(rng, "AKIA"));
+        let secret = new.secret_key.unwrap_or_else(|| Secret::new(new_secret(rng)));
+        check_access_key(&id)?;
+        check_secret(secret.reveal())?;
+        check_texts(&new.name, &new.description)?;
+        check_policy(new.policy.as_deref())?;
+        if id == self.shared.root.access_key {
+            return Err(IdentityError::Exists { kind: "access key", name: id });
+        }
+        let now_ms = self.now_ms();
+        if new.expires_ms.is_some_and(|end| end <= now_ms) {
+            let message = "The expiration must lie in the future.";
+            return Err(IdentityError::invalid("Expiration", message));
+        }
+        let sealed = self.shared.keyring.seal(rng, &seal_context(&id), secret.reveal().as_bytes());
+        let parent = match new.user {
+            None => Parent::Root { account: new.account },
+            // The id is filled in from the user's row.
+            Some(name) => Parent::User { account: new.account, name, id: String::new() },
+        };
+        let key = AccessKey {
+            id,
+            parent,
+            key_kind: new.kind,
+            sealed_secret: sealed,
+            created_ms: now_ms,
+            is_enabled: true,
+            expires_ms: new.expires_ms,
+            policy: new.policy.filter(|policy| !policy.is_empty()),
+            name: new.name,
+            description: new.description,
+            unknown: Default::default(),
+        };
+        Ok((key, secret))
+    }
+
+    /// Makes a key. The secret is shown this once.
+    ///
+    /// # Errors
+    ///
+    /// [`IdentityError::NotFound`] for the user, [`IdentityError::Exists`], [`IdentityError::Limit`],
+    /// [`IdentityError::Invalid`], [`IdentityError::Policy`], or the catalog failed.
+    pub async fn create_key(&self, new: NewKey) -> Result<(AccessKey, Secret), IdentityError> {
+        let (key, secret) = self.prepare_key(new)?;
+        let stored = key.clone();
+        self.commit(move |tx| insert(tx, &stored)).await?;
+        Ok((key, secret))
+    }
+
+    /// A key.
+    ///
+    /// # Errors
+    ///
+    /// [`IdentityError::NotFound`], or the catalog failed.
+    pub fn key(&self, id: &str) -> Result<AccessKey, IdentityError> {
+        let missing = || IdentityError::NotFound { kind: "access key", name: id.to_owned() };
+        rows::get(&self.shared.catalog, &[id])?.ok_or_else(missing)
+    }
+
+    /// The keys of a user, or of the owner of an account.
+    ///
+    /// # Errors
+    ///
+    /// The catalog failed.
+    pub fn keys_of(
+        &self,
+        account: &str,
+        user: Option<&str>,
+    ) -> Result<Vec<AccessKey>, IdentityError> {
+        let ids = rows::keys_of(&self.shared.catalog, account, user.unwrap_or_default())?;
+        let mut keys = Vec::with_capacity(ids.len());
+        for id in ids {
+            keys.extend(rows::get::<AccessKey>(&self.shared.catalog, &[&id])?);
+        }
+        Ok(keys)
+    }
+
+    /// Changes a key.
+    ///
+    /// # Errors
+    ///
+    /// As [`Directory::create_key`].
+    pub async fn change_key(&self, id: &str, change: KeyChange) -> Result<(), IdentityError> {
+        let rng = &*self.shared.rng;
+        check_texts(
+            change.name.as_deref().unwrap_or_default(),
+            change.description.as_deref().unwrap_or_default(),
+        )?;
+        check_policy(change.policy.as_deref().filter(|policy| !policy.is_empty()))?;
+        let sealed = match &change.secret_key {
+            None => None,
+            Some(secret) => {
+                check_secret(secret.reveal())?;
+                let secret = secret.reveal().as_bytes();
+                Some(self.shared.keyring.seal(rng, &seal_context(id), secret))
+            }
+        };
+        let id = id.to_owned();
+        self.commit(move |tx| {
+            let mut key: AccessKey = rows::load(tx, &[&id])?;
+            key.is_enabled = change.is_enabled.unwrap_or(key.is_enabled);
+            key.sealed_secret = sealed.unwrap_or(key.sealed_secret);
+            if let Some(policy) = change.policy {
+                key.policy = Some(policy).filter(|policy| !policy.is_empty());
+            }
+            if let Some(end) = change.expires_ms {
+                key.expires_ms = Some(end).filter(|end| *end > 0);
+            }
+            key.name = change.name.unwrap_or(key.name);
+            key.description = change.description.unwrap_or(key.description);
+            rows::save(tx, &[&id], &key);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Deletes a key.
+    ///
+    /// # Errors
+    ///
+    /// [`IdentityError::NotFound`], or the catalog failed.
+    pub async fn delete_key(&self, id: &str) -> Result<(), IdentityError> {
+        let id = id.to_owned();
+        self.commit(move |tx| delete(tx, &id)).await
+    }
+}
+
+/// Stores a new key under its parent.
+pub(crate) fn insert(tx: &mut Tx<'_>, key: &AccessKey) -> Result<(), IdentityError> {
+    rows::must_be_new::<AccessKey>(tx, &[&key.id])?;
+    let mut key = key.clone();
+    if let Parent::User { account, name, id } = &mut key.parent {
+        let user: User = rows::load(tx, &[account, name])?;
+        *id = user.id;
+        // The user's own first key may carry his name, as the incumbent does it.
+        if key.key_kind == KeyKind::Own && count_own(tx, account, name)? >= OWN_KEY_COUNT_MAX {
+            let message = "Cannot exceed quota for AccessKeysPerUser: 2";
+            return Err(IdentityError::Limit(message.to_owned()));
+        }
+    }
+    let user = key.parent.user().unwrap_or_default();
+    tx.put(rows::key_of(key.parent.account(), user, &key.id), Vec::new());
+    rows::save(tx, &[&key.id.clone()], &key);
+    Ok(())
+}
+
+fn count_own(tx: &Tx<'_>, account: &str, user: &str) -> Result<usize, IdentityError> {
+    let mut count = 0;
+    let prefix = rows::key_of(account, user, "");
+    let mut range = drystone_index::prefix_range(&prefix);
+    while let Some((row, _)) = tx.first(range.clone())? {
+        let id = String::from_utf8_lossy(&row[prefix.len()..]).into_owned();
+        let key: AccessKey = rows::load(tx, &[&id])?;
+        count += usize::from(key.key_kind == KeyKind::Own);
+        range.0 = std::ops::Bound::Excluded(row.to_vec());
+    }
+    Ok(count)
+}
+
+/// Removes a key.
+pub(crate) fn delete(tx: &mut Tx<'_>, id: &str) -> Result<(), IdentityError> {
+    let key: AccessKey = rows::load(tx, &[id])?;
+    tx.delete(rows::key_of(key.parent.account(), key.parent.user().unwrap_or_default(), id));
+    rows::remove::<AccessKey>(tx, &[id]);
+    Ok(())
+}

@@ -1,0 +1,54 @@
+//! Who there is: accounts, users, groups, roles, policies, keys and sessions, as rows of the catalog.
+//!
+//! [`Directory`] answers two questions: to whom does an access key belong, with which secret and which
+//! policies ([`Directory::identify`]), and what do administrators change (the other methods, each one
+//! transaction). Names and rules are those of IAM (IAM API reference; IAM User Guide, "IAM and STS
+//! quotas").
+//!
+//! # Invariants
+//!
+//! - A secret is sealed before it becomes part of a row; nothing readable reaches the log.
+//! - A change acts at once: what was remembered before it is not used after its commit.
+//! - A key without its parent, of a disabled parent, or of a parent that was made anew under the same
+//!   name, opens nothing.
+//! - What cannot be read allows nothing.
+//!
+//! # Not here
+//!
+//! Whether somebody may do something is decided in `iam`; who may change identities, by the doors in
+//! `admin`; signatures are in `s3`.
+
+mod directory;
+mod entity;
+mod error;
+mod explain;
+mod holder;
+mod keys;
+mod names;
+mod policies;
+mod principals;
+mod resolve;
+mod roles;
+mod rows;
+mod session;
+mod token;
+
+pub use directory::{Directory, DirectoryConfig, RootCredentials};
+pub use entity::{
+    AccessKey, Account, Grants, Group, KeyKind, ManagedPolicy, Parent, PolicyVersion, Role, User,
+};
+pub use error::IdentityError;
+pub use explain::{ExplainedDecision, Explanations};
+pub use holder::{Holder, HolderKind};
+pub use keys::{KeyChange, NewKey};
+pub use policies::PolicyUse;
+pub use principals::NewUser;
+pub use resolve::{IdentifyError, Identity};
+pub use roles::{AssumeRequest, NewRole};
+pub use session::{SessionCredentials, SessionRequest};
+
+/// Id of the account that every server has.
+pub const DEFAULT_ACCOUNT: &str = "000000000000";
+/// Canonical id of the default account, which listings name as owner.
+pub const DEFAULT_CANONICAL: &str =
+    "02d6176db174dc93cb1b899f7c6078f08654445fe8cf1b6ce98d8855f66bdbf4";

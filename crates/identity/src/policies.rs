@@ -1,0 +1,356 @@
+//! Managed policies, and who holds which.
+
+use crate::directory::Directory;
+use crate::entity::{Group, ManagedPolicy, PolicyVersion, Role, User};
+use crate::error::IdentityError;
+use crate::holder::{Holder, HolderKind};
+use crate::names::{check_name, check_path, unique_id};
+use crate::rows;
+use drystone_catalog::Tx;
+use drystone_iam::{Document, DocumentKind, canned_policy};
+
+const POLICY_NAME_LEN_MAX: usize = 128;
+const DOCUMENT_LEN_MAX: usize = 20_480;
+const VERSION_COUNT_MAX: usize = 5;
+const ATTACHED_COUNT_MAX: usize = 20;
+
+/// Who holds a policy.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PolicyUse {
+    /// Names of users.
+    pub users: Vec<String>,
+    /// Names of groups.
+    pub groups: Vec<String>,
+    /// Names of roles.
+    pub roles: Vec<String>,
+}
+
+pub(crate) fn check_document(document: &str) -> Result<(), IdentityError> {
+    if document.len() > DOCUMENT_LEN_MAX {
+        let message = "Cannot exceed quota for PolicySize: 20480".to_owned();
+        return Err(IdentityError::Limit(message));
+    }
+    Document::parse(document, DocumentKind::Identity)?;
+    Ok(())
+}
+
+impl ManagedPolicy {
+    /// The document that counts.
+    #[must_use]
+    pub fn document(&self) -> &str {
+        let counts = |version: &&PolicyVersion| version.number == self.default_version;
+        self.versions.iter().find(counts).map_or("", |version| version.document.as_str())
+    }
+}
+
+impl Directory {
+    /// Makes a policy.
+    ///
+    /// # Errors
+    ///
+    /// [`IdentityError::Invalid`], [`IdentityError::Policy`], [`IdentityError::Exists`] (also for the
+    /// names of canned policies), or the catalog failed.
+    pub async fn create_policy(
+        &self,
+        account: &str,
+        name: &str,
+        path: &str,
+        description: &str,
+        document: &str,
+    ) -> Result<ManagedPolicy, IdentityError> {
+        let path = if path.is_empty() { "/" } else { path };
+        check_name("PolicyName", name, POLICY_NAME_LEN_MAX)?;
+        check_path(path)?;
+        check_document(document)?;
+        if canned_policy(name).is_some() {
+            return Err(IdentityError::Exists { kind: "policy", name: name.to_owned() });
+        }
+        let now_ms = self.now_ms();
+        let version =
+            PolicyVersion { number: 1, document: document.to_owned(), created_ms: now_ms };
+        let policy = ManagedPolicy {
+            account: account.to_owned(),
+            name: name.to_owned(),
+            path: path.to_owned(),
+            id: unique_id(&*self.shared.rng, "ANPA"),
+            created_ms: now_ms,
+            updated_ms: now_ms,
+            description: description.to_owned(),
+            versions: vec![version],
+            default_version: 1,
+            tags: Default::default(),
+            unknown: Default::default(),
+        };
+        let stored = policy.clone();
+        self.commit(move |tx| {
+            let parts = [stored.account.as_str(), &stored.name];
+            rows::must_be_new::<ManagedPolicy>(tx, &parts)?;
+            rows::save(tx, &parts, &stored);
+            Ok(())
+        })
+        .await?;
+        Ok(policy)
+    }
+
+    /// A policy of the account; canned ones are not here.
+    ///
+    /// # Errors
+    ///
+    /// [`IdentityError::NotFound`], or the catalog failed.
+    pub fn policy(&self, account: &str, name: &str) -> Result<ManagedPolicy, IdentityError> {
+        let missing = || IdentityError::NotFound { kind: "policy", name: name.to_owned() };
+        rows::get(&self.shared.catalog, &[account, name])?.ok_or_else(missing)
+    }
+
+    /// The policies of an account, by name; canned ones are not among them.
+    ///
+    /// # Errors
+    ///
+    /// The catalog failed.
+    pub fn policies(&self, account: &str) -> Result<Vec<ManagedPolicy>, IdentityError> {
+        rows::list(&self.shared.catalog, &[account, ""])
+    }
+
+    /// The text of a policy, canned or the account's own.
+    ///
+    /// # Errors
+    ///
+    /// [`IdentityError::NotFound`], or the catalog failed.
+    pub fn policy_text(&self, account: &str, name: &str) -> Result<String, IdentityError> {
+        match canned_policy(name) {
+            Some(text) => Ok(text.to_owned()),
+            None => Ok(self.policy(account, name)?.document().to_owned()),
+        }
+    }
+
+    /// Changes a policy of the account.
+    ///
+    /// # Errors
+    ///
+    /// [`IdentityError::NotFound`], what `change` says, or the catalog failed.
+    pub async fn change_policy<R: Send + 'static>(
+        &self,
+        account: &str,
+        name: &str,
+        change: impl FnOnce(&mut ManagedPolicy, u64) -> Result<R, IdentityError> + Send + 'static,
+    ) -> Result<R, IdentityError> {
+        let (account, name) = (account.to_owned(), name.to_owned());
+        self.commit(move |tx| {
+            let parts = [account.as_str(), &name];
+            let mut policy: ManagedPolicy = rows::load(tx, &parts)?;
+            let outcome = change(&mut policy, tx.now_ms())?;
+            policy.updated_ms = tx.now_ms();
+            rows::save(tx, &parts, &policy);
+            Ok(outcome)
+        })
+        .await
+    }
+
+    /// Adds a version to a policy; returns its number. `replace`: the oldest that does not count makes
+    /// room, else a sixth is refused.
+    ///
+    /// # Errors
+    ///
+    /// [`IdentityError::Limit`], and as [`Directory::change_policy`].
+    pub async fn add_policy_version(
+        &self,
+        account: &str,
+        name: &str,
+        document: &str,
+        set_default: bool,
+        replace: bool,
+    ) -> Result<u32, IdentityError> {
+        check_document(document)?;
+        let document = document.to_owned();
+        self.change_policy(account, name, move |policy, now_ms| {
+            if policy.versions.len() >= VERSION_COUNT_MAX {
+                let idle = policy.versions.iter().position(|v| v.number != policy.default_version);
+                match idle.filter(|_| replace) {
+                    Some(at) => drop(policy.versions.remove(at)),
+                    None => {
+                        let message = "A managed policy can have up to 5 versions. Before you \
+                                       create a new version, you must delete an existing version.";
+                        return Err(IdentityError::Limit(message.to_owned()));
+                    }
+                }
+            }
+            let number = policy.versions.last().map_or(1, |version| version.number + 1);
+            policy.versions.push(PolicyVersion { number, document, created_ms: now_ms });
+            if set_default {
+                policy.default_version = number;
+            }
+            Ok(number)
+        })
+        .await
+    }
+
+    /// Deletes a policy that nobody holds.
+    ///
+    /// # Errors
+    ///
+    /// [`IdentityError::NotFound`], [`IdentityError::InUse`], or the catalog failed.
+    pub async fn delete_policy(
+        &self,
+        account: &str,
+        name: &str,
+        with_versions: bool,
+    ) -> Result<(), IdentityError> {
+        let policy = self.policy(account, name)?;
+        if policy.versions.len() > 1 && !with_versions {
+            let message = "This policy has more than one version. Before you delete a policy, you \
+                           must delete the policy's versions. The default version is deleted with \
+                           the policy.";
+            return Err(IdentityError::InUse(message.to_owned()));
+        }
+        let (account, name) = (account.to_owned(), name.to_owned());
+        self.commit(move |tx| {
+            if is_held(tx, &account, &name)? {
+                let message = "Cannot delete a policy attached to entities.";
+                return Err(IdentityError::InUse(message.to_owned()));
+            }
+            rows::load::<ManagedPolicy>(tx, &[&account, &name])?;
+            rows::remove::<ManagedPolicy>(tx, &[&account, &name]);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Who holds a policy.
+    ///
+    /// # Errors
+    ///
+    /// The catalog failed.
+    pub fn policy_use(&self, account: &str, name: &str) -> Result<PolicyUse, IdentityError> {
+        let catalog = &self.shared.catalog;
+        let parts = [account, ""];
+        let users = rows::list::<User>(catalog, &parts)?.into_iter();
+        let groups = rows::list::<Group>(catalog, &parts)?.into_iter();
+        let roles = rows::list::<Role>(catalog, &parts)?.into_iter();
+        Ok(PolicyUse {
+            users: users.filter(|u| u.grants.attached.contains(name)).map(|u| u.name).collect(),
+            groups: groups.filter(|g| g.grants.attached.contains(name)).map(|g| g.name).collect(),
+            roles: roles.filter(|r| r.grants.attached.contains(name)).map(|r| r.name).collect(),
+        })
+    }
+
+    /// Attaches policies to somebody, or detaches them: all of them or none. Says which were changed.
+    ///
+    /// # Errors
+    ///
+    /// [`IdentityError::NotFound`] for holder or policy, [`IdentityError::Limit`], or the catalog failed.
+    pub async fn attach(
+        &self,
+        holder: Holder,
+        policies: Vec<String>,
+        attach: bool,
+    ) -> Result<Vec<String>, IdentityError> {
+        self.commit(move |tx| {
+            for policy in &policies {
+                if attach {
+                    must_exist(tx, &holder.account, policy)?;
+                }
+            }
+            holder.change(tx, |grants| {
+                let mut changed = Vec::new();
+                for policy in policies {
+                    let did = match attach {
+                        true => grants.attached.insert(policy.clone()),
+                        false => grants.attached.remove(&policy),
+                    };
+                    if did {
+                        changed.push(policy);
+                    }
+                }
+                if grants.attached.len() > ATTACHED_COUNT_MAX && attach {
+                    let message = "Cannot exceed quota for PoliciesPerEntity: 20".to_owned();
+                    return Err(IdentityError::Limit(message));
+                }
+                Ok(changed)
+            })
+        })
+        .await
+    }
+
+    /// Replaces the policies that somebody holds.
+    ///
+    /// # Errors
+    ///
+    /// As [`Directory::attach`].
+    pub async fn set_attached(
+        &self,
+        holder: Holder,
+        policies: Vec<String>,
+    ) -> Result<(), IdentityError> {
+        self.commit(move |tx| {
+            policies.iter().try_for_each(|policy| must_exist(tx, &holder.account, policy))?;
+            holder.change(tx, |grants| {
+                grants.attached = policies.into_iter().collect();
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    /// Sets a policy of somebody's own, or removes it.
+    ///
+    /// # Errors
+    ///
+    /// [`IdentityError::NotFound`], [`IdentityError::Policy`], [`IdentityError::Limit`], or the catalog
+    /// failed.
+    pub async fn set_inline(
+        &self,
+        holder: Holder,
+        name: &str,
+        document: Option<&str>,
+    ) -> Result<(), IdentityError> {
+        check_name("PolicyName", name, POLICY_NAME_LEN_MAX)?;
+        document.map_or(Ok(()), check_document)?;
+        let (name, document) = (name.to_owned(), document.map(str::to_owned));
+        self.commit(move |tx| {
+            holder.change(tx, |grants| match document {
+                Some(document) => {
+                    grants.inline.insert(name, document);
+                    let len: usize = grants.inline.values().map(String::len).sum();
+                    if len > DOCUMENT_LEN_MAX {
+                        let message = "Maximum policy size of 20480 bytes exceeded".to_owned();
+                        return Err(IdentityError::Limit(message));
+                    }
+                    Ok(())
+                }
+                None => match grants.inline.remove(&name) {
+                    Some(_) => Ok(()),
+                    None => Err(IdentityError::NotFound { kind: "policy", name }),
+                },
+            })
+        })
+        .await
+    }
+
+    /// What somebody holds.
+    ///
+    /// # Errors
+    ///
+    /// [`IdentityError::NotFound`], or the catalog failed.
+    pub fn grants(&self, holder: &Holder) -> Result<crate::Grants, IdentityError> {
+        Ok(match holder.kind {
+            HolderKind::User => self.user(&holder.account, &holder.name)?.grants,
+            HolderKind::Group => self.group(&holder.account, &holder.name)?.grants,
+            HolderKind::Role => self.role(&holder.account, &holder.name)?.grants,
+        })
+    }
+}
+
+fn is_held(tx: &Tx<'_>, account: &str, policy: &str) -> Result<bool, IdentityError> {
+    let parts = [account, ""];
+    let has = |grants: &crate::Grants| grants.attached.contains(policy);
+    Ok(rows::all::<User>(tx, &parts)?.iter().any(|user| has(&user.grants))
+        || rows::all::<Group>(tx, &parts)?.iter().any(|group| has(&group.grants))
+        || rows::all::<Role>(tx, &parts)?.iter().any(|role| has(&role.grants)))
+}
+
+fn must_exist(tx: &Tx<'_>, account: &str, policy: &str) -> Result<(), IdentityError> {
+    if canned_policy(policy).is_some() {
+        return Ok(());
+    }
+    rows::load::<ManagedPolicy>(tx, &[account, policy]).map(drop)
+}

@@ -1,0 +1,331 @@
+//! From an access key to whom it belongs, with secret and policies.
+
+use crate::DEFAULT_ACCOUNT;
+use crate::directory::{Directory, RootCredentials};
+use crate::entity::{AccessKey, Grants, Group, Parent, Role, User};
+use crate::error::IdentityError;
+use crate::keys::seal_context;
+use crate::rows;
+use crate::token::{Claims, Subject};
+use drystone_iam::{Document, DocumentKind, Facts, Named, PolicySet, Principal};
+use drystone_keyring::Secret;
+use std::sync::Arc;
+
+/// Somebody whose key was looked up: what signatures are checked and decisions made with.
+pub struct Identity {
+    /// Tells this reading of the directory from others, for caches of what is derived from it.
+    pub serial: u64,
+    /// Access key id.
+    pub access_key: String,
+    /// Secret key.
+    pub secret_key: Secret,
+    /// Whose rights the key has.
+    pub principal: Principal,
+    /// Policies of user or role and of groups, with the names that explanations give them.
+    pub policies: Vec<(String, Document)>,
+    /// The policy of the key, which narrows.
+    pub key_policy: Option<Document>,
+    /// The policy of the session, which narrows.
+    pub session_policy: Option<Document>,
+    /// Condition keys that come with the identity.
+    pub facts: Facts,
+    /// Whether it is a session.
+    pub is_session: bool,
+    /// When it ends, in milliseconds since 1970.
+    pub expires_ms: Option<u64>,
+}
+
+/// Why a key opens nothing.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum IdentifyError {
+    /// There is no such key, or it or its parent is disabled, gone or expired.
+    #[error("the access key is not known, or disabled")]
+    UnknownKey,
+    /// The token is not one of this server, or of another key.
+    #[error("the session token is not valid")]
+    InvalidToken,
+    /// The session has ended.
+    #[error("the session has ended")]
+    ExpiredToken,
+    /// What is stored cannot be read.
+    #[error("what is stored about the access key cannot be read")]
+    Stored(#[from] IdentityError),
+}
+
+impl Identity {
+    pub(crate) fn of_root(root: RootCredentials) -> Self {
+        let principal = Principal::Root { account: DEFAULT_ACCOUNT.to_owned() };
+        Self::bare(0, root.access_key, root.secret_key, principal)
+    }
+
+    fn bare(serial: u64, access_key: String, secret_key: Secret, principal: Principal) -> Self {
+        Self {
+            serial,
+            access_key,
+            secret_key,
+            principal,
+            policies: Vec::new(),
+            key_policy: None,
+            session_policy: None,
+            facts: Facts::new(),
+            is_session: false,
+            expires_ms: None,
+        }
+    }
+
+    /// Whether this is the owner of an account, with nothing that narrows him.
+    #[must_use]
+    pub fn is_unrestricted_root(&self) -> bool {
+        matches!(self.principal, Principal::Root { .. })
+            && self.key_policy.is_none()
+            && self.session_policy.is_none()
+    }
+
+    /// Whether a decision may depend on the tags of the object.
+    #[must_use]
+    pub fn mentions_object_tags(&self) -> bool {
+        let narrowing = self.key_policy.iter().chain(&self.session_policy);
+        let own = self.policies.iter().map(|(_, document)| document);
+        own.chain(narrowing).any(Document::mentions_object_tags)
+    }
+
+    /// The policies of this identity as the decision takes them.
+    #[must_use]
+    pub fn named_policies(&self) -> Vec<Named<'_>> {
+        self.policies.iter().map(|(name, document)| (name.as_str(), document)).collect()
+    }
+
+    /// Policies that narrow, put into a set whose other fields stay empty.
+    #[must_use]
+    pub fn policy_set<'a>(&'a self, identity: &'a [Named<'a>]) -> PolicySet<'a> {
+        PolicySet {
+            identity,
+            service_account: self.key_policy.as_ref().map(|d| ("access key policy", d)),
+            session: self.session_policy.as_ref().map(|d| ("session policy", d)),
+            ..PolicySet::default()
+        }
+    }
+
+    /// Name of the user; `None` for owners, roles and sessions of roles.
+    #[must_use]
+    pub fn user_name(&self) -> Option<&str> {
+        match &self.principal {
+            Principal::User { path_name, .. } => path_name.rsplit('/').next(),
+            _ => None,
+        }
+    }
+
+    /// Account id.
+    #[must_use]
+    pub fn account(&self) -> &str {
+        self.principal.account().unwrap_or(DEFAULT_ACCOUNT)
+    }
+}
+
+fn parse(kind: &'static str, name: &str, text: &str) -> Result<Document, IdentityError> {
+    Document::parse(text, DocumentKind::Identity)
+        .map_err(|_| IdentityError::Damaged { kind, name: name.to_owned() })
+}
+
+impl Directory {
+    /// Whom an access key belongs to, with the session token that came with it.
+    ///
+    /// # Errors
+    ///
+    /// [`IdentifyError`].
+    pub fn identify(
+        &self,
+        access_key: &str,
+        token: Option<&str>,
+    ) -> Result<Arc<Identity>, IdentifyError> {
+        let root = &self.shared.root;
+        if root.access_key == access_key {
+            return if token.is_none() {
+                Ok(root.clone())
+            } else {
+                Err(IdentifyError::InvalidToken)
+            };
+        }
+        let name = match token {
+            None => access_key.to_owned(),
+            Some(token) => format!("{access_key} {token}"),
+        };
+        let epoch = self.epoch();
+        let identity = match self.remembered(&name) {
+            Some(identity) => identity,
+            None => {
+                let identity = Arc::new(match token {
+                    None => self.read_key(access_key)?,
+                    Some(token) => self.read_session(access_key, token)?,
+                });
+                self.remember(name, epoch, identity.clone());
+                identity
+            }
+        };
+        match identity.expires_ms {
+            Some(end) if end <= self.now_ms() && identity.is_session => {
+                Err(IdentifyError::ExpiredToken)
+            }
+            Some(end) if end <= self.now_ms() => Err(IdentifyError::UnknownKey),
+            _ => Ok(identity),
+        }
+    }
+
+    fn read_key(&self, id: &str) -> Result<Identity, IdentifyError> {
+        let catalog = &self.shared.catalog;
+        let key: Option<AccessKey> = rows::get(catalog, &[id])?;
+        let key = key.filter(|key| key.is_enabled).ok_or(IdentifyError::UnknownKey)?;
+        let secret = self.open_secret(&seal_context(id), &key.sealed_secret)?;
+        let mut identity = match &key.parent {
+            Parent::Root { account } => {
+                let principal = Principal::Root { account: account.clone() };
+                Identity::bare(self.next_serial(), id.to_owned(), secret, principal)
+            }
+            Parent::User { account, name, id: user_id } => {
+                let user = self.live_user(account, name, user_id)?;
+                self.of_user(&user, id, secret)?
+            }
+        };
+        identity.expires_ms = key.expires_ms;
+        if let Some(policy) = &key.policy {
+            identity.key_policy = Some(parse("access key", id, policy)?);
+        }
+        Ok(identity)
+    }
+
+    pub(crate) fn open_secret(&self, context: &str, sealed: &str) -> Result<Secret, IdentityError> {
+        let bytes = self.shared.keyring.open(context, sealed).inspect_err(|error| {
+            tracing::error!(context, %error, "a stored secret cannot be opened");
+        })?;
+        Ok(Secret::new(String::from_utf8_lossy(&bytes)))
+    }
+
+    /// The user, if he is enabled and the one that was meant.
+    fn live_user(&self, account: &str, name: &str, id: &str) -> Result<User, IdentifyError> {
+        let user: Option<User> = rows::get(&self.shared.catalog, &[account, name])?;
+        user.filter(|user| user.is_enabled && user.id == id).ok_or(IdentifyError::UnknownKey)
+    }
+
+    fn of_user(&self, user: &User, key: &str, secret: Secret) -> Result<Identity, IdentityError> {
+        let principal = Principal::User {
+            account: user.account.clone(),
+            path_name: format!("{}{}", user.path, user.name),
+            id: user.id.clone(),
+        };
+        let mut identity = Identity::bare(self.next_serial(), key.to_owned(), secret, principal);
+        self.add_grants(&mut identity, &user.account, "user", &user.name, &user.grants)?;
+        identity.facts.add("aws:username", user.name.clone());
+        for (tag, value) in &user.tags {
+            identity.facts.add(&format!("aws:PrincipalTag/{tag}"), value.clone());
+        }
+        for name in &user.groups {
+            let parts = [user.account.as_str(), name];
+            let Some(group) = rows::get::<Group>(&self.shared.catalog, &parts)? else { continue };
+            if group.is_enabled {
+                identity.facts.add("aws:groups", name.clone());
+                self.add_grants(&mut identity, &user.account, "group", name, &group.grants)?;
+            }
+        }
+        Ok(identity)
+    }
+
+    fn add_grants(
+        &self,
+        identity: &mut Identity,
+        account: &str,
+        kind: &'static str,
+        name: &str,
+        grants: &Grants,
+    ) -> Result<(), IdentityError> {
+        for policy in &grants.attached {
+            let text = match self.policy_text(account, policy) {
+                // Deleting a policy that somebody holds is refused; a name may still be of an import.
+                Err(IdentityError::NotFound { .. }) => continue,
+                text => text?,
+            };
+            let document = parse("policy", policy, &text)?;
+            identity.policies.push((policy.clone(), document));
+        }
+        for (policy, text) in &grants.inline {
+            let document = parse(kind, name, text)?;
+            identity.policies.push((format!("{kind}/{name}/{policy}"), document));
+        }
+        Ok(())
+    }
+
+    fn read_session(&self, access_key: &str, token: &str) -> Result<Identity, IdentifyError> {
+        let (claims, secret) = self.verify_token(access_key, token)?;
+        let mut identity = match &claims.subject {
+            Subject::Root { account } => {
+                let principal = Principal::Root { account: account.clone() };
+                Identity::bare(self.next_serial(), access_key.to_owned(), secret, principal)
+            }
+            Subject::User { account, name, id } => {
+                let user = self.live_user(account, name, id)?;
+                refuse_revoked(&claims, user.sessions_after_ms)?;
+                self.of_user(&user, access_key, secret)?
+            }
+            Subject::Role { account, name, id, session } => {
+                let role: Option<Role> = rows::get(&self.shared.catalog, &[account, name])?;
+                let role = role.filter(|role| role.id == *id).ok_or(IdentifyError::InvalidToken)?;
+                refuse_revoked(&claims, role.sessions_after_ms)?;
+                self.of_role(&role, session, access_key, secret)?
+            }
+            Subject::External { account, name, policies } => {
+                let principal = Principal::User {
+                    account: account.clone(),
+                    path_name: format!("/external/{name}"),
+                    id: name.clone(),
+                };
+                let mut identity =
+                    Identity::bare(self.next_serial(), access_key.to_owned(), secret, principal);
+                identity.facts.add("aws:username", name.clone());
+                let attached = policies.iter().cloned().collect();
+                let grants = Grants { attached, ..Grants::default() };
+                self.add_grants(&mut identity, account, "session", name, &grants)?;
+                identity
+            }
+        };
+        if let Some(policy) = &claims.policy {
+            identity.session_policy = Some(parse("session", access_key, policy)?);
+        }
+        for (key, values) in &claims.facts {
+            for value in values {
+                identity.facts.add(key, value.clone());
+            }
+        }
+        let issued = drystone_base::Timestamp(claims.iat * 1000).to_iso();
+        identity.facts.add("aws:TokenIssueTime", issued);
+        identity.is_session = true;
+        identity.expires_ms = Some(claims.exp * 1000);
+        Ok(identity)
+    }
+
+    fn of_role(
+        &self,
+        role: &Role,
+        session: &str,
+        key: &str,
+        secret: Secret,
+    ) -> Result<Identity, IdentityError> {
+        let principal = Principal::RoleSession {
+            account: role.account.clone(),
+            role: format!("{}{}", role.path, role.name),
+            session: session.to_owned(),
+            id: role.id.clone(),
+        };
+        let mut identity = Identity::bare(self.next_serial(), key.to_owned(), secret, principal);
+        for (tag, value) in &role.tags {
+            identity.facts.add(&format!("aws:PrincipalTag/{tag}"), value.clone());
+        }
+        self.add_grants(&mut identity, &role.account, "role", &role.name, &role.grants)?;
+        Ok(identity)
+    }
+}
+
+fn refuse_revoked(claims: &Claims, after_ms: u64) -> Result<(), IdentifyError> {
+    match claims.iat * 1000 < after_ms {
+        true => Err(IdentifyError::InvalidToken),
+        false => Ok(()),
+    }
+}

@@ -1,0 +1,207 @@
+//! Roles, and who may take them on.
+
+use crate::directory::Directory;
+use crate::entity::Role;
+use crate::error::IdentityError;
+use crate::names::{check_name, check_path, check_tags, unique_id};
+use crate::principals::policies_first;
+use crate::rows;
+use drystone_iam::{
+    Caller, Document, DocumentKind, Explanation, Facts, Named, Principal, decide_trust,
+};
+use std::collections::BTreeMap;
+
+const ROLE_NAME_LEN_MAX: usize = 64;
+/// Sessions of a role last an hour unless the role says otherwise.
+const SESSION_DEFAULT_S: u64 = 3600;
+const SESSION_RANGE_S: std::ops::RangeInclusive<u64> = 3600..=43_200;
+
+/// A role to be made.
+#[derive(Clone, Debug, Default)]
+pub struct NewRole {
+    /// Name.
+    pub name: String,
+    /// Path; empty for `/`.
+    pub path: String,
+    /// Who may assume it.
+    pub trust: String,
+    /// For people.
+    pub description: String,
+    /// Longest session in seconds; `None` for an hour.
+    pub session_max_s: Option<u64>,
+    /// Tags.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// Somebody wants to take on a role.
+pub struct AssumeRequest<'a> {
+    /// Who.
+    pub principal: &'a Principal,
+    /// Canonical id of his account.
+    pub canonical: Option<&'a str>,
+    /// His policies.
+    pub policies: &'a [Named<'a>],
+    /// `sts:AssumeRole` or one of its kin.
+    pub action: &'a str,
+    /// What is known about the request.
+    pub facts: &'a Facts,
+}
+
+impl Role {
+    /// Its resource name.
+    #[must_use]
+    pub fn arn(&self) -> String {
+        format!("arn:aws:iam::{}:role{}{}", self.account, self.path, self.name)
+    }
+}
+
+fn check_trust(trust: &str) -> Result<(), IdentityError> {
+    if trust.len() > 8192 {
+        let message = "Cannot exceed quota for ACLSizePerRole: 8192".to_owned();
+        return Err(IdentityError::Limit(message));
+    }
+    Document::parse(trust, DocumentKind::Trust)?;
+    Ok(())
+}
+
+fn check_session(seconds: u64) -> Result<(), IdentityError> {
+    if SESSION_RANGE_S.contains(&seconds) {
+        return Ok(());
+    }
+    let message = "A session may last from 3600 to 43200 seconds.";
+    Err(IdentityError::invalid("MaxSessionDuration", message))
+}
+
+impl Directory {
+    /// Makes a role without any rights.
+    ///
+    /// # Errors
+    ///
+    /// [`IdentityError::Invalid`], [`IdentityError::Policy`], [`IdentityError::Exists`], or the catalog
+    /// failed.
+    pub async fn create_role(&self, account: &str, new: NewRole) -> Result<Role, IdentityError> {
+        let path = if new.path.is_empty() { "/".to_owned() } else { new.path };
+        let session_max_s = new.session_max_s.unwrap_or(SESSION_DEFAULT_S);
+        check_name("RoleName", &new.name, ROLE_NAME_LEN_MAX)?;
+        check_path(&path)?;
+        check_tags(&new.tags)?;
+        check_trust(&new.trust)?;
+        check_session(session_max_s)?;
+        let role = Role {
+            account: account.to_owned(),
+            name: new.name,
+            path,
+            id: unique_id(&*self.shared.rng, "AROA"),
+            created_ms: self.now_ms(),
+            description: new.description,
+            trust: new.trust,
+            session_max_s,
+            grants: Default::default(),
+            tags: new.tags,
+            sessions_after_ms: 0,
+            unknown: Default::default(),
+        };
+        let stored = role.clone();
+        self.commit(move |tx| {
+            let parts = [stored.account.as_str(), &stored.name];
+            rows::must_be_new::<Role>(tx, &parts)?;
+            rows::save(tx, &parts, &stored);
+            Ok(())
+        })
+        .await?;
+        Ok(role)
+    }
+
+    /// A role.
+    ///
+    /// # Errors
+    ///
+    /// [`IdentityError::NotFound`], or the catalog failed.
+    pub fn role(&self, account: &str, name: &str) -> Result<Role, IdentityError> {
+        let missing = || IdentityError::NotFound { kind: "role", name: name.to_owned() };
+        rows::get(&self.shared.catalog, &[account, name])?.ok_or_else(missing)
+    }
+
+    /// The roles of an account, by name.
+    ///
+    /// # Errors
+    ///
+    /// The catalog failed.
+    pub fn roles(&self, account: &str) -> Result<Vec<Role>, IdentityError> {
+        rows::list(&self.shared.catalog, &[account, ""])
+    }
+
+    /// Changes a role.
+    ///
+    /// # Errors
+    ///
+    /// [`IdentityError::NotFound`], what `change` says, [`IdentityError::Policy`] for the trust policy,
+    /// or the catalog failed.
+    pub async fn change_role(
+        &self,
+        account: &str,
+        name: &str,
+        change: impl FnOnce(&mut Role) -> Result<(), IdentityError> + Send + 'static,
+    ) -> Result<(), IdentityError> {
+        let (account, name) = (account.to_owned(), name.to_owned());
+        self.commit(move |tx| {
+            let parts = [account.as_str(), &name];
+            let mut role: Role = rows::load(tx, &parts)?;
+            change(&mut role)?;
+            check_trust(&role.trust)?;
+            check_tags(&role.tags)?;
+            check_session(role.session_max_s)?;
+            rows::save(tx, &parts, &role);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Deletes a role that holds no policies.
+    ///
+    /// # Errors
+    ///
+    /// [`IdentityError::NotFound`], [`IdentityError::InUse`], or the catalog failed.
+    pub async fn delete_role(&self, account: &str, name: &str) -> Result<(), IdentityError> {
+        let (account, name) = (account.to_owned(), name.to_owned());
+        self.commit(move |tx| {
+            let parts = [account.as_str(), &name];
+            let role: Role = rows::load(tx, &parts)?;
+            if role.grants != Default::default() {
+                return Err(policies_first());
+            }
+            rows::remove::<Role>(tx, &parts);
+            Ok(())
+        })
+        .await
+    }
+
+    /// The role with a resource name, if the caller may take it on; else why not.
+    ///
+    /// # Errors
+    ///
+    /// [`IdentityError::NotFound`], [`IdentityError::Damaged`], or the catalog failed.
+    pub fn assume(
+        &self,
+        arn: &str,
+        request: &AssumeRequest<'_>,
+    ) -> Result<Result<Role, Explanation>, IdentityError> {
+        let missing = || IdentityError::NotFound { kind: "role", name: arn.to_owned() };
+        let mut parts = arn.splitn(6, ':');
+        let (account, resource) = (parts.nth(4), parts.next());
+        let (account, name) = account
+            .zip(resource.and_then(|resource| resource.strip_prefix("role/")))
+            .ok_or_else(missing)?;
+        let role = self.role(account, name.rsplit('/').next().unwrap_or(name))?;
+        if role.arn() != arn {
+            return Err(missing());
+        }
+        let damaged = |_| IdentityError::Damaged { kind: "role", name: role.name.clone() };
+        let trust = Document::parse(&role.trust, DocumentKind::Trust).map_err(damaged)?;
+        let caller = Caller { principal: request.principal, canonical: request.canonical };
+        let (action, facts) = (request.action, request.facts);
+        let named = ("trust policy", &trust);
+        let decision = decide_trust(caller, action, arn, facts, named, request.policies);
+        Ok(if decision.allowed { Ok(role) } else { Err(decision.explanation) })
+    }
+}

@@ -1,0 +1,225 @@
+//! Sessions: keys that end by themselves. Nothing of them is stored: the token carries what they are,
+//! and their secret is derived from it.
+
+use crate::directory::Directory;
+use crate::entity::{Role, SigningKey, SigningKeys};
+use crate::error::IdentityError;
+use crate::names::unique_id;
+use crate::resolve::{IdentifyError, Identity};
+use crate::rows;
+use crate::token::{self, Claims, Subject};
+use drystone_base::{Rng, hex};
+use drystone_iam::{Document, DocumentKind, Principal};
+use drystone_keyring::{Keyring, Secret};
+use std::collections::BTreeMap;
+
+/// Where the keys that sign tokens are, and what they are sealed for.
+const SIGNING_KEYS: &str = "session-tokens";
+/// Signing keys that are kept: the last one signs, the one before it lets its sessions end.
+const SIGNING_KEY_COUNT_MAX: usize = 4;
+/// Length of a session policy in bytes.
+const POLICY_LEN_MAX: usize = 2048;
+
+/// A session to be made.
+#[derive(Clone, Debug, Default)]
+pub struct SessionRequest {
+    /// How long it lasts, in seconds; the caller has checked it.
+    pub duration_s: u64,
+    /// Narrows it.
+    pub policy: Option<String>,
+    /// Condition keys that it brings with it.
+    pub facts: BTreeMap<String, Vec<String>>,
+}
+
+/// The keys of a session. The secret is shown this once.
+pub struct SessionCredentials {
+    /// Access key id.
+    pub access_key: String,
+    /// Secret key.
+    pub secret_key: Secret,
+    /// Goes with every request.
+    pub token: String,
+    /// In milliseconds since 1970.
+    pub expires_ms: u64,
+}
+
+fn new_signing_key(keyring: &Keyring, rng: &dyn Rng, now_ms: u64) -> SigningKey {
+    let mut secret = [0; 32];
+    rng.fill(&mut secret);
+    let id = unique_id(rng, "");
+    let sealed_secret = keyring.seal(rng, &context_of(&id), hex(&secret).as_bytes());
+    SigningKey { id, sealed_secret, created_ms: now_ms }
+}
+
+fn context_of(id: &str) -> String {
+    format!("identity/{SIGNING_KEYS}/{id}")
+}
+
+impl Directory {
+    fn signing_keys(&self) -> Result<Option<SigningKeys>, IdentityError> {
+        rows::get(&self.shared.catalog, &[SIGNING_KEYS])
+    }
+
+    /// Makes tokens be signed with a new key. Sessions whose tokens the keys before it signed go on;
+    /// after four rotations they end.
+    ///
+    /// # Errors
+    ///
+    /// The catalog failed.
+    pub async fn rotate_signing_key(&self) -> Result<(), IdentityError> {
+        let key = new_signing_key(&self.shared.keyring, &*self.shared.rng, self.now_ms());
+        self.commit(move |tx| {
+            let stored: Option<SigningKeys> = rows::find(tx, &[SIGNING_KEYS])?;
+            let mut stored =
+                stored.unwrap_or(SigningKeys { keys: Vec::new(), unknown: Default::default() });
+            stored.keys.push(key);
+            let surplus = stored.keys.len().saturating_sub(SIGNING_KEY_COUNT_MAX);
+            stored.keys.drain(..surplus);
+            rows::save(tx, &[SIGNING_KEYS], &stored);
+            Ok(())
+        })
+        .await
+    }
+
+    /// The key that signs; the first session makes it.
+    async fn signing_key(&self) -> Result<SigningKey, IdentityError> {
+        let newest = |keys: Option<SigningKeys>| keys.and_then(|mut keys| keys.keys.pop());
+        if let Some(key) = newest(self.signing_keys()?) {
+            return Ok(key);
+        }
+        let key = new_signing_key(&self.shared.keyring, &*self.shared.rng, self.now_ms());
+        self.commit(move |tx| {
+            // Another session may have been first.
+            if let Some(key) = newest(rows::find(tx, &[SIGNING_KEYS])?) {
+                return Ok(key);
+            }
+            let keys = SigningKeys { keys: vec![key.clone()], unknown: Default::default() };
+            rows::save(tx, &[SIGNING_KEYS], &keys);
+            Ok(key)
+        })
+        .await
+    }
+
+    async fn issue(
+        &self,
+        subject: Subject,
+        request: SessionRequest,
+    ) -> Result<SessionCredentials, IdentityError> {
+        if let Some(policy) = &request.policy {
+            if policy.len() > POLICY_LEN_MAX {
+                let message = "The session policy must have 2,048 characters or fewer.";
+                return Err(IdentityError::invalid("Policy", message));
+            }
+            Document::parse(policy, DocumentKind::Identity)?;
+        }
+        let key = self.signing_key().await?;
+        let secret = self.open_secret(&context_of(&key.id), &key.sealed_secret)?;
+        let access_key = unique_id(&*self.shared.rng, "ASIA");
+        let iat = self.now_ms() / 1000;
+        let exp = iat + request.duration_s;
+        let claims = Claims {
+            access_key: access_key.clone(),
+            subject,
+            iat,
+            exp,
+            policy: request.policy,
+            facts: request.facts,
+        };
+        let token = token::issue(&key.id, secret.reveal().as_bytes(), &claims);
+        if token.len() > token::TOKEN_LEN_MAX {
+            let message = "The session policy and tags do not fit into a token.";
+            return Err(IdentityError::invalid("Policy", message));
+        }
+        let secret_key = token::secret_of(secret.reveal().as_bytes(), &access_key);
+        let secret_key = Secret::new(secret_key);
+        Ok(SessionCredentials { access_key, secret_key, token, expires_ms: exp * 1000 })
+    }
+
+    /// A session of whoever asks, with his rights.
+    ///
+    /// # Errors
+    ///
+    /// [`IdentityError::Forbidden`] for sessions and for keys with a policy, [`IdentityError::Policy`],
+    /// or the catalog failed.
+    pub async fn session_of(
+        &self,
+        identity: &Identity,
+        request: SessionRequest,
+    ) -> Result<SessionCredentials, IdentityError> {
+        if identity.is_session || identity.key_policy.is_some() {
+            let message =
+                "A session cannot be made by another session, nor by a key with a policy.";
+            return Err(IdentityError::Forbidden(message.to_owned()));
+        }
+        let subject = match &identity.principal {
+            Principal::Root { account } => Subject::Root { account: account.clone() },
+            Principal::User { account, id, .. } => Subject::User {
+                account: account.clone(),
+                name: identity.user_name().unwrap_or_default().to_owned(),
+                id: id.clone(),
+            },
+            _ => return Err(IdentityError::Forbidden("Access denied.".to_owned())),
+        };
+        self.issue(subject, request).await
+    }
+
+    /// A session of a role that the caller has been found to be allowed to take on.
+    ///
+    /// # Errors
+    ///
+    /// [`IdentityError::Invalid`], [`IdentityError::Policy`], or the catalog failed.
+    pub async fn session_of_role(
+        &self,
+        role: &Role,
+        session: &str,
+        request: SessionRequest,
+    ) -> Result<SessionCredentials, IdentityError> {
+        let is_allowed = |c: char| c.is_ascii_alphanumeric() || "+=,.@_-".contains(c);
+        if !(2..=64).contains(&session.len()) || !session.chars().all(is_allowed) {
+            let message = "A session name has 2 to 64 letters, digits and +=,.@_-";
+            return Err(IdentityError::invalid("RoleSessionName", message));
+        }
+        let subject = Subject::Role {
+            account: role.account.clone(),
+            name: role.name.clone(),
+            id: role.id.clone(),
+            session: session.to_owned(),
+        };
+        self.issue(subject, request).await
+    }
+
+    /// A session of somebody whom another directory vouches for, with the policies that it names.
+    ///
+    /// # Errors
+    ///
+    /// [`IdentityError::Policy`], or the catalog failed.
+    pub async fn session_of_external(
+        &self,
+        account: &str,
+        name: &str,
+        policies: Vec<String>,
+        request: SessionRequest,
+    ) -> Result<SessionCredentials, IdentityError> {
+        let (account, name) = (account.to_owned(), name.to_owned());
+        self.issue(Subject::External { account, name, policies }, request).await
+    }
+
+    /// What a token says about an access key, and the secret of the session.
+    pub(crate) fn verify_token(
+        &self,
+        access_key: &str,
+        token: &str,
+    ) -> Result<(Claims, Secret), IdentifyError> {
+        let invalid = IdentifyError::InvalidToken;
+        let key_id = token::key_id_of(token).ok_or(invalid.clone())?;
+        let keys = self.signing_keys()?.ok_or(invalid.clone())?.keys;
+        let key = keys.iter().find(|key| key.id == key_id).ok_or(invalid.clone())?;
+        let secret = self.open_secret(&context_of(&key.id), &key.sealed_secret)?;
+        let secret = secret.reveal().as_bytes();
+        let claims = token::verify(secret, token).ok_or(invalid.clone())?;
+        if claims.access_key != access_key {
+            return Err(invalid);
+        }
+        Ok((claims, Secret::new(token::secret_of(secret, access_key))))
+    }
+}

@@ -1,0 +1,109 @@
+//! Requests to the other services of the server (administration, IAM, STS): their signatures are
+//! checked here, what they mean is decided elsewhere.
+
+use crate::auth::{Verifier, authenticate_service, sha256_hex};
+use crate::body::Body;
+use crate::error::{S3Code, S3Error};
+use crate::gateway::Gateway;
+use crate::request::S3Request;
+use bytes::Bytes;
+use drystone_identity::Identity;
+use http::Request;
+use hyper::body::Incoming;
+use std::sync::Arc;
+
+/// Bytes that are read from somebody who is not known yet.
+const UNSIGNED_LEN_MAX: usize = 64 << 10;
+
+/// A request whose signature is right, or that has none.
+pub struct ServiceRequest {
+    /// Method.
+    pub method: http::Method,
+    /// Path, decoded.
+    pub path: String,
+    /// Query, decoded.
+    pub query: Vec<(String, String)>,
+    /// Headers.
+    pub headers: http::HeaderMap,
+    /// The whole body.
+    pub body: Bytes,
+    /// Who signed.
+    pub identity: Option<Arc<Identity>>,
+    /// Service that the signature is for; empty without one.
+    pub service: String,
+    /// Id of the request.
+    pub request_id: String,
+}
+
+impl Gateway {
+    /// Reads a request to one of `services` whole and checks its signature. In any case there is a
+    /// request id.
+    ///
+    /// # Errors
+    ///
+    /// `EntityTooLarge` for a body above `len_max` bytes, and the codes of the protocol page, §2.
+    pub async fn take_in(
+        &self,
+        request: Request<Incoming>,
+        services: &[&str],
+        len_max: usize,
+    ) -> (String, Result<ServiceRequest, S3Error>) {
+        let now_ms = self.engine.now_ms();
+        let request_id = self.new_ids(now_ms).request_id;
+        let taken = self.take_in_at(request, services, len_max, now_ms, &request_id).await;
+        (request_id, taken)
+    }
+
+    async fn take_in_at(
+        &self,
+        request: Request<Incoming>,
+        services: &[&str],
+        len_max: usize,
+        now_ms: u64,
+        request_id: &str,
+    ) -> Result<ServiceRequest, S3Error> {
+        let (parts, incoming) = request.into_parts();
+        let request = S3Request::parse(parts, &[], now_ms)?;
+        if request.content_length().is_some_and(|len| len > len_max as u64) {
+            return Err(S3Code::EntityTooLarge.into());
+        }
+        let body = Body::new(incoming);
+        let mut verifier = Verifier {
+            directory: &self.config.directory,
+            keys: self.keys(),
+            region: &self.config.region,
+            service: "s3",
+            any_region: true,
+        };
+        let authorization = request.header("authorization");
+        let (identity, body, service) = match authorization {
+            None => (None, body.read_whole(len_max.min(UNSIGNED_LEN_MAX)).await?, String::new()),
+            Some(text) => {
+                let scope = |name: &&&str| text.contains(&format!("/{name}/aws4_request"));
+                verifier.service =
+                    services.iter().find(scope).or(services.first()).unwrap_or(&"s3");
+                let check = |hash: &str| authenticate_service(&request, &verifier, text, hash);
+                let (identity, body) = match request.header("x-amz-content-sha256") {
+                    // Nobody makes the server hold a large body before he is known.
+                    Some(declared) => {
+                        let identity = check(declared)?;
+                        let body = body.read_whole(len_max).await?;
+                        if declared != "UNSIGNED-PAYLOAD" && declared != sha256_hex(&body) {
+                            return Err(S3Code::XAmzContentSHA256Mismatch.into());
+                        }
+                        (identity, body)
+                    }
+                    None => {
+                        let body = body.read_whole(len_max.min(UNSIGNED_LEN_MAX)).await?;
+                        (check(&sha256_hex(&body))?, body)
+                    }
+                };
+                (Some(identity), body, verifier.service.to_owned())
+            }
+        };
+        let query = request.query.into_iter().map(|(name, value, _)| (name, value)).collect();
+        let S3Request { method, path, headers, .. } = request;
+        let request_id = request_id.to_owned();
+        Ok(ServiceRequest { method, path, query, headers, body, identity, service, request_id })
+    }
+}
