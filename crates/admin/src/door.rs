@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use drystone_base::Timestamp;
 use drystone_iam::{Caller, Explanation, Facts, PolicySet, decide};
-use drystone_identity::{Directory, ExplainedDecision, Identity};
+use drystone_identity::{DEFAULT_ACCOUNT, Directory, ExplainedDecision, Identity};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -105,6 +105,16 @@ impl<'a> Actor<'a> {
     pub(crate) fn may(&self, actions: &[&str], resource: &str) -> bool {
         !actions.iter().any(|action| self.is_denied(action, resource))
             && actions.iter().any(|action| self.decide(action, resource).0)
+    }
+
+    /// As [`Actor::require`], for what concerns the whole server: only those of the default account,
+    /// since the owner of another one may do everything in his own.
+    pub(crate) fn require_server(&self, actions: &[&str]) -> Result<(), Denied> {
+        if self.account() != DEFAULT_ACCOUNT {
+            let message = "This is for administrators of the server.".to_owned();
+            return Err(Denied { message });
+        }
+        self.require(actions, "arn:aws:s3:::*")
     }
 
     /// As [`Actor::may`], with the reason of a refusal kept for administrators.

@@ -4,10 +4,12 @@
 //!
 //! The admin API and the web console do not exist yet; the console port answers a plain page.
 
+mod api;
 mod console;
 mod door;
 mod health;
 mod metrics;
+mod minio;
 mod query;
 
 pub use console::console_page;
@@ -26,9 +28,21 @@ use subtle::ConstantTimeEq;
 pub struct Admin {
     engine: Engine,
     directory: Directory,
+    about: About,
     metrics: Arc<Metrics>,
     /// Bearer token of the metrics; `None` makes them public.
     token: Option<String>,
+}
+
+/// What a server says of itself.
+#[derive(Clone, Debug)]
+pub struct About {
+    /// Id of the deployment.
+    pub deployment: String,
+    /// Region.
+    pub region: String,
+    /// When it was started, in milliseconds since 1970.
+    pub started_ms: u64,
 }
 
 /// Ways into the administration.
@@ -36,12 +50,22 @@ pub struct Admin {
 pub enum Door {
     /// The query API of IAM and STS.
     Query,
+    /// MinIO's admin API.
+    Minio,
+    /// The admin API of our own.
+    Api,
 }
 
 impl Door {
     /// The door that a request is for; `None` for requests of S3.
     #[must_use]
     pub fn of(method: &Method, path: &str, headers: &HeaderMap) -> Option<Self> {
+        if path == drystone_admin_api::PATH {
+            return Some(Self::Api);
+        }
+        if path.starts_with(minio::PREFIX) {
+            return Some(Self::Minio);
+        }
         let content_type = headers.get(http::header::CONTENT_TYPE)?.as_bytes();
         let is_form = content_type.starts_with(b"application/x-www-form-urlencoded");
         (*method == Method::POST && path == "/" && is_form).then_some(Self::Query)
@@ -52,6 +76,7 @@ impl Door {
     pub fn services(self) -> &'static [&'static str] {
         match self {
             Self::Query => &["iam", "sts"],
+            Self::Minio | Self::Api => &["s3"],
         }
     }
 
@@ -60,6 +85,8 @@ impl Door {
     pub fn body_len_max(self) -> usize {
         match self {
             Self::Query => 64 << 10,
+            Self::Minio => minio::BODY_LEN_MAX,
+            Self::Api => 1 << 20,
         }
     }
 }
@@ -82,16 +109,28 @@ impl Admin {
     pub fn new(
         engine: Engine,
         directory: Directory,
+        about: About,
         metrics: Arc<Metrics>,
         token: Option<String>,
     ) -> Self {
-        Self { engine, directory, metrics, token }
+        Self { engine, directory, about, metrics, token }
+    }
+
+    /// The owner of the server, for a request that came in by its unix socket.
+    #[must_use]
+    pub fn root_identity(&self) -> Arc<drystone_identity::Identity> {
+        self.directory.root_identity()
     }
 
     /// Answers a request to a door of the administration.
     pub async fn serve(&self, door: Door, request: &AdminRequest) -> AdminResponse {
         match door {
             Door::Query => query::serve(&self.directory, request).await,
+            Door::Api => api::serve(&self.directory, request).await,
+            Door::Minio => {
+                let (engine, about) = (&self.engine, &self.about);
+                minio::serve(&self.directory, engine, about, request).await
+            }
         }
     }
 
@@ -108,6 +147,8 @@ impl Admin {
     ) -> AdminResponse {
         match door {
             Door::Query => query::refuse_early(code, status, message, request_id),
+            Door::Api => api::refuse_early(status, message),
+            Door::Minio => minio::refuse_early(code, status, message, request_id),
         }
     }
 

@@ -129,8 +129,9 @@ fn parse_statement(
         None => return Err(PolicyError::new("Missing required field Effect")),
     };
     let principals = parse_principals(&mut fields, kind, effect)?;
+    let is_administration = is_administration(&fields);
     let actions = parse_actions(&mut fields, kind)?;
-    let resources = parse_resources(&mut fields, kind, with_variables)?;
+    let resources = parse_resources(&mut fields, kind, is_administration, with_variables)?;
     let mut conditions = Vec::new();
     match take(&mut fields, "Condition") {
         None => {}
@@ -219,9 +220,18 @@ fn parse_actions(
     Ok(if negated { Either::NotIn(patterns) } else { Either::In(patterns) })
 }
 
+/// Whether all actions are of the administration, which has no resources.
+fn is_administration(fields: &Fields) -> bool {
+    let Some((_, actions)) = fields.iter().find(|(name, _)| name == "Action") else { return false };
+    let services = ["admin:", "kms:", "sts:"];
+    let is_one = |text: &str| services.iter().any(|service| text.starts_with(service));
+    actions.clone().into_list().iter().all(|a| matches!(a, Json::Text(text) if is_one(text)))
+}
+
 fn parse_resources(
     fields: &mut Fields,
     kind: DocumentKind<'_>,
+    is_administration: bool,
     with_variables: bool,
 ) -> Result<Option<Either<Template>>, PolicyError> {
     let missing = || PolicyError::new("Missing required field Resource");
@@ -229,6 +239,10 @@ fn parse_resources(
         (Some(resources), None) => (resources, false),
         (None, Some(others)) => (others, true),
         (None, None) if kind == DocumentKind::Trust => return Ok(None),
+        // Rights to the administration are rights to the server, as the incumbent's policies write them.
+        (None, None) if kind == DocumentKind::Identity && is_administration => {
+            return Ok(None);
+        }
         (None, None) => return Err(missing()),
         (Some(_), Some(_)) => return Err(PolicyError::syntax()),
     };

@@ -84,6 +84,18 @@ impl Directory {
         &self.shared.explanations
     }
 
+    /// Access key id of the owner of the default account.
+    #[must_use]
+    pub fn root_access_key(&self) -> &str {
+        &self.shared.root.access_key
+    }
+
+    /// The owner of the default account, for whoever has shown to be at the machine itself.
+    #[must_use]
+    pub fn root_identity(&self) -> Arc<Identity> {
+        self.shared.root.clone()
+    }
+
     /// Wall-clock time, in milliseconds since 1970.
     #[must_use]
     pub fn now_ms(&self) -> u64 {

@@ -139,6 +139,19 @@ impl Directory {
         Ok((key, secret))
     }
 
+    /// Checks a key as making it would, and makes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`IdentityError::Invalid`], [`IdentityError::Policy`], [`IdentityError::Exists`].
+    pub fn check_new_key(&self, new: NewKey) -> Result<(), IdentityError> {
+        let (key, _) = self.prepare_key(new)?;
+        match rows::get::<AccessKey>(&self.shared.catalog, &[&key.id])? {
+            Some(_) => Err(IdentityError::Exists { kind: "access key", name: key.id }),
+            None => Ok(()),
+        }
+    }
+
     /// Makes a key. The secret is shown this once.
     ///
     /// # Errors

@@ -1,10 +1,14 @@
 //! The command line: what was typed becomes what was meant.
 
+mod admin;
 mod fsck;
 mod server;
 
 use crate::bench::BenchArguments;
 use crate::config::{self, AccessLogTarget, ConfigError, LogFormat, ServerConfig};
+use admin::{
+    AccountCommand, AdminOptions, GroupCommand, KeyCommand, PolicyCommand, RoleCommand, UserCommand,
+};
 use clap::{Args, Parser, Subcommand};
 use std::error::Error;
 use std::io::Write;
@@ -27,6 +31,55 @@ enum Command {
     Fsck(InspectArguments),
     /// Build the indexes of a directory anew from its log.
     Rebuild(InspectArguments),
+    /// Administer users of the running server.
+    User {
+        #[command(subcommand)]
+        command: UserCommand,
+        #[command(flatten)]
+        options: AdminOptions,
+    },
+    /// Administer groups.
+    Group {
+        #[command(subcommand)]
+        command: GroupCommand,
+        #[command(flatten)]
+        options: AdminOptions,
+    },
+    /// Administer policies, and who holds them.
+    Policy {
+        #[command(subcommand)]
+        command: PolicyCommand,
+        #[command(flatten)]
+        options: AdminOptions,
+    },
+    /// Administer access keys.
+    Key {
+        #[command(subcommand)]
+        command: KeyCommand,
+        #[command(flatten)]
+        options: AdminOptions,
+    },
+    /// Administer roles.
+    Role {
+        #[command(subcommand)]
+        command: RoleCommand,
+        #[command(flatten)]
+        options: AdminOptions,
+    },
+    /// Administer accounts.
+    Account {
+        #[command(subcommand)]
+        command: AccountCommand,
+        #[command(flatten)]
+        options: AdminOptions,
+    },
+    /// Tell why requests were refused: the one with this id, or all that are remembered.
+    Explain {
+        /// From the answer's x-amz-request-id.
+        request_id: Option<String>,
+        #[command(flatten)]
+        options: AdminOptions,
+    },
     /// Measure an S3 endpoint with signed requests over the wire.
     Bench(BenchArguments),
     /// Print the version.
@@ -95,6 +148,16 @@ pub(crate) fn run() -> ExitCode {
         Command::Rebuild(arguments) => {
             fsck::run(&inspected(&arguments.directory), arguments.json, true)
         }
+        Command::User { command, options } => administer(&options, command.request()),
+        Command::Group { command, options } => administer(&options, command.request()),
+        Command::Policy { command, options } => administer(&options, command.request()),
+        Command::Key { command, options } => administer(&options, command.request()),
+        Command::Role { command, options } => administer(&options, command.request()),
+        Command::Account { command, options } => administer(&options, command.request()),
+        Command::Explain { request_id, options } => {
+            let request_id = request_id.unwrap_or_default();
+            admin::run(&options, &drystone_admin_api::Request::Explain { request_id })
+        }
         Command::Bench(arguments) => crate::bench::run(&arguments),
         Command::Version => {
             print(&format!("drystone {}\n", env!("CARGO_PKG_VERSION")));
@@ -108,6 +171,13 @@ pub(crate) fn run() -> ExitCode {
 }
 
 pub(crate) type CommandResult = Result<ExitCode, Box<dyn Error>>;
+
+fn administer(
+    options: &AdminOptions,
+    request: Result<drystone_admin_api::Request, Box<dyn Error>>,
+) -> CommandResult {
+    admin::run(options, &request?)
+}
 
 fn start_server(arguments: ServerArguments) -> CommandResult {
     let json = arguments.json || config::setting("LOG_FORMAT")?.is_some_and(|f| f == "json");

@@ -11,6 +11,7 @@ mod config;
 mod listen;
 mod node;
 mod secrets;
+mod socket;
 mod telemetry;
 mod tls;
 

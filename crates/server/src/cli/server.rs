@@ -6,8 +6,9 @@ use crate::config::{self, ServerConfig};
 use crate::listen::{Front, Ports, serve};
 use crate::node::{Node, OpenMode};
 use crate::secrets;
+use crate::socket;
 use crate::tls::Certificates;
-use drystone_admin::{Admin, Metrics};
+use drystone_admin::{About, Admin, Metrics};
 use drystone_base::{Clock, SystemClock, SystemRng, Timestamp, hash64};
 use drystone_engine::{Engine, EngineError};
 use drystone_identity::{Directory, DirectoryConfig, RootCredentials};
@@ -54,7 +55,21 @@ pub(crate) fn run(config: &ServerConfig) -> CommandResult {
                 host_id: format!("{:016x}", hash64(node.deployment().as_bytes())),
             },
         );
-        let admin = Admin::new(node.engine.clone(), directory, metrics.clone(), token);
+        let admin = Admin::new(
+            node.engine.clone(),
+            directory,
+            about(config, &node),
+            metrics.clone(),
+            token,
+        );
+        let admin = Arc::new(admin);
+        let administering = match socket::open(&config.directory) {
+            Ok(listener) => Some(tokio::spawn(socket::serve(listener, admin.clone()))),
+            Err(error) => {
+                tracing::warn!(%error, "there is no socket for the administration");
+                None
+            }
+        };
         greet(config, &ports, certificates.is_some())?;
         secrets::announce(&credentials, &origin, &config.directory);
         let engine = node.engine.clone();
@@ -62,6 +77,7 @@ pub(crate) fn run(config: &ServerConfig) -> CommandResult {
         let front = Front { gateway, admin, engine, metrics, access_log, certificates };
         serve(Arc::new(front), ports, stop_signal()).await;
         sweeping.abort();
+        administering.inspect(tokio::task::JoinHandle::abort);
         Ok::<_, std::io::Error>(())
     });
     runtime.shutdown_timeout(Duration::from_secs(5));
@@ -69,6 +85,11 @@ pub(crate) fn run(config: &ServerConfig) -> CommandResult {
     result?;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+fn about(config: &ServerConfig, node: &Node) -> About {
+    let (deployment, region) = (node.deployment(), config.region.clone());
+    About { deployment, region, started_ms: SystemClock.now_ms() }
 }
 
 /// The directory of identities, with the keyring that its secrets are sealed under.

@@ -1,0 +1,378 @@
+//! Requests and answers of the admin API: `POST /.drystone/v1` with one [`Request`] as JSON. The answer
+//! is one [`Answer`], or a [`Failure`] with an HTTP status of 400 and above.
+//!
+//! The command line speaks this over the server's unix socket, where no signature is needed because
+//! the kernel says who is at the other end, or over HTTP with a signature.
+
+use serde::{Deserialize, Serialize};
+
+/// Path of the API. No bucket can have this name.
+pub const PATH: &str = "/.drystone/v1";
+
+/// What an administrator wants.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Request {
+    /// Makes a user.
+    UserAdd {
+        /// Name.
+        name: String,
+    },
+    /// Lists users.
+    UserList,
+    /// Tells about a user.
+    UserInfo {
+        /// Name.
+        name: String,
+    },
+    /// Removes a user, with keys and places in groups.
+    UserRemove {
+        /// Name.
+        name: String,
+    },
+    /// Lets the keys of a user open something, or nothing.
+    UserEnable {
+        /// Name.
+        name: String,
+        /// Whether they do.
+        enabled: bool,
+    },
+    /// Ends all sessions of a user.
+    UserEndSessions {
+        /// Name.
+        name: String,
+    },
+    /// Makes a group.
+    GroupAdd {
+        /// Name.
+        name: String,
+    },
+    /// Lists groups.
+    GroupList,
+    /// Tells about a group.
+    GroupInfo {
+        /// Name.
+        name: String,
+    },
+    /// Removes a group without members.
+    GroupRemove {
+        /// Name.
+        name: String,
+    },
+    /// Lets the policies of a group count, or not.
+    GroupEnable {
+        /// Name.
+        name: String,
+        /// Whether they do.
+        enabled: bool,
+    },
+    /// Puts users into a group, or takes them out.
+    GroupMembers {
+        /// Name of the group.
+        name: String,
+        /// Names of users.
+        users: Vec<String>,
+        /// In, or out.
+        add: bool,
+    },
+    /// Makes a policy, or a new version of it that counts at once.
+    PolicySet {
+        /// Name.
+        name: String,
+        /// The document.
+        document: String,
+    },
+    /// Lists policies.
+    PolicyList,
+    /// Tells about a policy.
+    PolicyInfo {
+        /// Name.
+        name: String,
+    },
+    /// Removes a policy that nobody holds.
+    PolicyRemove {
+        /// Name.
+        name: String,
+    },
+    /// Attaches policies, or detaches them.
+    PolicyAttach {
+        /// Names of policies.
+        policies: Vec<String>,
+        /// To whom.
+        holder: Holder,
+        /// Attach, or detach.
+        attach: bool,
+    },
+    /// Makes a key; the answer holds its secret, this once.
+    KeyAdd {
+        /// Name of the user; none for the owner of the account.
+        #[serde(default)]
+        user: Option<String>,
+        /// Access key id; made up if there is none.
+        #[serde(default)]
+        access_key: Option<String>,
+        /// Secret; made up if there is none.
+        #[serde(default)]
+        secret_key: Option<String>,
+        /// Document that narrows what the user may do; makes it a service account.
+        #[serde(default)]
+        policy: Option<String>,
+        /// When it ends, in milliseconds since 1970; makes it a service account.
+        #[serde(default)]
+        expires_ms: Option<u64>,
+        /// For people.
+        #[serde(default)]
+        description: String,
+    },
+    /// Lists the keys of a user; of the owner of the account if there is none.
+    KeyList {
+        /// Name of the user.
+        #[serde(default)]
+        user: Option<String>,
+    },
+    /// Lets a key open something, or nothing.
+    KeyEnable {
+        /// Access key id.
+        access_key: String,
+        /// Whether it does.
+        enabled: bool,
+    },
+    /// Removes a key.
+    KeyRemove {
+        /// Access key id.
+        access_key: String,
+    },
+    /// Makes a role, or changes whom it trusts.
+    RoleSet {
+        /// Name.
+        name: String,
+        /// Document that says who may assume it.
+        trust: String,
+    },
+    /// Lists roles.
+    RoleList,
+    /// Removes a role that holds no policies.
+    RoleRemove {
+        /// Name.
+        name: String,
+    },
+    /// Makes an account, with keys for its owner; the answer holds the secret, this once.
+    AccountAdd {
+        /// 12 digits.
+        id: String,
+        /// For people.
+        name: String,
+    },
+    /// Lists accounts.
+    AccountList,
+    /// Signs session tokens with a new key from now on.
+    RotateSigningKey,
+    /// Tells why a request was refused; all that are remembered if the id is empty.
+    Explain {
+        /// Id of the request, from the answer's `x-amz-request-id`.
+        request_id: String,
+    },
+}
+
+/// Whoever holds policies.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Holder {
+    /// A user.
+    User(String),
+    /// A group.
+    Group(String),
+    /// A role.
+    Role(String),
+}
+
+/// A user.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    /// Name.
+    pub name: String,
+    /// Whether its keys open anything.
+    pub enabled: bool,
+    /// Names of attached policies.
+    pub policies: Vec<String>,
+    /// Names of inline policies.
+    pub inline_policies: Vec<String>,
+    /// Names of groups.
+    pub groups: Vec<String>,
+    /// ISO 8601.
+    pub created: String,
+}
+
+/// A group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Group {
+    /// Name.
+    pub name: String,
+    /// Whether its policies count.
+    pub enabled: bool,
+    /// Names of attached policies.
+    pub policies: Vec<String>,
+    /// Names of users.
+    pub members: Vec<String>,
+}
+
+/// A policy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policy {
+    /// Name.
+    pub name: String,
+    /// Whether it comes with the server.
+    pub canned: bool,
+    /// Number of the version that counts.
+    pub version: u32,
+    /// The document; left out in lists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub document: Option<String>,
+}
+
+/// A key, without its secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Key {
+    /// Access key id.
+    pub access_key: String,
+    /// Name of the user; none for the owner of the account.
+    pub user: Option<String>,
+    /// Whether it opens anything.
+    pub enabled: bool,
+    /// Whether a policy narrows it.
+    pub has_policy: bool,
+    /// ISO 8601.
+    pub created: String,
+    /// ISO 8601.
+    pub expires: Option<String>,
+    /// For people.
+    pub description: String,
+}
+
+/// A role.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Role {
+    /// Name.
+    pub name: String,
+    /// Resource name.
+    pub arn: String,
+    /// Names of attached policies.
+    pub policies: Vec<String>,
+    /// Who may assume it.
+    pub trust: String,
+}
+
+/// An account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// 12 digits.
+    pub id: String,
+    /// 64 hexadecimal digits.
+    pub canonical: String,
+    /// For people.
+    pub name: String,
+}
+
+/// Why a request was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// Id of the request.
+    pub request_id: String,
+    /// ISO 8601.
+    pub time: String,
+    /// Who asked.
+    pub principal: String,
+    /// With which key; empty if there was none.
+    pub access_key: String,
+    /// For which right.
+    pub action: String,
+    /// On what.
+    pub resource: String,
+    /// In a sentence.
+    pub reason: String,
+    /// Policy with the statement that decided.
+    pub policy: Option<String>,
+    /// `Sid` of the statement.
+    pub sid: Option<String>,
+    /// Index of the statement, from 0.
+    pub statement: Option<usize>,
+}
+
+/// What an administrator gets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Answer {
+    /// It is done.
+    Done,
+    /// Users.
+    Users(Vec<User>),
+    /// Groups.
+    Groups(Vec<Group>),
+    /// Policies.
+    Policies(Vec<Policy>),
+    /// Keys.
+    Keys(Vec<Key>),
+    /// Roles.
+    Roles(Vec<Role>),
+    /// Accounts.
+    Accounts(Vec<Account>),
+    /// Names of policies that were attached or detached; others were so before.
+    Changed(Vec<String>),
+    /// A new pair of keys.
+    Secret {
+        /// Access key id.
+        access_key: String,
+        /// Secret key.
+        secret_key: String,
+    },
+    /// Refusals, oldest first.
+    Refusals(Vec<Refusal>),
+}
+
+/// Why it was not done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// For programs: `not-found`, `exists`, `in-use`, `limit`, `invalid`, `denied`, `failed`.
+    pub code: FailureCode,
+    /// For people.
+    pub message: String,
+}
+
+/// Kinds of failures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FailureCode {
+    /// There is no such thing.
+    NotFound,
+    /// There is one already.
+    Exists,
+    /// It is in use.
+    InUse,
+    /// There are too many.
+    Limit,
+    /// The request is not valid.
+    Invalid,
+    /// The caller may not.
+    Denied,
+    /// The server failed.
+    Failed,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: the wire form stays as it is.
+    #[test]
+    fn requests_look_like_this() {
+        let request = Request::PolicyAttach {
+            policies: vec!["readonly".into()],
+            holder: Holder::User("anna".into()),
+            attach: true,
+        };
+        let text = r#"{"op":"policy-attach","policies":["readonly"],"holder":{"user":"anna"},"attach":true}"#;
+        assert_eq!(serde_json::to_string(&request).expect("JSON"), text);
+        assert_eq!(serde_json::from_str::<Request>(text).expect("a request"), request);
+        assert!(serde_json::from_str::<Request>(r#"{"op":"user-list","x":1}"#).is_err());
+    }
+}

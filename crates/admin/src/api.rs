@@ -1,0 +1,164 @@
+//! The admin API of our own: JSON in, JSON out, one right per request.
+
+mod groups;
+mod policies;
+mod users;
+
+use crate::AdminResponse;
+use crate::door::{Actor, AdminRequest, Denied};
+use crate::respond;
+use drystone_admin_api::{Account, Answer, Failure, FailureCode, Refusal, Request};
+use drystone_base::Timestamp;
+use drystone_iam::Reason;
+use drystone_identity::{Directory, ExplainedDecision, IdentityError};
+use http::StatusCode;
+
+impl From<Denied> for Failed {
+    fn from(denied: Denied) -> Self {
+        Self(Failure { code: FailureCode::Denied, message: denied.message })
+    }
+}
+
+impl From<IdentityError> for Failed {
+    fn from(error: IdentityError) -> Self {
+        let code = match &error {
+            IdentityError::NotFound { .. } => FailureCode::NotFound,
+            IdentityError::Exists { .. } => FailureCode::Exists,
+            IdentityError::InUse(_) => FailureCode::InUse,
+            IdentityError::Limit(_) => FailureCode::Limit,
+            IdentityError::Invalid { .. } | IdentityError::Policy(_) => FailureCode::Invalid,
+            IdentityError::Forbidden(_) => FailureCode::Denied,
+            IdentityError::Keyring(_)
+            | IdentityError::Damaged { .. }
+            | IdentityError::Catalog(_) => {
+                tracing::error!(%error, "the administration failed");
+                FailureCode::Failed
+            }
+        };
+        Self(Failure { code, message: error.to_string() })
+    }
+}
+
+/// A failure on its way out.
+struct Failed(Failure);
+
+type Outcome = Result<Answer, Failed>;
+
+fn status_of(code: FailureCode) -> StatusCode {
+    match code {
+        FailureCode::NotFound => StatusCode::NOT_FOUND,
+        FailureCode::Exists | FailureCode::InUse | FailureCode::Limit => StatusCode::CONFLICT,
+        FailureCode::Invalid => StatusCode::BAD_REQUEST,
+        FailureCode::Denied => StatusCode::FORBIDDEN,
+        FailureCode::Failed => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+fn json(status: StatusCode, value: &impl serde::Serialize) -> AdminResponse {
+    let body = serde_json::to_vec(value).expect("answers become JSON");
+    respond(status, "application/json", body)
+}
+
+fn refuse(failure: &Failure) -> AdminResponse {
+    json(status_of(failure.code), failure)
+}
+
+/// A refusal that was made before the request was looked at.
+pub(crate) fn refuse_early(status: u16, message: &str) -> AdminResponse {
+    let code = match status {
+        401 | 403 => FailureCode::Denied,
+        500.. => FailureCode::Failed,
+        _ => FailureCode::Invalid,
+    };
+    refuse(&Failure { code, message: message.to_owned() })
+}
+
+/// Answers a request.
+pub(crate) async fn serve(directory: &Directory, request: &AdminRequest) -> AdminResponse {
+    let Some(identity) = &request.identity else {
+        return refuse_early(403, "The request must be signed.");
+    };
+    if request.method != http::Method::POST {
+        return refuse_early(400, "The admin API takes POST requests.");
+    }
+    let wanted: Request = match serde_json::from_slice(&request.body) {
+        Ok(wanted) => wanted,
+        Err(error) => return refuse_early(400, &format!("The request is not valid: {error}")),
+    };
+    let actor = Actor::new(directory, identity, request);
+    match run(&actor, wanted).await {
+        Ok(answer) => json(StatusCode::OK, &answer),
+        Err(Failed(failure)) => refuse(&failure),
+    }
+}
+
+impl Actor<'_> {
+    /// The resource name of an entity of the caller's account, as rights to change it name it.
+    fn entity(&self, kind: &str, name: &str) -> String {
+        format!("arn:aws:iam::{}:{kind}/{name}", self.account())
+    }
+
+    fn need(&self, action: &str, kind: &str, name: &str) -> Result<(), Failed> {
+        let (iam, admin) = (format!("iam:{action}"), format!("admin:{action}"));
+        Ok(self.require(&[&iam, &admin], &self.entity(kind, name))?)
+    }
+}
+
+async fn run(actor: &Actor<'_>, request: Request) -> Outcome {
+    let directory = actor.directory;
+    match request {
+        Request::AccountAdd { id, name } => {
+            actor.require_server(&["admin:CreateAccount"])?;
+            let (_, access_key, secret) = directory.create_account(&id, &name).await?;
+            Ok(Answer::Secret { access_key, secret_key: secret.reveal().to_owned() })
+        }
+        Request::AccountList => {
+            actor.require_server(&["admin:ListAccounts"])?;
+            let accounts = directory.accounts()?.into_iter();
+            let named =
+                accounts.map(|a| Account { id: a.id, canonical: a.canonical, name: a.name });
+            Ok(Answer::Accounts(named.collect()))
+        }
+        Request::RotateSigningKey => {
+            actor.require_server(&["admin:RotateSigningKey"])?;
+            directory.rotate_signing_key().await?;
+            Ok(Answer::Done)
+        }
+        Request::Explain { request_id } => {
+            actor.require_server(&["admin:Explain"])?;
+            let refusals = directory.explanations().find(&request_id);
+            Ok(Answer::Refusals(refusals.into_iter().map(refusal).collect()))
+        }
+        request => match users::run(actor, request).await {
+            Ok(outcome) => outcome,
+            Err(request) => match groups::run(actor, request).await {
+                Ok(outcome) => outcome,
+                Err(request) => policies::run(actor, request).await,
+            },
+        },
+    }
+}
+
+fn refusal(decision: ExplainedDecision) -> Refusal {
+    let explanation = decision.explanation;
+    let reason = match explanation.reason {
+        Reason::ExplicitDeny => "a statement denies it",
+        Reason::NoAllow => "no statement allows it",
+        Reason::SessionLimits => "the policy of the session does not allow it",
+        Reason::ServiceAccountLimits => "the policy of the key does not allow it",
+        Reason::OneSideOnly => "the bucket belongs to another account, and only one side allows it",
+        Reason::Allow | Reason::Root | Reason::Acl => "it is allowed",
+    };
+    Refusal {
+        request_id: decision.request_id,
+        time: Timestamp(decision.time_ms).to_iso(),
+        principal: decision.principal,
+        access_key: decision.access_key,
+        action: decision.action,
+        resource: decision.resource,
+        reason: reason.to_owned(),
+        policy: explanation.policy,
+        sid: explanation.sid,
+        statement: explanation.index,
+    }
+}

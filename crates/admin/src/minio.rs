@@ -1,0 +1,159 @@
+//! MinIO's admin API, version 3, as `mc admin` and its SDKs send it.
+
+mod cipher;
+mod entities;
+mod error;
+mod groups;
+mod info;
+mod keys;
+mod policies;
+mod users;
+
+use crate::door::{Actor, AdminRequest};
+use crate::{About, AdminResponse, respond};
+use drystone_base::SystemRng;
+use drystone_engine::Engine;
+use drystone_identity::Directory;
+pub(crate) use error::MinioError;
+use http::StatusCode;
+use serde::de::DeserializeOwned;
+use tokio::sync::Semaphore;
+
+/// Path of the API.
+pub(crate) const PREFIX: &str = "/minio/admin/v3/";
+pub(crate) use cipher::BODY_LEN_MAX;
+/// Keys that are derived at once: each derivation takes 64 MiB.
+static DERIVATIONS: Semaphore = Semaphore::const_new(2);
+
+/// What a call answers.
+enum Reply {
+    /// Nothing.
+    Empty,
+    /// Nothing, with status 204.
+    NoContent,
+    /// JSON.
+    Plain(serde_json::Value),
+    /// JSON, encrypted for the caller.
+    Sealed(serde_json::Value),
+}
+
+type Answer = Result<Reply, MinioError>;
+
+/// A call on its way.
+struct Call<'a> {
+    actor: Actor<'a>,
+    request: &'a AdminRequest,
+    engine: &'a Engine,
+    about: &'a About,
+}
+
+/// Derives a key for a body on a thread that may take its time.
+async fn derive<T: Send + 'static>(work: impl FnOnce() -> Option<T> + Send + 'static) -> Option<T> {
+    let _permit = DERIVATIONS.acquire().await.ok()?;
+    tokio::task::spawn_blocking(work).await.ok()?
+}
+
+impl Call<'_> {
+    fn need(&self, name: &str) -> Result<&str, MinioError> {
+        let missing = || MinioError::invalid(format!("The parameter {name} is missing."));
+        self.request.query(name).filter(|value| !value.is_empty()).ok_or_else(missing)
+    }
+
+    fn require(&self, action: &str) -> Result<(), MinioError> {
+        Ok(self.actor.require(&[&format!("admin:{action}")], "arn:aws:s3:::*")?)
+    }
+
+    /// The body, decrypted if it is encrypted.
+    async fn body<T: DeserializeOwned>(&self) -> Result<T, MinioError> {
+        let sealed = self.request.body.clone();
+        let plain = match cipher::is_sealed(&sealed) {
+            true => {
+                let secret = self.actor.identity.secret_key.clone();
+                derive(move || cipher::open(secret.reveal(), &sealed)).await
+            }
+            false => Some(sealed.to_vec()),
+        };
+        let plain = plain.ok_or_else(MinioError::body)?;
+        serde_json::from_slice(&plain).map_err(|_| MinioError::body())
+    }
+
+    async fn render(&self, reply: Reply) -> Result<AdminResponse, MinioError> {
+        Ok(match reply {
+            Reply::Empty => respond(StatusCode::OK, "application/json", ""),
+            Reply::NoContent => respond(StatusCode::NO_CONTENT, "application/json", ""),
+            Reply::Plain(value) => respond(StatusCode::OK, "application/json", value.to_string()),
+            Reply::Sealed(value) => {
+                let secret = self.actor.identity.secret_key.clone();
+                let plain = value.to_string().into_bytes();
+                let sealed = derive(move || cipher::seal(secret.reveal(), &plain, &SystemRng));
+                let sealed = sealed.await.ok_or_else(MinioError::failed)?;
+                respond(StatusCode::OK, "application/octet-stream", sealed)
+            }
+        })
+    }
+}
+
+/// Answers a call.
+pub(crate) async fn serve(
+    directory: &Directory,
+    engine: &Engine,
+    about: &About,
+    request: &AdminRequest,
+) -> AdminResponse {
+    let refuse = |error: MinioError| error.render(&request.path, &request.request_id);
+    let Some(identity) = &request.identity else {
+        return refuse(MinioError::denied("The request must be signed."));
+    };
+    let actor = Actor::new(directory, identity, request);
+    let call = Call { actor, request, engine, about };
+    let answer = match run(&call).await {
+        Ok(reply) => call.render(reply).await,
+        Err(error) => Err(error),
+    };
+    answer.unwrap_or_else(refuse)
+}
+
+/// A refusal that was made before the call was looked at.
+pub(crate) fn refuse_early(
+    code: &str,
+    status: u16,
+    message: &str,
+    request_id: &str,
+) -> AdminResponse {
+    MinioError::new(code, status, message).render("", request_id)
+}
+
+async fn run(call: &Call<'_>) -> Answer {
+    let name = call.request.path.strip_prefix(PREFIX).unwrap_or_default();
+    match (call.request.method.as_str(), name) {
+        ("GET", "info") => info::info(call),
+        ("GET", "storageinfo") => info::storage(call),
+        ("GET", "datausageinfo") => info::usage(call),
+        ("GET", "accountinfo") => info::account(call),
+        ("PUT", "add-user") => users::add(call).await,
+        ("PUT", "set-user-status") => users::set_status(call).await,
+        ("DELETE", "remove-user") => users::remove(call).await,
+        ("GET", "list-users") => users::list(call),
+        ("GET", "user-info") => users::info(call),
+        ("PUT", "add-service-account") => keys::add(call).await,
+        ("POST", "update-service-account") => keys::update(call).await,
+        ("GET", "info-service-account") => keys::info(call),
+        ("GET", "list-service-accounts") => keys::list(call),
+        ("GET", "list-access-keys-bulk") => keys::list_bulk(call),
+        ("GET", "info-access-key") => keys::info(call),
+        ("DELETE", "delete-service-account") => keys::remove(call).await,
+        ("PUT", "update-group-members") => groups::update_members(call).await,
+        ("GET", "group") => groups::info(call),
+        ("GET", "groups") => groups::list(call),
+        ("PUT", "set-group-status") => groups::set_status(call).await,
+        ("PUT", "add-canned-policy") => policies::add(call).await,
+        ("DELETE", "remove-canned-policy") => policies::remove(call).await,
+        ("GET", "list-canned-policies") => policies::list(call),
+        ("GET", "info-canned-policy") => policies::info(call),
+        ("POST", "idp/builtin/policy/attach") => policies::attach(call, true).await,
+        ("POST", "idp/builtin/policy/detach") => policies::attach(call, false).await,
+        ("PUT", "set-user-or-group-policy") => policies::set(call).await,
+        ("GET", "idp/builtin/policy-entities") => entities::list(call),
+        _ => Err(MinioError::not_supported(&call.request.path)),
+    }
+}

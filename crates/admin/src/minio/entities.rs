@@ -1,0 +1,59 @@
+//! Which policies belong to whom.
+
+use super::policies::mapping;
+use super::{Answer, Call, Reply};
+use drystone_base::Timestamp;
+use drystone_iam::canned_names;
+use serde_json::{Value, json};
+
+pub(super) fn list(call: &Call<'_>) -> Answer {
+    call.require("ListUserPolicies")
+        .or_else(|_| call.require("GetPolicy"))
+        .or_else(|_| call.require("ListUsers"))?;
+    let (directory, account) = (call.actor.directory, call.actor.account());
+    let asked = |name: &str| -> Vec<String> {
+        let values = call.request.query.iter().filter(|(known, _)| known == name);
+        values.map(|(_, value)| value.clone()).collect()
+    };
+    let (users, groups, policies) = (asked("user"), asked("group"), asked("policy"));
+    let all = users.is_empty() && groups.is_empty() && policies.is_empty();
+    let wanted = |names: &[String], name: &str| all || names.iter().any(|n| n == name);
+    let mut user_mappings: Vec<Value> = Vec::new();
+    for user in directory.users(account)? {
+        let has_any = !user.grants.attached.is_empty() || !user.groups.is_empty();
+        if !wanted(&users, &user.name) || (all && !has_any) {
+            continue;
+        }
+        let mut of_groups = Vec::new();
+        for name in &user.groups {
+            let group = directory.group(account, name)?;
+            of_groups.push(json!({ "group": name, "policies": group.grants.attached }));
+        }
+        user_mappings.push(json!({
+            "user": user.name,
+            "policies": user.grants.attached,
+            "memberOfMappings": of_groups,
+        }));
+    }
+    let mut group_mappings = Vec::new();
+    for group in directory.groups(account)? {
+        if wanted(&groups, &group.name) && !(all && group.grants.attached.is_empty()) {
+            group_mappings.push(json!({ "group": group.name, "policies": group.grants.attached }));
+        }
+    }
+    let own = directory.policies(account)?.into_iter().map(|policy| policy.name);
+    let mut policy_mappings = Vec::new();
+    for policy in canned_names().map(str::to_owned).chain(own) {
+        let held = directory.policy_use(account, &policy)?;
+        let is_held = !held.users.is_empty() || !held.groups.is_empty();
+        if wanted(&policies, &policy) && (is_held || !all) {
+            policy_mappings.push(mapping(&policy, &held));
+        }
+    }
+    Ok(Reply::Sealed(json!({
+        "timestamp": Timestamp(directory.now_ms()).to_iso(),
+        "userMappings": user_mappings,
+        "groupMappings": group_mappings,
+        "policyMappings": policy_mappings,
+    })))
+}

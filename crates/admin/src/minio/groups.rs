@@ -1,0 +1,68 @@
+//! Groups.
+
+use super::users::is_enabled;
+use super::{Answer, Call, Reply};
+use drystone_base::Timestamp;
+use drystone_identity::IdentityError;
+use serde::Deserialize;
+use serde_json::json;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct UpdateMembers {
+    group: String,
+    #[serde(default)]
+    members: Option<Vec<String>>,
+    #[serde(default)]
+    is_remove: bool,
+}
+
+pub(super) async fn update_members(call: &Call<'_>) -> Answer {
+    let update: UpdateMembers = call.body().await?;
+    let (directory, account) = (call.actor.directory, call.actor.account());
+    let members = update.members.unwrap_or_default();
+    call.require(if update.is_remove { "RemoveUserFromGroup" } else { "AddUserToGroup" })?;
+    if update.is_remove && members.is_empty() {
+        directory.delete_group(account, &update.group, true).await?;
+        return Ok(Reply::Empty);
+    }
+    if !update.is_remove {
+        // A group comes into being with its first members; all of them must exist before.
+        members.iter().try_for_each(|member| directory.user(account, member).map(drop))?;
+        match directory.create_group(account, &update.group, "/").await {
+            Ok(_) | Err(IdentityError::Exists { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    directory.change_members(account, &update.group, members, !update.is_remove).await?;
+    Ok(Reply::Empty)
+}
+
+pub(super) fn info(call: &Call<'_>) -> Answer {
+    let name = call.need("group")?;
+    call.require("GetGroup")?;
+    let group = call.actor.directory.group(call.actor.account(), name)?;
+    let policies: Vec<_> = group.grants.attached.iter().cloned().collect();
+    Ok(Reply::Plain(json!({
+        "name": group.name,
+        "status": if group.is_enabled { "enabled" } else { "disabled" },
+        "members": group.members,
+        "policy": policies.join(","),
+        "updatedAt": Timestamp(group.updated_ms).to_iso(),
+    })))
+}
+
+pub(super) fn list(call: &Call<'_>) -> Answer {
+    call.require("ListGroups")?;
+    let groups = call.actor.directory.groups(call.actor.account())?;
+    let names: Vec<_> = groups.into_iter().map(|group| group.name).collect();
+    Ok(Reply::Plain(json!(names)))
+}
+
+pub(super) async fn set_status(call: &Call<'_>) -> Answer {
+    let name = call.need("group")?;
+    let enabled = is_enabled(call.need("status")?)?;
+    call.require(if enabled { "EnableGroup" } else { "DisableGroup" })?;
+    call.actor.directory.enable_group(call.actor.account(), name, enabled).await?;
+    Ok(Reply::Empty)
+}

@@ -1,0 +1,240 @@
+//! Service accounts, which MinIO also calls access keys.
+
+use super::{Answer, Call, MinioError, Reply};
+use drystone_base::Timestamp;
+use drystone_identity::{AccessKey, IdentityError, KeyChange, KeyKind, NewKey};
+use drystone_keyring::Secret;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct AddKey {
+    policy: Option<Value>,
+    target_user: Option<String>,
+    access_key: Option<String>,
+    secret_key: Option<String>,
+    name: Option<String>,
+    description: Option<String>,
+    comment: Option<String>,
+    expiration: Option<String>,
+}
+
+/// A policy may come as JSON, or as text that holds JSON; an empty one is none.
+fn policy_text(policy: Option<Value>) -> Option<String> {
+    match policy? {
+        Value::Null => None,
+        Value::String(text) => Some(text).filter(|text| !text.trim().is_empty()),
+        Value::Object(map) if map.is_empty() => None,
+        value => Some(value.to_string()),
+    }
+}
+
+/// MinIO's way to say that a key does not end.
+const NEVER: [&str; 2] = ["1970-01-01T00:00:00Z", "0001-01-01T00:00:00Z"];
+
+fn end_of(expiration: Option<String>) -> Result<Option<u64>, MinioError> {
+    match expiration.filter(|text| !text.is_empty()) {
+        None => Ok(None),
+        Some(text) if NEVER.contains(&text.as_str()) => Ok(Some(0)),
+        Some(text) => {
+            let end = Timestamp::parse_iso(&text);
+            let invalid = || MinioError::invalid("The expiration is not an ISO 8601 date.");
+            end.map(|end| Some(end.0)).ok_or_else(invalid)
+        }
+    }
+}
+
+/// Whether keys with this parent are the caller's own.
+fn is_own(call: &Call<'_>, user: Option<&str>) -> bool {
+    match user {
+        Some(user) => call.actor.identity.user_name() == Some(user),
+        None => call.actor.identity.is_unrestricted_root(),
+    }
+}
+
+/// Everybody may do this to his own keys, administrators to those of others, and only the owner of
+/// the account to his.
+fn check(call: &Call<'_>, action: &str, user: Option<&str>) -> Result<(), MinioError> {
+    let denied = call.actor.is_denied(&format!("admin:{action}"), "arn:aws:s3:::*");
+    if is_own(call, user) && !denied {
+        return Ok(());
+    }
+    if user.is_none() {
+        return Err(MinioError::denied("Only the owner of the account has his keys changed."));
+    }
+    call.require(action)
+}
+
+fn find(call: &Call<'_>, action: &str) -> Result<AccessKey, MinioError> {
+    let id = call.need("accessKey")?;
+    let missing = || IdentityError::NotFound { kind: "access key", name: id.to_owned() };
+    let key = call.actor.directory.key(id)?;
+    if key.parent.account() != call.actor.account() {
+        return Err(missing().into());
+    }
+    check(call, action, key.parent.user())?;
+    Ok(key)
+}
+
+pub(super) async fn add(call: &Call<'_>) -> Answer {
+    let new: AddKey = call.body().await?;
+    let identity = call.actor.identity;
+    let root = call.actor.directory.root_access_key();
+    let user = match new.target_user.filter(|name| !name.is_empty()) {
+        None => identity.user_name().map(str::to_owned),
+        Some(name) if name == root => None,
+        Some(name) => Some(name),
+    };
+    check(call, "CreateServiceAccount", user.as_deref())?;
+    if identity.session_policy.is_some() || identity.key_policy.is_some() {
+        return Err(MinioError::denied("A key or session with a policy cannot make keys."));
+    }
+    let key = NewKey {
+        user,
+        kind: KeyKind::Service,
+        access_key: new.access_key.filter(|id| !id.is_empty()),
+        secret_key: new.secret_key.filter(|secret| !secret.is_empty()).map(Secret::new),
+        policy: policy_text(new.policy),
+        expires_ms: end_of(new.expiration)?.filter(|end| *end > 0),
+        name: new.name.unwrap_or_default(),
+        description: new.description.or(new.comment).unwrap_or_default(),
+        ..NewKey::of_root(call.actor.account())
+    };
+    let (key, secret) = call.actor.directory.create_key(key).await?;
+    Ok(Reply::Sealed(json!({ "credentials": {
+        "accessKey": key.id,
+        "secretKey": secret.reveal(),
+        "expiration": expiration(&key),
+    }})))
+}
+
+fn expiration(key: &AccessKey) -> String {
+    key.expires_ms.map_or(NEVER[0].to_owned(), |end| Timestamp(end).to_iso())
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct UpdateKey {
+    new_policy: Option<Value>,
+    new_secret_key: String,
+    new_status: String,
+    new_name: Option<String>,
+    new_description: Option<String>,
+    new_expiration: Option<String>,
+}
+
+pub(super) async fn update(call: &Call<'_>) -> Answer {
+    let key = find(call, "UpdateServiceAccount")?;
+    let new: UpdateKey = call.body().await?;
+    let identity = call.actor.identity;
+    // A key must not widen itself.
+    if identity.access_key == key.id && identity.key_policy.is_some() {
+        return Err(MinioError::denied("A key with a policy cannot change itself."));
+    }
+    let is_enabled = match new.new_status.as_str() {
+        "" => None,
+        "on" | "enabled" => Some(true),
+        "off" | "disabled" => Some(false),
+        _ => return Err(MinioError::invalid("The status must be on or off.")),
+    };
+    let change = KeyChange {
+        is_enabled,
+        secret_key: Some(new.new_secret_key).filter(|s| !s.is_empty()).map(Secret::new),
+        policy: policy_text(new.new_policy),
+        expires_ms: end_of(new.new_expiration)?,
+        name: new.new_name.filter(|name| !name.is_empty()),
+        description: new.new_description.filter(|text| !text.is_empty()),
+    };
+    call.actor.directory.change_key(&key.id, change).await?;
+    Ok(Reply::NoContent)
+}
+
+fn parent_of(call: &Call<'_>, key: &AccessKey) -> String {
+    match key.parent.user() {
+        Some(user) => user.to_owned(),
+        None => call.actor.directory.root_access_key().to_owned(),
+    }
+}
+
+fn shown(call: &Call<'_>, key: &AccessKey) -> Value {
+    json!({
+        "parentUser": parent_of(call, key),
+        "accountStatus": if key.is_enabled { "on" } else { "off" },
+        "impliedPolicy": key.policy.is_none(),
+        "accessKey": key.id,
+        "name": key.name,
+        "description": key.description,
+        "expiration": expiration(key),
+    })
+}
+
+pub(super) fn info(call: &Call<'_>) -> Answer {
+    let key = find(call, "ListServiceAccounts")?;
+    let mut shown = shown(call, &key);
+    shown["policy"] = key.policy.clone().unwrap_or_default().into();
+    shown["userType"] = "Service Account".into();
+    shown["userProvider"] = "builtin".into();
+    Ok(Reply::Sealed(shown))
+}
+
+fn services_of(call: &Call<'_>, user: Option<&str>) -> Result<Vec<Value>, MinioError> {
+    let keys = call.actor.directory.keys_of(call.actor.account(), user)?;
+    let services = keys.iter().filter(|key| key.key_kind == KeyKind::Service);
+    Ok(services.map(|key| shown(call, key)).collect())
+}
+
+pub(super) fn list(call: &Call<'_>) -> Answer {
+    let root = call.actor.directory.root_access_key();
+    let asked = call.request.query("user").filter(|user| !user.is_empty());
+    let user = match asked {
+        None => call.actor.identity.user_name(),
+        Some(user) if user == root => None,
+        Some(user) => Some(user),
+    };
+    check(call, "ListServiceAccounts", user)?;
+    if let Some(user) = user {
+        call.actor.directory.user(call.actor.account(), user)?;
+    }
+    Ok(Reply::Sealed(json!({ "accounts": services_of(call, user)? })))
+}
+
+pub(super) fn list_bulk(call: &Call<'_>) -> Answer {
+    let kind = call.request.query("listType").unwrap_or("all");
+    if !matches!(kind, "all" | "users-only" | "svcacc-only" | "") {
+        // Sessions are not stored, so there is nothing to list them from.
+        return Err(MinioError::not_supported("the list of sessions"));
+    }
+    let users: Vec<String> = match call.request.query("all") {
+        Some("true") => {
+            call.require("ListServiceAccounts")?;
+            let users = call.actor.directory.users(call.actor.account())?;
+            users.into_iter().map(|user| user.name).collect()
+        }
+        _ => {
+            let asked = call.request.query.iter().filter(|(name, _)| name == "users");
+            let asked: Vec<_> = asked.map(|(_, user)| user.clone()).collect();
+            match (asked.is_empty(), call.actor.identity.user_name()) {
+                (true, Some(own)) => vec![own.to_owned()],
+                _ => asked,
+            }
+        }
+    };
+    let mut all = Map::new();
+    for user in users {
+        check(call, "ListServiceAccounts", Some(&user))?;
+        call.actor.directory.user(call.actor.account(), &user)?;
+        let services = match kind {
+            "users-only" => Vec::new(),
+            _ => services_of(call, Some(&user))?,
+        };
+        all.insert(user, json!({ "serviceAccounts": services, "stsKeys": [] }));
+    }
+    Ok(Reply::Sealed(Value::Object(all)))
+}
+
+pub(super) async fn remove(call: &Call<'_>) -> Answer {
+    let key = find(call, "RemoveServiceAccount")?;
+    call.actor.directory.delete_key(&key.id).await?;
+    Ok(Reply::NoContent)
+}

@@ -1,0 +1,114 @@
+//! Policies, and to whom they are attached.
+
+use super::users::names;
+use super::{Answer, Call, MinioError, Reply};
+use drystone_base::Timestamp;
+use drystone_iam::{canned_names, canned_policy};
+use drystone_identity::{Holder, HolderKind, IdentityError, PolicyUse};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// A document as JSON.
+fn document(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or(Value::Null)
+}
+
+pub(super) async fn add(call: &Call<'_>) -> Answer {
+    let name = call.need("name")?;
+    call.require("CreatePolicy")?;
+    let malformed = || MinioError::invalid("The policy is not text.");
+    let text = std::str::from_utf8(&call.request.body).map_err(|_| malformed())?;
+    let (directory, account) = (call.actor.directory, call.actor.account());
+    match directory.create_policy(account, name, "/", "", text).await {
+        Err(IdentityError::Exists { .. }) if canned_policy(name).is_none() => {
+            directory.add_policy_version(account, name, text, true, true).await?;
+        }
+        made => drop(made?),
+    }
+    Ok(Reply::Empty)
+}
+
+pub(super) async fn remove(call: &Call<'_>) -> Answer {
+    let name = call.need("name")?;
+    call.require("DeletePolicy")?;
+    call.actor.directory.delete_policy(call.actor.account(), name, true).await?;
+    Ok(Reply::Empty)
+}
+
+pub(super) fn list(call: &Call<'_>) -> Answer {
+    call.require("GetPolicy")?;
+    let canned = canned_names()
+        .map(|name| (name.to_owned(), document(canned_policy(name).unwrap_or_default())));
+    let own = call.actor.directory.policies(call.actor.account())?;
+    let own = own.into_iter().map(|policy| (policy.name.clone(), document(policy.document())));
+    Ok(Reply::Plain(Value::Object(canned.chain(own).collect())))
+}
+
+pub(super) fn info(call: &Call<'_>) -> Answer {
+    let name = call.need("name")?;
+    call.require("GetPolicy")?;
+    let (directory, account) = (call.actor.directory, call.actor.account());
+    let text = document(&directory.policy_text(account, name)?);
+    if call.request.query("v") != Some("2") {
+        return Ok(Reply::Plain(text));
+    }
+    let (created, updated) = match directory.policy(account, name) {
+        Ok(policy) => (policy.created_ms, policy.updated_ms),
+        Err(_) => (0, 0),
+    };
+    Ok(Reply::Plain(json!({
+        "PolicyName": name,
+        "Policy": text,
+        "CreateDate": Timestamp(created).to_iso(),
+        "UpdateDate": Timestamp(updated).to_iso(),
+    })))
+}
+
+#[derive(Deserialize)]
+struct Association {
+    policies: Vec<String>,
+    #[serde(default)]
+    user: String,
+    #[serde(default)]
+    group: String,
+}
+
+fn holder(call: &Call<'_>, user: &str, group: &str) -> Result<Holder, MinioError> {
+    let account = call.actor.account();
+    match (user, group) {
+        ("", "") => Err(MinioError::invalid("A user or a group must be named.")),
+        (user, "") => Ok(Holder::new(HolderKind::User, account, user)),
+        ("", group) => Ok(Holder::new(HolderKind::Group, account, group)),
+        _ => Err(MinioError::invalid("Either a user or a group must be named, not both.")),
+    }
+}
+
+pub(super) async fn attach(call: &Call<'_>, attach: bool) -> Answer {
+    call.require("UpdatePolicyAssociation").or_else(|_| call.require("AttachUserOrGroupPolicy"))?;
+    let association: Association = call.body().await?;
+    let holder = holder(call, &association.user, &association.group)?;
+    let changed = call.actor.directory.attach(holder, association.policies, attach).await?;
+    if changed.is_empty() {
+        return Err(MinioError::unchanged());
+    }
+    let field = if attach { "policiesAttached" } else { "policiesDetached" };
+    let now = Timestamp(call.actor.directory.now_ms()).to_iso();
+    Ok(Reply::Sealed(json!({ field: changed, "updatedAt": now })))
+}
+
+pub(super) async fn set(call: &Call<'_>) -> Answer {
+    call.require("AttachUserOrGroupPolicy")?;
+    let name = call.need("userOrGroup")?;
+    let policies = names(call.request.query("policyName").unwrap_or_default());
+    let holder = match call.request.query("isGroup") {
+        Some("true") => holder(call, "", name)?,
+        _ => holder(call, name, "")?,
+    };
+    call.actor.directory.set_attached(holder, policies).await?;
+    Ok(Reply::Empty)
+}
+
+/// Who holds a policy, as a mapping.
+pub(super) fn mapping(policy: &str, held: &PolicyUse) -> Value {
+    json!({ "policy": policy, "users": held.users, "groups": held.groups })
+}

@@ -1,0 +1,323 @@
+//! The commands of administration: `drystone user`, `group`, `policy`, `key`, `role`, `account`,
+//! `explain`. They speak to the running server by its unix socket.
+
+mod show;
+
+use super::{CommandResult, print};
+use crate::socket;
+use clap::{Args, Subcommand};
+use drystone_admin_api::{Answer, Failure, Holder, PATH, Request};
+use drystone_base::Timestamp;
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::TokioIo;
+use std::error::Error;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use tokio::net::UnixStream;
+
+/// Where the server is, and how to print.
+#[derive(Args)]
+pub(crate) struct AdminOptions {
+    /// Directory of the running server's drive. Also DRYSTONE_AT.
+    #[arg(long, global = true)]
+    at: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum UserCommand {
+    /// Make a user without any rights.
+    Add { name: String },
+    /// List users.
+    List,
+    /// Tell about a user.
+    Info { name: String },
+    /// Remove a user with all keys.
+    Remove { name: String },
+    /// Let the keys of a user open something again.
+    Enable { name: String },
+    /// Let the keys of a user open nothing.
+    Disable { name: String },
+    /// End all sessions of a user.
+    EndSessions { name: String },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum GroupCommand {
+    /// Make a group.
+    Add { name: String },
+    /// List groups.
+    List,
+    /// Tell about a group.
+    Info { name: String },
+    /// Remove a group without members.
+    Remove { name: String },
+    /// Let the policies of a group count again.
+    Enable { name: String },
+    /// Let the policies of a group count no more.
+    Disable { name: String },
+    /// Put users into a group.
+    Join {
+        group: String,
+        #[arg(required = true)]
+        users: Vec<String>,
+    },
+    /// Take users out of a group.
+    Leave {
+        group: String,
+        #[arg(required = true)]
+        users: Vec<String>,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum PolicyCommand {
+    /// Make a policy, or give it a new text, from a file (- for standard input).
+    Set { name: String, file: PathBuf },
+    /// List policies.
+    List,
+    /// Print the text of a policy.
+    Info { name: String },
+    /// Remove a policy that nobody holds.
+    Remove { name: String },
+    /// Attach policies to a user, group or role.
+    Attach(Attachment),
+    /// Detach policies from a user, group or role.
+    Detach(Attachment),
+}
+
+#[derive(Args)]
+pub(crate) struct Attachment {
+    #[arg(required = true)]
+    policies: Vec<String>,
+    #[command(flatten)]
+    holder: HolderArguments,
+}
+
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+struct HolderArguments {
+    /// To this user.
+    #[arg(long)]
+    user: Option<String>,
+    /// To this group.
+    #[arg(long)]
+    group: Option<String>,
+    /// To this role.
+    #[arg(long)]
+    role: Option<String>,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum KeyCommand {
+    /// Make a key and print it once.
+    Add {
+        /// User that it belongs to; without, the owner of the server.
+        #[arg(long)]
+        user: Option<String>,
+        /// Access key id; made up if left out.
+        #[arg(long)]
+        access_key: Option<String>,
+        /// File with the secret (- for standard input); made up if left out.
+        #[arg(long)]
+        secret_file: Option<PathBuf>,
+        /// File with a policy that narrows what the user may do.
+        #[arg(long)]
+        policy_file: Option<PathBuf>,
+        /// When the key ends, as 2030-01-31 or 2030-01-31T12:00:00Z.
+        #[arg(long)]
+        expires: Option<String>,
+        /// For people.
+        #[arg(long, default_value = "")]
+        description: String,
+    },
+    /// List the keys of a user, or of the owner of the server.
+    List {
+        #[arg(long)]
+        user: Option<String>,
+    },
+    /// Let a key open something again.
+    Enable { access_key: String },
+    /// Let a key open nothing.
+    Disable { access_key: String },
+    /// Remove a key.
+    Remove { access_key: String },
+    /// Sign session tokens with a new key from now on.
+    RotateSigning,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum RoleCommand {
+    /// Make a role, or change whom it trusts, from a file (- for standard input).
+    Set { name: String, trust_file: PathBuf },
+    /// List roles.
+    List,
+    /// Remove a role without policies.
+    Remove { name: String },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum AccountCommand {
+    /// Make an account of 12 digits, and print the keys of its owner once.
+    Add { id: String, name: String },
+    /// List accounts.
+    List,
+}
+
+type Made = Result<Request, Box<dyn Error>>;
+
+/// The text of a file, or of standard input for `-`.
+fn text_of(path: &Path) -> Result<String, Box<dyn Error>> {
+    let mut text = String::new();
+    if path == Path::new("-") {
+        std::io::stdin().read_to_string(&mut text)?;
+        return Ok(text);
+    }
+    std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()).into())
+}
+
+impl UserCommand {
+    pub(crate) fn request(self) -> Made {
+        Ok(match self {
+            Self::Add { name } => Request::UserAdd { name },
+            Self::List => Request::UserList,
+            Self::Info { name } => Request::UserInfo { name },
+            Self::Remove { name } => Request::UserRemove { name },
+            Self::Enable { name } => Request::UserEnable { name, enabled: true },
+            Self::Disable { name } => Request::UserEnable { name, enabled: false },
+            Self::EndSessions { name } => Request::UserEndSessions { name },
+        })
+    }
+}
+
+impl GroupCommand {
+    pub(crate) fn request(self) -> Made {
+        Ok(match self {
+            Self::Add { name } => Request::GroupAdd { name },
+            Self::List => Request::GroupList,
+            Self::Info { name } => Request::GroupInfo { name },
+            Self::Remove { name } => Request::GroupRemove { name },
+            Self::Enable { name } => Request::GroupEnable { name, enabled: true },
+            Self::Disable { name } => Request::GroupEnable { name, enabled: false },
+            Self::Join { group, users } => Request::GroupMembers { name: group, users, add: true },
+            Self::Leave { group, users } => {
+                Request::GroupMembers { name: group, users, add: false }
+            }
+        })
+    }
+}
+
+impl Attachment {
+    fn request(self, attach: bool) -> Made {
+        let HolderArguments { user, group, role } = self.holder;
+        let holder = match (user, group, role) {
+            (Some(user), ..) => Holder::User(user),
+            (_, Some(group), _) => Holder::Group(group),
+            (_, _, Some(role)) => Holder::Role(role),
+            _ => return Err("name a user, a group or a role".into()),
+        };
+        Ok(Request::PolicyAttach { policies: self.policies, holder, attach })
+    }
+}
+
+impl PolicyCommand {
+    pub(crate) fn request(self) -> Made {
+        Ok(match self {
+            Self::Set { name, file } => Request::PolicySet { name, document: text_of(&file)? },
+            Self::List => Request::PolicyList,
+            Self::Info { name } => Request::PolicyInfo { name },
+            Self::Remove { name } => Request::PolicyRemove { name },
+            Self::Attach(attachment) => return attachment.request(true),
+            Self::Detach(attachment) => return attachment.request(false),
+        })
+    }
+}
+
+impl KeyCommand {
+    pub(crate) fn request(self) -> Made {
+        Ok(match self {
+            Self::Add { user, access_key, secret_file, policy_file, expires, description } => {
+                let secret = secret_file.map(|path| text_of(&path)).transpose()?;
+                let end = |text: String| {
+                    let end = Timestamp::parse_iso(&text).map(|end| end.0);
+                    end.ok_or_else(|| format!("{text} is no date such as 2030-01-31"))
+                };
+                Request::KeyAdd {
+                    user,
+                    access_key,
+                    secret_key: secret.map(|text| text.trim_end_matches(['\r', '\n']).to_owned()),
+                    policy: policy_file.map(|path| text_of(&path)).transpose()?,
+                    expires_ms: expires.map(end).transpose()?,
+                    description,
+                }
+            }
+            Self::List { user } => Request::KeyList { user },
+            Self::Enable { access_key } => Request::KeyEnable { access_key, enabled: true },
+            Self::Disable { access_key } => Request::KeyEnable { access_key, enabled: false },
+            Self::Remove { access_key } => Request::KeyRemove { access_key },
+            Self::RotateSigning => Request::RotateSigningKey,
+        })
+    }
+}
+
+impl RoleCommand {
+    pub(crate) fn request(self) -> Made {
+        Ok(match self {
+            Self::Set { name, trust_file } => {
+                Request::RoleSet { name, trust: text_of(&trust_file)? }
+            }
+            Self::List => Request::RoleList,
+            Self::Remove { name } => Request::RoleRemove { name },
+        })
+    }
+}
+
+impl AccountCommand {
+    pub(crate) fn request(self) -> Made {
+        Ok(match self {
+            Self::Add { id, name } => Request::AccountAdd { id, name },
+            Self::List => Request::AccountList,
+        })
+    }
+}
+
+/// Sends a request to the running server and prints the answer.
+pub(crate) fn run(options: &AdminOptions, request: &Request) -> CommandResult {
+    let at = match &options.at {
+        Some(at) => Some(at.clone()),
+        None => crate::config::setting("AT")?.map(PathBuf::from),
+    };
+    let at = at.ok_or("say where the server's drive is: --at DIRECTORY, or DRYSTONE_AT")?;
+    let path = at.join(socket::FILE);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (status, body) = runtime.block_on(send(&path, request))?;
+    if status >= 400 {
+        let failure: Failure = serde_json::from_slice(&body)?;
+        return Err(failure.message.into());
+    }
+    let answer: Answer = serde_json::from_slice(&body)?;
+    match options.json {
+        true => print(&format!("{}\n", serde_json::to_string_pretty(&answer)?)),
+        false => print(&show::readable(&answer)),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn send(path: &Path, request: &Request) -> Result<(u16, Vec<u8>), Box<dyn Error>> {
+    let stream = UnixStream::connect(path).await.map_err(|error| {
+        format!("no server answers at {}: {error}; is it running?", path.display())
+    })?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let connection = tokio::spawn(connection);
+    let body = Full::new(bytes::Bytes::from(serde_json::to_vec(request)?));
+    let request = http::Request::post(PATH).header("host", "localhost").body(body)?;
+    let response = sender.send_request(request).await?;
+    let status = response.status().as_u16();
+    let body = response.into_body().collect().await?.to_bytes().to_vec();
+    connection.abort();
+    Ok((status, body))
+}

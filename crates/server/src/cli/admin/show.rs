@@ -1,0 +1,143 @@
+//! Answers of the administration, for people.
+
+use drystone_admin_api::{Answer, Key, Refusal, User};
+
+/// Columns, as wide as they must be.
+fn table(heads: &[&str], rows: Vec<Vec<String>>) -> String {
+    if rows.is_empty() {
+        return "none\n".to_owned();
+    }
+    let mut all = vec![heads.iter().map(|head| (*head).to_owned()).collect::<Vec<_>>()];
+    all.extend(rows);
+    let width = |column: usize| all.iter().map(|row| row[column].chars().count()).max();
+    let widths: Vec<_> = (0..heads.len()).map(|column| width(column).unwrap_or(0)).collect();
+    let mut out = String::new();
+    for row in &all {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        out.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
+        out.push('\n');
+    }
+    out
+}
+
+fn state(enabled: bool) -> String {
+    if enabled { "enabled" } else { "disabled" }.to_owned()
+}
+
+pub(super) fn readable(answer: &Answer) -> String {
+    match answer {
+        Answer::Done => "done\n".to_owned(),
+        Answer::Users(users) => users_table(users),
+        Answer::Groups(groups) => table(
+            &["GROUP", "STATE", "POLICIES", "MEMBERS"],
+            groups
+                .iter()
+                .map(|g| {
+                    let (policies, members) = (g.policies.join(","), g.members.join(","));
+                    vec![g.name.clone(), state(g.enabled), policies, members]
+                })
+                .collect(),
+        ),
+        Answer::Policies(policies) => match policies.as_slice() {
+            [policy] if policy.document.is_some() => {
+                format!("{}\n", policy.document.as_deref().unwrap_or_default().trim_end())
+            }
+            policies => table(
+                &["POLICY", "KIND", "VERSION"],
+                policies
+                    .iter()
+                    .map(|p| {
+                        let kind = if p.canned { "canned" } else { "own" };
+                        vec![p.name.clone(), kind.to_owned(), format!("v{}", p.version)]
+                    })
+                    .collect(),
+            ),
+        },
+        Answer::Keys(keys) => keys_table(keys),
+        Answer::Roles(roles) => table(
+            &["ROLE", "ARN", "POLICIES"],
+            roles
+                .iter()
+                .map(|role| vec![role.name.clone(), role.arn.clone(), role.policies.join(",")])
+                .collect(),
+        ),
+        Answer::Accounts(accounts) => table(
+            &["ACCOUNT", "NAME", "CANONICAL ID"],
+            accounts
+                .iter()
+                .map(|a| vec![a.id.clone(), a.name.clone(), a.canonical.clone()])
+                .collect(),
+        ),
+        Answer::Changed(names) if names.is_empty() => "nothing to change\n".to_owned(),
+        Answer::Changed(names) => format!("changed: {}\n", names.join(", ")),
+        Answer::Secret { access_key, secret_key } => {
+            format!("Access key  {access_key}\nSecret key  {secret_key}\n(not shown again)\n")
+        }
+        Answer::Refusals(refusals) => refusals_text(refusals),
+    }
+}
+
+fn refusals_text(refusals: &[Refusal]) -> String {
+    if refusals.is_empty() {
+        return "no refusal with this id is remembered\n".to_owned();
+    }
+    let mut out = String::new();
+    for refusal in refusals {
+        let key = match refusal.access_key.as_str() {
+            "" => String::new(),
+            key => format!(" with key {key}"),
+        };
+        out.push_str(&format!(
+            "{} {}\n  {}{key}\n  asked for {} on {}\n  refused: {}\n",
+            refusal.time,
+            refusal.request_id,
+            refusal.principal,
+            refusal.action,
+            refusal.resource,
+            refusal.reason
+        ));
+        if let Some(policy) = &refusal.policy {
+            let statement = refusal.statement.map_or(String::new(), |s| format!(", statement {s}"));
+            let sid = refusal.sid.as_ref().map_or(String::new(), |sid| format!(" ({sid})"));
+            out.push_str(&format!("  by: {policy}{statement}{sid}\n"));
+        }
+    }
+    out
+}
+
+fn users_table(users: &[User]) -> String {
+    table(
+        &["USER", "STATE", "POLICIES", "INLINE", "GROUPS", "CREATED"],
+        users
+            .iter()
+            .map(|user| {
+                vec![
+                    user.name.clone(),
+                    state(user.enabled),
+                    user.policies.join(","),
+                    user.inline_policies.join(","),
+                    user.groups.join(","),
+                    user.created.clone(),
+                ]
+            })
+            .collect(),
+    )
+}
+
+fn keys_table(keys: &[Key]) -> String {
+    table(
+        &["ACCESS KEY", "USER", "STATE", "NARROWED", "EXPIRES", "DESCRIPTION"],
+        keys.iter()
+            .map(|key| {
+                vec![
+                    key.access_key.clone(),
+                    key.user.clone().unwrap_or_else(|| "(owner)".to_owned()),
+                    state(key.enabled),
+                    if key.has_policy { "yes" } else { "no" }.to_owned(),
+                    key.expires.clone().unwrap_or_else(|| "never".to_owned()),
+                    key.description.clone(),
+                ]
+            })
+            .collect(),
+    )
+}
