@@ -8,6 +8,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), "blackbox"))
 from conftest import PASSWORD, USER, Server  # noqa: E402
 
 DOMAIN = "s3.drystone.test"
+WEBSITE = "web.drystone.test"
 
 
 def ordinary_user(url):
@@ -29,10 +30,10 @@ def main():
         if name:
             deselected += ["--deselect", name]
     with tempfile.TemporaryDirectory() as directory:
-        server = Server(os.path.join(directory, "drive"), "--domain", DOMAIN).wait_ready()
+        server = Server(os.path.join(directory, "drive"), "--domain", DOMAIN, "--website-domain", WEBSITE).wait_ready()
         try:
             env = {**os.environ, "S3_ENDPOINT": server.url, "S3_ACCESS_KEY": USER, "S3_SECRET_KEY": PASSWORD,
-                   "S3_VHOST_DOMAIN": DOMAIN, "PYTHONDONTWRITEBYTECODE": "1"}
+                   "S3_VHOST_DOMAIN": DOMAIN, "S3_WEBSITE_DOMAIN": WEBSITE, "PYTHONDONTWRITEBYTECODE": "1"}
             env["PATH"] = os.path.dirname(sys.executable) + os.pathsep + env["PATH"]
             chosen = [piece for name in capabilities for piece in ("--capability", name)]
             env |= ordinary_user(server.url)

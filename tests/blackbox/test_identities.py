@@ -290,7 +290,10 @@ def test_identities_survive_a_kill_and_no_secret_is_readable_on_the_drive(tmp_pa
     found_key_id = False
     for folder, _, names in os.walk(drive):
         for name in names:
-            data = open(os.path.join(folder, name), "rb").read()
+            path = os.path.join(folder, name)
+            if stat.S_ISSOCK(os.stat(path).st_mode):
+                continue
+            data = open(path, "rb").read()
             found_key_id |= key["AccessKeyId"].encode() in data
             for secret in secrets:
                 assert secret.encode() not in data, f"{name} holds a secret"

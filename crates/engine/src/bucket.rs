@@ -2,9 +2,9 @@
 
 use crate::engine::Engine;
 use crate::error::EngineError;
-use crate::plan;
+use crate::plan::{self, DocumentKind};
 use drystone_base::BucketId;
-use drystone_catalog::{BucketRow, Family, Key, KeyParts, Usage, Versioning};
+use drystone_catalog::{BucketRow, Family, Key, KeyParts, Tx, Usage, Versioning};
 use drystone_index::prefix_range;
 
 impl Engine {
@@ -18,10 +18,12 @@ impl Engine {
         name: &str,
         owner: &str,
         tags: Vec<(String, String)>,
+        documents: Vec<(DocumentKind, Vec<u8>)>,
     ) -> Result<BucketRow, EngineError> {
         self.check_space()?;
         let (owned, owner) = (name.to_owned(), owner.to_owned());
-        let row = self.commit(move |tx| plan::create_bucket(tx, &owned, &owner, tags)).await?;
+        let plan = move |tx: &mut Tx<'_>| plan::create_bucket(tx, &owned, &owner, tags, documents);
+        let row = self.commit(plan).await?;
         self.forget_bucket(name);
         Ok(row)
     }

@@ -22,6 +22,10 @@ pub struct ObjectDraft {
     pub tags: Vec<(String, String)>,
     /// Storage class; `None` for STANDARD.
     pub storage_class: Option<String>,
+    /// Access control list in its stored form; `None` if only the owner is named.
+    pub acl: Option<String>,
+    /// Id of the account that owns it; empty for that of the bucket.
+    pub owner: String,
 }
 
 impl ObjectDraft {
@@ -33,6 +37,8 @@ impl ObjectDraft {
             metadata: self.metadata,
             tags: self.tags,
             storage_class: self.storage_class,
+            acl: self.acl,
+            owner: self.owner,
             ..ObjectRow::empty()
         }
     }
@@ -215,6 +221,24 @@ impl Engine {
         tags: Vec<(String, String)>,
     ) -> Result<ObjectRow, EngineError> {
         let bucket = bucket.to_owned();
-        self.commit(move |tx| plan::put_tags(tx, &bucket, &object, version, tags)).await
+        let change = move |row: &mut ObjectRow| row.tags = tags;
+        self.commit(move |tx| plan::change_version(tx, &bucket, &object, version, change)).await
+    }
+
+    /// Replaces the access control list of a version; returns the version.
+    ///
+    /// # Errors
+    ///
+    /// What is named does not exist, or the catalog failed.
+    pub async fn put_acl(
+        &self,
+        bucket: &str,
+        object: Vec<u8>,
+        version: Option<VersionRef>,
+        acl: String,
+    ) -> Result<ObjectRow, EngineError> {
+        let bucket = bucket.to_owned();
+        let change = move |row: &mut ObjectRow| row.acl = Some(acl);
+        self.commit(move |tx| plan::change_version(tx, &bucket, &object, version, change)).await
     }
 }

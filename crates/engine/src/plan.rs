@@ -22,8 +22,8 @@ pub use rows::{
     release,
 };
 pub use upload::{
-    CompletePlan, abort_upload, complete_upload, create_upload, freeze_upload, load_upload,
-    put_part, put_tags, reopen_upload,
+    CompletePlan, abort_upload, change_version, complete_upload, create_upload, freeze_upload,
+    load_upload, put_part, reopen_upload,
 };
 
 pub(crate) use rows::{add_sweep, count_version};

@@ -6,7 +6,9 @@
 mod actions;
 mod facts;
 
+use crate::acl::{self, Grant, Permission};
 use crate::auth::AuthType;
+use crate::bucket_log::LogTarget;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
 use crate::operation::Operation;
@@ -15,9 +17,10 @@ pub(crate) use actions::delete_need;
 use actions::needs;
 use drystone_base::BucketId;
 use drystone_engine::plan::DocumentKind;
-use drystone_engine::{BucketRow, Engine, EngineError};
+use drystone_engine::{BucketRow, Engine, EngineError, VersionRef};
 use drystone_iam::{
-    Arn, Caller, Decision, Document, DocumentKind as PolicyKind, PolicySet, Principal, decide,
+    Arn, Caller, Decision, Document, DocumentKind as PolicyKind, PolicySet, Principal, Reason,
+    decide,
 };
 use drystone_identity::{DEFAULT_ACCOUNT, DEFAULT_CANONICAL, ExplainedDecision, Identity};
 use std::collections::HashMap;
@@ -84,17 +87,39 @@ pub(crate) fn account_of(bucket: &BucketRow) -> &str {
 
 /// The documents of a bucket that decide, compiled.
 #[derive(Debug)]
-struct Rules {
+pub(crate) struct Rules {
     policy: Option<Document>,
+    /// Whether, and how, access control lists count.
+    pub(crate) ownership: Ownership,
+    /// Access control list of the bucket, if one was set.
+    pub(crate) acl: Option<Vec<Grant>>,
+    /// Where the lines of its access log go.
+    pub(crate) logging: Option<LogTarget>,
+    /// Public lists are refused.
+    pub(crate) block_public_acls: bool,
+    /// Public grants count as absent.
+    ignore_public_acls: bool,
     /// The policy or the block is there but cannot be read: nobody may do anything but repair it.
     is_broken: bool,
     /// `RestrictPublicBuckets` of a bucket with a public policy.
     is_restricted: bool,
 }
 
+/// Who owns what is uploaded, and whether lists count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ownership {
+    /// The bucket's owner owns everything; there are no lists.
+    Enforced,
+    /// The bucket's owner owns what is uploaded with `bucket-owner-full-control`.
+    Preferred,
+    /// Whoever uploads owns.
+    Writer,
+}
+
 /// Rules of buckets by bucket and epoch of its configuration.
 #[derive(Default)]
 pub(crate) struct RuleCache {
+    defaults: BucketDefaults,
     rules: Mutex<HashMap<BucketId, (u64, Arc<Rules>)>>,
 }
 
@@ -112,30 +137,153 @@ pub(crate) fn is_blocked(
 }
 
 impl Rules {
-    fn load(engine: &Engine, bucket: &BucketRow) -> Result<Self, EngineError> {
+    fn load(
+        engine: &Engine,
+        bucket: &BucketRow,
+        defaults: BucketDefaults,
+    ) -> Result<Self, EngineError> {
         let text = engine.document(bucket, DocumentKind::Policy, "")?;
         let text = text.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
         let parsed = text.as_deref().map(|t| Document::parse(t, PolicyKind::Bucket(&bucket.name)));
-        let blocked = is_blocked(engine, bucket, "RestrictPublicBuckets");
-        let is_broken = matches!(parsed, Some(Err(_))) || blocked.is_err();
+        let block = engine.document(bucket, DocumentKind::PublicAccessBlock, "")?;
+        let controls = engine.document(bucket, DocumentKind::OwnershipControls, "")?;
+        // Until somebody says otherwise, lists are kept and public grants do not count (`bucket_defaults`).
+        let is_undecided =
+            defaults != BucketDefaults::Open && block.is_none() && controls.is_none();
+        let blocked = |switch| is_blocked(engine, bucket, switch);
+        let ownership = ownership_of(controls.as_deref());
+        let restricts = blocked("RestrictPublicBuckets");
+        let is_broken = matches!(parsed, Some(Err(_))) || restricts.is_err() || ownership.is_err();
+        let acl = engine.document(bucket, DocumentKind::Acl, "")?;
+        let acl = acl.map(|bytes| acl::decode(&String::from_utf8_lossy(&bytes)));
         if is_broken {
             tracing::error!(bucket = bucket.name, "the policy of a bucket cannot be read");
         }
         let policy = parsed.and_then(Result::ok);
         let is_public = policy.as_ref().is_some_and(Document::is_public);
-        Ok(Self { is_restricted: is_public && blocked.unwrap_or(true), policy, is_broken })
+        let logging = engine.document(bucket, DocumentKind::Logging, "")?;
+        let logging = logging.and_then(|bytes| {
+            parse(&bytes, "BucketLoggingStatus").ok().and_then(|root| LogTarget::of_document(&root))
+        });
+        Ok(Self {
+            logging,
+            ownership: ownership.unwrap_or(Ownership::Enforced),
+            acl,
+            block_public_acls: blocked("BlockPublicAcls").unwrap_or(true),
+            ignore_public_acls: is_undecided || blocked("IgnorePublicAcls").unwrap_or(true),
+            is_restricted: is_public && restricts.unwrap_or(true),
+            policy,
+            is_broken,
+        })
+    }
+}
+
+fn ownership_of(document: Option<&[u8]>) -> Result<Ownership, S3Error> {
+    let Some(document) = document else { return Ok(Ownership::Writer) };
+    let root = parse(document, "OwnershipControls")?;
+    match root.child("Rule").and_then(|rule| rule.text_of("ObjectOwnership")) {
+        Some("BucketOwnerEnforced") => Ok(Ownership::Enforced),
+        Some("BucketOwnerPreferred") => Ok(Ownership::Preferred),
+        Some("ObjectWriter") => Ok(Ownership::Writer),
+        _ => Err(S3Code::MalformedXML.into()),
+    }
+}
+
+/// Canonical id of an account.
+pub(crate) fn canonical_of(context: &Context<'_>, account: &str) -> String {
+    context.directory.canonical_of(account).unwrap_or_default()
+}
+
+/// What an action needs of an access control list, and whether of the object's.
+fn listed(action: &str) -> Option<(Permission, bool)> {
+    Some(match action {
+        "s3:ListBucket" | "s3:ListBucketVersions" | "s3:ListBucketMultipartUploads" => {
+            (Permission::Read, false)
+        }
+        "s3:PutObject" | "s3:DeleteObject" => (Permission::Write, false),
+        "s3:GetBucketAcl" => (Permission::ReadAcp, false),
+        "s3:PutBucketAcl" => (Permission::WriteAcp, false),
+        "s3:GetObject" | "s3:GetObjectVersion" => (Permission::Read, true),
+        "s3:GetObjectAcl" | "s3:GetObjectVersionAcl" => (Permission::ReadAcp, true),
+        "s3:PutObjectAcl" | "s3:PutObjectVersionAcl" => (Permission::WriteAcp, true),
+        _ => return None,
+    })
+}
+
+/// Whether an access control list allows what policies do not.
+fn is_granted(
+    context: &Context<'_>,
+    bucket: &BucketRow,
+    rules: &Rules,
+    need: &Need,
+    canonical: Option<&str>,
+) -> bool {
+    // Whoever may write an object may say whose it is to be.
+    let comes_with_upload =
+        need.action == "s3:PutObjectAcl" && context.request.query("acl").is_none();
+    let listed = if comes_with_upload { listed("s3:PutObject") } else { listed(need.action) };
+    let Some((wanted, of_object)) = listed else { return false };
+    if rules.ownership == Ownership::Enforced {
+        return false;
+    }
+    let sender = &context.sender;
+    let foreign = canonical.filter(|_| sender.account() != Some(account_of(bucket)));
+    let (is_known, ignore) = (!sender.is_nobody(), rules.ignore_public_acls);
+    let allows = |grants: &[Grant]| acl::allows(grants, wanted, is_known, foreign, ignore);
+    if !of_object {
+        return rules.acl.as_deref().is_some_and(allows);
+    }
+    let Some(key) = &need.key else { return false };
+    let version = need.version.as_deref().and_then(VersionRef::parse);
+    let Ok(located) = context.engine.locate(&bucket.name, key.as_bytes(), version) else {
+        return false;
+    };
+    let owns = !located.row.owner.is_empty() && sender.account() == Some(&located.row.owner);
+    owns || located.row.acl.as_deref().is_some_and(|text| allows(&acl::decode(text)))
+}
+
+/// What holds for a bucket whose owner has not said anything about public access.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BucketDefaults {
+    /// Access control lists are taken and kept; public grants in them do not count.
+    #[default]
+    Compat,
+    /// As new buckets of AWS: no access control lists, all public access blocked.
+    Aws,
+    /// Access control lists count in full.
+    Open,
+}
+
+impl BucketDefaults {
+    /// The setting of a name.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "compat" => Some(Self::Compat),
+            "aws" => Some(Self::Aws),
+            "open" => Some(Self::Open),
+            _ => None,
+        }
     }
 }
 
 impl RuleCache {
-    fn get(&self, engine: &Engine, bucket: &BucketRow) -> Result<Arc<Rules>, EngineError> {
+    pub(crate) fn new(defaults: BucketDefaults) -> Self {
+        Self { defaults, ..Self::default() }
+    }
+
+    pub(crate) fn get(
+        &self,
+        engine: &Engine,
+        bucket: &BucketRow,
+    ) -> Result<Arc<Rules>, EngineError> {
         let lock = || self.rules.lock().expect("no thread panicked while it held this lock");
         if let Some((epoch, rules)) = lock().get(&bucket.id)
             && *epoch == bucket.epoch
         {
             return Ok(rules.clone());
         }
-        let rules = Arc::new(Rules::load(engine, bucket)?);
+        let rules = Arc::new(Rules::load(engine, bucket, self.defaults)?);
         let mut cache = lock();
         if cache.len() >= CACHE_COUNT_MAX {
             cache.clear();
@@ -297,7 +445,16 @@ fn decide_need(context: &Context<'_>, need: &Need) -> Result<Decision, S3Error> 
     };
     let bucket = policy.filter(|_| !is_cut_off).map(|policy| ("bucket policy", policy));
     let set = PolicySet { bucket, resource_account: owner, ..set };
-    Ok(decide(caller, need.action, &resource_of(need), &facts, &set))
+    let resource = resource_of(need);
+    let decision = decide(caller, need.action, &resource, &facts, &set);
+    let (Some(bucket), Some(rules)) = (&found, &rules) else { return Ok(decision) };
+    // Lists are looked at last: most requests never come to them.
+    let undecided = matches!(decision.explanation.reason, Reason::NoAllow | Reason::OneSideOnly);
+    if undecided && is_granted(context, bucket, rules, need, canonical.as_deref()) {
+        let set = PolicySet { acl_allows: true, ..set };
+        return Ok(decide(caller, need.action, &resource, &facts, &set));
+    }
+    Ok(decision)
 }
 
 /// What a request that found no object may be told: that there is none only if it may list.

@@ -38,6 +38,7 @@ macro_rules! codes {
 
 codes! {
     AccessDenied 403 "Access Denied.";
+    AccessControlListNotSupported 400 "The bucket does not allow ACLs.";
     AccessForbidden 403 "CORSResponse: This CORS request is not allowed.";
     AuthorizationHeaderMalformed 400 "The authorization header is malformed.";
     AuthorizationQueryParametersError 400 "The query parameters of the presigned URL are malformed.";
@@ -57,6 +58,7 @@ codes! {
     InvalidAccessKeyId 403 "The access key id you provided does not exist in our records.";
     InvalidArgument 400 "Invalid argument.";
     InvalidBucketName 400 "The specified bucket is not valid.";
+    InvalidBucketAclWithObjectOwnership 400 "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting.";
     InvalidChunkSizeError 400 "A chunk of the body has a size that is not allowed.";
     InvalidDigest 400 "The Content-MD5 you specified is not valid.";
     InvalidLocationConstraint 400 "The specified location constraint is not valid.";
@@ -68,10 +70,12 @@ codes! {
     InvalidRequest 400 "The request is not valid.";
     InvalidS3DestinationBucket 400 "The destination bucket is not valid.";
     InvalidStorageClass 400 "The storage class you specified is not valid.";
+    InvalidTargetBucketForLogging 400 "The target bucket for logging does not exist, is not owned by you, or does not have the appropriate grants for the log-delivery group.";
     InvalidTag 400 "The tag provided was not a valid tag.";
     InvalidToken 400 "The provided token is malformed or otherwise not valid.";
     InvalidURI 400 "The specified URI could not be parsed.";
     KeyTooLongError 400 "Your key is too long.";
+    MalformedACLError 400 "The XML you provided was not well-formed or did not validate against our published schema.";
     MalformedPOSTRequest 400 "The body of your POST request is not well-formed multipart/form-data.";
     MalformedPolicy 400 "The policy is not valid.";
     MalformedTrailerError 400 "The request contained trailing data that was not well-formed.";
@@ -81,6 +85,7 @@ codes! {
     MetadataTooLarge 400 "Your metadata headers exceed the maximum allowed metadata size.";
     MethodNotAllowed 405 "The specified method is not allowed against this resource.";
     MissingContentLength 411 "You must provide the Content-Length HTTP header.";
+    MissingSecurityHeader 400 "Your request is missing a required header.";
     MissingRequestBodyError 400 "Request body is empty.";
     NoSuchBucket 404 "The specified bucket does not exist.";
     NoSuchBucketPolicy 404 "The bucket policy does not exist.";
@@ -107,6 +112,8 @@ codes! {
     SignatureDoesNotMatch 403 "The request signature we calculated does not match the signature you provided. Check your key and signing method.";
     SlowDown 503 "Reduce your request rate.";
     TooManyConfigurations 400 "You are attempting to create a new configuration but have already reached the 1,000-configuration limit.";
+    UnexpectedContent 400 "This request does not support content.";
+    UnresolvableGrantByEmailAddress 400 "The email address you provided does not match any account on record.";
     XAmzContentSHA256Mismatch 400 "The provided 'x-amz-content-sha256' header does not match what was computed.";
     XMinioStorageFull 507 "Storage backend has reached its minimum free drive threshold. Delete a few objects to proceed.";
 }

@@ -1,17 +1,22 @@
 //! The way of a request through the gateway.
 
 use crate::auth::{AuthType, KeyCache, Verifier, authenticate};
-use crate::authorize::{Peer, RuleCache, Sender, authorize, hide_absence};
+use crate::authorize::{
+    BucketDefaults, Peer, RuleCache, Rules, Sender, account_of, authorize, hide_absence,
+};
 use crate::body::Body;
+use crate::bucket_log::{Draft, LogBook, Outcome};
 use crate::cors::{Asked, preflight};
 use crate::error::{S3Code, S3Error};
+use crate::host::Domains;
 use crate::operation::Operation;
 use crate::ops;
 use crate::request::S3Request;
 use crate::response::{Ids, Reply, ResponseBody, empty, error_document, set, xml};
 use crate::route::route;
-use drystone_engine::Engine;
-use drystone_identity::Directory;
+use crate::website;
+use drystone_engine::{BucketRow, Engine};
+use drystone_identity::{Directory, Identity};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use std::sync::Arc;
@@ -22,10 +27,12 @@ use tokio::sync::Semaphore;
 pub struct GatewayConfig {
     /// Who there is.
     pub directory: Directory,
+    /// What holds for buckets whose owners have not said anything about public access.
+    pub bucket_defaults: BucketDefaults,
     /// Region that scopes must name.
     pub region: String,
-    /// Domains under which hosts name buckets, in lower case.
-    pub domains: Vec<String>,
+    /// Domains below which hosts name buckets.
+    pub domains: Domains,
     /// Name of this host in answers.
     pub host_id: String,
 }
@@ -37,6 +44,7 @@ pub struct Gateway {
     keys: KeyCache,
     listings: Semaphore,
     rules: RuleCache,
+    logs: LogBook,
     last_id: AtomicU64,
 }
 
@@ -58,6 +66,14 @@ const DRAIN_LEN_MAX: u64 = 1 << 20;
 /// Bytes of all headers together.
 const HEADERS_LEN_MAX: usize = 32 << 10;
 
+/// What is learnt of a request on its way.
+#[derive(Default)]
+struct Trace {
+    operation: Option<Operation>,
+    identity: Option<Arc<Identity>>,
+    auth: AuthType,
+}
+
 /// A request on its way through an operation.
 pub(crate) struct Context<'a> {
     pub(crate) engine: &'a Engine,
@@ -71,6 +87,11 @@ pub(crate) struct Context<'a> {
 }
 
 impl Context<'_> {
+    /// The documents of a bucket that decide.
+    pub(crate) fn rules_of(&self, bucket: &BucketRow) -> Result<Arc<Rules>, S3Error> {
+        Ok(self.rules.get(self.engine, bucket)?)
+    }
+
     /// Runs a listing: a walk over rows that may wait for the device, on a thread that may. No more
     /// than there are cores at once: it is work, and each thread that does it keeps memory.
     pub(crate) async fn walk<T>(&self, work: impl FnOnce() -> T) -> T {
@@ -88,8 +109,9 @@ impl Gateway {
         let keys = KeyCache::default();
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let listings = Semaphore::new(cores);
-        let (rules, last_id) = (RuleCache::default(), AtomicU64::new(0));
-        Arc::new(Self { engine, config, keys, listings, rules, last_id })
+        let (rules, last_id) = (RuleCache::new(config.bucket_defaults), AtomicU64::new(0));
+        let logs = LogBook::default();
+        Arc::new(Self { engine, config, keys, listings, rules, logs, last_id })
     }
 
     pub(crate) fn keys(&self) -> &KeyCache {
@@ -117,7 +139,8 @@ impl Gateway {
             parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
         let declared_len = parts.headers.get("content-length").cloned();
         let mut body = Some(Body::new(incoming));
-        let mut operation = None;
+        let mut trace = Trace::default();
+        let mut draft = None;
         let names = (None, None);
         let mut asked = None;
         let (result, names) = match S3Request::parse(parts, &self.config.domains, now_ms) {
@@ -127,9 +150,10 @@ impl Gateway {
             Ok(request) => {
                 let names = (request.bucket.clone(), request.key.clone());
                 asked = Asked::of(&self.engine, &request);
+                draft = self.draft_of(&request, peer);
                 let served = match request.method == http::Method::OPTIONS {
                     true => preflight(&self.engine, &request),
-                    false => self.run(request, peer, &ids, &mut body, &mut operation).await,
+                    false => self.run(request, peer, &ids, &mut body, &mut trace).await,
                 };
                 (served, names)
             }
@@ -139,7 +163,7 @@ impl Gateway {
         let (mut response, error) = match result {
             Ok(response) => (response, None),
             Err(error) if error.drop_connection => {
-                let operation = operation.map(Operation::name);
+                let operation = trace.operation.map(Operation::name);
                 return Served { response: None, operation, request_id, error: Some(error.code) };
             }
             Err(error) => {
@@ -158,9 +182,12 @@ impl Gateway {
         if let (Some(asked), false) = (asked, is_preflight) {
             asked.write(&mut response);
         }
+        if let Some(draft) = draft {
+            self.log(&draft, &trace, &response, error, &request_id);
+        }
         Served {
             response: Some(response),
-            operation: operation.map(Operation::name),
+            operation: trace.operation.map(Operation::name),
             request_id,
             error,
         }
@@ -172,7 +199,7 @@ impl Gateway {
         peer: Peer,
         ids: &Ids,
         body: &mut Option<Body>,
-        operation: &mut Option<Operation>,
+        trace: &mut Trace,
     ) -> Result<Reply, S3Error> {
         let context_of = |request, sender| Context {
             engine: &self.engine,
@@ -184,6 +211,11 @@ impl Gateway {
             rules: &self.rules,
             listings: &self.listings,
         };
+        if request.is_website {
+            trace.operation = Some(Operation::GetObject);
+            let sender = Sender::of(None, AuthType::Anonymous, None, peer);
+            return Ok(website::serve(context_of(request, sender)).await);
+        }
         let routed = route(&request);
         let verifier = Verifier {
             directory: &self.config.directory,
@@ -193,7 +225,7 @@ impl Gateway {
             any_region: false,
         };
         if ops::is_form(&request) {
-            *operation = Some(Operation::PutObject);
+            (trace.operation, trace.auth) = (Some(Operation::PutObject), AuthType::Form);
             let sender = Sender::of(None, AuthType::Anonymous, None, peer);
             let context = context_of(request, sender);
             return ops::post_object(context, &verifier, body).await;
@@ -205,13 +237,53 @@ impl Gateway {
             Err(error) => return Err(self.with_region(&request, error)),
         };
         let routed = routed?;
-        *operation = Some(routed);
+        trace.operation = Some(routed);
         let identity = verified.identity.clone();
+        (trace.identity, trace.auth) = (identity.clone(), verified.auth);
         let sender = Sender::of(identity, verified.auth, verified.signed_ms, peer);
         let context = context_of(request, sender);
         authorize(&context, routed).map_err(|error| self.with_region(&context.request, error))?;
         let served = ops::dispatch(&context, routed, verified, body).await;
         served.map_err(|error| hide_absence(&context, error))
+    }
+
+    /// What the access log of the bucket will want to know of a request, if it has one.
+    fn draft_of(&self, request: &S3Request, peer: Peer) -> Option<Draft> {
+        let bucket = self.engine.find_bucket(request.bucket.as_deref()?).ok()?;
+        let target = self.rules.get(&self.engine, &bucket).ok()?.logging.clone()?;
+        let account = account_of(&bucket);
+        let owner = self.config.directory.canonical_of(account).unwrap_or_default();
+        let remote = peer.address.to_canonical().to_string();
+        Some(Draft::new(request, account, owner, remote, peer.is_secure, target))
+    }
+
+    /// Adds a line to the access log of a bucket.
+    fn log(
+        &self,
+        draft: &Draft,
+        trace: &Trace,
+        reply: &Reply,
+        error: Option<S3Code>,
+        request_id: &str,
+    ) {
+        let requester = trace.identity.as_ref().and_then(|identity| identity.principal.arn());
+        let outcome = Outcome {
+            operation: trace.operation,
+            requester: requester.unwrap_or_default(),
+            auth: trace.auth,
+            reply,
+            error: error.map(S3Code::name),
+            request_id,
+            host_id: &self.config.host_id,
+            region: &self.config.region,
+            millis: self.engine.now_ms().saturating_sub(draft.now_ms),
+        };
+        self.logs.add(draft, &outcome);
+    }
+
+    /// Delivers what the access logs of buckets have gathered.
+    pub async fn deliver_logs(&self) {
+        self.logs.deliver(&self.engine, &self.config.region).await;
     }
 
     /// HeadBucket tells the region also to those whom it refuses.

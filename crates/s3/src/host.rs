@@ -1,5 +1,14 @@
 //! Whether the host names a bucket.
 
+/// Domains below which hosts name buckets, in lower case.
+#[derive(Clone, Debug, Default)]
+pub struct Domains {
+    /// For the S3 API.
+    pub s3: Vec<String>,
+    /// For websites.
+    pub website: Vec<String>,
+}
+
 /// The bucket that a host names, given the domains that the server was told of. A host under no
 /// domain is never taken for a bucket.
 pub(crate) fn bucket_of_host(host: &str, domains: &[String]) -> Option<String> {

@@ -12,9 +12,11 @@
 //!
 //! What requests mean is in `engine`; sockets and TLS are in `server`.
 
+mod acl;
 mod auth;
 mod authorize;
 mod body;
+mod bucket_log;
 mod checksum;
 mod chunked;
 mod cors;
@@ -31,12 +33,14 @@ mod route;
 mod schema;
 mod service;
 mod uri;
+mod website;
 mod xml;
 
 pub use auth::metrics_token;
-pub use authorize::Peer;
+pub use authorize::{BucketDefaults, Peer};
 pub use error::{S3Code, S3Error};
 pub use gateway::{Gateway, GatewayConfig, Served};
+pub use host::Domains;
 pub use operation::{Level, Operation, Row, TABLE};
 pub use response::ResponseBody;
 pub use service::ServiceRequest;

@@ -59,16 +59,7 @@ pub(crate) fn refuse_not_implemented(request: &S3Request) -> Result<(), S3Error>
             return Err(S3Error::not_implemented(name));
         }
     }
-    if let Some(acl) = request.header_or_query("x-amz-acl")
-        && !matches!(acl, "private" | "bucket-owner-full-control" | "bucket-owner-read")
-    {
-        return Err(S3Error::not_implemented("x-amz-acl"));
-    }
-    let grants = request.headers.keys().find(|name| name.as_str().starts_with("x-amz-grant-"));
-    match grants {
-        Some(name) => Err(S3Error::not_implemented(name.as_str())),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 /// Reads what a client says about an object that it writes.

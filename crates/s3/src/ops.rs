@@ -1,6 +1,7 @@
 //! Operations, one file each, and the one place where an operation finds its handler.
 
 mod abort_multipart_upload;
+mod acls;
 mod bucket_documents;
 mod bucket_policy;
 mod bucket_tagging;
@@ -29,7 +30,9 @@ mod upload_part;
 mod upload_part_copy;
 mod versioning;
 
+pub(crate) use acls::apply as apply_acl;
 pub use copy_source::parse_copy_source;
+pub(crate) use get_object::run as read_object;
 pub(crate) use post_object::{is_form, run as post_object};
 
 use crate::auth::Verified;
@@ -100,6 +103,8 @@ pub(crate) async fn dispatch(
         | O::GetBucketOwnershipControls
         | O::GetBucketReplication
         | O::GetBucketRequestPayment
+        | O::GetBucketLogging
+        | O::GetBucketWebsite
         | O::GetPublicAccessBlock => documents::get(context, operation),
         O::PutBucketAccelerateConfiguration
         | O::PutBucketAnalyticsConfiguration
@@ -114,6 +119,8 @@ pub(crate) async fn dispatch(
         | O::PutBucketOwnershipControls
         | O::PutBucketReplication
         | O::PutBucketRequestPayment
+        | O::PutBucketLogging
+        | O::PutBucketWebsite
         | O::PutPublicAccessBlock => documents::put(context, operation, verified, body).await,
         O::DeleteBucketAnalyticsConfiguration
         | O::DeleteBucketCors
@@ -123,24 +130,25 @@ pub(crate) async fn dispatch(
         | O::DeleteBucketMetricsConfiguration
         | O::DeleteBucketOwnershipControls
         | O::DeleteBucketReplication
+        | O::DeleteBucketWebsite
         | O::DeletePublicAccessBlock => documents::delete(context, operation).await,
         O::ListBucketAnalyticsConfigurations
         | O::ListBucketIntelligentTieringConfigurations
         | O::ListBucketInventoryConfigurations
         | O::ListBucketMetricsConfigurations => documents::list(context, operation),
-        O::GetBucketAcl
-        | O::GetBucketEncryption
-        | O::GetBucketLogging
-        | O::GetBucketWebsite
-        | O::GetObjectLockConfiguration => bucket_documents::get(context, operation),
-        O::GetObjectAcl => bucket_documents::get_object_acl(context),
+        O::GetBucketAcl => acls::get_bucket(context),
+        O::PutBucketAcl => acls::put_bucket(context, verified, body).await,
+        O::GetObjectAcl => acls::get_object(context),
+        O::PutObjectAcl => acls::put_object(context, verified, body).await,
+        O::GetBucketEncryption | O::GetObjectLockConfiguration => {
+            bucket_documents::get(context, operation)
+        }
         O::CreateBucketMetadataConfiguration
         | O::CreateBucketMetadataTableConfiguration
         | O::CreateSession
         | O::DeleteBucketEncryption
         | O::DeleteBucketMetadataConfiguration
         | O::DeleteBucketMetadataTableConfiguration
-        | O::DeleteBucketWebsite
         | O::DeleteObjectAnnotation
         | O::GetBucketAbac
         | O::GetBucketMetadataConfiguration
@@ -152,11 +160,7 @@ pub(crate) async fn dispatch(
         | O::ListDirectoryBuckets
         | O::ListObjectAnnotations
         | O::PutBucketAbac
-        | O::PutBucketAcl
         | O::PutBucketEncryption
-        | O::PutBucketLogging
-        | O::PutBucketWebsite
-        | O::PutObjectAcl
         | O::PutObjectAnnotation
         | O::PutObjectLegalHold
         | O::PutObjectLockConfiguration
@@ -205,8 +209,5 @@ pub(crate) fn version_of(context: &Context<'_>) -> Result<Option<VersionRef>, S3
     Ok(Some(version))
 }
 
-/// Canonical id of the one account that there is.
-pub(crate) const OWNER_ID: &str =
-    "0a5e1f4c3b2d60718293a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5c6d7e8f9";
-/// Its display name.
+/// Display name of owners.
 pub(crate) const OWNER_NAME: &str = "drystone";

@@ -1,7 +1,7 @@
 //! A request, taken apart: what it names, its headers and its query.
 
 use crate::error::{S3Code, S3Error};
-use crate::host::bucket_of_host;
+use crate::host::{Domains, bucket_of_host};
 use crate::operation::Level;
 use crate::uri::{decode_path, parse_query};
 use drystone_base::{BucketName, ObjectKey};
@@ -22,6 +22,8 @@ pub(crate) struct S3Request {
     /// Host, from the header or the request target.
     pub(crate) host: String,
     pub(crate) bucket: Option<String>,
+    /// The host is one of a website.
+    pub(crate) is_website: bool,
     /// The bucket is in the path, not in the host.
     pub(crate) path_names_bucket: bool,
     pub(crate) key: Option<String>,
@@ -31,7 +33,7 @@ pub(crate) struct S3Request {
 impl S3Request {
     pub(crate) fn parse(
         parts: http::request::Parts,
-        domains: &[String],
+        domains: &Domains,
         now_ms: u64,
     ) -> Result<Self, S3Error> {
         let raw_path = parts.uri.path().to_owned();
@@ -43,7 +45,10 @@ impl S3Request {
         };
         // The bucket is cut off before decoding: an encoded slash in it is no separator.
         let rest = raw_path.strip_prefix('/').ok_or_else(invalid)?;
-        let host_bucket = bucket_of_host(&host, domains);
+        // Hosts of websites lie below the domain that the others lie below too.
+        let site = bucket_of_host(&host, &domains.website);
+        let is_website = site.is_some();
+        let host_bucket = site.or_else(|| bucket_of_host(&host, &domains.s3));
         let path_names_bucket = host_bucket.is_none();
         let (bucket, key) = match host_bucket {
             Some(bucket) => (Some(bucket), decode_path(rest).ok_or_else(invalid)?),
@@ -65,6 +70,7 @@ impl S3Request {
             query,
             host,
             bucket,
+            is_website,
             path_names_bucket,
             key,
             now_ms,

@@ -55,6 +55,13 @@ const SUB_RESOURCES: &[&str] = &[
     "website",
 ];
 
+/// The sub-resource that a request names, for its log line.
+pub(crate) fn sub_resource(request: &S3Request) -> Option<String> {
+    let names = request.query.iter().map(|(name, ..)| name.as_str());
+    let mut named = names.filter(|name| SUB_RESOURCES.contains(name) && *name != "list-type");
+    named.next().map(str::to_owned)
+}
+
 /// The sub-resource by which a row is selected.
 fn selector(row: &Row) -> &'static str {
     if row.key.is_empty() && row.queries.contains(&"uploadId") { "uploadId" } else { row.key }
@@ -167,6 +174,7 @@ fn check_unknown_keys(request: &S3Request, level: Level) -> Result<(), S3Error> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::Domains;
 
     fn ask(method: &str, target: &str, copies: bool) -> Result<Operation, S3Code> {
         let mut builder = http::Request::builder().method(method).uri(target);
@@ -174,7 +182,8 @@ mod tests {
             builder = builder.header("x-amz-copy-source", "a/b");
         }
         let (parts, ()) = builder.body(()).expect("a request").into_parts();
-        let request = S3Request::parse(parts, &[], 0).map_err(|error| error.code)?;
+        let request =
+            S3Request::parse(parts, &Domains::default(), 0).map_err(|error| error.code)?;
         route(&request).map_err(|error| error.code)
     }
 

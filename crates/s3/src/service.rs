@@ -5,6 +5,7 @@ use crate::auth::{Verifier, authenticate_service, sha256_hex};
 use crate::body::Body;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Gateway;
+use crate::host::Domains;
 use crate::request::S3Request;
 use bytes::Bytes;
 use drystone_identity::Identity;
@@ -63,7 +64,7 @@ impl Gateway {
         request_id: &str,
     ) -> Result<ServiceRequest, S3Error> {
         let (parts, incoming) = request.into_parts();
-        let request = S3Request::parse(parts, &[], now_ms)?;
+        let request = S3Request::parse(parts, &Domains::default(), now_ms)?;
         if request.content_length().is_some_and(|len| len > len_max as u64) {
             return Err(S3Code::EntityTooLarge.into());
         }

@@ -10,6 +10,7 @@ use admin::{
     AccountCommand, AdminOptions, GroupCommand, KeyCommand, PolicyCommand, RoleCommand, UserCommand,
 };
 use clap::{Args, Parser, Subcommand};
+use drystone_s3::BucketDefaults;
 use std::error::Error;
 use std::io::Write;
 use std::path::PathBuf;
@@ -102,6 +103,10 @@ struct ServerArguments {
     /// Domains under which hosts name buckets, separated by commas. Also DRYSTONE_DOMAIN, MINIO_DOMAIN.
     #[arg(long)]
     domain: Option<String>,
+    /// Domains under which hosts name websites, separated by commas [default: s3-website below each
+    /// --domain]. Also DRYSTONE_WEBSITE_DOMAIN.
+    #[arg(long)]
+    website_domain: Option<String>,
     /// Directory with public.crt and private.key; turns TLS on.
     #[arg(long)]
     certs_dir: Option<PathBuf>,
@@ -114,6 +119,13 @@ struct ServerArguments {
     /// Refuse to start unless the directory holds the drive with this id.
     #[arg(long)]
     expect_drive: Option<String>,
+    /// Seconds between two deliveries of buckets' access logs. Also DRYSTONE_LOG_DELIVERY_SECONDS.
+    #[arg(long)]
+    log_delivery_seconds: Option<String>,
+    /// Public access to buckets whose owners have not said anything: compat, aws or open [default:
+    /// compat]. Also DRYSTONE_BUCKET_DEFAULTS.
+    #[arg(long)]
+    bucket_defaults: Option<String>,
     /// File of the keyring that seals stored secrets [default: DIRECTORY/keyring]; better on another
     /// device. Also DRYSTONE_KEYRING.
     #[arg(long)]
@@ -194,7 +206,10 @@ fn meant(arguments: ServerArguments) -> Result<ServerConfig, ConfigError> {
     };
     let region = or_setting(arguments.region, "REGION")?;
     let domain = or_setting(arguments.domain, "DOMAIN")?.unwrap_or_default();
+    let website = or_setting(arguments.website_domain, "WEBSITE_DOMAIN")?;
     let budget = or_setting(arguments.memory_budget, "MEMORY_BUDGET")?;
+    let defaults = or_setting(arguments.bucket_defaults, "BUCKET_DEFAULTS")?;
+    let delivery = or_setting(arguments.log_delivery_seconds, "LOG_DELIVERY_SECONDS")?;
     let keyring = or_setting(arguments.keyring.map(|p| p.display().to_string()), "KEYRING")?;
     let access_log = or_setting(arguments.access_log, "ACCESS_LOG")?;
     let public = config::setting("PROMETHEUS_AUTH_TYPE")?.is_some_and(|kind| kind == "public");
@@ -203,6 +218,10 @@ fn meant(arguments: ServerArguments) -> Result<ServerConfig, ConfigError> {
         address: arguments.address,
         console_address: arguments.console_address,
         region: region.unwrap_or_else(|| "us-east-1".to_owned()),
+        website_domains: match website {
+            Some(text) => config::domains(&text),
+            None => below("s3-website", &config::domains(&domain)),
+        },
         domains: config::domains(&domain),
         certs_dir: arguments.certs_dir,
         budget_bytes: config::parse_size("memory budget", budget.as_deref().unwrap_or("128MiB"))?,
@@ -213,9 +232,34 @@ fn meant(arguments: ServerArguments) -> Result<ServerConfig, ConfigError> {
             .transpose()?,
         expected_drive: arguments.expect_drive,
         access_log: config::parse_access_log(access_log.as_deref().unwrap_or("stdout")),
+        log_delivery: parse_seconds(delivery)?,
+        bucket_defaults: parse_defaults(defaults)?,
         keyring: keyring.map(PathBuf::from),
         metrics_public: public,
     })
+}
+
+fn parse_seconds(text: Option<String>) -> Result<std::time::Duration, ConfigError> {
+    let value = text.unwrap_or_else(|| "300".to_owned());
+    match value.parse::<u64>() {
+        Ok(seconds) if (1..=86_400).contains(&seconds) => {
+            Ok(std::time::Duration::from_secs(seconds))
+        }
+        _ => {
+            let (name, allowed) = ("log delivery seconds", "1 to 86400");
+            Err(ConfigError::Value { name, value, allowed })
+        }
+    }
+}
+
+fn below(label: &str, domains: &[String]) -> Vec<String> {
+    domains.iter().map(|domain| format!("{label}.{domain}")).collect()
+}
+
+fn parse_defaults(text: Option<String>) -> Result<BucketDefaults, ConfigError> {
+    let Some(value) = text else { return Ok(BucketDefaults::Compat) };
+    let (name, allowed) = ("bucket defaults", "compat, aws, open");
+    BucketDefaults::parse(&value).ok_or(ConfigError::Value { name, value, allowed })
 }
 
 /// Settings for looking at a directory.
@@ -226,11 +270,14 @@ fn inspected(directory: &std::path::Path) -> ServerConfig {
         console_address: String::new(),
         region: String::new(),
         domains: Vec::new(),
+        website_domains: Vec::new(),
         certs_dir: None,
         budget_bytes: 16 << 20,
         segment_len: None,
         expected_drive: None,
         access_log: AccessLogTarget::Off,
+        log_delivery: std::time::Duration::ZERO,
+        bucket_defaults: BucketDefaults::Compat,
         keyring: None,
         metrics_public: false,
     }

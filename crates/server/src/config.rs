@@ -1,6 +1,8 @@
 //! Settings: the only place that reads the environment.
 
+use drystone_s3::BucketDefaults;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Settings of a server, after command line and environment were put together.
 #[derive(Clone, Debug)]
@@ -15,6 +17,8 @@ pub(crate) struct ServerConfig {
     pub(crate) region: String,
     /// Domains under which hosts name buckets, in lower case.
     pub(crate) domains: Vec<String>,
+    /// Domains under which hosts name websites, in lower case.
+    pub(crate) website_domains: Vec<String>,
     /// Directory with `public.crt` and `private.key`.
     pub(crate) certs_dir: Option<PathBuf>,
     /// Bytes of bodies held in memory at most.
@@ -25,6 +29,10 @@ pub(crate) struct ServerConfig {
     pub(crate) expected_drive: Option<String>,
     /// Where the access log goes.
     pub(crate) access_log: AccessLogTarget,
+    /// What holds for buckets whose owners have not said anything about public access.
+    pub(crate) bucket_defaults: BucketDefaults,
+    /// Time between two deliveries of buckets' access logs.
+    pub(crate) log_delivery: Duration,
     /// File of the keyring; `None` for one in the directory of the drive.
     pub(crate) keyring: Option<PathBuf>,
     /// Whether metrics need a token.

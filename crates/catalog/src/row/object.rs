@@ -114,6 +114,10 @@ pub struct ObjectRow {
     pub tags: Vec<(String, String)>,
     /// Storage class; `None` for STANDARD.
     pub storage_class: Option<String>,
+    /// Access control list in its stored form; `None` if only the owner is named.
+    pub acl: Option<String>,
+    /// Id of the account that owns it; empty for that of the bucket.
+    pub owner: String,
     /// In a `head` row: which `version` row is the null version of the key, if one is.
     pub null_seq: Option<Seq>,
     /// Bytes.
@@ -139,6 +143,8 @@ impl ObjectRow {
             metadata: Vec::new(),
             tags: Vec::new(),
             storage_class: None,
+            acl: None,
+            owner: String::new(),
             null_seq: None,
             data: Data::Empty,
             unknown: Vec::new(),
@@ -181,7 +187,8 @@ impl ObjectRow {
                 w.bytes(names, name.as_bytes()).bytes(values, value.as_bytes());
             }
         }
-        w.text_if(15, self.storage_class.as_deref());
+        w.text_if(15, self.storage_class.as_deref()).text_if(18, self.acl.as_deref());
+        w.text_if(19, Some(self.owner.as_str()).filter(|owner| !owner.is_empty()));
         w.int_unless_zero(17, self.null_seq.map_or(0, |seq| seq.0));
         for (tag, value) in &self.unknown {
             w.bytes(*tag, value);
@@ -220,7 +227,7 @@ impl ObjectRow {
         let mut row = Self::empty();
         while let Some((tag, value)) = r.field()? {
             match tag {
-                9..=14 if !all => {}
+                9..=14 | 18 | 19 if !all => {}
                 1 => row.seq = Seq(r.int(value)?),
                 2 => row.random = r.int(value)?,
                 3 => {
@@ -245,6 +252,8 @@ impl ObjectRow {
                 }
                 15 => row.storage_class = Some(r.text(value)?),
                 16 => row.data = Data::decode(value)?,
+                18 => row.acl = Some(r.text(value)?),
+                19 => row.owner = r.text(value)?,
                 17 => row.null_seq = Some(Seq(r.int(value)?)),
                 _ => row.unknown.push((tag, value.to_vec())),
             }
@@ -275,6 +284,8 @@ mod tests {
             metadata: vec![("a".into(), String::new()), ("b".into(), "c".into())],
             tags: vec![("t".into(), "v".into())],
             storage_class: Some("GLACIER".into()),
+            acl: Some("R*".into()),
+            owner: "111122223333".into(),
             data: Data::Blob {
                 blob: BlobId([4; 16]),
                 cell_len: 131_072,

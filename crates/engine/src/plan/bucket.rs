@@ -1,12 +1,13 @@
 //! Buckets.
 
+use super::document::DocumentKind;
 use super::rows::load_bucket;
 use crate::error::EngineError;
 use drystone_base::BucketId;
 use drystone_catalog::{BucketRow, Family, Key, Tx, Versioning};
 use drystone_index::prefix_range;
 
-/// Creates a bucket. `owner` is empty for the default account.
+/// Creates a bucket with these documents. `owner` is empty for the default account.
 ///
 /// # Errors
 ///
@@ -16,6 +17,7 @@ pub fn create_bucket(
     name: &str,
     owner: &str,
     tags: Vec<(String, String)>,
+    documents: Vec<(DocumentKind, Vec<u8>)>,
 ) -> Result<BucketRow, EngineError> {
     let name_key = Key::bucket_name(name);
     if tx.get(&name_key)?.is_some() {
@@ -25,6 +27,9 @@ pub fn create_bucket(
     let id = BucketId(tx.next_seq().0);
     let mut row = BucketRow::new(id, name.to_owned(), tx.now_ms());
     (row.tags, row.owner) = (tags, owner.to_owned());
+    for (kind, document) in documents {
+        tx.put(Key::document(id, kind as u8, ""), document);
+    }
     tx.put(name_key, id.0.to_le_bytes().to_vec());
     tx.put(Key::bucket(id), row.encode());
     Ok(row)

@@ -34,6 +34,12 @@ pub enum DocumentKind {
     Metrics = 12,
     /// Archive tiers of INTELLIGENT_TIERING; several by name.
     IntelligentTiering = 13,
+    /// Who may do what, in the stored form of access control lists.
+    Acl = 14,
+    /// Pages of a website.
+    Website = 15,
+    /// Where access logs go.
+    Logging = 16,
 }
 
 /// Documents of one kind that a bucket may have, where there may be several.

@@ -205,17 +205,17 @@ pub fn abort_upload(
     Ok(())
 }
 
-/// Replaces the tags of a version; returns its id.
+/// Changes what is said of a version besides its bytes; returns the version.
 ///
 /// # Errors
 ///
 /// What is named does not exist or is a delete marker, or the catalog failed.
-pub fn put_tags(
+pub fn change_version(
     tx: &mut Tx<'_>,
     bucket_name: &str,
     object: &[u8],
     version: Option<VersionRef>,
-    tags: Vec<(String, String)>,
+    change: impl FnOnce(&mut ObjectRow),
 ) -> Result<ObjectRow, EngineError> {
     let bucket = load_bucket(tx, bucket_name)?;
     let (is_head, mut row) = match version {
@@ -236,7 +236,7 @@ pub fn put_tags(
             }
         });
     }
-    row.tags = tags;
+    change(&mut row);
     let key = if is_head {
         Key::head(bucket.id, object)
     } else {

@@ -252,8 +252,10 @@ fn step(world: &mut World, model: &mut Model, number: u64) {
             let id = some_version(&world.rng, model, key);
             let version = VersionRef::parse(&id).expect("an id");
             let tags = vec![("t".to_owned(), "v".to_owned())];
-            let put =
-                world.run(|tx| plan::put_tags(tx, BUCKET, key.as_bytes(), Some(version), tags));
+            let put = world.run(|tx| {
+                let change = |row: &mut ObjectRow| row.tags = tags;
+                plan::change_version(tx, BUCKET, key.as_bytes(), Some(version), change)
+            });
             let found = model.keys.get_mut(key).and_then(|v| v.iter_mut().find(|v| v.id == id));
             let expected = match found {
                 None => Err("missing"),
@@ -274,7 +276,9 @@ fn plans_agree_with_a_naive_model_of_versions() {
         let rng = SeededRng::new(seed);
         let mut world = World { view: MapView::default(), rng, now_ms: 1_000_000 };
         let mut model = Model::default();
-        world.run(|tx| plan::create_bucket(tx, BUCKET, "", Vec::new())).expect("created");
+        world
+            .run(|tx| plan::create_bucket(tx, BUCKET, "", Vec::new(), Vec::new()))
+            .expect("created");
         for number in 1..200 {
             step(&mut world, &mut model, number);
             assert_eq!(world.shown(), model.keys, "seed {seed}, step {number}");
@@ -286,7 +290,9 @@ fn plans_agree_with_a_naive_model_of_versions() {
 #[test]
 fn a_head_that_cannot_be_read_can_be_overwritten_and_deleted() {
     let mut world = World { view: MapView::default(), rng: SeededRng::new(1), now_ms: 1_000_000 };
-    let bucket = world.run(|tx| plan::create_bucket(tx, BUCKET, "", Vec::new())).expect("created");
+    let bucket = world
+        .run(|tx| plan::create_bucket(tx, BUCKET, "", Vec::new(), Vec::new()))
+        .expect("created");
     let key = bytes::Bytes::from(Key::head(bucket.id, b"k"));
     let garbage = bytes::Bytes::from_static(b"\xff garbage");
     let none = Conditions::default();

@@ -34,9 +34,10 @@ pub(crate) struct ChunkSigner {
 }
 
 /// Where a request has its signature.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum AuthType {
     /// It has none.
+    #[default]
     Anonymous,
     /// In the header `Authorization`.
     Header,

@@ -46,10 +46,13 @@ pub(crate) async fn run(context: &Context<'_>) -> Handled {
     }
     let is_same_key =
         source.bucket == name.as_str() && source.key == key.as_str() && !source.names_version;
-    let draft = draft(&source.located.row, sent, replaces_metadata, replaces_tags);
+    let mut draft = draft(&source.located.row, sent, replaces_metadata, replaces_tags);
+    // A list is never copied.
+    super::apply_acl(context, &*context.engine.find_bucket(name.as_str())?, &mut draft)?;
     let changes = replaces_metadata
         || replaces_tags
         || request.header("x-amz-storage-class").is_some()
+        || draft.acl.is_some()
         || request.header("x-amz-website-redirect-location").is_some();
     if is_same_key && !changes {
         let message = "This copy request is illegal because it is trying to copy an object to \

@@ -1,15 +1,18 @@
 //! `CreateBucket`.
 
 use super::{Handled, read_document};
+use crate::acl;
 use crate::auth::Verified;
+use crate::authorize::{BucketDefaults, canonical_of};
 use crate::body::Body;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
 use crate::object_headers::{check_tags, refuse_not_implemented};
 use crate::response::{empty, set};
-use crate::xml::parse;
+use crate::xml::{Xml, parse};
 use drystone_base::BucketName;
 use drystone_base::limits::BUCKET_TAG_COUNT_MAX;
+use drystone_engine::plan::DocumentKind;
 use drystone_identity::DEFAULT_ACCOUNT;
 
 pub(crate) async fn run(
@@ -23,9 +26,7 @@ pub(crate) async fn run(
     if request.header("x-amz-bucket-object-lock-enabled").is_some_and(|v| v != "false") {
         return Err(S3Error::not_implemented("x-amz-bucket-object-lock-enabled"));
     }
-    if request.header("x-amz-object-ownership").is_some_and(|v| v != "BucketOwnerEnforced") {
-        return Err(S3Error::not_implemented("x-amz-object-ownership"));
-    }
+    let documents = documents(context)?;
     let mut tags = Vec::new();
     if request.content_length().is_some_and(|len| len > 0) {
         let document = read_document(context, verified, body, 64 << 10).await?;
@@ -43,10 +44,49 @@ pub(crate) async fn run(
         tags = check_tags(tags, BUCKET_TAG_COUNT_MAX)?;
     }
     let owner = context.sender.account().filter(|account| *account != DEFAULT_ACCOUNT);
-    context.engine.create_bucket(name.as_str(), owner.unwrap_or_default(), tags).await?;
+    let owner = owner.unwrap_or_default();
+    context.engine.create_bucket(name.as_str(), owner, tags, documents).await?;
     let mut reply = empty(200);
     set(&mut reply, "location", &format!("/{name}"));
     Ok(reply)
+}
+
+/// What headers and `bucket_defaults` set of a new bucket.
+fn documents(context: &Context<'_>) -> Result<Vec<(DocumentKind, Vec<u8>)>, S3Error> {
+    let request = &context.request;
+    let is_aws = context.config.bucket_defaults == BucketDefaults::Aws;
+    let mut documents = Vec::new();
+    let ownership = request.header("x-amz-object-ownership");
+    let ownership = ownership.or(is_aws.then_some("BucketOwnerEnforced"));
+    if let Some(ownership) = ownership {
+        if !["BucketOwnerEnforced", "BucketOwnerPreferred", "ObjectWriter"].contains(&ownership) {
+            let message = "Invalid x-amz-object-ownership header";
+            return Err(S3Error::argument("x-amz-object-ownership", ownership, message));
+        }
+        let root = "OwnershipControls";
+        let mut document = Xml::new(root);
+        document.open("Rule").text("ObjectOwnership", ownership).close("Rule");
+        documents.push((DocumentKind::OwnershipControls, document.finish(root).into_bytes()));
+    }
+    if is_aws {
+        let root = "PublicAccessBlockConfiguration";
+        let mut document = Xml::new(root);
+        for switch in
+            ["BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"]
+        {
+            document.bool(switch, true);
+        }
+        documents.push((DocumentKind::PublicAccessBlock, document.finish(root).into_bytes()));
+    }
+    let owner = canonical_of(context, context.sender.account().unwrap_or(DEFAULT_ACCOUNT));
+    let grants = acl::of_headers(request, context.directory, &owner, &owner, true)?;
+    if let Some(grants) = grants.filter(|grants| !acl::is_plain(grants, &owner, &owner)) {
+        if ownership == Some("BucketOwnerEnforced") {
+            return Err(S3Code::InvalidBucketAclWithObjectOwnership.into());
+        }
+        documents.push((DocumentKind::Acl, acl::encode(&grants).into_bytes()));
+    }
+    Ok(documents)
 }
 
 fn check_location(constraint: &str, region: &str) -> Result<(), S3Error> {

@@ -14,7 +14,8 @@ const ROOT: &str = "InitiateMultipartUploadResult";
 pub(crate) async fn run(context: &Context<'_>) -> Handled {
     let request = &context.request;
     let (name, key) = (request.bucket_name()?, request.object_key()?);
-    let draft = parse_draft(request)?;
+    let mut draft = parse_draft(request)?;
+    super::apply_acl(context, &*context.engine.find_bucket(name.as_str())?, &mut draft)?;
     let checksum = checksum(context)?;
     let (bucket, object) = (name.as_str().to_owned(), key.as_bytes().to_vec());
     let new = NewUpload { bucket, object, draft, checksum };

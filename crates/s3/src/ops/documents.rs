@@ -10,6 +10,7 @@ mod notification;
 mod replication;
 mod reports;
 mod settings;
+mod website;
 
 pub(crate) use lifecycle::MINIMUM_SIZE_HEADER;
 
@@ -71,6 +72,8 @@ fn form(operation: Operation) -> Option<&'static Form> {
         O::GetBucketReplication | O::PutBucketReplication | O::DeleteBucketReplication => {
             &replication::FORM
         }
+        O::GetBucketWebsite | O::PutBucketWebsite | O::DeleteBucketWebsite => &website::FORM,
+        O::GetBucketLogging | O::PutBucketLogging => &settings::LOGGING,
         O::GetPublicAccessBlock | O::PutPublicAccessBlock | O::DeletePublicAccessBlock => {
             &settings::PUBLIC_ACCESS_BLOCK
         }
@@ -186,8 +189,9 @@ pub(crate) async fn put(
         set(&mut reply, MINIMUM_SIZE_HEADER, value);
     }
     let text = canonical(&root, form.shape)?;
-    // A notification without any target is none.
-    let is_none = form.kind == DocumentKind::Notification && root.children.is_empty();
+    // A notification without any target is none, and so is logging without one.
+    let may_be_none = [DocumentKind::Notification, DocumentKind::Logging].contains(&form.kind);
+    let is_none = may_be_none && root.children.is_empty();
     let stored = (!is_none).then(|| text.into_bytes());
     context.engine.set_document(name.as_str(), form.kind, id, stored).await?;
     Ok(reply)

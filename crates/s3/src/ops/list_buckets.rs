@@ -2,7 +2,7 @@
 
 use super::Handled;
 use super::list_objects::write_owner;
-use crate::authorize::{Need, account_of, allow, may};
+use crate::authorize::{Need, account_of, allow, canonical_of, may};
 use crate::error::S3Error;
 use crate::gateway::Context;
 use crate::response::xml;
@@ -11,6 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use drystone_base::Timestamp;
 use drystone_engine::BucketRow;
+use drystone_identity::DEFAULT_ACCOUNT;
 
 /// Buckets read at once.
 const PAGE_LEN: usize = 1000;
@@ -83,7 +84,8 @@ pub(crate) fn run(context: &Context<'_>) -> Handled {
     let has_more = limit.is_some_and(|limit| buckets.len() > limit);
     buckets.truncate(limit.unwrap_or(usize::MAX));
     let mut xml_out = Xml::new("ListAllMyBucketsResult");
-    write_owner(&mut xml_out, "Owner");
+    let owner = canonical_of(context, context.sender.account().unwrap_or(DEFAULT_ACCOUNT));
+    write_owner(&mut xml_out, "Owner", &owner);
     xml_out.open("Buckets");
     for bucket in &buckets {
         xml_out.open("Bucket").text("Name", &bucket.name);

@@ -14,7 +14,7 @@ pub(crate) async fn run(context: &Context<'_>) -> Handled {
     let request = &context.request;
     let name = request.bucket_name()?;
     context.engine.find_bucket(name.as_str())?;
-    let listing = Listing::parse(request, "max-uploads")?;
+    let listing = Listing::parse(context, "max-uploads")?;
     let key_marker = request.query("key-marker").unwrap_or_default();
     let upload_marker =
         request.query("upload-id-marker").filter(|text| !text.is_empty() && !key_marker.is_empty());
@@ -47,8 +47,8 @@ pub(crate) async fn run(context: &Context<'_>) -> Handled {
     for (key, upload, row) in &page.uploads {
         document.open("Upload").text("Key", &listing.key(key));
         document.text("UploadId", &upload.to_text());
-        write_owner(&mut document, "Initiator");
-        write_owner(&mut document, "Owner");
+        write_owner(&mut document, "Initiator", &listing.owner);
+        write_owner(&mut document, "Owner", &listing.owner);
         let class = row.template.storage_class.as_deref().unwrap_or("STANDARD");
         document.text("StorageClass", class);
         document.text("Initiated", &Timestamp(row.initiated_ms).to_iso());

@@ -15,7 +15,7 @@ pub(crate) async fn run(context: &Context<'_>) -> Handled {
     let request = &context.request;
     let name = request.bucket_name()?;
     context.engine.find_bucket(name.as_str())?;
-    let listing = Listing::parse(request, "max-keys")?;
+    let listing = Listing::parse(context, "max-keys")?;
     let key_marker = request.query("key-marker").unwrap_or_default();
     let version_marker = request.query("version-id-marker").filter(|text| !text.is_empty());
     let older_than = match version_marker {
@@ -58,6 +58,6 @@ fn write_version(document: &mut Xml, listing: &Listing<'_>, version: &ListedVers
     } else {
         write_row(document, row);
     }
-    write_owner(document, "Owner");
+    write_owner(document, "Owner", &listing.owner);
     document.close(element);
 }

@@ -1,9 +1,9 @@
 //! `ListObjects` and `ListObjectsV2`.
 
-use super::{Handled, OWNER_ID, OWNER_NAME};
+use super::{Handled, OWNER_NAME};
+use crate::authorize::{account_of, canonical_of};
 use crate::error::S3Error;
 use crate::gateway::Context;
-use crate::request::S3Request;
 use crate::response::xml;
 use crate::uri::encode;
 use crate::xml::Xml;
@@ -24,10 +24,13 @@ pub(crate) struct Listing<'a> {
     pub(crate) limit: u64,
     /// Whether keys are percent-encoded.
     pub(crate) is_encoded: bool,
+    /// Canonical id of the bucket's owner.
+    pub(crate) owner: String,
 }
 
 impl<'a> Listing<'a> {
-    pub(crate) fn parse(request: &'a S3Request, limit_name: &str) -> Result<Self, S3Error> {
+    pub(crate) fn parse(context: &'a Context<'_>, limit_name: &str) -> Result<Self, S3Error> {
+        let request = &context.request;
         let is_encoded = match request.query("encoding-type") {
             None | Some("") => false,
             Some("url") => true,
@@ -44,7 +47,8 @@ impl<'a> Listing<'a> {
         };
         let prefix = request.query("prefix").unwrap_or_default();
         let delimiter = request.query("delimiter").unwrap_or_default();
-        Ok(Self { prefix, delimiter, limit, is_encoded })
+        let owner = owner_of(context);
+        Ok(Self { prefix, delimiter, limit, is_encoded, owner })
     }
 
     /// Whether a marker was given out for a common prefix: it ends in the delimiter.
@@ -88,9 +92,18 @@ impl<'a> Listing<'a> {
     }
 }
 
-/// Writes the one account that there is, as an element of this name.
-pub(crate) fn write_owner(document: &mut Xml, name: &str) {
-    document.open(name).text("ID", OWNER_ID).text("DisplayName", OWNER_NAME).close(name);
+/// Canonical id of the owner of the bucket that a request names.
+pub(crate) fn owner_of(context: &Context<'_>) -> String {
+    let bucket = context.request.bucket.as_deref().unwrap_or_default();
+    match context.engine.find_bucket(bucket) {
+        Ok(bucket) => canonical_of(context, account_of(&bucket)),
+        Err(_) => String::new(),
+    }
+}
+
+/// Writes an owner, as an element of this name.
+pub(crate) fn write_owner(document: &mut Xml, name: &str, canonical: &str) {
+    document.open(name).text("ID", canonical).text("DisplayName", OWNER_NAME).close(name);
 }
 
 /// Writes what all listings say of a version's content.
@@ -110,7 +123,7 @@ fn write_contents(document: &mut Xml, listing: &Listing<'_>, page: &ListPage, wi
         document.open("Contents").text("Key", &listing.key(key));
         write_row(document, row);
         if with_owner {
-            write_owner(document, "Owner");
+            write_owner(document, "Owner", &listing.owner);
         }
         document.close("Contents");
     }
@@ -121,7 +134,7 @@ pub(crate) async fn run_v1(context: &Context<'_>) -> Handled {
     let request = &context.request;
     let name = request.bucket_name()?;
     context.engine.find_bucket(name.as_str())?;
-    let listing = Listing::parse(request, "max-keys")?;
+    let listing = Listing::parse(context, "max-keys")?;
     let marker = request.query("marker").unwrap_or_default();
     let is_prefix = listing.is_common_prefix(marker);
     let asked = listing.to_request(marker.as_bytes(), is_prefix);
@@ -178,7 +191,7 @@ pub(crate) async fn run_v2(context: &Context<'_>) -> Handled {
         return Err(S3Error::not_implemented("metadata"));
     }
     context.engine.find_bucket(name.as_str())?;
-    let listing = Listing::parse(request, "max-keys")?;
+    let listing = Listing::parse(context, "max-keys")?;
     let token = request.query("continuation-token");
     let start_after = request.query("start-after").filter(|text| !text.is_empty());
     let (after, is_prefix) = match token {

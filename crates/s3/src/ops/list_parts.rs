@@ -1,7 +1,7 @@
 //! `ListParts`.
 
 use super::Handled;
-use super::list_objects::write_owner;
+use super::list_objects::{owner_of, write_owner};
 use super::upload_part::upload_of;
 use crate::checksum::{element_name, text_of};
 use crate::gateway::Context;
@@ -22,8 +22,9 @@ pub(crate) fn run(context: &Context<'_>) -> Handled {
     let mut document = Xml::new(ROOT);
     document.text("Bucket", name.as_str()).text("Key", key.as_str());
     document.text("UploadId", &upload.to_text());
-    write_owner(&mut document, "Initiator");
-    write_owner(&mut document, "Owner");
+    let owner = owner_of(context);
+    write_owner(&mut document, "Initiator", &owner);
+    write_owner(&mut document, "Owner", &owner);
     let class = row.template.storage_class.as_deref().unwrap_or("STANDARD");
     document.text("StorageClass", class).int("PartNumberMarker", after);
     let last = parts.last().map_or(0, |part| part.number);

@@ -215,6 +215,23 @@ fn authenticate(
     Ok(Some(policy))
 }
 
+/// The tags of a form's field, which become a header too: the right to set tags is needed, and conditions
+/// see them, as with a PUT.
+fn take_tags(
+    tagging: Option<&str>,
+    headers: &mut HeaderMap,
+) -> Result<Vec<(String, String)>, S3Error> {
+    let Some(document) = tagging else { return Ok(Vec::new()) };
+    let tags = read_tags(document.as_bytes(), OBJECT_TAG_COUNT_MAX)?;
+    let pairs = tags
+        .iter()
+        .map(|(name, value)| format!("{}={}", encode(name, false), encode(value, false)));
+    let text = pairs.collect::<Vec<_>>().join("&");
+    let text = HeaderValue::from_str(&text).map_err(|_| S3Code::InvalidTag)?;
+    headers.insert("x-amz-tagging", text);
+    Ok(tags)
+}
+
 /// Takes in a form.
 pub(crate) async fn run(
     mut context: Context<'_>,
@@ -245,26 +262,15 @@ pub(crate) async fn run(
     context.request.headers = HeaderMap::new();
     let tagging = form.field("tagging").map(str::to_owned);
     let mut headers = headers_of(&form)?;
-    let tags = match tagging {
-        Some(document) => {
-            // The right to set tags is needed, and the conditions see them, as with a PUT.
-            let tags = read_tags(document.as_bytes(), OBJECT_TAG_COUNT_MAX)?;
-            let pairs = tags
-                .iter()
-                .map(|(name, value)| format!("{}={}", encode(name, false), encode(value, false)));
-            let text = pairs.collect::<Vec<_>>().join("&");
-            let text = HeaderValue::from_str(&text).map_err(|_| S3Code::InvalidTag)?;
-            headers.insert("x-amz-tagging", text);
-            tags
-        }
-        None => Vec::new(),
-    };
+    let tags = take_tags(tagging.as_deref(), &mut headers)?;
     context.request.headers = headers;
     authorize(&context, Operation::PutObject)?;
     let mut draft = parse_draft(&context.request)?;
     if !tags.is_empty() {
         draft.tags = tags;
     }
+    let bucket = context.engine.find_bucket(context.request.bucket_name()?.as_str())?;
+    super::apply_acl(&context, &bucket, &mut draft)?;
     let declared = Declared::parse(&context.request)?;
     let algorithm = declared.algorithm().unwrap_or(ChecksumAlgorithm::Crc64Nvme);
     let length = policy.and_then(|policy| policy.length).unwrap_or(0..=PUT_LEN_BYTES_MAX);

@@ -18,10 +18,11 @@ pub(crate) async fn run(
 ) -> Handled {
     let request = &context.request;
     let (name, key) = (request.bucket_name()?, request.object_key()?);
-    let draft = parse_draft(request)?;
+    let mut draft = parse_draft(request)?;
     let conditions = parse_write_conditions(request)?;
     let declared = Declared::parse(request)?;
     let bucket = context.engine.find_bucket(name.as_str())?;
+    super::apply_acl(context, &bucket, &mut draft)?;
     let algorithm = declared.algorithm().unwrap_or(ChecksumAlgorithm::Crc64Nvme);
     let stored =
         take_body(context, verified, body, &declared, &bucket, key.as_bytes(), algorithm).await?;

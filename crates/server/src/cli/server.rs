@@ -12,7 +12,7 @@ use drystone_admin::{About, Admin, Metrics};
 use drystone_base::{Clock, SystemClock, SystemRng, Timestamp, hash64};
 use drystone_engine::{Engine, EngineError};
 use drystone_identity::{Directory, DirectoryConfig, RootCredentials};
-use drystone_s3::{Gateway, GatewayConfig};
+use drystone_s3::{Domains, Gateway, GatewayConfig};
 use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -50,8 +50,12 @@ pub(crate) fn run(config: &ServerConfig) -> CommandResult {
             node.engine.clone(),
             GatewayConfig {
                 directory: directory.clone(),
+                bucket_defaults: config.bucket_defaults,
                 region: config.region.clone(),
-                domains: config.domains.clone(),
+                domains: Domains {
+                    s3: config.domains.clone(),
+                    website: config.website_domains.clone(),
+                },
                 host_id: format!("{:016x}", hash64(node.deployment().as_bytes())),
             },
         );
@@ -63,19 +67,17 @@ pub(crate) fn run(config: &ServerConfig) -> CommandResult {
             token,
         );
         let admin = Arc::new(admin);
-        let administering = match socket::open(&config.directory) {
-            Ok(listener) => Some(tokio::spawn(socket::serve(listener, admin.clone()))),
-            Err(error) => {
-                tracing::warn!(%error, "there is no socket for the administration");
-                None
-            }
-        };
+        let administering = open_socket(config, &admin);
         greet(config, &ports, certificates.is_some())?;
         secrets::announce(&credentials, &origin, &config.directory);
         let engine = node.engine.clone();
         let sweeping = tokio::spawn(sweep(engine.clone()));
+        let delivering = tokio::spawn(deliver(gateway.clone(), config.log_delivery));
+        let logs = gateway.clone();
         let front = Front { gateway, admin, engine, metrics, access_log, certificates };
         serve(Arc::new(front), ports, stop_signal()).await;
+        delivering.abort();
+        logs.deliver_logs().await;
         sweeping.abort();
         administering.inspect(tokio::task::JoinHandle::abort);
         Ok::<_, std::io::Error>(())
@@ -85,6 +87,16 @@ pub(crate) fn run(config: &ServerConfig) -> CommandResult {
     result?;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+fn open_socket(config: &ServerConfig, admin: &Arc<Admin>) -> Option<tokio::task::JoinHandle<()>> {
+    match socket::open(&config.directory) {
+        Ok(listener) => Some(tokio::spawn(socket::serve(listener, admin.clone()))),
+        Err(error) => {
+            tracing::warn!(%error, "there is no socket for the administration");
+            None
+        }
+    }
 }
 
 fn about(config: &ServerConfig, node: &Node) -> About {
@@ -142,6 +154,14 @@ async fn stop_signal() {
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
+    }
+}
+
+/// Delivers the access logs of buckets, every so often.
+async fn deliver(gateway: Arc<Gateway>, every: Duration) {
+    loop {
+        tokio::time::sleep(every).await;
+        gateway.deliver_logs().await;
     }
 }
 

@@ -1,6 +1,8 @@
 //! Small settings of a bucket: public access block, ownership, who pays, acceleration.
 
 use super::{Form, Subject, Unset};
+use crate::acl;
+use crate::authorize::{account_of, canonical_of};
 use crate::error::{S3Code, S3Error};
 use crate::schema::{Content, Node, one, optional};
 use crate::xml::Element;
@@ -20,6 +22,27 @@ const OWNERSHIP_SHAPE: &[Node] = &[one(
     )]),
 )];
 const PAYMENT_SHAPE: &[Node] = &[one("Payer", Content::OneOf(&["BucketOwner", "Requester"]))];
+const LOGGING_SHAPE: &[Node] = &[optional(
+    "LoggingEnabled",
+    Content::Group(&[
+        one("TargetBucket", Content::Text),
+        optional("TargetGrants", Content::Group(&[])),
+        optional("TargetPrefix", Content::Text),
+        optional(
+            "TargetObjectKeyFormat",
+            Content::Group(&[
+                optional("SimplePrefix", Content::Group(&[])),
+                optional(
+                    "PartitionedPrefix",
+                    Content::Group(&[optional(
+                        "PartitionDateSource",
+                        Content::OneOf(&["EventTime", "DeliveryTime"]),
+                    )]),
+                ),
+            ]),
+        ),
+    ]),
+)];
 const ACCELERATE_SHAPE: &[Node] = &[optional("Status", Content::OneOf(&["Enabled", "Suspended"]))];
 
 pub(super) const PUBLIC_ACCESS_BLOCK: Form = Form {
@@ -33,7 +56,7 @@ pub(super) const OWNERSHIP: Form = Form {
     kind: DocumentKind::OwnershipControls,
     root: "OwnershipControls",
     shape: OWNERSHIP_SHAPE,
-    check: |_, _| Ok(()),
+    check: check_ownership,
     unset: Unset::Error(S3Code::OwnershipControlsNotFoundError),
 };
 pub(super) const REQUEST_PAYMENT: Form = Form {
@@ -43,6 +66,13 @@ pub(super) const REQUEST_PAYMENT: Form = Form {
     check: |_, _| Ok(()),
     unset: Unset::Default(Some(("Payer", "BucketOwner"))),
 };
+pub(super) const LOGGING: Form = Form {
+    kind: DocumentKind::Logging,
+    root: "BucketLoggingStatus",
+    shape: LOGGING_SHAPE,
+    check: check_logging,
+    unset: Unset::Default(None),
+};
 pub(super) const ACCELERATE: Form = Form {
     kind: DocumentKind::Accelerate,
     root: "AccelerateConfiguration",
@@ -50,6 +80,40 @@ pub(super) const ACCELERATE: Form = Form {
     check: check_accelerate,
     unset: Unset::Default(None),
 };
+
+/// The target must be a bucket of the same owner.
+fn check_logging(root: &mut Element, subject: &Subject<'_>) -> Result<(), S3Error> {
+    let Some(enabled) = root.child("LoggingEnabled") else { return Ok(()) };
+    let target = enabled.text_of("TargetBucket").unwrap_or_default();
+    let invalid = || {
+        let message = "The target bucket for logging does not exist or belongs to another account";
+        S3Error::with(S3Code::InvalidTargetBucketForLogging, message).field("TargetBucket", target)
+    };
+    let found = subject.context.engine.find_bucket(target).map_err(|_| invalid())?;
+    if account_of(&found) != account_of(subject.bucket) {
+        return Err(invalid());
+    }
+    if enabled.child("TargetGrants").is_some_and(|grants| !grants.children.is_empty()) {
+        return Err(S3Error::not_implemented("TargetGrants"));
+    }
+    match enabled.child("TargetObjectKeyFormat").map(|format| format.children.len()) {
+        None | Some(1) => Ok(()),
+        Some(_) => Err(S3Code::MalformedXML.into()),
+    }
+}
+
+/// Lists that give others something would be cut off.
+fn check_ownership(root: &mut Element, subject: &Subject<'_>) -> Result<(), S3Error> {
+    let rule = root.child("Rule").and_then(|rule| rule.text_of("ObjectOwnership"));
+    let owner = canonical_of(subject.context, account_of(subject.bucket));
+    let rules = subject.context.rules_of(subject.bucket)?;
+    let grants_others =
+        rules.acl.as_deref().is_some_and(|grants| !acl::is_plain(grants, &owner, &owner));
+    match rule == Some("BucketOwnerEnforced") && grants_others {
+        true => Err(S3Code::InvalidBucketAclWithObjectOwnership.into()),
+        false => Ok(()),
+    }
+}
 
 /// A switch that is left out is off, and is returned as such.
 fn fill_block(root: &mut Element, _: &Subject<'_>) -> Result<(), S3Error> {

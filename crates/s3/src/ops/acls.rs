@@ -1,0 +1,169 @@
+//! `GetBucketAcl`, `PutBucketAcl`, `GetObjectAcl` and `PutObjectAcl`.
+
+use super::{Handled, OWNER_NAME, read_document, version_of};
+use crate::acl::{self, Grant};
+use crate::auth::Verified;
+use crate::authorize::{Ownership, account_of, canonical_of};
+use crate::body::Body;
+use crate::error::{S3Code, S3Error};
+use crate::gateway::Context;
+use crate::response::{empty, set, xml};
+use crate::xml::parse;
+use drystone_engine::plan::DocumentKind;
+use drystone_engine::{BucketRow, ObjectDraft, ObjectRow, Versioning};
+
+pub(crate) fn get_bucket(context: &Context<'_>) -> Handled {
+    let name = context.request.bucket_name()?;
+    let bucket = context.engine.find_bucket(name.as_str())?;
+    let owner = canonical_of(context, account_of(&bucket));
+    let rules = context.rules_of(&bucket)?;
+    let grants = rules.acl.as_deref().filter(|_| rules.ownership != Ownership::Enforced);
+    Ok(xml(acl::document(&owner, grants, OWNER_NAME)))
+}
+
+/// Canonical id of whoever owns a version.
+fn owner_of(context: &Context<'_>, bucket: &BucketRow, row: &ObjectRow) -> String {
+    let account = if row.owner.is_empty() { account_of(bucket) } else { &row.owner };
+    canonical_of(context, account)
+}
+
+pub(crate) fn get_object(context: &Context<'_>) -> Handled {
+    let (name, key) = (context.request.bucket_name()?, context.request.object_key()?);
+    let version = version_of(context)?;
+    let located = context.engine.locate(name.as_str(), key.as_bytes(), version)?;
+    let rules = context.rules_of(&located.bucket)?;
+    let owner = owner_of(context, &located.bucket, &located.row);
+    let stored = located.row.acl.as_deref().map(acl::decode);
+    let grants = stored.as_deref().filter(|_| rules.ownership != Ownership::Enforced);
+    let mut reply = xml(acl::document(&owner, grants, OWNER_NAME));
+    if let Some(version) = located.reported_version() {
+        set(&mut reply, "x-amz-version-id", &version);
+    }
+    Ok(reply)
+}
+
+/// Refuses a list that the bucket does not take.
+fn check(
+    context: &Context<'_>,
+    bucket: &BucketRow,
+    grants: &[Grant],
+    owner: &str,
+) -> Result<(), S3Error> {
+    let rules = context.rules_of(bucket)?;
+    let bucket_owner = canonical_of(context, account_of(bucket));
+    if rules.ownership == Ownership::Enforced && !acl::is_plain(grants, owner, &bucket_owner) {
+        return Err(S3Code::AccessControlListNotSupported.into());
+    }
+    if rules.block_public_acls && grants.iter().any(Grant::is_public) {
+        return Err(S3Code::AccessDenied.into());
+    }
+    Ok(())
+}
+
+/// The list that a request sets: by headers, or by its body, not both.
+async fn given(
+    context: &Context<'_>,
+    verified: Verified,
+    body: &mut Option<Body>,
+    owner: &str,
+    bucket_owner: &str,
+    of_bucket: bool,
+) -> Result<Vec<Grant>, S3Error> {
+    let request = &context.request;
+    let headers = acl::of_headers(request, context.directory, owner, bucket_owner, of_bucket)?;
+    let has_body = request.content_length().is_some_and(|len| len > 0);
+    match (headers, has_body) {
+        (Some(grants), false) => Ok(grants),
+        (Some(_), true) => {
+            let message = "This request does not support content";
+            Err(S3Error::with(S3Code::UnexpectedContent, message))
+        }
+        (None, false) => {
+            let message = "Your request was missing a required header";
+            Err(S3Error::with(S3Code::MissingSecurityHeader, message)
+                .field("MissingHeaderName", "x-amz-acl"))
+        }
+        (None, true) => {
+            let document = read_document(context, verified, body, 1 << 20).await?;
+            let root = parse(&document, "AccessControlPolicy")?;
+            acl::of_document(&root, context.directory, owner)
+        }
+    }
+}
+
+pub(crate) async fn put_bucket(
+    context: &Context<'_>,
+    verified: Verified,
+    body: &mut Option<Body>,
+) -> Handled {
+    let name = context.request.bucket_name()?;
+    let bucket = context.engine.find_bucket(name.as_str())?;
+    let owner = canonical_of(context, account_of(&bucket));
+    let grants = given(context, verified, body, &owner, &owner, true).await?;
+    check(context, &bucket, &grants, &owner)?;
+    let stored = Some(acl::encode(&grants).into_bytes());
+    context.engine.set_document(name.as_str(), DocumentKind::Acl, "", stored).await?;
+    Ok(empty(200))
+}
+
+pub(crate) async fn put_object(
+    context: &Context<'_>,
+    verified: Verified,
+    body: &mut Option<Body>,
+) -> Handled {
+    let (name, key) = (context.request.bucket_name()?, context.request.object_key()?);
+    let version = version_of(context)?;
+    let located = context.engine.locate(name.as_str(), key.as_bytes(), version)?;
+    let bucket = located.bucket.clone();
+    let owner = owner_of(context, &bucket, &located.row);
+    let bucket_owner = canonical_of(context, account_of(&bucket));
+    drop(located);
+    let grants = given(context, verified, body, &owner, &bucket_owner, false).await?;
+    check(context, &bucket, &grants, &owner)?;
+    let (object, text) = (key.as_bytes().to_vec(), acl::encode(&grants));
+    let row = context.engine.put_acl(name.as_str(), object, version, text).await?;
+    let mut reply = empty(200);
+    if bucket.versioning != Versioning::Off {
+        set(&mut reply, "x-amz-version-id", &row.version_text());
+    }
+    Ok(reply)
+}
+
+/// Fills in who owns a new object, and its list.
+///
+/// # Errors
+///
+/// `AccessControlListNotSupported`, `AccessDenied` for a public list where these are blocked, and those
+/// of the headers.
+pub(crate) fn apply(
+    context: &Context<'_>,
+    bucket: &BucketRow,
+    draft: &mut ObjectDraft,
+) -> Result<(), S3Error> {
+    let of_bucket = account_of(bucket);
+    let writer = context.sender.account().unwrap_or(of_bucket);
+    if !acl::is_given(&context.request) && writer == of_bucket {
+        return Ok(());
+    }
+    let (mine, bucket_owner) = (canonical_of(context, writer), canonical_of(context, of_bucket));
+    let given = acl::of_headers(&context.request, context.directory, &mine, &bucket_owner, false)?;
+    if let Some(grants) = &given {
+        check(context, bucket, grants, &mine)?;
+    }
+    let gives_up =
+        context.request.header_or_query("x-amz-acl") == Some("bucket-owner-full-control");
+    let belongs_to_bucket = match context.rules_of(bucket)?.ownership {
+        Ownership::Enforced => true,
+        Ownership::Preferred => gives_up,
+        Ownership::Writer => false,
+    };
+    if belongs_to_bucket {
+        return Ok(());
+    }
+    if writer != of_bucket {
+        writer.clone_into(&mut draft.owner);
+    }
+    draft.acl =
+        given.filter(|grants| !acl::is_plain(grants, &mine, &mine)).map(|g| acl::encode(&g));
+    Ok(())
+}
