@@ -121,6 +121,8 @@ fn install_tools() -> Outcome {
     if !Path::new(VENV).join("bin/pip").is_file() {
         run("python3", &["-m", "venv", VENV], &[])?;
     }
+    let node = ["ci", "--prefix", "tests/blackbox/node", "--no-audit", "--no-fund", "--silent"];
+    run("npm", &node, &[])?;
     let pip = format!("{VENV}/bin/pip");
     run(&pip, &["install", "-q", "-r", "tests/blackbox/requirements.txt"], &[])
 }

@@ -7,6 +7,7 @@
 mod api;
 mod console;
 mod door;
+mod federation;
 mod health;
 mod metrics;
 mod minio;
@@ -14,6 +15,7 @@ mod query;
 
 pub use console::console_page;
 pub use door::AdminRequest;
+pub use federation::{Federation, OpenId, OpenIdConfig};
 pub use metrics::{Metrics, RequestRecord};
 
 use bytes::Bytes;
@@ -29,6 +31,7 @@ pub struct Admin {
     engine: Engine,
     directory: Directory,
     about: About,
+    federation: Federation,
     metrics: Arc<Metrics>,
     /// Bearer token of the metrics; `None` makes them public.
     token: Option<String>,
@@ -110,10 +113,11 @@ impl Admin {
         engine: Engine,
         directory: Directory,
         about: About,
+        federation: Federation,
         metrics: Arc<Metrics>,
         token: Option<String>,
     ) -> Self {
-        Self { engine, directory, about, metrics, token }
+        Self { engine, directory, about, federation, metrics, token }
     }
 
     /// The owner of the server, for a request that came in by its unix socket.
@@ -125,7 +129,7 @@ impl Admin {
     /// Answers a request to a door of the administration.
     pub async fn serve(&self, door: Door, request: &AdminRequest) -> AdminResponse {
         match door {
-            Door::Query => query::serve(&self.directory, request).await,
+            Door::Query => query::serve(&self.directory, &self.federation, request).await,
             Door::Api => api::serve(&self.directory, request).await,
             Door::Minio => {
                 let (engine, about) = (&self.engine, &self.about);

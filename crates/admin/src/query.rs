@@ -9,10 +9,12 @@ mod policies;
 mod roles;
 mod sts;
 mod users;
+mod web_identity;
 mod write;
 
 use crate::AdminResponse;
 use crate::door::{Actor, AdminRequest};
+use crate::federation::Federation;
 use crate::respond;
 use drystone_identity::Directory;
 use error::QueryError;
@@ -160,7 +162,11 @@ impl Call<'_> {
 type Answer = Result<Xml, QueryError>;
 
 /// Answers a call.
-pub(crate) async fn serve(directory: &Directory, request: &AdminRequest) -> AdminResponse {
+pub(crate) async fn serve(
+    directory: &Directory,
+    federation: &Federation,
+    request: &AdminRequest,
+) -> AdminResponse {
     let id = &request.request_id;
     let parsed = Parameters::parse(&request.body);
     let action = match &parsed {
@@ -170,6 +176,10 @@ pub(crate) async fn serve(directory: &Directory, request: &AdminRequest) -> Admi
     let is_sts = sts::is_of_sts(&action);
     let namespace = if is_sts { STS_NAMESPACE } else { IAM_NAMESPACE };
     let answer = match parsed {
+        // This one is not signed: the token says who it is.
+        Ok(parameters) if action == "AssumeRoleWithWebIdentity" => {
+            web_identity::run(directory, federation, request, &parameters).await
+        }
         Ok(parameters) => run(directory, request, parameters, &action, is_sts).await,
         Err(error) => Err(error),
     };

@@ -23,6 +23,11 @@ pub enum Principal {
         /// Unique id, which a new user of the same name does not have.
         id: String,
     },
+    /// Somebody whom an identity provider vouches for, before he has a session.
+    Federated {
+        /// Name of the provider: its issuer without scheme.
+        provider: String,
+    },
     /// Somebody who has assumed a role.
     RoleSession {
         /// Account id of the role.
@@ -41,7 +46,7 @@ impl Principal {
     #[must_use]
     pub fn account(&self) -> Option<&str> {
         match self {
-            Self::Anonymous => None,
+            Self::Anonymous | Self::Federated { .. } => None,
             Self::Root { account } | Self::User { account, .. } => Some(account),
             Self::RoleSession { account, .. } => Some(account),
         }
@@ -51,7 +56,7 @@ impl Principal {
     #[must_use]
     pub fn arn(&self) -> Option<String> {
         Some(match self {
-            Self::Anonymous => return None,
+            Self::Anonymous | Self::Federated { .. } => return None,
             Self::Root { account } => format!("arn:aws:iam::{account}:root"),
             Self::User { account, path_name, .. } => {
                 format!("arn:aws:iam::{account}:user{path_name}")
@@ -68,6 +73,7 @@ impl Principal {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Anonymous => "Anonymous",
+            Self::Federated { .. } => "FederatedUser",
             Self::Root { .. } => "Account",
             Self::User { .. } => "User",
             Self::RoleSession { .. } => "AssumedRole",
@@ -78,7 +84,7 @@ impl Principal {
     #[must_use]
     pub fn user_id(&self) -> Option<String> {
         match self {
-            Self::Anonymous => None,
+            Self::Anonymous | Self::Federated { .. } => None,
             Self::Root { account } => Some(account.clone()),
             Self::User { id, .. } => Some(id.clone()),
             Self::RoleSession { id, session, .. } => Some(format!("{id}:{session}")),
@@ -204,7 +210,14 @@ impl PrincipalPattern {
                 Principal::RoleSession { .. } => Reach::Session,
                 _ => Reach::Named,
             }),
-            Self::Arn(_) | Self::Federated(_) | Self::Service(_) => None,
+            Self::Federated(named) => match caller {
+                Principal::Federated { provider } => {
+                    let bare = named.split_once(":oidc-provider/").map_or(&**named, |(_, p)| p);
+                    (bare == provider).then_some(Reach::Named)
+                }
+                _ => None,
+            },
+            Self::Arn(_) | Self::Service(_) => None,
         }
     }
 }

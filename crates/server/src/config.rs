@@ -1,5 +1,6 @@
 //! Settings: the only place that reads the environment.
 
+use drystone_admin::OpenIdConfig;
 use drystone_s3::BucketDefaults;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -31,6 +32,8 @@ pub(crate) struct ServerConfig {
     pub(crate) access_log: AccessLogTarget,
     /// What holds for buckets whose owners have not said anything about public access.
     pub(crate) bucket_defaults: BucketDefaults,
+    /// OpenID providers.
+    pub(crate) openid: Vec<OpenIdConfig>,
     /// Time between two deliveries of buckets' access logs.
     pub(crate) log_delivery: Duration,
     /// File of the keyring; `None` for one in the directory of the drive.
@@ -98,6 +101,47 @@ pub(crate) fn setting(name: &str) -> Result<Option<String>, ConfigError> {
         }
     }
     Ok(None)
+}
+
+/// Suffixes of settings such as `IDENTITY_OPENID_CONFIG_URL_GOOGLE`; empty for the one without.
+#[allow(clippy::disallowed_methods, reason = "this is the one place")]
+fn suffixes(name: &str) -> Vec<String> {
+    let mut found = std::collections::BTreeSet::new();
+    for (key, value) in std::env::vars() {
+        for prefix in ["DRYSTONE", "MINIO"] {
+            let Some(rest) = key.strip_prefix(&format!("{prefix}_{name}")) else { continue };
+            if !value.is_empty() && rest != "_FILE" && (rest.is_empty() || rest.starts_with('_')) {
+                found.insert(rest.to_owned());
+            }
+        }
+    }
+    found.into_iter().collect()
+}
+
+/// OpenID providers from the environment.
+pub(crate) fn openid() -> Result<Vec<OpenIdConfig>, ConfigError> {
+    let mut providers = Vec::new();
+    for suffix in suffixes("IDENTITY_OPENID_CONFIG_URL") {
+        let get = |name: &str| {
+            let value = setting(&format!("IDENTITY_OPENID_{name}{suffix}"))?;
+            Ok::<_, ConfigError>(value.unwrap_or_default())
+        };
+        providers.push(OpenIdConfig {
+            config_url: get("CONFIG_URL")?,
+            client_id: get("CLIENT_ID")?,
+            claim_name: get("CLAIM_NAME")?,
+            claim_prefix: get("CLAIM_PREFIX")?,
+            role_policy: get("ROLE_POLICY")?,
+            user_id_claim: get("USER_ID_CLAIM")?,
+        });
+    }
+    let by_claim = providers.iter().filter(|provider| provider.role_policy.is_empty()).count();
+    if by_claim > 1 {
+        let value = format!("{by_claim} providers without a role policy");
+        let allowed = "one at most; give the others IDENTITY_OPENID_ROLE_POLICY";
+        return Err(ConfigError::Value { name: "IDENTITY_OPENID", value, allowed });
+    }
+    Ok(providers)
 }
 
 /// Root credentials from the environment.

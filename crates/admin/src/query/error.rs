@@ -21,6 +21,10 @@ impl QueryError {
     pub(super) fn denied(message: impl Into<String>) -> Self {
         Self::new("AccessDenied", 403, message)
     }
+    /// What the caller has has ended.
+    pub(super) fn expired_token(message: impl Into<String>) -> Self {
+        Self::new("ExpiredTokenException", 400, message)
+    }
     /// The server cannot, before any effect.
     pub(super) fn not_implemented(message: impl Into<String>) -> Self {
         Self::new("NotImplemented", 501, message)

@@ -59,7 +59,7 @@ fn duration(call: &Call<'_>, range: RangeInclusive<u64>, default: u64) -> Result
     }
 }
 
-fn write_credentials(xml: &mut Xml, credentials: &SessionCredentials) {
+pub(super) fn write_credentials(xml: &mut Xml, credentials: &SessionCredentials) {
     xml.open("Credentials").text("AccessKeyId", &credentials.access_key);
     xml.text("SecretAccessKey", credentials.secret_key.reveal());
     xml.text("SessionToken", &credentials.token);

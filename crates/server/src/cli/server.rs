@@ -8,7 +8,7 @@ use crate::node::{Node, OpenMode};
 use crate::secrets;
 use crate::socket;
 use crate::tls::Certificates;
-use drystone_admin::{About, Admin, Metrics};
+use drystone_admin::{About, Admin, Federation, Metrics, OpenId};
 use drystone_base::{Clock, SystemClock, SystemRng, Timestamp, hash64};
 use drystone_engine::{Engine, EngineError};
 use drystone_identity::{Directory, DirectoryConfig, RootCredentials};
@@ -45,6 +45,8 @@ pub(crate) fn run(config: &ServerConfig) -> CommandResult {
         let ports = Ports::open(config).await?;
         let metrics = Arc::new(Metrics::default());
         let access_log = AccessLog::open(&config.access_log, metrics.clone())?;
+        let openid = config.openid.iter().cloned().map(OpenId::new).collect();
+        let federation = Federation { openid };
         let token = metrics_token(config, credentials.secret_key.reveal());
         let gateway = Gateway::new(
             node.engine.clone(),
@@ -63,6 +65,7 @@ pub(crate) fn run(config: &ServerConfig) -> CommandResult {
             node.engine.clone(),
             directory,
             about(config, &node),
+            federation,
             metrics.clone(),
             token,
         );

@@ -1,0 +1,237 @@
+//! OpenID Connect: whether a token is one that a configured provider signed for us.
+//!
+//! Sources: OpenID Connect Discovery 1.0; OpenID Connect Core 1.0, §3.1.3.7; RFC 7517, RFC 7518.
+
+use drystone_base::hex;
+use jsonwebtoken::jwk::{AlgorithmParameters, Jwk, JwkSet};
+use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
+use ring::digest;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+/// A provider, as settings give it.
+#[derive(Clone, Debug, Default)]
+pub struct OpenIdConfig {
+    /// Where its discovery document is.
+    pub config_url: String,
+    /// Whom its tokens must be for.
+    pub client_id: String,
+    /// Claim that names policies; `policy` if empty.
+    pub claim_name: String,
+    /// Put before the claim's name.
+    pub claim_prefix: String,
+    /// Policies of everybody who comes from this provider, separated by commas; the claim does not
+    /// count then.
+    pub role_policy: String,
+    /// Claim that names the user; `sub` if empty.
+    pub user_id_claim: String,
+}
+
+/// Why a token is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum TokenError {
+    /// It has expired.
+    #[error("the token has expired")]
+    Expired,
+    /// It is not signed by the provider, not for us, or malformed.
+    #[error("{0}")]
+    Invalid(String),
+    /// The provider does not answer.
+    #[error("the identity provider does not answer: {0}")]
+    Unavailable(String),
+}
+
+/// What a token says.
+pub(crate) struct Vouched {
+    /// The provider: its issuer without scheme.
+    pub(crate) provider: String,
+    pub(crate) claims: Map<String, Value>,
+    /// In seconds since 1970.
+    pub(crate) expires_s: u64,
+}
+
+#[derive(Deserialize)]
+struct Discovery {
+    issuer: String,
+    jwks_uri: String,
+}
+
+struct Keys {
+    issuer: String,
+    set: JwkSet,
+    fetched: Instant,
+}
+
+/// A provider and its keys.
+pub struct OpenId {
+    pub(crate) config: OpenIdConfig,
+    keys: Mutex<Option<Keys>>,
+}
+
+/// Difference of clocks that does not matter, in seconds.
+const LEEWAY_S: u64 = 60;
+/// Keys are asked for again after this time, or for a key that is not among them, but not more often
+/// than the second one.
+const KEYS_AGE_MAX: Duration = Duration::from_secs(3600);
+const REFRESH_PAUSE: Duration = Duration::from_secs(5);
+const DOCUMENT_LEN_MAX: u64 = 1 << 20;
+const ALGORITHMS: &[Algorithm] = &[
+    Algorithm::RS256,
+    Algorithm::RS384,
+    Algorithm::RS512,
+    Algorithm::PS256,
+    Algorithm::PS384,
+    Algorithm::PS512,
+    Algorithm::ES256,
+    Algorithm::ES384,
+    Algorithm::EdDSA,
+];
+
+fn get<T: serde::de::DeserializeOwned>(url: &str) -> Result<T, TokenError> {
+    let unavailable = |error: &dyn std::fmt::Display| TokenError::Unavailable(error.to_string());
+    let agent = ureq::Agent::config_builder()
+        .timeout_global(Some(Duration::from_secs(10)))
+        .max_redirects(0)
+        .build()
+        .new_agent();
+    let mut response = agent.get(url).call().map_err(|error| unavailable(&error))?;
+    let text = response.body_mut().with_config().limit(DOCUMENT_LEN_MAX).read_to_string();
+    let text = text.map_err(|error| unavailable(&error))?;
+    serde_json::from_str(&text).map_err(|error| unavailable(&error))
+}
+
+/// Whether a key may be used for an algorithm: the token does not choose how it is looked at.
+fn fits(key: &Jwk, algorithm: Algorithm) -> bool {
+    use Algorithm as A;
+    match (&key.algorithm, algorithm) {
+        (AlgorithmParameters::RSA(_), A::RS256 | A::RS384 | A::RS512) => true,
+        (AlgorithmParameters::RSA(_), A::PS256 | A::PS384 | A::PS512) => true,
+        (AlgorithmParameters::EllipticCurve(_), A::ES256 | A::ES384) => true,
+        (AlgorithmParameters::OctetKeyPair(_), A::EdDSA) => true,
+        _ => false,
+    }
+}
+
+impl OpenId {
+    /// A provider. Nothing is fetched before the first token.
+    #[must_use]
+    pub fn new(config: OpenIdConfig) -> Self {
+        Self { config, keys: Mutex::default() }
+    }
+
+    /// Resource name of the role that everybody from this provider has, if it has `role_policy`.
+    pub(crate) fn role_arn(&self) -> String {
+        let text = format!("{} {}", self.config.config_url, self.config.client_id);
+        let hash = digest::digest(&digest::SHA256, text.as_bytes());
+        format!("arn:minio:iam:::role/{}", &hex(hash.as_ref())[..27])
+    }
+
+    fn fetch(&self) -> Result<Keys, TokenError> {
+        let discovery: Discovery = get(&self.config.config_url)?;
+        let set: JwkSet = get(&discovery.jwks_uri)?;
+        Ok(Keys { issuer: discovery.issuer, set, fetched: Instant::now() })
+    }
+
+    /// Issuer and key; fetched anew if they are old or the key is not known. Blocks.
+    fn key(&self, id: Option<&str>, algorithm: Algorithm) -> Result<(String, Jwk), TokenError> {
+        let mut keys = self.keys.lock().expect("no thread panicked while it held this lock");
+        let find = |keys: &Keys| {
+            let mut fitting = keys.set.keys.iter().filter(|key| {
+                fits(key, algorithm) && (id.is_none() || key.common.key_id.as_deref() == id)
+            });
+            fitting.next().map(|key| (keys.issuer.clone(), key.clone()))
+        };
+        if let Some(known) = &*keys
+            && known.fetched.elapsed() < KEYS_AGE_MAX
+        {
+            if let Some(found) = find(known) {
+                return Ok(found);
+            }
+            // Tokens with made-up key ids must not make us ask the provider each time.
+            if known.fetched.elapsed() < REFRESH_PAUSE {
+                return Err(TokenError::Invalid("the token's key is not known".to_owned()));
+            }
+        }
+        let fresh = keys.insert(self.fetch()?);
+        find(fresh).ok_or_else(|| TokenError::Invalid("the token's key is not known".to_owned()))
+    }
+
+    /// Checks a token. Blocks while keys are fetched.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenError`].
+    pub(crate) fn verify(&self, token: &str, now_s: u64) -> Result<Vouched, TokenError> {
+        let invalid = |what: &str| TokenError::Invalid(what.to_owned());
+        let header = decode_header(token).map_err(|_| invalid("the token is malformed"))?;
+        if !ALGORITHMS.contains(&header.alg) {
+            return Err(invalid("the token's algorithm is not allowed"));
+        }
+        let (issuer, key) = self.key(header.kid.as_deref(), header.alg)?;
+        let key = DecodingKey::from_jwk(&key).map_err(|_| invalid("the key is malformed"))?;
+        let mut validation = Validation::new(header.alg);
+        // Times and audience are looked at below: the clock is ours, and `azp` counts too.
+        validation.validate_exp = false;
+        validation.validate_aud = false;
+        validation.required_spec_claims.clear();
+        let claims = decode::<Map<String, Value>>(token, &key, &validation)
+            .map_err(|_| invalid("the token's signature is not right"))?
+            .claims;
+        let number = |name: &str| claims.get(name).and_then(Value::as_f64).map(|n| n as u64);
+        let expires_s = number("exp").ok_or_else(|| invalid("the token does not expire"))?;
+        if expires_s + LEEWAY_S <= now_s {
+            return Err(TokenError::Expired);
+        }
+        if number("nbf").is_some_and(|start| start > now_s + LEEWAY_S) {
+            return Err(invalid("the token is not valid yet"));
+        }
+        if claims.get("iss").and_then(Value::as_str) != Some(&issuer) {
+            return Err(invalid("the token is of another issuer"));
+        }
+        let names_us = |name: &str| {
+            claims.get(name).is_some_and(|value| texts(value).contains(&self.config.client_id))
+        };
+        if !names_us("aud") && !names_us("azp") {
+            return Err(invalid("the token is for somebody else"));
+        }
+        let provider = issuer.split_once("://").map_or(&*issuer, |(_, rest)| rest).to_owned();
+        Ok(Vouched { provider, claims, expires_s })
+    }
+}
+
+/// A claim as texts: a text, or an array of them.
+pub(crate) fn texts(value: &Value) -> Vec<String> {
+    match value {
+        Value::String(text) => vec![text.clone()],
+        Value::Array(values) => {
+            values.iter().filter_map(Value::as_str).map(str::to_owned).collect()
+        }
+        Value::Bool(value) => vec![value.to_string()],
+        Value::Number(value) => vec![value.to_string()],
+        _ => Vec::new(),
+    }
+}
+
+impl Vouched {
+    /// Policies that the claims name.
+    pub(crate) fn policies(&self, config: &OpenIdConfig) -> Vec<String> {
+        if !config.role_policy.is_empty() {
+            return split(&config.role_policy);
+        }
+        let name = if config.claim_name.is_empty() { "policy" } else { &config.claim_name };
+        let claim = self.claims.get(&format!("{}{name}", config.claim_prefix));
+        claim.map(texts).unwrap_or_default().iter().flat_map(|text| split(text)).collect()
+    }
+
+    /// Who it is.
+    pub(crate) fn subject(&self, config: &OpenIdConfig) -> Option<String> {
+        let name = if config.user_id_claim.is_empty() { "sub" } else { &config.user_id_claim };
+        self.claims.get(name).and_then(Value::as_str).map(str::to_owned)
+    }
+}
+
+fn split(list: &str) -> Vec<String> {
+    list.split(',').map(str::trim).filter(|n| !n.is_empty()).map(str::to_owned).collect()
+}

@@ -1,0 +1,196 @@
+//! `AssumeRoleWithWebIdentity`: a session for whoever has a token of an OpenID provider. The call itself
+//! is not signed.
+
+use super::sts::write_credentials;
+use super::write::Xml;
+use super::{Answer, Parameters, QueryError};
+use crate::door::AdminRequest;
+use crate::federation::oidc::{TokenError, Vouched, texts};
+use crate::federation::{Federation, OpenId};
+use drystone_base::Timestamp;
+use drystone_iam::{Facts, Principal, canned_policy};
+use drystone_identity::{
+    AssumeRequest, DEFAULT_ACCOUNT, Directory, IdentityError, Role, SessionRequest,
+};
+use std::collections::BTreeMap;
+
+/// Claims that become condition keys `jwt:...`.
+const CLAIMS: &[&str] = &[
+    "sub",
+    "iss",
+    "aud",
+    "jti",
+    "upn",
+    "name",
+    "groups",
+    "given_name",
+    "family_name",
+    "middle_name",
+    "nickname",
+    "preferred_username",
+    "profile",
+    "picture",
+    "website",
+    "email",
+    "gender",
+    "birthdate",
+    "phone_number",
+    "address",
+    "scope",
+    "client_id",
+];
+const DURATION_RANGE_S: std::ops::RangeInclusive<u64> = 900..=43_200;
+
+impl From<TokenError> for QueryError {
+    fn from(error: TokenError) -> Self {
+        let message = error.to_string();
+        match error {
+            TokenError::Expired => Self::expired_token(message),
+            TokenError::Invalid(_) => Self::new("InvalidIdentityToken", 400, message),
+            TokenError::Unavailable(_) => {
+                tracing::warn!(message, "an identity provider is not available");
+                Self::new("IDPCommunicationError", 400, message)
+            }
+        }
+    }
+}
+
+fn facts_of(vouched: &Vouched) -> BTreeMap<String, Vec<String>> {
+    let mut facts = BTreeMap::new();
+    for name in CLAIMS {
+        if let Some(value) = vouched.claims.get(*name) {
+            facts.insert(format!("jwt:{name}"), texts(value));
+        }
+    }
+    for name in ["sub", "aud"] {
+        if let Some(value) = vouched.claims.get(name) {
+            facts.insert(format!("{}:{name}", vouched.provider), texts(value));
+        }
+    }
+    facts
+}
+
+/// The provider that vouches for a token, or why none does.
+async fn vouch<'f>(
+    federation: &'f Federation,
+    token: &str,
+    now_s: u64,
+) -> Result<(&'f OpenId, Vouched), QueryError> {
+    let mut refused = TokenError::Invalid("No identity provider is configured.".to_owned());
+    for provider in &federation.openid {
+        match tokio::task::block_in_place(|| provider.verify(token, now_s)) {
+            Ok(vouched) => return Ok((provider, vouched)),
+            Err(error) => refused = error,
+        }
+    }
+    Err(refused.into())
+}
+
+pub(super) async fn run(
+    directory: &Directory,
+    federation: &Federation,
+    request: &AdminRequest,
+    parameters: &Parameters,
+) -> Answer {
+    let token = parameters.need("WebIdentityToken")?;
+    let now_s = directory.now_ms() / 1000;
+    let (provider, vouched) = vouch(federation, token, now_s).await?;
+    let seconds = match parameters.number("DurationSeconds")? {
+        None => 3600,
+        Some(seconds) if DURATION_RANGE_S.contains(&seconds) => seconds,
+        Some(_) => {
+            let message = "DurationSeconds must be from 900 to 43200";
+            return Err(QueryError::validation(message));
+        }
+    };
+    // A session does not outlive what it was made from.
+    let left_s = vouched.expires_s.saturating_sub(now_s).max(1);
+    let session = SessionRequest {
+        duration_s: seconds.min(left_s),
+        policy: parameters.get("Policy").map(str::to_owned),
+        facts: facts_of(&vouched),
+    };
+    let subject = vouched.subject(&provider.config).unwrap_or_default();
+    if subject.is_empty() {
+        return Err(TokenError::Invalid("the token does not say who it is for".to_owned()).into());
+    }
+    let arn = parameters.get("RoleArn").filter(|arn| !arn.is_empty());
+    let is_own_role = arn.is_none() || arn == Some(&*provider.role_arn());
+    let mut xml = Xml::new();
+    if is_own_role {
+        let policies = known_policies(directory, vouched.policies(&provider.config));
+        if policies.is_empty() {
+            return Err(QueryError::denied("The token names no policy of this server."));
+        }
+        let account = DEFAULT_ACCOUNT;
+        let made = directory.session_of_external(account, &subject, policies, session).await?;
+        write_credentials(&mut xml, &made);
+        write_assumed(
+            &mut xml,
+            &format!("arn:aws:sts::{account}:federated-user/{subject}"),
+            &subject,
+        );
+    } else {
+        let arn = arn.unwrap_or_default();
+        let name = parameters.get("RoleSessionName").unwrap_or(&subject);
+        let role = assume(directory, request, &vouched, arn, &session.facts)?;
+        if seconds > role.session_max_s {
+            let message = "The requested DurationSeconds exceeds the MaxSessionDuration set for \
+                           this role.";
+            return Err(QueryError::validation(message));
+        }
+        let made = directory.session_of_role(&role, name, session).await?;
+        write_credentials(&mut xml, &made);
+        let assumed = format!("arn:aws:sts::{}:assumed-role/{}/{name}", role.account, role.name);
+        write_assumed(&mut xml, &assumed, &format!("{}:{name}", role.id));
+    }
+    xml.text("SubjectFromWebIdentityToken", &subject);
+    xml.text("Audience", &provider.config.client_id).text("Provider", &vouched.provider);
+    Ok(xml)
+}
+
+fn write_assumed(xml: &mut Xml, arn: &str, id: &str) {
+    xml.open("AssumedRoleUser").text("Arn", arn).text("AssumedRoleId", id);
+    xml.close("AssumedRoleUser");
+}
+
+/// Names that are policies here; others are left out.
+fn known_policies(directory: &Directory, named: Vec<String>) -> Vec<String> {
+    let is_known = |name: &String| {
+        canned_policy(name).is_some() || directory.policy(DEFAULT_ACCOUNT, name).is_ok()
+    };
+    named.into_iter().filter(is_known).collect()
+}
+
+fn assume(
+    directory: &Directory,
+    request: &AdminRequest,
+    vouched: &Vouched,
+    arn: &str,
+    claims: &BTreeMap<String, Vec<String>>,
+) -> Result<Role, QueryError> {
+    let denied = || QueryError::denied("Not authorized to perform sts:AssumeRoleWithWebIdentity");
+    let mut facts = Facts::new();
+    for (key, values) in claims {
+        for value in values {
+            facts.add(key, value.clone());
+        }
+    }
+    facts
+        .add("aws:SourceIp", request.address.to_canonical().to_string())
+        .add("aws:SecureTransport", request.is_secure.to_string())
+        .add("aws:CurrentTime", Timestamp(directory.now_ms()).to_iso());
+    let principal = Principal::Federated { provider: vouched.provider.clone() };
+    let request = AssumeRequest {
+        principal: &principal,
+        canonical: None,
+        policies: &[],
+        action: "sts:AssumeRoleWithWebIdentity",
+        facts: &facts,
+    };
+    match directory.assume(arn, &request) {
+        Ok(Ok(role)) => Ok(role),
+        Ok(Err(_)) | Err(IdentityError::NotFound { .. }) => Err(denied()),
+        Err(error) => Err(error.into()),
+    }
+}
