@@ -1,6 +1,6 @@
 //! The directory as others use it.
 
-use crate::entity::Account;
+use crate::entity::{Account, PublicAccessBlock};
 use crate::error::IdentityError;
 use crate::explain::Explanations;
 use crate::names;
@@ -106,8 +106,39 @@ impl Directory {
         self.shared.cache.lock().expect("no thread panicked while it held this lock")
     }
 
-    /// Raised by each change of the directory.
-    pub(crate) fn epoch(&self) -> u64 {
+    /// The public access block of an account.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read, or the catalog failed.
+    pub fn account_block(&self, account: &str) -> Result<Option<PublicAccessBlock>, IdentityError> {
+        rows::get(&self.shared.catalog, &[account])
+    }
+
+    /// Sets the public access block of an account, or removes it.
+    ///
+    /// # Errors
+    ///
+    /// The catalog failed.
+    pub async fn set_account_block(
+        &self,
+        account: &str,
+        block: Option<PublicAccessBlock>,
+    ) -> Result<(), IdentityError> {
+        let account = account.to_owned();
+        self.commit(move |tx| {
+            match block {
+                Some(block) => rows::save(tx, &[&account], &block),
+                None => rows::remove::<PublicAccessBlock>(tx, &[&account]),
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Raised by each change of the directory: what was derived from it before is out of date.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
         self.shared.epoch.load(Ordering::Acquire)
     }
 

@@ -281,6 +281,23 @@ pub(crate) struct SigningKeys {
     pub(crate) unknown: Unknown,
 }
 
+/// Which public access to the buckets of an account is refused, whatever they say themselves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublicAccessBlock {
+    /// Public access control lists are refused.
+    pub block_public_acls: bool,
+    /// Public grants count as absent.
+    pub ignore_public_acls: bool,
+    /// Public policies are refused.
+    pub block_public_policy: bool,
+    /// Public policies admit nobody of other accounts.
+    pub restrict_public_buckets: bool,
+}
+
+impl Entity for PublicAccessBlock {
+    const KIND: u8 = 9;
+    const NAME: &'static str = "public access block";
+}
 impl Entity for Account {
     const KIND: u8 = 1;
     const NAME: &'static str = "account";

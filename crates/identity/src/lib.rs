@@ -35,7 +35,8 @@ mod token;
 
 pub use directory::{Directory, DirectoryConfig, RootCredentials};
 pub use entity::{
-    AccessKey, Account, Grants, Group, KeyKind, ManagedPolicy, Parent, PolicyVersion, Role, User,
+    AccessKey, Account, Grants, Group, KeyKind, ManagedPolicy, Parent, PolicyVersion,
+    PublicAccessBlock, Role, User,
 };
 pub use error::IdentityError;
 pub use explain::{ExplainedDecision, Explanations};

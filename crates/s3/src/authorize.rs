@@ -22,7 +22,9 @@ use drystone_iam::{
     Arn, Caller, Decision, Document, DocumentKind as PolicyKind, PolicySet, Principal, Reason,
     decide,
 };
-use drystone_identity::{DEFAULT_ACCOUNT, DEFAULT_CANONICAL, ExplainedDecision, Identity};
+use drystone_identity::{
+    DEFAULT_ACCOUNT, DEFAULT_CANONICAL, Directory, ExplainedDecision, Identity,
+};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
@@ -116,19 +118,36 @@ pub(crate) enum Ownership {
     Writer,
 }
 
-/// Rules of buckets by bucket and epoch of its configuration.
+/// Numbers that rise with each change of a bucket's configuration, and of the directory.
+type Epochs = (u64, u64);
+
+/// Rules of buckets by bucket and epochs.
 #[derive(Default)]
 pub(crate) struct RuleCache {
     defaults: BucketDefaults,
-    rules: Mutex<HashMap<BucketId, (u64, Arc<Rules>)>>,
+    rules: Mutex<HashMap<BucketId, (Epochs, Arc<Rules>)>>,
 }
 
-/// Whether a switch of the public access block of a bucket is on.
+/// Whether a switch of the public access block of a bucket, or of its account, is on.
 pub(crate) fn is_blocked(
     engine: &Engine,
+    directory: &Directory,
     bucket: &BucketRow,
     switch: &str,
 ) -> Result<bool, S3Error> {
+    let of_account = directory.account_block(account_of(bucket)).map_err(|error| {
+        tracing::error!(%error, "the public access block of an account cannot be read");
+        S3Error::new(S3Code::InternalError)
+    })?;
+    let is_on = |block: drystone_identity::PublicAccessBlock| match switch {
+        "BlockPublicAcls" => block.block_public_acls,
+        "IgnorePublicAcls" => block.ignore_public_acls,
+        "BlockPublicPolicy" => block.block_public_policy,
+        _ => block.restrict_public_buckets,
+    };
+    if of_account.is_some_and(is_on) {
+        return Ok(true);
+    }
     let Some(bytes) = engine.document(bucket, DocumentKind::PublicAccessBlock, "")? else {
         return Ok(false);
     };
@@ -139,6 +158,7 @@ pub(crate) fn is_blocked(
 impl Rules {
     fn load(
         engine: &Engine,
+        directory: &Directory,
         bucket: &BucketRow,
         defaults: BucketDefaults,
     ) -> Result<Self, EngineError> {
@@ -150,7 +170,7 @@ impl Rules {
         // Until somebody says otherwise, lists are kept and public grants do not count (`bucket_defaults`).
         let is_undecided =
             defaults != BucketDefaults::Open && block.is_none() && controls.is_none();
-        let blocked = |switch| is_blocked(engine, bucket, switch);
+        let blocked = |switch| is_blocked(engine, directory, bucket, switch);
         let ownership = ownership_of(controls.as_deref());
         let restricts = blocked("RestrictPublicBuckets");
         let is_broken = matches!(parsed, Some(Err(_))) || restricts.is_err() || ownership.is_err();
@@ -275,20 +295,23 @@ impl RuleCache {
     pub(crate) fn get(
         &self,
         engine: &Engine,
+        directory: &Directory,
         bucket: &BucketRow,
     ) -> Result<Arc<Rules>, EngineError> {
+        // Of the bucket's configuration, and of the settings of accounts.
+        let now = (bucket.epoch, directory.epoch());
         let lock = || self.rules.lock().expect("no thread panicked while it held this lock");
         if let Some((epoch, rules)) = lock().get(&bucket.id)
-            && *epoch == bucket.epoch
+            && *epoch == now
         {
             return Ok(rules.clone());
         }
-        let rules = Arc::new(Rules::load(engine, bucket, self.defaults)?);
+        let rules = Arc::new(Rules::load(engine, directory, bucket, self.defaults)?);
         let mut cache = lock();
         if cache.len() >= CACHE_COUNT_MAX {
             cache.clear();
         }
-        cache.insert(bucket.id, (bucket.epoch, rules.clone()));
+        cache.insert(bucket.id, (now, rules.clone()));
         Ok(rules)
     }
 }
@@ -360,7 +383,7 @@ pub(crate) fn is_decided_by_policy(context: &Context<'_>, bucket: &str) -> bool 
         Err(EngineError::BucketNotFound) => false,
         Err(_) => true,
         Ok(row) if !context.sender.is_owner_of(account_of(&row)) => true,
-        Ok(row) => match context.rules.get(context.engine, &row) {
+        Ok(row) => match context.rules.get(context.engine, context.directory, &row) {
             Ok(rules) => rules.is_broken || rules.policy.is_some(),
             Err(_) => true,
         },
@@ -414,7 +437,7 @@ fn decide_need(context: &Context<'_>, need: &Need) -> Result<Decision, S3Error> 
         _ => None,
     };
     let rules = match &found {
-        Some(bucket) => Some(context.rules.get(context.engine, bucket)?),
+        Some(bucket) => Some(context.rules.get(context.engine, context.directory, bucket)?),
         None => None,
     };
     if let (Some(bucket), Some(rules)) = (&found, &rules)

@@ -6,6 +6,7 @@ use crate::authorize::{
 };
 use crate::body::Body;
 use crate::bucket_log::{Draft, LogBook, Outcome};
+use crate::control;
 use crate::cors::{Asked, preflight};
 use crate::error::{S3Code, S3Error};
 use crate::host::Domains;
@@ -89,7 +90,7 @@ pub(crate) struct Context<'a> {
 impl Context<'_> {
     /// The documents of a bucket that decide.
     pub(crate) fn rules_of(&self, bucket: &BucketRow) -> Result<Arc<Rules>, S3Error> {
-        Ok(self.rules.get(self.engine, bucket)?)
+        Ok(self.rules.get(self.engine, self.directory, bucket)?)
     }
 
     /// Runs a listing: a walk over rows that may wait for the device, on a thread that may. No more
@@ -216,6 +217,7 @@ impl Gateway {
             let sender = Sender::of(None, AuthType::Anonymous, None, peer);
             return Ok(website::serve(context_of(request, sender)).await);
         }
+        let is_control = control::is_for(&request);
         let routed = route(&request);
         let verifier = Verifier {
             directory: &self.config.directory,
@@ -233,15 +235,20 @@ impl Gateway {
         let verified = match authenticate(&request, &verifier) {
             Ok(verified) => verified,
             // What does not exist is said to everybody; whether a bucket exists is not.
-            Err(_) if routed.is_err() => return Err(routed.expect_err("looked at just now")),
+            Err(_) if routed.is_err() && !is_control => {
+                return Err(routed.expect_err("looked at just now"));
+            }
             Err(error) => return Err(self.with_region(&request, error)),
         };
-        let routed = routed?;
-        trace.operation = Some(routed);
         let identity = verified.identity.clone();
         (trace.identity, trace.auth) = (identity.clone(), verified.auth);
         let sender = Sender::of(identity, verified.auth, verified.signed_ms, peer);
         let context = context_of(request, sender);
+        if is_control {
+            return control::run(&context, verified, body).await;
+        }
+        let routed = routed?;
+        trace.operation = Some(routed);
         authorize(&context, routed).map_err(|error| self.with_region(&context.request, error))?;
         let served = ops::dispatch(&context, routed, verified, body).await;
         served.map_err(|error| hide_absence(&context, error))
@@ -250,7 +257,8 @@ impl Gateway {
     /// What the access log of the bucket will want to know of a request, if it has one.
     fn draft_of(&self, request: &S3Request, peer: Peer) -> Option<Draft> {
         let bucket = self.engine.find_bucket(request.bucket.as_deref()?).ok()?;
-        let target = self.rules.get(&self.engine, &bucket).ok()?.logging.clone()?;
+        let target =
+            self.rules.get(&self.engine, &self.config.directory, &bucket).ok()?.logging.clone()?;
         let account = account_of(&bucket);
         let owner = self.config.directory.canonical_of(account).unwrap_or_default();
         let remote = peer.address.to_canonical().to_string();

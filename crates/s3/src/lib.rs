@@ -19,6 +19,7 @@ mod body;
 mod bucket_log;
 mod checksum;
 mod chunked;
+mod control;
 mod cors;
 mod error;
 mod form;

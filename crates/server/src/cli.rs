@@ -6,6 +6,7 @@ mod server;
 
 use crate::bench::BenchArguments;
 use crate::config::{self, AccessLogTarget, ConfigError, LogFormat, ServerConfig};
+use crate::proxy::TrustedProxies;
 use admin::{
     AccountCommand, AdminOptions, GroupCommand, KeyCommand, PolicyCommand, RoleCommand, UserCommand,
 };
@@ -119,6 +120,10 @@ struct ServerArguments {
     /// Refuse to start unless the directory holds the drive with this id.
     #[arg(long)]
     expect_drive: Option<String>,
+    /// Networks of proxies whose X-Forwarded-For and X-Forwarded-Proto count, separated by commas
+    /// [default: none]. Also DRYSTONE_TRUSTED_PROXIES.
+    #[arg(long)]
+    trusted_proxies: Option<String>,
     /// Seconds between two deliveries of buckets' access logs. Also DRYSTONE_LOG_DELIVERY_SECONDS.
     #[arg(long)]
     log_delivery_seconds: Option<String>,
@@ -209,6 +214,7 @@ fn meant(arguments: ServerArguments) -> Result<ServerConfig, ConfigError> {
     let website = or_setting(arguments.website_domain, "WEBSITE_DOMAIN")?;
     let budget = or_setting(arguments.memory_budget, "MEMORY_BUDGET")?;
     let defaults = or_setting(arguments.bucket_defaults, "BUCKET_DEFAULTS")?;
+    let proxies = or_setting(arguments.trusted_proxies, "TRUSTED_PROXIES")?;
     let delivery = or_setting(arguments.log_delivery_seconds, "LOG_DELIVERY_SECONDS")?;
     let keyring = or_setting(arguments.keyring.map(|p| p.display().to_string()), "KEYRING")?;
     let access_log = or_setting(arguments.access_log, "ACCESS_LOG")?;
@@ -232,11 +238,20 @@ fn meant(arguments: ServerArguments) -> Result<ServerConfig, ConfigError> {
             .transpose()?,
         expected_drive: arguments.expect_drive,
         access_log: config::parse_access_log(access_log.as_deref().unwrap_or("stdout")),
+        proxies: parse_proxies(proxies)?,
         openid: config::openid()?,
         log_delivery: parse_seconds(delivery)?,
         bucket_defaults: parse_defaults(defaults)?,
         keyring: keyring.map(PathBuf::from),
         metrics_public: public,
+    })
+}
+
+fn parse_proxies(text: Option<String>) -> Result<TrustedProxies, ConfigError> {
+    TrustedProxies::parse(&text.unwrap_or_default()).map_err(|value| {
+        let (name, allowed) =
+            ("trusted proxies", "networks such as 10.0.0.0/8, separated by commas");
+        ConfigError::Value { name, value, allowed }
     })
 }
 
@@ -277,6 +292,7 @@ fn inspected(directory: &std::path::Path) -> ServerConfig {
         segment_len: None,
         expected_drive: None,
         access_log: AccessLogTarget::Off,
+        proxies: TrustedProxies::default(),
         openid: Vec::new(),
         log_delivery: std::time::Duration::ZERO,
         bucket_defaults: BucketDefaults::Compat,

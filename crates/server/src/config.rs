@@ -1,5 +1,6 @@
 //! Settings: the only place that reads the environment.
 
+use crate::proxy::TrustedProxies;
 use drystone_admin::OpenIdConfig;
 use drystone_s3::BucketDefaults;
 use std::path::PathBuf;
@@ -32,6 +33,8 @@ pub(crate) struct ServerConfig {
     pub(crate) access_log: AccessLogTarget,
     /// What holds for buckets whose owners have not said anything about public access.
     pub(crate) bucket_defaults: BucketDefaults,
+    /// Proxies whose forwarding headers count.
+    pub(crate) proxies: TrustedProxies,
     /// OpenID providers.
     pub(crate) openid: Vec<OpenIdConfig>,
     /// Time between two deliveries of buckets' access logs.

@@ -2,6 +2,7 @@
 
 use crate::access_log::{AccessLog, Line};
 use crate::config::ServerConfig;
+use crate::proxy::TrustedProxies;
 use crate::tls::Certificates;
 use drystone_admin::{
     Admin, AdminRequest, AdminResponse, Door, Metrics, RequestRecord, console_page,
@@ -42,6 +43,7 @@ pub(crate) struct Front {
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) admin: Arc<Admin>,
     pub(crate) engine: Engine,
+    pub(crate) proxies: TrustedProxies,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) access_log: AccessLog,
     pub(crate) certificates: Option<Certificates>,
@@ -174,6 +176,7 @@ async fn answer(
     peer: Peer,
 ) -> Result<Response<OutBody>, Dropped> {
     let started = Instant::now();
+    let peer = front.proxies.client(peer, request.headers());
     let admin = front.admin.respond(request.method(), request.uri().path(), request.headers());
     if let Some(response) = admin {
         return Ok(boxed(response));

@@ -105,12 +105,11 @@ fn get<T: serde::de::DeserializeOwned>(url: &str) -> Result<T, TokenError> {
 /// Whether a key may be used for an algorithm: the token does not choose how it is looked at.
 fn fits(key: &Jwk, algorithm: Algorithm) -> bool {
     use Algorithm as A;
-    match (&key.algorithm, algorithm) {
-        (AlgorithmParameters::RSA(_), A::RS256 | A::RS384 | A::RS512) => true,
-        (AlgorithmParameters::RSA(_), A::PS256 | A::PS384 | A::PS512) => true,
-        (AlgorithmParameters::EllipticCurve(_), A::ES256 | A::ES384) => true,
-        (AlgorithmParameters::OctetKeyPair(_), A::EdDSA) => true,
-        _ => false,
+    match &key.algorithm {
+        AlgorithmParameters::RSA(_) => !matches!(algorithm, A::ES256 | A::ES384 | A::EdDSA),
+        AlgorithmParameters::EllipticCurve(_) => matches!(algorithm, A::ES256 | A::ES384),
+        AlgorithmParameters::OctetKeyPair(_) => algorithm == A::EdDSA,
+        AlgorithmParameters::OctetKey(_) => false,
     }
 }
 

@@ -46,7 +46,9 @@ pub(crate) async fn put(
         .map_err(|_| malformed("Policies must be valid JSON and the first byte must be '{'"))?;
     let policy = Document::parse(&text, PolicyKind::Bucket(name.as_str()))
         .map_err(|error| malformed(&error.to_string()))?;
-    if policy.is_public() && is_blocked(context.engine, &bucket, "BlockPublicPolicy")? {
+    if policy.is_public()
+        && is_blocked(context.engine, context.directory, &bucket, "BlockPublicPolicy")?
+    {
         let message = "The policy is public, and the public access block of the bucket refuses \
                        public policies.";
         return Err(S3Error::with(S3Code::AccessDenied, message));

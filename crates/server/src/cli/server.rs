@@ -77,7 +77,8 @@ pub(crate) fn run(config: &ServerConfig) -> CommandResult {
         let sweeping = tokio::spawn(sweep(engine.clone()));
         let delivering = tokio::spawn(deliver(gateway.clone(), config.log_delivery));
         let logs = gateway.clone();
-        let front = Front { gateway, admin, engine, metrics, access_log, certificates };
+        let proxies = config.proxies.clone();
+        let front = Front { proxies, gateway, admin, engine, metrics, access_log, certificates };
         serve(Arc::new(front), ports, stop_signal()).await;
         delivering.abort();
         logs.deliver_logs().await;

@@ -1,0 +1,108 @@
+//! S3 Control: settings of an account, on paths below `/v20180820/`.
+//!
+//! Source: S3 Control API reference, version 2018-08-20.
+
+use crate::auth::Verified;
+use crate::authorize::{Need, allow};
+use crate::body::Body;
+use crate::error::{S3Code, S3Error};
+use crate::gateway::Context;
+use crate::ops::read_document;
+use crate::request::S3Request;
+use crate::response::{Reply, empty, xml};
+use crate::xml::{Xml, parse};
+use drystone_identity::{IdentityError, PublicAccessBlock};
+
+const PREFIX: &str = "/v20180820/";
+const NAMESPACE: &str = "http://awss3control.amazonaws.com/doc/2018-08-20/";
+const BLOCK: &str = "PublicAccessBlockConfiguration";
+
+/// Whether a request is for S3 Control. No bucket can have the name of the path.
+pub(crate) fn is_for(request: &S3Request) -> bool {
+    request.raw_path.starts_with(PREFIX)
+}
+
+fn failed(error: &IdentityError) -> S3Error {
+    tracing::error!(%error, "the settings of an account failed");
+    S3Code::InternalError.into()
+}
+
+/// The account that a request is about, which must be the caller's own.
+fn account<'a>(context: &'a Context<'_>) -> Result<&'a str, S3Error> {
+    let named = context.request.header("x-amz-account-id").ok_or_else(|| {
+        S3Error::with(S3Code::InvalidRequest, "Missing required header: x-amz-account-id")
+    })?;
+    match context.sender.account() {
+        Some(own) if own == named => Ok(named),
+        _ => Err(S3Code::AccessDenied.into()),
+    }
+}
+
+pub(crate) async fn run(
+    context: &Context<'_>,
+    verified: Verified,
+    body: &mut Option<Body>,
+) -> Result<Reply, S3Error> {
+    let request = &context.request;
+    let path = request.raw_path.strip_prefix(PREFIX).unwrap_or_default();
+    let account = account(context)?.to_owned();
+    let need = |action| Need { action, bucket: None, key: None, version: None };
+    match (request.method.as_str(), path) {
+        ("GET", "configuration/publicAccessBlock") => {
+            allow(context, &need("s3:GetAccountPublicAccessBlock"))?;
+            get_block(context, &account)
+        }
+        ("PUT", "configuration/publicAccessBlock") => {
+            allow(context, &need("s3:PutAccountPublicAccessBlock"))?;
+            put_block(context, verified, body, &account).await
+        }
+        ("DELETE", "configuration/publicAccessBlock") => {
+            allow(context, &need("s3:PutAccountPublicAccessBlock"))?;
+            let set = context.directory.set_account_block(&account, None).await;
+            set.map(|()| empty(204)).map_err(|error| failed(&error))
+        }
+        _ => Err(S3Error::not_implemented(path)),
+    }
+}
+
+fn get_block(context: &Context<'_>, account: &str) -> Result<Reply, S3Error> {
+    let block = context.directory.account_block(account).map_err(|error| failed(&error))?;
+    let block = block.ok_or(S3Code::NoSuchPublicAccessBlockConfiguration)?;
+    let mut document = Xml::bare();
+    document.raw(&format!("<{BLOCK} xmlns=\"{NAMESPACE}\">"));
+    document.bool("BlockPublicAcls", block.block_public_acls);
+    document.bool("IgnorePublicAcls", block.ignore_public_acls);
+    document.bool("BlockPublicPolicy", block.block_public_policy);
+    document.bool("RestrictPublicBuckets", block.restrict_public_buckets);
+    Ok(xml(document.finish(BLOCK)))
+}
+
+async fn put_block(
+    context: &Context<'_>,
+    verified: Verified,
+    body: &mut Option<Body>,
+    account: &str,
+) -> Result<Reply, S3Error> {
+    let document = read_document(context, verified, body, 64 << 10).await?;
+    if document.is_empty() {
+        return Err(S3Code::MissingRequestBodyError.into());
+    }
+    let root = parse(&document, BLOCK)?;
+    let known =
+        ["BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"];
+    for child in &root.children {
+        let is_switch = matches!(child.text.as_str(), "true" | "false" | "TRUE" | "FALSE");
+        if !known.contains(&child.name.as_str()) || !is_switch {
+            return Err(S3Code::MalformedXML.into());
+        }
+    }
+    let is_on = |name| root.text_of(name).is_some_and(|text| text.eq_ignore_ascii_case("true"));
+    let block = PublicAccessBlock {
+        block_public_acls: is_on("BlockPublicAcls"),
+        ignore_public_acls: is_on("IgnorePublicAcls"),
+        block_public_policy: is_on("BlockPublicPolicy"),
+        restrict_public_buckets: is_on("RestrictPublicBuckets"),
+    };
+    let set = context.directory.set_account_block(account, Some(block)).await;
+    set.map(|()| empty(200)).map_err(|error| failed(&error))
+}
