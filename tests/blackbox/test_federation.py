@@ -125,6 +125,42 @@ def test_roles_trust_a_provider_under_conditions(tmp_path, provider):
         server.stop()
 
 
+def test_a_stranger_of_the_same_name_is_not_the_user(tmp_path, provider):
+    server = begin(tmp_path, provider, ROLE_POLICY="readonly")
+    try:
+        make = lambda name, *keys: boto3.client(name, endpoint_url=server.url, region_name="us-east-1", aws_access_key_id=keys[0],
+                                                aws_secret_access_key=keys[1], aws_session_token=keys[2] if len(keys) > 2 else None)
+        iam, s3 = make("iam", USER, PASSWORD), server.client()
+        iam.create_user(UserName="ana")
+        iam.create_access_key(UserName="ana")
+        allow = {"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::000000000000:user/ana"}, "Action": "s3:PutObject",
+                 "Resource": "arn:aws:s3:::lake/*"}
+        s3.put_bucket_policy(Bucket="lake", Policy=json.dumps({"Version": "2012-10-17", "Statement": [allow]}))
+        stranger = session(server, provider.token(sub="ana"))
+        refused("AccessDenied", stranger.put_object, Bucket="lake", Key="x", Body=b"")
+        keys = stranger._request_signer._credentials
+        own = make("iam", keys.access_key, keys.secret_key, keys.token)
+        refused("ValidationError", own.get_user)
+        for call in (own.list_access_keys, own.create_access_key, own.list_groups_for_user):
+            refused("AccessDenied", call, UserName="ana")
+    finally:
+        server.stop()
+
+
+def test_a_silent_provider_is_not_asked_each_time(tmp_path):
+    provider = Provider(free_port())
+    token = provider.token()
+    server = begin(tmp_path, provider, ROLE_POLICY="readonly")
+    try:
+        provider.stop()
+        begun = time.monotonic()
+        for _ in range(20):
+            refused("IDPCommunicationError", session, server, token)
+        assert time.monotonic() - begun < 15
+    finally:
+        server.stop()
+
+
 def test_a_session_ends_with_its_token(tmp_path, provider):
     server = begin(tmp_path, provider, ROLE_POLICY="readwrite")
     try:

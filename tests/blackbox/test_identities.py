@@ -152,6 +152,35 @@ def test_keys_are_rotated_by_their_user_without_other_rights(server, make_user):
     refused("AccessDenied", new.attach_user_policy, UserName="emil", PolicyArn="arn:aws:iam::aws:policy/consoleAdmin")
 
 
+def test_what_ends_does_not_make_what_lasts(server, make_user):
+    key = make_user("otto", ALLOW_ALL, {"Effect": "Allow", "Action": "iam:*", "Resource": "*"})
+    session = service(server, "sts", key["AccessKeyId"], key["SecretAccessKey"]).get_session_token()["Credentials"]
+    own = service(server, "iam", session["AccessKeyId"], session["SecretAccessKey"], session["SessionToken"])
+    assert own.get_user()["User"]["UserName"] == "otto"
+    refused("AccessDenied", own.create_access_key)
+    root = service(server, "sts").get_session_token()["Credentials"]
+    of_root = service(server, "iam", root["AccessKeyId"], root["SecretAccessKey"], root["SessionToken"])
+    refused("AccessDenied", of_root.create_access_key)
+
+
+def test_tags_of_a_session_need_a_right_of_their_own(server, iam, make_user, bucket):
+    key = make_user("paul")
+    sts = service(server, "sts", key["AccessKeyId"], key["SecretAccessKey"])
+    trust = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}
+    arn = iam.create_role(RoleName="tagged", AssumeRolePolicyDocument=document(trust), Tags=[{"Key": "team", "Value": "a"}])["Role"]["Arn"]
+    iam.put_role_policy(RoleName="tagged", PolicyName="own", PolicyDocument=document(
+        {"Effect": "Allow", "Action": "s3:PutObject", "Resource": f"arn:aws:s3:::{bucket}/${{aws:PrincipalTag/team}}/*"}))
+    wanted = {"RoleArn": arn, "RoleSessionName": "tags", "Tags": [{"Key": "team", "Value": "b"}]}
+    refused("AccessDenied", sts.assume_role, **wanted)
+    iam.update_assume_role_policy(RoleName="tagged", PolicyDocument=document({**trust, "Action": ["sts:AssumeRole", "sts:TagSession"]}))
+    session = sts.assume_role(**wanted)["Credentials"]
+    s3 = s3_of(server, session, session["SessionToken"])
+    s3.put_object(Bucket=bucket, Key="b/k", Body=b"")
+    refused("AccessDenied", s3.put_object, Bucket=bucket, Key="a/k", Body=b"")
+    iam.delete_role_policy(RoleName="tagged", PolicyName="own")
+    iam.delete_role(RoleName="tagged")
+
+
 def test_a_user_made_anew_under_the_same_name_does_not_get_the_old_keys_or_sessions(server, iam):
     iam.create_user(UserName="fritz")
     iam.attach_user_policy(UserName="fritz", PolicyArn="arn:aws:iam::aws:policy/readwrite")

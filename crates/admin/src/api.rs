@@ -147,6 +147,7 @@ fn refusal(decision: ExplainedDecision) -> Refusal {
         Reason::SessionLimits => "the policy of the session does not allow it",
         Reason::ServiceAccountLimits => "the policy of the key does not allow it",
         Reason::OneSideOnly => "the bucket belongs to another account, and only one side allows it",
+        Reason::PublicAccessBlock => "the public access block refuses it",
         Reason::Allow | Reason::Root | Reason::Acl => "it is allowed",
     };
     Refusal {

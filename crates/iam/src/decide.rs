@@ -37,6 +37,8 @@ pub enum Reason {
     Acl,
     /// Nothing allows it.
     NoAllow,
+    /// The public access block of the bucket or its account refuses it.
+    PublicAccessBlock,
     /// The policy of the session does not allow it.
     SessionLimits,
     /// The policy of the service account does not allow it.

@@ -28,6 +28,13 @@ pub enum Principal {
         /// Name of the provider: its issuer without scheme.
         provider: String,
     },
+    /// Somebody whom an identity provider vouched for, with a session without a role.
+    FederatedUser {
+        /// Account id that the session belongs to.
+        account: String,
+        /// Name that the provider gives him.
+        name: String,
+    },
     /// Somebody who has assumed a role.
     RoleSession {
         /// Account id of the role.
@@ -48,7 +55,9 @@ impl Principal {
         match self {
             Self::Anonymous | Self::Federated { .. } => None,
             Self::Root { account } | Self::User { account, .. } => Some(account),
-            Self::RoleSession { account, .. } => Some(account),
+            Self::RoleSession { account, .. } | Self::FederatedUser { account, .. } => {
+                Some(account)
+            }
         }
     }
 
@@ -60,6 +69,9 @@ impl Principal {
             Self::Root { account } => format!("arn:aws:iam::{account}:root"),
             Self::User { account, path_name, .. } => {
                 format!("arn:aws:iam::{account}:user{path_name}")
+            }
+            Self::FederatedUser { account, name } => {
+                format!("arn:aws:sts::{account}:federated-user/{name}")
             }
             Self::RoleSession { account, role, session, .. } => {
                 let name = role.rsplit('/').next().unwrap_or(role);
@@ -73,7 +85,7 @@ impl Principal {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Anonymous => "Anonymous",
-            Self::Federated { .. } => "FederatedUser",
+            Self::Federated { .. } | Self::FederatedUser { .. } => "FederatedUser",
             Self::Root { .. } => "Account",
             Self::User { .. } => "User",
             Self::RoleSession { .. } => "AssumedRole",
@@ -87,6 +99,7 @@ impl Principal {
             Self::Anonymous | Self::Federated { .. } => None,
             Self::Root { account } => Some(account.clone()),
             Self::User { id, .. } => Some(id.clone()),
+            Self::FederatedUser { account, name } => Some(format!("{account}:{name}")),
             Self::RoleSession { id, session, .. } => Some(format!("{id}:{session}")),
         }
     }

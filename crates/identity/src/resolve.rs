@@ -106,6 +106,13 @@ impl Identity {
         }
     }
 
+    /// Whether this may make keys that last: not a session, which ends, and nothing that a policy
+    /// narrows, since the new key would be more than what it was made with.
+    #[must_use]
+    pub fn may_make_keys(&self) -> bool {
+        !self.is_session && self.key_policy.is_none()
+    }
+
     /// Name of the user; `None` for owners, roles and sessions of roles.
     #[must_use]
     pub fn user_name(&self) -> Option<&str> {
@@ -269,14 +276,12 @@ impl Directory {
                 let role: Option<Role> = rows::get(&self.shared.catalog, &[account, name])?;
                 let role = role.filter(|role| role.id == *id).ok_or(IdentifyError::InvalidToken)?;
                 refuse_revoked(&claims, role.sessions_after_ms)?;
-                self.of_role(&role, session, access_key, secret)?
+                self.of_role(&role, session, &claims, secret)?
             }
             Subject::External { account, name, policies } => {
-                let principal = Principal::User {
-                    account: account.clone(),
-                    path_name: format!("/external/{name}"),
-                    id: name.clone(),
-                };
+                // Not a user: one of the same name may exist here, and is somebody else.
+                let principal =
+                    Principal::FederatedUser { account: account.clone(), name: name.clone() };
                 let mut identity =
                     Identity::bare(self.next_serial(), access_key.to_owned(), secret, principal);
                 identity.facts.add("aws:username", name.clone());
@@ -305,9 +310,10 @@ impl Directory {
         &self,
         role: &Role,
         session: &str,
-        key: &str,
+        claims: &Claims,
         secret: Secret,
     ) -> Result<Identity, IdentityError> {
+        let key = claims.access_key.as_str();
         let principal = Principal::RoleSession {
             account: role.account.clone(),
             role: format!("{}{}", role.path, role.name),
@@ -315,7 +321,8 @@ impl Directory {
             id: role.id.clone(),
         };
         let mut identity = Identity::bare(self.next_serial(), key.to_owned(), secret, principal);
-        for (tag, value) in &role.tags {
+        let is_free = |tag: &str| !claims.facts.contains_key(&format!("aws:PrincipalTag/{tag}"));
+        for (tag, value) in role.tags.iter().filter(|(tag, _)| is_free(tag)) {
             identity.facts.add(&format!("aws:PrincipalTag/{tag}"), value.clone());
         }
         self.add_grants(&mut identity, &role.account, "role", &role.name, &role.grants)?;

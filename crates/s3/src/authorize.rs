@@ -12,6 +12,7 @@ use crate::bucket_log::LogTarget;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
 use crate::operation::Operation;
+use crate::ops::parse_copy_source;
 use crate::xml::parse;
 pub(crate) use actions::delete_need;
 use actions::needs;
@@ -19,8 +20,8 @@ use drystone_base::BucketId;
 use drystone_engine::plan::DocumentKind;
 use drystone_engine::{BucketRow, Engine, EngineError, VersionRef};
 use drystone_iam::{
-    Arn, Caller, Decision, Document, DocumentKind as PolicyKind, PolicySet, Principal, Reason,
-    decide,
+    Arn, Caller, Decision, Document, DocumentKind as PolicyKind, Explanation, PolicySet, Principal,
+    Reason, decide,
 };
 use drystone_identity::{
     DEFAULT_ACCOUNT, DEFAULT_CANONICAL, Directory, ExplainedDecision, Identity,
@@ -466,10 +467,14 @@ fn decide_need(context: &Context<'_>, need: &Need) -> Result<Decision, S3Error> 
         (Some(identity), Some(named)) => identity.policy_set(named),
         _ => PolicySet::default(),
     };
-    let bucket = policy.filter(|_| !is_cut_off).map(|policy| ("bucket policy", policy));
+    let bucket = policy.map(|policy| ("bucket policy", policy));
     let set = PolicySet { bucket, resource_account: owner, ..set };
     let resource = resource_of(need);
     let decision = decide(caller, need.action, &resource, &facts, &set);
+    if is_cut_off {
+        let explanation = Explanation { reason: Reason::PublicAccessBlock, ..decision.explanation };
+        return Ok(Decision { allowed: false, explanation });
+    }
     let (Some(bucket), Some(rules)) = (&found, &rules) else { return Ok(decision) };
     // Lists are looked at last: most requests never come to them.
     let undecided = matches!(decision.explanation.reason, Reason::NoAllow | Reason::OneSideOnly);
@@ -485,7 +490,10 @@ pub(crate) fn hide_absence(context: &Context<'_>, error: S3Error) -> S3Error {
     if !matches!(error.code, S3Code::NoSuchKey | S3Code::NoSuchVersion) {
         return error;
     }
-    let (action, bucket) = ("s3:ListBucket", context.request.bucket.clone());
+    // What is missing may be the source of a copy.
+    let source = context.request.header("x-amz-copy-source");
+    let source = source.and_then(|text| parse_copy_source(text).ok()).map(|(bucket, ..)| bucket);
+    let (action, bucket) = ("s3:ListBucket", source.or(context.request.bucket.clone()));
     if !is_decided_by_policy(context, bucket.as_deref().unwrap_or_default()) {
         return error;
     }

@@ -121,8 +121,8 @@ async fn add_key(actor: &Actor<'_>, request: Request) -> Outcome {
         return Ok(Answer::Done);
     };
     check_owner(actor, "CreateAccessKey", user.as_deref())?;
-    if actor.identity.session_policy.is_some() || actor.identity.key_policy.is_some() {
-        let message = "A key or session with a policy cannot make keys.".to_owned();
+    if !actor.identity.may_make_keys() {
+        let message = "A session, or a key with a policy, cannot make keys.".to_owned();
         return Err(IdentityError::Forbidden(message).into());
     }
     let is_service = policy.is_some() || expires_ms.is_some();

@@ -67,7 +67,15 @@ struct Keys {
 /// A provider and its keys.
 pub struct OpenId {
     pub(crate) config: OpenIdConfig,
-    keys: Mutex<Option<Keys>>,
+    keys: Mutex<Known>,
+}
+
+/// What is known of a provider's keys.
+#[derive(Default)]
+struct Known {
+    keys: Option<Keys>,
+    /// When the provider did not answer last, and why: it is not asked again at once.
+    failed: Option<(Instant, TokenError)>,
 }
 
 /// Difference of clocks that does not matter, in seconds.
@@ -135,25 +143,32 @@ impl OpenId {
 
     /// Issuer and key; fetched anew if they are old or the key is not known. Blocks.
     fn key(&self, id: Option<&str>, algorithm: Algorithm) -> Result<(String, Jwk), TokenError> {
-        let mut keys = self.keys.lock().expect("no thread panicked while it held this lock");
+        let mut known = self.keys.lock().expect("no thread panicked while it held this lock");
         let find = |keys: &Keys| {
             let mut fitting = keys.set.keys.iter().filter(|key| {
                 fits(key, algorithm) && (id.is_none() || key.common.key_id.as_deref() == id)
             });
             fitting.next().map(|key| (keys.issuer.clone(), key.clone()))
         };
-        if let Some(known) = &*keys
-            && known.fetched.elapsed() < KEYS_AGE_MAX
+        if let Some(keys) = &known.keys
+            && keys.fetched.elapsed() < KEYS_AGE_MAX
         {
-            if let Some(found) = find(known) {
+            if let Some(found) = find(keys) {
                 return Ok(found);
             }
             // Tokens with made-up key ids must not make us ask the provider each time.
-            if known.fetched.elapsed() < REFRESH_PAUSE {
+            if keys.fetched.elapsed() < REFRESH_PAUSE {
                 return Err(TokenError::Invalid("the token's key is not known".to_owned()));
             }
         }
-        let fresh = keys.insert(self.fetch()?);
+        if let Some((when, error)) = &known.failed
+            && when.elapsed() < REFRESH_PAUSE
+        {
+            return Err(error.clone());
+        }
+        let fetched = self.fetch();
+        known.failed = fetched.as_ref().err().map(|error| (Instant::now(), error.clone()));
+        let fresh = known.keys.insert(fetched?);
         find(fresh).ok_or_else(|| TokenError::Invalid("the token's key is not known".to_owned()))
     }
 

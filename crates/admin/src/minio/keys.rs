@@ -87,8 +87,9 @@ pub(super) async fn add(call: &Call<'_>) -> Answer {
         Some(name) => Some(name),
     };
     check(call, "CreateServiceAccount", user.as_deref())?;
-    if identity.session_policy.is_some() || identity.key_policy.is_some() {
-        return Err(MinioError::denied("A key or session with a policy cannot make keys."));
+    if !identity.may_make_keys() {
+        let message = "A session, or a key with a policy, cannot make keys.";
+        return Err(MinioError::denied(message));
     }
     let key = NewKey {
         user,
@@ -128,9 +129,10 @@ pub(super) async fn update(call: &Call<'_>) -> Answer {
     let key = find(call, "UpdateServiceAccount")?;
     let new: UpdateKey = call.body().await?;
     let identity = call.actor.identity;
-    // A key must not widen itself.
-    if identity.access_key == key.id && identity.key_policy.is_some() {
-        return Err(MinioError::denied("A key with a policy cannot change itself."));
+    // Neither must a key widen itself, nor a session what outlives it.
+    if !identity.may_make_keys() {
+        let message = "A session, or a key with a policy, cannot change keys.";
+        return Err(MinioError::denied(message));
     }
     let is_enabled = match new.new_status.as_str() {
         "" => None,

@@ -33,6 +33,7 @@ pub(super) fn is_enabled(status: &str) -> Result<bool, MinioError> {
 pub(super) async fn add(call: &Call<'_>) -> Answer {
     let name = call.need("accessKey")?.to_owned();
     let is_own = call.actor.identity.user_name() == Some(name.as_str())
+        && call.actor.identity.may_make_keys()
         && !call.actor.is_denied("admin:CreateUser", "arn:aws:s3:::*");
     // Everybody may change his own password, and nothing else by this.
     if !is_own {

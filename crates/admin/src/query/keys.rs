@@ -38,10 +38,8 @@ fn named_key(call: &Call<'_>, action: &str) -> Result<AccessKey, QueryError> {
 async fn create(call: &Call<'_>) -> Answer {
     let owner = call.own_or_named("CreateAccessKey")?;
     let identity = call.actor.identity;
-    // A key has all rights of its user: whoever holds less than that must not make one for himself.
-    let is_narrowed = identity.session_policy.is_some() || identity.key_policy.is_some();
-    if is_narrowed && owner.as_deref() == identity.user_name() {
-        let message = "A key or session with a policy cannot make a key without one.";
+    if !identity.may_make_keys() && owner.as_deref() == identity.user_name() {
+        let message = "A session, or a key with a policy, cannot make keys for itself.";
         return Err(QueryError::denied(message));
     }
     let new = match &owner {

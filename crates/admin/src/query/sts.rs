@@ -108,6 +108,13 @@ async fn assume_role(call: &Call<'_>) -> Answer {
         Err(error) => return Err(error.into()),
     };
     check_role_duration(&role, seconds)?;
+    // Tags become condition keys of the session: whoever sets them must be trusted to.
+    if !call.parameters.tags().is_empty() {
+        let tagging = AssumeRequest { action: "sts:TagSession", ..request };
+        if !matches!(call.actor.directory.assume(arn, &tagging), Ok(Ok(_))) {
+            return Err(denied());
+        }
+    }
     let request = SessionRequest {
         duration_s: seconds,
         policy: call.parameters.get("Policy").map(str::to_owned),

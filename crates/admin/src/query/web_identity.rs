@@ -111,7 +111,7 @@ pub(super) async fn run(
         facts: facts_of(&vouched),
     };
     let subject = vouched.subject(&provider.config).unwrap_or_default();
-    if subject.is_empty() {
+    if subject.is_empty() || subject.len() > 256 || subject.chars().any(char::is_control) {
         return Err(TokenError::Invalid("the token does not say who it is for".to_owned()).into());
     }
     let arn = parameters.get("RoleArn").filter(|arn| !arn.is_empty());
