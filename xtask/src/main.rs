@@ -1,6 +1,7 @@
 //! Tasks of the workspace.
 
 mod ci;
+mod compatibility;
 mod operations;
 mod tidy;
 
@@ -14,6 +15,7 @@ const USAGE: &str = "usage: cargo xtask TASK
   tidy              ranks, sizes, names, S3 codes
   soak SEEDS        crash enumeration and simulation with many seeds
   nightly           soak with 300 seeds, and listing at 10 M keys
+  compatibility     write docs/s3-compatibility.md from table, dispatcher and tests
   operations MODEL  generate the operation table from the published service model";
 
 fn main() -> ExitCode {
@@ -26,6 +28,7 @@ fn main() -> ExitCode {
         ["tidy"] => ci::tidy(),
         ["soak", seeds] => ci::soak(seeds),
         ["nightly"] => ci::nightly(),
+        ["compatibility"] => compatibility::write(),
         ["operations", model] => write_operations(model),
         _ => Err(USAGE.to_owned()),
     };
