@@ -197,6 +197,12 @@ impl Condition {
     }
 
     /// The key, in lower case.
+    pub(crate) fn fact_keys(&self) -> impl Iterator<Item = String> {
+        let of_values = self.values.iter().flat_map(Template::variables).map(str::to_owned);
+        std::iter::once(self.key.to_ascii_lowercase()).chain(of_values)
+    }
+
+    /// The condition key.
     pub(crate) fn key(&self) -> &str {
         &self.key
     }

@@ -6,6 +6,7 @@ use crate::json::Json;
 use crate::pattern::{Pattern, Template};
 use crate::principal::PrincipalPattern;
 use crate::statement::{Effect, Either, Statement};
+use std::collections::BTreeSet;
 
 /// Why a document is refused (`MalformedPolicy`, or `MalformedPolicyDocument` of IAM). The text is
 /// meant for the client.
@@ -43,7 +44,7 @@ pub enum DocumentKind<'a> {
 #[derive(Clone, Debug)]
 pub struct Document {
     pub(crate) statements: Vec<Statement>,
-    mentions_object_tags: bool,
+    fact_keys: BTreeSet<String>,
 }
 
 type Fields = Vec<(String, Json)>;
@@ -92,14 +93,15 @@ impl Document {
             let Json::Object(fields) = statement else { return Err(PolicyError::syntax()) };
             parsed.push(parse_statement(fields, kind, with_variables)?);
         }
-        let mentions_object_tags = text.to_ascii_lowercase().contains("existingobjecttag");
-        Ok(Self { statements: parsed, mentions_object_tags })
+        let fact_keys = parsed.iter().flat_map(Statement::fact_keys).collect();
+        Ok(Self { statements: parsed, fact_keys })
     }
 
-    /// Whether a decision may depend on the tags of the object.
+    /// Condition keys that a decision may depend on, in lower case: those of conditions and those of
+    /// variables.
     #[must_use]
-    pub fn mentions_object_tags(&self) -> bool {
-        self.mentions_object_tags
+    pub fn fact_keys(&self) -> &BTreeSet<String> {
+        &self.fact_keys
     }
 
     /// Whether nobody is allowed anything by it.

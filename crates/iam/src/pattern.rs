@@ -5,6 +5,7 @@
 //! `${?}`, `${$}` are the characters themselves.
 
 use crate::facts::Facts;
+use std::borrow::Cow;
 
 /// A piece of a pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +21,8 @@ enum Piece {
 pub(crate) struct Template {
     text: String,
     pieces: Vec<Piece>,
+    /// What it always is, if it has no variables.
+    fixed: Option<Pattern>,
 }
 
 /// A character of a pattern whose variables have their values.
@@ -34,6 +37,8 @@ enum Symbol {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Pattern {
     symbols: Vec<Symbol>,
+    /// Most patterns are a text, or a text with a star at its end: the text, and whether there is one.
+    plain: Option<(String, bool)>,
 }
 
 /// Reads `${…}` at the start of `text`; returns the piece and its length.
@@ -89,7 +94,19 @@ impl Template {
         if !literal.is_empty() {
             pieces.push(Piece::Literal(literal));
         }
-        Self { text: text.to_owned(), pieces }
+        let mut template = Self { text: text.to_owned(), pieces, fixed: None };
+        if template.variables().next().is_none() {
+            template.fixed = template.fill(&Facts::new());
+        }
+        template
+    }
+
+    /// Condition keys whose values it needs, in lower case.
+    pub(crate) fn variables(&self) -> impl Iterator<Item = &str> {
+        self.pieces.iter().filter_map(|piece| match piece {
+            Piece::Variable { key, .. } => Some(key.as_str()),
+            _ => None,
+        })
     }
 
     /// As it was written.
@@ -103,7 +120,14 @@ impl Template {
     }
 
     /// Puts in the values of variables; `None` if one has none.
-    pub(crate) fn expand(&self, facts: &Facts) -> Option<Pattern> {
+    pub(crate) fn expand(&self, facts: &Facts) -> Option<Cow<'_, Pattern>> {
+        match &self.fixed {
+            Some(pattern) => Some(Cow::Borrowed(pattern)),
+            None => self.fill(facts).map(Cow::Owned),
+        }
+    }
+
+    fn fill(&self, facts: &Facts) -> Option<Pattern> {
         let mut symbols = Vec::with_capacity(self.text.len());
         for piece in &self.pieces {
             match piece {
@@ -116,7 +140,7 @@ impl Template {
                 }
             }
         }
-        Some(Pattern { symbols })
+        Some(Pattern::new(symbols))
     }
 
     /// The text with the values of variables, wildcards being characters; `None` if one has none.
@@ -143,17 +167,40 @@ impl Pattern {
             '?' => Symbol::One,
             other => Symbol::Char(other),
         };
-        Self { symbols: text.chars().map(symbol).collect() }
+        Self::new(text.chars().map(symbol).collect())
+    }
+
+    fn new(symbols: Vec<Symbol>) -> Self {
+        let (text, has_star) = match symbols.split_last() {
+            Some((Symbol::Any, rest)) => (rest, true),
+            _ => (&symbols[..], false),
+        };
+        let chars = text.iter().map(|symbol| match symbol {
+            Symbol::Char(c) => Some(*c),
+            Symbol::Any | Symbol::One => None,
+        });
+        let plain = chars.collect::<Option<String>>().map(|text| (text, has_star));
+        Self { symbols, plain }
     }
 
     /// Whether the whole of `text` matches. Takes time in proportion to the product of the lengths.
     pub(crate) fn matches(&self, text: &str) -> bool {
-        self.matches_with(text, |a, b| a == b)
+        match &self.plain {
+            Some((start, true)) => text.starts_with(start.as_str()),
+            Some((whole, false)) => text == whole,
+            None => self.matches_with(text, |a, b| a == b),
+        }
     }
 
     /// As [`Pattern::matches`], without regard to case.
     pub(crate) fn matches_ignoring_case(&self, text: &str) -> bool {
-        self.matches_with(text, |a, b| a == b || a.to_lowercase().eq(b.to_lowercase()))
+        match &self.plain {
+            Some((plain, has_star)) if plain.is_ascii() && text.is_ascii() => {
+                let start = if *has_star { text.get(..plain.len()) } else { Some(text) };
+                start.is_some_and(|start| start.eq_ignore_ascii_case(plain))
+            }
+            _ => self.matches_with(text, |a, b| a == b || a.to_lowercase().eq(b.to_lowercase())),
+        }
     }
 
     fn matches_with(&self, text: &str, same: impl Fn(char, char) -> bool) -> bool {
@@ -187,7 +234,7 @@ impl Pattern {
     /// Splits at colons, at most into `count` parts; wildcards do not stand for a colon.
     pub(crate) fn split_colons(&self, count: usize) -> Vec<Pattern> {
         let parts = self.symbols.splitn(count, |symbol| *symbol == Symbol::Char(':'));
-        parts.map(|part| Pattern { symbols: part.to_vec() }).collect()
+        parts.map(|part| Pattern::new(part.to_vec())).collect()
     }
 }
 
@@ -237,7 +284,8 @@ mod tests {
             assert_eq!(matches(template, text), expected, "{template} on {text}");
         }
         assert_eq!(Template::parse("${aws:username}", false).text(), "${aws:username}");
-        let plain = Template::parse("${aws:username}", false).expand(&Facts::new());
+        let template = Template::parse("${aws:username}", false);
+        let plain = template.expand(&Facts::new());
         assert!(plain.expect("no variables").matches("${aws:username}"));
     }
 

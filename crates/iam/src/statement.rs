@@ -57,6 +57,15 @@ impl Statement {
         }
     }
 
+    /// Condition keys that it looks at, in lower case.
+    pub(crate) fn fact_keys(&self) -> impl Iterator<Item = String> {
+        let of_resources = self.resources.iter().flat_map(|resources| match resources {
+            Either::In(templates) | Either::NotIn(templates) => templates.iter(),
+        });
+        let of_resources = of_resources.flat_map(Template::variables).map(str::to_owned);
+        of_resources.chain(self.conditions.iter().flat_map(Condition::fact_keys))
+    }
+
     /// How far the statement of a resource policy reaches for a caller; `None` if it does not name him.
     pub(crate) fn reach(&self, caller: &Principal, canonical: Option<&str>) -> Option<Reach> {
         match self.principals.as_ref()? {

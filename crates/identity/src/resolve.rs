@@ -9,6 +9,7 @@ use crate::rows;
 use crate::token::{Claims, Subject};
 use drystone_iam::{Document, DocumentKind, Facts, Named, PolicySet, Principal};
 use drystone_keyring::Secret;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Somebody whose key was looked up: what signatures are checked and decisions made with.
@@ -29,6 +30,8 @@ pub struct Identity {
     pub session_policy: Option<Document>,
     /// Condition keys that come with the identity.
     pub facts: Facts,
+    /// Condition keys that decisions about it may depend on, in lower case.
+    pub fact_keys: BTreeSet<String>,
     /// Whether it is a session.
     pub is_session: bool,
     /// When it ends, in milliseconds since 1970.
@@ -68,6 +71,7 @@ impl Identity {
             key_policy: None,
             session_policy: None,
             facts: Facts::new(),
+            fact_keys: BTreeSet::new(),
             is_session: false,
             expires_ms: None,
         }
@@ -81,12 +85,13 @@ impl Identity {
             && self.session_policy.is_none()
     }
 
-    /// Whether a decision may depend on the tags of the object.
-    #[must_use]
-    pub fn mentions_object_tags(&self) -> bool {
+    /// Notes which condition keys its policies look at.
+    fn index(mut self) -> Self {
         let narrowing = self.key_policy.iter().chain(&self.session_policy);
         let own = self.policies.iter().map(|(_, document)| document);
-        own.chain(narrowing).any(Document::mentions_object_tags)
+        let keys = own.chain(narrowing).flat_map(|document| document.fact_keys().iter().cloned());
+        self.fact_keys = keys.collect();
+        self
     }
 
     /// The policies of this identity as the decision takes them.
@@ -161,10 +166,11 @@ impl Directory {
         let identity = match self.remembered(&name) {
             Some(identity) => identity,
             None => {
-                let identity = Arc::new(match token {
+                let read = match token {
                     None => self.read_key(access_key)?,
                     Some(token) => self.read_session(access_key, token)?,
-                });
+                };
+                let identity = Arc::new(read.index());
                 self.remember(name, epoch, identity.clone());
                 identity
             }

@@ -26,6 +26,7 @@ use drystone_iam::{
 use drystone_identity::{
     DEFAULT_ACCOUNT, DEFAULT_CANONICAL, Directory, ExplainedDecision, Identity,
 };
+use facts::Wanted;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
@@ -450,9 +451,11 @@ fn decide_need(context: &Context<'_>, need: &Need) -> Result<Decision, S3Error> 
     }
     let owner = found.as_ref().map(|bucket| account_of(bucket));
     let policy = rules.as_ref().and_then(|rules| rules.policy.as_ref());
-    let with_tags = policy.is_some_and(Document::mentions_object_tags)
-        || sender.identity.as_ref().is_some_and(|identity| identity.mentions_object_tags());
-    let facts = facts::of(context, found.as_deref(), need, with_tags);
+    let wanted = Wanted::new([
+        sender.identity.as_ref().map(|identity| &identity.fact_keys),
+        policy.map(Document::fact_keys),
+    ]);
+    let facts = facts::of(context, found.as_deref(), need, &wanted);
     let is_stranger = owner.is_some_and(|owner| sender.account() != Some(owner));
     // RestrictPublicBuckets: a public policy admits only those of the bucket's own account.
     let is_cut_off = is_stranger && rules.as_ref().is_some_and(|rules| rules.is_restricted);

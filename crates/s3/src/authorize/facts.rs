@@ -6,6 +6,7 @@ use crate::gateway::Context;
 use drystone_base::Timestamp;
 use drystone_engine::{BucketRow, VersionRef};
 use drystone_iam::Facts;
+use std::collections::BTreeSet;
 
 /// Headers that are condition keys under the same name. They are signed wherever there is a signature.
 const HEADERS: &[&str] = &[
@@ -28,67 +29,70 @@ const HEADERS: &[&str] = &[
     "if-none-match",
 ];
 
+/// The condition keys that the policies at hand look at. Nothing else is collected: most policies
+/// look at few, and many at none.
+pub(super) struct Wanted<'a> {
+    sets: [Option<&'a BTreeSet<String>>; 2],
+}
+
+impl<'a> Wanted<'a> {
+    pub(super) fn new(sets: [Option<&'a BTreeSet<String>>; 2]) -> Self {
+        Self { sets }
+    }
+
+    fn keys(&self) -> impl Iterator<Item = &'a str> {
+        self.sets.into_iter().flatten().flatten().map(String::as_str)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.keys().next().is_none()
+    }
+
+    /// `key` is in lower case.
+    fn has(&self, key: &str) -> bool {
+        self.sets.iter().flatten().any(|set| set.contains(key))
+    }
+
+    /// Whether any key of a family, such as `s3:existingobjecttag/`, is looked at.
+    fn has_family(&self, prefix: &str) -> bool {
+        self.keys().any(|key| key.starts_with(prefix))
+    }
+}
+
 /// Collects the condition keys.
 pub(super) fn of(
     context: &Context<'_>,
     bucket: Option<&BucketRow>,
     need: &Need,
-    with_object_tags: bool,
+    wanted: &Wanted<'_>,
 ) -> Facts {
-    let (request, sender) = (&context.request, &context.sender);
-    let principal = sender.principal();
+    if wanted.is_empty() {
+        return Facts::new();
+    }
+    let sender = &context.sender;
     let mut facts = match &sender.identity {
         Some(identity) => identity.facts.clone(),
         None => Facts::new(),
     };
-    let now = Timestamp(request.now_ms);
-    facts
-        .add("aws:SourceIp", sender.peer.address.to_canonical().to_string())
-        .add("aws:SecureTransport", sender.peer.is_secure.to_string())
-        .add("aws:CurrentTime", now.to_iso())
-        .add("aws:EpochTime", (request.now_ms / 1000).to_string())
-        .add("aws:PrincipalType", principal.kind())
-        .add("aws:RequestedRegion", context.config.region.clone())
-        .add_if("aws:UserAgent", request.header("user-agent"))
-        .add_if("aws:Referer", request.header("referer"))
-        .add_if("aws:PrincipalArn", principal.arn())
-        .add_if("aws:PrincipalAccount", principal.account())
-        .add_if("aws:userid", principal.user_id());
-    if let Some(bucket) = bucket {
-        let account = account_of(bucket);
-        facts.add("aws:ResourceAccount", account).add("s3:ResourceAccount", account);
-    }
-    let auth_type = match sender.auth {
-        AuthType::Anonymous => None,
-        AuthType::Header => Some("REST-HEADER"),
-        AuthType::Query => Some("REST-QUERY-STRING"),
-        AuthType::Form => Some("POST"),
-    };
-    facts.add_if("s3:authType", auth_type);
-    if let Some(signed_ms) = sender.signed_ms {
-        facts
-            .add("s3:signatureversion", "AWS4-HMAC-SHA256")
-            .add("s3:signatureAge", request.now_ms.saturating_sub(signed_ms).to_string());
-    }
-    for name in HEADERS {
-        facts.add_if(&format!("s3:{name}"), request.header_or_query(name));
-    }
-    if need.key.is_none() {
-        for name in ["prefix", "delimiter", "max-keys"] {
-            facts.add_if(&format!("s3:{name}"), request.query(name));
+    for key in wanted.keys() {
+        if let Some(value) = value_of(context, bucket, need, key) {
+            facts.add(key, value);
         }
     }
-    facts.add_if("s3:VersionId", need.version.as_deref());
     for (name, value) in bucket.iter().flat_map(|bucket| &bucket.tags) {
         facts.add(&format!("s3:BucketTag/{name}"), value.clone());
     }
-    if let Some(header) = request.header_or_query("x-amz-tagging") {
+    let looks_at_sent =
+        wanted.has("s3:requestobjecttagkeys") || wanted.has_family("s3:requestobjecttag/");
+    if let (true, Some(header)) = (looks_at_sent, context.request.header_or_query("x-amz-tagging"))
+    {
         for (name, value, _) in crate::uri::parse_query(header).unwrap_or_default() {
             facts.add(&format!("s3:RequestObjectTag/{name}"), value);
             facts.add("s3:RequestObjectTagKeys", name);
         }
     }
-    if let (true, Some(bucket), Some(key)) = (with_object_tags, bucket, &need.key) {
+    let looks_at_stored = wanted.has_family("s3:existingobjecttag/");
+    if let (true, Some(bucket), Some(key)) = (looks_at_stored, bucket, &need.key) {
         let version = need.version.as_deref().and_then(VersionRef::parse);
         // An object that is not there has no tags, and conditions on them do not hold.
         if let Ok(located) = context.engine.locate(&bucket.name, key.as_bytes(), version) {
@@ -98,4 +102,48 @@ pub(super) fn of(
         }
     }
     facts
+}
+
+/// The value of a condition key that has one value at most; `key` is in lower case.
+fn value_of(
+    context: &Context<'_>,
+    bucket: Option<&BucketRow>,
+    need: &Need,
+    key: &str,
+) -> Option<String> {
+    let (request, sender) = (&context.request, &context.sender);
+    let principal = sender.principal();
+    let text = |text: &str| Some(text.to_owned());
+    match key {
+        "aws:sourceip" => Some(sender.peer.address.to_canonical().to_string()),
+        "aws:securetransport" => Some(sender.peer.is_secure.to_string()),
+        "aws:currenttime" => Some(Timestamp(request.now_ms).to_iso()),
+        "aws:epochtime" => Some((request.now_ms / 1000).to_string()),
+        "aws:principaltype" => text(principal.kind()),
+        "aws:requestedregion" => text(&context.config.region),
+        "aws:useragent" => request.header("user-agent").and_then(text),
+        "aws:referer" => request.header("referer").and_then(text),
+        "aws:principalarn" => principal.arn(),
+        "aws:principalaccount" => principal.account().and_then(text),
+        "aws:userid" => principal.user_id(),
+        "aws:resourceaccount" | "s3:resourceaccount" => bucket.map(account_of).and_then(text),
+        "s3:authtype" => match sender.auth {
+            AuthType::Anonymous => None,
+            AuthType::Header => text("REST-HEADER"),
+            AuthType::Query => text("REST-QUERY-STRING"),
+            AuthType::Form => text("POST"),
+        },
+        "s3:signatureversion" => sender.signed_ms.and_then(|_| text("AWS4-HMAC-SHA256")),
+        "s3:signatureage" => {
+            sender.signed_ms.map(|signed| request.now_ms.saturating_sub(signed).to_string())
+        }
+        "s3:prefix" | "s3:delimiter" | "s3:max-keys" if need.key.is_none() => {
+            request.query(&key[3..]).and_then(text)
+        }
+        "s3:versionid" => need.version.clone(),
+        key => {
+            let name = key.strip_prefix("s3:").filter(|name| HEADERS.contains(name))?;
+            request.header_or_query(name).and_then(text)
+        }
+    }
 }
