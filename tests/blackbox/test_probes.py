@@ -18,7 +18,8 @@ BUCKET = "probes"
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    server = Server(tmp_path_factory.mktemp("probes") / "drive", "--access-log", "json").wait_ready()
+    folder = tmp_path_factory.mktemp("probes")
+    server = Server(folder / "drive", "--access-log", str(folder / "access.log")).wait_ready()
     s3 = server.client()
     s3.create_bucket(Bucket=BUCKET)
     s3.create_bucket(Bucket="secret")

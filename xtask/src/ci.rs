@@ -4,8 +4,13 @@ use std::path::Path;
 use std::process::Command;
 
 /// Client tools of Debian that the acceptance tests use.
-const PACKAGES: &[(&str, &str)] =
-    &[("rclone", "rclone"), ("s3cmd", "s3cmd"), ("curl", "curl"), ("openssl", "openssl")];
+const PACKAGES: &[(&str, &str)] = &[
+    ("rclone", "rclone"),
+    ("s3cmd", "s3cmd"),
+    ("curl", "curl"),
+    ("openssl", "openssl"),
+    ("/usr/sbin/slapd", "slapd"),
+];
 const VENV: &str = "target/venv";
 /// Capabilities of the acceptance tests that must pass, but for `tests/acceptance-exceptions.txt`.
 const CAPABILITIES: &[&str] = &[

@@ -1,7 +1,10 @@
 //! Identities of other directories: OpenID providers, and LDAP servers.
 
+pub(crate) mod ldap;
 pub(crate) mod oidc;
 
+pub(crate) use ldap::normalise;
+pub use ldap::{Ldap, LdapConfig};
 pub use oidc::{OpenId, OpenIdConfig};
 
 /// The directories that a server was told of.
@@ -9,4 +12,6 @@ pub use oidc::{OpenId, OpenIdConfig};
 pub struct Federation {
     /// OpenID providers.
     pub openid: Vec<OpenId>,
+    /// LDAP server.
+    pub ldap: Option<Ldap>,
 }

@@ -15,7 +15,7 @@ mod query;
 
 pub use console::console_page;
 pub use door::AdminRequest;
-pub use federation::{Federation, OpenId, OpenIdConfig};
+pub use federation::{Federation, Ldap, LdapConfig, OpenId, OpenIdConfig};
 pub use metrics::{Metrics, RequestRecord};
 
 use bytes::Bytes;

@@ -152,6 +152,8 @@ async fn run(call: &Call<'_>) -> Answer {
         ("GET", "info-canned-policy") => policies::info(call),
         ("POST", "idp/builtin/policy/attach") => policies::attach(call, true).await,
         ("POST", "idp/builtin/policy/detach") => policies::attach(call, false).await,
+        ("POST", "idp/ldap/policy/attach") => policies::attach_name(call, true).await,
+        ("POST", "idp/ldap/policy/detach") => policies::attach_name(call, false).await,
         ("PUT", "set-user-or-group-policy") => policies::set(call).await,
         ("GET", "idp/builtin/policy-entities") => entities::list(call),
         _ => Err(MinioError::not_supported(&call.request.path)),

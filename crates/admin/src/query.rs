@@ -5,6 +5,7 @@
 mod error;
 mod groups;
 mod keys;
+mod ldap_identity;
 mod policies;
 mod roles;
 mod sts;
@@ -176,9 +177,12 @@ pub(crate) async fn serve(
     let is_sts = sts::is_of_sts(&action);
     let namespace = if is_sts { STS_NAMESPACE } else { IAM_NAMESPACE };
     let answer = match parsed {
-        // This one is not signed: the token says who it is.
+        // These two are not signed: a token, or a password, says who it is.
         Ok(parameters) if action == "AssumeRoleWithWebIdentity" => {
             web_identity::run(directory, federation, request, &parameters).await
+        }
+        Ok(parameters) if action == "AssumeRoleWithLDAPIdentity" => {
+            ldap_identity::run(directory, federation, request, &parameters).await
         }
         Ok(parameters) => run(directory, request, parameters, &action, is_sts).await,
         Err(error) => Err(error),

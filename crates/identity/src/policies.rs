@@ -1,13 +1,14 @@
 //! Managed policies, and who holds which.
 
 use crate::directory::Directory;
-use crate::entity::{Group, ManagedPolicy, PolicyVersion, Role, User};
+use crate::entity::{ForeignName, Group, ManagedPolicy, PolicyVersion, Role, User};
 use crate::error::IdentityError;
 use crate::holder::{Holder, HolderKind};
 use crate::names::{check_name, check_path, unique_id};
 use crate::rows;
 use drystone_catalog::Tx;
 use drystone_iam::{Document, DocumentKind, canned_policy};
+use std::collections::BTreeSet;
 
 const POLICY_NAME_LEN_MAX: usize = 128;
 const DOCUMENT_LEN_MAX: usize = 20_480;
@@ -326,6 +327,57 @@ impl Directory {
         .await
     }
 
+    /// Names of the policies that are attached to a name of another directory, in its normal form.
+    ///
+    /// # Errors
+    ///
+    /// The catalog failed.
+    pub fn name_policies(&self, name: &str) -> Result<BTreeSet<String>, IdentityError> {
+        let found: Option<ForeignName> = rows::get(&self.shared.catalog, &[name])?;
+        Ok(found.unwrap_or_default().attached)
+    }
+
+    /// Attaches policies to a name of another directory, or detaches them. Says which were changed.
+    ///
+    /// # Errors
+    ///
+    /// [`IdentityError::NotFound`] for a policy, [`IdentityError::Limit`], or the catalog failed.
+    pub async fn attach_to_name(
+        &self,
+        name: &str,
+        policies: Vec<String>,
+        attach: bool,
+    ) -> Result<Vec<String>, IdentityError> {
+        let name = name.to_owned();
+        self.commit(move |tx| {
+            let found: Option<ForeignName> = rows::find(tx, &[&name])?;
+            let mut held = found.unwrap_or_default();
+            let mut changed = Vec::new();
+            for policy in policies {
+                if attach {
+                    must_exist(tx, crate::DEFAULT_ACCOUNT, &policy)?;
+                }
+                let did = match attach {
+                    true => held.attached.insert(policy.clone()),
+                    false => held.attached.remove(&policy),
+                };
+                if did {
+                    changed.push(policy);
+                }
+            }
+            if held.attached.len() > ATTACHED_COUNT_MAX && attach {
+                let message = "Cannot exceed quota for PoliciesPerEntity: 20".to_owned();
+                return Err(IdentityError::Limit(message));
+            }
+            match held.attached.is_empty() {
+                true => rows::remove::<ForeignName>(tx, &[&name]),
+                false => rows::save(tx, &[&name], &held),
+            }
+            Ok(changed)
+        })
+        .await
+    }
+
     /// What somebody holds.
     ///
     /// # Errors
@@ -345,7 +397,9 @@ fn is_held(tx: &Tx<'_>, account: &str, policy: &str) -> Result<bool, IdentityErr
     let has = |grants: &crate::Grants| grants.attached.contains(policy);
     Ok(rows::all::<User>(tx, &parts)?.iter().any(|user| has(&user.grants))
         || rows::all::<Group>(tx, &parts)?.iter().any(|group| has(&group.grants))
-        || rows::all::<Role>(tx, &parts)?.iter().any(|role| has(&role.grants)))
+        || rows::all::<Role>(tx, &parts)?.iter().any(|role| has(&role.grants))
+        || (account == crate::DEFAULT_ACCOUNT
+            && rows::all::<ForeignName>(tx, &[""])?.iter().any(|n| n.attached.contains(policy))))
 }
 
 fn must_exist(tx: &Tx<'_>, account: &str, policy: &str) -> Result<(), IdentityError> {

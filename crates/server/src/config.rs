@@ -1,13 +1,13 @@
 //! Settings: the only place that reads the environment.
 
 use crate::proxy::TrustedProxies;
-use drystone_admin::OpenIdConfig;
+use drystone_admin::{LdapConfig, OpenIdConfig};
 use drystone_s3::BucketDefaults;
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// Settings of a server, after command line and environment were put together.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct ServerConfig {
     /// Directory of the drive.
     pub(crate) directory: PathBuf,
@@ -37,6 +37,8 @@ pub(crate) struct ServerConfig {
     pub(crate) proxies: TrustedProxies,
     /// OpenID providers.
     pub(crate) openid: Vec<OpenIdConfig>,
+    /// LDAP server.
+    pub(crate) ldap: Option<LdapConfig>,
     /// Time between two deliveries of buckets' access logs.
     pub(crate) log_delivery: Duration,
     /// File of the keyring; `None` for one in the directory of the drive.
@@ -145,6 +147,36 @@ pub(crate) fn openid() -> Result<Vec<OpenIdConfig>, ConfigError> {
         return Err(ConfigError::Value { name: "IDENTITY_OPENID", value, allowed });
     }
     Ok(providers)
+}
+
+/// The LDAP server of the environment.
+pub(crate) fn ldap() -> Result<Option<LdapConfig>, ConfigError> {
+    let get = |name: &str| {
+        Ok::<_, ConfigError>(setting(&format!("IDENTITY_LDAP_{name}"))?.unwrap_or_default())
+    };
+    let is_on = |name: &str| Ok::<_, ConfigError>(matches!(&*get(name)?, "on" | "true" | "1"));
+    let server_addr = get("SERVER_ADDR")?;
+    if server_addr.is_empty() {
+        return Ok(None);
+    }
+    let config = LdapConfig {
+        server_addr,
+        lookup_bind_dn: get("LOOKUP_BIND_DN")?,
+        lookup_bind_password: get("LOOKUP_BIND_PASSWORD")?,
+        user_base: get("USER_DN_SEARCH_BASE_DN")?,
+        user_filter: get("USER_DN_SEARCH_FILTER")?,
+        group_base: get("GROUP_SEARCH_BASE_DN")?,
+        group_filter: get("GROUP_SEARCH_FILTER")?,
+        tls_skip_verify: is_on("TLS_SKIP_VERIFY")?,
+        server_insecure: is_on("SERVER_INSECURE")?,
+        server_starttls: is_on("SERVER_STARTTLS")?,
+    };
+    if config.user_base.is_empty() || !config.user_filter.contains("%s") {
+        let name = "IDENTITY_LDAP_USER_DN_SEARCH_FILTER";
+        let allowed = "a filter with %s, and a search base";
+        return Err(ConfigError::Value { name, value: config.user_filter, allowed });
+    }
+    Ok(Some(config))
 }
 
 /// Root credentials from the environment.

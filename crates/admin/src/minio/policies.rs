@@ -2,6 +2,7 @@
 
 use super::users::names;
 use super::{Answer, Call, MinioError, Reply};
+use crate::federation::normalise;
 use drystone_base::Timestamp;
 use drystone_iam::{canned_names, canned_policy};
 use drystone_identity::{Holder, HolderKind, IdentityError, PolicyUse};
@@ -88,6 +89,23 @@ pub(super) async fn attach(call: &Call<'_>, attach: bool) -> Answer {
     let association: Association = call.body().await?;
     let holder = holder(call, &association.user, &association.group)?;
     let changed = call.actor.directory.attach(holder, association.policies, attach).await?;
+    if changed.is_empty() {
+        return Err(MinioError::unchanged());
+    }
+    let field = if attach { "policiesAttached" } else { "policiesDetached" };
+    let now = Timestamp(call.actor.directory.now_ms()).to_iso();
+    Ok(Reply::Sealed(json!({ field: changed, "updatedAt": now })))
+}
+
+/// As [`attach`], to a distinguished name of the LDAP server.
+pub(super) async fn attach_name(call: &Call<'_>, attach: bool) -> Answer {
+    call.actor.require_server(&["admin:UpdatePolicyAssociation"])?;
+    let association: Association = call.body().await?;
+    let name = match (association.user.as_str(), association.group.as_str()) {
+        (name, "") | ("", name) if !name.is_empty() => normalise(name),
+        _ => return Err(MinioError::invalid("Either a user or a group must be named.")),
+    };
+    let changed = call.actor.directory.attach_to_name(&name, association.policies, attach).await?;
     if changed.is_empty() {
         return Err(MinioError::unchanged());
     }

@@ -8,7 +8,7 @@ use crate::node::{Node, OpenMode};
 use crate::secrets;
 use crate::socket;
 use crate::tls::Certificates;
-use drystone_admin::{About, Admin, Federation, Metrics, OpenId};
+use drystone_admin::{About, Admin, Federation, Ldap, Metrics, OpenId};
 use drystone_base::{Clock, SystemClock, SystemRng, Timestamp, hash64};
 use drystone_engine::{Engine, EngineError};
 use drystone_identity::{Directory, DirectoryConfig, RootCredentials};
@@ -46,7 +46,8 @@ pub(crate) fn run(config: &ServerConfig) -> CommandResult {
         let metrics = Arc::new(Metrics::default());
         let access_log = AccessLog::open(&config.access_log, metrics.clone())?;
         let openid = config.openid.iter().cloned().map(OpenId::new).collect();
-        let federation = Federation { openid };
+        let ldap = config.ldap.clone().map(Ldap::new);
+        let federation = Federation { openid, ldap };
         let token = metrics_token(config, credentials.secret_key.reveal());
         let gateway = Gateway::new(
             node.engine.clone(),

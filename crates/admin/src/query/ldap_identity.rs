@@ -1,0 +1,67 @@
+//! `AssumeRoleWithLDAPIdentity`: a session for whoever has a name and a password of the LDAP server, with
+//! the policies that are attached to his name or to his groups. The call itself is not signed.
+
+use super::sts::write_credentials;
+use super::write::Xml;
+use super::{Answer, Parameters, QueryError};
+use crate::door::AdminRequest;
+use crate::federation::Federation;
+use crate::federation::ldap::LdapError;
+use drystone_identity::{DEFAULT_ACCOUNT, Directory, SessionRequest};
+use std::collections::{BTreeMap, BTreeSet};
+
+const DURATION_RANGE_S: std::ops::RangeInclusive<u64> = 900..=43_200;
+
+impl From<LdapError> for QueryError {
+    fn from(error: LdapError) -> Self {
+        let message = error.to_string();
+        match error {
+            LdapError::Refused | LdapError::Throttled => Self::denied(message),
+            LdapError::Unavailable(_) => {
+                tracing::warn!(message, "the LDAP server is not available");
+                Self::new("IDPCommunicationError", 400, "The LDAP server does not answer.")
+            }
+        }
+    }
+}
+
+pub(super) async fn run(
+    directory: &Directory,
+    federation: &Federation,
+    request: &AdminRequest,
+    parameters: &Parameters,
+) -> Answer {
+    let user = parameters.need("LDAPUsername")?;
+    let password = parameters.need("LDAPPassword")?;
+    let Some(ldap) = &federation.ldap else {
+        return Err(QueryError::not_implemented("No LDAP server is configured."));
+    };
+    let seconds = match parameters.number("DurationSeconds")? {
+        None => 3600,
+        Some(seconds) if DURATION_RANGE_S.contains(&seconds) => seconds,
+        Some(_) => {
+            return Err(QueryError::validation("DurationSeconds must be from 900 to 43200"));
+        }
+    };
+    let known = ldap.login(user, password, request.address).await?;
+    let mut policies: BTreeSet<String> = directory.name_policies(&known.dn)?;
+    for group in &known.groups {
+        policies.extend(directory.name_policies(group)?);
+    }
+    if policies.is_empty() {
+        let message = "No policy of this server is attached to the user or his groups.";
+        return Err(QueryError::denied(message));
+    }
+    let facts = BTreeMap::from([
+        ("ldap:user".to_owned(), vec![known.dn.clone()]),
+        ("ldap:username".to_owned(), vec![user.to_owned()]),
+        ("ldap:groups".to_owned(), known.groups.clone()),
+    ]);
+    let policy = parameters.get("Policy").map(str::to_owned);
+    let session = SessionRequest { duration_s: seconds, policy, facts };
+    let policies = policies.into_iter().collect();
+    let made = directory.session_of_external(DEFAULT_ACCOUNT, &known.dn, policies, session).await?;
+    let mut xml = Xml::new();
+    write_credentials(&mut xml, &made);
+    Ok(xml)
+}
