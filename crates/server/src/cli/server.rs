@@ -45,9 +45,7 @@ pub(crate) fn run(config: &ServerConfig) -> CommandResult {
         let ports = Ports::open(config).await?;
         let metrics = Arc::new(Metrics::default());
         let access_log = AccessLog::open(&config.access_log, metrics.clone())?;
-        let openid = config.openid.iter().cloned().map(OpenId::new).collect();
-        let ldap = config.ldap.clone().map(Ldap::new);
-        let federation = Federation { openid, ldap };
+        let federation = federation(config);
         let token = metrics_token(config, credentials.secret_key.reveal());
         let gateway = Gateway::new(
             node.engine.clone(),
@@ -102,6 +100,12 @@ fn open_socket(config: &ServerConfig, admin: &Arc<Admin>) -> Option<tokio::task:
             None
         }
     }
+}
+
+/// The directories of others that settings name.
+fn federation(config: &ServerConfig) -> Federation {
+    let openid = config.openid.iter().cloned().map(OpenId::new).collect();
+    Federation { openid, ldap: config.ldap.clone().map(Ldap::new) }
 }
 
 fn about(config: &ServerConfig, node: &Node) -> About {
