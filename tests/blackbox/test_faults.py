@@ -2,6 +2,7 @@
 import hashlib
 import os
 import random
+import select
 import shutil
 import socket
 import subprocess
@@ -91,6 +92,37 @@ def test_client_gone_in_the_middle_leaves_nothing(start):
     assert "Contents" not in s3.list_objects_v2(Bucket="bucket")
     s3.put_object(Bucket="bucket", Key="k", Body=b"whole")
     assert s3.get_object(Bucket="bucket", Key="k")["Body"].read() == b"whole"
+
+
+@pytest.mark.timeout(180)
+def test_clients_that_stall_or_drip_are_let_go(start):
+    server = start()
+    s3 = server.client()
+    s3.create_bucket(Bucket="bucket")
+
+    def upload(key):
+        url = s3.generate_presigned_url("put_object", Params={"Bucket": "bucket", "Key": key})
+        path = url.split(f":{server.port}", 1)[1]
+        sock = socket.create_connection(("127.0.0.1", server.port))
+        head = f"PUT {path} HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nContent-Length: 50000000\r\n\r\n"
+        sock.sendall(head.encode() + b"z" * 1000)
+        return sock
+
+    begun = time.monotonic()
+    with upload("stalled") as stalled, upload("dripped") as dripped:
+        answers = {}
+        while len(answers) < 2 and time.monotonic() - begun < 100:
+            waiting = [sock for sock in (stalled, dripped) if sock not in answers]
+            for sock in select.select(waiting, [], [], 2)[0]:
+                answers[sock] = (sock.recv(4096), time.monotonic() - begun)
+            if dripped not in answers:
+                dripped.sendall(b"z")
+    for sock, seconds in ((stalled, 30), (dripped, 60)):
+        answer, after = answers[sock]
+        assert answer.startswith(b"HTTP/1.1 400 ") and b"<Code>RequestTimeout</Code>" in answer
+        assert after > seconds - 1, "let go before its time"
+    assert "Contents" not in s3.list_objects_v2(Bucket="bucket")
+    s3.put_object(Bucket="bucket", Key="dripped", Body=b"whole")
 
 
 def flip(directory, content):
