@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use drystone_base::Timestamp;
-use drystone_iam::{Caller, Explanation, Facts, PolicySet, decide};
+use drystone_iam::{Caller, Explanation, Facts, decide};
 use drystone_identity::{DEFAULT_ACCOUNT, Directory, ExplainedDecision, Identity};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -90,7 +90,7 @@ impl<'a> Actor<'a> {
         let caller =
             Caller { principal: &self.identity.principal, canonical: canonical.as_deref() };
         let named = self.identity.named_policies();
-        let set = PolicySet { ..self.identity.policy_set(&named) };
+        let set = self.identity.policy_set(&named);
         let decision = decide(caller, action, resource, &self.facts, &set);
         (decision.allowed, decision.explanation)
     }

@@ -298,11 +298,12 @@ impl Entity for PublicAccessBlock {
     const KIND: u8 = 9;
     const NAME: &'static str = "public access block";
 }
+
 /// What a name of another directory is allowed here.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ForeignName {
     /// Names of managed policies.
-    pub(crate) attached: std::collections::BTreeSet<String>,
+    pub(crate) attached: BTreeSet<String>,
     #[serde(flatten)]
     pub(crate) unknown: Unknown,
 }
@@ -311,6 +312,7 @@ impl Entity for ForeignName {
     const KIND: u8 = 10;
     const NAME: &'static str = "name";
 }
+
 impl Entity for Account {
     const KIND: u8 = 1;
     const NAME: &'static str = "account";

@@ -246,28 +246,10 @@ impl Directory {
         attach: bool,
     ) -> Result<Vec<String>, IdentityError> {
         self.commit(move |tx| {
-            for policy in &policies {
-                if attach {
-                    must_exist(tx, &holder.account, policy)?;
-                }
+            if attach {
+                policies.iter().try_for_each(|policy| must_exist(tx, &holder.account, policy))?;
             }
-            holder.change(tx, |grants| {
-                let mut changed = Vec::new();
-                for policy in policies {
-                    let did = match attach {
-                        true => grants.attached.insert(policy.clone()),
-                        false => grants.attached.remove(&policy),
-                    };
-                    if did {
-                        changed.push(policy);
-                    }
-                }
-                if grants.attached.len() > ATTACHED_COUNT_MAX && attach {
-                    let message = "Cannot exceed quota for PoliciesPerEntity: 20".to_owned();
-                    return Err(IdentityError::Limit(message));
-                }
-                Ok(changed)
-            })
+            holder.change(tx, |grants| change_attached(&mut grants.attached, policies, attach))
         })
         .await
     }
@@ -352,23 +334,11 @@ impl Directory {
         self.commit(move |tx| {
             let found: Option<ForeignName> = rows::find(tx, &[&name])?;
             let mut held = found.unwrap_or_default();
-            let mut changed = Vec::new();
-            for policy in policies {
-                if attach {
-                    must_exist(tx, crate::DEFAULT_ACCOUNT, &policy)?;
-                }
-                let did = match attach {
-                    true => held.attached.insert(policy.clone()),
-                    false => held.attached.remove(&policy),
-                };
-                if did {
-                    changed.push(policy);
-                }
+            if attach {
+                let account = crate::DEFAULT_ACCOUNT;
+                policies.iter().try_for_each(|policy| must_exist(tx, account, policy))?;
             }
-            if held.attached.len() > ATTACHED_COUNT_MAX && attach {
-                let message = "Cannot exceed quota for PoliciesPerEntity: 20".to_owned();
-                return Err(IdentityError::Limit(message));
-            }
+            let changed = change_attached(&mut held.attached, policies, attach)?;
             match held.attached.is_empty() {
                 true => rows::remove::<ForeignName>(tx, &[&name]),
                 false => rows::save(tx, &[&name], &held),
@@ -400,6 +370,24 @@ fn is_held(tx: &Tx<'_>, account: &str, policy: &str) -> Result<bool, IdentityErr
         || rows::all::<Role>(tx, &parts)?.iter().any(|role| has(&role.grants))
         || (account == crate::DEFAULT_ACCOUNT
             && rows::all::<ForeignName>(tx, &[""])?.iter().any(|n| n.attached.contains(policy))))
+}
+
+/// Puts policies among those that somebody holds, or takes them out. Says which were changed.
+fn change_attached(
+    held: &mut BTreeSet<String>,
+    policies: Vec<String>,
+    attach: bool,
+) -> Result<Vec<String>, IdentityError> {
+    let change = |policy: &String| match attach {
+        true => held.insert(policy.clone()),
+        false => held.remove(policy),
+    };
+    let changed = policies.into_iter().filter(change).collect();
+    if held.len() > ATTACHED_COUNT_MAX && attach {
+        let message = "Cannot exceed quota for PoliciesPerEntity: 20".to_owned();
+        return Err(IdentityError::Limit(message));
+    }
+    Ok(changed)
 }
 
 fn must_exist(tx: &Tx<'_>, account: &str, policy: &str) -> Result<(), IdentityError> {

@@ -146,7 +146,7 @@ impl Directory {
         identity: &Identity,
         request: SessionRequest,
     ) -> Result<SessionCredentials, IdentityError> {
-        if identity.is_session || identity.key_policy.is_some() {
+        if !identity.may_make_keys() {
             let message =
                 "A session cannot be made by another session, nor by a key with a policy.";
             return Err(IdentityError::Forbidden(message.to_owned()));

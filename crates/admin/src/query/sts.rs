@@ -83,7 +83,7 @@ async fn assume_role(call: &Call<'_>) -> Answer {
             format!("User: {who} is not authorized to perform: sts:AssumeRole on resource: {arn}");
         QueryError::denied(message)
     };
-    if identity.is_session || identity.key_policy.is_some() {
+    if !identity.may_make_keys() {
         return Err(denied());
     }
     let mut facts = call.actor.facts.clone();

@@ -1,8 +1,7 @@
 //! Configuration documents of a bucket: set, read, deleted, listed.
 //!
 //! A document is checked against its shape (`schema`) and its own rules, and stored as it is returned. What
-//! a document makes the server do is elsewhere: `cors` answers browsers; the others do not act yet, and
-//! the README says so.
+//! a document makes the server do is elsewhere; the README says which of them act.
 
 mod cors;
 mod lifecycle;
