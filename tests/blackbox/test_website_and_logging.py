@@ -2,6 +2,7 @@
 import json
 import re
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
@@ -121,3 +122,66 @@ def test_requests_become_lines_in_the_target_bucket(server, site):
     assert len(presigned) == 1 and "Signature=-" in presigned[0] and '"a %22quoted%22 agent"' in presigned[0]
     s3.put_bucket_logging(Bucket=source, BucketLoggingStatus={})
     assert "LoggingEnabled" not in s3.get_bucket_logging(Bucket=source)
+
+
+def lines_of(s3, target, wanted, timeout=20):
+    """Delivered lines, once there are as many as wanted."""
+    deadline = time.monotonic() + timeout
+    while True:
+        keys = [entry["Key"] for entry in s3.list_objects_v2(Bucket=target).get("Contents", [])]
+        lines = "".join(s3.get_object(Bucket=target, Key=key)["Body"].read().decode() for key in keys).splitlines()
+        if len(lines) >= wanted or time.monotonic() > deadline:
+            return lines
+        time.sleep(0.3)
+
+
+def log_to(s3, source, target):
+    for bucket in (source, target):
+        s3.create_bucket(Bucket=bucket)
+    status = {"LoggingEnabled": {"TargetBucket": target, "TargetPrefix": ""}}
+    s3.put_bucket_logging(Bucket=source, BucketLoggingStatus=status)
+
+
+def test_each_key_of_a_batch_and_each_form_has_its_line(server):
+    s3, source, target = server.client(), "batch-source", "batch-target"
+    log_to(s3, source, target)
+    keys = [f"k{n}" for n in range(300)]
+    s3.delete_objects(Bucket=source, Delete={"Objects": [{"Key": key} for key in keys] + [{"Key": "v", "VersionId": "none-such"}]})
+    form = s3.generate_presigned_post(source, "form")
+    assert requests.post(form["url"], data=form["fields"], files={"file": b"x"}, timeout=10).status_code == 204
+    lines = lines_of(s3, target, 304)
+    batch = [line for line in lines if " BATCH.DELETE.OBJECT " in line]
+    assert [line.split(" BATCH.DELETE.OBJECT ")[1].split()[0] for line in batch] == keys + ["v"]
+    assert " BATCH.DELETE.OBJECT k7 - 204 - " in batch[7]
+    assert " BATCH.DELETE.OBJECT v - 400 " in batch[300] or " BATCH.DELETE.OBJECT v - 404 NoSuchVersion " in batch[300]
+    assert sum(" REST.POST.MULTI_OBJECT_DELETE " in line for line in lines) == 1
+    posted = [line for line in lines if " POST " in line]
+    assert len(posted) == 1 and " arn:aws:iam::000000000000:root " in posted[0]
+
+
+def test_no_line_of_an_answered_request_is_lost_in_a_crash(tmp_path):
+    """Killed before any delivery, the next process delivers what was stored: at least once."""
+    directory, names = tmp_path / "drive", []
+    target = "crash-target"
+    for life in range(3):
+        server = Server(directory, "--log-delivery-seconds", "3600").wait_ready()
+        s3 = server.client()
+        if life == 0:
+            log_to(s3, "crash-source", target)
+
+        def put(name):
+            s3.put_object(Bucket="crash-source", Key=name, Body=b"1")
+            assert s3.get_object(Bucket="crash-source", Key=name)["Body"].read() == b"1"
+            return name
+
+        with ThreadPoolExecutor(8) as pool:
+            names += pool.map(put, [f"{life}-{n}" for n in range(40)])
+        server.kill()
+    server = Server(directory, "--log-delivery-seconds", "1").wait_ready()
+    try:
+        lines = lines_of(server.client(), target, 2 * len(names))
+        for operation in ("PUT", "GET"):
+            logged = {line.split(f" REST.{operation}.OBJECT ")[1].split()[0] for line in lines if f" REST.{operation}.OBJECT " in line}
+            assert logged == set(names)
+    finally:
+        server.kill()

@@ -102,16 +102,19 @@ pub(crate) fn soak(seeds: &str) -> Outcome {
 pub(crate) fn nightly() -> Outcome {
     soak("300")?;
     install_tools()?;
-    let binary = build()?;
+    let [binary, _] = build()?;
     let python = format!("{VENV}/bin/python");
     run(&python, &["tests/nightly_list.py", "target/tmp"], &[("DRYSTONE_BINARY", &binary)])
 }
 
-/// Builds the binary for release; returns where it is.
-fn build() -> Result<String, String> {
+/// Builds the binary for release, and the program that damages rows; returns where they are.
+fn build() -> Result<[String; 2], String> {
     run("cargo", &["build", "--release", "--package", "drystone-server"], &[])?;
+    let example = ["--example", "corrupt_rows"];
+    run("cargo", &[&["build", "--release", "-p", "drystone-sim"], &example[..]].concat(), &[])?;
     let folder = std::env::current_dir().map_err(|error| error.to_string())?;
-    Ok(folder.join("target/release/drystone").display().to_string())
+    let path = |name| folder.join("target/release").join(name).display().to_string();
+    Ok([path("drystone"), path("examples/corrupt_rows")])
 }
 
 /// Installs the client tools that are missing.
@@ -138,8 +141,8 @@ fn install_tools() -> Outcome {
 /// Tests of the built binary with real clients.
 pub(crate) fn blackbox() -> Outcome {
     install_tools()?;
-    let binary = build()?;
-    let env = [("DRYSTONE_BINARY", binary.as_str())];
+    let [binary, corrupt_rows] = build()?;
+    let env = [("DRYSTONE_BINARY", binary.as_str()), ("DRYSTONE_CORRUPT_ROWS", &corrupt_rows)];
     let python = format!("{VENV}/bin/python");
     let options = ["-m", "pytest", "-n", "3", "-p", "no:cacheprovider", "tests/blackbox"];
     run(&python, &options, &env)?;

@@ -33,11 +33,13 @@ pub enum Family {
     Usage = 0x50,
     /// Accounts, users, groups, roles, policies, keys.
     Identity = 0x60,
+    /// Lines of access logs that wait to be delivered.
+    AccessLog = 0x70,
 }
 
 impl Family {
     /// All families, in key order.
-    pub const ALL: [Family; 13] = [
+    pub const ALL: [Family; 14] = [
         Family::State,
         Family::BucketName,
         Family::Bucket,
@@ -51,6 +53,7 @@ impl Family {
         Family::Sweep,
         Family::Usage,
         Family::Identity,
+        Family::AccessLog,
     ];
 
     /// The family of a key.
@@ -204,6 +207,13 @@ impl Key {
         let mut key = Self::start(Family::Sweep, 24);
         key.extend_from_slice(&due_ms.to_be_bytes());
         key.extend_from_slice(&blob.0);
+        key
+    }
+    /// `access_log`: time of the rows' writing, which orders them.
+    #[must_use]
+    pub fn access_log(seq: Seq) -> Vec<u8> {
+        let mut key = Self::start(Family::AccessLog, 8);
+        key.extend_from_slice(&seq.0.to_be_bytes());
         key
     }
     /// `usage`: bucket id.

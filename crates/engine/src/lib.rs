@@ -12,6 +12,7 @@
 //!
 //! XML, HTTP, signatures and S3 error codes are in `s3`.
 
+mod access_log;
 mod blob;
 mod bucket;
 mod budget;
@@ -30,6 +31,7 @@ mod read;
 mod stray;
 mod sweep;
 
+pub use access_log::AccessLogRow;
 pub use blob::{BlobWriter, Stored};
 pub use budget::ByteBudget;
 pub use check::CheckReport;

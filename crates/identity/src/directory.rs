@@ -239,8 +239,7 @@ impl Directory {
         let (key, secret) = self.prepare_key(new)?;
         let (stored, key_id) = (account.clone(), key.id.clone());
         self.commit(move |tx| {
-            rows::must_be_new::<Account>(tx, &[&stored.id])?;
-            rows::save(tx, &[&stored.id], &stored);
+            rows::create(tx, &[&stored.id], &stored)?;
             crate::keys::insert(tx, &key)
         })
         .await?;

@@ -1,6 +1,6 @@
 //! Whoever holds policies: users, groups and roles alike.
 
-use crate::entity::{Entity, Grants, Group, Role, User};
+use crate::entity::{Grants, Group, Role, User};
 use crate::error::IdentityError;
 use crate::rows;
 use drystone_catalog::Tx;
@@ -43,26 +43,17 @@ impl Holder {
         let parts = [self.account.as_str(), self.name.as_str()];
         let now = tx.now_ms();
         match self.kind {
-            HolderKind::User => with(tx, &parts, |user: &mut User| {
+            HolderKind::User => rows::change(tx, &parts, |user: &mut User| {
                 user.updated_ms = now;
                 change(&mut user.grants)
             }),
-            HolderKind::Group => with(tx, &parts, |group: &mut Group| {
+            HolderKind::Group => rows::change(tx, &parts, |group: &mut Group| {
                 group.updated_ms = now;
                 change(&mut group.grants)
             }),
-            HolderKind::Role => with(tx, &parts, |role: &mut Role| change(&mut role.grants)),
+            HolderKind::Role => {
+                rows::change(tx, &parts, |role: &mut Role| change(&mut role.grants))
+            }
         }
     }
-}
-
-fn with<T: Entity, R>(
-    tx: &mut Tx<'_>,
-    parts: &[&str],
-    change: impl FnOnce(&mut T) -> Result<R, IdentityError>,
-) -> Result<R, IdentityError> {
-    let mut entity: T = rows::load(tx, parts)?;
-    let outcome = change(&mut entity)?;
-    rows::save(tx, parts, &entity);
-    Ok(outcome)
 }

@@ -215,19 +215,19 @@ impl Directory {
         };
         let id = id.to_owned();
         self.commit(move |tx| {
-            let mut key: AccessKey = rows::load(tx, &[&id])?;
-            key.is_enabled = change.is_enabled.unwrap_or(key.is_enabled);
-            key.sealed_secret = sealed.unwrap_or(key.sealed_secret);
-            if let Some(policy) = change.policy {
-                key.policy = Some(policy).filter(|policy| !policy.is_empty());
-            }
-            if let Some(end) = change.expires_ms {
-                key.expires_ms = Some(end).filter(|end| *end > 0);
-            }
-            key.name = change.name.unwrap_or(key.name);
-            key.description = change.description.unwrap_or(key.description);
-            rows::save(tx, &[&id], &key);
-            Ok(())
+            rows::change(tx, &[&id], |key: &mut AccessKey| {
+                key.is_enabled = change.is_enabled.unwrap_or(key.is_enabled);
+                set(&mut key.sealed_secret, sealed);
+                set(&mut key.name, change.name);
+                set(&mut key.description, change.description);
+                if let Some(policy) = change.policy {
+                    key.policy = Some(policy).filter(|policy| !policy.is_empty());
+                }
+                if let Some(end) = change.expires_ms {
+                    key.expires_ms = Some(end).filter(|end| *end > 0);
+                }
+                Ok(())
+            })
         })
         .await
     }
@@ -240,6 +240,12 @@ impl Directory {
     pub async fn delete_key(&self, id: &str) -> Result<(), IdentityError> {
         let id = id.to_owned();
         self.commit(move |tx| delete(tx, &id)).await
+    }
+}
+
+fn set<T>(field: &mut T, new: Option<T>) {
+    if let Some(new) = new {
+        *field = new;
     }
 }
 
@@ -278,7 +284,12 @@ fn count_own(tx: &Tx<'_>, account: &str, user: &str) -> Result<usize, IdentityEr
 /// Removes a key.
 pub(crate) fn delete(tx: &mut Tx<'_>, id: &str) -> Result<(), IdentityError> {
     let key: AccessKey = rows::load(tx, &[id])?;
-    tx.delete(rows::key_of(key.parent.account(), key.parent.user().unwrap_or_default(), id));
-    rows::remove::<AccessKey>(tx, &[id]);
+    delete_of(tx, key.parent.account(), key.parent.user().unwrap_or_default(), id);
     Ok(())
+}
+
+/// Removes a key of a known parent, readable or not.
+pub(crate) fn delete_of(tx: &mut Tx<'_>, account: &str, user: &str, id: &str) {
+    tx.delete(rows::key_of(account, user, id));
+    rows::remove::<AccessKey>(tx, &[id]);
 }

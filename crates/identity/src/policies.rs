@@ -83,13 +83,7 @@ impl Directory {
             unknown: Default::default(),
         };
         let stored = policy.clone();
-        self.commit(move |tx| {
-            let parts = [stored.account.as_str(), &stored.name];
-            rows::must_be_new::<ManagedPolicy>(tx, &parts)?;
-            rows::save(tx, &parts, &stored);
-            Ok(())
-        })
-        .await?;
+        self.commit(move |tx| rows::create(tx, &[&stored.account, &stored.name], &stored)).await?;
         Ok(policy)
     }
 
@@ -137,12 +131,12 @@ impl Directory {
     ) -> Result<R, IdentityError> {
         let (account, name) = (account.to_owned(), name.to_owned());
         self.commit(move |tx| {
-            let parts = [account.as_str(), &name];
-            let mut policy: ManagedPolicy = rows::load(tx, &parts)?;
-            let outcome = change(&mut policy, tx.now_ms())?;
-            policy.updated_ms = tx.now_ms();
-            rows::save(tx, &parts, &policy);
-            Ok(outcome)
+            let now_ms = tx.now_ms();
+            rows::change(tx, &[&account, &name], |policy: &mut ManagedPolicy| {
+                let outcome = change(policy, now_ms)?;
+                policy.updated_ms = now_ms;
+                Ok(outcome)
+            })
         })
         .await
     }
@@ -196,8 +190,11 @@ impl Directory {
         name: &str,
         with_versions: bool,
     ) -> Result<(), IdentityError> {
-        let policy = self.policy(account, name)?;
-        if policy.versions.len() > 1 && !with_versions {
+        let policy = match self.policy(account, name) {
+            Err(IdentityError::Damaged { .. }) => None,
+            policy => Some(policy?),
+        };
+        if policy.is_some_and(|policy| policy.versions.len() > 1) && !with_versions {
             let message = "This policy has more than one version. Before you delete a policy, you \
                            must delete the policy's versions. The default version is deleted with \
                            the policy.";
@@ -209,7 +206,7 @@ impl Directory {
                 let message = "Cannot delete a policy attached to entities.";
                 return Err(IdentityError::InUse(message.to_owned()));
             }
-            rows::load::<ManagedPolicy>(tx, &[&account, &name])?;
+            rows::load_readable::<ManagedPolicy>(tx, &[&account, &name])?;
             rows::remove::<ManagedPolicy>(tx, &[&account, &name]);
             Ok(())
         })

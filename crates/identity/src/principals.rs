@@ -7,7 +7,7 @@ use crate::keys;
 use crate::names::{check_name, check_path, check_tags, unique_id};
 use crate::rows;
 use drystone_catalog::Tx;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 const USER_NAME_LEN_MAX: usize = 128;
 const GROUP_NAME_LEN_MAX: usize = 128;
@@ -53,13 +53,7 @@ impl Directory {
             unknown: Default::default(),
         };
         let stored = user.clone();
-        self.commit(move |tx| {
-            let parts = [stored.account.as_str(), &stored.name];
-            rows::must_be_new::<User>(tx, &parts)?;
-            rows::save(tx, &parts, &stored);
-            Ok(())
-        })
-        .await?;
+        self.commit(move |tx| rows::create(tx, &[&stored.account, &stored.name], &stored)).await?;
         Ok(user)
     }
 
@@ -95,14 +89,13 @@ impl Directory {
     ) -> Result<(), IdentityError> {
         let (account, name) = (account.to_owned(), name.to_owned());
         self.commit(move |tx| {
-            let parts = [account.as_str(), &name];
-            let mut user: User = rows::load(tx, &parts)?;
-            change(&mut user)?;
-            check_path(&user.path)?;
-            check_tags(&user.tags)?;
-            user.updated_ms = tx.now_ms();
-            rows::save(tx, &parts, &user);
-            Ok(())
+            let now_ms = tx.now_ms();
+            rows::change(tx, &[&account, &name], |user: &mut User| {
+                change(user)?;
+                check_path(&user.path)?;
+                user.updated_ms = now_ms;
+                check_tags(&user.tags)
+            })
         })
         .await
     }
@@ -150,13 +143,7 @@ impl Directory {
             unknown: Default::default(),
         };
         let stored = group.clone();
-        self.commit(move |tx| {
-            let parts = [stored.account.as_str(), &stored.name];
-            rows::must_be_new::<Group>(tx, &parts)?;
-            rows::save(tx, &parts, &stored);
-            Ok(())
-        })
-        .await?;
+        self.commit(move |tx| rows::create(tx, &[&stored.account, &stored.name], &stored)).await?;
         Ok(group)
     }
 
@@ -192,11 +179,11 @@ impl Directory {
     ) -> Result<(), IdentityError> {
         let (account, name) = (account.to_owned(), name.to_owned());
         self.commit(move |tx| {
-            let parts = [account.as_str(), &name];
-            let mut group: Group = rows::load(tx, &parts)?;
-            (group.is_enabled, group.updated_ms) = (is_enabled, tx.now_ms());
-            rows::save(tx, &parts, &group);
-            Ok(())
+            let now_ms = tx.now_ms();
+            rows::change(tx, &[&account, &name], |group: &mut Group| {
+                (group.is_enabled, group.updated_ms) = (is_enabled, now_ms);
+                Ok(())
+            })
         })
         .await
     }
@@ -234,7 +221,9 @@ impl Directory {
         let (account, name) = (account.to_owned(), name.to_owned());
         self.commit(move |tx| {
             let parts = [account.as_str(), &name];
-            let group: Group = rows::load(tx, &parts)?;
+            let Some(group) = rows::load_readable::<Group>(tx, &parts)? else {
+                return remove_damaged_group(tx, &account, &name);
+            };
             if !group.members.is_empty() {
                 let message = "Cannot delete entity, must remove users from group first.";
                 return Err(IdentityError::InUse(message.to_owned()));
@@ -254,6 +243,14 @@ pub(crate) fn policies_first() -> IdentityError {
     IdentityError::InUse(message.to_owned())
 }
 
+fn set_member(names: &mut BTreeSet<String>, name: &str, is_in: bool) {
+    if is_in {
+        names.insert(name.to_owned());
+    } else {
+        names.remove(name);
+    }
+}
+
 fn change_member(
     tx: &mut Tx<'_>,
     account: &str,
@@ -261,19 +258,31 @@ fn change_member(
     user_name: &str,
     add: bool,
 ) -> Result<(), IdentityError> {
-    let mut group: Group = rows::load(tx, &[account, group_name])?;
-    let mut user: User = rows::load(tx, &[account, user_name])?;
     let now_ms = tx.now_ms();
-    (group.updated_ms, user.updated_ms) = (now_ms, now_ms);
-    if add {
-        group.members.insert(user_name.to_owned());
-        user.groups.insert(group_name.to_owned());
-    } else {
-        group.members.remove(user_name);
-        user.groups.remove(group_name);
+    rows::change(tx, &[account, group_name], |group: &mut Group| {
+        group.updated_ms = now_ms;
+        Ok(set_member(&mut group.members, user_name, add))
+    })?;
+    rows::change(tx, &[account, user_name], |user: &mut User| {
+        user.updated_ms = now_ms;
+        Ok(set_member(&mut user.groups, group_name, add))
+    })
+}
+
+/// Names of the groups that say a user is in them.
+fn groups_with(tx: &Tx<'_>, account: &str, user: &str) -> Result<BTreeSet<String>, IdentityError> {
+    let groups: Vec<Group> = rows::all(tx, &[account, ""])?;
+    Ok(groups.into_iter().filter(|g| g.members.contains(user)).map(|g| g.name).collect())
+}
+
+/// Removes a group that cannot be read, so that nobody is a member of one made later with its name.
+fn remove_damaged_group(tx: &mut Tx<'_>, account: &str, name: &str) -> Result<(), IdentityError> {
+    let users: Vec<User> = rows::all(tx, &[account, ""])?;
+    for mut user in users.into_iter().filter(|user| user.groups.contains(name)) {
+        set_member(&mut user.groups, name, false);
+        rows::save(tx, &[account, &user.name.clone()], &user);
     }
-    rows::save(tx, &[account, group_name], &group);
-    rows::save(tx, &[account, user_name], &user);
+    rows::remove::<Group>(tx, &[account, name]);
     Ok(())
 }
 
@@ -283,25 +292,31 @@ fn delete_user(
     name: &str,
     with_all: bool,
 ) -> Result<(), IdentityError> {
-    let user: User = rows::load(tx, &[account, name])?;
+    let user: Option<User> = rows::load_readable(tx, &[account, name])?;
+    let (groups, grants) = match user {
+        Some(user) => (user.groups, user.grants),
+        None => (groups_with(tx, account, name)?, Default::default()),
+    };
     if !with_all {
         if rows::first_key_of(tx, account, name)?.is_some() {
             let message = "Cannot delete entity, must delete access keys first.";
             return Err(IdentityError::InUse(message.to_owned()));
         }
-        if !user.groups.is_empty() {
+        if !groups.is_empty() {
             let message = "Cannot delete entity, must remove users from group first.";
             return Err(IdentityError::InUse(message.to_owned()));
         }
-        if user.grants != Default::default() {
+        if grants != Default::default() {
             return Err(policies_first());
         }
     }
     while let Some(key) = rows::first_key_of(tx, account, name)? {
-        keys::delete(tx, &key)?;
+        keys::delete_of(tx, account, name, &key);
     }
-    for group in &user.groups {
-        change_member(tx, account, group, name, false)?;
+    for group in &groups {
+        rows::change(tx, &[account, group], |group: &mut Group| {
+            Ok(set_member(&mut group.members, name, false))
+        })?;
     }
     rows::remove::<User>(tx, &[account, name]);
     Ok(())

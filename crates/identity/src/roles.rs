@@ -102,13 +102,7 @@ impl Directory {
             unknown: Default::default(),
         };
         let stored = role.clone();
-        self.commit(move |tx| {
-            let parts = [stored.account.as_str(), &stored.name];
-            rows::must_be_new::<Role>(tx, &parts)?;
-            rows::save(tx, &parts, &stored);
-            Ok(())
-        })
-        .await?;
+        self.commit(move |tx| rows::create(tx, &[&stored.account, &stored.name], &stored)).await?;
         Ok(role)
     }
 
@@ -145,14 +139,12 @@ impl Directory {
     ) -> Result<(), IdentityError> {
         let (account, name) = (account.to_owned(), name.to_owned());
         self.commit(move |tx| {
-            let parts = [account.as_str(), &name];
-            let mut role: Role = rows::load(tx, &parts)?;
-            change(&mut role)?;
-            check_trust(&role.trust)?;
-            check_tags(&role.tags)?;
-            check_session(role.session_max_s)?;
-            rows::save(tx, &parts, &role);
-            Ok(())
+            rows::change(tx, &[&account, &name], |role: &mut Role| {
+                change(role)?;
+                check_trust(&role.trust)?;
+                check_tags(&role.tags)?;
+                check_session(role.session_max_s)
+            })
         })
         .await
     }
@@ -166,8 +158,8 @@ impl Directory {
         let (account, name) = (account.to_owned(), name.to_owned());
         self.commit(move |tx| {
             let parts = [account.as_str(), &name];
-            let role: Role = rows::load(tx, &parts)?;
-            if role.grants != Default::default() {
+            let role: Option<Role> = rows::load_readable(tx, &parts)?;
+            if role.is_some_and(|role| role.grants != Default::default()) {
                 return Err(policies_first());
             }
             rows::remove::<Role>(tx, &parts);

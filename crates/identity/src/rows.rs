@@ -24,6 +24,18 @@ pub(crate) fn load<T: Entity>(tx: &Tx<'_>, parts: Parts<'_>) -> Result<T, Identi
     find(tx, parts)?.ok_or_else(missing)
 }
 
+/// An entity that must be there; `None` if it is, but cannot be read. What cannot be read can still be
+/// removed.
+pub(crate) fn load_readable<T: Entity>(
+    tx: &Tx<'_>,
+    parts: Parts<'_>,
+) -> Result<Option<T>, IdentityError> {
+    match load(tx, parts) {
+        Err(IdentityError::Damaged { .. }) => Ok(None),
+        loaded => loaded.map(Some),
+    }
+}
+
 /// Refuses if an entity is there.
 pub(crate) fn must_be_new<T: Entity>(tx: &Tx<'_>, parts: Parts<'_>) -> Result<(), IdentityError> {
     match tx.get(&Key::identity(T::KIND, parts))? {
@@ -35,6 +47,29 @@ pub(crate) fn must_be_new<T: Entity>(tx: &Tx<'_>, parts: Parts<'_>) -> Result<()
 /// Stores an entity.
 pub(crate) fn save<T: Entity>(tx: &mut Tx<'_>, parts: Parts<'_>, entity: &T) {
     tx.put(Key::identity(T::KIND, parts), entity.encode());
+}
+
+/// Stores an entity that must not be there yet.
+pub(crate) fn create<T: Entity>(
+    tx: &mut Tx<'_>,
+    parts: Parts<'_>,
+    entity: &T,
+) -> Result<(), IdentityError> {
+    must_be_new::<T>(tx, parts)?;
+    save(tx, parts, entity);
+    Ok(())
+}
+
+/// Changes an entity that must be there; stores nothing if `change` refuses.
+pub(crate) fn change<T: Entity, R>(
+    tx: &mut Tx<'_>,
+    parts: Parts<'_>,
+    change: impl FnOnce(&mut T) -> Result<R, IdentityError>,
+) -> Result<R, IdentityError> {
+    let mut entity: T = load(tx, parts)?;
+    let outcome = change(&mut entity)?;
+    save(tx, parts, &entity);
+    Ok(outcome)
 }
 
 /// Removes an entity.

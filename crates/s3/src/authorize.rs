@@ -179,7 +179,7 @@ impl Rules {
         let acl = engine.document(bucket, DocumentKind::Acl, "")?;
         let acl = acl.map(|bytes| acl::decode(&String::from_utf8_lossy(&bytes)));
         if is_broken {
-            tracing::error!(bucket = bucket.name, "the policy of a bucket cannot be read");
+            tracing::error!(bucket = bucket.name, "the configuration of a bucket cannot be read");
         }
         let policy = parsed.and_then(Result::ok);
         let is_public = policy.as_ref().is_some_and(Document::is_public);
@@ -428,6 +428,12 @@ fn resource_of(need: &Need) -> String {
     }
 }
 
+/// Whether an action can mend configuration that cannot be read.
+fn is_repair(action: &str) -> bool {
+    let documents = ["BucketPolicy", "BucketPublicAccessBlock", "BucketOwnershipControls"];
+    documents.iter().any(|document| action.ends_with(document))
+}
+
 fn decide_need(context: &Context<'_>, need: &Need) -> Result<Decision, S3Error> {
     let sender = &context.sender;
     let found = match need.bucket.as_deref() {
@@ -444,7 +450,7 @@ fn decide_need(context: &Context<'_>, need: &Need) -> Result<Decision, S3Error> 
     };
     if let (Some(bucket), Some(rules)) = (&found, &rules)
         && rules.is_broken
-        && !(sender.is_owner_of(account_of(bucket)) && need.action.ends_with("BucketPolicy"))
+        && !(sender.is_owner_of(account_of(bucket)) && is_repair(need.action))
     {
         let message = format!("The configuration of the bucket {} cannot be read.", bucket.name);
         return Err(S3Error::with(S3Code::InternalError, message));

@@ -1,26 +1,22 @@
 //! Server access logging: requests to a bucket become lines of an object in another one.
 //!
-//! Lines are gathered in memory and delivered every so often and at the end of the process, as AWS does
-//! it: best effort. Deliveries are no requests, so a bucket that logs to itself does not log them.
+//! A line is durable before its request is answered, and delivered every so often ([`LogBook`]).
+//! Deliveries are no requests, so a bucket that logs to itself does not log them.
 //!
 //! Source: S3 user guide, "Amazon S3 server access log format".
 
+mod book;
+
+pub(crate) use book::LogBook;
+
 use crate::auth::AuthType;
-use crate::error::S3Error;
+use crate::error::S3Code;
 use crate::operation::Operation;
 use crate::request::S3Request;
 use crate::response::Reply;
 use crate::uri::encode;
 use crate::xml::Element;
-use drystone_base::{Rng, SystemRng, Timestamp, hex};
-use drystone_engine::{
-    ChecksumAlgorithm, Conditions, Engine, EngineError, ObjectDraft, PutRequest,
-};
-use std::collections::BTreeMap;
-use std::sync::Mutex;
-
-/// Bytes of lines that wait at most; more are dropped, and counted.
-const WAITING_LEN_MAX: usize = 64 << 20;
+use drystone_base::Timestamp;
 
 /// Where the lines of a bucket go.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,13 +40,20 @@ impl LogTarget {
     }
 }
 
-/// Source bucket, its account, and where its lines go.
-type Source = (String, String, LogTarget);
+/// Whose lines go where.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Source {
+    pub(crate) bucket: String,
+    pub(crate) account: String,
+    pub(crate) target: LogTarget,
+}
 
-/// Lines that wait to be delivered.
-#[derive(Default)]
-pub(crate) struct LogBook {
-    waiting: Mutex<BTreeMap<Source, String>>,
+/// What became of one key of a `DeleteObjects`, for a line of its own. An extension of the answer.
+#[derive(Clone, Debug)]
+pub(crate) struct BatchDeletion {
+    pub(crate) key: String,
+    pub(crate) version: String,
+    pub(crate) error: Option<S3Code>,
 }
 
 /// What is known of a request before it runs.
@@ -134,7 +137,7 @@ impl Draft {
             format!("{} {}{mark}{} {version}", request.method, request.raw_path, queries.join("&"));
         let key = request.key.as_deref().map(|key| encode(&encode(key, false), false));
         Self {
-            source: (bucket, account.to_owned(), target),
+            source: Source { bucket, account: account.to_owned(), target },
             owner,
             remote,
             key: key.unwrap_or_default(),
@@ -180,6 +183,58 @@ impl Draft {
         }
     }
 
+    /// The line of a request, and those of the keys that it deleted.
+    fn lines(&self, outcome: &Outcome<'_>) -> String {
+        let mut lines = self.line(outcome);
+        let batch = outcome.reply.extensions().get::<Vec<BatchDeletion>>();
+        for deletion in batch.into_iter().flatten() {
+            lines.push('\n');
+            lines.push_str(&self.batch_line(outcome, deletion));
+        }
+        lines.push('\n');
+        lines
+    }
+
+    fn batch_line(&self, outcome: &Outcome<'_>, deletion: &BatchDeletion) -> String {
+        let key = encode(&encode(&deletion.key, false), false);
+        let status = deletion.error.map_or(204, S3Code::status).to_string();
+        let (auth, signature) = names_of(outcome.auth);
+        let fields = [
+            field(&self.owner),
+            field(&self.source.bucket),
+            &log_time(self.now_ms),
+            field(&self.remote),
+            field(&outcome.requester),
+            outcome.request_id,
+            "BATCH.DELETE.OBJECT",
+            field(&key),
+            "-",
+            &status,
+            deletion.error.map_or("-", S3Code::name),
+            "-",
+            "-",
+            "-",
+            "-",
+            "-",
+            "-",
+            field(&deletion.version),
+            outcome.host_id,
+            field(signature),
+            "-",
+            field(auth),
+            field(&self.host),
+            field(self.tls()),
+            "-",
+            "-",
+            outcome.region,
+        ];
+        fields.join(" ")
+    }
+
+    fn tls(&self) -> &'static str {
+        if self.is_secure { "TLSv1.3" } else { "" }
+    }
+
     fn line(&self, outcome: &Outcome<'_>) -> String {
         let header = |name: &str| {
             let value = outcome.reply.headers().get(name).and_then(|value| value.to_str().ok());
@@ -195,14 +250,7 @@ impl Draft {
         };
         let is_head = self.method == "HEAD";
         let sent = if is_head { String::new() } else { header("content-length") };
-        let auth = match outcome.auth {
-            AuthType::Anonymous => "",
-            AuthType::Header => "AuthHeader",
-            AuthType::Query => "QueryString",
-            AuthType::Form => "POST",
-        };
-        let signature = if auth.is_empty() { "" } else { "SigV4" };
-        let tls = if self.is_secure { "TLSv1.3" } else { "" };
+        let (auth, signature) = names_of(outcome.auth);
         let status = outcome.reply.status().as_u16().to_string();
         let millis = outcome.millis.to_string();
         let version = match header("x-amz-version-id") {
@@ -211,7 +259,7 @@ impl Draft {
         };
         let fields = [
             field(&self.owner),
-            field(&self.source.0),
+            field(&self.source.bucket),
             &log_time(self.now_ms),
             field(&self.remote),
             field(&outcome.requester),
@@ -233,12 +281,22 @@ impl Draft {
             "-",
             field(auth),
             field(&self.host),
-            field(tls),
+            field(self.tls()),
             "-",
             "-",
             outcome.region,
         ];
         fields.join(" ")
+    }
+}
+
+/// Kind of authentication, and version of the signature.
+fn names_of(auth: AuthType) -> (&'static str, &'static str) {
+    match auth {
+        AuthType::Anonymous => ("", ""),
+        AuthType::Header => ("AuthHeader", "SigV4"),
+        AuthType::Query => ("QueryString", "SigV4"),
+        AuthType::Form => ("POST", "SigV4"),
     }
 }
 
@@ -255,94 +313,13 @@ fn without_secrets(uri: &str) -> String {
     out
 }
 
-impl LogBook {
-    /// Adds the line of a request.
-    pub(crate) fn add(&self, draft: &Draft, outcome: &Outcome<'_>) {
-        let line = draft.line(outcome);
-        let mut waiting = self.waiting.lock().expect("no thread panicked while it held this lock");
-        let len: usize = waiting.values().map(String::len).sum();
-        if len + line.len() > WAITING_LEN_MAX {
-            tracing::warn!(bucket = draft.source.0, "a line of a bucket's access log is dropped");
-            return;
-        }
-        let lines = waiting.entry(draft.source.clone()).or_default();
-        lines.push_str(&line);
-        lines.push('\n');
-    }
-
-    fn take(&self) -> BTreeMap<Source, String> {
-        let mut waiting = self.waiting.lock().expect("no thread panicked while it held this lock");
-        std::mem::take(&mut *waiting)
-    }
-
-    /// Writes everything that waits into the target buckets. What cannot be written waits on.
-    pub(crate) async fn deliver(&self, engine: &Engine, region: &str) {
-        for (source, lines) in self.take() {
-            match write(engine, region, &source, &lines).await {
-                Ok(()) => {}
-                // The target was deleted: there is nowhere to write to.
-                Err(error) if error.code == crate::S3Code::NoSuchBucket => {
-                    tracing::warn!(bucket = source.0, "the target of an access log is gone");
-                }
-                Err(error) => {
-                    let code = error.code.name();
-                    tracing::error!(bucket = source.0, code, "an access log is not delivered");
-                    let mut waiting =
-                        self.waiting.lock().expect("no thread panicked while it held this lock");
-                    let later = waiting.entry(source).or_default();
-                    later.insert_str(0, &lines);
-                }
-            }
-        }
-    }
-}
-
-fn key_of(source: &Source, region: &str, now_ms: u64) -> String {
-    let (bucket, account, target) = source;
-    // 2026-02-06T00:00:38.000Z
-    let iso = Timestamp(now_ms).to_iso();
-    let (day, time) = (&iso[..10], iso[11..19].replace(':', "-"));
-    let mut unique = [0; 8];
-    SystemRng.fill(&mut unique);
-    let name = format!("{day}-{time}-{}", hex(&unique).to_uppercase());
-    match target.is_partitioned {
-        false => format!("{}{name}", target.prefix),
-        true => {
-            let day = day.replace('-', "/");
-            format!("{}{account}/{region}/{bucket}/{day}/{name}", target.prefix)
-        }
-    }
-}
-
-async fn write(engine: &Engine, region: &str, source: &Source, lines: &str) -> Result<(), S3Error> {
-    let target = &source.2;
-    let bucket = engine.find_bucket(&target.bucket)?;
-    let object = key_of(source, region, engine.now_ms()).into_bytes();
-    let len = Some(lines.len() as u64);
-    let mut writer = engine.begin_blob(&bucket, &object, len, ChecksumAlgorithm::Crc64Nvme).await?;
-    for piece in lines.as_bytes().chunks(64 << 10) {
-        writer.write(piece).await?;
-    }
-    let stored = writer.finish().await?;
-    let headers = vec![("content-type".to_owned(), "text/plain".to_owned())];
-    let draft = ObjectDraft { headers, ..ObjectDraft::default() };
-    let (bucket, conditions) = (target.bucket.clone(), Conditions::default());
-    let put = engine.put_object(PutRequest { bucket, object, draft, stored, conditions }).await;
-    put.map(drop).map_err(|error: EngineError| error.into())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn times_keys_and_lines_look_as_aws_writes_them() {
+    fn times_and_lines_look_as_aws_writes_them() {
         assert_eq!(log_time(1_770_336_038_000), "[06/Feb/2026:00:00:38 +0000]");
-        let target = LogTarget { bucket: "t".into(), prefix: "p/".into(), is_partitioned: true };
-        let source = ("b".to_owned(), "000000000000".to_owned(), target);
-        let key = key_of(&source, "us-east-1", 1_770_336_038_000);
-        let start = "p/000000000000/us-east-1/b/2026/02/06/2026-02-06-00-00-38-";
-        assert_eq!(key.strip_prefix(start).map(str::len), Some(16), "{key}");
         assert_eq!(quoted("a\"b\n"), "\"a%22b\"");
         let hidden = without_secrets("GET /b?X-Amz-Signature=abc&x=1 HTTP/1.1");
         assert_eq!(hidden, "GET /b?X-Amz-Signature=-&x=1 HTTP/1.1");

@@ -111,7 +111,7 @@ impl Gateway {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let listings = Semaphore::new(cores);
         let (rules, last_id) = (RuleCache::new(config.bucket_defaults), AtomicU64::new(0));
-        let logs = LogBook::default();
+        let logs = LogBook::new(engine.clone());
         Arc::new(Self { engine, config, keys, listings, rules, logs, last_id })
     }
 
@@ -184,7 +184,7 @@ impl Gateway {
             asked.write(&mut response);
         }
         if let Some(draft) = draft {
-            self.log(&draft, &trace, &response, error, &request_id);
+            self.log(&draft, &trace, &response, error, &request_id).await;
         }
         Served {
             response: Some(response),
@@ -229,8 +229,10 @@ impl Gateway {
         if ops::is_form(&request) {
             (trace.operation, trace.auth) = (Some(Operation::PutObject), AuthType::Form);
             let sender = Sender::of(None, AuthType::Anonymous, None, peer);
-            let context = context_of(request, sender);
-            return ops::post_object(context, &verifier, body).await;
+            let mut context = context_of(request, sender);
+            let served = ops::post_object(&mut context, &verifier, body).await;
+            trace.identity = context.sender.identity;
+            return served;
         }
         let verified = match authenticate(&request, &verifier) {
             Ok(verified) => verified,
@@ -273,7 +275,7 @@ impl Gateway {
         reply: &Reply,
         error: Option<S3Code>,
         request_id: &str,
-    ) {
+    ) -> impl Future<Output = ()> + Send + use<> {
         let requester = trace.identity.as_ref().and_then(|identity| identity.principal.arn());
         let outcome = Outcome {
             operation: trace.operation,
@@ -286,12 +288,12 @@ impl Gateway {
             region: &self.config.region,
             millis: self.engine.now_ms().saturating_sub(draft.now_ms),
         };
-        self.logs.add(draft, &outcome);
+        self.logs.add(draft, &outcome)
     }
 
     /// Delivers what the access logs of buckets have gathered.
     pub async fn deliver_logs(&self) {
-        self.logs.deliver(&self.engine, &self.config.region).await;
+        self.logs.deliver(&self.config.region).await;
     }
 
     /// HeadBucket tells the region also to those whom it refuses.

@@ -4,6 +4,7 @@ use super::{Handled, read_document};
 use crate::auth::Verified;
 use crate::authorize::{allow, delete_need, is_decided_by_policy};
 use crate::body::Body;
+use crate::bucket_log::BatchDeletion;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
 use crate::object_headers::{refuse_not_implemented, unquote};
@@ -47,6 +48,7 @@ pub(crate) async fn run(
     let started: Vec<_> =
         entries.iter().map(|entry| start(context, name.as_str(), entry, by_key)).collect();
     let mut answer = Xml::new(ROOT);
+    let mut deletions = Vec::with_capacity(entries.len());
     for (entry, started) in entries.iter().zip(started) {
         let outcome = match started {
             Ok(ticket) => ticket.await.map_err(S3Error::from),
@@ -57,9 +59,16 @@ pub(crate) async fn run(
         {
             return Err(error.clone());
         }
+        deletions.push(BatchDeletion {
+            key: entry.key.clone(),
+            version: entry.version.clone().unwrap_or_default(),
+            error: outcome.as_ref().err().map(|error| error.code),
+        });
         write_outcome(&mut answer, entry, outcome, is_quiet);
     }
-    Ok(xml(answer.finish(ROOT)))
+    let mut reply = xml(answer.finish(ROOT));
+    reply.extensions_mut().insert(deletions);
+    Ok(reply)
 }
 
 fn entry(element: &Element) -> Result<Entry, S3Error> {

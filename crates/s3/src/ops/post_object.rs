@@ -232,9 +232,9 @@ fn take_tags(
     Ok(tags)
 }
 
-/// Takes in a form.
+/// Takes in a form. Who sent it is in the form: the sender of `context` is who that turns out to be.
 pub(crate) async fn run(
-    mut context: Context<'_>,
+    context: &mut Context<'_>,
     verifier: &Verifier<'_>,
     body: &mut Option<Body>,
 ) -> Result<Reply, S3Error> {
@@ -257,24 +257,24 @@ pub(crate) async fn run(
     for (_, value) in form.fields.iter_mut().filter(|(name, _)| name == "key") {
         value.clone_from(&key);
     }
-    let policy = authenticate(&form, &mut context, verifier)?;
+    let policy = authenticate(&form, context, verifier)?;
     context.request.key = Some(key);
     context.request.headers = HeaderMap::new();
     let tagging = form.field("tagging").map(str::to_owned);
     let mut headers = headers_of(&form)?;
     let tags = take_tags(tagging.as_deref(), &mut headers)?;
     context.request.headers = headers;
-    authorize(&context, Operation::PutObject)?;
+    authorize(context, Operation::PutObject)?;
     let mut draft = parse_draft(&context.request)?;
     if !tags.is_empty() {
         draft.tags = tags;
     }
     let bucket = context.engine.find_bucket(context.request.bucket_name()?.as_str())?;
-    super::apply_acl(&context, &bucket, &mut draft)?;
+    super::apply_acl(context, &bucket, &mut draft)?;
     let declared = Declared::parse(&context.request)?;
     let algorithm = declared.algorithm().unwrap_or(ChecksumAlgorithm::Crc64Nvme);
     let length = policy.and_then(|policy| policy.length).unwrap_or(0..=PUT_LEN_BYTES_MAX);
-    let stored = form.read_file(&context, algorithm, &length).await?;
+    let stored = form.read_file(context, algorithm, &length).await?;
     declared
         .check(&stored.md5, &stored.checksum, None)
         .inspect_err(|_| context.engine.give_up(&stored))?;
@@ -284,7 +284,7 @@ pub(crate) async fn run(
     let request = PutRequest { bucket, object, draft, stored, conditions };
     let outcome = context.engine.put_object(request).await?;
     let etag = format!("\"{}\"", outcome.row.etag.to_text());
-    let mut reply = answer(&context, &form, &etag);
+    let mut reply = answer(context, &form, &etag);
     set(&mut reply, "etag", &etag);
     if outcome.versioning != Versioning::Off {
         set(&mut reply, "x-amz-version-id", &outcome.row.version_text());

@@ -169,8 +169,9 @@ async fn stop_signal() {
 /// Delivers the access logs of buckets, every so often.
 async fn deliver(gateway: Arc<Gateway>, every: Duration) {
     loop {
-        tokio::time::sleep(every).await;
+        // First what an earlier process left.
         gateway.deliver_logs().await;
+        tokio::time::sleep(every).await;
     }
 }
 

@@ -1,0 +1,69 @@
+//! Lines of access logs that wait to be delivered: rows, so that they outlive the process.
+
+use crate::engine::Engine;
+use crate::error::EngineError;
+use bytes::Bytes;
+use drystone_catalog::{CatalogError, Family, Key};
+use std::ops::Bound;
+
+/// A stored piece of an access log: its key and its bytes.
+pub type AccessLogRow = (Vec<u8>, Bytes);
+
+impl Engine {
+    /// Stores pieces of access logs; they are durable when this returns.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Full`], or the catalog failed.
+    pub async fn append_access_log(&self, pieces: Vec<Vec<u8>>) -> Result<(), EngineError> {
+        self.check_space()?;
+        self.commit(move |tx| {
+            for piece in pieces {
+                let key = Key::access_log(tx.next_seq());
+                tx.put(key, piece);
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Stored pieces behind a key, or from the first; oldest first, up to `len_max` bytes and at least
+    /// one.
+    ///
+    /// # Errors
+    ///
+    /// The catalog failed.
+    pub fn access_log(
+        &self,
+        after: Option<&[u8]>,
+        len_max: usize,
+    ) -> Result<Vec<AccessLogRow>, EngineError> {
+        let (mut rows, mut len) = (Vec::new(), 0);
+        let mut range = Family::AccessLog.range();
+        if let Some(after) = after {
+            range.0 = Bound::Excluded(after.to_vec());
+        }
+        for row in self.shared.catalog.snapshot().scan(range) {
+            let (key, piece) = row.map_err(CatalogError::from)?;
+            len += piece.len();
+            if len > len_max && !rows.is_empty() {
+                break;
+            }
+            rows.push((key.to_vec(), piece));
+        }
+        Ok(rows)
+    }
+
+    /// Forgets pieces that were delivered.
+    ///
+    /// # Errors
+    ///
+    /// The catalog failed.
+    pub async fn forget_access_log(&self, keys: Vec<Vec<u8>>) -> Result<(), EngineError> {
+        self.commit(move |tx| {
+            keys.into_iter().for_each(|key| tx.delete(key));
+            Ok(())
+        })
+        .await
+    }
+}

@@ -1,0 +1,68 @@
+//! Damages stored configuration, for tests of what the server makes of it: replaces a text by another
+//! in every row of the catalog of a drive that no server uses.
+//!
+//! ```text
+//! corrupt_rows DIRECTORY TEXT REPLACEMENT
+//! ```
+//!
+//! Prints how many rows it changed, and fails if there was none.
+
+use drystone_base::{SystemClock, SystemRng};
+use drystone_catalog::{Catalog, CatalogConfig, Decision};
+use drystone_drive::{Drive, DriveConfig, open_super};
+use drystone_index::MemIndex;
+use drystone_io::{Disk, RealDisk};
+use drystone_log::Class;
+use std::error::Error;
+use std::path::Path;
+use std::sync::Arc;
+
+fn replace(bytes: &[u8], text: &[u8], replacement: &[u8]) -> Option<Vec<u8>> {
+    let at = bytes.windows(text.len()).position(|window| window == text)?;
+    Some([&bytes[..at], replacement, &bytes[at + text.len()..]].concat())
+}
+
+/// Commits the changed rows; returns how many.
+fn corrupt(catalog: &Catalog, text: &[u8], replacement: &[u8]) -> Result<usize, Box<dyn Error>> {
+    let rows = catalog.snapshot().scan((std::ops::Bound::Unbounded, std::ops::Bound::Unbounded));
+    let mut changed = Vec::new();
+    for row in rows {
+        let (key, value) = row?;
+        changed.extend(replace(&value, text, replacement).map(|value| (key.to_vec(), value)));
+    }
+    let count = changed.len();
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    runtime.block_on(catalog.submit(move |tx| {
+        changed.into_iter().for_each(|(key, value)| tx.put(key, value));
+        Ok(Decision::Commit(()))
+    }))?;
+    Ok(count)
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [directory, text, replacement] = arguments.as_slice() else {
+        return Err("usage: corrupt_rows DIRECTORY TEXT REPLACEMENT".into());
+    };
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk::open(Path::new(directory))?);
+    let identity = open_super(&*disk)?.ok_or("this is no drive")?;
+    let config = DriveConfig { identity, write_ahead_len: 0, lsn_floor: 0, bug: None };
+    let drive = Drive::open(disk, Arc::new(MemIndex::default()), config)?;
+    let log = drive.log().clone();
+    let (clock, rng) = (Arc::new(SystemClock), Arc::new(SystemRng));
+    let config = CatalogConfig { clock, rng, rebuild: true, bug: None };
+    let catalog = Catalog::open(log.clone(), Arc::new(MemIndex::default()), config)?;
+    let count = std::thread::scope(|scope| {
+        for class in Class::ALL {
+            let log = log.clone();
+            scope.spawn(move || log.run_writer(class));
+        }
+        scope.spawn(|| catalog.run_committer());
+        let count = corrupt(&catalog, text.as_bytes(), replacement.as_bytes());
+        catalog.close();
+        log.close();
+        count
+    })?;
+    println!("{count} rows changed");
+    if count == 0 { Err("no row has this text".into()) } else { Ok(()) }
+}
