@@ -34,6 +34,10 @@ class Provider:
         assert reply.status_code == 200, reply.text
         return reply.json()["access_token"]
 
+    def login(self, sub, **claims):
+        """The access token of somebody of whom the provider knows claims."""
+        return requests.get(f"{self.url}/login", params={"sub": sub, "claims": json.dumps(claims)}, timeout=10).text
+
     def stop(self):
         self.process.kill()
         self.process.wait()
@@ -121,6 +125,24 @@ def test_roles_trust_a_provider_under_conditions(tmp_path, provider):
         made = sts_of(server).assume_role_with_web_identity(WebIdentityToken=provider.token(), RoleArn=arn, RoleSessionName="s1")
         assert made["SubjectFromWebIdentityToken"] == "ana" and made["Provider"] == host
         assert made["AssumedRoleUser"]["Arn"] == "arn:aws:sts::000000000000:assumed-role/web/s1"
+    finally:
+        server.stop()
+
+
+def test_claims_that_only_the_user_info_endpoint_tells(tmp_path, provider):
+    server = begin(tmp_path, provider, CLAIM_USERINFO="on")
+    try:
+        access = provider.login("ana", policy="readonly")
+        s3 = session(server, provider.token(), WebIdentityAccessToken=access)
+        assert s3.get_object(Bucket="lake", Key="bob/k")["Body"].read() == b"bob/k"
+        refused("AccessDenied", s3.put_object, Bucket="lake", Key="x", Body=b"")
+        # What the token says itself counts before it.
+        s3 = session(server, provider.token(policy="writeonly"), WebIdentityAccessToken=access)
+        refused("AccessDenied", s3.get_object, Bucket="lake", Key="bob/k")
+        other = provider.login("bob", policy="readwrite")
+        refused("InvalidIdentityToken", session, server, provider.token(), WebIdentityAccessToken=other)
+        refused("InvalidIdentityToken", session, server, provider.token(), WebIdentityAccessToken="made-up")
+        refused("ValidationError", session, server, provider.token(policy="readwrite"))
     finally:
         server.stop()
 

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from minio import MinioAdmin
 from minio.credentials import StaticProvider
 
-from conftest import PASSWORD, USER, Server, free_port
+from conftest import PASSWORD, USER, Server, drystone, free_port
 
 SLAPD = shutil.which("slapd") or "/usr/sbin/slapd"
 BASE = "dc=example,dc=org"
@@ -152,6 +152,12 @@ def test_policies_of_names_and_groups(tmp_path, directory):
         with pytest.raises(Exception, match="XMinioAdminPolicyInUse"):
             admin.policy_remove("own")
         admin.detach_policy_ldap(["own"], user=f"uid=ana,ou=people,{BASE}")
+        refused("AccessDenied", session(server, "ana", "ana-password").put_object, Bucket="lake", Key="ana/k", Body=b"")
+        # The same from the command line.
+        command = ["policy", "attach", "own", "--ldap-name", f"UID=ana, ou=people,{BASE}", "--at", server.directory]
+        assert "own" in drystone(*command).stdout
+        session(server, "ana", "ana-password").put_object(Bucket="lake", Key="ana/k", Body=b"")
+        assert drystone(command[0], "detach", *command[2:]).returncode == 0
         refused("AccessDenied", session(server, "ana", "ana-password").put_object, Bucket="lake", Key="ana/k", Body=b"")
         # Names with characters that mean something in filters are names, and nothing else.
         admin.attach_policy_ldap(["readonly"], user=f"uid=b(o)b,ou=people,{BASE}")

@@ -184,6 +184,8 @@ pub enum Holder {
     Group(String),
     /// A role.
     Role(String),
+    /// A distinguished name of the LDAP server, of a user or a group.
+    LdapName(String),
 }
 
 /// A user.

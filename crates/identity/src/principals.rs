@@ -261,11 +261,13 @@ fn change_member(
     let now_ms = tx.now_ms();
     rows::change(tx, &[account, group_name], |group: &mut Group| {
         group.updated_ms = now_ms;
-        Ok(set_member(&mut group.members, user_name, add))
+        set_member(&mut group.members, user_name, add);
+        Ok(())
     })?;
     rows::change(tx, &[account, user_name], |user: &mut User| {
         user.updated_ms = now_ms;
-        Ok(set_member(&mut user.groups, group_name, add))
+        set_member(&mut user.groups, group_name, add);
+        Ok(())
     })
 }
 
@@ -315,7 +317,8 @@ fn delete_user(
     }
     for group in &groups {
         rows::change(tx, &[account, group], |group: &mut Group| {
-            Ok(set_member(&mut group.members, name, false))
+            set_member(&mut group.members, name, false);
+            Ok(())
         })?;
     }
     rows::remove::<User>(tx, &[account, name]);

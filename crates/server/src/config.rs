@@ -123,6 +123,10 @@ fn suffixes(name: &str) -> Vec<String> {
     found.into_iter().collect()
 }
 
+fn is_on(value: &str) -> bool {
+    matches!(value, "on" | "true" | "1")
+}
+
 /// OpenID providers from the environment.
 pub(crate) fn openid() -> Result<Vec<OpenIdConfig>, ConfigError> {
     let mut providers = Vec::new();
@@ -138,6 +142,7 @@ pub(crate) fn openid() -> Result<Vec<OpenIdConfig>, ConfigError> {
             claim_prefix: get("CLAIM_PREFIX")?,
             role_policy: get("ROLE_POLICY")?,
             user_id_claim: get("USER_ID_CLAIM")?,
+            claim_userinfo: is_on(&get("CLAIM_USERINFO")?),
         });
     }
     let by_claim = providers.iter().filter(|provider| provider.role_policy.is_empty()).count();
@@ -154,7 +159,7 @@ pub(crate) fn ldap() -> Result<Option<LdapConfig>, ConfigError> {
     let get = |name: &str| {
         Ok::<_, ConfigError>(setting(&format!("IDENTITY_LDAP_{name}"))?.unwrap_or_default())
     };
-    let is_on = |name: &str| Ok::<_, ConfigError>(matches!(&*get(name)?, "on" | "true" | "1"));
+    let is_on = |name: &str| Ok::<_, ConfigError>(is_on(&get(name)?));
     let server_addr = get("SERVER_ADDR")?;
     if server_addr.is_empty() {
         return Ok(None);

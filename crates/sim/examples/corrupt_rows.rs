@@ -14,6 +14,7 @@ use drystone_index::MemIndex;
 use drystone_io::{Disk, RealDisk};
 use drystone_log::Class;
 use std::error::Error;
+use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -63,6 +64,6 @@ fn main() -> Result<(), Box<dyn Error>> {
         log.close();
         count
     })?;
-    println!("{count} rows changed");
+    writeln!(std::io::stdout(), "{count} rows changed")?;
     if count == 0 { Err("no row has this text".into()) } else { Ok(()) }
 }

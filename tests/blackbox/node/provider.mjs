@@ -12,10 +12,13 @@ const signing = { ...privateKey.export({ format: "jwk" }), kid: randomUUID(), us
 const other = generateKeyPairSync("rsa", { modulusLength: 2048 }).privateKey.export({ format: "jwk" });
 const keys = algorithm === "RS256" ? [signing] : [signing, { ...other, kid: randomUUID(), use: "sig", alg: "RS256" }];
 
+const accounts = new Map();
 const provider = new Provider(`http://127.0.0.1:${port}`, {
   clients: [{ client_id: "drystone", client_secret: "client-secret", grant_types: ["client_credentials"],
               redirect_uris: [], response_types: [] }],
   jwks: { keys },
+  findAccount: (ctx, id) => accounts.has(id) && { accountId: id, claims: () => ({ sub: id, ...accounts.get(id) }) },
+  claims: { openid: ["sub", "policy", "email"] },
   features: {
     devInteractions: { enabled: false },
     clientCredentials: { enabled: true },
@@ -33,5 +36,17 @@ const provider = new Provider(`http://127.0.0.1:${port}`, {
       },
     },
   },
+});
+// Stands in for a person who logs in: GET /login?sub=NAME&claims=JSON gives the access token of a session.
+provider.use(async (ctx, next) => {
+  if (ctx.path !== "/login") return next();
+  const { sub, claims } = ctx.query;
+  accounts.set(sub, JSON.parse(claims));
+  const client = await provider.Client.find("drystone");
+  const grant = new provider.Grant({ accountId: sub, clientId: client.clientId });
+  grant.addOIDCScope("openid");
+  const grantId = await grant.save();
+  const token = new provider.AccessToken({ accountId: sub, client, grantId, scope: "openid", gty: "authorization_code" });
+  ctx.body = await token.save();
 });
 provider.listen(Number(port), "127.0.0.1", () => console.log("ready"));

@@ -2,6 +2,7 @@
 
 use super::{Failed, Outcome};
 use crate::door::Actor;
+use crate::federation::normalise;
 use drystone_admin_api::{Answer, Failure, FailureCode, Holder as Named, Policy, Request, Role};
 use drystone_iam::{canned_names, canned_policy};
 use drystone_identity::{Holder, HolderKind, IdentityError, NewRole};
@@ -83,6 +84,12 @@ async fn attach(actor: &Actor<'_>, policies: Vec<String>, holder: Named, attach:
         Named::User(name) => (HolderKind::User, "user", name),
         Named::Group(name) => (HolderKind::Group, "group", name),
         Named::Role(name) => (HolderKind::Role, "role", name),
+        Named::LdapName(name) => {
+            actor.require_server(&["admin:UpdatePolicyAssociation"])?;
+            let changed =
+                actor.directory.attach_to_name(&normalise(name), policies, attach).await?;
+            return Ok(Answer::Changed(changed));
+        }
     };
     actor.need("AttachUserOrGroupPolicy", element, name)?;
     let holder = Holder::new(kind, actor.account(), name);

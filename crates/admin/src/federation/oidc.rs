@@ -27,6 +27,8 @@ pub struct OpenIdConfig {
     pub role_policy: String,
     /// Claim that names the user; `sub` if empty.
     pub user_id_claim: String,
+    /// Claims are asked for at the provider too, with the caller's access token.
+    pub claim_userinfo: bool,
 }
 
 /// Why a token is refused.
@@ -56,10 +58,12 @@ pub(crate) struct Vouched {
 struct Discovery {
     issuer: String,
     jwks_uri: String,
+    userinfo_endpoint: Option<String>,
 }
 
 struct Keys {
     issuer: String,
+    userinfo_endpoint: Option<String>,
     set: JwkSet,
     fetched: Instant,
 }
@@ -67,7 +71,9 @@ struct Keys {
 /// A provider and its keys.
 pub struct OpenId {
     pub(crate) config: OpenIdConfig,
-    keys: Mutex<Known>,
+    known: Mutex<Known>,
+    /// Held by the one that asks the provider; whoever needs only a known key does not wait for it.
+    asking: Mutex<()>,
 }
 
 /// What is known of a provider's keys.
@@ -97,14 +103,23 @@ const ALGORITHMS: &[Algorithm] = &[
     Algorithm::EdDSA,
 ];
 
-fn get<T: serde::de::DeserializeOwned>(url: &str) -> Result<T, TokenError> {
+fn get<T: serde::de::DeserializeOwned>(url: &str, bearer: Option<&str>) -> Result<T, TokenError> {
     let unavailable = |error: &dyn std::fmt::Display| TokenError::Unavailable(error.to_string());
     let agent = ureq::Agent::config_builder()
         .timeout_global(Some(Duration::from_secs(10)))
         .max_redirects(0)
         .build()
         .new_agent();
-    let mut response = agent.get(url).call().map_err(|error| unavailable(&error))?;
+    let mut request = agent.get(url);
+    if let Some(token) = bearer {
+        request = request.header("authorization", format!("Bearer {token}"));
+    }
+    let mut response = request.call().map_err(|error| match error {
+        ureq::Error::StatusCode(401 | 403) if bearer.is_some() => {
+            TokenError::Invalid("the provider refuses the access token".to_owned())
+        }
+        error => unavailable(&error),
+    })?;
     let text = response.body_mut().with_config().limit(DOCUMENT_LEN_MAX).read_to_string();
     let text = text.map_err(|error| unavailable(&error))?;
     serde_json::from_str(&text).map_err(|error| unavailable(&error))
@@ -125,7 +140,7 @@ impl OpenId {
     /// A provider. Nothing is fetched before the first token.
     #[must_use]
     pub fn new(config: OpenIdConfig) -> Self {
-        Self { config, keys: Mutex::default() }
+        Self { config, known: Mutex::default(), asking: Mutex::default() }
     }
 
     /// Resource name of the role that everybody from this provider has, if it has `role_policy`.
@@ -136,40 +151,83 @@ impl OpenId {
     }
 
     fn fetch(&self) -> Result<Keys, TokenError> {
-        let discovery: Discovery = get(&self.config.config_url)?;
-        let set: JwkSet = get(&discovery.jwks_uri)?;
-        Ok(Keys { issuer: discovery.issuer, set, fetched: Instant::now() })
+        let Discovery { issuer, jwks_uri, userinfo_endpoint } = get(&self.config.config_url, None)?;
+        let set: JwkSet = get(&jwks_uri, None)?;
+        Ok(Keys { issuer, userinfo_endpoint, set, fetched: Instant::now() })
     }
 
-    /// Issuer and key; fetched anew if they are old or the key is not known. Blocks.
-    fn key(&self, id: Option<&str>, algorithm: Algorithm) -> Result<(String, Jwk), TokenError> {
-        let mut known = self.keys.lock().expect("no thread panicked while it held this lock");
-        let find = |keys: &Keys| {
-            let mut fitting = keys.set.keys.iter().filter(|key| {
-                fits(key, algorithm) && (id.is_none() || key.common.key_id.as_deref() == id)
-            });
-            fitting.next().map(|key| (keys.issuer.clone(), key.clone()))
-        };
+    /// Issuer and key, as far as they are known: `None` if the provider should be asked.
+    fn known_key(
+        &self,
+        id: Option<&str>,
+        algorithm: Algorithm,
+    ) -> Result<Option<(String, Jwk)>, TokenError> {
+        let known = self.known.lock().expect("no thread panicked while it held this lock");
         if let Some(keys) = &known.keys
             && keys.fetched.elapsed() < KEYS_AGE_MAX
         {
-            if let Some(found) = find(keys) {
-                return Ok(found);
+            let found = keys.set.keys.iter().find(|key| {
+                fits(key, algorithm) && (id.is_none() || key.common.key_id.as_deref() == id)
+            });
+            if let Some(key) = found {
+                return Ok(Some((keys.issuer.clone(), key.clone())));
             }
             // Tokens with made-up key ids must not make us ask the provider each time.
             if keys.fetched.elapsed() < REFRESH_PAUSE {
                 return Err(TokenError::Invalid("the token's key is not known".to_owned()));
             }
         }
-        if let Some((when, error)) = &known.failed
-            && when.elapsed() < REFRESH_PAUSE
-        {
-            return Err(error.clone());
+        match &known.failed {
+            Some((when, error)) if when.elapsed() < REFRESH_PAUSE => Err(error.clone()),
+            _ => Ok(None),
+        }
+    }
+
+    /// Issuer and key; fetched anew if they are old or the key is not known. Blocks.
+    fn key(&self, id: Option<&str>, algorithm: Algorithm) -> Result<(String, Jwk), TokenError> {
+        if let Some(found) = self.known_key(id, algorithm)? {
+            return Ok(found);
+        }
+        let _asking = self.asking.lock().expect("no thread panicked while it held this lock");
+        // Another thread may have asked meanwhile.
+        if let Some(found) = self.known_key(id, algorithm)? {
+            return Ok(found);
         }
         let fetched = self.fetch();
+        let mut known = self.known.lock().expect("no thread panicked while it held this lock");
         known.failed = fetched.as_ref().err().map(|error| (Instant::now(), error.clone()));
-        let fresh = known.keys.insert(fetched?);
-        find(fresh).ok_or_else(|| TokenError::Invalid("the token's key is not known".to_owned()))
+        known.keys = Some(fetched?);
+        drop(known);
+        let unknown = || TokenError::Invalid("the token's key is not known".to_owned());
+        self.known_key(id, algorithm)?.ok_or_else(unknown)
+    }
+
+    /// Adds what the provider says about the user to what the token says, which counts where both say
+    /// something. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenError`].
+    pub(crate) fn add_userinfo(
+        &self,
+        vouched: &mut Vouched,
+        access_token: &str,
+    ) -> Result<(), TokenError> {
+        let endpoint = {
+            let known = self.known.lock().expect("no thread panicked while it held this lock");
+            known.keys.as_ref().and_then(|keys| keys.userinfo_endpoint.clone())
+        };
+        let none = || TokenError::Unavailable("the provider has no user info endpoint".to_owned());
+        let info: Map<String, Value> = get(&endpoint.ok_or_else(none)?, Some(access_token))?;
+        // OpenID Connect Core 1.0, §5.3.2: an answer about somebody else must not be used.
+        if info.get("sub").is_none() || info.get("sub") != vouched.claims.get("sub") {
+            let message = "the access token is of another user than the token";
+            return Err(TokenError::Invalid(message.to_owned()));
+        }
+        for (name, value) in info {
+            vouched.claims.entry(name).or_insert(value);
+        }
+        Ok(())
     }
 
     /// Checks a token. Blocks while keys are fetched.

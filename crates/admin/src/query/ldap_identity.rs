@@ -1,7 +1,7 @@
 //! `AssumeRoleWithLDAPIdentity`: a session for whoever has a name and a password of the LDAP server, with
 //! the policies that are attached to his name or to his groups. The call itself is not signed.
 
-use super::sts::write_credentials;
+use super::sts::{DURATION_DEFAULT_S, ROLE_RANGE_S, duration, write_credentials};
 use super::write::Xml;
 use super::{Answer, Parameters, QueryError};
 use crate::door::AdminRequest;
@@ -9,8 +9,6 @@ use crate::federation::Federation;
 use crate::federation::ldap::LdapError;
 use drystone_identity::{DEFAULT_ACCOUNT, Directory, SessionRequest};
 use std::collections::{BTreeMap, BTreeSet};
-
-const DURATION_RANGE_S: std::ops::RangeInclusive<u64> = 900..=43_200;
 
 impl From<LdapError> for QueryError {
     fn from(error: LdapError) -> Self {
@@ -36,13 +34,7 @@ pub(super) async fn run(
     let Some(ldap) = &federation.ldap else {
         return Err(QueryError::not_implemented("No LDAP server is configured."));
     };
-    let seconds = match parameters.number("DurationSeconds")? {
-        None => 3600,
-        Some(seconds) if DURATION_RANGE_S.contains(&seconds) => seconds,
-        Some(_) => {
-            return Err(QueryError::validation("DurationSeconds must be from 900 to 43200"));
-        }
-    };
+    let seconds = duration(parameters, ROLE_RANGE_S, DURATION_DEFAULT_S)?;
     let known = ldap.login(user, password, request.address).await?;
     let mut policies: BTreeSet<String> = directory.name_policies(&known.dn)?;
     for group in &known.groups {

@@ -1,7 +1,7 @@
 //! Sessions.
 
 use super::write::Xml;
-use super::{Answer, Call, QueryError};
+use super::{Answer, Call, Parameters, QueryError};
 use drystone_base::Timestamp;
 use drystone_iam::Principal;
 use drystone_identity::{
@@ -10,8 +10,8 @@ use drystone_identity::{
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
-const DURATION_DEFAULT_S: u64 = 3600;
-const ROLE_RANGE_S: RangeInclusive<u64> = 900..=43_200;
+pub(super) const DURATION_DEFAULT_S: u64 = 3600;
+pub(super) const ROLE_RANGE_S: RangeInclusive<u64> = 900..=43_200;
 const SESSION_RANGE_S: RangeInclusive<u64> = 900..=129_600;
 
 /// Whether an action is of STS and not of IAM.
@@ -46,8 +46,13 @@ pub(super) async fn run(call: &Call<'_>, action: &str) -> Answer {
     }
 }
 
-fn duration(call: &Call<'_>, range: RangeInclusive<u64>, default: u64) -> Result<u64, QueryError> {
-    match call.parameters.number("DurationSeconds")? {
+/// How long the session is to last, in seconds.
+pub(super) fn duration(
+    parameters: &Parameters,
+    range: RangeInclusive<u64>,
+    default: u64,
+) -> Result<u64, QueryError> {
+    match parameters.number("DurationSeconds")? {
         None => Ok(default),
         Some(seconds) if range.contains(&seconds) => Ok(seconds),
         Some(seconds) => Err(QueryError::validation(format!(
@@ -75,7 +80,7 @@ fn session_facts(call: &Call<'_>) -> BTreeMap<String, Vec<String>> {
 async fn assume_role(call: &Call<'_>) -> Answer {
     let arn = call.parameters.need("RoleArn")?;
     let session = call.parameters.need("RoleSessionName")?;
-    let seconds = duration(call, ROLE_RANGE_S, DURATION_DEFAULT_S)?;
+    let seconds = duration(&call.parameters, ROLE_RANGE_S, DURATION_DEFAULT_S)?;
     let identity = call.actor.identity;
     let denied = || {
         let who = identity.principal.arn().unwrap_or_default();
@@ -143,7 +148,7 @@ fn check_role_duration(role: &Role, seconds: u64) -> Result<(), QueryError> {
 }
 
 async fn session_token(call: &Call<'_>) -> Answer {
-    let seconds = duration(call, SESSION_RANGE_S, 43_200)?;
+    let seconds = duration(&call.parameters, SESSION_RANGE_S, 43_200)?;
     let request = SessionRequest { duration_s: seconds, ..SessionRequest::default() };
     let credentials = call.actor.directory.session_of(call.actor.identity, request).await?;
     let mut xml = Xml::new();

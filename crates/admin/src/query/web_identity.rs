@@ -1,7 +1,7 @@
 //! `AssumeRoleWithWebIdentity`: a session for whoever has a token of an OpenID provider. The call itself
 //! is not signed.
 
-use super::sts::write_credentials;
+use super::sts::{DURATION_DEFAULT_S, ROLE_RANGE_S, duration, write_credentials};
 use super::write::Xml;
 use super::{Answer, Parameters, QueryError};
 use crate::door::AdminRequest;
@@ -39,7 +39,6 @@ const CLAIMS: &[&str] = &[
     "scope",
     "client_id",
 ];
-const DURATION_RANGE_S: std::ops::RangeInclusive<u64> = 900..=43_200;
 
 impl From<TokenError> for QueryError {
     fn from(error: TokenError) -> Self {
@@ -94,15 +93,12 @@ pub(super) async fn run(
 ) -> Answer {
     let token = parameters.need("WebIdentityToken")?;
     let now_s = directory.now_ms() / 1000;
-    let (provider, vouched) = vouch(federation, token, now_s).await?;
-    let seconds = match parameters.number("DurationSeconds")? {
-        None => 3600,
-        Some(seconds) if DURATION_RANGE_S.contains(&seconds) => seconds,
-        Some(_) => {
-            let message = "DurationSeconds must be from 900 to 43200";
-            return Err(QueryError::validation(message));
-        }
-    };
+    let (provider, mut vouched) = vouch(federation, token, now_s).await?;
+    if provider.config.claim_userinfo {
+        let access_token = parameters.need("WebIdentityAccessToken")?;
+        tokio::task::block_in_place(|| provider.add_userinfo(&mut vouched, access_token))?;
+    }
+    let seconds = duration(parameters, ROLE_RANGE_S, DURATION_DEFAULT_S)?;
     // A session does not outlive what it was made from.
     let left_s = vouched.expires_s.saturating_sub(now_s).max(1);
     let session = SessionRequest {

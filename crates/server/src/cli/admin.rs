@@ -109,6 +109,9 @@ struct HolderArguments {
     /// To this role.
     #[arg(long)]
     role: Option<String>,
+    /// To this distinguished name of the LDAP server, of a user or a group.
+    #[arg(long)]
+    ldap_name: Option<String>,
 }
 
 #[derive(Subcommand)]
@@ -212,13 +215,10 @@ impl GroupCommand {
 
 impl Attachment {
     fn request(self, attach: bool) -> Made {
-        let HolderArguments { user, group, role } = self.holder;
-        let holder = match (user, group, role) {
-            (Some(user), ..) => Holder::User(user),
-            (_, Some(group), _) => Holder::Group(group),
-            (_, _, Some(role)) => Holder::Role(role),
-            _ => return Err("name a user, a group or a role".into()),
-        };
+        let HolderArguments { user, group, role, ldap_name } = self.holder;
+        let holder = user.map(Holder::User).or(group.map(Holder::Group));
+        let holder = holder.or(role.map(Holder::Role)).or(ldap_name.map(Holder::LdapName));
+        let holder = holder.ok_or("name a user, a group, a role or a name of LDAP")?;
         Ok(Request::PolicyAttach { policies: self.policies, holder, attach })
     }
 }
