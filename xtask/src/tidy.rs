@@ -9,6 +9,7 @@ const RANKS: &[(&str, u32)] = &[
     ("drystone-base", 0),
     ("drystone-iam", 1),
     ("drystone-admin-api", 1),
+    ("drystone-erasure", 1),
     ("drystone-io", 1),
     ("drystone-keyring", 1),
     ("drystone-index", 1),
