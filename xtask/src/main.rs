@@ -14,7 +14,8 @@ const USAGE: &str = "usage: cargo xtask TASK
   interleavings     the log's writers and the committer under shuttle
   tidy              ranks, sizes, names, S3 codes
   soak SEEDS        crash enumeration and simulation with many seeds
-  nightly           soak with 300 seeds, and listing at 10 M keys
+  neon              the erasure code on AArch64, in an emulator
+  nightly           neon, soak with 300 seeds, listing at 10 M keys
   compatibility     write docs/s3-compatibility.md from table, dispatcher and tests
   operations MODEL  generate the operation table from the published service model";
 
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
         ["interleavings"] => ci::interleavings(),
         ["tidy"] => ci::tidy(),
         ["soak", seeds] => ci::soak(seeds),
+        ["neon"] => ci::neon(),
         ["nightly"] => ci::nightly(),
         ["compatibility"] => compatibility::write(),
         ["operations", model] => write_operations(model),

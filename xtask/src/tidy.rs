@@ -16,6 +16,7 @@ const RANKS: &[(&str, u32)] = &[
     ("drystone-log", 2),
     ("drystone-drive", 3),
     ("drystone-catalog", 3),
+    ("drystone-cluster", 4),
     ("drystone-identity", 4),
     ("drystone-engine", 5),
     ("drystone-s3", 6),

@@ -84,6 +84,7 @@ const fn nibbles() -> [Nibbles; 256] {
 /// By constant.
 pub(crate) static NIBBLES: [Nibbles; 256] = nibbles();
 
+#[cfg(target_arch = "x86_64")]
 const fn bit_matrices() -> [u64; 256] {
     let mut matrices = [0; 256];
     let mut constant = 0;
@@ -108,6 +109,7 @@ const fn bit_matrices() -> [u64; 256] {
 }
 
 /// Multiplication by each constant as a matrix of bits, as `GF2P8AFFINEQB` takes it.
+#[cfg(target_arch = "x86_64")]
 pub(crate) static BIT_MATRICES: [u64; 256] = bit_matrices();
 
 #[cfg(test)]
