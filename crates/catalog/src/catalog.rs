@@ -4,12 +4,14 @@ use crate::committer::{Committer, Mailbox, SeededBug, erase};
 use crate::error::CatalogError;
 use crate::export::{self, ExportReport, Root};
 use crate::key::Key;
+use crate::mirrors::{DriveKey, Mirror, MirrorConfig, Mirrors, Positions};
 use crate::replay::{self, ReplayReport};
 use crate::tx::{Decision, Tx, View};
 use bytes::Bytes;
 use drystone_base::{Clock, Rng, Seq};
-use drystone_index::{Index, KeyRange, Rows, Snapshot};
+use drystone_index::{Index, KeyRange, Rows, Snapshot, prefix_range};
 use drystone_log::{Class, Log, Ticket};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 #[cfg(not(shuttle))]
@@ -26,6 +28,8 @@ pub struct CatalogConfig {
     pub rng: Arc<dyn Rng>,
     /// Throw the index away and build it from export and frames.
     pub rebuild: bool,
+    /// Other drives that hold the catalog.
+    pub mirrors: MirrorConfig,
     /// For tests of tests.
     pub bug: Option<SeededBug>,
 }
@@ -35,7 +39,9 @@ struct Shared {
     index: Arc<dyn Index>,
     mailbox: Arc<Mailbox>,
     committer: Mutex<Committer>,
-    exported: Mutex<Option<Root>>,
+    /// The last export of each drive that holds the catalog.
+    exported: Mutex<BTreeMap<DriveKey, Root>>,
+    positions: Positions,
     replayed: ReplayReport,
 }
 
@@ -78,18 +84,19 @@ impl Catalog {
         if config.bug == Some(SeededBug::ForgetClock) {
             seq = Seq(0);
         }
-        let exported = match index.get(Key::EXPORT)? {
-            Some(bytes) => Some(Root::decode(&bytes)?),
-            None => None,
-        };
-        let CatalogConfig { clock, rng, bug, .. } = config;
-        let committer = Committer::new(log.clone(), index.clone(), clock, rng, seq, bug);
+        let exported = load_roots(&*index, log.drive())?;
+        let CatalogConfig { clock, rng, bug, mirrors, .. } = config;
+        let first = Mirror { drive: log.drive(), log: log.clone() };
+        let mirrors = Mirrors::new(first, mirrors);
+        let positions = mirrors.positions();
+        let committer = Committer::new(mirrors, index.clone(), clock, rng, seq, bug);
         let shared = Shared {
             log,
             index,
             mailbox: committer.mailbox(),
             committer: Mutex::new(committer),
             exported: Mutex::new(exported),
+            positions,
             replayed,
         };
         Ok(Self { shared: Arc::new(shared) })
@@ -164,17 +171,21 @@ impl Catalog {
         CatalogSnapshot { snapshot: index.snapshot(), index }
     }
 
-    /// Frames up to this lsn are not needed any more: an export holds what they say.
+    /// Frames up to this lsn of a drive are not needed any more: an export holds what they say, or the
+    /// drive does not hold the catalog.
     #[must_use]
-    pub fn frames_floor(&self) -> u64 {
-        lock(&self.shared.exported).as_ref().map_or(0, |root| root.lsn)
+    pub fn frames_floor(&self, drive: [u8; 16]) -> u64 {
+        if !lock(&self.shared.positions).contains_key(&drive) {
+            return u64::MAX;
+        }
+        lock(&self.shared.exported).get(&drive).map_or(0, |root| root.lsn)
     }
 
-    /// Segments that hold the runs of the last export; they must not be freed.
+    /// Segments of a drive that hold the runs of its last export; they must not be freed.
     #[must_use]
-    pub fn export_segments(&self) -> Vec<u32> {
+    pub fn export_segments(&self, drive: [u8; 16]) -> Vec<u32> {
         let exported = lock(&self.shared.exported);
-        let runs = exported.iter().flat_map(|root| &root.runs);
+        let runs = exported.get(&drive).into_iter().flat_map(|root| &root.runs);
         let mut segments: Vec<_> = runs.map(|(location, _)| location.segment).collect();
         segments.sort_unstable();
         segments.dedup();
@@ -184,31 +195,108 @@ impl Catalog {
     /// Bytes of the last export.
     #[must_use]
     pub fn export_len_bytes(&self) -> u64 {
-        lock(&self.shared.exported).as_ref().map_or(0, Root::len_bytes)
+        lock(&self.shared.exported).get(&self.shared.log.drive()).map_or(0, Root::len_bytes)
     }
 
-    /// Writes an export and makes it count. Blocks; for a background thread.
+    /// Writes an export on every drive that holds the catalog, and makes it count. Blocks; for a
+    /// background thread. The report is that of the first drive.
     ///
     /// # Errors
     ///
-    /// What index and log report; the export before stays the last one.
+    /// What index and logs report; the exports before stay the last ones where it fails.
     pub fn export(&self, pump: &dyn Fn()) -> Result<ExportReport, CatalogError> {
-        let (root, report) = export::write(&self.shared.log, &*self.shared.index, pump)?;
-        let value = root.encode().to_vec();
+        let mut first = None;
+        for mirror in self.with_mirrors(pump, |mirrors| mirrors.live())? {
+            let report = self.export_to(&mirror, None, pump);
+            match first {
+                None => first = Some(report?),
+                // A mirror that fails leaves the view at the next commit.
+                Some(_) => drop(report),
+            }
+        }
+        first.ok_or(CatalogError::Closed)
+    }
+
+    /// `after_lsn`: the lsn of the mirror from which on it has all frames; where it is one already, how
+    /// far the index is.
+    fn export_to(
+        &self,
+        mirror: &Mirror,
+        after_lsn: Option<u64>,
+        pump: &dyn Fn(),
+    ) -> Result<ExportReport, CatalogError> {
+        // The position is read first: the snapshot may hold more, and a frame applied twice is harmless.
+        let position = || lock(&self.shared.positions).get(&mirror.drive).copied();
+        let lsn = match after_lsn {
+            Some(lsn) => lsn,
+            None if mirror.drive == self.shared.log.drive() => Self::position_in(self.index())?,
+            None => position().ok_or(CatalogError::Closed)?,
+        };
+        let (root, report) = export::write(&mirror.log, &*self.shared.index, lsn, pump)?;
+        let (key, value) = (Key::export_of(mirror.drive), root.encode().to_vec());
         let ticket = self.submit(move |tx| {
-            tx.put(Key::EXPORT.to_vec(), value);
+            tx.put(key, value);
             Ok(Decision::Commit(()))
         });
         pump();
         ticket.wait()?;
-        *lock(&self.shared.exported) = Some(root);
+        lock(&self.shared.exported).insert(mirror.drive, root);
         Ok(report)
+    }
+
+    /// Does something to the mirrors while no batch is on its way.
+    fn with_mirrors<T: Send + 'static>(
+        &self,
+        pump: &dyn Fn(),
+        work: impl FnOnce(&mut Mirrors) -> T + Send + 'static,
+    ) -> Result<T, CatalogError> {
+        let (ticket, give) = Ticket::new();
+        if !self.shared.mailbox.control(Box::new(move |mirrors| give(work(mirrors)))) {
+            return Err(CatalogError::Closed);
+        }
+        pump();
+        Ok(ticket.wait())
+    }
+
+    /// Drives that hold the catalog, the one that the index follows first. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`CatalogError::Closed`].
+    pub fn view(&self, pump: &dyn Fn()) -> Result<Vec<[u8; 16]>, CatalogError> {
+        self.with_mirrors(pump, |mirrors| mirrors.live().iter().map(|m| m.drive).collect())
+    }
+
+    /// Makes a drive one of those that hold the catalog: it gets all frames from now on and an export
+    /// of everything before, and then counts. What it has of the catalog from an earlier time does not
+    /// count any more; an index of it must have been thrown away. Blocks; for a background thread.
+    ///
+    /// # Errors
+    ///
+    /// What index and logs report; [`CatalogError::Closed`] if the drive failed meanwhile, or the
+    /// change of the view could not be recorded.
+    pub fn join(&self, mirror: Mirror, pump: &dyn Fn()) -> Result<(), CatalogError> {
+        let learner = mirror.clone();
+        let lsn = self.with_mirrors(pump, move |mirrors| {
+            let lsn = learner.log.last_lsn();
+            mirrors.learn(learner);
+            lsn
+        })?;
+        let drive = mirror.drive;
+        lock(&self.shared.positions).insert(drive, lsn);
+        let exported = self.export_to(&mirror, Some(lsn), pump);
+        let promoted = exported.is_ok() && self.with_mirrors(pump, move |m| m.promote(drive))?;
+        if !promoted {
+            lock(&self.shared.positions).remove(&drive);
+            return exported.and(Err(CatalogError::Closed));
+        }
+        Ok(())
     }
 
     /// Bytes of small segments that hold frames which no export covers, about.
     #[must_use]
     pub fn retained_frame_bytes(&self) -> u64 {
-        let floor = self.frames_floor();
+        let floor = self.frames_floor(self.shared.log.drive());
         let len = u64::from(self.shared.log.segment_len());
         let small = self.shared.log.segments().into_iter();
         small.filter(|s| s.class == Class::Small && s.last_lsn > floor).count() as u64 * len
@@ -219,6 +307,26 @@ impl Catalog {
     pub fn index(&self) -> &dyn Index {
         &*self.shared.index
     }
+}
+
+/// The last exports that are recorded.
+fn load_roots(
+    index: &dyn Index,
+    first: DriveKey,
+) -> Result<BTreeMap<DriveKey, Root>, CatalogError> {
+    let mut roots = BTreeMap::new();
+    // As it was recorded before there could be several drives.
+    if let Some(bytes) = index.get(Key::EXPORT)? {
+        roots.insert(first, Root::decode(&bytes)?);
+    }
+    let prefix = Key::export_of([0; 16])[..2].to_vec();
+    for row in index.scan(&index.snapshot(), prefix_range(&prefix)) {
+        let (key, value) = row?;
+        if let Ok(drive) = key[2..].try_into() {
+            roots.insert(drive, Root::decode(&value)?);
+        }
+    }
+    Ok(roots)
 }
 
 /// The committed rows.

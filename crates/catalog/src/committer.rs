@@ -6,17 +6,16 @@
 use crate::error::CatalogError;
 use crate::frame::{Frame, FrameChange, HintPatch};
 use crate::key::{Family, Key};
+use crate::mirrors::{DriveKey, Mirrors, Outcome, Outcomes, Verdict};
 use crate::tx::{Decision, RowValue, Tx, View, first_of};
 use bytes::Bytes;
 use drystone_base::{Clock, Rng, Seq};
 use drystone_index::{Change, Index, KeyRange};
-use drystone_log::{
-    Chain, Class, Durability, Group, Location, Log, LogError, RecordInput, RecordKind,
-    encoded_len_bytes,
-};
+use drystone_log::{Chain, Location, RecordInput, RecordKind, encoded_len_bytes};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 #[cfg(not(shuttle))]
 use std::sync::{Condvar, Mutex, MutexGuard};
@@ -32,6 +31,8 @@ const BATCH_REQUEST_COUNT_MAX: usize = 512;
 const BATCH_LEN_MAX: u64 = 2 << 20;
 /// Rows kept at hand at most.
 const HOT_ROW_COUNT_MAX: usize = 4096;
+/// A member of the view that is later than the first by so much leaves.
+const LATE_AFTER: Duration = Duration::from_secs(1);
 /// Batches on their way to the drive at most; more would only make the queue invisible.
 const BATCHES_IN_FLIGHT_MAX: usize = 2;
 
@@ -73,12 +74,15 @@ pub(crate) fn erase<T: Send + 'static>(
     })
 }
 
-type Report = (u64, Result<Vec<(u64, Location)>, LogError>);
+type Report = (u64, DriveKey, Outcome);
+/// Something that is done to the mirrors while no batch is on its way.
+pub(crate) type Control = Box<dyn FnOnce(&mut Mirrors) + Send>;
 
 #[derive(Default)]
 struct Inbox {
     requests: VecDeque<Plan>,
     reports: VecDeque<Report>,
+    controls: VecDeque<Control>,
     closed: bool,
 }
 
@@ -108,6 +112,17 @@ impl Mailbox {
         self.lock().reports.push_back(report);
         self.arrived.notify_one();
     }
+    /// Hands in something to be done to the mirrors; says whether that is still possible.
+    pub(crate) fn control(&self, control: Control) -> bool {
+        let mut inbox = self.lock();
+        if inbox.closed {
+            return false;
+        }
+        inbox.controls.push_back(control);
+        drop(inbox);
+        self.arrived.notify_one();
+        true
+    }
     pub(crate) fn close(&self) {
         self.lock().closed = true;
         self.arrived.notify_all();
@@ -119,12 +134,13 @@ struct Batch {
     changes: Vec<FrameChange>,
     clock: Seq,
     replies: Vec<Reply>,
-    /// Set when the log has reported.
-    outcome: Option<Result<Vec<(u64, Location)>, LogError>>,
+    /// What the members of the view say; nobody is asked about a batch without changes.
+    outcomes: Outcomes,
+    sent: Instant,
 }
 
 pub(crate) struct Committer {
-    log: Log,
+    mirrors: Mirrors,
     index: Arc<dyn Index>,
     clock: Arc<dyn Clock>,
     rng: Arc<dyn Rng>,
@@ -170,7 +186,7 @@ impl View for OverlayView<'_> {
 
 impl Committer {
     pub(crate) fn new(
-        log: Log,
+        mirrors: Mirrors,
         index: Arc<dyn Index>,
         clock: Arc<dyn Clock>,
         rng: Arc<dyn Rng>,
@@ -178,7 +194,7 @@ impl Committer {
         bug: Option<SeededBug>,
     ) -> Self {
         Self {
-            log,
+            mirrors,
             index,
             clock,
             rng,
@@ -241,33 +257,69 @@ impl Committer {
                 let mut inbox = mailbox.lock();
                 loop {
                     let can_evaluate = self.in_flight.len() < BATCHES_IN_FLIGHT_MAX;
-                    let work =
-                        !inbox.reports.is_empty() || (can_evaluate && !inbox.requests.is_empty());
+                    let can_control = self.in_flight.is_empty() && !inbox.controls.is_empty();
+                    let can_evaluate = can_evaluate && inbox.controls.is_empty();
+                    let work = !inbox.reports.is_empty()
+                        || can_control
+                        || (can_evaluate && !inbox.requests.is_empty());
                     if work {
                         break;
                     }
                     if inbox.closed && self.in_flight.is_empty() {
                         return;
                     }
-                    inbox = mailbox.arrived.wait(inbox).expect("lock is not poisoned");
+                    let (waited, timed_out) = self.wait(&mailbox, inbox);
+                    inbox = waited;
+                    if timed_out {
+                        break;
+                    }
                 }
             }
             self.work();
         }
     }
 
+    /// Waits for something to arrive; where members of the view may be late, not for ever.
+    #[cfg(not(shuttle))]
+    fn wait<'a>(
+        &self,
+        mailbox: &'a Mailbox,
+        inbox: MutexGuard<'a, Inbox>,
+    ) -> (MutexGuard<'a, Inbox>, bool) {
+        let poisoned = "no thread panicked while it held this lock";
+        if self.in_flight.iter().all(|batch| batch.outcomes.len() < 2) {
+            return (mailbox.arrived.wait(inbox).expect(poisoned), false);
+        }
+        let (inbox, timeout) = mailbox.arrived.wait_timeout(inbox, LATE_AFTER / 4).expect(poisoned);
+        (inbox, timeout.timed_out())
+    }
+
+    #[cfg(shuttle)]
+    fn wait<'a>(
+        &self,
+        mailbox: &'a Mailbox,
+        inbox: MutexGuard<'a, Inbox>,
+    ) -> (MutexGuard<'a, Inbox>, bool) {
+        (mailbox.arrived.wait(inbox).expect("no thread panicked while it held this lock"), false)
+    }
+
     /// Takes everything that has arrived; says whether there was anything.
     pub(crate) fn work(&mut self) -> bool {
         let reports = std::mem::take(&mut self.mailbox.lock().reports);
         let mut any = !reports.is_empty();
-        for (number, outcome) in reports {
+        for (number, drive, outcome) in reports {
             let batch = self.in_flight.iter_mut().find(|batch| batch.number == number);
             if let Some(batch) = batch {
-                batch.outcome = Some(outcome);
+                batch.outcomes.insert(drive, Some(outcome));
             }
         }
         self.settle();
-        if self.in_flight.len() < BATCHES_IN_FLIGHT_MAX {
+        let has_controls = !self.mailbox.lock().controls.is_empty();
+        if has_controls && self.in_flight.is_empty() {
+            let controls = std::mem::take(&mut self.mailbox.lock().controls);
+            controls.into_iter().for_each(|control| control(&mut self.mirrors));
+            any = true;
+        } else if !has_controls && self.in_flight.len() < BATCHES_IN_FLIGHT_MAX {
             let requests: Vec<_> = {
                 let mut inbox = self.mailbox.lock();
                 let count = inbox.requests.len().min(BATCH_REQUEST_COUNT_MAX);
@@ -337,57 +389,58 @@ impl Committer {
         if self.bug == Some(SeededBug::ReplyEarly) {
             replies.drain(..).for_each(|reply| reply(Ok(())));
         }
-        let (outcome, changes) = if building.is_empty() {
-            (Some(Ok(Vec::new())), Vec::new())
-        } else {
-            (None, changes_of(&building, &records))
-        };
+        let changes = changes_of(&building, &records);
         for (key, value) in building {
             self.overlay.insert(key, (number, value.map(|value| value.bytes)));
         }
         let frame = Frame { clock: self.seq, changes };
-        let sent = outcome.is_none();
-        if sent {
-            records.push(RecordInput::new(RecordKind::Frame, Bytes::new(), frame.encode()));
+        let mut outcomes = Outcomes::new();
+        if !frame.changes.is_empty() {
+            let meta = self.mirrors.number_frame();
+            records.push(RecordInput::new(RecordKind::Frame, meta, frame.encode()));
+            let mailbox = self.mailbox.clone();
+            let done = move |drive, outcome| mailbox.report((number, drive, outcome));
+            let chain = if self.chain_starts { Chain::Start } else { Chain::Link };
+            self.chain_starts = false;
+            if self.bug == Some(SeededBug::ApplyEarly) {
+                let changes = frame.changes.iter().cloned();
+                let changes = changes.map(|c| Change { key: c.key, value: c.value }).collect();
+                self.index.apply(SOURCE, self.mirrors.first().last_lsn() + 1, changes);
+            }
+            outcomes = self.mirrors.append(records, chain, done);
         }
         self.in_flight.push_back(Batch {
             number,
             changes: frame.changes,
             clock: frame.clock,
             replies,
-            outcome,
+            outcomes,
+            sent: Instant::now(),
         });
-        if sent {
-            let mailbox = self.mailbox.clone();
-            let done = move |outcome| mailbox.report((number, outcome));
-            let chain = if self.chain_starts { Chain::Start } else { Chain::Link };
-            self.chain_starts = false;
-            let group = Group::new(records, Durability::Flushed, done).chained(chain);
-            if self.bug == Some(SeededBug::ApplyEarly) {
-                let changes = self.in_flight.back().map(|b| b.changes.clone()).unwrap_or_default();
-                let changes = changes.into_iter().map(|c| Change { key: c.key, value: c.value });
-                self.index.apply(SOURCE, self.log.last_lsn() + 1, changes.collect());
-            }
-            self.log.append(Class::Small, group);
-        }
     }
 
-    /// Finishes the batches at the head of the line that the log has reported on.
+    /// Finishes the batches at the head of the line that every member has reported on.
     fn settle(&mut self) {
-        while self.in_flight.front().is_some_and(|batch| batch.outcome.is_some()) {
+        while let Some(batch) = self.in_flight.front() {
+            let is_late = batch.sent.elapsed() > LATE_AFTER;
+            let verdict = match batch.outcomes.is_empty() {
+                true => Verdict::Durable(Vec::new()),
+                false => self.mirrors.judge(&batch.outcomes, is_late),
+            };
+            if matches!(verdict, Verdict::Waiting) {
+                return;
+            }
             let batch = self.in_flight.pop_front().expect("looked at just now");
-            match batch.outcome {
-                Some(Ok(places)) => {
+            match verdict {
+                Verdict::Durable(places) => {
                     if let Some((lsn, frame)) = places.last() {
                         self.apply(batch.number, *lsn, *frame, batch.clock, batch.changes);
+                        self.mirrors.applied(&batch.outcomes);
                     }
                     batch.replies.into_iter().for_each(|reply| reply(Ok(())));
                 }
-                Some(Err(error)) => {
-                    self.drop_all(batch.replies, &error);
-                    return;
-                }
-                None => unreachable!("the loop looked"),
+                Verdict::Full => return self.drop_all(batch.replies, &CatalogError::Full),
+                _ => return self.drop_all(batch.replies, &CatalogError::Unknown),
             }
         }
     }
@@ -419,10 +472,8 @@ impl Committer {
     }
 
     /// A batch failed: all batches built on it are dropped, none of them is evaluated again.
-    fn drop_all(&mut self, replies: Vec<Reply>, error: &LogError) {
-        let full = matches!(error, LogError::Full);
-        self.failed |= !full;
-        let error = if full { CatalogError::Full } else { CatalogError::Unknown };
+    fn drop_all(&mut self, replies: Vec<Reply>, error: &CatalogError) {
+        self.failed |= !matches!(error, CatalogError::Full);
         let later = std::mem::take(&mut self.in_flight);
         self.overlay.clear();
         self.chain_starts = true;

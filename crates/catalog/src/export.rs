@@ -70,14 +70,13 @@ fn all_rows() -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
     (Bound::Included(vec![1]), Bound::Unbounded)
 }
 
-/// Writes an export of the rows as they are now. `pump` lets the log work in a simulation.
+/// Writes an export of the rows as they are now, which hold all frames up to an lsn of this log. `pump` lets the log work in a simulation.
 pub(crate) fn write(
     log: &Log,
     index: &dyn Index,
+    lsn: u64,
     pump: &dyn Fn(),
 ) -> Result<(Root, ExportReport), CatalogError> {
-    // The position is read first: the snapshot may hold more, and a frame applied twice is harmless.
-    let lsn = index.position(SOURCE)?;
     let snapshot = index.snapshot();
     let id = log.last_lsn() + 1;
     let (mut runs, mut rows) = (Vec::new(), 0);

@@ -80,8 +80,16 @@ pub struct Key;
 impl Key {
     /// The hybrid clock.
     pub const CLOCK: &'static [u8] = &[Family::State as u8, b'c'];
-    /// The last export.
+    /// The last export of the only drive, in deployments that never had another.
     pub const EXPORT: &'static [u8] = &[Family::State as u8, b'e'];
+
+    /// The last export of a drive: its id.
+    #[must_use]
+    pub fn export_of(drive: [u8; 16]) -> Vec<u8> {
+        let mut key = vec![Family::State as u8, b'x'];
+        key.extend_from_slice(&drive);
+        key
+    }
 
     fn start(family: Family, capacity: usize) -> Vec<u8> {
         let mut key = Vec::with_capacity(capacity + 1);

@@ -21,6 +21,7 @@ mod error;
 mod export;
 mod frame;
 mod key;
+mod mirrors;
 mod replay;
 mod row;
 mod tx;
@@ -31,6 +32,7 @@ pub use error::CatalogError;
 pub use export::ExportReport;
 pub use frame::{Frame, FrameChange, HintPatch};
 pub use key::{Family, Key, KeyParts};
+pub use mirrors::{Mirror, MirrorConfig, ViewKeeper};
 pub use row::{
     BucketRow, Checksum, ChecksumAlgorithm, ChecksumKind, Data, ETag, Headers, Manifest, ObjectRow,
     PartRow, UploadRow, UploadState, Usage, Versioning,

@@ -26,6 +26,7 @@ fn counters() {
         clock: Arc::new(SystemClock),
         rng: Arc::new(SystemRng),
         rebuild: false,
+        mirrors: Default::default(),
         bug: None,
     };
     let catalog = Catalog::open(log.clone(), Arc::new(MemIndex::new()), config).expect("opens");

@@ -269,6 +269,12 @@ impl Log {
         self.shared.flush_count.load(Ordering::Relaxed)
     }
 
+    /// Identity of the drive.
+    #[must_use]
+    pub fn drive(&self) -> [u8; 16] {
+        self.shared.config.drive
+    }
+
     /// Length of a segment in bytes.
     #[must_use]
     pub fn segment_len(&self) -> u32 {

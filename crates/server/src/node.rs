@@ -163,7 +163,13 @@ impl Node {
         let catalog = Catalog::open(
             drive.log().clone(),
             catalog_index,
-            CatalogConfig { clock: clock.clone(), rng: rng.clone(), rebuild: anew, bug: None },
+            CatalogConfig {
+                clock: clock.clone(),
+                rng: rng.clone(),
+                rebuild: anew,
+                mirrors: Default::default(),
+                bug: None,
+            },
         )?;
         let budget = ByteBudget::new(config.budget_bytes);
         let engine = Engine::new(catalog, drive, EngineConfig { clock, rng, budget });

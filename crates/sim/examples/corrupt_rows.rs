@@ -51,7 +51,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let drive = Drive::open(disk, Arc::new(MemIndex::default()), config)?;
     let log = drive.log().clone();
     let (clock, rng) = (Arc::new(SystemClock), Arc::new(SystemRng));
-    let config = CatalogConfig { clock, rng, rebuild: true, bug: None };
+    let config =
+        CatalogConfig { clock, rng, rebuild: true, mirrors: Default::default(), bug: None };
     let catalog = Catalog::open(log.clone(), Arc::new(MemIndex::default()), config)?;
     let count = std::thread::scope(|scope| {
         for class in Class::ALL {

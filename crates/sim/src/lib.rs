@@ -126,8 +126,13 @@ impl World {
         let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
         let drive = Drive::open(disk, self.drive_index.clone(), config).map_err(|e| say(&e))?;
         let (clock, rng) = (Arc::new(SystemClock), Arc::new(SystemRng));
-        let config =
-            CatalogConfig { clock: clock.clone(), rng: rng.clone(), rebuild: false, bug: None };
+        let config = CatalogConfig {
+            clock: clock.clone(),
+            rng: rng.clone(),
+            rebuild: false,
+            mirrors: Default::default(),
+            bug: None,
+        };
         let log = drive.log().clone();
         let catalog = Catalog::open(log.clone(), self.catalog_index.clone(), config);
         let catalog = catalog.map_err(|error| say(&error))?;

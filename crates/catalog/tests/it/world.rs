@@ -59,6 +59,7 @@ impl World {
             clock: self.clock.clone(),
             rng: self.rng.clone(),
             rebuild,
+            mirrors: Default::default(),
             bug: self.bug,
         };
         let catalog = Catalog::open(log.clone(), self.index.clone(), config)?;
@@ -152,7 +153,7 @@ impl World {
         settle(process);
         let exported = process.catalog.export(&|| settle(process));
         if exported.is_ok() && process.log.rotate(Class::Small).is_ok() {
-            let floor = process.catalog.frames_floor();
+            let floor = process.catalog.frames_floor([1; 16]);
             for info in process.log.segments() {
                 if info.class == Class::Small && info.sealed && info.last_lsn <= floor {
                     let _ = process.log.free(info.segment, info.incarnation);

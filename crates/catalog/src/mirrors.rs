@@ -1,0 +1,201 @@
+//! The drives that hold the catalog: each has all frames, and an export of its own.
+//!
+//! The first member is the one whose log the index follows. A commit needs every member; one that
+//! fails leaves, and counts no more once the smaller view is recorded.
+
+use bytes::Bytes;
+use drystone_log::{Chain, Class, Durability, Group, Location, Log, LogError, RecordInput};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+#[cfg(not(shuttle))]
+use std::sync::Mutex;
+
+#[cfg(shuttle)]
+use shuttle::sync::Mutex;
+
+/// Identity of a drive.
+pub(crate) type DriveKey = [u8; 16];
+/// What a log says of a batch.
+pub(crate) type Outcome = Result<Vec<(u64, Location)>, LogError>;
+/// What each member says of a batch; `None` while it has not said anything.
+pub(crate) type Outcomes = BTreeMap<DriveKey, Option<Outcome>>;
+
+/// A drive that holds, or will hold, the catalog.
+#[derive(Clone)]
+pub struct Mirror {
+    /// Its identity.
+    pub drive: [u8; 16],
+    /// Its log.
+    pub log: Log,
+}
+
+/// Records which drives hold the catalog.
+pub trait ViewKeeper: Send + Sync {
+    /// Records that these drives hold the catalog and no others do: durably, on more than half of all
+    /// drives. Says whether that was possible. May block.
+    fn record(&self, members: &[[u8; 16]]) -> bool;
+}
+
+/// The other drives of a catalog than the first.
+#[derive(Clone, Default)]
+pub struct MirrorConfig {
+    /// Drives that have the same frames as the first.
+    pub others: Vec<Mirror>,
+    /// Who records changes; without, no member may leave.
+    pub keeper: Option<Arc<dyn ViewKeeper>>,
+    /// Number of the last frame.
+    pub last_frame: u64,
+}
+
+struct Member {
+    mirror: Mirror,
+    /// It gets all frames, but nobody waits for it yet.
+    is_learning: bool,
+}
+
+/// How far the index is, in the log of each member.
+pub(crate) type Positions = Arc<Mutex<BTreeMap<DriveKey, u64>>>;
+
+pub(crate) struct Mirrors {
+    members: Vec<Member>,
+    keeper: Option<Arc<dyn ViewKeeper>>,
+    positions: Positions,
+    last_frame: u64,
+}
+
+/// What became of a batch.
+pub(crate) enum Verdict {
+    /// Not every member has reported.
+    Waiting,
+    /// It is durable on all members; lsns and places are those of the first.
+    Durable(Vec<(u64, Location)>),
+    /// It is nowhere.
+    Full,
+    /// It may be on some members.
+    Unknown,
+}
+
+impl Mirrors {
+    pub(crate) fn new(first: Mirror, config: MirrorConfig) -> Self {
+        let mirrors = std::iter::once(first).chain(config.others);
+        let members: Vec<_> = mirrors.map(|mirror| Member { mirror, is_learning: false }).collect();
+        let positions = members.iter().map(|m| (m.mirror.drive, m.mirror.log.last_lsn()));
+        let positions = Arc::new(Mutex::new(positions.collect()));
+        Self { members, keeper: config.keeper, positions, last_frame: config.last_frame }
+    }
+
+    pub(crate) fn positions(&self) -> Positions {
+        self.positions.clone()
+    }
+
+    pub(crate) fn first(&self) -> &Log {
+        &self.members[0].mirror.log
+    }
+
+    /// Members that count, the first one first.
+    pub(crate) fn live(&self) -> Vec<Mirror> {
+        let live = self.members.iter().filter(|member| !member.is_learning);
+        live.map(|member| member.mirror.clone()).collect()
+    }
+
+    /// Meta of the next frame: its number.
+    pub(crate) fn number_frame(&mut self) -> Bytes {
+        self.last_frame += 1;
+        Bytes::copy_from_slice(&self.last_frame.to_le_bytes())
+    }
+
+    /// Sends a batch to all members, the records before the frame only to the first. `done` is told
+    /// what each says.
+    pub(crate) fn append(
+        &self,
+        records: Vec<RecordInput>,
+        chain: Chain,
+        done: impl Fn(DriveKey, Outcome) + Clone + Send + 'static,
+    ) -> Outcomes {
+        let frame = records.last().cloned();
+        let mut outcomes = Outcomes::new();
+        let mut records = Some(records);
+        for Member { mirror: Mirror { drive, log }, .. } in &self.members {
+            let records = records.take().unwrap_or_else(|| frame.iter().cloned().collect());
+            let (drive, done) = (*drive, done.clone());
+            let done = move |outcome| done(drive, outcome);
+            let group = Group::new(records, Durability::Flushed, done).chained(chain);
+            outcomes.insert(drive, None);
+            log.append(Class::Small, group);
+        }
+        outcomes
+    }
+
+    /// What became of a batch. Members that failed it leave, and so do those that say nothing if
+    /// `is_late`.
+    pub(crate) fn judge(&mut self, outcomes: &Outcomes, is_late: bool) -> Verdict {
+        let of = |member: &Member| outcomes.get(&member.mirror.drive);
+        let Some(Some(first)) = of(&self.members[0]) else { return Verdict::Waiting };
+        let live: Vec<_> =
+            self.members.iter().filter(|m| !m.is_learning && of(m).is_some()).collect();
+        if live.iter().any(|m| matches!(of(m), Some(None))) && !is_late {
+            return Verdict::Waiting;
+        }
+        let places = match first {
+            Ok(places) => places.clone(),
+            // Where nobody has it, it certainly did not happen.
+            Err(LogError::Full)
+                if live.iter().all(|m| matches!(of(m), Some(Some(Err(LogError::Full))))) =>
+            {
+                return Verdict::Full;
+            }
+            Err(_) => return Verdict::Unknown,
+        };
+        let has = |m: &Member| matches!(of(m), Some(Some(Ok(_))) | None);
+        let lost: Vec<DriveKey> = live.iter().filter(|m| !has(m)).map(|m| m.mirror.drive).collect();
+        if !lost.is_empty() && !self.lose(&lost) {
+            return Verdict::Unknown;
+        }
+        Verdict::Durable(places)
+    }
+
+    /// Notes that the index holds a batch.
+    pub(crate) fn applied(&self, outcomes: &Outcomes) {
+        let mut positions = self.positions.lock().expect("no thread panicked while it held this");
+        for (drive, outcome) in outcomes {
+            if let Some(Ok(places)) = outcome
+                && let Some((lsn, _)) = places.last()
+            {
+                positions.insert(*drive, *lsn);
+            }
+        }
+    }
+
+    /// Members leave. Says whether that is recorded.
+    fn lose(&mut self, lost: &[DriveKey]) -> bool {
+        let left: Vec<DriveKey> = self.live().iter().map(|m| m.drive).collect();
+        let left: Vec<DriveKey> = left.into_iter().filter(|d| !lost.contains(d)).collect();
+        if !self.keeper.as_ref().is_some_and(|keeper| keeper.record(&left)) {
+            return false;
+        }
+        self.members.retain(|member| !lost.contains(&member.mirror.drive));
+        true
+    }
+
+    /// A drive that gets all frames from now on. Its log lies behind everything before.
+    pub(crate) fn learn(&mut self, mirror: Mirror) {
+        self.members.retain(|member| member.mirror.drive != mirror.drive);
+        self.members.push(Member { mirror, is_learning: true });
+    }
+
+    /// A learner counts from now on. Says whether it still learns, and that is recorded.
+    pub(crate) fn promote(&mut self, drive: DriveKey) -> bool {
+        let at = self.members.iter().position(|m| m.mirror.drive == drive && m.is_learning);
+        let Some(at) = at else { return false };
+        let mut view: Vec<DriveKey> = self.live().iter().map(|m| m.drive).collect();
+        view.push(drive);
+        let healthy = !self.members[at].mirror.log.is_quarantined();
+        if !healthy || !self.keeper.as_ref().is_some_and(|keeper| keeper.record(&view)) {
+            self.members.remove(at);
+            return false;
+        }
+        self.members[at].is_learning = false;
+        true
+    }
+}
