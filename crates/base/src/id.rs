@@ -44,6 +44,11 @@ impl BlobId {
         bytes[12..].copy_from_slice(&counter.to_be_bytes());
         Self(bytes)
     }
+    /// The placement group that holds the blob.
+    #[must_use]
+    pub fn group(self) -> u16 {
+        u16::from_be_bytes([self.0[6], self.0[7]])
+    }
     /// Epoch of the process that wrote the blob.
     #[must_use]
     pub fn epoch(self) -> u32 {

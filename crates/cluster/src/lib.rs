@@ -1,4 +1,4 @@
-//! Which drives hold what: codes, placement groups, and how likely a loss is. Pure.
+//! Which drives hold what: codes, placement groups, how likely a loss is, and the drives of a process.
 //!
 //! # Invariants
 //!
@@ -8,15 +8,20 @@
 //!
 //! # Not here
 //!
-//! I/O. Groups are rows of the catalog, bytes are in `drive`, and `engine` moves them.
+//! Groups are rows of the catalog, bytes are in `drive`, and `engine` cuts, codes and moves them. All
+//! but [`Pool`] is pure.
 //!
 //! Source: D. G. Thaler and C. V. Ravishankar, "Using name-based mappings to increase hit rates", 1998
 //! (rendezvous hashing); J. Schindler's weighted form, score = -weight / ln(hash).
 
 mod durability;
 mod placement;
+mod pool;
 mod shape;
+mod start;
 
 pub use durability::{Durability, DurabilityInput};
 pub use placement::{DriveId, DriveInfo, Group, group_count, plan_groups, propose, rehome};
+pub use pool::{InProgress, Pool, PoolDrive};
 pub use shape::{Protection, Shape};
+pub use start::{Found, Start, StartError, plan_start};

@@ -137,6 +137,24 @@ impl Drive {
         self.shared.log.append_ticket(Class::Bulk, vec![record], Durability::Written)
     }
 
+    /// Appends a copy of a small part; it is durable once the ticket says so.
+    #[must_use]
+    pub fn append_small(
+        &self,
+        record: RecordInput,
+    ) -> Ticket<Result<Vec<(u64, Location)>, LogError>> {
+        self.shared.log.append_ticket(Class::Small, vec![record], Durability::Flushed)
+    }
+
+    /// Number of the last catalog frame on this drive; 0 if there is none.
+    ///
+    /// # Errors
+    ///
+    /// The index failed.
+    pub fn last_frame(&self) -> Result<u64, DriveError> {
+        self.shared.table.last_frame()
+    }
+
     /// Makes every shard appended so far durable.
     #[must_use]
     pub fn flush(&self) -> Ticket<Result<Vec<(u64, Location)>, LogError>> {

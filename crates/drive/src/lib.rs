@@ -23,6 +23,9 @@ mod table;
 pub use compact::{CompactReport, Retain};
 pub use drive::{Drive, DriveConfig, ShardRead};
 pub use error::DriveError;
-pub use shard::ShardId;
+pub use shard::{Coding, ShardId};
 pub use stray::InProgress;
-pub use superblock::{SUPER_FILE, Super, format_drive, open_super, segment_len_for};
+pub use superblock::{
+    DRIVE_COUNT_MAX, NewDrive, SUPER_FILE, Super, format_drive, open_super, read_super,
+    segment_len_for, write_super,
+};

@@ -14,6 +14,22 @@ pub struct ShardId {
     pub stripe: u32,
 }
 
+/// Which shard of a stripe it is, and of which code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Coding {
+    /// Place in the group: data first, then parity.
+    pub member: u8,
+    /// Data shards of the code.
+    pub data: u8,
+    /// Parity shards of the code.
+    pub parity: u8,
+}
+
+impl Coding {
+    /// One copy, not coded.
+    pub const PLAIN: Self = Self { member: 0, data: 1, parity: 0 };
+}
+
 impl fmt::Display for ShardId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}.{}", self.blob, self.stripe)
@@ -22,11 +38,18 @@ impl fmt::Display for ShardId {
 
 impl ShardId {
     /// The record of this shard. `offset_bytes` is where the stripe begins in its part, `owner` a
-    /// hash of bucket and key. The code is 1+0.
+    /// hash of bucket and key.
     #[must_use]
-    pub fn record(self, offset_bytes: u64, owner: u64, payload: Bytes) -> RecordInput {
+    pub fn record(
+        self,
+        offset_bytes: u64,
+        owner: u64,
+        coding: Coding,
+        payload: Bytes,
+    ) -> RecordInput {
+        let Coding { member, data, parity } = coding;
         let mut meta = Writer::new();
-        meta.raw(&self.blob.0).u32(self.stripe).u8(0).u8(1).u8(0).u8(0);
+        meta.raw(&self.blob.0).u32(self.stripe).u8(member).u8(data).u8(parity).u8(0);
         meta.u64(offset_bytes).u64(owner);
         debug_assert_eq!(meta.len(), SHARD_META_LEN_BYTES);
         RecordInput::new(RecordKind::Shard, meta.finish().into(), payload)

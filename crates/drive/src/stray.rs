@@ -102,7 +102,12 @@ impl Drive {
     pub fn blobs_of_closed_epochs(&self, after_lsn: u64) -> Result<BTreeSet<BlobId>, DriveError> {
         let term = self.identity().term;
         let mut blobs = BTreeSet::new();
-        for class in [Class::Bulk, Class::Moved] {
+        // A small payload is in the batch of its frame only where there is one drive.
+        let classes = match self.identity().roster.len() {
+            0 | 1 => &[Class::Bulk, Class::Moved][..],
+            _ => &Class::ALL[..],
+        };
+        for class in classes.iter().copied() {
             self.log().scan(class, after_lsn, |scanned| {
                 match scanned {
                     Scanned::Damage(damage) => {

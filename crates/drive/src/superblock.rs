@@ -11,7 +11,12 @@ use std::io::{self, IoSlice};
 pub const SUPER_FILE: &str = "super";
 const SLOT_LEN: usize = 4096;
 const MAGIC: &[u8; 8] = b"DRYSUPER";
+/// The format of a deployment with one drive.
 const FORMAT: u8 = 1;
+/// The same, followed by view term and roster.
+const FORMAT_SEVERAL: u8 = 2;
+/// Drives of a deployment at most: their ids and those of the view fit into a slot.
+pub const DRIVE_COUNT_MAX: usize = 200;
 
 /// What a drive says about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,16 +35,27 @@ pub struct Super {
     pub created_ms: u64,
     /// Drives that hold the catalog.
     pub view: Vec<[u8; 16]>,
+    /// Raised by each change of view or roster.
+    pub view_term: u32,
+    /// All drives of the deployment; empty where there never was another than this.
+    pub roster: Vec<[u8; 16]>,
 }
 
 impl Super {
     fn encode(&self) -> Vec<u8> {
         let mut w = Writer::new();
-        w.raw(MAGIC).u8(FORMAT).raw(&[0; 7]).u64(self.sequence);
+        let format = if self.roster.is_empty() { FORMAT } else { FORMAT_SEVERAL };
+        w.raw(MAGIC).u8(format).raw(&[0; 7]).u64(self.sequence);
         w.raw(&self.deployment).raw(&self.drive).u32(self.term).u32(self.segment_len);
         w.u64(self.created_ms).u16(self.view.len() as u16);
         for member in &self.view {
             w.raw(member);
+        }
+        if format == FORMAT_SEVERAL {
+            w.u32(self.view_term).u16(self.roster.len() as u16);
+            for drive in &self.roster {
+                w.raw(drive);
+            }
         }
         let mut slot = w.finish();
         slot.resize(SLOT_LEN - 4, 0);
@@ -54,8 +70,9 @@ impl Super {
         if crc != crc32c(body).to_le_bytes() || !body.starts_with(MAGIC) {
             return Ok(None);
         }
-        if body[8] != FORMAT {
-            return Err(DriveError::Format { format: body[8] });
+        let format = body[8];
+        if format != FORMAT && format != FORMAT_SEVERAL {
+            return Err(DriveError::Format { format });
         }
         let mut r = Reader::new(&body[16..], "super");
         let mut read = || {
@@ -69,7 +86,24 @@ impl Super {
             for _ in 0..r.u16()? {
                 view.push(id(r.take(16)?)?);
             }
-            Ok(Self { sequence, deployment, drive, term, segment_len, created_ms, view })
+            let (mut view_term, mut roster) = (0, Vec::new());
+            if format == FORMAT_SEVERAL {
+                view_term = r.u32()?;
+                for _ in 0..r.u16()? {
+                    roster.push(id(r.take(16)?)?);
+                }
+            }
+            Ok(Self {
+                sequence,
+                deployment,
+                drive,
+                term,
+                segment_len,
+                created_ms,
+                view,
+                view_term,
+                roster,
+            })
         };
         let result: Result<Self, drystone_base::DecodeError> = read();
         result.map(Some).map_err(|_| DriveError::SuperDamaged)
@@ -109,55 +143,99 @@ fn write(file: &dyn DiskFile, slot: &Super) -> Result<(), DriveError> {
     Ok(())
 }
 
+/// A drive to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewDrive {
+    /// The deployment that it belongs to.
+    pub deployment: [u8; 16],
+    /// The drive itself.
+    pub drive: [u8; 16],
+    /// When it is made, in milliseconds since 1970.
+    pub created_ms: u64,
+    /// Length of a segment, in bytes.
+    pub segment_len: u32,
+    /// Drives that hold the catalog.
+    pub view: Vec<[u8; 16]>,
+    /// Raised by each change of view or roster.
+    pub view_term: u32,
+    /// All drives of the deployment; empty if this is the only one.
+    pub roster: Vec<[u8; 16]>,
+}
+
+impl NewDrive {
+    /// The only drive of a new deployment.
+    #[must_use]
+    pub fn alone(rng: &dyn Rng, now_ms: u64, segment_len: u32) -> Self {
+        let mut ids = [[0; 16]; 2];
+        ids.iter_mut().for_each(|id| rng.fill(id));
+        let [deployment, drive] = ids;
+        let (view, roster) = (vec![drive], Vec::new());
+        Self { deployment, drive, created_ms: now_ms, segment_len, view, view_term: 0, roster }
+    }
+}
+
 /// Makes an empty directory a drive. A directory in which making was cut short counts as empty.
 ///
 /// # Errors
 ///
 /// What the operating system reports.
-pub fn format_drive(
-    disk: &dyn Disk,
-    rng: &dyn Rng,
-    now_ms: u64,
-    segment_len: u32,
-) -> Result<(), DriveError> {
+pub fn format_drive(disk: &dyn Disk, new: &NewDrive) -> Result<(), DriveError> {
     if disk.list()?.iter().any(|name| name == SUPER_FILE) {
         disk.remove(SUPER_FILE)?;
     }
     let file = disk.create(SUPER_FILE, 2 * SLOT_LEN as u64)?;
     disk.sync_dir()?;
-    let mut ids = [[0; 16]; 2];
-    ids.iter_mut().for_each(|id| rng.fill(id));
-    let [deployment, drive] = ids;
     let slot = Super {
         sequence: 2,
-        deployment,
-        drive,
+        deployment: new.deployment,
+        drive: new.drive,
         term: 0,
-        segment_len,
-        created_ms: now_ms,
-        view: vec![drive],
+        segment_len: new.segment_len,
+        created_ms: new.created_ms,
+        view: new.view.clone(),
+        view_term: new.view_term,
+        roster: new.roster.clone(),
     };
     write(&*file, &slot)
 }
 
-/// Reads the identity of a drive and raises its term, durably. `None` if there is no identity yet:
-/// the file is missing, or was never written.
+/// Reads the identity of a drive. `None` if there is no identity yet: the file is missing, or was
+/// never written.
 ///
 /// # Errors
 ///
 /// [`DriveError::SuperDamaged`], [`DriveError::Format`], or what the operating system reports.
-pub fn open_super(disk: &dyn Disk) -> Result<Option<Super>, DriveError> {
+pub fn read_super(disk: &dyn Disk) -> Result<Option<Super>, DriveError> {
     let file = match disk.open(SUPER_FILE) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         result => result?,
     };
-    let Some(mut slot) = read(&*file)? else {
-        let has_segments = disk.list()?.iter().any(|name| name.starts_with("seg-"));
-        return if has_segments { Err(DriveError::SuperDamaged) } else { Ok(None) };
-    };
+    let slot = read(&*file)?;
+    if slot.is_none() && disk.list()?.iter().any(|name| name.starts_with("seg-")) {
+        return Err(DriveError::SuperDamaged);
+    }
+    Ok(slot)
+}
+
+/// Writes the identity of a drive anew, durably; raises its sequence.
+///
+/// # Errors
+///
+/// What the operating system reports.
+pub fn write_super(disk: &dyn Disk, identity: &mut Super) -> Result<(), DriveError> {
+    identity.sequence += 1;
+    write(&*disk.open(SUPER_FILE)?, identity)
+}
+
+/// Reads the identity of a drive and raises its term, durably. `None` as [`read_super`] gives it.
+///
+/// # Errors
+///
+/// As [`read_super`].
+pub fn open_super(disk: &dyn Disk) -> Result<Option<Super>, DriveError> {
+    let Some(mut slot) = read_super(disk)? else { return Ok(None) };
     slot.term += 1;
-    slot.sequence += 1;
-    write(&*file, &slot)?;
+    write_super(disk, &mut slot)?;
     Ok(Some(slot))
 }
 
@@ -171,7 +249,7 @@ mod tests {
     fn the_term_rises_with_each_open_also_across_torn_writes() {
         for seed in 0..40 {
             let disk = SimDisk::new(1 << 20, seed);
-            format_drive(&disk, &SeededRng::new(1), 5, 1 << 20).expect("formats");
+            format_drive(&disk, &NewDrive::alone(&SeededRng::new(1), 5, 1 << 20)).expect("formats");
             let first = open_super(&disk).expect("opens").expect("there");
             assert_eq!((first.term, first.view.len()), (1, 1));
             disk.crash_at(disk.op_count() + 1 + seed % 2);
@@ -185,7 +263,7 @@ mod tests {
     #[test]
     fn a_damaged_slot_leaves_the_other_and_two_are_refused() {
         let disk = SimDisk::new(1 << 20, 1);
-        format_drive(&disk, &SeededRng::new(1), 5, 1 << 20).expect("formats");
+        format_drive(&disk, &NewDrive::alone(&SeededRng::new(1), 5, 1 << 20)).expect("formats");
         open_super(&disk).expect("opens");
         disk.flip_bit(SUPER_FILE, 4096 + 30, 1);
         assert_eq!(open_super(&disk).expect("opens").expect("there").term, 1);

@@ -2,7 +2,7 @@
 //!
 //! Rows: 1, blob, stripe → location and birth lsn · 2, segment, incarnation → live records, live
 //! bytes, least birth lsn · 3, blob → lsn of its tombstone · 4 → floor · 5, class → the newest
-//! incarnation that records were taken in from. Sources are the classes of the log.
+//! incarnation that records were taken in from · 6 → number of the last frame. Sources are the classes of the log.
 
 use crate::error::DriveError;
 use crate::shard::ShardId;
@@ -19,6 +19,7 @@ const SEGMENT: u8 = 2;
 const TOMBSTONE: u8 = 3;
 const FLOOR: [u8; 1] = [4];
 const NEWEST: u8 = 5;
+const LAST_FRAME: [u8; 1] = [6];
 
 /// What is alive in a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,6 +150,12 @@ impl Table {
         Ok(row.and_then(|bytes| bytes[..].try_into().ok()).map_or(0, u64::from_le_bytes))
     }
 
+    /// Number of the last catalog frame; 0 if there is none, or frames had no numbers.
+    pub(crate) fn last_frame(&self) -> Result<u64, DriveError> {
+        let row = self.index.get(&LAST_FRAME)?;
+        Ok(row.and_then(|bytes| bytes[..].try_into().ok()).map_or(0, u64::from_le_bytes))
+    }
+
     /// All blobs that have shards here.
     pub(crate) fn blobs(&self) -> Result<BTreeSet<BlobId>, DriveError> {
         let snapshot = self.index.snapshot();
@@ -196,6 +203,9 @@ impl Table {
                 }
                 RecordKind::Floor => {
                     drop(batch.rows.insert(FLOOR.to_vec(), Some(record.control.to_vec())))
+                }
+                RecordKind::Frame if record.meta.len() == 8 => {
+                    drop(batch.rows.insert(LAST_FRAME.to_vec(), Some(record.meta.to_vec())))
                 }
                 RecordKind::Tombstones => {
                     for blob in record.control.chunks_exact(16).filter_map(BlobId::from_slice) {

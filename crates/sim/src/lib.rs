@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use drystone_base::{Rng, SeededRng, SystemClock, SystemRng};
 use drystone_catalog::{Catalog, CatalogConfig};
-use drystone_drive::{Drive, DriveConfig, format_drive, open_super};
+use drystone_drive::{Drive, DriveConfig, NewDrive, format_drive, open_super};
 use drystone_engine::{
     ByteBudget, ChecksumAlgorithm, Conditions, Engine, EngineConfig, EngineError, ObjectDraft,
     PutRequest,
@@ -69,7 +69,8 @@ impl World {
     #[must_use]
     pub fn new(seed: u64, bug: Option<SeededBug>) -> Self {
         let disk = SimDisk::new(DEVICE_LEN, seed);
-        format_drive(&disk, &SystemRng, 1, SEGMENT_LEN).expect("an empty disk is formatted");
+        format_drive(&disk, &NewDrive::alone(&SystemRng, 1, SEGMENT_LEN))
+            .expect("an empty disk is formatted");
         Self {
             disk,
             catalog_index: Arc::default(),

@@ -1,0 +1,262 @@
+//! The drives of a process, and the groups that its blobs are in.
+
+use crate::placement::{DriveId, DriveInfo, Group};
+use crate::shape::Shape;
+use drystone_base::BlobId;
+use drystone_drive::{Drive, DriveError};
+use drystone_erasure::Code;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, RwLock};
+
+/// A drive of the deployment.
+#[derive(Clone)]
+pub struct PoolDrive {
+    /// What placement looks at.
+    pub info: DriveInfo,
+    /// Where it is, or was.
+    pub path: String,
+    /// The drive; `None` while it is missing.
+    pub drive: Option<Drive>,
+}
+
+impl PoolDrive {
+    /// The drive, if it is there and its log takes records.
+    fn online(&self) -> Option<&Drive> {
+        self.drive.as_ref().filter(|drive| !drive.log().is_quarantined())
+    }
+}
+
+/// An upload in progress on all drives; held until its row is committed or given up.
+pub struct InProgress(#[expect(dead_code, reason = "held")] Vec<drystone_drive::InProgress>);
+
+type Groups = BTreeMap<u16, Arc<Group>>;
+
+struct Shared {
+    drives: RwLock<Vec<PoolDrive>>,
+    primary: Drive,
+    epoch: u32,
+    shape: Shape,
+    groups: RwLock<Arc<Groups>>,
+    next_group: AtomicUsize,
+    next_blob: AtomicU32,
+    codes: Mutex<HashMap<Shape, Arc<Code>>>,
+}
+
+/// All drives. Clones share them.
+#[derive(Clone)]
+pub struct Pool {
+    shared: Arc<Shared>,
+}
+
+impl Pool {
+    /// A pool of one drive, which holds one copy.
+    #[must_use]
+    pub fn single(drive: Drive) -> Self {
+        let id = DriveId(drive.identity().drive);
+        let (zone, node) = (String::new(), String::new());
+        let info = DriveInfo { id, weight: 1, zone, node };
+        let epoch = drive.identity().term;
+        let group = Group { id: 0, generation: 0, members: vec![id] };
+        let member = PoolDrive { info, path: String::new(), drive: Some(drive.clone()) };
+        let pool = Self::new(vec![member], drive, epoch, Shape::new(1, 0));
+        pool.set_groups(vec![group]);
+        pool
+    }
+
+    /// A pool of several drives. `primary` is the one whose log the index of the catalog follows,
+    /// `epoch` is higher than that of any earlier process.
+    #[must_use]
+    pub fn new(drives: Vec<PoolDrive>, primary: Drive, epoch: u32, shape: Shape) -> Self {
+        let shared = Shared {
+            drives: RwLock::new(drives),
+            primary,
+            epoch,
+            shape,
+            groups: RwLock::default(),
+            next_group: AtomicUsize::new(0),
+            next_blob: AtomicU32::new(0),
+            codes: Mutex::default(),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// All drives of the deployment, missing ones included.
+    #[must_use]
+    pub fn drives(&self) -> Vec<PoolDrive> {
+        self.shared.drives.read().expect("no thread panicked while it held this lock").clone()
+    }
+
+    /// Drives that take records.
+    #[must_use]
+    pub fn online(&self) -> Vec<Drive> {
+        self.drives().iter().filter_map(|member| member.online().cloned()).collect()
+    }
+
+    /// A drive, if it is online.
+    #[must_use]
+    pub fn get(&self, id: DriveId) -> Option<Drive> {
+        let drives = self.shared.drives.read().expect("no thread panicked while it held this lock");
+        drives.iter().find(|member| member.info.id == id)?.online().cloned()
+    }
+
+    /// The drive whose log the index of the catalog follows.
+    #[must_use]
+    pub fn primary(&self) -> &Drive {
+        &self.shared.primary
+    }
+
+    /// Whether there is one drive only: one copy, which is in the batch of its row.
+    #[must_use]
+    pub fn is_single(&self) -> bool {
+        self.shared.shape == Shape::new(1, 0)
+    }
+
+    /// The code of new blobs.
+    #[must_use]
+    pub fn shape(&self) -> Shape {
+        self.shared.shape
+    }
+
+    /// Epoch of this process.
+    #[must_use]
+    pub fn epoch(&self) -> u32 {
+        self.shared.epoch
+    }
+
+    /// Replaces a drive by another, or adds one.
+    pub fn set_drive(&self, old: Option<DriveId>, new: PoolDrive) {
+        let mut drives =
+            self.shared.drives.write().expect("no thread panicked while it held this lock");
+        drives.retain(|member| Some(member.info.id) != old && member.info.id != new.info.id);
+        drives.push(new);
+    }
+
+    /// The groups, as the catalog has them.
+    ///
+    /// # Panics
+    ///
+    /// If there is none.
+    pub fn set_groups(&self, groups: Vec<Group>) {
+        assert!(!groups.is_empty(), "there is always a group");
+        let groups: Groups = groups.into_iter().map(|group| (group.id, Arc::new(group))).collect();
+        *self.shared.groups.write().expect("no thread panicked while it held this lock") =
+            Arc::new(groups);
+    }
+
+    /// All groups.
+    #[must_use]
+    pub fn groups(&self) -> Vec<Arc<Group>> {
+        let groups = self.shared.groups.read().expect("no thread panicked while it held this lock");
+        groups.values().cloned().collect()
+    }
+
+    /// A group, if there is one of this number.
+    #[must_use]
+    pub fn group(&self, id: u16) -> Option<Arc<Group>> {
+        let groups = self.shared.groups.read().expect("no thread panicked while it held this lock");
+        groups.get(&id).cloned()
+    }
+
+    /// The group for the next blob: one whose members are all online, or that lacks the fewest.
+    #[must_use]
+    pub fn choose_group(&self) -> Arc<Group> {
+        let groups =
+            self.shared.groups.read().expect("no thread panicked while it held this lock").clone();
+        let start = self.shared.next_group.fetch_add(1, Ordering::Relaxed) % groups.len();
+        let lacks = |group: &Group| self.members(group).iter().filter(|m| m.is_none()).count();
+        let mut best: Option<(usize, &Arc<Group>)> = None;
+        for group in groups.values().cycle().skip(start).take(groups.len()) {
+            let lacking = lacks(group);
+            if best.is_none_or(|(least, _)| lacking < least) {
+                best = Some((lacking, group));
+            }
+            if lacking == 0 {
+                break;
+            }
+        }
+        best.expect("there is always a group").1.clone()
+    }
+
+    /// The drives of a group by place; `None` for those that are not online.
+    #[must_use]
+    pub fn members(&self, group: &Group) -> Vec<Option<Drive>> {
+        let drives = self.shared.drives.read().expect("no thread panicked while it held this lock");
+        let find = |id: &DriveId| drives.iter().find(|member| member.info.id == *id)?.online();
+        group.members.iter().map(|id| find(id).cloned()).collect()
+    }
+
+    /// The drives of a blob's group by place; empty if there is no such group.
+    #[must_use]
+    pub fn members_of(&self, blob: BlobId) -> Vec<Option<Drive>> {
+        self.group(blob.group()).map(|group| self.members(&group)).unwrap_or_default()
+    }
+
+    /// A new blob id.
+    #[must_use]
+    pub fn new_blob(&self, now_ms: u64, group: u16) -> BlobId {
+        let counter = self.shared.next_blob.fetch_add(1, Ordering::Relaxed);
+        BlobId::new(now_ms, group, self.shared.epoch, counter)
+    }
+
+    /// A code's tables; made once.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such code: a row that names one is refused before.
+    #[must_use]
+    pub fn code(&self, shape: Shape) -> Arc<Code> {
+        let mut codes =
+            self.shared.codes.lock().expect("no thread panicked while it held this lock");
+        let make =
+            || Code::new(shape.data.into(), shape.parity.into()).expect("a code that exists");
+        codes.entry(shape).or_insert_with(|| Arc::new(make())).clone()
+    }
+
+    /// Notes on all drives that an upload begins.
+    #[must_use]
+    pub fn begin_upload(&self) -> InProgress {
+        InProgress(self.online().iter().map(Drive::begin_upload).collect())
+    }
+
+    /// Whether every member of a blob's group is online, so that nothing of it can stay behind.
+    #[must_use]
+    pub fn can_bury(&self, blob: BlobId) -> bool {
+        let members = self.members_of(blob);
+        !members.is_empty() && members.iter().all(Option::is_some)
+    }
+
+    /// Declares blobs dead on all members of their groups. Their space is free once this returns.
+    ///
+    /// # Errors
+    ///
+    /// What the logs report.
+    pub async fn bury(&self, blobs: &[BlobId]) -> Result<(), DriveError> {
+        let mut tickets = Vec::new();
+        for (drive, blobs) in self.by_drive(blobs) {
+            tickets.push(drive.bury(&blobs));
+        }
+        for ticket in tickets {
+            ticket.await?;
+        }
+        Ok(())
+    }
+
+    /// Declares blobs dead without waiting for it.
+    pub fn bury_later(&self, blobs: &[BlobId]) {
+        for (drive, blobs) in self.by_drive(blobs) {
+            drive.bury_later(&blobs);
+        }
+    }
+
+    fn by_drive(&self, blobs: &[BlobId]) -> Vec<(Drive, Vec<BlobId>)> {
+        let mut found: HashMap<[u8; 16], (Drive, Vec<BlobId>)> = HashMap::new();
+        for blob in blobs {
+            for drive in self.members_of(*blob).into_iter().flatten() {
+                let entry = found.entry(drive.identity().drive).or_insert((drive, Vec::new()));
+                entry.1.push(*blob);
+            }
+        }
+        found.into_values().collect()
+    }
+}
