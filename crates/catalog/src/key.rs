@@ -29,17 +29,21 @@ pub enum Family {
     Manifest = 0x32,
     /// Bytes that may be reclaimed.
     Sweep = 0x40,
+    /// Blobs that lack shards since they were written.
+    Repair = 0x41,
     /// Counts and bytes of a bucket.
     Usage = 0x50,
     /// Accounts, users, groups, roles, policies, keys.
     Identity = 0x60,
     /// Lines of access logs that wait to be delivered.
     AccessLog = 0x70,
+    /// Placement groups.
+    Group = 0x80,
 }
 
 impl Family {
     /// All families, in key order.
-    pub const ALL: [Family; 14] = [
+    pub const ALL: [Family; 16] = [
         Family::State,
         Family::BucketName,
         Family::Bucket,
@@ -51,9 +55,11 @@ impl Family {
         Family::Part,
         Family::Manifest,
         Family::Sweep,
+        Family::Repair,
         Family::Usage,
         Family::Identity,
         Family::AccessLog,
+        Family::Group,
     ];
 
     /// The family of a key.
@@ -222,6 +228,18 @@ impl Key {
     pub fn access_log(seq: Seq) -> Vec<u8> {
         let mut key = Self::start(Family::AccessLog, 8);
         key.extend_from_slice(&seq.0.to_be_bytes());
+        key
+    }
+    /// `repair`: blob id.
+    #[must_use]
+    pub fn repair(blob: BlobId) -> Vec<u8> {
+        Self::of_blob(Family::Repair, blob)
+    }
+    /// `group`: number.
+    #[must_use]
+    pub fn group(id: u16) -> Vec<u8> {
+        let mut key = Self::start(Family::Group, 2);
+        key.extend_from_slice(&id.to_be_bytes());
         key
     }
     /// `usage`: bucket id.

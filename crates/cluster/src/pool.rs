@@ -219,6 +219,12 @@ impl Pool {
         InProgress(self.online().iter().map(Drive::begin_upload).collect())
     }
 
+    /// Whether all drives of the deployment are online.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.drives().iter().all(|member| member.online().is_some())
+    }
+
     /// Whether every member of a blob's group is online, so that nothing of it can stay behind.
     #[must_use]
     pub fn can_bury(&self, blob: BlobId) -> bool {

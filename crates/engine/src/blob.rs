@@ -1,25 +1,26 @@
-//! Streaming a body to the drive.
+//! Streaming a body to the drives.
 
 use crate::budget::Share;
 use crate::digest::Digests;
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::plan::Payload;
+use crate::stripe::{Lacking, StripeWriter};
 use bytes::Bytes;
 use drystone_base::{BlobId, BucketId, KIB, MIB};
 use drystone_catalog::{BucketRow, Checksum, ChecksumAlgorithm, Data};
-use drystone_drive::{InProgress, ShardId};
-use drystone_log::{Location, LogError, SeededBug, Ticket};
+use drystone_cluster::{InProgress, Shape};
+use drystone_drive::{Coding, ShardId};
 use std::sync::Arc;
 
 /// Bodies up to this long go into a row of their own beside the head.
 const INLINE_LEN_MAX: u64 = KIB;
+/// The same where there are several drives: a row saves a round to them.
+const INLINE_LEN_MAX_SEVERAL: u64 = 4 * KIB;
 /// Bodies up to this long go into one record in the same batch as the head.
 const RECORD_LEN_MAX: u64 = 128 * KIB;
 const CELL_LEN_MIN: u64 = 128 * KIB;
 const CELL_LEN_MAX: u64 = MIB;
-
-type Appended = Ticket<Result<Vec<(u64, Location)>, LogError>>;
 
 /// Takes a body in and puts it on the drive, in cells. Dropping it before [`BlobWriter::finish`] gives
 /// up the upload: what was written is declared dead at once.
@@ -28,34 +29,15 @@ pub struct BlobWriter {
     bucket: BucketId,
     owner: u64,
     digests: Digests,
+    shape: Shape,
     cell_len: u64,
     cell: Vec<u8>,
     expected_len: Option<u64>,
-    large: Option<Large>,
+    large: Option<StripeWriter>,
     /// Bytes of the budget that this upload may hold.
     _share: Share,
     /// Counts this upload among the large ones.
     _large: Option<Arc<()>>,
-}
-
-/// The part of an upload that has cells on the drive.
-struct Large {
-    blob: BlobId,
-    stripe: u32,
-    offset: u64,
-    first: Option<Location>,
-    in_flight: Option<Appended>,
-    engine: Engine,
-    kept: bool,
-    in_progress: Option<InProgress>,
-}
-
-impl Drop for Large {
-    fn drop(&mut self) {
-        if !self.kept {
-            self.engine.drive().bury_later(&[self.blob]);
-        }
-    }
 }
 
 /// A body that is on the drive, or will be with the row that names it.
@@ -75,6 +57,8 @@ pub struct Stored {
     pub(crate) bucket: BucketId,
     /// Kept until the row is committed or refused.
     pub(crate) in_progress: Option<InProgress>,
+    /// Shards that could not be written.
+    pub(crate) lacking: Option<Lacking>,
 }
 
 impl Stored {
@@ -103,16 +87,22 @@ impl Engine {
         self.check_space()?;
         let small = expected_len.filter(|len| *len <= RECORD_LEN_MAX);
         let counted = small.is_none().then(|| self.shared.large_uploads.clone());
+        let shape = match expected_len {
+            Some(len) => self.pool().shape().reduced_for(len, CELL_LEN_MIN),
+            None => self.pool().shape(),
+        };
         let cell_len = match small {
             Some(_) => RECORD_LEN_MAX,
-            None => self.choose_cell_len(),
+            None => self.choose_cell_len(shape, expected_len),
         };
-        let share = self.shared.budget.take(small.unwrap_or(2 * cell_len)).await?;
+        let held = StripeWriter::held_cells(shape) * cell_len;
+        let share = self.shared.budget.take(small.unwrap_or(held)).await?;
         Ok(BlobWriter {
             engine: self.clone(),
             bucket: bucket.id,
             owner: Self::owner_hash(bucket, object),
             digests: Digests::new(algorithm),
+            shape,
             cell_len,
             cell: Vec::with_capacity(small.unwrap_or(cell_len) as usize),
             expected_len,
@@ -122,13 +112,22 @@ impl Engine {
         })
     }
 
-    /// Large cells while there are few uploads, small ones when many share the budget.
-    fn choose_cell_len(&self) -> u64 {
+    /// Large cells while there are few uploads, small ones when many share the budget, and none larger
+    /// than the part needs.
+    fn choose_cell_len(&self, shape: Shape, expected_len: Option<u64>) -> u64 {
         let uploads = Arc::strong_count(&self.shared.large_uploads) as u64;
-        let share = self.shared.budget.total_bytes() / (8 * uploads);
+        let held = StripeWriter::held_cells(shape);
+        let share = self.shared.budget.total_bytes() / (4 * uploads * held);
         let rounded = if share == 0 { 0 } else { 1 << share.ilog2() };
-        let segment_len = u64::from(self.shared.drive.log().segment_len());
-        rounded.clamp(CELL_LEN_MIN, CELL_LEN_MAX).min(segment_len / 4).max(CELL_LEN_MIN)
+        let segments = self.pool().online().into_iter().map(|drive| drive.log().segment_len());
+        let segment_len = u64::from(segments.min().unwrap_or(u32::MAX));
+        let whole = match expected_len {
+            Some(len) if shape.data > 1 => {
+                len.div_ceil(shape.data.into()).next_multiple_of(64 * KIB)
+            }
+            _ => CELL_LEN_MAX,
+        };
+        rounded.min(whole).clamp(CELL_LEN_MIN, CELL_LEN_MAX).min(segment_len / 4).max(CELL_LEN_MIN)
     }
 }
 
@@ -162,25 +161,11 @@ impl BlobWriter {
     async fn append_cell(&mut self) -> Result<(), EngineError> {
         let next = Vec::with_capacity(self.cell.capacity());
         let payload = Bytes::from(std::mem::replace(&mut self.cell, next));
-        let engine = &self.engine;
-        let large = self.large.get_or_insert_with(|| Large {
-            blob: engine.drive().new_blob(engine.now_ms()),
-            stripe: 0,
-            offset: 0,
-            first: None,
-            in_flight: None,
-            engine: engine.clone(),
-            kept: false,
-            in_progress: Some(engine.drive().begin_upload()),
-        });
-        large.wait().await?;
-        let shard = ShardId { blob: large.blob, stripe: large.stripe };
-        let len = payload.len() as u64;
-        let record = shard.record(large.offset, self.owner, payload);
-        large.in_flight = Some(engine.drive().append(record));
-        large.stripe += 1;
-        large.offset += len;
-        Ok(())
+        if self.large.is_none() {
+            let begun = StripeWriter::begin(&self.engine, self.shape, self.cell_len, self.owner)?;
+            self.large = Some(begun);
+        }
+        self.large.as_mut().expect("begun above").append(payload).await
     }
 
     /// Ends the body. What went to the drive is durable when this returns; the rest becomes
@@ -195,13 +180,24 @@ impl BlobWriter {
             self.append_cell().await?;
         }
         let cell = std::mem::take(&mut self.cell);
-        let mut in_progress = None;
+        let (mut in_progress, mut lacking) = (None, None);
+        let is_row = cell.len() as u64 <= self.inline_len_max();
         let (data, payload) = match self.large.take() {
             Some(mut large) => {
                 in_progress = large.in_progress.take();
-                (large.finish(self.cell_len).await?, Payload::Stored)
+                let (data, lacks) = large.finish().await?;
+                lacking = lacks;
+                (data, Payload::Stored)
             }
-            None => self.small(cell),
+            None if is_row || self.engine.pool().is_single() => self.small(cell),
+            None => {
+                let shape = Shape::new(1, self.engine.pool().shape().parity);
+                let len = cell.len() as u64;
+                let writer = StripeWriter::begin(&self.engine, shape, len, self.owner)?;
+                let (data, lacks, begun) = writer.write_copies(cell.into()).await?;
+                (lacking, in_progress) = (lacks, begun);
+                (data, Payload::Stored)
+            }
         };
         let (md5, checksum) = self.digests.finish();
         Ok(Stored {
@@ -213,7 +209,15 @@ impl BlobWriter {
             _share: self._share,
             bucket: self.bucket,
             in_progress,
+            lacking,
         })
+    }
+
+    fn inline_len_max(&self) -> u64 {
+        match self.engine.pool().is_single() {
+            true => INLINE_LEN_MAX,
+            false => INLINE_LEN_MAX_SEVERAL,
+        }
     }
 
     fn small(&self, cell: Vec<u8>) -> (Data, Payload) {
@@ -221,33 +225,12 @@ impl BlobWriter {
         if len == 0 {
             return (Data::Empty, Payload::Stored);
         }
-        let blob = self.engine.drive().new_blob(self.engine.now_ms());
-        if len <= INLINE_LEN_MAX {
+        let blob = self.engine.pool().new_blob(self.engine.now_ms(), 0);
+        if len <= self.inline_len_max() {
             return (Data::Inline(blob), Payload::Inline(cell));
         }
         let cell_len = cell.len() as u32;
-        let record = ShardId { blob, stripe: 0 }.record(0, self.owner, cell.into());
+        let record = ShardId { blob, stripe: 0 }.record(0, self.owner, Coding::PLAIN, cell.into());
         (Data::Blob { blob, cell_len, code: (1, 0), hint: None }, Payload::Record(record))
-    }
-}
-
-impl Large {
-    /// Waits for the cell in flight.
-    async fn wait(&mut self) -> Result<(), EngineError> {
-        if let Some(ticket) = self.in_flight.take() {
-            let places = ticket.await?;
-            self.first = self.first.or(places.first().map(|(_, location)| *location));
-        }
-        Ok(())
-    }
-
-    async fn finish(mut self, cell_len: u64) -> Result<Data, EngineError> {
-        self.wait().await?;
-        if !self.engine.drive().log().has_bug(SeededBug::FrameBeforePayload) {
-            self.engine.drive().flush().await?;
-        }
-        self.kept = true;
-        let cell_len = cell_len as u32;
-        Ok(Data::Blob { blob: self.blob, cell_len, code: (1, 0), hint: self.first })
     }
 }

@@ -2,13 +2,13 @@
 
 use crate::engine::Engine;
 use crate::error::EngineError;
+use crate::layout::Layout;
 use crate::plan::SweepItem;
 use drystone_base::{BlobId, BucketId};
 use drystone_catalog::{
     CatalogError, CatalogSnapshot, Data, Family, Key, KeyParts, Manifest, ObjectRow, PartRow,
     UploadRow, UploadState, Usage,
 };
-use drystone_drive::ShardId;
 use drystone_index::prefix_range;
 use std::collections::{BTreeMap, HashSet};
 
@@ -36,6 +36,8 @@ pub struct CheckReport {
     pub sweep: u64,
     /// Blobs that are named.
     pub blobs: u64,
+    /// Shards that are not on their drives, or whose drives are missing. What is counted here can be read.
+    pub lacking_shards: u64,
     /// Bytes of all versions.
     pub bytes: u64,
     /// What does not hold, in words.
@@ -56,6 +58,7 @@ impl CheckReport {
             ("multipart objects", self.manifests),
             ("sweep rows", self.sweep),
             ("blobs", self.blobs),
+            ("lacking shards", self.lacking_shards),
             ("bytes", self.bytes),
         ]
     }
@@ -113,7 +116,10 @@ impl Engine {
     ///
     /// Index or drive cannot be read.
     pub fn unnamed_blobs(&self) -> Result<u64, EngineError> {
-        let mut blobs = self.drive().all_blobs()?;
+        let mut blobs = std::collections::BTreeSet::new();
+        for drive in self.pool().online() {
+            blobs.append(&mut drive.all_blobs()?);
+        }
         self.remove_in_rows(&mut blobs)?;
         Ok(blobs.len() as u64)
     }
@@ -230,7 +236,9 @@ impl Check<'_> {
                     self.report.problem(format!("{name} has no bytes of its own"));
                 }
             }
-            Data::Blob { blob, cell_len, .. } => self.own_blob(*blob, *cell_len, size, name)?,
+            Data::Blob { blob, cell_len, code, .. } => {
+                self.own_blob(&Layout::new(*blob, *code, *cell_len, size), name)?;
+            }
             Data::Manifest(id) => {
                 self.report.manifests += 1;
                 let bytes = self.engine.shared.catalog.get(&Key::manifest(*id))?;
@@ -240,8 +248,8 @@ impl Check<'_> {
                 };
                 for part in manifest.parts {
                     match part.data {
-                        Data::Blob { blob, cell_len, .. } => {
-                            self.own_blob(blob, cell_len, part.size, name)?;
+                        Data::Blob { blob, cell_len, code, .. } => {
+                            self.own_blob(&Layout::new(blob, code, cell_len, part.size), name)?;
                         }
                         Data::Inline(id) => {
                             self.inline_named.insert(id);
@@ -254,21 +262,26 @@ impl Check<'_> {
         Ok(())
     }
 
-    fn own_blob(
-        &mut self,
-        blob: BlobId,
-        cell_len: u32,
-        size: u64,
-        name: &str,
-    ) -> Result<(), EngineError> {
+    fn own_blob(&mut self, layout: &Layout, name: &str) -> Result<(), EngineError> {
+        let blob = layout.blob;
         self.report.blobs += 1;
         if !self.owned.insert(blob) {
             self.report.problem(format!("{name} shares blob {blob} with another version"));
         }
-        let cells = size.div_ceil(u64::from(cell_len.max(1)));
-        for stripe in 0..cells {
-            let shard = ShardId { blob, stripe: stripe as u32 };
-            if !self.engine.drive().has(shard)? {
+        let members = self.engine.pool().members_of(blob);
+        for stripe in 0..layout.stripe_count() {
+            let shard = layout.shard(stripe);
+            let mut lacks = 0;
+            for place in 0..layout.shape.shard_count() {
+                let is_there = match members.get(place) {
+                    _ if layout.shard_len(stripe, place) == 0 => true,
+                    Some(Some(drive)) => drive.has(shard)?,
+                    _ => false,
+                };
+                lacks += u8::from(!is_there);
+            }
+            self.report.lacking_shards += u64::from(lacks);
+            if lacks > layout.shape.parity {
                 self.report.problem(format!("{name} is missing shard {shard}"));
                 break;
             }

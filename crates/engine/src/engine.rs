@@ -3,8 +3,10 @@
 use crate::budget::ByteBudget;
 use crate::error::EngineError;
 use crate::pins::Pins;
+use crate::repair::Noted;
 use drystone_base::{Clock, Rng, hash64};
 use drystone_catalog::{BucketRow, Catalog, Decision, Tx};
+use drystone_cluster::Pool;
 use drystone_drive::Drive;
 use drystone_log::LogSpace;
 use std::collections::HashMap;
@@ -30,7 +32,7 @@ struct BucketCache {
 
 pub(crate) struct Shared {
     pub(crate) catalog: Catalog,
-    pub(crate) drive: Drive,
+    pub(crate) pool: Pool,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) rng: Arc<dyn Rng>,
     pub(crate) budget: ByteBudget,
@@ -38,6 +40,7 @@ pub(crate) struct Shared {
     /// Held by each large upload in progress: its count says how many there are.
     pub(crate) large_uploads: Arc<()>,
     buckets: Mutex<BucketCache>,
+    noted: Mutex<Noted>,
     space_checked_ms: AtomicU64,
     space_is_short: AtomicU64,
 }
@@ -54,17 +57,18 @@ const SPACE_FRESH_MS: u64 = 500;
 impl Engine {
     /// Puts an engine together.
     #[must_use]
-    pub fn new(catalog: Catalog, drive: Drive, config: EngineConfig) -> Self {
+    pub fn new(catalog: Catalog, pool: Pool, config: EngineConfig) -> Self {
         let EngineConfig { clock, rng, budget } = config;
         let shared = Shared {
             catalog,
-            drive,
+            pool,
             clock,
             rng,
             budget,
             pins: Pins::default(),
             large_uploads: Arc::new(()),
             buckets: Mutex::default(),
+            noted: Mutex::default(),
             space_checked_ms: AtomicU64::new(0),
             space_is_short: AtomicU64::new(0),
         };
@@ -77,10 +81,20 @@ impl Engine {
         &self.shared.catalog
     }
 
-    /// The drive, for workers and tools.
+    /// The drives.
+    #[must_use]
+    pub fn pool(&self) -> &Pool {
+        &self.shared.pool
+    }
+
+    /// The drive whose log the index of the catalog follows.
     #[must_use]
     pub fn drive(&self) -> &Drive {
-        &self.shared.drive
+        self.shared.pool.primary()
+    }
+
+    pub(crate) fn noted(&self) -> MutexGuard<'_, Noted> {
+        self.shared.noted.lock().expect("no thread panicked while it held this lock")
     }
 
     /// The byte budget.
@@ -97,7 +111,7 @@ impl Engine {
 
     /// Term of this process.
     pub(crate) fn term(&self) -> u32 {
-        self.shared.drive.identity().term
+        self.shared.pool.epoch()
     }
 
     /// Runs a plan on the committer and waits for its outcome to be durable.
@@ -168,7 +182,7 @@ impl Engine {
     /// [`EngineError::Full`], or [`EngineError::Closed`] after the drive failed.
     pub fn check_space(&self) -> Result<(), EngineError> {
         let shared = &self.shared;
-        if shared.drive.log().is_quarantined() {
+        if self.drive().log().is_quarantined() {
             return Err(EngineError::Closed);
         }
         let now = self.now_ms();
@@ -185,20 +199,33 @@ impl Engine {
     }
 
     fn space_is_short(&self) -> Result<bool, EngineError> {
-        let LogSpace { total_bytes, free_bytes, .. } = self.shared.drive.log().space()?;
-        let indexes =
-            self.shared.catalog.index().disk_bytes() + self.shared.drive.index().disk_bytes();
-        let segments = 2 * u64::from(self.shared.drive.log().segment_len());
-        Ok(free_bytes < (total_bytes / 20).max(segments + indexes))
+        // A drive that cannot say how much it has is on its way out; writes go around it.
+        let spaces = self.pool().online().into_iter().filter_map(|drive| {
+            let catalog = self.shared.catalog.index().disk_bytes();
+            let indexes = drive.index().disk_bytes() + catalog;
+            let segments = 2 * u64::from(drive.log().segment_len());
+            Some((drive.log().space().ok()?, segments + indexes))
+        });
+        let is_short = |(space, least): (LogSpace, u64)| {
+            space.free_bytes < (space.total_bytes / 20).max(least)
+        };
+        Ok(spaces.into_iter().any(is_short))
     }
 
-    /// Space of the drive.
+    /// Space of all drives that are online.
     ///
     /// # Errors
     ///
-    /// The drive failed.
+    /// A drive failed.
     pub fn space(&self) -> Result<LogSpace, EngineError> {
-        Ok(self.shared.drive.log().space()?)
+        let mut sum = LogSpace::default();
+        for drive in self.pool().online() {
+            let space = drive.log().space()?;
+            sum.total_bytes += space.total_bytes;
+            sum.free_bytes += space.free_bytes;
+            sum.used_bytes += space.used_bytes;
+        }
+        Ok(sum)
     }
 }
 

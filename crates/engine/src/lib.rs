@@ -16,19 +16,23 @@ mod access_log;
 mod blob;
 mod bucket;
 mod budget;
+mod cells;
 mod check;
 mod copy;
 mod digest;
 mod document;
 mod engine;
 mod error;
+mod layout;
 mod list;
 mod multipart;
 mod object;
 mod pins;
 pub mod plan;
 mod read;
+mod repair;
 mod stray;
+mod stripe;
 mod sweep;
 
 pub use access_log::AccessLogRow;
@@ -46,6 +50,7 @@ pub use multipart::{CompleteRequest, NewUpload, PartInput};
 pub use object::{Located, ObjectDraft, PutRequest};
 pub use plan::{Conditions, DeleteOutcome, VersionRef, WriteOutcome};
 pub use read::ObjectReader;
+pub use repair::RepairReport;
 pub use sweep::{SweepReport, Sweeper};
 
 pub use drystone_catalog::{

@@ -6,6 +6,7 @@ use crate::engine::{CommittedView, Engine};
 use crate::error::EngineError;
 use crate::object::ObjectDraft;
 use crate::plan::{self, CompletePlan, Conditions, WriteOutcome};
+use crate::repair::note_lacking;
 use drystone_base::limits::{OBJECT_LEN_BYTES_MAX, PART_LEN_BYTES_MIN};
 use drystone_base::{Seq, UploadId};
 use drystone_catalog::{
@@ -119,12 +120,13 @@ impl Engine {
             data: stored.data.clone(),
             seq: Seq(0),
         };
-        let (payload, term) = (stored.payload.clone(), self.term());
-        let (bucket, engine) = (bucket.to_owned(), self.clone());
+        let (payload, lacking) = (stored.payload.clone(), stored.lacking);
+        let (bucket, engine, term) = (bucket.to_owned(), self.clone(), self.term());
         let outcome = self
             .commit(move |tx| {
                 plan::put_part(tx, &bucket, &object, upload, part, payload, term)
                     .inspect_err(|_| engine.bury(stray))
+                    .inspect(|_| note_lacking(tx, lacking.as_ref()))
                     .map(|part| (part, in_progress))
             })
             .await
@@ -214,7 +216,7 @@ impl Engine {
     ) -> Result<WriteOutcome, EngineError> {
         let (uploaded, _) = self.list_parts(request.upload, 0, usize::MAX)?;
         let (manifest, draft) = select_parts(request, upload, uploaded)?;
-        let manifest_id = self.drive().new_blob(self.now_ms());
+        let manifest_id = self.pool().new_blob(self.now_ms(), 0);
         let draft = ObjectRow { data: Data::Manifest(manifest_id), ..draft };
         let conditions = request.conditions.clone();
         let plan = CompletePlan { draft, manifest_id, manifest, conditions };

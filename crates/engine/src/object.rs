@@ -6,6 +6,7 @@ use crate::error::EngineError;
 use crate::pins::Pin;
 use crate::plan::{self, Conditions, DeleteOutcome, VersionRef, WriteOutcome};
 use crate::read::ObjectReader;
+use crate::repair::note_lacking;
 use drystone_base::Seq;
 use drystone_catalog::{BucketRow, ETag, Headers, Key, ObjectRow, Tx, Versioning};
 use std::ops::Range;
@@ -92,13 +93,16 @@ impl Engine {
             data: stored.data.clone(),
             ..draft.into_row()
         };
-        let payload = stored.payload.clone();
+        let (payload, lacking) = (stored.payload.clone(), stored.lacking);
         let engine = self.clone();
         let outcome = self
             .commit(move |tx| {
                 let put = plan::check_bucket(tx, &bucket, began_in).and_then(|()| {
                     plan::put_object(tx, &bucket, &object, row, payload, &conditions)
                 });
+                if put.is_ok() {
+                    note_lacking(tx, lacking.as_ref());
+                }
                 // The frame, or the tombstone, gets an lsn above any floor written before this.
                 put.inspect_err(|_| engine.bury(stray)).map(|outcome| (outcome, in_progress))
             })
@@ -117,7 +121,7 @@ impl Engine {
     /// Declares a blob dead that no row will name.
     pub(crate) fn bury(&self, stray: Option<drystone_base::BlobId>) {
         if let Some(blob) = stray {
-            self.drive().bury_later(&[blob]);
+            self.pool().bury_later(&[blob]);
         }
     }
 

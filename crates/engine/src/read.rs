@@ -1,12 +1,14 @@
-//! Streaming bytes from the drive.
+//! Streaming bytes from the drives.
 
+use crate::cells::{CellRange, CellRead};
 use crate::engine::Engine;
 use crate::error::EngineError;
+use crate::layout::Layout;
 use crate::pins::Pin;
 use bytes::Bytes;
 use drystone_base::BlobId;
 use drystone_catalog::{Data, Key, Manifest, ObjectRow};
-use drystone_drive::{DriveError, ShardId, ShardRead};
+use drystone_drive::{DriveError, ShardId};
 use drystone_log::Location;
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -14,41 +16,35 @@ use std::ops::Range;
 /// Bytes of one read at most.
 const CHUNK_LEN: u64 = 256 << 10;
 
-/// One read of the drive, or bytes at hand.
+/// One read of a drive, or bytes at hand.
 enum Piece {
     Bytes(Bytes),
-    Shard { shard: ShardId, hint: Option<Location>, range: Range<u32> },
+    Cell(CellRange),
 }
 
 /// Gives the bytes of a range of an object, in order. Holds a pin: they are not reclaimed meanwhile.
 pub struct ObjectReader {
     engine: Engine,
     pieces: VecDeque<Piece>,
-    next: Option<tokio::task::JoinHandle<Result<ShardRead, DriveError>>>,
+    next: Option<tokio::task::JoinHandle<Result<CellRead, DriveError>>>,
     _pin: Pin,
 }
 
-/// Cuts bytes `range` of a blob into reads.
-fn cut(
-    pieces: &mut VecDeque<Piece>,
-    (blob, cell_len, hint): (BlobId, u32, Option<Location>),
-    range: Range<u64>,
-) {
-    let cell_len = u64::from(cell_len);
+/// Cuts bytes `range` of a part into reads.
+fn cut(pieces: &mut VecDeque<Piece>, layout: Layout, hint: Option<Location>, range: Range<u64>) {
     let mut at = range.start;
     while at < range.end {
-        let within = at % cell_len;
-        let len = (cell_len - within).min(range.end - at).min(CHUNK_LEN);
+        let (stripe, place, within) = layout.locate(at);
+        let len = (layout.cell_len - within).min(range.end - at).min(CHUNK_LEN);
         // Reads end where frames end, so that no frame is read twice.
-        let len = if within + len < cell_len && at + len < range.end {
+        let len = if within + len < layout.cell_len && at + len < range.end {
             (within + len) / (64 << 10) * (64 << 10) - within
         } else {
             len
         };
-        let stripe = u32::try_from(at / cell_len).expect("fewer than 2^32 stripes");
         let range = narrow(within)..narrow(within + len);
-        let hint = hint.filter(|_| stripe == 0);
-        pieces.push_back(Piece::Shard { shard: ShardId { blob, stripe }, hint, range });
+        let hint = hint.filter(|_| stripe == 0 && place == 0);
+        pieces.push_back(Piece::Cell(CellRange { layout, stripe, place, range, hint }));
         at += len;
     }
 }
@@ -69,8 +65,8 @@ impl Engine {
         match &row.data {
             Data::Empty => {}
             Data::Inline(id) => pieces.push_back(Piece::Bytes(self.read_inline(*id, range)?)),
-            Data::Blob { blob, cell_len, hint, .. } => {
-                cut(&mut pieces, (*blob, *cell_len, *hint), range);
+            Data::Blob { blob, cell_len, hint, code } => {
+                cut(&mut pieces, Layout::new(*blob, *code, *cell_len, row.size), *hint, range);
             }
             Data::Manifest(id) => {
                 let mut start = 0;
@@ -78,7 +74,8 @@ impl Engine {
                     let end = start + part.size;
                     let (from, to) = (range.start.max(start), range.end.min(end));
                     if from < to {
-                        self.cut_part(&mut pieces, &part.data, from - start..to - start)?;
+                        let range = from - start..to - start;
+                        self.cut_part(&mut pieces, &part.data, part.size, range)?;
                     }
                     start = end;
                 }
@@ -91,12 +88,13 @@ impl Engine {
         &self,
         pieces: &mut VecDeque<Piece>,
         data: &Data,
+        size: u64,
         range: Range<u64>,
     ) -> Result<(), EngineError> {
         match data {
             Data::Inline(id) => pieces.push_back(Piece::Bytes(self.read_inline(*id, range)?)),
-            Data::Blob { blob, cell_len, hint, .. } => {
-                cut(pieces, (*blob, *cell_len, *hint), range);
+            Data::Blob { blob, cell_len, hint, code } => {
+                cut(pieces, Layout::new(*blob, *code, *cell_len, size), *hint, range);
             }
             Data::Empty | Data::Manifest(_) => {}
         }
@@ -130,39 +128,40 @@ impl ObjectReader {
     /// [`EngineError::Damaged`] names the shard; nothing of it has been given out.
     pub async fn next(&mut self) -> Result<Option<Bytes>, EngineError> {
         let Some(piece) = self.pieces.pop_front() else { return Ok(None) };
-        let (shard, hint, range) = match piece {
+        let cell = match piece {
             Piece::Bytes(bytes) => return Ok(Some(bytes)),
-            Piece::Shard { shard, hint, range } => (shard, hint, range),
+            Piece::Cell(cell) => cell,
         };
-        let read = match self.next.take() {
-            Some(running) => join(running).await?,
-            None => match self.engine.drive().read_cached(shard, hint, range.clone())? {
-                Some(read) => read,
-                None => join(self.spawn_read(shard, hint, range)).await?,
+        let bytes = match self.next.take() {
+            Some(running) => self.join(&cell, running).await?,
+            None => match cell.read_cached(self.engine.pool()) {
+                Some(bytes) => bytes,
+                None => self.join(&cell, self.spawn_read(cell.clone())).await?,
             },
         };
         // While the client takes these bytes, the next ones are read.
-        if let Some(Piece::Shard { shard, hint, range }) = self.pieces.front() {
-            self.next = Some(self.spawn_read(*shard, *hint, range.clone()));
+        if let Some(Piece::Cell(cell)) = self.pieces.front() {
+            self.next = Some(self.spawn_read(cell.clone()));
         }
-        Ok(Some(read.bytes))
+        Ok(Some(bytes))
     }
 
-    fn spawn_read(
+    fn spawn_read(&self, cell: CellRange) -> tokio::task::JoinHandle<Result<CellRead, DriveError>> {
+        let pool = self.engine.pool().clone();
+        tokio::task::spawn_blocking(move || cell.read(&pool))
+    }
+
+    async fn join(
         &self,
-        shard: ShardId,
-        hint: Option<Location>,
-        range: Range<u32>,
-    ) -> tokio::task::JoinHandle<Result<ShardRead, DriveError>> {
-        let drive = self.engine.drive().clone();
-        tokio::task::spawn_blocking(move || drive.read(shard, hint, range))
+        cell: &CellRange,
+        running: tokio::task::JoinHandle<Result<CellRead, DriveError>>,
+    ) -> Result<Bytes, EngineError> {
+        let read = running.await.expect("reading does not panic")?;
+        if read.is_damaged {
+            self.engine.note_damage(cell);
+        }
+        Ok(read.bytes)
     }
-}
-
-async fn join(
-    running: tokio::task::JoinHandle<Result<ShardRead, DriveError>>,
-) -> Result<ShardRead, EngineError> {
-    Ok(running.await.expect("reading does not panic")?)
 }
 
 #[cfg(test)]
@@ -171,15 +170,23 @@ mod tests {
 
     #[test]
     fn pieces_cover_a_range_and_end_at_frames() {
-        for (cell_len, start, end) in
-            [(1 << 20, 0, 5_000_000), (131_072, 65_000, 400_000), (1 << 20, 70_000, 1_500_001)]
-        {
+        for (code, cell_len, start, end) in [
+            (1, 1 << 20, 0, 5_000_000),
+            (1, 131_072, 65_000, 400_000),
+            (1, 1 << 20, 70_000, 1_500_001),
+            (4, 1 << 20, 70_000, 5_500_001),
+            (3, 131_072, 0, 6_000_000),
+        ] {
             let mut pieces = VecDeque::new();
-            cut(&mut pieces, (BlobId([0; 16]), cell_len, None), start..end);
+            let layout = Layout::new(BlobId([0; 16]), (code, 0), cell_len, 6_000_000);
+            cut(&mut pieces, layout, None, start..end);
             let mut at = start;
             for piece in pieces {
-                let Piece::Shard { shard, range, .. } = piece else { unreachable!("a blob") };
-                let cell = u64::from(shard.stripe) * u64::from(cell_len);
+                let Piece::Cell(CellRange { stripe, place, range, .. }) = piece else {
+                    unreachable!("a blob")
+                };
+                let cell = u64::from(stripe) * u64::from(code) + place as u64;
+                let cell = cell * u64::from(cell_len);
                 assert_eq!(cell + u64::from(range.start), at);
                 assert!(!range.is_empty() && u64::from(range.end - range.start) <= CHUNK_LEN);
                 at = cell + u64::from(range.end);

@@ -27,13 +27,21 @@ impl Engine {
         quarantine_ms: u64,
         pump: &dyn Fn(),
     ) -> Result<u64, EngineError> {
-        if !self.drive().log().damage().is_empty() {
+        let drives = self.pool().online();
+        if drives.iter().any(|drive| !drive.log().damage().is_empty()) {
             return Ok(0);
         }
-        let floor = self.drive().floor()?;
-        let mut strays = self.drive().blobs_of_closed_epochs(floor)?;
-        if !strays.is_empty() {
-            self.remove_named(&mut strays, floor)?;
+        let mut strays = BTreeSet::new();
+        for drive in &drives {
+            strays.append(&mut drive.blobs_of_closed_epochs(drive.floor()?)?);
+        }
+        match strays.is_empty() {
+            true => {}
+            false if self.pool().is_single() => {
+                self.remove_named(&mut strays, self.drive().floor()?)?;
+            }
+            // Floors of several drives are in different logs: all rows are looked at.
+            false => self.remove_in_rows(&mut strays)?,
         }
         let count = strays.len() as u64;
         let strays: Vec<_> = strays.into_iter().collect();
@@ -48,8 +56,20 @@ impl Engine {
             pump();
             ticket.wait()?;
         }
-        self.drive().write_floor(pump)?;
+        self.write_floors(pump)?;
         Ok(count)
+    }
+
+    /// Writes down on every drive that is online before what no upload in progress began.
+    ///
+    /// # Errors
+    ///
+    /// What the drives report.
+    pub fn write_floors(&self, pump: &dyn Fn()) -> Result<(), EngineError> {
+        for drive in self.pool().online() {
+            drive.write_floor(pump)?;
+        }
+        Ok(())
     }
 
     /// Takes out the blobs that rows name or have named: by the frames since the floor, or by all

@@ -17,6 +17,8 @@ use std::collections::BTreeSet;
 
 /// Sweep rows worked off in one round.
 const ROUND_COUNT_MAX: usize = 1000;
+/// What waits for a missing drive is looked at again after this.
+const POSTPONED_MS: u64 = 60_000;
 /// Retained frames after which an export is due, in bytes, at least.
 const EXPORT_AFTER_LEN: u64 = 1 << 30;
 
@@ -98,6 +100,9 @@ impl Engine {
 
     async fn reclaim(&self, rows: Vec<Row>, report: &mut SweepReport) -> Result<(), EngineError> {
         let (mut keys, mut blobs) = (Vec::new(), Vec::new());
+        let (rows, later): (Vec<_>, Vec<_>) =
+            rows.into_iter().partition(|(_, item)| self.can_reclaim(item));
+        self.postpone(later).await?;
         for (key, item) in rows {
             report.items += 1;
             match item {
@@ -127,6 +132,32 @@ impl Engine {
             }
         }
         self.bury_and_delete(blobs, keys, report).await
+    }
+
+    /// Whether every drive that may have bytes of an item is there to be told. A drive that is missing
+    /// would come back with bytes that nothing names.
+    fn can_reclaim(&self, item: &SweepItem) -> bool {
+        match item {
+            SweepItem::Blob(blob) => self.pool().can_bury(*blob),
+            SweepItem::Manifest(_) | SweepItem::Parts { .. } => self.pool().is_whole(),
+            SweepItem::Upload { .. } => true,
+        }
+    }
+
+    /// Makes rows due later.
+    async fn postpone(&self, rows: Vec<Row>) -> Result<(), EngineError> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let due = self.now_ms() + POSTPONED_MS;
+        self.commit(move |tx| {
+            for (key, item) in rows {
+                tx.delete(key);
+                plan::add_sweep(tx, due, &item);
+            }
+            Ok(())
+        })
+        .await
     }
 
     fn manifest_if_there(&self, id: BlobId) -> Result<Option<Manifest>, EngineError> {
@@ -197,7 +228,7 @@ impl Engine {
     ) -> Result<(), EngineError> {
         if !blobs.is_empty() {
             report.blobs += blobs.len() as u64;
-            self.drive().bury(&blobs).await?;
+            self.pool().bury(&blobs).await?;
         }
         Ok(())
     }
@@ -208,6 +239,8 @@ impl Engine {
         keys: Vec<Vec<u8>>,
         report: &mut SweepReport,
     ) -> Result<(), EngineError> {
+        let mut keys = keys;
+        keys.extend(blobs.iter().map(|blob| Key::repair(*blob)));
         self.bury_blobs(blobs, report).await?;
         if keys.is_empty() {
             return Ok(());
@@ -226,9 +259,17 @@ impl Engine {
     /// The drive failed.
     pub fn compact(&self, pump: &dyn Fn()) -> Result<CompactReport, EngineError> {
         let catalog = &self.shared.catalog;
-        let retain =
-            Retain { frames_floor: catalog.frames_floor(), segments: catalog.export_segments() };
-        Ok(self.drive().compact(&retain, pump)?)
+        let mut sum = CompactReport::default();
+        for drive in self.pool().online() {
+            let id = drive.identity().drive;
+            let (frames_floor, segments) = (catalog.frames_floor(id), catalog.export_segments(id));
+            let report = drive.compact(&Retain { frames_floor, segments }, pump)?;
+            sum.freed += report.freed;
+            sum.moved += report.moved;
+            sum.moved_bytes += report.moved_bytes;
+            sum.damaged += report.damaged;
+        }
+        Ok(sum)
     }
 
     /// Writes an export if so many frames are retained that one is due, or if `force`. Blocks.

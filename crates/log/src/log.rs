@@ -56,7 +56,7 @@ pub struct LogConfig {
 }
 
 /// Space of a drive, seen from the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LogSpace {
     /// Size of the filesystem.
     pub total_bytes: u64,

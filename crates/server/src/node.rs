@@ -3,8 +3,9 @@
 use crate::config::ServerConfig;
 use drystone_base::{Clock, Rng, SystemClock, SystemRng, hex};
 use drystone_catalog::{Catalog, CatalogConfig, CatalogError};
+use drystone_cluster::Pool;
 use drystone_drive::{
-    Drive, DriveConfig, DriveError, Super, format_drive, open_super, segment_len_for,
+    Drive, DriveConfig, DriveError, NewDrive, Super, format_drive, open_super, segment_len_for,
 };
 use drystone_engine::{ByteBudget, Engine, EngineConfig, EngineError};
 use drystone_index::{Index, IndexError, LsmConfig, LsmIndex};
@@ -102,7 +103,7 @@ fn identify(
     }
     let space = disk.space().map_err(DriveError::from)?;
     let segment_len = segment_len.unwrap_or_else(|| segment_len_for(space.total_bytes));
-    format_drive(disk, &SystemRng, now_ms, segment_len)?;
+    format_drive(disk, &NewDrive::alone(&SystemRng, now_ms, segment_len))?;
     Ok(open_super(disk)?.expect("the drive was made just now"))
 }
 
@@ -172,7 +173,7 @@ impl Node {
             },
         )?;
         let budget = ByteBudget::new(config.budget_bytes);
-        let engine = Engine::new(catalog, drive, EngineConfig { clock, rng, budget });
+        let engine = Engine::new(catalog, Pool::single(drive), EngineConfig { clock, rng, budget });
         let (threads, stop) = (Vec::new(), Arc::new(AtomicBool::new(false)));
         let mut node = Self { engine, identity, threads, stop };
         node.start_threads()?;
@@ -256,7 +257,7 @@ fn maintain(engine: &Engine, stop: &AtomicBool) {
         if ticks.is_multiple_of(SLOW_TICKS) && lsn != last_lsn {
             rounds += 1;
             if rounds.is_multiple_of(FLOOR_ROUNDS)
-                && let Err(error) = engine.drive().write_floor(&|| {})
+                && let Err(error) = engine.write_floors(&|| {})
             {
                 tracing::warn!(%error, "the floor could not be written");
             }

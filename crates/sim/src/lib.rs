@@ -6,6 +6,7 @@
 use bytes::Bytes;
 use drystone_base::{Rng, SeededRng, SystemClock, SystemRng};
 use drystone_catalog::{Catalog, CatalogConfig};
+use drystone_cluster::Pool;
 use drystone_drive::{Drive, DriveConfig, NewDrive, format_drive, open_super};
 use drystone_engine::{
     ByteBudget, ChecksumAlgorithm, Conditions, Engine, EngineConfig, EngineError, ObjectDraft,
@@ -145,7 +146,7 @@ impl World {
         let committing = catalog.clone();
         threads.push(std::thread::spawn(move || committing.run_committer()));
         let budget = ByteBudget::new(64 << 20);
-        let engine = Engine::new(catalog, drive, EngineConfig { clock, rng, budget });
+        let engine = Engine::new(catalog, Pool::single(drive), EngineConfig { clock, rng, budget });
         if let Err(error) = engine.quarantine_strays(0, &|| {}) {
             return Err(format!("strays: {}", say(&error)));
         }

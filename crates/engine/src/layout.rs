@@ -1,0 +1,95 @@
+//! Where the bytes of a part are: stripes, cells, places. Pure.
+
+use drystone_base::BlobId;
+use drystone_cluster::Shape;
+use drystone_drive::{Coding, ShardId};
+
+/// The layout of one part on the drives of its group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Layout {
+    /// The blob.
+    pub(crate) blob: BlobId,
+    /// Its code.
+    pub(crate) shape: Shape,
+    /// Bytes of a whole cell.
+    pub(crate) cell_len: u64,
+    /// Bytes of the part.
+    pub(crate) size: u64,
+}
+
+impl Layout {
+    pub(crate) fn new(blob: BlobId, code: (u8, u8), cell_len: u32, size: u64) -> Self {
+        let (shape, cell_len) = (Shape::new(code.0.max(1), code.1), u64::from(cell_len.max(1)));
+        Self { blob, shape, cell_len, size }
+    }
+
+    /// Bytes of a whole stripe.
+    pub(crate) fn stripe_len(&self) -> u64 {
+        self.cell_len * u64::from(self.shape.data)
+    }
+
+    /// Number of stripes.
+    pub(crate) fn stripe_count(&self) -> u32 {
+        let count = self.size.div_ceil(self.stripe_len());
+        u32::try_from(count).expect("fewer than 2^32 stripes")
+    }
+
+    /// Bytes of the shard at a place of a stripe; 0 if there is none, in the last stripe.
+    pub(crate) fn shard_len(&self, stripe: u32, place: usize) -> u64 {
+        let start = u64::from(stripe) * self.stripe_len();
+        let data = usize::from(self.shape.data);
+        // Parity is as long as the first cell, which is the longest.
+        let cell = if place < data { place as u64 } else { 0 };
+        let before = start + cell * self.cell_len;
+        self.size.saturating_sub(before).min(self.cell_len)
+    }
+
+    /// Stripe, place and offset in the cell of a byte of the part.
+    pub(crate) fn locate(&self, at: u64) -> (u32, usize, u64) {
+        let stripe = at / self.stripe_len();
+        let within = at % self.stripe_len();
+        let place = usize::try_from(within / self.cell_len).expect("at most 32 places");
+        let stripe = u32::try_from(stripe).expect("fewer than 2^32 stripes");
+        (stripe, place, within % self.cell_len)
+    }
+
+    /// Names the shards of a stripe: each drive has one of them.
+    pub(crate) fn shard(&self, stripe: u32) -> ShardId {
+        ShardId { blob: self.blob, stripe }
+    }
+
+    /// What the record of a shard says about its code.
+    pub(crate) fn coding(&self, place: usize) -> Coding {
+        let member = u8::try_from(place).expect("at most 32 places");
+        Coding { member, data: self.shape.data, parity: self.shape.parity }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn cells_cover_a_part(size in 1_u64..100_000, data in 1_u8..9, cell_len in 1_u32..3000) {
+            let layout = Layout::new(BlobId([0; 16]), (data, 2), cell_len, size);
+            let mut total = 0;
+            for stripe in 0..layout.stripe_count() {
+                for place in 0..usize::from(data) {
+                    let len = layout.shard_len(stripe, place);
+                    if len > 0 {
+                        prop_assert_eq!(layout.locate(total), (stripe, place, 0));
+                        let last = (stripe, place, len - 1);
+                        prop_assert_eq!(layout.locate(total + len - 1), last);
+                    }
+                    total += len;
+                }
+                let parity = layout.shard_len(stripe, usize::from(data));
+                prop_assert_eq!(parity, layout.shard_len(stripe, 0));
+                prop_assert!(parity > 0);
+            }
+            prop_assert_eq!(total, size);
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! Giving shards back that a drive lost, or that were never written to it.
+
+use crate::cells::CellRange;
+use crate::engine::Engine;
+use crate::error::EngineError;
+use crate::layout::Layout;
+use crate::stripe::Lacking;
+use bytes::Bytes;
+use drystone_base::{BlobId, DecodeError, Reader, Writer};
+use drystone_catalog::{CatalogError, Family, Key, Tx};
+use drystone_cluster::Shape;
+use drystone_drive::Drive;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Damaged shards that are remembered at most; a scrub finds the others.
+const NOTED_COUNT_MAX: usize = 4096;
+const FORMAT: u8 = 1;
+
+/// What a repair did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RepairReport {
+    /// Shards that were missing or damaged and are there again.
+    pub shards: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+    /// Shards that still lack: their drive is missing, or too few others are left.
+    pub left: u64,
+}
+
+/// Shards that readers found damaged, by blob.
+#[derive(Default)]
+pub(crate) struct Noted(BTreeMap<BlobId, (Layout, BTreeSet<(u32, usize)>)>);
+
+impl Lacking {
+    /// Stored form: format, places, data, parity, cell length, size.
+    fn encode(&self) -> Vec<u8> {
+        let Layout { shape, cell_len, size, .. } = self.layout;
+        let mut w = Writer::new();
+        w.u8(FORMAT).u32(self.places).u8(shape.data).u8(shape.parity).u32(cell_len as u32);
+        w.u64(size);
+        w.finish()
+    }
+
+    fn decode(blob: BlobId, bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut r = Reader::new(bytes, "repair row");
+        if r.u8()? != FORMAT {
+            return Err(r.malformed());
+        }
+        let (places, data, parity) = (r.u32()?, r.u8()?, r.u8()?);
+        let (cell_len, size) = (r.u32()?.into(), r.u64()?);
+        let shape = Shape::new(data, parity);
+        Ok(Self { layout: Layout { blob, shape, cell_len, size }, places })
+    }
+}
+
+/// Notes in the transaction of a blob's row what the blob lacks.
+pub(crate) fn note_lacking(tx: &mut Tx<'_>, lacking: Option<&Lacking>) {
+    if let Some(lacking) = lacking {
+        tx.put(Key::repair(lacking.layout.blob), lacking.encode());
+    }
+}
+
+impl Engine {
+    /// Remembers a shard that was found damaged.
+    pub(crate) fn note_damage(&self, cell: &CellRange) {
+        let mut noted = self.noted();
+        if noted.0.len() < NOTED_COUNT_MAX {
+            let entry = noted.0.entry(cell.layout.blob).or_insert((cell.layout, BTreeSet::new()));
+            if entry.1.insert((cell.stripe, cell.place)) {
+                let (blob, stripe, place) = (cell.layout.blob, cell.stripe, cell.place);
+                tracing::warn!(%blob, stripe, place, "a damaged shard was read around");
+            }
+        }
+    }
+
+    /// Gives back what readers found damaged and what repair rows name. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// The catalog failed, or a drive does not take what it is given.
+    pub fn repair(&self, pump: &dyn Fn()) -> Result<RepairReport, EngineError> {
+        let mut report = RepairReport::default();
+        let noted = std::mem::take(&mut *self.noted());
+        for (layout, shards) in noted.0.into_values() {
+            for (stripe, place) in shards {
+                self.repair_shard(&layout, stripe, place, true, &mut report, pump)?;
+            }
+            self.flush_members(layout.blob, pump)?;
+        }
+        let snapshot = self.shared.catalog.snapshot();
+        let rows: Result<Vec<_>, _> = snapshot.scan(Family::Repair.range()).collect();
+        drop(snapshot);
+        for (key, value) in rows.map_err(CatalogError::from)? {
+            let blob = BlobId::from_slice(&key[1..]).ok_or(DecodeError { what: "repair key" })?;
+            let lacking = Lacking::decode(blob, &value)?;
+            let before = report.left;
+            self.repair_blob(&lacking.layout, lacking.places, &mut report, pump)?;
+            if report.left == before {
+                let ticket = self.shared.catalog.submit(move |tx| {
+                    tx.delete(key.to_vec());
+                    Ok(drystone_catalog::Decision::Commit(()))
+                });
+                pump();
+                ticket.wait()?;
+            }
+        }
+        Ok(report)
+    }
+
+    /// Gives back the shards of a blob that its drives lack, at some places of its group.
+    pub(crate) fn repair_blob(
+        &self,
+        layout: &Layout,
+        places: u32,
+        report: &mut RepairReport,
+        pump: &dyn Fn(),
+    ) -> Result<(), EngineError> {
+        let before = report.shards;
+        for stripe in 0..layout.stripe_count() {
+            for place in (0..layout.shape.shard_count()).filter(|place| places >> place & 1 == 1) {
+                self.repair_shard(layout, stripe, place, false, report, pump)?;
+            }
+        }
+        if report.shards > before { self.flush_members(layout.blob, pump) } else { Ok(()) }
+    }
+
+    /// Writes a shard anew from others, unless its drive has it. `is_damaged`: it has it, but not as it
+    /// should be.
+    fn repair_shard(
+        &self,
+        layout: &Layout,
+        stripe: u32,
+        place: usize,
+        is_damaged: bool,
+        report: &mut RepairReport,
+        pump: &dyn Fn(),
+    ) -> Result<(), EngineError> {
+        let len = layout.shard_len(stripe, place) as u32;
+        if len == 0 {
+            return Ok(());
+        }
+        let members = self.pool().members_of(layout.blob);
+        let Some(Some(drive)) = members.get(place) else {
+            report.left += 1;
+            return Ok(());
+        };
+        let shard = layout.shard(stripe);
+        let has = drive.has(shard)?;
+        // What has been declared dead meanwhile is not written again.
+        if has != is_damaged || (has && drive.read(shard, None, 0..len).is_ok()) {
+            return Ok(());
+        }
+        let cell = CellRange { layout: *layout, stripe, place, range: 0..len, hint: None };
+        let Some(payload) = cell.recover(self.pool(), &members) else {
+            report.left += 1;
+            return Ok(());
+        };
+        self.write_shard(drive, layout, (stripe, place), payload, pump)?;
+        report.shards += 1;
+        report.bytes += u64::from(len);
+        Ok(())
+    }
+
+    fn write_shard(
+        &self,
+        drive: &Drive,
+        layout: &Layout,
+        (stripe, place): (u32, usize),
+        payload: Bytes,
+        pump: &dyn Fn(),
+    ) -> Result<(), EngineError> {
+        let start = u64::from(stripe) * layout.stripe_len();
+        let record = layout.shard(stripe).record(start, 0, layout.coding(place), payload);
+        let ticket = drive.append(record);
+        pump();
+        ticket.wait()?;
+        Ok(())
+    }
+
+    fn flush_members(&self, blob: BlobId, pump: &dyn Fn()) -> Result<(), EngineError> {
+        for drive in self.pool().members_of(blob).into_iter().flatten() {
+            let ticket = drive.flush();
+            pump();
+            ticket.wait()?;
+        }
+        Ok(())
+    }
+}
