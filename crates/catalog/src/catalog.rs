@@ -87,9 +87,13 @@ impl Catalog {
         let exported = load_roots(&*index, log.drive())?;
         let CatalogConfig { clock, rng, bug, mirrors, .. } = config;
         let first = Mirror { drive: log.drive(), log: log.clone() };
+        let is_read_only = mirrors.is_read_only;
         let mirrors = Mirrors::new(first, mirrors);
         let positions = mirrors.positions();
-        let committer = Committer::new(mirrors, index.clone(), clock, rng, seq, bug);
+        let mut committer = Committer::new(mirrors, index.clone(), clock, rng, seq, bug);
+        if is_read_only {
+            committer.refuse_changes();
+        }
         let shared = Shared {
             log,
             index,

@@ -214,6 +214,11 @@ impl Committer {
         self.mailbox.clone()
     }
 
+    /// Nothing is committed from now on.
+    pub(crate) fn refuse_changes(&mut self) {
+        self.failed = true;
+    }
+
     /// The committed value of a row.
     fn committed(&self, key: &[u8]) -> Result<Option<Bytes>, CatalogError> {
         if !is_hot(key) {

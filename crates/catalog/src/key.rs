@@ -39,11 +39,13 @@ pub enum Family {
     AccessLog = 0x70,
     /// Placement groups.
     Group = 0x80,
+    /// Drives, and where they are.
+    Drive = 0x81,
 }
 
 impl Family {
     /// All families, in key order.
-    pub const ALL: [Family; 16] = [
+    pub const ALL: [Family; 17] = [
         Family::State,
         Family::BucketName,
         Family::Bucket,
@@ -60,6 +62,7 @@ impl Family {
         Family::Identity,
         Family::AccessLog,
         Family::Group,
+        Family::Drive,
     ];
 
     /// The family of a key.
@@ -94,6 +97,26 @@ impl Key {
     pub fn export_of(drive: [u8; 16]) -> Vec<u8> {
         let mut key = vec![Family::State as u8, b'x'];
         key.extend_from_slice(&drive);
+        key
+    }
+
+    /// A drive that was put in and lacks shards: its id.
+    #[must_use]
+    pub fn refill(drive: [u8; 16]) -> Vec<u8> {
+        let mut key = vec![Family::State as u8, b'r'];
+        key.extend_from_slice(&drive);
+        key
+    }
+    /// All drives that lack shards.
+    #[must_use]
+    pub fn refills() -> KeyRange {
+        prefix_range(&[Family::State as u8, b'r'])
+    }
+    /// `drive`: id.
+    #[must_use]
+    pub fn drive(id: [u8; 16]) -> Vec<u8> {
+        let mut key = Self::start(Family::Drive, 16);
+        key.extend_from_slice(&id);
         key
     }
 

@@ -32,7 +32,7 @@ pub use error::CatalogError;
 pub use export::ExportReport;
 pub use frame::{Frame, FrameChange, HintPatch};
 pub use key::{Family, Key, KeyParts};
-pub use mirrors::{Mirror, MirrorConfig, ViewKeeper};
+pub use mirrors::{Mirror, MirrorConfig, ViewKeeper, catch_up};
 pub use row::{
     BucketRow, Checksum, ChecksumAlgorithm, ChecksumKind, Data, ETag, Headers, Manifest, ObjectRow,
     PartRow, UploadRow, UploadState, Usage, Versioning,

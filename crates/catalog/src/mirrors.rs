@@ -3,8 +3,11 @@
 //! The first member is the one whose log the index follows. A commit needs every member; one that
 //! fails leaves, and counts no more once the smaller view is recorded.
 
+use crate::error::CatalogError;
 use bytes::Bytes;
-use drystone_log::{Chain, Class, Durability, Group, Location, Log, LogError, RecordInput};
+use drystone_log::{
+    Chain, Class, Durability, Group, Location, Log, LogError, RecordInput, RecordKind, Scanned,
+};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -46,6 +49,40 @@ pub struct MirrorConfig {
     pub keeper: Option<Arc<dyn ViewKeeper>>,
     /// Number of the last frame.
     pub last_frame: u64,
+    /// Nothing may be changed: it is not certain that this is the newest view.
+    pub is_read_only: bool,
+}
+
+/// Gives a log the frames that another has beyond a number. Blocks; the writers of `to` must run, or
+/// `pump` lets them. Returns how many there were.
+///
+/// # Errors
+///
+/// What the logs report; damage is an error.
+pub fn catch_up(
+    from: &Log,
+    to: &Log,
+    after_frame: u64,
+    pump: &dyn Fn(),
+) -> Result<u64, CatalogError> {
+    let mut count = 0;
+    from.scan(Class::Small, 0, |scanned| {
+        let record = match scanned {
+            Scanned::Record(record) if record.kind == RecordKind::Frame => record,
+            Scanned::Record(_) => return Ok(()),
+            Scanned::Damage(damage) => return Err(CatalogError::FramesDamaged(damage)),
+        };
+        let number = record.meta[..].try_into().map_or(0, u64::from_le_bytes);
+        if number > after_frame {
+            let input = RecordInput::new(RecordKind::Frame, record.meta, record.payload);
+            let ticket = to.append_ticket(Class::Small, vec![input], Durability::Flushed);
+            pump();
+            ticket.wait()?;
+            count += 1;
+        }
+        Ok(())
+    })?;
+    Ok(count)
 }
 
 struct Member {

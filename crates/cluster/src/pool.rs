@@ -158,13 +158,16 @@ impl Pool {
         groups.get(&id).cloned()
     }
 
-    /// The group for the next blob: one whose members are all online, or that lacks the fewest.
+    /// The group for the next blob, of which the first `count` places are used: one where they are all
+    /// online, or that lacks the fewest.
     #[must_use]
-    pub fn choose_group(&self) -> Arc<Group> {
+    pub fn choose_group(&self, count: usize) -> Arc<Group> {
         let groups =
             self.shared.groups.read().expect("no thread panicked while it held this lock").clone();
         let start = self.shared.next_group.fetch_add(1, Ordering::Relaxed) % groups.len();
-        let lacks = |group: &Group| self.members(group).iter().filter(|m| m.is_none()).count();
+        let lacks = |group: &Group| {
+            self.members(group).iter().take(count).filter(|member| member.is_none()).count()
+        };
         let mut best: Option<(usize, &Arc<Group>)> = None;
         for group in groups.values().cycle().skip(start).take(groups.len()) {
             let lacking = lacks(group);
@@ -236,8 +239,11 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// What the logs report.
+    /// A member of a group is not online, which has not been told then; what the logs report.
     pub async fn bury(&self, blobs: &[BlobId]) -> Result<(), DriveError> {
+        if !blobs.iter().all(|blob| self.can_bury(*blob)) {
+            return Err(drystone_log::LogError::Quarantined.into());
+        }
         let mut tickets = Vec::new();
         for (drive, blobs) in self.by_drive(blobs) {
             tickets.push(drive.bury(&blobs));

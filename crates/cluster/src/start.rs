@@ -69,6 +69,19 @@ pub enum StartError {
     Removed(String),
 }
 
+impl Start {
+    /// Takes drives out of the view whose copy of the catalog does not verify, unless none is left.
+    pub fn distrust(&mut self, drives: &[DriveId]) {
+        let is_trusted = |id: &&DriveId| !drives.contains(id);
+        let trusted: Vec<_> = self.view.iter().filter(is_trusted).copied().collect();
+        if !trusted.is_empty() && trusted.len() < self.view.len() {
+            self.view = trusted;
+            self.view_shrinks = true;
+            self.is_read_only |= 2 * (self.roster.len() - self.missing.len()) <= self.roster.len();
+        }
+    }
+}
+
 fn names(drives: &[DriveId]) -> String {
     let names: Vec<_> = drives.iter().map(ToString::to_string).collect();
     names.join(", ")

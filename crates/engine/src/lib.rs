@@ -13,12 +13,14 @@
 //! XML, HTTP, signatures and S3 error codes are in `s3`.
 
 mod access_log;
+mod audit;
 mod blob;
 mod bucket;
 mod budget;
 mod cells;
 mod check;
 mod copy;
+pub mod deployment;
 mod digest;
 mod document;
 mod engine;
@@ -36,6 +38,7 @@ mod stripe;
 mod sweep;
 
 pub use access_log::AccessLogRow;
+pub use audit::{AuditReport, AuditScope};
 pub use blob::{BlobWriter, Stored};
 pub use budget::ByteBudget;
 pub use check::CheckReport;

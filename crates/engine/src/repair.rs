@@ -1,5 +1,6 @@
 //! Giving shards back that a drive lost, or that were never written to it.
 
+use crate::audit::ShardState;
 use crate::cells::CellRange;
 use crate::engine::Engine;
 use crate::error::EngineError;
@@ -83,7 +84,7 @@ impl Engine {
         let noted = std::mem::take(&mut *self.noted());
         for (layout, shards) in noted.0.into_values() {
             for (stripe, place) in shards {
-                self.repair_shard(&layout, stripe, place, true, &mut report, pump)?;
+                self.repair_shard(&layout, (stripe, place), true, &mut report, pump)?;
             }
             self.flush_members(layout.blob, pump)?;
         }
@@ -108,7 +109,7 @@ impl Engine {
     }
 
     /// Gives back the shards of a blob that its drives lack, at some places of its group.
-    pub(crate) fn repair_blob(
+    fn repair_blob(
         &self,
         layout: &Layout,
         places: u32,
@@ -118,46 +119,54 @@ impl Engine {
         let before = report.shards;
         for stripe in 0..layout.stripe_count() {
             for place in (0..layout.shape.shard_count()).filter(|place| places >> place & 1 == 1) {
-                self.repair_shard(layout, stripe, place, false, report, pump)?;
+                self.repair_shard(layout, (stripe, place), false, report, pump)?;
             }
         }
         if report.shards > before { self.flush_members(layout.blob, pump) } else { Ok(()) }
     }
 
-    /// Writes a shard anew from others, unless its drive has it. `is_damaged`: it has it, but not as it
-    /// should be.
+    /// Gives a shard back if it is not as it should be.
     fn repair_shard(
         &self,
         layout: &Layout,
-        stripe: u32,
-        place: usize,
-        is_damaged: bool,
+        at: (u32, usize),
+        reads: bool,
+        report: &mut RepairReport,
+        pump: &dyn Fn(),
+    ) -> Result<(), EngineError> {
+        if layout.shard_len(at.0, at.1) == 0 {
+            return Ok(());
+        }
+        match self.shard_state(layout, at, reads)? {
+            ShardState::Whole => Ok(()),
+            ShardState::Missing | ShardState::Damaged => self.give_back(layout, at, report, pump),
+            ShardState::Unreachable => {
+                report.left += 1;
+                Ok(())
+            }
+        }
+    }
+
+    /// Writes a shard anew from others. It is durable after [`Engine::flush_members`]. The shard of a
+    /// blob that was declared dead meanwhile is written in vain: drives remember that.
+    pub(crate) fn give_back(
+        &self,
+        layout: &Layout,
+        (stripe, place): (u32, usize),
         report: &mut RepairReport,
         pump: &dyn Fn(),
     ) -> Result<(), EngineError> {
         let len = layout.shard_len(stripe, place) as u32;
-        if len == 0 {
-            return Ok(());
-        }
         let members = self.pool().members_of(layout.blob);
-        let Some(Some(drive)) = members.get(place) else {
-            report.left += 1;
-            return Ok(());
-        };
-        let shard = layout.shard(stripe);
-        let has = drive.has(shard)?;
-        // What has been declared dead meanwhile is not written again.
-        if has != is_damaged || (has && drive.read(shard, None, 0..len).is_ok()) {
-            return Ok(());
-        }
         let cell = CellRange { layout: *layout, stripe, place, range: 0..len, hint: None };
-        let Some(payload) = cell.recover(self.pool(), &members) else {
-            report.left += 1;
-            return Ok(());
-        };
-        self.write_shard(drive, layout, (stripe, place), payload, pump)?;
-        report.shards += 1;
-        report.bytes += u64::from(len);
+        match (members.get(place), cell.recover(self.pool(), &members)) {
+            (Some(Some(drive)), Some(payload)) => {
+                self.write_shard(drive, layout, (stripe, place), payload, pump)?;
+                report.shards += 1;
+                report.bytes += u64::from(len);
+            }
+            _ => report.left += 1,
+        }
         Ok(())
     }
 
@@ -177,7 +186,7 @@ impl Engine {
         Ok(())
     }
 
-    fn flush_members(&self, blob: BlobId, pump: &dyn Fn()) -> Result<(), EngineError> {
+    pub(crate) fn flush_members(&self, blob: BlobId, pump: &dyn Fn()) -> Result<(), EngineError> {
         for drive in self.pool().members_of(blob).into_iter().flatten() {
             let ticket = drive.flush();
             pump();

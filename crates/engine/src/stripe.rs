@@ -58,7 +58,7 @@ impl StripeWriter {
         owner: u64,
     ) -> Result<Self, EngineError> {
         let pool = engine.pool();
-        let group = pool.choose_group();
+        let group = pool.choose_group(shape.shard_count());
         let mut members = pool.members(&group);
         members.truncate(shape.shard_count());
         let in_progress = Some(pool.begin_upload());

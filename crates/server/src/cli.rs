@@ -6,6 +6,7 @@ mod server;
 
 use crate::bench::BenchArguments;
 use crate::config::{self, AccessLogTarget, ConfigError, LogFormat, ServerConfig};
+use crate::places;
 use crate::proxy::TrustedProxies;
 use admin::{
     AccountCommand, AdminOptions, GroupCommand, KeyCommand, PolicyCommand, RoleCommand, UserCommand,
@@ -90,8 +91,10 @@ enum Command {
 
 #[derive(Args)]
 struct ServerArguments {
-    /// Directory of the drive; an empty one is made a drive.
-    directory: PathBuf,
+    /// Directories of the drives, such as /data or /data{1...6}; with ZONE= before those that fail
+    /// together. Empty ones are made drives if none of them is one.
+    #[arg(required = true, value_name = "DIRECTORY")]
+    directories: Vec<String>,
     /// Address of the S3 port.
     #[arg(long, default_value = ":9000")]
     address: String,
@@ -148,8 +151,9 @@ struct ServerArguments {
 
 #[derive(Args)]
 struct InspectArguments {
-    /// Directory of the drive.
-    directory: PathBuf,
+    /// Directories of the drives, as the server is given them.
+    #[arg(required = true, value_name = "DIRECTORY")]
+    directories: Vec<String>,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -159,12 +163,8 @@ struct InspectArguments {
 pub(crate) fn run() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Server(arguments) => start_server(arguments),
-        Command::Fsck(arguments) => {
-            fsck::run(&inspected(&arguments.directory), arguments.json, false)
-        }
-        Command::Rebuild(arguments) => {
-            fsck::run(&inspected(&arguments.directory), arguments.json, true)
-        }
+        Command::Fsck(arguments) => inspect(&arguments, false),
+        Command::Rebuild(arguments) => inspect(&arguments, true),
         Command::User { command, options } => administer(&options, command.request()),
         Command::Group { command, options } => administer(&options, command.request()),
         Command::Policy { command, options } => administer(&options, command.request()),
@@ -204,7 +204,7 @@ fn start_server(arguments: ServerArguments) -> CommandResult {
 }
 
 /// Puts arguments and environment together; arguments win.
-fn meant(arguments: ServerArguments) -> Result<ServerConfig, ConfigError> {
+fn meant(arguments: ServerArguments) -> Result<ServerConfig, Box<dyn Error>> {
     let or_setting = |value: Option<String>, name: &str| match value {
         Some(value) => Ok(Some(value)),
         None => config::setting(name),
@@ -220,7 +220,7 @@ fn meant(arguments: ServerArguments) -> Result<ServerConfig, ConfigError> {
     let access_log = or_setting(arguments.access_log, "ACCESS_LOG")?;
     let public = config::setting("PROMETHEUS_AUTH_TYPE")?.is_some_and(|kind| kind == "public");
     Ok(ServerConfig {
-        directory: arguments.directory,
+        directories: places::parse(&arguments.directories)?,
         address: arguments.address,
         console_address: arguments.console_address,
         region: region.unwrap_or_else(|| "us-east-1".to_owned()),
@@ -279,10 +279,15 @@ fn parse_defaults(text: Option<String>) -> Result<BucketDefaults, ConfigError> {
     BucketDefaults::parse(&value).ok_or(ConfigError::Value { name, value, allowed })
 }
 
-/// Settings for looking at a directory.
-fn inspected(directory: &std::path::Path) -> ServerConfig {
+fn inspect(arguments: &InspectArguments, rebuild: bool) -> CommandResult {
+    let directories = places::parse(&arguments.directories)?;
+    fsck::run(&inspected(directories), arguments.json, rebuild)
+}
+
+/// Settings for looking at drives.
+fn inspected(directories: Vec<places::GivenDirectory>) -> ServerConfig {
     ServerConfig {
-        directory: directory.to_owned(),
+        directories,
         address: String::new(),
         console_address: String::new(),
         region: String::new(),

@@ -1,5 +1,6 @@
 //! Settings: the only place that reads the environment.
 
+use crate::places::GivenDirectory;
 use crate::proxy::TrustedProxies;
 use drystone_admin::{LdapConfig, OpenIdConfig};
 use drystone_s3::BucketDefaults;
@@ -9,8 +10,8 @@ use std::time::Duration;
 /// Settings of a server, after command line and environment were put together.
 #[derive(Clone)]
 pub(crate) struct ServerConfig {
-    /// Directory of the drive.
-    pub(crate) directory: PathBuf,
+    /// Directories of the drives.
+    pub(crate) directories: Vec<GivenDirectory>,
     /// Address of the S3 port.
     pub(crate) address: String,
     /// Address of the console port.
@@ -41,7 +42,7 @@ pub(crate) struct ServerConfig {
     pub(crate) ldap: Option<LdapConfig>,
     /// Time between two deliveries of buckets' access logs.
     pub(crate) log_delivery: Duration,
-    /// File of the keyring; `None` for one in the directory of the drive.
+    /// File of the keyring; `None` for one in the directory of each drive.
     pub(crate) keyring: Option<PathBuf>,
     /// Whether metrics need a token.
     pub(crate) metrics_public: bool,

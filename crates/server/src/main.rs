@@ -10,6 +10,7 @@ mod cli;
 mod config;
 mod listen;
 mod node;
+mod places;
 mod proxy;
 mod secrets;
 mod socket;

@@ -6,9 +6,10 @@ use drystone_keyring::{Keyring, Secret};
 use std::fs::OpenOptions;
 use std::io::{self, IsTerminal, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-const FILE: &str = "root-credentials";
+/// Name of the file of the root credentials.
+pub(crate) const FILE: &str = "root-credentials";
 
 /// Where credentials came from.
 pub(crate) enum Origin {
@@ -85,6 +86,30 @@ pub(crate) fn announce(credentials: &RootCredentials, origin: &Origin, directory
             format!("  Credentials were made and are kept in {}\n", path.display())
         };
         let _ = stderr.write_all(text.as_bytes());
+    }
+}
+
+/// The directory, of those of several drives, whose file counts: the first that has it.
+pub(crate) fn home_of<'a>(homes: &'a [PathBuf], file: &str) -> &'a Path {
+    let has = |home: &&PathBuf| home.join(file).try_exists().unwrap_or(false);
+    homes.iter().find(has).unwrap_or(&homes[0])
+}
+
+/// Copies a file of one drive to the others that lack it, so that it outlives any of them.
+pub(crate) fn spread(homes: &[PathBuf], file: &str) {
+    let from = home_of(homes, file).join(file);
+    let Ok(text) = std::fs::read(&from) else { return };
+    for home in homes {
+        let path = home.join(file);
+        let create = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+        let written = match create {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+            Err(error) => Err(error),
+            Ok(mut copy) => copy.write_all(&text).and_then(|()| copy.sync_all()),
+        };
+        if let Err(error) = written {
+            tracing::warn!(path = %path.display(), %error, "a copy could not be made");
+        }
     }
 }
 

@@ -5,19 +5,19 @@
 
 use bytes::Bytes;
 use drystone_base::{Rng, SeededRng, SystemClock, SystemRng};
-use drystone_catalog::{Catalog, CatalogConfig};
-use drystone_cluster::Pool;
-use drystone_drive::{Drive, DriveConfig, NewDrive, format_drive, open_super};
+use drystone_cluster::{Protection, Shape};
+use drystone_engine::deployment::{
+    Deployment, DeploymentConfig, IndexKind, Indexes, Place, new_deployment,
+};
 use drystone_engine::{
-    ByteBudget, ChecksumAlgorithm, Conditions, Engine, EngineConfig, EngineError, ObjectDraft,
+    AuditScope, ByteBudget, ChecksumAlgorithm, Conditions, Engine, EngineError, ObjectDraft,
     PutRequest,
 };
-use drystone_index::MemIndex;
+use drystone_index::{Index, IndexError, MemIndex};
 use drystone_io::{CrashKind, Disk, Fault, SimDisk};
 use drystone_log::{Class, SeededBug};
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::thread::JoinHandle;
+use std::sync::{Arc, Mutex};
 
 const BUCKET: &str = "bucket";
 const SEGMENT_LEN: u32 = 1 << 20;
@@ -36,51 +36,103 @@ pub enum Trouble {
     Misdirected,
 }
 
-/// A store that survives its processes.
-pub struct World {
+/// A drive that survives its processes.
+struct SimDrive {
     disk: SimDisk,
     catalog_index: Arc<MemIndex>,
     drive_index: Arc<MemIndex>,
+    /// It is pulled out.
+    is_out: bool,
+}
+
+impl SimDrive {
+    fn new(seed: u64) -> Self {
+        let disk = SimDisk::new(DEVICE_LEN, seed);
+        Self { disk, catalog_index: Arc::default(), drive_index: Arc::default(), is_out: false }
+    }
+}
+
+/// The indexes of all drives, by number of the drive.
+#[derive(Default)]
+struct SimIndexes(Mutex<BTreeMap<(String, bool), Arc<MemIndex>>>);
+
+impl SimIndexes {
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<(String, bool), Arc<MemIndex>>> {
+        self.0.lock().expect("no thread panicked while it held this lock")
+    }
+}
+
+impl Indexes for SimIndexes {
+    fn open(&self, path: &str, kind: IndexKind, anew: bool) -> Result<Arc<dyn Index>, IndexError> {
+        let key = (path.to_owned(), kind == IndexKind::Catalog);
+        if anew {
+            self.lock().remove(&key);
+        }
+        Ok(self.lock().entry(key).or_default().clone())
+    }
+
+    fn discard(&self, path: &str, kind: IndexKind) -> Result<(), IndexError> {
+        self.lock().remove(&(path.to_owned(), kind == IndexKind::Catalog));
+        Ok(())
+    }
+}
+
+/// A store that survives its processes.
+pub struct World {
+    drives: Vec<SimDrive>,
     rng: SeededRng,
     /// What each key may hold: `None` for nothing.
     possible: BTreeMap<String, Vec<Option<Bytes>>>,
     bug: Option<SeededBug>,
     /// The device lied: what was acknowledged may be gone, but no other bytes may be served.
     lied: bool,
+    /// Bits were flipped.
+    has_rotted: bool,
 }
 
 /// One life of the store.
 pub struct Process {
     /// The engine.
     pub engine: Engine,
-    threads: Vec<JoinHandle<()>>,
-}
-
-impl Process {
-    fn end(self) {
-        let Self { engine, threads } = self;
-        engine.catalog().close();
-        engine.drive().log().close();
-        threads.into_iter().for_each(|thread| thread.join().expect("no thread panicked"));
-    }
+    /// The drives, opened together.
+    pub deployment: Deployment,
+    indexes: Arc<SimIndexes>,
 }
 
 impl World {
-    /// An empty store, perhaps with a mistake built in.
+    /// An empty store on one drive, perhaps with a mistake built in.
     #[must_use]
     pub fn new(seed: u64, bug: Option<SeededBug>) -> Self {
-        let disk = SimDisk::new(DEVICE_LEN, seed);
-        format_drive(&disk, &NewDrive::alone(&SystemRng, 1, SEGMENT_LEN))
-            .expect("an empty disk is formatted");
-        Self {
-            disk,
-            catalog_index: Arc::default(),
-            drive_index: Arc::default(),
-            rng: SeededRng::new(seed),
-            possible: BTreeMap::new(),
-            bug,
-            lied: false,
-        }
+        Self::with_drives(seed, bug, 1)
+    }
+
+    /// An empty store on some drives.
+    #[must_use]
+    pub fn with_drives(seed: u64, bug: Option<SeededBug>, count: u64) -> Self {
+        let drives = (0..count).map(|number| SimDrive::new(seed * 64 + number)).collect();
+        let rng = SeededRng::new(seed);
+        let world =
+            Self { drives, rng, possible: BTreeMap::new(), bug, lied: false, has_rotted: false };
+        let places = world.places();
+        new_deployment(&places, &SystemRng, 1, &|_| SEGMENT_LEN)
+            .expect("empty disks are formatted");
+        world
+    }
+
+    fn places(&self) -> Vec<Place> {
+        let there = self.drives.iter().enumerate().filter(|(_, drive)| !drive.is_out);
+        there.map(|(number, drive)| Self::place(number, drive)).collect()
+    }
+
+    fn place(number: usize, drive: &SimDrive) -> Place {
+        let (zone, node) = (String::new(), String::new());
+        Place { path: number.to_string(), disk: Arc::new(drive.disk.clone()), zone, node }
+    }
+
+    /// Drives that may be lost without losing anything.
+    #[must_use]
+    pub fn parity(&self) -> u64 {
+        Shape::for_drives(self.drives.len(), 1, Protection::Standard).parity.into()
     }
 
     /// Whether the device has acknowledged a write that it did not make.
@@ -89,25 +141,88 @@ impl World {
         self.lied
     }
 
-    /// Troubles the device from now until the next crash.
+    /// Troubles a device from now until the next crash.
     pub fn trouble(&mut self, trouble: Trouble) {
-        let at = self.disk.op_count() + self.rng.below(200);
+        let any = self.rng.below(self.drives.len() as u64) as usize;
+        let disk = &self.drives[any].disk;
+        let at = disk.op_count() + self.rng.below(200);
         match trouble {
             Trouble::None => {}
             Trouble::Error => {
                 let faults = [Fault::WriteError, Fault::SyncError, Fault::ReadError];
-                self.disk.inject(at, faults[self.rng.below(3) as usize]);
+                disk.inject(at, faults[self.rng.below(3) as usize]);
             }
             Trouble::Full => {
-                let space = self.disk.space().expect("the device answers");
+                let space = disk.space().expect("the device answers");
                 let used = space.total_bytes - space.free_bytes;
                 let room = self.rng.below(4) * u64::from(SEGMENT_LEN);
-                self.disk.set_capacity(used + room);
+                disk.set_capacity(used + room);
             }
             Trouble::Misdirected => {
-                self.disk.inject(at, Fault::Misdirected);
+                disk.inject(at, Fault::Misdirected);
                 self.lied = true;
             }
+        }
+    }
+
+    /// Pulls out as many drives as may be lost, or fewer; never more than half of all, without which
+    /// nothing starts.
+    pub fn pull_out(&mut self) {
+        let most = self.parity().min(self.drives.len() as u64 / 2);
+        for _ in 0..self.rng.below(most + 1) {
+            let any = self.rng.below(self.drives.len() as u64) as usize;
+            self.drives[any].is_out = true;
+        }
+    }
+
+    /// Puts the drives back that were pulled out.
+    pub fn put_back(&mut self) {
+        self.drives.iter_mut().for_each(|drive| drive.is_out = false);
+    }
+
+    /// Puts an empty drive in the place of each that was pulled out, and waits until it is full.
+    ///
+    /// # Errors
+    ///
+    /// What does not work, in words.
+    pub fn replace(&mut self, process: &Process) -> Result<(), String> {
+        let known = process.engine.pool().drives();
+        for number in 0..self.drives.len() {
+            if !self.drives[number].is_out {
+                continue;
+            }
+            let old = known.iter().find(|drive| drive.path == number.to_string());
+            let old = old.ok_or("a drive is not known")?.info.id;
+            self.drives[number] = SimDrive::new(self.rng.u64());
+            process.indexes.lock().retain(|(path, _), _| *path != number.to_string());
+            let place = Self::place(number, &self.drives[number]);
+            let new = process.deployment.replace(old, place).map_err(|error| say(&error))?;
+            let report = process.deployment.refill(new, &|_| true);
+            let report = report.map_err(|error| say(&error))?;
+            if report.missing > report.repaired {
+                return Err(format!("{report:?}: shards could not be made"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Flips bits in the segments of as many drives as may be lost, or fewer.
+    pub fn rot(&mut self) {
+        self.has_rotted = true;
+        for _ in 0..self.rng.below(self.parity() + 1) {
+            let any = self.rng.below(self.drives.len() as u64) as usize;
+            let disk = &self.drives[any].disk;
+            let names = disk.list().expect("the device answers");
+            let segments: Vec<_> = names.iter().filter(|name| name.starts_with("seg-")).collect();
+            if segments.is_empty() {
+                continue;
+            }
+            for _ in 0..1 + self.rng.below(20) {
+                let name = segments[self.rng.below(segments.len() as u64) as usize];
+                let at = self.rng.below(u64::from(SEGMENT_LEN));
+                disk.flip_bit(name, at, self.rng.below(8) as u8);
+            }
+            return;
         }
     }
 
@@ -117,59 +232,75 @@ impl World {
     ///
     /// What stops the start, in words.
     pub fn open(&self) -> Result<Process, String> {
-        let say = |error: &dyn std::error::Error| {
-            let cause = error.source().map(ToString::to_string).unwrap_or_default();
-            format!("{error}: {cause}")
-        };
-        let identity = open_super(&self.disk).map_err(|error| say(&error))?;
-        let identity = identity.ok_or("the drive lost its identity")?;
-        let floor = Catalog::position_in(&*self.catalog_index).map_err(|error| say(&error))?;
-        let config = DriveConfig { identity, write_ahead_len: 0, lsn_floor: floor, bug: self.bug };
-        let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
-        let drive = Drive::open(disk, self.drive_index.clone(), config).map_err(|e| say(&e))?;
-        let (clock, rng) = (Arc::new(SystemClock), Arc::new(SystemRng));
-        let config = CatalogConfig {
-            clock: clock.clone(),
-            rng: rng.clone(),
-            rebuild: false,
-            mirrors: Default::default(),
-            bug: None,
-        };
-        let log = drive.log().clone();
-        let catalog = Catalog::open(log.clone(), self.catalog_index.clone(), config);
-        let catalog = catalog.map_err(|error| say(&error))?;
-        let mut threads = Vec::new();
-        for class in Class::ALL {
-            let log = log.clone();
-            threads.push(std::thread::spawn(move || log.run_writer(class)));
+        let indexes = Arc::new(SimIndexes::default());
+        for (number, drive) in self.drives.iter().enumerate() {
+            let mut all = indexes.lock();
+            all.insert((number.to_string(), true), drive.catalog_index.clone());
+            all.insert((number.to_string(), false), drive.drive_index.clone());
         }
-        let committing = catalog.clone();
-        threads.push(std::thread::spawn(move || committing.run_committer()));
-        let budget = ByteBudget::new(64 << 20);
-        let engine = Engine::new(catalog, Pool::single(drive), EngineConfig { clock, rng, budget });
-        if let Err(error) = engine.quarantine_strays(0, &|| {}) {
+        let config = DeploymentConfig {
+            clock: Arc::new(SystemClock),
+            rng: Arc::new(SystemRng),
+            budget: ByteBudget::new(64 << 20),
+            indexes: indexes.clone(),
+            write_ahead_len: 0,
+            rebuild: false,
+            bug: self.bug,
+        };
+        let deployment = Deployment::open(self.places(), config).map_err(|error| say(&error))?;
+        let engine = deployment.engine.clone();
+        let process = Process { engine, deployment, indexes };
+        if !process.deployment.is_read_only()
+            && !self.has_rotted
+            && let Err(error) = process.engine.quarantine_strays(0, &|| {})
+        {
             return Err(format!("strays: {}", say(&error)));
         }
-        Ok(Process { engine, threads })
+        Ok(process)
+    }
+
+    /// Lets the process repair what it can, and the catalog find drives that hold it.
+    ///
+    /// # Errors
+    ///
+    /// What fails, in words.
+    pub fn repair(&self, process: &Process) -> Result<u64, String> {
+        while process.deployment.recruit().map_err(|error| say(&error))? {}
+        let report = process.engine.repair(&|| {}).map_err(|error| say(&error))?;
+        // What nobody has read since it rotted is found by reading everything.
+        let scope = AuditScope { reads: true, repairs: true, ..AuditScope::default() };
+        let audit = process.engine.audit(&scope, &|_| true, &|| {}).map_err(|error| say(&error))?;
+        Ok(report.left + audit.missing + audit.damaged - audit.repaired)
     }
 
     /// Ends a process as a crash does.
     pub fn crash(&mut self, process: Process, kind: CrashKind) {
-        process.end();
-        self.disk.restart(kind);
-        self.disk.set_capacity(DEVICE_LEN);
-        for index in [&mut self.catalog_index, &mut self.drive_index] {
-            match self.rng.below(8) {
-                0 => *index = Arc::default(),
-                _ => index.crash(&self.rng),
+        let Process { engine, deployment, indexes } = process;
+        drop(engine);
+        deployment.close();
+        for (number, drive) in self.drives.iter_mut().enumerate() {
+            let mut kept = indexes.lock();
+            let mut take = |of_catalog| kept.remove(&(number.to_string(), of_catalog));
+            drive.catalog_index = take(true).unwrap_or_default();
+            drive.drive_index = take(false).unwrap_or_default();
+            drive.disk.restart(kind);
+            drive.disk.set_capacity(DEVICE_LEN);
+            for index in [&mut drive.catalog_index, &mut drive.drive_index] {
+                match self.rng.below(8) {
+                    0 => *index = Arc::default(),
+                    _ => index.crash(&self.rng),
+                }
             }
         }
     }
 
     /// Lets clients work until the machine stops or `steps` operations each are done.
     pub fn work(&mut self, process: &Process, clients: u64, steps: u64, crash_after: Option<u64>) {
-        if let Some(operations) = crash_after {
-            self.disk.crash_at(self.disk.op_count() + operations);
+        for drive in &self.drives {
+            if let Some(operations) = crash_after {
+                let operations = 1 + self.rng.below(2 * operations);
+                drive.disk.crash_at(drive.disk.op_count() + operations);
+            }
         }
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -271,7 +402,12 @@ impl World {
             process.engine.unnamed_blobs()
         });
         let left = left.map_err(|error| error.to_string())?;
-        if left > 0 {
+        // Where something is missing or damaged, nothing is concluded from what is not there.
+        let pool = process.engine.pool();
+        let is_whole = pool.is_whole()
+            && !self.has_rotted
+            && pool.online().iter().all(|drive| drive.log().damage().is_empty());
+        if left > 0 && is_whole {
             return Err(format!("{left} blobs belong to nobody"));
         }
         let report = process.engine.check().map_err(|error| error.to_string())?;
@@ -282,6 +418,17 @@ impl World {
     }
 }
 
+/// An error with its causes.
+fn say(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text += &format!(": {error}");
+        cause = error.source();
+    }
+    text
+}
+
 async fn sweep(engine: Engine) {
     let mut sweeper = engine.sweeper();
     loop {
@@ -290,8 +437,10 @@ async fn sweep(engine: Engine) {
         }
         let compacting = engine.clone();
         let compacted = tokio::task::spawn_blocking(move || {
-            for class in [Class::Bulk, Class::Small] {
-                let _ = compacting.drive().log().rotate(class);
+            for drive in compacting.pool().online() {
+                for class in [Class::Bulk, Class::Small] {
+                    let _ = drive.log().rotate(class);
+                }
             }
             compacting.export_if_due(true, &|| {})?;
             compacting.compact(&|| {})

@@ -53,6 +53,51 @@ fn troubled(seed: u64, trouble: Trouble) -> Result<(), String> {
     Ok(())
 }
 
+/// Lives on several drives: crashes under load, drives that are pulled out and put back or replaced, and
+/// bits that rot; never more at once than the code survives.
+fn several(seed: u64) -> Result<(), String> {
+    let rng = SeededRng::new(seed ^ 0xBEEF);
+    let mut world = World::with_drives(seed, None, 2 + rng.below(6));
+    for life in 0..6 {
+        let said = |problem| format!("life {life}: {problem}");
+        let process = world.open().map_err(said)?;
+        world.check(&process).map_err(said)?;
+        let left = world.repair(&process).map_err(said)?;
+        if left > 0 {
+            return Err(said(format!("{left} shards are not repaired with all drives there")));
+        }
+        let crash_after = (rng.below(3) > 0).then(|| 1 + rng.below(300));
+        world.work(&process, 4, 15, crash_after);
+        world.crash(process, any_crash(&rng));
+        // Everything is there again: what lacks is repaired before anything else happens.
+        let process = world.open().map_err(said)?;
+        world.check(&process).map_err(said)?;
+        let left = world.repair(&process).map_err(said)?;
+        if left > 0 {
+            return Err(said(format!("{left} shards are not repaired after a crash")));
+        }
+        world.crash(process, CrashKind::Kill);
+        match rng.below(3) {
+            0 => world.rot(),
+            way => {
+                world.pull_out();
+                let process = world.open().map_err(said)?;
+                world.check(&process).map_err(said)?;
+                if way == 1 && !process.deployment.is_read_only() {
+                    world.replace(&process).map_err(said)?;
+                    world.check(&process).map_err(said)?;
+                }
+                world.crash(process, any_crash(&rng));
+                world.put_back();
+            }
+        }
+    }
+    let process = world.open()?;
+    world.check(&process)?;
+    world.crash(process, CrashKind::Kill);
+    Ok(())
+}
+
 #[track_caller]
 fn every_seed(run: impl Fn(u64) -> Result<(), String>) {
     for seed in 0..seeds() {
@@ -80,6 +125,11 @@ fn a_full_device_still_reads_and_deletes_and_recovers() {
 #[test]
 fn bytes_that_a_device_puts_elsewhere_are_never_served() {
     every_seed(|seed| troubled(seed, Trouble::Misdirected));
+}
+
+#[test]
+fn acknowledged_objects_survive_the_loss_of_as_many_drives_as_promised() {
+    every_seed(several);
 }
 
 #[track_caller]

@@ -12,7 +12,8 @@ pub(crate) fn run(config: &ServerConfig, json: bool, rebuild: bool) -> CommandRe
     let (_, rows, frames) = node.engine.catalog().replayed();
     let report = node.engine.check()?;
     let drive = node.identity.drive_text();
-    let damaged_segments = node.engine.drive().log().damage().len();
+    let drives = node.engine.pool().online();
+    let damaged_segments = drives.iter().map(|drive| drive.log().damage().len()).sum();
     node.close();
     if json {
         print(&as_json(&report, &drive, (rows, frames), damaged_segments));

@@ -14,6 +14,7 @@ use drystone_engine::{Engine, EngineError};
 use drystone_identity::{Directory, DirectoryConfig, RootCredentials};
 use drystone_s3::{Domains, Gateway, GatewayConfig};
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,8 +30,12 @@ pub(crate) fn run(config: &ServerConfig) -> CommandResult {
     };
     let given = config::root_credentials()?;
     let node = Node::open(config, OpenMode::Serve)?;
-    let (credentials, origin) = secrets::load_or_make(&config.directory, given, &SystemRng)?;
+    let home = secrets::home_of(&node.homes, secrets::FILE).to_owned();
+    let (credentials, origin) = secrets::load_or_make(&home, given, &SystemRng)?;
     let directory = open_directory(config, &node, credentials.clone())?;
+    for file in [secrets::FILE, secrets::KEYRING_FILE] {
+        secrets::spread(&node.homes, file);
+    }
     let (rebuilt, rows, frames) = node.engine.catalog().replayed();
     tracing::info!(
         drive = node.identity.drive_text(),
@@ -57,7 +62,7 @@ pub(crate) fn run(config: &ServerConfig) -> CommandResult {
                     s3: config.domains.clone(),
                     website: config.website_domains.clone(),
                 },
-                host_id: format!("{:016x}", hash64(node.deployment().as_bytes())),
+                host_id: format!("{:016x}", hash64(node.deployment_text().as_bytes())),
             },
         );
         let admin = Admin::new(
@@ -69,9 +74,9 @@ pub(crate) fn run(config: &ServerConfig) -> CommandResult {
             token,
         );
         let admin = Arc::new(admin);
-        let administering = open_socket(config, &admin);
-        greet(config, &ports, certificates.is_some())?;
-        secrets::announce(&credentials, &origin, &config.directory);
+        let administering = open_sockets(&node, &admin);
+        greet(&node, &ports, certificates.is_some())?;
+        secrets::announce(&credentials, &origin, &home);
         let engine = node.engine.clone();
         let sweeping = tokio::spawn(sweep(engine.clone()));
         let delivering = tokio::spawn(deliver(gateway.clone(), config.log_delivery));
@@ -82,7 +87,7 @@ pub(crate) fn run(config: &ServerConfig) -> CommandResult {
         delivering.abort();
         logs.deliver_logs().await;
         sweeping.abort();
-        administering.inspect(tokio::task::JoinHandle::abort);
+        administering.iter().for_each(tokio::task::JoinHandle::abort);
         Ok::<_, std::io::Error>(())
     });
     runtime.shutdown_timeout(Duration::from_secs(5));
@@ -92,14 +97,16 @@ pub(crate) fn run(config: &ServerConfig) -> CommandResult {
     Ok(ExitCode::SUCCESS)
 }
 
-fn open_socket(config: &ServerConfig, admin: &Arc<Admin>) -> Option<tokio::task::JoinHandle<()>> {
-    match socket::open(&config.directory) {
+/// A socket in the directory of each drive.
+fn open_sockets(node: &Node, admin: &Arc<Admin>) -> Vec<tokio::task::JoinHandle<()>> {
+    let open = |home: &PathBuf| match socket::open(home) {
         Ok(listener) => Some(tokio::spawn(socket::serve(listener, admin.clone()))),
         Err(error) => {
-            tracing::warn!(%error, "there is no socket for the administration");
+            tracing::warn!(home = %home.display(), %error, "there is no socket for the administration here");
             None
         }
-    }
+    };
+    node.homes.iter().filter_map(open).collect()
 }
 
 /// The directories of others that settings name.
@@ -109,7 +116,7 @@ fn federation(config: &ServerConfig) -> Federation {
 }
 
 fn about(config: &ServerConfig, node: &Node) -> About {
-    let (deployment, region) = (node.deployment(), config.region.clone());
+    let (deployment, region) = (node.deployment_text(), config.region.clone());
     About { deployment, region, started_ms: SystemClock.now_ms() }
 }
 
@@ -120,7 +127,7 @@ fn open_directory(
     root: RootCredentials,
 ) -> std::io::Result<Directory> {
     let (clock, rng) = (Arc::new(SystemClock), Arc::new(SystemRng));
-    let in_drive = config.directory.join(secrets::KEYRING_FILE);
+    let in_drive = secrets::home_of(&node.homes, secrets::KEYRING_FILE).join(secrets::KEYRING_FILE);
     let path = config.keyring.as_ref().unwrap_or(&in_drive);
     let now = Timestamp(clock.now_ms()).to_iso();
     let (keyring, is_new) = secrets::load_or_make_keyring(path, &*rng, &now)?;
@@ -141,16 +148,45 @@ fn metrics_token(config: &ServerConfig, secret: &str) -> Option<String> {
     Some(set.unwrap_or_else(|| drystone_s3::metrics_token(secret)))
 }
 
-fn greet(config: &ServerConfig, ports: &Ports, tls: bool) -> std::io::Result<()> {
+fn greet(node: &Node, ports: &Ports, tls: bool) -> std::io::Result<()> {
     let (s3, console) = ports.addresses()?;
     let scheme = if tls { "https" } else { "http" };
     let text = format!(
-        "Drystone {}\n  Drive       {}  (one copy: survives no lost drive)\n  S3          \
-         {scheme}://{s3}\n  Console     http://{console}\n",
+        "Drystone {}\n{}  S3          {scheme}://{s3}\n  Console     http://{console}\n",
         env!("CARGO_PKG_VERSION"),
-        config.directory.display(),
+        describe_drives(node),
     );
     std::io::stderr().write_all(text.as_bytes())
+}
+
+/// Where the drives are, and what they survive.
+fn describe_drives(node: &Node) -> String {
+    let pool = node.engine.pool();
+    let drives = pool.drives();
+    if pool.is_single() {
+        let path = node.homes[0].display();
+        return format!("  Drive       {path}  (one copy: survives no lost drive)\n");
+    }
+    let shape = pool.shape();
+    let missing: Vec<&str> =
+        drives.iter().filter(|d| d.drive.is_none()).map(|d| d.path.as_str()).collect();
+    let here: Vec<&str> =
+        drives.iter().filter(|d| d.drive.is_some()).map(|d| d.path.as_str()).collect();
+    let left = usize::from(shape.parity).saturating_sub(missing.len());
+    let many =
+        |count: usize| if count == 1 { "1 drive".to_owned() } else { format!("{count} drives") };
+    let mut text = format!(
+        "  Drives      {}\n  Code        {shape}  (survives: {})\n",
+        here.join(" "),
+        many(shape.parity.into()),
+    );
+    if !missing.is_empty() {
+        text += &format!("  MISSING     {}  (survives now: {})\n", missing.join(" "), many(left));
+    }
+    if node.deployment().is_read_only() {
+        text += "  READ ONLY   too few drives are here to be certain of the newest state\n";
+    }
+    text
 }
 
 async fn stop_signal() {

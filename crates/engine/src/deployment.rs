@@ -1,0 +1,339 @@
+//! A deployment: its drives opened together, with the threads that work for them.
+//!
+//! Opening reads what each drive says about itself, plans the start (`cluster::plan_start`), raises the
+//! term on every drive, opens logs and indexes, brings the drives that hold the catalog to the same frame,
+//! and opens the catalog on the one that is furthest. A drive that fails on the way counts as missing.
+
+mod keeper;
+mod member;
+mod replace;
+
+pub use keeper::new_deployment;
+pub use member::{IndexKind, Indexes, OpenError, Place};
+
+use crate::budget::ByteBudget;
+use crate::engine::{Engine, EngineConfig};
+use drystone_base::{Clock, DecodeError, Rng};
+use drystone_catalog::{
+    Catalog, CatalogConfig, CatalogError, Decision, Family, Key, Mirror, MirrorConfig, catch_up,
+};
+use drystone_cluster::{DriveInfo, Group, Pool, PoolDrive, Protection, Shape, Start, plan_groups};
+use drystone_drive::Drive;
+use drystone_log::Class;
+use keeper::Keeper;
+use member::Member;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+/// What a deployment is opened with.
+pub struct DeploymentConfig {
+    /// Wall clock.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub rng: Arc<dyn Rng>,
+    /// Bytes of bodies held in memory at most.
+    pub budget: ByteBudget,
+    /// Where indexes are.
+    pub indexes: Arc<dyn Indexes>,
+    /// Bytes of zeros that a small segment is written ahead, the first time.
+    pub write_ahead_len: u32,
+    /// Throw indexes away and build them anew.
+    pub rebuild: bool,
+    /// For tests of tests.
+    pub bug: Option<drystone_log::SeededBug>,
+}
+
+/// An open deployment.
+pub struct Deployment {
+    /// The engine.
+    pub engine: Engine,
+    keeper: Arc<Keeper>,
+    config: DeploymentConfig,
+    writers: Mutex<Vec<JoinHandle<()>>>,
+    committer: Mutex<Option<JoinHandle<()>>>,
+    is_read_only: bool,
+}
+
+/// Starts the threads that write a drive's log.
+fn start_writers(drive: &Drive) -> Result<Vec<JoinHandle<()>>, OpenError> {
+    let mut threads = Vec::new();
+    for class in Class::ALL {
+        let log = drive.log().clone();
+        let builder = std::thread::Builder::new().name(format!("log-{class:?}").to_lowercase());
+        threads.push(builder.spawn(move || log.run_writer(class)).map_err(OpenError::Thread)?);
+    }
+    Ok(threads)
+}
+
+impl Deployment {
+    /// Opens the drives at some places. None of them is made a drive here.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`].
+    pub fn open(places: Vec<Place>, config: DeploymentConfig) -> Result<Self, OpenError> {
+        // Drives whose copy of the catalog does not verify.
+        let mut distrusted = Vec::new();
+        loop {
+            let (start, members) = member::open_all(places.clone(), &distrusted, &config)?;
+            let mut writers = Vec::new();
+            for member in &members {
+                writers.extend(start_writers(&member.drive)?);
+            }
+            let first = choose_first(&start, &members)?;
+            let catalog = open_catalog(&start, &members, first, &config);
+            let (keeper, catalog) = match catalog {
+                Err(error) if start.view.len() > 1 && is_about_frames(&error) => {
+                    let drive = members[first].id();
+                    let error = &error as &dyn std::error::Error;
+                    tracing::error!(%drive, error, "the catalog is taken from another drive");
+                    distrusted.push(drive);
+                    members.iter().for_each(|member| member.drive.log().close());
+                    writers.into_iter().for_each(|writer| drop(writer.join()));
+                    continue;
+                }
+                opened => opened?,
+            };
+            return Self::assemble(&start, &members, first, (keeper, catalog, writers), config);
+        }
+    }
+
+    fn assemble(
+        start: &Start,
+        members: &[Member],
+        first: usize,
+        (keeper, catalog, writers): (Arc<Keeper>, Catalog, Vec<JoinHandle<()>>),
+        config: DeploymentConfig,
+    ) -> Result<Self, OpenError> {
+        let committer = {
+            let catalog = catalog.clone();
+            let builder = std::thread::Builder::new().name("committer".to_owned());
+            builder.spawn(move || catalog.run_committer()).map_err(OpenError::Thread)?
+        };
+        let first = &members[first];
+        let pool = match start.roster.len() {
+            1 => Pool::single(first.drive.clone()),
+            _ => open_pool(&catalog, start, members, &first.drive)?,
+        };
+        let engine_config = EngineConfig {
+            clock: config.clock.clone(),
+            rng: config.rng.clone(),
+            budget: config.budget.clone(),
+        };
+        let engine = Engine::new(catalog, pool, engine_config);
+        let is_read_only = start.is_read_only;
+        let (writers, committer) = (Mutex::new(writers), Mutex::new(Some(committer)));
+        Ok(Self { engine, keeper, config, writers, committer, is_read_only })
+    }
+
+    /// Nothing can be changed: too few drives are there.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        self.is_read_only
+    }
+
+    /// Makes another drive hold the catalog, if one that did is gone. Says whether it did. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// The catalog failed.
+    pub fn recruit(&self) -> Result<bool, OpenError> {
+        let pool = self.engine.pool();
+        let drives = pool.drives();
+        if drives.len() < 2 || self.is_read_only {
+            return Ok(false);
+        }
+        let view = self.engine.catalog().view(&|| {})?;
+        if view.len() >= view_len(drives.len(), pool.shape()) {
+            return Ok(false);
+        }
+        let is_free = |member: &&PoolDrive| {
+            !view.contains(&member.info.id.0) && pool.get(member.info.id).is_some()
+        };
+        let Some(member) = drives.iter().find(is_free) else { return Ok(false) };
+        let drive = pool.get(member.info.id).ok_or(CatalogError::Closed)?;
+        // What it knows of the catalog is from another time.
+        self.config.indexes.discard(&member.path, IndexKind::Catalog)?;
+        let mirror = Mirror { drive: member.info.id.0, log: drive.log().clone() };
+        self.engine.catalog().join(mirror, &|| {})?;
+        tracing::info!(drive = %member.info.id, path = member.path, "the drive holds the catalog now");
+        Ok(true)
+    }
+
+    /// Ends the threads after everything that was handed in is done.
+    pub fn close(&self) {
+        self.engine.catalog().close();
+        let join = |thread: JoinHandle<()>| {
+            if thread.join().is_err() {
+                tracing::error!("a thread panicked");
+            }
+        };
+        let committer = self.committer.lock().expect("no thread panicked").take();
+        committer.into_iter().for_each(join);
+        for member in self.engine.pool().drives() {
+            member.drive.iter().for_each(|drive| drive.log().close());
+        }
+        let writers = std::mem::take(&mut *self.writers.lock().expect("no thread panicked"));
+        writers.into_iter().for_each(join);
+    }
+}
+
+/// Whether what is wrong is one drive's copy of the catalog.
+fn is_about_frames(error: &OpenError) -> bool {
+    use CatalogError as E;
+    matches!(error, OpenError::Catalog(E::FramesDamaged(_) | E::FramesMissing { .. } | E::Row(_)))
+}
+
+/// Opens the catalog on one drive of the view, with the others as mirrors.
+fn open_catalog(
+    start: &Start,
+    members: &[Member],
+    first: usize,
+    config: &DeploymentConfig,
+) -> Result<(Arc<Keeper>, Catalog), OpenError> {
+    let (mirrors, last_frame) = bring_level(start, members, first)?;
+    let roster_len = start.roster.len();
+    let disks = members.iter().map(|m| (m.place.disk.clone(), m.identity.clone())).collect();
+    let keeper = Arc::new(Keeper::new(disks, roster_len));
+    let first = &members[first];
+    let index = first.catalog_index.clone().expect("members of the view have one");
+    let mirrors = MirrorConfig {
+        others: mirrors,
+        keeper: (roster_len > 1).then(|| keeper.clone() as _),
+        last_frame,
+        is_read_only: start.is_read_only,
+    };
+    let catalog_config = CatalogConfig {
+        clock: config.clock.clone(),
+        rng: config.rng.clone(),
+        rebuild: config.rebuild,
+        mirrors,
+        bug: None,
+    };
+    Ok((keeper, Catalog::open(first.drive.log().clone(), index, catalog_config)?))
+}
+
+/// Drives that hold the catalog, of so many: as many as may be lost, and one more.
+fn view_len(drives: usize, shape: Shape) -> usize {
+    shape.copies().min(drives)
+}
+
+/// The member of the view that has the most frames: every acknowledged one is on all of them.
+fn choose_first(start: &Start, members: &[Member]) -> Result<usize, OpenError> {
+    let mut best: Option<(u64, usize)> = None;
+    for id in &start.view {
+        let at = members.iter().position(|member| member.id() == *id);
+        let Some(at) = at else { continue };
+        let frames = members[at].drive.last_frame()?;
+        if best.is_none_or(|(most, _)| frames > most) {
+            best = Some((frames, at));
+        }
+    }
+    Ok(best.expect("a start has a member of the view").1)
+}
+
+/// Gives the other members of the view the frames that they lack.
+fn bring_level(
+    start: &Start,
+    members: &[Member],
+    first: usize,
+) -> Result<(Vec<Mirror>, u64), OpenError> {
+    let last_frame = members[first].drive.last_frame()?;
+    let mut mirrors = Vec::new();
+    for (at, member) in members.iter().enumerate() {
+        if at == first || !start.view.contains(&member.id()) {
+            continue;
+        }
+        let has = member.drive.last_frame()?;
+        if has < last_frame && !start.is_read_only {
+            let (from, to) = (members[first].drive.log(), member.drive.log());
+            let count = catch_up(from, to, has, &|| {})?;
+            tracing::info!(drive = %member.id(), count, "frames of the catalog were given to a drive");
+        }
+        mirrors.push(Mirror { drive: member.id().0, log: member.drive.log().clone() });
+    }
+    Ok((mirrors, last_frame))
+}
+
+/// The drives, and the groups as the catalog has them; a new deployment gets some.
+fn open_pool(
+    catalog: &Catalog,
+    start: &Start,
+    members: &[Member],
+    first: &Drive,
+) -> Result<Pool, OpenError> {
+    let known = load_drives(catalog)?;
+    let mut drives = Vec::new();
+    for id in &start.roster {
+        let here = members.iter().find(|member| member.id() == *id);
+        let known = known.iter().find(|(info, _)| info.id == *id);
+        let (info, path) = match (here, known) {
+            (Some(member), _) => (member.info(), member.place.path.clone()),
+            (None, Some((info, path))) => (info.clone(), path.clone()),
+            (None, None) => {
+                let (zone, node) = (String::new(), String::new());
+                (DriveInfo { id: *id, weight: 1, zone, node }, "unknown".to_owned())
+            }
+        };
+        let drive = here.map(|member| member.drive.clone());
+        drives.push(PoolDrive { info, path, drive });
+    }
+    let infos: Vec<DriveInfo> = drives.iter().map(|drive| drive.info.clone()).collect();
+    let mut zones: Vec<&str> = infos.iter().map(|info| info.zone.as_str()).collect();
+    zones.sort_unstable();
+    zones.dedup();
+    let shape = Shape::for_drives(infos.len(), zones.len(), Protection::Standard);
+    let mut groups = load_groups(catalog)?;
+    let is_new = groups.is_empty();
+    if is_new {
+        groups = plan_groups(&infos, shape);
+    }
+    if !start.is_read_only {
+        store(catalog, if is_new { &groups } else { &[] }, &drives)?;
+    }
+    let epoch = first.identity().term;
+    let pool = Pool::new(drives, first.clone(), epoch, shape);
+    pool.set_groups(groups);
+    Ok(pool)
+}
+
+fn load_groups(catalog: &Catalog) -> Result<Vec<Group>, OpenError> {
+    let mut groups = Vec::new();
+    for row in catalog.snapshot().scan(Family::Group.range()) {
+        let (key, value) = row.map_err(CatalogError::from)?;
+        let id = key[1..].try_into().map_err(|_| DecodeError { what: "group key" });
+        let id = u16::from_be_bytes(id.map_err(CatalogError::from)?);
+        groups.push(Group::decode(id, &value).map_err(CatalogError::from)?);
+    }
+    Ok(groups)
+}
+
+/// Drives, and where they were last.
+fn load_drives(catalog: &Catalog) -> Result<Vec<(DriveInfo, String)>, OpenError> {
+    let mut drives = Vec::new();
+    for row in catalog.snapshot().scan(Family::Drive.range()) {
+        let (key, value) = row.map_err(CatalogError::from)?;
+        drives.push(member::decode_row(&key[1..], &value).map_err(CatalogError::from)?);
+    }
+    Ok(drives)
+}
+
+/// Stores groups, and where drives are now.
+fn store(catalog: &Catalog, groups: &[Group], drives: &[PoolDrive]) -> Result<(), OpenError> {
+    let mut rows: Vec<(Vec<u8>, Vec<u8>)> =
+        groups.iter().map(|group| (Key::group(group.id), group.encode())).collect();
+    for drive in drives {
+        let (key, row) = (Key::drive(drive.info.id.0), member::encode_row(drive));
+        if catalog.get(&key)?.as_deref() != Some(&row) {
+            rows.push((key, row));
+        }
+    }
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let ticket = catalog.submit(move |tx| {
+        rows.into_iter().for_each(|(key, row)| tx.put(key, row));
+        Ok(Decision::Commit(()))
+    });
+    Ok(ticket.wait()?)
+}

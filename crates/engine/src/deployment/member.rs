@@ -1,0 +1,247 @@
+//! One drive of a deployment, on its way to being open.
+
+use super::DeploymentConfig;
+use crate::error::EngineError;
+use drystone_base::{DecodeError, Reader, Writer};
+use drystone_catalog::{Catalog, CatalogError};
+use drystone_cluster::{DriveId, DriveInfo, Found, PoolDrive, Start, StartError, plan_start};
+use drystone_drive::{Drive, DriveConfig, DriveError, Super, read_super, write_super};
+use drystone_index::{Index, IndexError};
+use drystone_io::Disk;
+use std::io;
+use std::sync::Arc;
+
+const ROW_FORMAT: u8 = 1;
+
+/// Where a drive is.
+#[derive(Clone)]
+pub struct Place {
+    /// For people, and for its indexes.
+    pub path: String,
+    /// Its files.
+    pub disk: Arc<dyn Disk>,
+    /// What fails together at large.
+    pub zone: String,
+    /// What fails together.
+    pub node: String,
+}
+
+/// Which index of a drive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IndexKind {
+    /// Rows of the catalog.
+    Catalog,
+    /// Places of shards.
+    Drive,
+}
+
+/// Where indexes are.
+pub trait Indexes: Send + Sync {
+    /// Opens an index of the drive at a path; `anew` throws it away first. One that cannot be understood
+    /// is thrown away too.
+    ///
+    /// # Errors
+    ///
+    /// It can neither be opened nor made.
+    fn open(&self, path: &str, kind: IndexKind, anew: bool) -> Result<Arc<dyn Index>, IndexError>;
+
+    /// Throws an index away that is not open.
+    ///
+    /// # Errors
+    ///
+    /// It is still there.
+    fn discard(&self, path: &str, kind: IndexKind) -> Result<(), IndexError>;
+}
+
+/// Why a deployment cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The drives that were found are not what is needed.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// A drive cannot be used.
+    #[error("the drive at {path} cannot be used")]
+    At {
+        /// Where.
+        path: String,
+        /// Why.
+        #[source]
+        source: Box<OpenError>,
+    },
+    /// A drive cannot be used.
+    #[error("the drive cannot be used")]
+    Drive(#[from] DriveError),
+    /// The catalog cannot be used.
+    #[error("the catalog cannot be used")]
+    Catalog(#[from] CatalogError),
+    /// An index cannot be used.
+    #[error("the index cannot be used")]
+    Index(#[from] IndexError),
+    /// A thread cannot be started.
+    #[error("a thread cannot be started")]
+    Thread(#[source] io::Error),
+    /// The request cannot be carried out; the text says why.
+    #[error("{0}")]
+    Refused(String),
+    /// The engine failed.
+    #[error("the store failed")]
+    Engine(#[from] EngineError),
+}
+
+/// A drive that is open.
+pub(super) struct Member {
+    pub(super) place: Place,
+    pub(super) identity: Super,
+    pub(super) drive: Drive,
+    /// Members of the view have one.
+    pub(super) catalog_index: Option<Arc<dyn Index>>,
+}
+
+impl Member {
+    pub(super) fn id(&self) -> DriveId {
+        DriveId(self.identity.drive)
+    }
+
+    pub(super) fn info(&self) -> DriveInfo {
+        let weight = self.place.disk.space().map_or(1, |space| space.total_bytes);
+        let (zone, node) = (self.place.zone.clone(), self.place.node.clone());
+        DriveInfo { id: self.id(), weight, zone, node }
+    }
+
+    /// Opens log and indexes of a drive.
+    pub(super) fn open(
+        place: Place,
+        identity: Super,
+        in_view: bool,
+        config: &DeploymentConfig,
+    ) -> Result<Self, OpenError> {
+        let open = |kind| config.indexes.open(&place.path, kind, config.rebuild);
+        let catalog_index = if in_view { Some(open(IndexKind::Catalog)?) } else { None };
+        let lsn_floor = match &catalog_index {
+            Some(index) => Catalog::position_in(&**index)?,
+            None => 0,
+        };
+        let drive_config = DriveConfig {
+            identity: identity.clone(),
+            write_ahead_len: config.write_ahead_len,
+            lsn_floor,
+            bug: config.bug,
+        };
+        let drive = Drive::open(place.disk.clone(), open(IndexKind::Drive)?, drive_config)?;
+        for damage in drive.log().damage() {
+            tracing::error!(path = place.path, ?damage, "a segment is damaged");
+        }
+        Ok(Self { place, identity, drive, catalog_index })
+    }
+}
+
+/// Reads what the drives say, plans the start, and opens them. `distrusted`: see [`try_open`]. Where there are several, one that fails
+/// counts as missing, and the start is planned anew.
+pub(super) fn open_all(
+    mut places: Vec<Place>,
+    distrusted: &[DriveId],
+    config: &DeploymentConfig,
+) -> Result<(Start, Vec<Member>), OpenError> {
+    let is_alone = places.len() == 1;
+    loop {
+        let failed = match try_open(&places, distrusted, config) {
+            Ok(opened) => return Ok(opened),
+            Err(Failure::Whole(error)) => return Err(error),
+            Err(Failure::At(at, source)) => {
+                let path = places[at].path.clone();
+                let error = OpenError::At { path, source: Box::new(source) };
+                if is_alone {
+                    return Err(error);
+                }
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "a drive counts as missing"
+                );
+                at
+            }
+        };
+        places.remove(failed);
+        if places.is_empty() {
+            return Err(OpenError::Refused("no drive can be used".to_owned()));
+        }
+    }
+}
+
+enum Failure {
+    Whole(OpenError),
+    At(usize, OpenError),
+}
+
+/// Drives of the view whose copy of the catalog is distrusted leave it, unless none is left.
+fn try_open(
+    places: &[Place],
+    distrusted: &[DriveId],
+    config: &DeploymentConfig,
+) -> Result<(Start, Vec<Member>), Failure> {
+    let at = |at: usize| move |error: OpenError| Failure::At(at, error);
+    let mut identities = Vec::new();
+    for (number, place) in places.iter().enumerate() {
+        let read = read_super(&*place.disk).map_err(|error| at(number)(error.into()))?;
+        let none = || OpenError::Refused("it is empty".to_owned());
+        identities.push(read.ok_or_else(none).map_err(at(number))?);
+    }
+    let ids = |keys: &[[u8; 16]]| keys.iter().copied().map(DriveId).collect::<Vec<_>>();
+    let found: Vec<Found> = places
+        .iter()
+        .zip(&identities)
+        .map(|(place, identity)| Found {
+            path: place.path.clone(),
+            deployment: identity.deployment,
+            drive: DriveId(identity.drive),
+            view: ids(&identity.view),
+            view_term: identity.view_term,
+            roster: ids(&identity.roster),
+        })
+        .collect();
+    let mut start = plan_start(&found).map_err(|error| Failure::Whole(error.into()))?;
+    start.distrust(distrusted);
+    let term = identities.iter().map(|identity| identity.term).max().unwrap_or(0) + 1;
+    let changes_view = start.view_shrinks && !start.is_read_only;
+    for (number, identity) in identities.iter_mut().enumerate() {
+        identity.term = term;
+        identity.roster = if start.roster.len() > 1 {
+            start.roster.iter().map(|id| id.0).collect()
+        } else {
+            Vec::new()
+        };
+        if changes_view {
+            identity.view_term = start.view_term + 1;
+            identity.view = start.view.iter().map(|id| id.0).collect();
+        }
+        let written = write_super(&*places[number].disk, identity);
+        written.map_err(|error| at(number)(error.into()))?;
+    }
+    let mut members = Vec::new();
+    for (number, (place, identity)) in places.iter().zip(identities).enumerate() {
+        let in_view = start.view.contains(&DriveId(identity.drive));
+        let member = Member::open(place.clone(), identity, in_view, config);
+        members.push(member.map_err(at(number))?);
+    }
+    Ok((start, members))
+}
+
+/// Row of a drive: format, weight, zone, node, path.
+pub(super) fn encode_row(drive: &PoolDrive) -> Vec<u8> {
+    let mut w = Writer::new();
+    w.u8(ROW_FORMAT).u64(drive.info.weight).bytes(drive.info.zone.as_bytes());
+    w.bytes(drive.info.node.as_bytes()).bytes(drive.path.as_bytes());
+    w.finish()
+}
+
+/// Reads the row of a drive, and the rest of its key.
+pub(super) fn decode_row(id: &[u8], row: &[u8]) -> Result<(DriveInfo, String), DecodeError> {
+    let mut r = Reader::new(row, "drive row");
+    if r.u8()? != ROW_FORMAT {
+        return Err(r.malformed());
+    }
+    let id = DriveId(id.try_into().map_err(|_| r.malformed())?);
+    let weight = r.u64()?;
+    let mut text = || Ok(String::from_utf8_lossy(r.bytes()?).into_owned());
+    let (zone, node, path) = (text()?, text()?, text()?);
+    Ok((DriveInfo { id, weight, zone, node }, path))
+}

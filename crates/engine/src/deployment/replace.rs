@@ -1,0 +1,146 @@
+//! Putting a new drive into the place of one that is gone.
+
+use super::member::{Member, OpenError, Place};
+use super::{Deployment, start_writers, store};
+use crate::audit::{AuditReport, AuditScope};
+use drystone_catalog::{CatalogError, Decision, Key};
+use drystone_cluster::{DriveId, Group, PoolDrive};
+use drystone_drive::{NewDrive, format_drive, open_super, segment_len_for};
+
+impl Deployment {
+    /// Makes an empty place a drive, in the place of one that is gone: it becomes a member of all groups
+    /// that the other was in. Its shards are not there yet: [`Deployment::refill`] makes them.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::Refused`] if the old drive is not one of this deployment or still there, or the place
+    /// is not empty; what drives and catalog report.
+    pub fn replace(&self, old: DriveId, place: Place) -> Result<DriveId, OpenError> {
+        let refuse = |text: String| Err(OpenError::Refused(text));
+        let pool = self.engine.pool();
+        let drives = pool.drives();
+        if self.is_read_only {
+            return refuse("too few drives are there to change anything".to_owned());
+        }
+        let Some(gone) = drives.iter().find(|drive| drive.info.id == old) else {
+            return refuse(format!("{old} is no drive of this deployment"));
+        };
+        if pool.get(old).is_some() {
+            return refuse(format!("{old} at {} is there and works: it stays", gone.path));
+        }
+        let entries = place.disk.list().map_err(drystone_drive::DriveError::from)?;
+        if !entries.is_empty() {
+            return refuse(format!("{} is not empty: it has {}", place.path, entries[0]));
+        }
+        let newest = self.keeper.newest();
+        let mut id = [0; 16];
+        self.config.rng.fill(&mut id);
+        let roster: Vec<[u8; 16]> =
+            newest.roster.iter().map(|drive| if *drive == old.0 { id } else { *drive }).collect();
+        let space = place.disk.space().map_err(drystone_drive::DriveError::from)?;
+        let new = NewDrive {
+            deployment: newest.deployment,
+            drive: id,
+            created_ms: self.engine.now_ms(),
+            segment_len: segment_len_for(space.total_bytes).min(newest.segment_len.max(1)),
+            view: newest.view.clone(),
+            view_term: newest.view_term,
+            roster: roster.clone(),
+        };
+        format_drive(&*place.disk, &new)?;
+        let mut identity = open_super(&*place.disk)?.expect("the drive was made just now");
+        identity.term = pool.epoch();
+        let view: Vec<[u8; 16]> = self.engine.catalog().view(&|| {})?;
+        let told =
+            self.keeper.replace(old.0, (place.disk.clone(), identity.clone()), roster, &view);
+        if !told {
+            return refuse("too few drives could be told of the new one".to_owned());
+        }
+        let member = Member::open(place, identity, false, &self.config)?;
+        let threads = start_writers(&member.drive)?;
+        self.writers.lock().expect("no thread panicked").extend(threads);
+        let new = PoolDrive {
+            info: member.info(),
+            path: member.place.path.clone(),
+            drive: Some(member.drive.clone()),
+        };
+        let groups = rehomed(&pool.groups(), old, new.info.id);
+        store(self.engine.catalog(), &groups, std::slice::from_ref(&new))?;
+        self.mark(new.info.id, Some(old))?;
+        pool.set_drive(Some(old), new.clone());
+        let mut all: Vec<Group> = pool.groups().iter().map(|group| (**group).clone()).collect();
+        for group in &mut all {
+            if let Some(changed) = groups.iter().find(|changed| changed.id == group.id) {
+                group.clone_from(changed);
+            }
+        }
+        pool.set_groups(all);
+        tracing::info!(%old, new = %new.info.id, path = new.path, "a drive was replaced");
+        Ok(new.info.id)
+    }
+
+    /// Notes that a drive lacks shards, or has all of them. The row of a drive that was replaced goes.
+    fn mark(&self, drive: DriveId, replaced: Option<DriveId>) -> Result<(), OpenError> {
+        let ticket = self.engine.catalog().submit(move |tx| {
+            match replaced {
+                Some(old) => {
+                    tx.delete(Key::drive(old.0));
+                    tx.delete(Key::refill(old.0));
+                    tx.put(Key::refill(drive.0), vec![1]);
+                }
+                None => tx.delete(Key::refill(drive.0)),
+            }
+            Ok(Decision::Commit(()))
+        });
+        Ok(ticket.wait()?)
+    }
+
+    /// Drives that were put in and do not have all of their shards yet.
+    ///
+    /// # Errors
+    ///
+    /// The catalog failed.
+    pub fn to_refill(&self) -> Result<Vec<DriveId>, OpenError> {
+        let mut drives = Vec::new();
+        for row in self.engine.catalog().snapshot().scan(Key::refills()) {
+            let (key, _) = row.map_err(CatalogError::from)?;
+            drives.extend(key[2..].try_into().ok().map(DriveId));
+        }
+        Ok(drives)
+    }
+
+    /// Makes the shards that a drive lacks, from those of others. Blocks, for long; `tell` hears of the
+    /// progress and may stop it.
+    ///
+    /// # Errors
+    ///
+    /// The catalog failed, or a drive does not take what it is given.
+    pub fn refill(
+        &self,
+        drive: DriveId,
+        tell: &dyn Fn(&AuditReport) -> bool,
+    ) -> Result<AuditReport, OpenError> {
+        let scope = AuditScope { drive: Some(drive), repairs: true, ..AuditScope::default() };
+        let stopped = std::cell::Cell::new(false);
+        let tell = |report: &AuditReport| {
+            let goes_on = tell(report);
+            stopped.set(!goes_on);
+            goes_on
+        };
+        let report = self.engine.audit(&scope, &tell, &|| {})?;
+        if !stopped.get() && report.missing == report.repaired && report.unreachable == 0 {
+            self.mark(drive, None)?;
+        }
+        Ok(report)
+    }
+}
+
+/// The groups that a drive is in, with another in its place.
+fn rehomed(groups: &[std::sync::Arc<Group>], old: DriveId, new: DriveId) -> Vec<Group> {
+    let has = groups.iter().filter(|group| group.members.contains(&old));
+    let swap = |group: &std::sync::Arc<Group>| {
+        let members = group.members.iter().map(|id| if *id == old { new } else { *id });
+        Group { id: group.id, generation: group.generation + 1, members: members.collect() }
+    };
+    has.map(swap).collect()
+}

@@ -1,0 +1,260 @@
+//! The directories of a node: found, locked, and made drives where they are new.
+
+use crate::node::OpenMode;
+use drystone_base::{Clock, SystemClock, SystemRng};
+use drystone_drive::{DriveError, read_super, segment_len_for};
+use drystone_engine::deployment::{IndexKind, Indexes, OpenError, Place, new_deployment};
+use drystone_index::{Index, IndexError, LsmConfig, LsmIndex};
+use drystone_io::RealDisk;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Entries that an empty directory may have.
+const ALLOWED: &[&str] = &["lost+found", "super", "root-credentials", "keyring", "admin.sock"];
+
+/// A directory, as it was given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct GivenDirectory {
+    /// What fails together; empty if it was not said.
+    pub(crate) zone: String,
+    /// Where it is.
+    pub(crate) path: PathBuf,
+}
+
+/// Why directories cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PlaceError {
+    /// Another process has the directory.
+    #[error("{path} is used by another process")]
+    InUse { path: String },
+    /// The directory cannot be used.
+    #[error("{path} cannot be used")]
+    Directory {
+        path: String,
+        #[source]
+        source: io::Error,
+    },
+    /// The drive cannot be used.
+    #[error("the drive at {path} cannot be used")]
+    Drive {
+        path: String,
+        #[source]
+        source: DriveError,
+    },
+    /// Drives cannot be made.
+    #[error("the drives cannot be made")]
+    Make(#[from] OpenError),
+    /// What was typed is no directory.
+    #[error("{text}: {problem}")]
+    Pattern { text: String, problem: &'static str },
+}
+
+/// Directories from what was typed: `PATH` or `ZONE=PATH`, with ranges such as `/data{1...6}`.
+pub(crate) fn parse(arguments: &[String]) -> Result<Vec<GivenDirectory>, PlaceError> {
+    let mut directories = Vec::new();
+    for argument in arguments {
+        for text in expand(argument)? {
+            let (zone, path) = match text.split_once('=') {
+                Some((zone, path)) if !zone.contains('/') => (zone.to_owned(), path.to_owned()),
+                _ => (String::new(), text),
+            };
+            directories.push(GivenDirectory { zone, path: PathBuf::from(path) });
+        }
+    }
+    Ok(directories)
+}
+
+/// Replaces the first range by each of its numbers, and goes on with what follows.
+fn expand(text: &str) -> Result<Vec<String>, PlaceError> {
+    let Some((before, rest)) = text.split_once('{') else { return Ok(vec![text.to_owned()]) };
+    let wrong = |problem| PlaceError::Pattern { text: text.to_owned(), problem };
+    let (range, after) = rest.split_once('}').ok_or_else(|| wrong("a range ends with }"))?;
+    let (first, last) = range.split_once("...").ok_or_else(|| wrong("a range is like {1...6}"))?;
+    let number = |digits: &str| digits.parse::<u32>().map_err(|_| wrong("a range is like {1...6}"));
+    let (from, to) = (number(first)?, number(last)?);
+    if from > to || to - from >= 1000 {
+        return Err(wrong("a range goes up, by fewer than 1,000"));
+    }
+    let width = if first.starts_with('0') { first.len() } else { 0 };
+    let mut all = Vec::new();
+    for number in from..=to {
+        all.extend(expand(&format!("{before}{number:0width$}{after}"))?);
+    }
+    Ok(all)
+}
+
+/// Opens and locks the directories. If none of them is a drive yet, they all become drives. Where there
+/// are several, those that are missing or empty are left out.
+pub(crate) fn open(
+    directories: &[GivenDirectory],
+    mode: OpenMode,
+    segment_len: Option<u32>,
+) -> Result<Vec<Place>, PlaceError> {
+    let is_alone = directories.len() == 1;
+    let any_is_drive = directories.iter().any(|given| has_super(&given.path));
+    let (mut drives, mut fresh) = (Vec::new(), Vec::new());
+    for given in directories {
+        let path = given.path.display().to_string();
+        let is_there = given.path.try_exists().unwrap_or(false);
+        if !is_there && (any_is_drive || mode != OpenMode::Serve) && !is_alone {
+            tracing::error!(path, "a directory is missing");
+            continue;
+        }
+        let disk = open_disk(&given.path)?;
+        let identity = match read_super(&disk) {
+            Ok(identity) => identity,
+            Err(source) if is_alone => return Err(PlaceError::Drive { path, source }),
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(path, error, "a directory cannot be used");
+                continue;
+            }
+        };
+        let place = Place {
+            path: path.clone(),
+            disk: Arc::new(disk),
+            zone: given.zone.clone(),
+            node: String::new(),
+        };
+        match identity {
+            // A making that was cut short: nothing was ever served from it.
+            Some(identity) if identity.term == 0 => fresh.push(place),
+            Some(_) => drives.push(place),
+            None => match (must_be_empty(&given.path), any_is_drive && !is_alone) {
+                (Ok(()), false) if mode == OpenMode::Serve => fresh.push(place),
+                (Ok(()), false) => {
+                    let found = "nothing".to_owned();
+                    let source = DriveError::NotADrive { path: path.clone(), found };
+                    return Err(PlaceError::Drive { path, source });
+                }
+                (Ok(()), true) => tracing::error!(
+                    path,
+                    "a directory is empty: `drystone drive replace` puts it into the place of a drive"
+                ),
+                (Err(error), false) => return Err(error),
+                (Err(error), true) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::error!(path, error, "a directory is no drive and not empty");
+                }
+            },
+        }
+    }
+    if drives.is_empty() && !fresh.is_empty() {
+        let len_for = |total_bytes| segment_len.unwrap_or_else(|| segment_len_for(total_bytes));
+        new_deployment(&fresh, &SystemRng, SystemClock.now_ms(), &len_for)?;
+        return Ok(fresh);
+    }
+    drives.extend(fresh);
+    if drives.is_empty() {
+        let source = io::Error::new(io::ErrorKind::NotFound, "none of the directories is there");
+        return Err(PlaceError::Directory { path: "the deployment".to_owned(), source });
+    }
+    Ok(drives)
+}
+
+/// Opens an empty directory, to become a drive.
+pub(crate) fn open_new(path: &Path) -> Result<Place, PlaceError> {
+    let text = path.display().to_string();
+    if !path.try_exists().unwrap_or(false) {
+        let source = io::Error::new(io::ErrorKind::NotFound, "there is no such directory");
+        return Err(PlaceError::Directory { path: text, source });
+    }
+    must_be_empty(path)?;
+    let disk = Arc::new(open_disk(path)?);
+    Ok(Place { path: text, disk, zone: String::new(), node: String::new() })
+}
+
+fn has_super(path: &Path) -> bool {
+    path.join(drystone_drive::SUPER_FILE).try_exists().unwrap_or(false)
+}
+
+fn open_disk(directory: &Path) -> Result<RealDisk, PlaceError> {
+    let path = directory.display().to_string();
+    RealDisk::open(directory).map_err(|source| match source.kind() {
+        io::ErrorKind::WouldBlock => PlaceError::InUse { path },
+        _ => PlaceError::Directory { path, source },
+    })
+}
+
+fn must_be_empty(path: &Path) -> Result<(), PlaceError> {
+    let text = path.display().to_string();
+    let failed = |source| PlaceError::Directory { path: text.clone(), source };
+    for entry in std::fs::read_dir(path).map_err(failed)? {
+        let name = entry.map_err(failed)?.file_name().to_string_lossy().into_owned();
+        if !ALLOWED.contains(&name.as_str()) {
+            let source = DriveError::NotADrive { path: text.clone(), found: name };
+            return Err(PlaceError::Drive { path: text, source });
+        }
+    }
+    Ok(())
+}
+
+/// Indexes in the directories of the drives.
+pub(crate) struct LsmIndexes;
+
+fn folder(path: &str, kind: IndexKind) -> PathBuf {
+    let name = match kind {
+        IndexKind::Catalog => "catalog-index",
+        IndexKind::Drive => "drive-index",
+    };
+    Path::new(path).join(name)
+}
+
+fn remove(folder: &Path) -> Result<(), IndexError> {
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(IndexError { reason: format!("{}: {error}", folder.display()) })
+        }
+        _ => Ok(()),
+    }
+}
+
+impl Indexes for LsmIndexes {
+    fn open(&self, path: &str, kind: IndexKind, anew: bool) -> Result<Arc<dyn Index>, IndexError> {
+        let folder = folder(path, kind);
+        let bytes = match kind {
+            IndexKind::Catalog => 16 << 20,
+            IndexKind::Drive => 8 << 20,
+        };
+        let config = || LsmConfig { cache_bytes: bytes, memtable_bytes: bytes };
+        if anew {
+            remove(&folder)?;
+        }
+        match LsmIndex::open(&folder, config()) {
+            Ok(index) => Ok(Arc::new(index)),
+            Err(error) => {
+                let index = folder.display().to_string();
+                tracing::warn!(index, reason = error.reason, "index is built anew");
+                remove(&folder)?;
+                Ok(Arc::new(LsmIndex::open(&folder, config())?))
+            }
+        }
+    }
+
+    fn discard(&self, path: &str, kind: IndexKind) -> Result<(), IndexError> {
+        remove(&folder(path, kind))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn paths(arguments: &[&str]) -> Vec<String> {
+        let arguments: Vec<String> = arguments.iter().map(|text| (*text).to_owned()).collect();
+        let parsed = parse(&arguments).expect("is understood");
+        parsed.iter().map(|given| format!("{}:{}", given.zone, given.path.display())).collect()
+    }
+
+    #[test]
+    fn ranges_and_zones_become_directories() {
+        assert_eq!(paths(&["/data{1...3}"]), [":/data1", ":/data2", ":/data3"]);
+        assert_eq!(paths(&["a=/m{08...10}/x"]), ["a:/m08/x", "a:/m09/x", "a:/m10/x"]);
+        assert_eq!(paths(&["/r{1...2}/d{1...2}"]).len(), 4);
+        assert_eq!(paths(&["./x=y"]), [":./x=y"]);
+        for wrong in ["/d{1..3}", "/d{3...1}", "/d{a...b}", "/d{1...3", "/d{1...5000}"] {
+            assert!(parse(&[wrong.to_owned()]).is_err(), "{wrong}");
+        }
+    }
+}
