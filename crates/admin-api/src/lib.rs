@@ -172,6 +172,30 @@ pub enum Request {
         /// Id of the request, from the answer's `x-amz-request-id`.
         request_id: String,
     },
+    /// Lists drives.
+    DriveList,
+    /// Puts an empty directory into the place of a drive that is gone.
+    DriveReplace {
+        /// Id or path of the drive that is gone.
+        old: String,
+        /// The directory, on the server.
+        path: String,
+    },
+    /// Tells the state of the store.
+    Status,
+    /// Begins to read everything, or what is below a prefix of a bucket.
+    VerifyStart {
+        /// Bucket; all of them if there is none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        bucket: Option<String>,
+        /// Prefix of keys.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        prefix: Option<String>,
+        /// Give back what is missing or damaged.
+        repair: bool,
+    },
+    /// Tells how far the verification is, or what the last one found.
+    VerifyState,
 }
 
 /// Whoever holds policies.
@@ -300,6 +324,98 @@ pub struct Refusal {
     pub statement: Option<usize>,
 }
 
+/// State of a drive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DriveState {
+    /// It takes and gives.
+    Online,
+    /// It was put in and lacks shards.
+    Filling,
+    /// A write or flush failed.
+    Failed,
+    /// It was not found.
+    Missing,
+}
+
+/// A drive.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drive {
+    /// 32 hexadecimal digits.
+    pub id: String,
+    /// Where it is, or was.
+    pub path: String,
+    /// What fails together with it; empty if it was not said.
+    pub zone: String,
+    /// Its state.
+    pub state: DriveState,
+    /// Whether it holds the catalog.
+    pub holds_catalog: bool,
+    /// Bytes of the filesystem; 0 where it is not known.
+    pub total_bytes: u64,
+    /// Free bytes.
+    pub free_bytes: u64,
+    /// Stretches of its log that do not verify.
+    pub damage_count: u64,
+}
+
+/// State of the store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Code of new objects.
+    pub code: String,
+    /// Drives that it can lose when everything is whole.
+    pub survives: u64,
+    /// Drives that it can lose now.
+    pub survives_now: u64,
+    /// Every shard is where it should be, as far as is known.
+    pub is_whole: bool,
+    /// Nothing can be changed.
+    pub is_read_only: bool,
+    /// Placement groups, by the number of their drives that are missing or lack shards.
+    pub groups_by_lacking_drives: std::collections::BTreeMap<u64, u64>,
+    /// Objects and parts that lack shards since they were written.
+    pub waiting_repairs: u64,
+    /// Drives.
+    pub drives: Vec<Drive>,
+}
+
+/// An object that cannot be read as a whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LostObject {
+    /// Bucket.
+    pub bucket: String,
+    /// Key.
+    pub key: String,
+}
+
+/// A verification.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verification {
+    /// It has not ended.
+    pub running: bool,
+    /// Why it ended early.
+    pub failed: Option<String>,
+    /// Versions and parts looked at.
+    pub objects: u64,
+    /// Shards read.
+    pub shards: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+    /// Shards that were missing.
+    pub missing: u64,
+    /// Shards that did not verify.
+    pub damaged: u64,
+    /// Shards whose drives are missing.
+    pub unreachable: u64,
+    /// Shards given back.
+    pub repaired: u64,
+    /// Objects that cannot be read as a whole.
+    pub lost_count: u64,
+    /// The first thousand of them.
+    pub lost: Vec<LostObject>,
+}
+
 /// What an administrator gets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -329,6 +445,12 @@ pub enum Answer {
     },
     /// Refusals, oldest first.
     Refusals(Vec<Refusal>),
+    /// Drives.
+    Drives(Vec<Drive>),
+    /// State of the store.
+    Status(Status),
+    /// A verification.
+    Verification(Verification),
 }
 
 /// Why it was not done.

@@ -1,16 +1,20 @@
 //! The admin API of our own: JSON in, JSON out, one right per request.
 
+mod drives;
 mod groups;
 mod policies;
 mod users;
 
-use crate::AdminResponse;
+pub use drives::Drives;
+pub(crate) use drives::Verifying;
+
 use crate::door::{Actor, AdminRequest, Denied};
 use crate::respond;
+use crate::{Admin, AdminResponse};
 use drystone_admin_api::{Account, Answer, Failure, FailureCode, Refusal, Request};
 use drystone_base::Timestamp;
 use drystone_iam::Reason;
-use drystone_identity::{Directory, ExplainedDecision, IdentityError};
+use drystone_identity::{ExplainedDecision, IdentityError};
 use http::StatusCode;
 
 impl From<Denied> for Failed {
@@ -74,7 +78,7 @@ pub(crate) fn refuse_early(status: u16, message: &str) -> AdminResponse {
 }
 
 /// Answers a request.
-pub(crate) async fn serve(directory: &Directory, request: &AdminRequest) -> AdminResponse {
+pub(crate) async fn serve(admin: &Admin, request: &AdminRequest) -> AdminResponse {
     let Some(identity) = &request.identity else {
         return refuse_early(403, "The request must be signed.");
     };
@@ -85,8 +89,12 @@ pub(crate) async fn serve(directory: &Directory, request: &AdminRequest) -> Admi
         Ok(wanted) => wanted,
         Err(error) => return refuse_early(400, &format!("The request is not valid: {error}")),
     };
-    let actor = Actor::new(directory, identity, request);
-    match run(&actor, wanted).await {
+    let actor = Actor::new(&admin.directory, identity, request);
+    let outcome = match drives::run(&actor, admin, wanted).await {
+        Ok(outcome) => outcome,
+        Err(wanted) => run(&actor, wanted).await,
+    };
+    match outcome {
         Ok(answer) => json(StatusCode::OK, &answer),
         Err(Failed(failure)) => refuse(&failure),
     }

@@ -13,6 +13,7 @@ mod metrics;
 mod minio;
 mod query;
 
+pub use api::Drives;
 pub use console::console_page;
 pub use door::AdminRequest;
 pub use federation::{Federation, Ldap, LdapConfig, OpenId, OpenIdConfig};
@@ -35,6 +36,8 @@ pub struct Admin {
     metrics: Arc<Metrics>,
     /// Bearer token of the metrics; `None` makes them public.
     token: Option<String>,
+    drives: Arc<dyn Drives>,
+    verifying: Arc<api::Verifying>,
 }
 
 /// What a server says of itself.
@@ -116,8 +119,10 @@ impl Admin {
         federation: Federation,
         metrics: Arc<Metrics>,
         token: Option<String>,
+        drives: Arc<dyn Drives>,
     ) -> Self {
-        Self { engine, directory, about, federation, metrics, token }
+        let verifying = Arc::default();
+        Self { engine, directory, about, federation, metrics, token, drives, verifying }
     }
 
     /// The owner of the server, for a request that came in by its unix socket.
@@ -130,7 +135,7 @@ impl Admin {
     pub async fn serve(&self, door: Door, request: &AdminRequest) -> AdminResponse {
         match door {
             Door::Query => query::serve(&self.directory, &self.federation, request).await,
-            Door::Api => api::serve(&self.directory, request).await,
+            Door::Api => api::serve(self, request).await,
             Door::Minio => {
                 let (engine, about) = (&self.engine, &self.about);
                 minio::serve(&self.directory, engine, about, request).await

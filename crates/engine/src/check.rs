@@ -115,13 +115,13 @@ impl Engine {
     /// # Errors
     ///
     /// Index or drive cannot be read.
-    pub fn unnamed_blobs(&self) -> Result<u64, EngineError> {
+    pub fn unnamed_blobs(&self) -> Result<Vec<BlobId>, EngineError> {
         let mut blobs = std::collections::BTreeSet::new();
         for drive in self.pool().online() {
             blobs.append(&mut drive.all_blobs()?);
         }
         self.remove_in_rows(&mut blobs)?;
-        Ok(blobs.len() as u64)
+        Ok(blobs.into_iter().collect())
     }
 }
 

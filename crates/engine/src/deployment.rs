@@ -7,9 +7,11 @@
 mod keeper;
 mod member;
 mod replace;
+mod status;
 
 pub use keeper::new_deployment;
 pub use member::{IndexKind, Indexes, OpenError, Place};
+pub use status::{DeploymentStatus, DriveState, DriveStatus};
 
 use crate::budget::ByteBudget;
 use crate::engine::{Engine, EngineConfig};

@@ -1,6 +1,7 @@
 //! The command line: what was typed becomes what was meant.
 
 mod admin;
+mod durability;
 mod fsck;
 mod server;
 
@@ -9,7 +10,8 @@ use crate::config::{self, AccessLogTarget, ConfigError, LogFormat, ServerConfig}
 use crate::places;
 use crate::proxy::TrustedProxies;
 use admin::{
-    AccountCommand, AdminOptions, GroupCommand, KeyCommand, PolicyCommand, RoleCommand, UserCommand,
+    AccountCommand, AdminOptions, DriveCommand, GroupCommand, KeyCommand, PolicyCommand,
+    RoleCommand, UserCommand, VerifyArguments,
 };
 use clap::{Args, Parser, Subcommand};
 use drystone_s3::BucketDefaults;
@@ -76,6 +78,27 @@ enum Command {
         #[command(flatten)]
         options: AdminOptions,
     },
+    /// Tell the state of the store: what is missing, and what it survives now.
+    Status {
+        #[command(flatten)]
+        options: AdminOptions,
+    },
+    /// Administer drives.
+    Drive {
+        #[command(subcommand)]
+        command: DriveCommand,
+        #[command(flatten)]
+        options: AdminOptions,
+    },
+    /// Read everything that is stored, or a part of it, and tell what is missing or damaged.
+    Verify {
+        #[command(flatten)]
+        command: VerifyArguments,
+        #[command(flatten)]
+        options: AdminOptions,
+    },
+    /// Estimate how likely a loss is, by drives and code.
+    Durability(durability::DurabilityArguments),
     /// Tell why requests were refused: the one with this id, or all that are remembered.
     Explain {
         /// From the answer's x-amz-request-id.
@@ -175,6 +198,10 @@ pub(crate) fn run() -> ExitCode {
             let request_id = request_id.unwrap_or_default();
             admin::run(&options, &drystone_admin_api::Request::Explain { request_id })
         }
+        Command::Status { options } => admin::run(&options, &drystone_admin_api::Request::Status),
+        Command::Drive { command, options } => administer(&options, command.request()),
+        Command::Verify { command, options } => admin::verify(&options, command),
+        Command::Durability(arguments) => durability::run(&arguments),
         Command::Bench(arguments) => crate::bench::run(&arguments),
         Command::Version => {
             print(&format!("drystone {}\n", env!("CARGO_PKG_VERSION")));

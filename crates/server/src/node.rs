@@ -2,14 +2,15 @@
 
 use crate::config::ServerConfig;
 use crate::places::{self, PlaceError};
+use drystone_admin::Drives;
 use drystone_base::{SystemClock, SystemRng, hex};
 use drystone_cluster::DriveId;
 use drystone_drive::{DriveError, Super};
-use drystone_engine::deployment::{Deployment, DeploymentConfig, OpenError};
+use drystone_engine::deployment::{Deployment, DeploymentConfig, DeploymentStatus, OpenError};
 use drystone_engine::{AuditReport, ByteBudget, Engine, EngineError, RepairReport};
 use drystone_index::Index;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -124,6 +125,33 @@ impl Node {
             }
         }
         deployment.close();
+    }
+}
+
+/// The drives, as the administration needs them.
+pub(crate) struct NodeDrives(pub(crate) Arc<Deployment>);
+
+/// An error with its causes.
+fn say(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text += &format!(": {error}");
+        cause = error.source();
+    }
+    text
+}
+
+impl Drives for NodeDrives {
+    fn status(&self) -> Result<DeploymentStatus, String> {
+        self.0.status().map_err(|error| say(&error))
+    }
+
+    fn replace(&self, old: &str, path: &str) -> Result<String, String> {
+        let id = self.0.find_drive(old).map_err(|error| say(&error))?;
+        let place = places::open_new(Path::new(path)).map_err(|error| say(&error))?;
+        let new = self.0.replace(id, place).map_err(|error| say(&error))?;
+        Ok(new.to_string())
     }
 }
 

@@ -407,8 +407,24 @@ impl World {
         let is_whole = pool.is_whole()
             && !self.has_rotted
             && pool.online().iter().all(|drive| drive.log().damage().is_empty());
-        if left > 0 && is_whole {
-            return Err(format!("{left} blobs belong to nobody"));
+        if !left.is_empty() && is_whole {
+            let (count, blob) = (left.len(), left[0]);
+            let on: Vec<String> = pool
+                .drives()
+                .iter()
+                .filter_map(|member| {
+                    let drive = member.drive.as_ref()?;
+                    let has = drive.all_blobs().ok()?.contains(&blob);
+                    let floor = drive.floor().ok()?;
+                    has.then(|| {
+                        format!("{} (floor {floor}, lsn {})", member.path, drive.log().last_lsn())
+                    })
+                })
+                .collect();
+            let (epoch, now) = (blob.epoch(), pool.epoch());
+            return Err(format!(
+                "{count} blobs belong to nobody: {blob} of epoch {epoch} (now {now}) on {on:?}"
+            ));
         }
         let report = process.engine.check().map_err(|error| error.to_string())?;
         match report.problems.first() {

@@ -1,7 +1,10 @@
 //! The commands of administration: `drystone user`, `group`, `policy`, `key`, `role`, `account`,
 //! `explain`. They speak to the running server by its unix socket.
 
+mod drives;
 mod show;
+
+pub(crate) use drives::{DriveCommand, VerifyArguments, verify};
 
 use super::{CommandResult, print};
 use crate::socket;
@@ -286,6 +289,21 @@ impl AccountCommand {
 
 /// Sends a request to the running server and prints the answer.
 pub(crate) fn run(options: &AdminOptions, request: &Request) -> CommandResult {
+    let answer = ask(options, request)?;
+    show(options, &answer)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show(options: &AdminOptions, answer: &Answer) -> Result<(), Box<dyn Error>> {
+    match options.json {
+        true => print(&format!("{}\n", serde_json::to_string_pretty(answer)?)),
+        false => print(&show::readable(answer)),
+    }
+    Ok(())
+}
+
+/// Sends a request to the running server.
+fn ask(options: &AdminOptions, request: &Request) -> Result<Answer, Box<dyn Error>> {
     let at = match &options.at {
         Some(at) => Some(at.clone()),
         None => crate::config::setting("AT")?.map(PathBuf::from),
@@ -298,12 +316,7 @@ pub(crate) fn run(options: &AdminOptions, request: &Request) -> CommandResult {
         let failure: Failure = serde_json::from_slice(&body)?;
         return Err(failure.message.into());
     }
-    let answer: Answer = serde_json::from_slice(&body)?;
-    match options.json {
-        true => print(&format!("{}\n", serde_json::to_string_pretty(&answer)?)),
-        false => print(&show::readable(&answer)),
-    }
-    Ok(ExitCode::SUCCESS)
+    Ok(serde_json::from_slice(&body)?)
 }
 
 async fn send(path: &Path, request: &Request) -> Result<(u16, Vec<u8>), Box<dyn Error>> {

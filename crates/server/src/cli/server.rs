@@ -4,7 +4,7 @@ use super::CommandResult;
 use crate::access_log::AccessLog;
 use crate::config::{self, ServerConfig};
 use crate::listen::{Front, Ports, serve};
-use crate::node::{Node, OpenMode};
+use crate::node::{Node, NodeDrives, OpenMode};
 use crate::secrets;
 use crate::socket;
 use crate::tls::Certificates;
@@ -72,6 +72,7 @@ pub(crate) fn run(config: &ServerConfig) -> CommandResult {
             federation,
             metrics.clone(),
             token,
+            Arc::new(NodeDrives(node.deployment().clone())),
         );
         let admin = Arc::new(admin);
         let administering = open_sockets(&node, &admin);

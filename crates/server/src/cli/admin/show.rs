@@ -1,6 +1,6 @@
 //! Answers of the administration, for people.
 
-use drystone_admin_api::{Answer, Key, Refusal, User};
+use drystone_admin_api::{Answer, Drive, DriveState, Key, Refusal, Status, User, Verification};
 
 /// Columns, as wide as they must be.
 fn table(heads: &[&str], rows: Vec<Vec<String>>) -> String {
@@ -74,7 +74,102 @@ pub(super) fn readable(answer: &Answer) -> String {
             format!("Access key  {access_key}\nSecret key  {secret_key}\n(not shown again)\n")
         }
         Answer::Refusals(refusals) => refusals_text(refusals),
+        Answer::Drives(drives) => drives_table(drives),
+        Answer::Status(status) => status_text(status),
+        Answer::Verification(found) => verification_text(found),
     }
+}
+
+/// Bytes in the unit that leaves one to three digits.
+fn size(bytes: u64) -> String {
+    let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+    let mut value = bytes as f64;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < units.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{bytes} B") } else { format!("{value:.1} {}", units[unit]) }
+}
+
+fn drives_table(drives: &[Drive]) -> String {
+    let row = |drive: &Drive| {
+        let state = match drive.state {
+            DriveState::Online => "online",
+            DriveState::Filling => "filling",
+            DriveState::Failed => "FAILED",
+            DriveState::Missing => "MISSING",
+        };
+        let catalog = if drive.holds_catalog { "yes" } else { "" };
+        let damage = match drive.damage_count {
+            0 => String::new(),
+            count => count.to_string(),
+        };
+        let (free, total) = match drive.total_bytes {
+            0 => (String::new(), String::new()),
+            total => (size(drive.free_bytes), size(total)),
+        };
+        let (path, zone, id) = (drive.path.clone(), drive.zone.clone(), drive.id.clone());
+        vec![path, state.to_owned(), zone, free, total, catalog.to_owned(), damage, id]
+    };
+    let heads = ["DRIVE", "STATE", "ZONE", "FREE", "SIZE", "CATALOG", "DAMAGE", "ID"];
+    table(&heads, drives.iter().map(row).collect())
+}
+
+fn status_text(status: &Status) -> String {
+    let many = |count: u64| match count {
+        1 => "1 drive".to_owned(),
+        count => format!("{count} drives"),
+    };
+    let mut text = format!(
+        "{}\ncode {}: survives the loss of {}, now of {}\n",
+        if status.is_whole { "everything is whole" } else { "NOT everything is whole" },
+        status.code,
+        many(status.survives),
+        many(status.survives_now),
+    );
+    if status.is_read_only {
+        text += "READ ONLY: too few drives are here to be certain of the newest state\n";
+    }
+    for (lack, count) in &status.groups_by_lacking_drives {
+        if *lack > 0 {
+            text += &format!("{count} placement groups lack {}\n", many(*lack));
+        }
+    }
+    if status.waiting_repairs > 0 {
+        text += &format!("{} objects or parts wait for repair\n", status.waiting_repairs);
+    }
+    format!("{text}\n{}", drives_table(&status.drives))
+}
+
+fn verification_text(found: &Verification) -> String {
+    let mut text = format!(
+        "{} versions and parts, {} shards, {} read\n",
+        found.objects,
+        found.shards,
+        size(found.bytes)
+    );
+    let counts = [
+        ("missing", found.missing),
+        ("damaged", found.damaged),
+        ("on missing drives", found.unreachable),
+        ("given back", found.repaired),
+    ];
+    for (name, count) in counts.iter().filter(|(_, count)| *count > 0) {
+        text += &format!("{count} shards {name}\n");
+    }
+    for object in &found.lost {
+        text += &format!("LOST {}/{}\n", object.bucket, object.key);
+    }
+    if let Some(error) = &found.failed {
+        text += &format!("ended early: {error}\n");
+    }
+    text += match (found.lost_count, found.failed.is_none()) {
+        (0, true) => "every object can be read\n",
+        (0, false) => "",
+        _ => "NOT every object can be read\n",
+    };
+    text
 }
 
 fn refusals_text(refusals: &[Refusal]) -> String {

@@ -1,0 +1,197 @@
+//! Drives: their state, putting new ones in, and reading everything.
+
+use super::{Failed, Outcome};
+use crate::Admin;
+use crate::door::Actor;
+use drystone_admin_api::{
+    Answer, Drive, DriveState, Failure, FailureCode, LostObject, Request, Status, Verification,
+};
+use drystone_engine::deployment::{DeploymentStatus, DriveState as State};
+use drystone_engine::{AuditReport, AuditScope, Engine};
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// The drives of the process, as its administration needs them. Calls may block.
+pub trait Drives: Send + Sync {
+    /// The state of all drives.
+    ///
+    /// # Errors
+    ///
+    /// In words.
+    fn status(&self) -> Result<DeploymentStatus, String>;
+
+    /// Puts the empty directory `path` into the place of a drive that is gone, named by id or path. Returns
+    /// the id of the new one.
+    ///
+    /// # Errors
+    ///
+    /// In words.
+    fn replace(&self, old: &str, path: &str) -> Result<String, String>;
+}
+
+/// The verification that runs, or ran last.
+#[derive(Default)]
+pub(crate) struct Verifying {
+    state: Mutex<Verification>,
+    runs: AtomicBool,
+}
+
+fn failed(message: String) -> Failed {
+    Failed(Failure { code: FailureCode::Invalid, message })
+}
+
+pub(super) async fn run(
+    actor: &Actor<'_>,
+    admin: &Admin,
+    request: Request,
+) -> Result<Outcome, Request> {
+    Ok(match request {
+        Request::DriveList => list(actor, admin).await,
+        Request::Status => status(actor, admin).await,
+        Request::DriveReplace { old, path } => replace(actor, admin, old, path).await,
+        Request::VerifyStart { bucket, prefix, repair } => {
+            start_verifying(actor, admin, bucket, prefix.unwrap_or_default(), repair)
+        }
+        Request::VerifyState => verification(actor, admin),
+        request => return Err(request),
+    })
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, String> + Send + 'static,
+) -> Result<T, Failed> {
+    tokio::task::spawn_blocking(work).await.expect("the work does not panic").map_err(failed)
+}
+
+async fn list(actor: &Actor<'_>, admin: &Admin) -> Outcome {
+    actor.require_server(&["admin:StorageInfo"])?;
+    let drives = admin.drives.clone();
+    let status = blocking(move || drives.status()).await?;
+    Ok(Answer::Drives(drives_of(&status)))
+}
+
+fn drives_of(status: &DeploymentStatus) -> Vec<Drive> {
+    let one = |drive: &drystone_engine::deployment::DriveStatus| Drive {
+        id: drive.id.to_string(),
+        path: drive.path.clone(),
+        zone: drive.zone.clone(),
+        state: match drive.state {
+            State::Online => DriveState::Online,
+            State::Filling => DriveState::Filling,
+            State::Failed => DriveState::Failed,
+            State::Missing => DriveState::Missing,
+        },
+        holds_catalog: drive.holds_catalog,
+        total_bytes: drive.total_bytes,
+        free_bytes: drive.free_bytes,
+        damage_count: drive.damage_count as u64,
+    };
+    status.drives.iter().map(one).collect()
+}
+
+async fn status(actor: &Actor<'_>, admin: &Admin) -> Outcome {
+    actor.require_server(&["admin:StorageInfo"])?;
+    let drives = admin.drives.clone();
+    let status = blocking(move || drives.status()).await?;
+    let lacking: BTreeMap<u64, u64> = status
+        .groups_by_lack
+        .iter()
+        .enumerate()
+        .filter(|(_, count)| **count > 0)
+        .map(|(lack, count)| (lack as u64, *count as u64))
+        .collect();
+    Ok(Answer::Status(Status {
+        code: status.shape.to_string(),
+        survives: status.shape.parity.into(),
+        survives_now: status.can_lose() as u64,
+        is_whole: status.is_whole(),
+        is_read_only: status.is_read_only,
+        groups_by_lacking_drives: lacking,
+        waiting_repairs: status.repair_count as u64,
+        drives: drives_of(&status),
+    }))
+}
+
+async fn replace(actor: &Actor<'_>, admin: &Admin, old: String, path: String) -> Outcome {
+    actor.require_server(&["admin:Decommission"])?;
+    let drives = admin.drives.clone();
+    let id = blocking(move || drives.replace(&old, &path)).await?;
+    Ok(Answer::Changed(vec![id]))
+}
+
+fn start_verifying(
+    actor: &Actor<'_>,
+    admin: &Admin,
+    bucket: Option<String>,
+    prefix: String,
+    repairs: bool,
+) -> Outcome {
+    actor.require_server(&["admin:Heal"])?;
+    let bucket = match bucket {
+        None => None,
+        Some(name) => {
+            let row = admin.engine.find_bucket(&name).map_err(|error| failed(error.to_string()))?;
+            Some((row.id, prefix.into_bytes()))
+        }
+    };
+    let verifying = admin.verifying.clone();
+    if verifying.runs.swap(true, Ordering::AcqRel) {
+        return Err(failed("a verification is running".to_owned()));
+    }
+    *verifying.lock() = Verification { running: true, ..Verification::default() };
+    let engine = admin.engine.clone();
+    tokio::task::spawn_blocking(move || {
+        let scope = AuditScope { bucket, drive: None, reads: true, repairs };
+        let tell = |report: &AuditReport| {
+            *verifying.lock() = shown(&engine, report, true);
+            true
+        };
+        let outcome = engine.audit(&scope, &tell, &|| {});
+        let mut state = verifying.lock();
+        match outcome {
+            Ok(report) => *state = shown(&engine, &report, false),
+            Err(error) => (state.running, state.failed) = (false, Some(error.to_string())),
+        }
+        verifying.runs.store(false, Ordering::Release);
+    });
+    Ok(Answer::Done)
+}
+
+fn verification(actor: &Actor<'_>, admin: &Admin) -> Outcome {
+    actor.require_server(&["admin:Heal"])?;
+    Ok(Answer::Verification(admin.verifying.lock().clone()))
+}
+
+impl Verifying {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Verification> {
+        self.state.lock().expect("no thread panicked while it held this lock")
+    }
+}
+
+fn shown(engine: &Engine, report: &AuditReport, running: bool) -> Verification {
+    let names: BTreeMap<_, _> = match report.lost.is_empty() {
+        true => BTreeMap::new(),
+        false => {
+            let buckets = engine.list_buckets("", "", usize::MAX).unwrap_or_default();
+            buckets.into_iter().map(|bucket| (bucket.id, bucket.name)).collect()
+        }
+    };
+    let lost = report.lost.iter().map(|(bucket, key)| LostObject {
+        bucket: names.get(bucket).cloned().unwrap_or_default(),
+        key: String::from_utf8_lossy(key).into_owned(),
+    });
+    Verification {
+        running,
+        failed: None,
+        objects: report.rows,
+        shards: report.shards,
+        bytes: report.bytes,
+        missing: report.missing,
+        damaged: report.damaged,
+        unreachable: report.unreachable,
+        repaired: report.repaired,
+        lost_count: report.lost_count,
+        lost: lost.collect(),
+    }
+}

@@ -1,0 +1,136 @@
+//! What state the drives are in, by counting.
+
+use super::{Deployment, OpenError};
+use drystone_catalog::{CatalogError, Family};
+use drystone_cluster::{DriveId, Shape};
+
+/// State of a drive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DriveState {
+    /// It takes and gives.
+    Online,
+    /// It was put in and lacks shards.
+    Filling,
+    /// A write or flush failed: it takes nothing more until the process starts anew.
+    Failed,
+    /// It was not found.
+    Missing,
+}
+
+/// A drive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DriveStatus {
+    /// Identity.
+    pub id: DriveId,
+    /// Where it is, or was.
+    pub path: String,
+    /// What fails together with it.
+    pub zone: String,
+    /// Its state.
+    pub state: DriveState,
+    /// Whether it holds the catalog.
+    pub holds_catalog: bool,
+    /// Bytes of the filesystem; 0 where it is not known.
+    pub total_bytes: u64,
+    /// Free bytes.
+    pub free_bytes: u64,
+    /// Stretches of the log that do not verify.
+    pub damage_count: usize,
+}
+
+/// All drives, and what they can still lose.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeploymentStatus {
+    /// The code of new objects.
+    pub shape: Shape,
+    /// Drives.
+    pub drives: Vec<DriveStatus>,
+    /// Number of groups by the number of members that are missing or lack shards.
+    pub groups_by_lack: Vec<usize>,
+    /// Objects and parts that lack shards since they were written.
+    pub repair_count: usize,
+    /// Nothing can be changed.
+    pub is_read_only: bool,
+}
+
+impl DeploymentStatus {
+    /// Drives that any group can still lose, at least. What lies in a group that lacks members may have
+    /// been written with fewer data shards: then it can lose more.
+    #[must_use]
+    pub fn can_lose(&self) -> usize {
+        let worst = self.groups_by_lack.iter().rposition(|count| *count > 0).unwrap_or(0);
+        usize::from(self.shape.parity).saturating_sub(worst)
+    }
+
+    /// Whether every shard is where it should be, as far as the catalog knows.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.repair_count == 0 && self.groups_by_lack.iter().skip(1).all(|count| *count == 0)
+    }
+}
+
+impl Deployment {
+    /// The state of the drives. Blocks for a moment.
+    ///
+    /// # Errors
+    ///
+    /// The catalog cannot be read.
+    pub fn status(&self) -> Result<DeploymentStatus, OpenError> {
+        let pool = self.engine.pool();
+        let filling = self.to_refill()?;
+        let newest = self.keeper.newest();
+        let drives: Vec<DriveStatus> = pool
+            .drives()
+            .iter()
+            .map(|member| {
+                let id = member.info.id;
+                let state = match (&member.drive, pool.get(id)) {
+                    (None, _) => DriveState::Missing,
+                    (Some(_), None) => DriveState::Failed,
+                    _ if filling.contains(&id) => DriveState::Filling,
+                    _ => DriveState::Online,
+                };
+                let space = member.drive.as_ref().and_then(|drive| drive.log().space().ok());
+                let damage = member.drive.as_ref().map_or(0, |drive| drive.log().damage().len());
+                DriveStatus {
+                    id,
+                    path: member.path.clone(),
+                    zone: member.info.zone.clone(),
+                    state,
+                    holds_catalog: newest.view.contains(&id.0),
+                    total_bytes: space.map_or(0, |space| space.total_bytes),
+                    free_bytes: space.map_or(0, |space| space.free_bytes),
+                    damage_count: damage,
+                }
+            })
+            .collect();
+        let lacks = |id: &DriveId| {
+            let drive = drives.iter().find(|drive| drive.id == *id);
+            drive.is_none_or(|drive| drive.state != DriveState::Online)
+        };
+        let mut groups_by_lack = vec![0; pool.shape().shard_count() + 1];
+        for group in pool.groups() {
+            groups_by_lack[group.members.iter().filter(|id| lacks(id)).count()] += 1;
+        }
+        let snapshot = self.engine.catalog().snapshot();
+        let mut repair_count = 0;
+        for row in snapshot.scan(Family::Repair.range()) {
+            row.map_err(CatalogError::from)?;
+            repair_count += 1;
+        }
+        let (shape, is_read_only) = (pool.shape(), self.is_read_only);
+        Ok(DeploymentStatus { shape, drives, groups_by_lack, repair_count, is_read_only })
+    }
+
+    /// The drive that an administrator means, by id or by path.
+    ///
+    /// # Errors
+    ///
+    /// There is none.
+    pub fn find_drive(&self, named: &str) -> Result<DriveId, OpenError> {
+        let drives = self.engine.pool().drives();
+        let found = drives.iter().find(|d| d.path == named || d.info.id.to_string() == named);
+        let none = || OpenError::Refused(format!("there is no drive {named} in this deployment"));
+        found.map(|drive| drive.info.id).ok_or_else(none)
+    }
+}
