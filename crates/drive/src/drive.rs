@@ -137,13 +137,13 @@ impl Drive {
         self.shared.log.append_ticket(Class::Bulk, vec![record], Durability::Written)
     }
 
-    /// Appends a copy of a small part; it is durable once the ticket says so.
+    /// Appends a copy of a small part; it is durable, and found, once the ticket says so.
     #[must_use]
     pub fn append_small(
         &self,
         record: RecordInput,
     ) -> Ticket<Result<Vec<(u64, Location)>, LogError>> {
-        self.shared.log.append_ticket(Class::Small, vec![record], Durability::Flushed)
+        self.shared.log.append_ticket(Class::Small, vec![record], Durability::Observed)
     }
 
     /// Number of the last catalog frame on this drive; 0 if there is none.
@@ -166,7 +166,7 @@ impl Drive {
     pub fn bury(&self, blobs: &[BlobId]) -> Ticket<Result<Vec<(u64, Location)>, LogError>> {
         let payload: Vec<u8> = blobs.iter().flat_map(|blob| blob.0).collect();
         let record = RecordInput::new(RecordKind::Tombstones, Bytes::new(), payload.into());
-        self.shared.log.append_ticket(Class::Small, vec![record], Durability::Flushed)
+        self.shared.log.append_ticket(Class::Small, vec![record], Durability::Observed)
     }
 
     /// Declares blobs dead without waiting for it.

@@ -11,6 +11,8 @@ pub enum Durability {
     Written,
     /// The callback runs when the records, and everything before them in their class, are durable.
     Flushed,
+    /// As [`Durability::Flushed`], and the observer has been told of them.
+    Observed,
 }
 
 /// A record to append.

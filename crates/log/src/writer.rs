@@ -259,8 +259,10 @@ impl Writer {
     }
 
     fn write_batch(&mut self, shared: &Shared, groups: Vec<Group>) {
-        let flush = groups.iter().any(|g| g.durability == Durability::Flushed)
+        let flush = groups.iter().any(|g| g.durability != Durability::Written)
             || self.unsynced_bytes >= UNSYNCED_LEN_MAX;
+        let tell_first = self.class != Class::Small
+            || groups.iter().any(|g| g.durability == Durability::Observed);
         let count: usize = groups.iter().map(|g| g.records.len()).sum();
         let mut lsn = shared.take_lsns(count as u64);
         let mut numbered = Vec::with_capacity(count);
@@ -298,7 +300,7 @@ impl Writer {
         };
         self.unobserved
             .extend(numbered.iter().zip(&places).map(|(n, location)| recorded(n, *location)));
-        if flush && self.class != Class::Small {
+        if flush && tell_first {
             shared.observe(self.class, &mut self.unobserved);
         }
         let mut placed = numbered.iter().map(|n| n.lsn).zip(places);

@@ -1,0 +1,479 @@
+"""Several drives under one server: loss, rot, crashes, replacement; nothing acknowledged is ever lost."""
+import json
+import os
+import pathlib
+import random
+import shutil
+import subprocess
+import threading
+import time
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from conftest import BINARY, PASSWORD, USER, Server
+
+SIZES = [0, 1, 1000, 1025, 4096, 4097, 60_000, 131_072, 131_073, 200_000, 600_000, 1 << 20, 5_000_000, 9_000_001]
+BUCKET = "wall"
+
+
+class Wall:
+    """A server on some directories, and what its clients were promised."""
+
+    def __init__(self, folder, count=6, zones=("",)):
+        self.folder, self.server, self.bodies, self.random = pathlib.Path(folder), None, {}, random.Random(7)
+        self.directories = [self.folder / f"d{n}" for n in range(1, count + 1)]
+        self.zones = zones
+
+    def start(self, *arguments, wait=True):
+        names = []
+        for number, path in enumerate(self.directories):
+            zone = self.zones[number % len(self.zones)]
+            names.append(f"{zone}={path}" if zone else str(path))
+        self.server = Server(names[0], *names[1:], *arguments)
+        return self.server.wait_ready() if wait else self.server
+
+    def stop(self):
+        code, log = self.server.stop()
+        assert code == 0, log
+        return log
+
+    def client(self, **config):
+        return self.server.client(**config)
+
+    def fill(self, sizes=SIZES, name="k"):
+        s3 = self.client()
+        if not self.bodies:
+            s3.create_bucket(Bucket=BUCKET)
+        for number, size in enumerate(sizes):
+            key = f"{name}{number}"
+            self.bodies[key] = self.random.randbytes(size)
+            s3.put_object(Bucket=BUCKET, Key=key, Body=self.bodies[key])
+
+    def check(self):
+        s3 = self.client()
+        for key, body in self.bodies.items():
+            assert s3.get_object(Bucket=BUCKET, Key=key)["Body"].read() == body, key
+            if len(body) > 10:
+                first, last = len(body) // 3, len(body) * 2 // 3
+                part = s3.get_object(Bucket=BUCKET, Key=key, Range=f"bytes={first}-{last}")["Body"].read()
+                assert part == body[first:last + 1], key
+        listed = [entry["Key"] for entry in s3.list_objects_v2(Bucket=BUCKET)["Contents"]]
+        assert sorted(listed) == sorted(self.bodies)
+
+    def command(self, *arguments, ok=True):
+        at = next(path for path in self.directories if (path / "admin.sock").exists())
+        done = subprocess.run([BINARY, *map(str, arguments), "--at", at, "--json"], capture_output=True, text=True, timeout=120)
+        if ok:
+            assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout) if done.stdout else done.stderr
+
+    def status(self):
+        return self.command("status")["status"]
+
+    def wait_whole(self, timeout=30):
+        """Until every shard is where it should be and as many drives hold the catalog as should."""
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            status = self.status()
+            holders = sum(drive["holds_catalog"] for drive in status["drives"])
+            if status["is_whole"] and holders == min(len(self.directories), status["survives"] + 1):
+                return status
+            time.sleep(0.2)
+        raise AssertionError(f"not whole: {status}")
+
+    def fsck(self):
+        done = subprocess.run([BINARY, "fsck", "--json", *map(str, self.directories)], capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return json.loads(done.stdout)
+
+
+@pytest.fixture
+def wall(tmp_path):
+    made = []
+
+    def build(**how):
+        made.append(Wall(tmp_path, **how))
+        return made[-1]
+
+    yield build
+    for each in made:
+        if each.server and each.server.process.poll() is None:
+            each.server.kill()
+
+
+def pull(path):
+    shutil.move(path, path.with_suffix(".out"))
+
+
+def put_back(path):
+    shutil.rmtree(path, ignore_errors=True)
+    shutil.move(path.with_suffix(".out"), path)
+
+
+def test_objects_of_all_sizes_survive_the_loss_of_any_two_of_six_drives(wall):
+    six = wall()
+    six.start()
+    six.fill()
+    six.check()
+    assert six.status()["code"] == "4+2"
+    six.stop()
+    for lost in [(0, 1), (2, 3), (4, 5), (0, 5), (1, 4)]:
+        for number in lost:
+            pull(six.directories[number])
+        six.start()
+        six.check()
+        status = six.status()
+        assert status["survives_now"] == 0 and not status["is_whole"]
+        assert sorted(d["state"] for d in status["drives"]) == ["missing"] * 2 + ["online"] * 4
+        # What needs more drives than are there is refused before it is taken in; what does not is not.
+        with pytest.raises(ClientError, match="ServiceUnavailable"):
+            six.client().put_object(Bucket=BUCKET, Key="large", Body=bytes(4 << 20))
+        six.fill([500, 50_000], name=f"degraded{lost[0]}{lost[1]}-")
+        six.check()
+        six.stop()
+        for number in lost:
+            put_back(six.directories[number])
+        six.start()
+        six.check()
+        six.wait_whole()
+        six.stop()
+    assert six.fsck()["counts"]["lacking_shards"] == 0
+
+
+def test_three_lost_drives_are_a_refusal_that_names_them_and_no_wrong_bytes(wall):
+    six = wall()
+    six.start()
+    six.fill([5_000_000])
+    six.wait_whole()
+    ids = {drive["path"]: drive["id"] for drive in six.status()["drives"]}
+    holders = [pathlib.Path(d["path"]) for d in six.status()["drives"] if d["holds_catalog"]]
+    others = [path for path in six.directories if path not in holders]
+    six.stop()
+    # Half of the drives and one that holds the catalog: it starts, and says what it cannot read.
+    for path in others:
+        pull(path)
+    six.start()
+    with pytest.raises(Exception):
+        six.client().get_object(Bucket=BUCKET, Key="k0")["Body"].read()
+    found = six.command("verify", ok=False)["verification"]
+    assert found["lost_count"] == 1 and found["lost"] == [{"bucket": BUCKET, "key": "k0"}]
+    six.stop()
+    for path in others:
+        put_back(path)
+    for path in holders:
+        pull(path)
+    server = six.start(wait=False)
+    assert server.process.wait(timeout=20) == 1
+    message = server.process.stderr.read()
+    assert "none of the drives that hold the catalog" in message and any(ids[str(path)] in message for path in holders)
+    for path in holders:
+        put_back(path)
+    six.start()
+    six.check()
+
+
+def flip(path, random, count):
+    """Flips bytes in the segments of a drive."""
+    segments = [name for name in sorted(os.listdir(path)) if name.startswith("seg-")]
+    for _ in range(count):
+        with open(path / random.choice(segments), "r+b") as file:
+            at = random.randrange(os.fstat(file.fileno()).st_size)
+            file.seek(at)
+            byte = file.read(1)
+            file.seek(at)
+            file.write(bytes([byte[0] ^ (1 << random.randrange(8))]))
+
+
+def test_rot_on_two_drives_is_read_around_found_and_mended(wall):
+    six = wall()
+    six.start()
+    six.fill()
+    six.wait_whole()
+    six.stop()
+    for number in (1, 4):
+        flip(six.directories[number], six.random, 400)
+    six.start()
+    six.check()
+    first = six.command("verify", "--repair")["verification"]
+    assert first["damaged"] + first["missing"] > 0, "the rot hit something"
+    assert first["repaired"] == first["damaged"] + first["missing"] and first["lost_count"] == 0
+    again = six.command("verify")["verification"]
+    assert (again["damaged"], again["missing"], again["lost_count"]) == (0, 0, 0)
+    six.stop()
+    # What was mended serves: the other four drives are not all needed any more.
+    for number in (0, 5):
+        pull(six.directories[number])
+    six.start()
+    six.check()
+
+
+def test_damage_of_one_drive_is_mended_while_clients_read(wall):
+    six = wall()
+    six.start()
+    six.fill([3_000_000] * 8)
+    six.wait_whole()
+    six.stop()
+    flip(six.directories[3], six.random, 200)
+    six.start()
+    six.check()
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        six.check()
+        found = six.command("verify", BUCKET)["verification"]
+        # Parity that nobody reads is found by the verification only.
+        if found["damaged"] + found["missing"] == 0:
+            break
+        six.command("verify", "--repair")
+    assert found["damaged"] + found["missing"] == 0
+
+
+def test_a_drive_is_replaced_online_while_clients_write(wall):
+    six = wall()
+    six.start()
+    six.fill()
+    six.wait_whole()
+    six.stop()
+    gone = six.directories[2]
+    shutil.rmtree(gone)
+    six.start()
+    stop, failures = threading.Event(), []
+
+    def write():
+        s3, number = six.client(), 0
+        while not stop.is_set():
+            key, body = f"live{number % 20}", random.randbytes(300_000)
+            try:
+                s3.put_object(Bucket=BUCKET, Key=key, Body=body)
+                six.bodies[key] = body
+            except Exception as error:
+                failures.append(error)
+                return
+            number += 1
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    new = six.folder / "new"
+    assert "there is no such directory" in six.command("drive", "replace", gone, new, ok=False)
+    new.mkdir()
+    (new / "mine").write_text("not yours")
+    assert "not empty" in six.command("drive", "replace", gone, new, ok=False)
+    assert (new / "mine").read_text() == "not yours" and os.listdir(new) == ["mine"]
+    (new / "mine").unlink()
+    assert "works: it stays" in six.command("drive", "replace", six.directories[0], new, ok=False)
+    assert "no drive" in six.command("drive", "replace", "/nowhere", new, ok=False)
+    six.command("drive", "replace", gone, new)
+    six.directories[2] = new
+    time.sleep(1)
+    stop.set()
+    writer.join()
+    assert not failures
+    six.wait_whole()
+    six.check()
+    six.stop()
+    for number in (0, 1):
+        pull(six.directories[number])
+    six.start()
+    six.check()
+    six.stop()
+    # The old drive does not come back by itself.
+    for number in (0, 1):
+        put_back(six.directories[number])
+    assert six.fsck()["counts"]["lacking_shards"] == 0
+
+
+def test_a_directory_that_is_not_ours_is_never_touched(wall):
+    six = wall()
+    foreign = six.directories[4]
+    foreign.mkdir(parents=True)
+    (foreign / "thesis.txt").write_text("years of work")
+    server = six.start(wait=False)
+    assert server.process.wait(timeout=20) == 1
+    message = server.process.stderr.read()
+    assert "thesis.txt" in message and str(foreign) in message
+    assert os.listdir(foreign) == ["thesis.txt"]
+    assert not any((path / "super").exists() for path in six.directories)
+    (foreign / "thesis.txt").unlink()
+    six.start()
+    six.fill([100_000])
+    six.wait_whole()
+    six.stop()
+    # A drive whose filesystem is not mounted: an empty directory, or one with something else in it.
+    pull(foreign)
+    foreign.mkdir()
+    six.start()
+    six.check()
+    log = six.stop()
+    assert "drive replace" in log and os.listdir(foreign) == []
+    (foreign / "thesis.txt").write_text("years of work")
+    six.start()
+    six.check()
+    six.stop()
+    assert os.listdir(foreign) == ["thesis.txt"]
+
+
+def test_drives_of_two_deployments_and_copies_are_told_apart(wall, tmp_path):
+    six = wall()
+    six.start()
+    six.fill([100_000])
+    six.stop()
+    other = Wall(tmp_path / "other", count=2)
+    other.start()
+    other.stop()
+    own = six.directories[5]
+    six.directories[5] = other.directories[0]
+    server = six.start(wait=False)
+    assert server.process.wait(timeout=20) == 1 and "different deployments" in server.process.stderr.read()
+    six.directories[5] = six.folder / "copy"
+    shutil.copytree(six.directories[0], six.directories[5], ignore=shutil.ignore_patterns("admin.sock"))
+    server = six.start(wait=False)
+    assert server.process.wait(timeout=20) == 1 and "same drive" in server.process.stderr.read()
+    six.directories[5] = own
+    six.start()
+    six.check()
+
+
+@pytest.mark.parametrize("count, code", [(2, "2 copies"), (3, "3 copies"), (4, "2+2"), (12, "8+4")])
+def test_each_number_of_drives_has_its_code(wall, count, code):
+    some = wall(count=count)
+    some.start()
+    some.fill([1000, 50_000, 300_000, 3_000_000])
+    status = some.wait_whole()
+    assert status["code"] == code
+    lose = {2: 1, 3: 1, 4: 2, 12: 4}[count]
+    some.stop()
+    for path in some.directories[:lose]:
+        pull(path)
+    some.start()
+    some.check()
+    s3 = some.client()
+    if count in (2, 4):
+        # The other half may know of something newer: nothing is changed until one of it is back.
+        assert some.status()["is_read_only"]
+        for body in (b"x", bytes(200_000)):
+            with pytest.raises(ClientError, match="ServiceUnavailable"):
+                s3.put_object(Bucket=BUCKET, Key="new", Body=body)
+        some.check()
+    else:
+        s3.put_object(Bucket=BUCKET, Key="new", Body=b"x")
+        some.bodies["new"] = b"x"
+    some.stop()
+    for path in some.directories[:lose]:
+        put_back(path)
+    some.start()
+    some.check()
+
+
+def test_one_machine_as_three_zones_survives_a_zone(wall):
+    nine = wall(count=9, zones=("a", "b", "c"))
+    nine.start()
+    nine.fill()
+    status = nine.wait_whole()
+    assert status["code"] == "5+4"
+    nine.stop()
+    for path in nine.directories[0::3]:
+        pull(path)
+    nine.start()
+    nine.check()
+    nine.client().put_object(Bucket=BUCKET, Key="new", Body=bytes(1 << 20))
+
+
+def test_nothing_acknowledged_is_lost_by_kills_and_lost_drives_under_load(wall):
+    six = wall()
+    six.start()
+    s3 = six.client()
+    s3.create_bucket(Bucket=BUCKET)
+    possible = {}
+    for life in range(6):
+        stop = threading.Event()
+
+        def work(number, rng):
+            client = six.client(read_timeout=10)
+            while not stop.is_set():
+                key = f"{number}/{rng.randrange(6)}"
+                body = rng.randbytes(rng.choice([100, 3000, 90_000, 400_000]))
+                delete = rng.random() < 0.2
+                held = possible.setdefault(key, [None])
+                held.append(None if delete else body)
+                try:
+                    if delete:
+                        client.delete_object(Bucket=BUCKET, Key=key)
+                    else:
+                        client.put_object(Bucket=BUCKET, Key=key, Body=body)
+                except Exception:
+                    return
+                possible[key] = [held[-1]]
+
+        workers = [threading.Thread(target=work, args=(n, random.Random(life * 10 + n))) for n in range(4)]
+        for worker in workers:
+            worker.start()
+        time.sleep(1.5)
+        six.server.kill()
+        stop.set()
+        for worker in workers:
+            worker.join()
+        lost = random.Random(life).sample(six.directories, life % 3)
+        # Two drives may go only once what the crash left behind is mended.
+        six.start()
+        six.wait_whole()
+        six.stop()
+        for path in lost:
+            pull(path)
+        six.start()
+        client = six.client()
+        for key, held in possible.items():
+            try:
+                found = client.get_object(Bucket=BUCKET, Key=key)["Body"].read()
+            except ClientError as error:
+                assert error.response["Error"]["Code"] == "NoSuchKey", error
+                found = None
+            assert found in held, f"life {life}: {key} holds {found and len(found)} bytes"
+            possible[key] = [found]
+        six.stop()
+        for path in lost:
+            put_back(path)
+        six.start()
+        six.wait_whole()
+    six.stop()
+    assert six.fsck()["counts"]["lacking_shards"] == 0
+
+
+def test_keys_and_users_outlive_the_first_drive(wall):
+    six = wall()
+    six.server = Server(str(six.directories[0]), *map(str, six.directories[1:]), env={}).wait_ready()
+    access, secret = (six.directories[0] / "root-credentials").read_text().split()
+    make = lambda name, *keys: boto3.client(name, endpoint_url=six.server.url, region_name="us-east-1", aws_access_key_id=keys[0],
+                                            aws_secret_access_key=keys[1], config=Config(s3={"addressing_style": "path"}))
+    make("s3", access, secret).create_bucket(Bucket=BUCKET)
+    iam = make("iam", access, secret)
+    iam.create_user(UserName="anna")
+    allow = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}
+    iam.put_user_policy(UserName="anna", PolicyName="all", PolicyDocument=json.dumps(allow))
+    key = iam.create_access_key(UserName="anna")["AccessKey"]
+    six.stop()
+    for path in six.directories[:2]:
+        shutil.rmtree(path)
+    six.server = Server(str(six.directories[0]), *map(str, six.directories[1:]), env={}).wait_ready()
+    make("s3", access, secret).head_bucket(Bucket=BUCKET)
+    make("s3", key["AccessKeyId"], key["SecretAccessKey"]).put_object(Bucket=BUCKET, Key="k", Body=b"x")
+    for path in six.directories[2:]:
+        for name in ("root-credentials", "keyring"):
+            assert (path / name).stat().st_mode & 0o777 == 0o600
+
+
+def test_the_chance_of_a_loss_is_told_before_anything_is_bought():
+    def estimate(*arguments):
+        done = subprocess.run([BINARY, "durability", "--json", *arguments], capture_output=True, text=True, timeout=20)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    one, six, twelve = (estimate("--drives", str(n))[0] for n in (1, 6, 12))
+    assert one["survives_drives"] == 0 and abs(one["object_loss_per_year"] - 0.02) < 1e-9
+    assert six["code"] == "4+2" and twelve["code"] == "8+4"
+    assert one["object_loss_per_year"] > six["object_loss_per_year"] > twelve["object_loss_per_year"]
+    slow = estimate("--drives", "6", "--repair-hours", "240")[0]
+    assert slow["object_loss_per_year"] > 50 * six["object_loss_per_year"]
+    done = subprocess.run([BINARY, "durability", "--drives", "0"], capture_output=True, text=True, timeout=20)
+    assert done.returncode == 1 and "above 0" in done.stderr
