@@ -70,7 +70,8 @@ fn all_rows() -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
     (Bound::Included(vec![1]), Bound::Unbounded)
 }
 
-/// Writes an export of the rows as they are now, which hold all frames up to an lsn of this log. `pump` lets the log work in a simulation.
+/// Writes an export of the rows as they are now, which hold all frames up to an lsn of this log. `pump`
+/// lets the log work in a simulation.
 pub(crate) fn write(
     log: &Log,
     index: &dyn Index,

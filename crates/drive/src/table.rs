@@ -2,7 +2,8 @@
 //!
 //! Rows: 1, blob, stripe → location and birth lsn · 2, segment, incarnation → live records, live
 //! bytes, least birth lsn · 3, blob → lsn of its tombstone · 4 → floor · 5, class → the newest
-//! incarnation that records were taken in from · 6 → number of the last frame. Sources are the classes of the log.
+//! incarnation that records were taken in from · 6 → number of the last frame. Sources are the classes
+//! of the log.
 
 use crate::error::DriveError;
 use crate::shard::ShardId;

@@ -65,7 +65,8 @@ fn main() {
             };
             let (one, two, most) = (decode(1), decode(2), decode(*parity));
             println!(
-                "| {kernel:?} | {data}+{parity} | {encode:.1} | {by_cell:.1} | {one:.1} | {two:.1} | {most:.1} |"
+                "| {kernel:?} | {data}+{parity} | {encode:.1} | {by_cell:.1} | {one:.1} | {two:.1} | \
+                 {most:.1} |"
             );
         }
     }

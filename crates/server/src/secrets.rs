@@ -98,14 +98,14 @@ pub(crate) fn home_of<'a>(homes: &'a [PathBuf], file: &str) -> &'a Path {
 /// Copies a file of one drive to the others that lack it, so that it outlives any of them.
 pub(crate) fn spread(homes: &[PathBuf], file: &str) {
     let from = home_of(homes, file).join(file);
-    let Ok(text) = std::fs::read(&from) else { return };
+    let Ok(text) = std::fs::read_to_string(&from) else { return };
     for home in homes {
         let path = home.join(file);
         let create = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
         let written = match create {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
             Err(error) => Err(error),
-            Ok(mut copy) => copy.write_all(&text).and_then(|()| copy.sync_all()),
+            Ok(mut copy) => copy.write_all(text.as_bytes()).and_then(|()| copy.sync_all()),
         };
         if let Err(error) = written {
             tracing::warn!(path = %path.display(), %error, "a copy could not be made");

@@ -135,8 +135,8 @@ impl Member {
     }
 }
 
-/// Reads what the drives say, plans the start, and opens them. `distrusted`: see [`try_open`]. Where there are several, one that fails
-/// counts as missing, and the start is planned anew.
+/// Reads what the drives say, plans the start, and opens them. `distrusted`: see [`try_open`]. Where
+/// there are several, one that fails counts as missing, and the start is planned anew.
 pub(super) fn open_all(
     mut places: Vec<Place>,
     distrusted: &[DriveId],

@@ -52,19 +52,7 @@ pub(crate) fn run(config: &ServerConfig) -> CommandResult {
         let access_log = AccessLog::open(&config.access_log, metrics.clone())?;
         let federation = federation(config);
         let token = metrics_token(config, credentials.secret_key.reveal());
-        let gateway = Gateway::new(
-            node.engine.clone(),
-            GatewayConfig {
-                directory: directory.clone(),
-                bucket_defaults: config.bucket_defaults,
-                region: config.region.clone(),
-                domains: Domains {
-                    s3: config.domains.clone(),
-                    website: config.website_domains.clone(),
-                },
-                host_id: format!("{:016x}", hash64(node.deployment_text().as_bytes())),
-            },
-        );
+        let gateway = gateway_of(config, &node, directory.clone());
         let admin = Admin::new(
             node.engine.clone(),
             directory,
@@ -96,6 +84,18 @@ pub(crate) fn run(config: &ServerConfig) -> CommandResult {
     result?;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+fn gateway_of(config: &ServerConfig, node: &Node, directory: Directory) -> Arc<Gateway> {
+    let domains = Domains { s3: config.domains.clone(), website: config.website_domains.clone() };
+    let gateway = GatewayConfig {
+        directory,
+        bucket_defaults: config.bucket_defaults,
+        region: config.region.clone(),
+        domains,
+        host_id: format!("{:016x}", hash64(node.deployment_text().as_bytes())),
+    };
+    Gateway::new(node.engine.clone(), gateway)
 }
 
 /// A socket in the directory of each drive.
