@@ -1,4 +1,4 @@
-"""Runs the shared acceptance tests against the built server: FOLDER EXCEPTIONS CAPABILITY..."""
+"""Runs the shared acceptance tests against the built server: FOLDER EXCEPTIONS DRIVES CAPABILITY..."""
 import os
 import subprocess
 import sys
@@ -23,14 +23,16 @@ def ordinary_user(url):
 
 
 def main():
-    folder, exceptions, *capabilities = sys.argv[1:]
+    folder, exceptions, drives, *capabilities = sys.argv[1:]
     deselected = []
     for line in open(exceptions, encoding="utf-8"):
         name = line.split("#")[0].strip()
         if name:
             deselected += ["--deselect", name]
     with tempfile.TemporaryDirectory() as directory:
-        server = Server(os.path.join(directory, "drive"), "--domain", DOMAIN, "--website-domain", WEBSITE).wait_ready()
+        drive = os.path.join(directory, "drive")
+        where = drive if drives == "1" else f"{drive}{{1...{drives}}}"
+        server = Server(where, "--domain", DOMAIN, "--website-domain", WEBSITE).wait_ready()
         try:
             env = {**os.environ, "S3_ENDPOINT": server.url, "S3_ACCESS_KEY": USER, "S3_SECRET_KEY": PASSWORD,
                    "S3_VHOST_DOMAIN": DOMAIN, "S3_WEBSITE_DOMAIN": WEBSITE, "PYTHONDONTWRITEBYTECODE": "1"}

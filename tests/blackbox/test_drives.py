@@ -284,6 +284,128 @@ def test_a_drive_is_replaced_online_while_clients_write(wall):
     assert six.fsck()["counts"]["lacking_shards"] == 0
 
 
+def held(path):
+    """Bytes of shards that are alive on a drive, about: what its filesystem holds of it."""
+    return sum(entry.stat().st_blocks * 512 for entry in os.scandir(path) if entry.name.startswith("seg-"))
+
+
+def test_a_drive_is_added_and_another_drained_online(wall):
+    six = wall()
+    six.start()
+    six.fill(SIZES * 2)
+    six.wait_whole()
+    new, old = six.folder / "d7", six.directories[0]
+    new.mkdir()
+    six.command("drive", "add", new)
+    six.directories.append(new)
+    six.fill(SIZES, name="while")
+    deadline = time.monotonic() + 60
+    while six.status()["moving"] and time.monotonic() < deadline:
+        time.sleep(0.1)
+    six.check()
+    status = six.wait_whole()
+    assert status["moving"] is None and len(status["drives"]) == 7 and held(new) > 8 << 20
+    # The drive that the catalog is read from goes: the process takes it from another.
+    pid = six.server.process.pid
+    six.command("drive", "drain", old)
+    deadline = time.monotonic() + 60
+    while len(status["drives"]) == 7 and time.monotonic() < deadline:
+        time.sleep(0.3)
+        try:
+            status = six.status()
+        except (AssertionError, StopIteration):
+            continue
+    six.directories.remove(old)
+    time.sleep(2)
+    six.server.wait_ready()
+    assert six.server.process.poll() is None and six.server.process.pid == pid
+    status = six.wait_whole()
+    assert str(old) not in [drive["path"] for drive in status["drives"]] and len(status["drives"]) == 6
+    assert "spread over 6" in six.command("drive", "drain", six.directories[1], ok=False)
+    six.check()
+    six.stop()
+    shutil.rmtree(old)
+    for path in six.directories[:2]:
+        pull(path)
+    six.start()
+    six.check()
+    six.stop()
+    for path in six.directories[:2]:
+        put_back(path)
+    assert six.fsck()["counts"]["lacking_shards"] == 0
+
+
+def test_a_drain_is_cancelled_and_a_killed_move_goes_on(wall):
+    seven = wall(count=7)
+    seven.start()
+    seven.fill(SIZES * 2)
+    seven.wait_whole()
+    seven.command("drive", "drain", seven.directories[6])
+    seven.server.kill()
+    seven.start()
+    deadline = time.monotonic() + 60
+    while len(seven.status()["drives"]) == 7 and time.monotonic() < deadline:
+        time.sleep(0.2)
+    seven.check()
+    assert len(seven.wait_whole()["drives"]) == 6
+    gone = seven.directories.pop()
+    seven.stop()
+    # It may still be named: it is said, and nothing waits for it.
+    seven.directories.append(gone)
+    seven.start()
+    seven.check()
+    assert "taken out" in seven.stop()
+    seven.directories.pop()
+    seven.start()
+    assert "nothing to change" in seven.command("drive", "drain", "--cancel", seven.directories[0], ok=False)
+
+
+def is_failing(path, fails):
+    """Makes every write to the segments of a drive fail, as a dying one does, or not any more."""
+    names = [str(path / name) for name in os.listdir(path) if name.startswith("seg-")]
+    done = subprocess.run(["chattr", "+i" if fails else "-i", *names], capture_output=True, text=True)
+    if done.returncode != 0:
+        pytest.skip(f"this filesystem has no immutable files: {done.stderr}")
+
+
+@pytest.mark.parametrize("which", ["first", "mirror", "other"])
+def test_a_drive_that_fails_under_load_is_left_behind(wall, which):
+    six = wall()
+    six.start()
+    six.fill()
+    status = six.wait_whole()
+    holders = [pathlib.Path(d["path"]) for d in status["drives"] if d["holds_catalog"]]
+    others = [path for path in six.directories if path not in holders]
+    failing = {"first": holders[0], "mirror": holders[1], "other": others[0]}[which]
+    try:
+        is_failing(failing, True)
+        written = refused = 0
+        deadline = time.monotonic() + 30
+        while written < 60 and time.monotonic() < deadline:
+            key, body = f"live{written}", six.random.randbytes([300, 50_000, 700_000][written % 3])
+            try:
+                six.client(read_timeout=5).put_object(Bucket=BUCKET, Key=key, Body=body)
+            except Exception:
+                # Unknown outcomes: told by no answer, or by one that says so. The key is written again.
+                refused += 1
+                time.sleep(0.2)
+                continue
+            six.bodies[key] = body
+            written += 1
+        assert written == 60
+        if which != "first":
+            assert refused == 0, "clients notice nothing of a drive that others stand in for"
+        six.check()
+    finally:
+        is_failing(failing, False)
+    six.server.kill()
+    six.start()
+    six.check()
+    six.wait_whole()
+    six.stop()
+    assert six.fsck()["counts"]["lacking_shards"] == 0
+
+
 def test_a_directory_that_is_not_ours_is_never_touched(wall):
     six = wall()
     foreign = six.directories[4]

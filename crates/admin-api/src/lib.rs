@@ -174,6 +174,22 @@ pub enum Request {
     },
     /// Lists drives.
     DriveList,
+    /// Makes an empty directory another drive.
+    DriveAdd {
+        /// The directory, on the server.
+        path: String,
+        /// What fails together with it; empty if that is not said.
+        #[serde(default)]
+        zone: String,
+    },
+    /// Empties a drive and takes it out, or lets it be.
+    DriveDrain {
+        /// Id or path.
+        drive: String,
+        /// Do not, if it was begun.
+        #[serde(default)]
+        cancel: bool,
+    },
     /// Puts an empty directory into the place of a drive that is gone.
     DriveReplace {
         /// Id or path of the drive that is gone.
@@ -332,6 +348,8 @@ pub enum DriveState {
     Online,
     /// It was put in and lacks shards.
     Filling,
+    /// It is being emptied.
+    Draining,
     /// A write or flush failed.
     Failed,
     /// It was not found.
@@ -376,8 +394,21 @@ pub struct Status {
     pub groups_by_lacking_drives: std::collections::BTreeMap<u64, u64>,
     /// Objects and parts that lack shards since they were written.
     pub waiting_repairs: u64,
+    /// What was moved so far, if shards are being moved.
+    pub moving: Option<Moving>,
     /// Drives.
     pub drives: Vec<Drive>,
+}
+
+/// Shards on their way to other drives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moving {
+    /// Versions and parts looked at.
+    pub objects: u64,
+    /// Shards moved.
+    pub shards: u64,
+    /// Bytes of them.
+    pub bytes: u64,
 }
 
 /// An object that cannot be read as a whole.

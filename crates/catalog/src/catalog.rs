@@ -271,6 +271,16 @@ impl Catalog {
         self.with_mirrors(pump, |mirrors| mirrors.live().iter().map(|m| m.drive).collect())
     }
 
+    /// Takes a drive out of those that hold the catalog; not the one that the index follows. Says whether
+    /// that could be recorded. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`CatalogError::Closed`].
+    pub fn leave(&self, drive: [u8; 16], pump: &dyn Fn()) -> Result<bool, CatalogError> {
+        self.with_mirrors(pump, move |mirrors| mirrors.leave(drive))
+    }
+
     /// Makes a drive one of those that hold the catalog: it gets all frames from now on and an export
     /// of everything before, and then counts. What it has of the catalog from an earlier time does not
     /// count any more; an index of it must have been thrown away. Blocks; for a background thread.

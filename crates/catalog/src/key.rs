@@ -89,6 +89,8 @@ pub struct Key;
 impl Key {
     /// The hybrid clock.
     pub const CLOCK: &'static [u8] = &[Family::State as u8, b'c'];
+    /// Something is to be moved: a drive was added, or is being emptied.
+    pub const REBALANCE: &'static [u8] = &[Family::State as u8, b'b'];
     /// The last export of the only drive, in deployments that never had another.
     pub const EXPORT: &'static [u8] = &[Family::State as u8, b'e'];
 
@@ -111,6 +113,18 @@ impl Key {
     #[must_use]
     pub fn refills() -> KeyRange {
         prefix_range(&[Family::State as u8, b'r'])
+    }
+    /// A drive that is being emptied: its id.
+    #[must_use]
+    pub fn drain(drive: [u8; 16]) -> Vec<u8> {
+        let mut key = vec![Family::State as u8, b'd'];
+        key.extend_from_slice(&drive);
+        key
+    }
+    /// All drives that are being emptied.
+    #[must_use]
+    pub fn drains() -> KeyRange {
+        prefix_range(&[Family::State as u8, b'd'])
     }
     /// `drive`: id.
     #[must_use]

@@ -215,6 +215,12 @@ impl Mirrors {
         true
     }
 
+    /// A member leaves that is not the first. Says whether that is recorded, or it was no member.
+    pub(crate) fn leave(&mut self, drive: DriveKey) -> bool {
+        let is_member = self.members[1..].iter().any(|member| member.mirror.drive == drive);
+        !is_member || self.lose(&[drive])
+    }
+
     /// A drive that gets all frames from now on. Its log lies behind everything before.
     pub(crate) fn learn(&mut self, mirror: Mirror) {
         self.members.retain(|member| member.mirror.drive != mirror.drive);

@@ -49,14 +49,16 @@ pub struct Group {
     pub generation: u32,
     /// Drives, by place.
     pub members: Vec<DriveId>,
+    /// It takes no new blobs: it was made for other drives than there are now.
+    pub is_closed: bool,
 }
 
 impl Group {
-    /// Stored form: format (u8), generation (u32), count (u8), ids.
+    /// Stored form: format (u8), generation (u32), closed (u8), count (u8), ids.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut w = Writer::new();
-        w.u8(FORMAT).u32(self.generation).u8(self.members.len() as u8);
+        w.u8(FORMAT).u32(self.generation).u8(self.is_closed.into()).u8(self.members.len() as u8);
         for member in &self.members {
             w.raw(&member.0);
         }
@@ -74,12 +76,17 @@ impl Group {
             return Err(r.malformed());
         }
         let generation = r.u32()?;
+        let is_closed = match r.u8()? {
+            0 => false,
+            1 => true,
+            _ => return Err(r.malformed()),
+        };
         let mut members = Vec::new();
         for _ in 0..r.u8()? {
             let malformed = r.malformed();
             members.push(DriveId(r.take(16)?.try_into().map_err(|_| malformed)?));
         }
-        Ok(Self { id, generation, members })
+        Ok(Self { id, generation, members, is_closed })
     }
 }
 
@@ -139,12 +146,15 @@ pub fn propose(group: u16, drives: &[DriveInfo], count: usize) -> Vec<DriveId> {
     chosen
 }
 
-/// The groups of a new deployment.
+/// New groups for these drives, numbered from `first` on.
 #[must_use]
-pub fn plan_groups(drives: &[DriveInfo], shape: Shape) -> Vec<Group> {
-    let ids = 0..group_count(drives.len(), shape) as u16;
-    ids.map(|id| Group { id, generation: 1, members: propose(id, drives, shape.shard_count()) })
-        .collect()
+pub fn plan_groups(drives: &[DriveInfo], shape: Shape, first: u16) -> Vec<Group> {
+    let ids = (0..group_count(drives.len(), shape) as u16).map(|id| first + id);
+    let make = |id| {
+        let members = propose(id, drives, shape.shard_count());
+        Group { id, generation: 1, members, is_closed: false }
+    };
+    ids.map(make).collect()
 }
 
 /// The group as it should be with these drives: members that should leave are replaced where they
@@ -161,8 +171,11 @@ pub fn rehome(group: &Group, drives: &[DriveInfo]) -> Option<Group> {
         false => *arriving.next().expect("as many arrive as leave"),
     };
     let members: Vec<DriveId> = group.members.iter().map(place).collect();
-    let changed = members != group.members;
-    changed.then(|| Group { id: group.id, generation: group.generation + 1, members })
+    if members == group.members {
+        return None;
+    }
+    let generation = group.generation + 1;
+    Some(Group { id: group.id, generation, members, is_closed: group.is_closed })
 }
 
 #[cfg(test)]
@@ -189,7 +202,7 @@ mod tests {
     fn members_are_distinct_and_shares_follow_weights() {
         let mut drives = even(12);
         drives[0].weight *= 2;
-        let groups = plan_groups(&drives, Shape::new(4, 2));
+        let groups = plan_groups(&drives, Shape::new(4, 2), 0);
         assert_eq!(groups.len(), 500);
         for group in &groups {
             let mut members = group.members.clone();
@@ -211,7 +224,7 @@ mod tests {
         let drives: Vec<_> = (0..18)
             .map(|n| drive(n, 1 << 40, zones[n as usize % 3], &format!("{}", n / 6)))
             .collect();
-        for group in plan_groups(&drives, Shape::new(9, 6)) {
+        for group in plan_groups(&drives, Shape::new(9, 6), 0) {
             for zone in zones {
                 let of_zone = |id: &&DriveId| {
                     drives.iter().any(|drive| drive.id == **id && drive.zone == zone)
@@ -228,7 +241,7 @@ mod tests {
     #[test]
     fn a_new_drive_takes_its_share_and_nothing_else_moves() {
         let before = even(8);
-        let groups = plan_groups(&before, Shape::new(4, 2));
+        let groups = plan_groups(&before, Shape::new(4, 2), 0);
         let mut after = before.clone();
         after.push(drive(8, 1 << 40, "", ""));
         let (mut moved, mut to_new) = (0, 0);
@@ -249,7 +262,7 @@ mod tests {
     #[test]
     fn a_drive_that_leaves_is_replaced_where_it_stood() {
         let drives = even(8);
-        let groups = plan_groups(&drives, Shape::new(4, 2));
+        let groups = plan_groups(&drives, Shape::new(4, 2), 0);
         let left: Vec<_> = drives[1..].to_vec();
         for group in &groups {
             let is_member = group.members.contains(&drives[0].id);
@@ -266,10 +279,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn stored_groups_are_read_back(id: u16, generation: u32, members: Vec<[u8; 16]>) {
+        fn stored_groups_are_read_back(
+            id: u16, generation: u32, is_closed: bool, members: Vec<[u8; 16]>,
+        ) {
             prop_assume!(members.len() < 33);
             let members = members.into_iter().map(DriveId).collect();
-            let group = Group { id, generation, members };
+            let group = Group { id, generation, members, is_closed };
             prop_assert_eq!(Group::decode(id, &group.encode()), Ok(group.clone()));
             let mut cut = group.encode();
             cut.pop();

@@ -8,6 +8,10 @@ use drystone_erasure::Code;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
+use std::time::Duration;
+
+/// Pause between two looks whether uploads have ended.
+const ERA_PAUSE: Duration = Duration::from_millis(20);
 
 /// A drive of the deployment.
 #[derive(Clone)]
@@ -28,7 +32,11 @@ impl PoolDrive {
 }
 
 /// An upload in progress on all drives; held until its row is committed or given up.
-pub struct InProgress(#[expect(dead_code, reason = "held")] Vec<drystone_drive::InProgress>);
+pub struct InProgress {
+    _drives: Vec<drystone_drive::InProgress>,
+    /// Held by all that chose their groups from the same set.
+    _era: Arc<()>,
+}
 
 type Groups = BTreeMap<u16, Arc<Group>>;
 
@@ -36,8 +44,10 @@ struct Shared {
     drives: RwLock<Vec<PoolDrive>>,
     primary: Drive,
     epoch: u32,
-    shape: Shape,
+    shape: RwLock<Shape>,
     groups: RwLock<Arc<Groups>>,
+    /// The present set of groups, as long as uploads are in progress that chose from it.
+    era: Mutex<Arc<()>>,
     next_group: AtomicUsize,
     next_blob: AtomicU32,
     codes: Mutex<HashMap<Shape, Arc<Code>>>,
@@ -57,7 +67,7 @@ impl Pool {
         let (zone, node) = (String::new(), String::new());
         let info = DriveInfo { id, weight: 1, zone, node };
         let epoch = drive.identity().term;
-        let group = Group { id: 0, generation: 0, members: vec![id] };
+        let group = Group { id: 0, generation: 0, members: vec![id], is_closed: false };
         let member = PoolDrive { info, path: String::new(), drive: Some(drive.clone()) };
         let pool = Self::new(vec![member], drive, epoch, Shape::new(1, 0));
         pool.set_groups(vec![group]);
@@ -72,8 +82,9 @@ impl Pool {
             drives: RwLock::new(drives),
             primary,
             epoch,
-            shape,
+            shape: RwLock::new(shape),
             groups: RwLock::default(),
+            era: Mutex::default(),
             next_group: AtomicUsize::new(0),
             next_blob: AtomicU32::new(0),
             codes: Mutex::default(),
@@ -109,13 +120,13 @@ impl Pool {
     /// Whether there is one drive only: one copy, which is in the batch of its row.
     #[must_use]
     pub fn is_single(&self) -> bool {
-        self.shared.shape == Shape::new(1, 0)
+        self.shape() == Shape::new(1, 0)
     }
 
     /// The code of new blobs.
     #[must_use]
     pub fn shape(&self) -> Shape {
-        self.shared.shape
+        *self.shared.shape.read().expect("no thread panicked while it held this lock")
     }
 
     /// Epoch of this process.
@@ -130,6 +141,28 @@ impl Pool {
             self.shared.drives.write().expect("no thread panicked while it held this lock");
         drives.retain(|member| Some(member.info.id) != old && member.info.id != new.info.id);
         drives.push(new);
+    }
+
+    /// Takes a drive out.
+    pub fn remove_drive(&self, id: DriveId) {
+        let mut drives =
+            self.shared.drives.write().expect("no thread panicked while it held this lock");
+        drives.retain(|member| member.info.id != id);
+    }
+
+    /// New blobs get another code, and choose from these groups, of which the open ones have as many
+    /// members as it needs. Blocks until no upload is in progress that chose before.
+    pub fn begin_era(&self, shape: Shape, groups: Vec<Group>) {
+        *self.shared.shape.write().expect("no thread panicked while it held this lock") = shape;
+        self.set_groups(groups);
+        let old = {
+            let mut era =
+                self.shared.era.lock().expect("no thread panicked while it held this lock");
+            std::mem::take(&mut *era)
+        };
+        while Arc::strong_count(&old) > 1 {
+            std::thread::sleep(ERA_PAUSE);
+        }
     }
 
     /// The groups, as the catalog has them.
@@ -159,17 +192,19 @@ impl Pool {
     }
 
     /// The group for the next blob, of which the first `count` places are used: one where they are all
-    /// online, or that lacks the fewest.
+    /// online, or that lacks the fewest. `None` if no open group has so many: the code of new blobs has
+    /// changed meanwhile.
     #[must_use]
-    pub fn choose_group(&self, count: usize) -> Arc<Group> {
+    pub fn choose_group(&self, count: usize) -> Option<Arc<Group>> {
         let groups =
             self.shared.groups.read().expect("no thread panicked while it held this lock").clone();
         let start = self.shared.next_group.fetch_add(1, Ordering::Relaxed) % groups.len();
+        let is_open = |group: &&Arc<Group>| !group.is_closed && group.members.len() >= count;
         let lacks = |group: &Group| {
             self.members(group).iter().take(count).filter(|member| member.is_none()).count()
         };
         let mut best: Option<(usize, &Arc<Group>)> = None;
-        for group in groups.values().cycle().skip(start).take(groups.len()) {
+        for group in groups.values().cycle().skip(start).take(groups.len()).filter(is_open) {
             let lacking = lacks(group);
             if best.is_none_or(|(least, _)| lacking < least) {
                 best = Some((lacking, group));
@@ -178,7 +213,7 @@ impl Pool {
                 break;
             }
         }
-        best.expect("there is always a group").1.clone()
+        best.map(|(_, group)| group.clone())
     }
 
     /// The drives of a group by place; `None` for those that are not online.
@@ -219,7 +254,9 @@ impl Pool {
     /// Notes on all drives that an upload begins.
     #[must_use]
     pub fn begin_upload(&self) -> InProgress {
-        InProgress(self.online().iter().map(Drive::begin_upload).collect())
+        let era = self.shared.era.lock().expect("no thread panicked while it held this lock");
+        let era = era.clone();
+        InProgress { _drives: self.online().iter().map(Drive::begin_upload).collect(), _era: era }
     }
 
     /// Whether all drives of the deployment are online.

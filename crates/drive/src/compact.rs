@@ -91,6 +91,7 @@ impl Drive {
     ) -> Result<(), DriveError> {
         let mut moving = Moving { drive: self, pump, pending: Vec::new(), len: 0 };
         let mut tombstones: Vec<u8> = Vec::new();
+        let mut discards: Vec<(Bytes, u64)> = Vec::new();
         let early = self.log().has_bug(SeededBug::DropTombstoneEarly);
         let floor = if early { u64::MAX } else { self.least_birth_lsn() };
         let mut visit = |scanned| match scanned {
@@ -101,6 +102,10 @@ impl Drive {
                     tombstones.extend_from_slice(&record.payload);
                     Ok(())
                 }
+                RecordKind::Discards if record.birth_lsn >= floor => {
+                    discards.push((record.payload.clone(), record.birth_lsn));
+                    Ok(())
+                }
                 _ => Ok(()),
             },
         };
@@ -109,6 +114,11 @@ impl Drive {
         for blobs in tombstones.chunks(64 << 10) {
             let blobs: Vec<_> = blobs.chunks_exact(16).filter_map(BlobId::from_slice).collect();
             let ticket = self.bury(&blobs);
+            pump();
+            ticket.wait()?;
+        }
+        for (blobs, birth_lsn) in discards {
+            let ticket = self.append_discards(blobs, Some(birth_lsn));
             pump();
             ticket.wait()?;
         }

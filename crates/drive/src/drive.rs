@@ -169,6 +169,25 @@ impl Drive {
         self.shared.log.append_ticket(Class::Small, vec![record], Durability::Observed)
     }
 
+    /// Declares the shards dead that this drive has of some blobs, which were moved to another. The blobs
+    /// may come back later.
+    #[must_use]
+    pub fn discard(&self, blobs: &[BlobId]) -> Ticket<Result<Vec<(u64, Location)>, LogError>> {
+        let payload: Vec<u8> = blobs.iter().flat_map(|blob| blob.0).collect();
+        self.append_discards(payload.into(), None)
+    }
+
+    /// `birth_lsn`: of the record that is written anew.
+    pub(crate) fn append_discards(
+        &self,
+        blobs: Bytes,
+        birth_lsn: Option<u64>,
+    ) -> Ticket<Result<Vec<(u64, Location)>, LogError>> {
+        let mut record = RecordInput::new(RecordKind::Discards, Bytes::new(), blobs);
+        record.birth_lsn = birth_lsn;
+        self.shared.log.append_ticket(Class::Small, vec![record], Durability::Observed)
+    }
+
     /// Declares blobs dead without waiting for it.
     pub fn bury_later(&self, blobs: &[BlobId]) {
         drop(self.bury(blobs));

@@ -1,9 +1,9 @@
 //! The drive index: where each shard is, how much of each segment is alive, what is dead.
 //!
 //! Rows: 1, blob, stripe → location and birth lsn · 2, segment, incarnation → live records, live
-//! bytes, least birth lsn · 3, blob → lsn of its tombstone · 4 → floor · 5, class → the newest
-//! incarnation that records were taken in from · 6 → number of the last frame. Sources are the classes
-//! of the log.
+//! bytes, least birth lsn · 3, blob → lsn of its tombstone, and 1 if it is a discard · 4 → floor · 5,
+//! class → the newest incarnation that records were taken in from · 6 → number of the last frame. Sources
+//! are the classes of the log.
 
 use crate::error::DriveError;
 use crate::shard::ShardId;
@@ -210,7 +210,12 @@ impl Table {
                 }
                 RecordKind::Tombstones => {
                     for blob in record.control.chunks_exact(16).filter_map(BlobId::from_slice) {
-                        batch.bury(blob, record.lsn)?;
+                        batch.bury(blob, Death::Final { lsn: record.lsn })?;
+                    }
+                }
+                RecordKind::Discards => {
+                    for blob in record.control.chunks_exact(16).filter_map(BlobId::from_slice) {
+                        batch.bury(blob, Death::Before { lsn: record.birth_lsn })?;
                     }
                 }
                 _ => {}
@@ -274,7 +279,7 @@ impl Table {
         let mut changes = Vec::new();
         for row in self.index.scan(&snapshot, prefix_range(&[TOMBSTONE])) {
             let (key, value) = row?;
-            let lsn = value[..].try_into().map(u64::from_le_bytes).unwrap_or(u64::MAX);
+            let lsn = Death::decode(&value).map_or(u64::MAX, Death::lsn);
             if lsn < before_lsn {
                 changes.push(Change { key, value: None });
             }
@@ -301,7 +306,13 @@ impl Batch<'_> {
     /// and blob ids are never used again, so there is nothing to look up.
     fn add_shard(&mut self, record: &Recorded, is_first: bool) -> Result<(), DriveError> {
         let Some(shard) = ShardId::of_meta(&record.meta) else { return Ok(()) };
-        let buried = !is_first && self.get(&blob_key(TOMBSTONE, shard.blob))?.is_some();
+        let death = match is_first {
+            true => None,
+            false => self.get(&blob_key(TOMBSTONE, shard.blob))?,
+        };
+        let buried = death.is_some_and(|row| {
+            Death::decode(&row).is_none_or(|death| death.is_of(record.birth_lsn))
+        });
         let key = shard_key(shard);
         let here = place(record.location);
         let state = self.alive.entry(here).or_insert(Alive {
@@ -328,7 +339,10 @@ impl Batch<'_> {
         Ok(())
     }
 
-    fn bury(&mut self, blob: BlobId, lsn: u64) -> Result<(), DriveError> {
+    fn bury(&mut self, blob: BlobId, death: Death) -> Result<(), DriveError> {
+        let key = blob_key(TOMBSTONE, blob);
+        let known = self.get(&key)?.and_then(|row| Death::decode(&row));
+        let death = known.map_or(death, |known| known.or(death));
         let prefix = blob_key(SHARD, blob);
         let mut found: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
         let snapshot = self.index.snapshot();
@@ -345,13 +359,16 @@ impl Batch<'_> {
                 None => drop(found.remove(key)),
             }
         }
-        for (key, value) in found {
+        for (shard, value) in found {
+            if !death.is_of(birth_of(&value)) {
+                continue;
+            }
             if let Some(location) = location_of(&value) {
                 self.count(location, -1);
             }
-            self.rows.insert(key, None);
+            self.rows.insert(shard, None);
         }
-        self.rows.insert(blob_key(TOMBSTONE, blob), Some(lsn.to_le_bytes().to_vec()));
+        self.rows.insert(key, Some(death.encode()));
         Ok(())
     }
 
@@ -382,4 +399,56 @@ impl Batch<'_> {
 
 fn location_of(row: &[u8]) -> Option<Location> {
     Location::from_bytes(row.get(..Location::LEN_BYTES)?)
+}
+
+/// Birth lsn of the shard of a row; 0 if it cannot be read.
+fn birth_of(row: &[u8]) -> u64 {
+    let bytes = row.get(Location::LEN_BYTES..).and_then(|bytes| bytes.try_into().ok());
+    bytes.map_or(0, u64::from_le_bytes)
+}
+
+/// Which shards of a blob are dead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Death {
+    /// All of them: the id is never used again.
+    Final { lsn: u64 },
+    /// Those born before an lsn: the blob may have come back later.
+    Before { lsn: u64 },
+}
+
+impl Death {
+    fn lsn(self) -> u64 {
+        match self {
+            Self::Final { lsn } | Self::Before { lsn } => lsn,
+        }
+    }
+
+    /// Whether a shard is dead that was born at an lsn.
+    fn is_of(self, birth_lsn: u64) -> bool {
+        match self {
+            Self::Final { .. } => true,
+            Self::Before { lsn } => birth_lsn < lsn,
+        }
+    }
+
+    /// What both say together.
+    fn or(self, other: Self) -> Self {
+        let lsn = self.lsn().max(other.lsn());
+        match (self, other) {
+            (Self::Before { .. }, Self::Before { .. }) => Self::Before { lsn },
+            _ => Self::Final { lsn },
+        }
+    }
+
+    fn encode(self) -> Vec<u8> {
+        let mut row = self.lsn().to_le_bytes().to_vec();
+        row.extend(matches!(self, Self::Before { .. }).then_some(1));
+        row
+    }
+
+    fn decode(row: &[u8]) -> Option<Self> {
+        let (lsn, kind) = row.split_at_checked(8)?;
+        let lsn = u64::from_le_bytes(lsn.try_into().ok()?);
+        Some(if kind == [1] { Self::Before { lsn } } else { Self::Final { lsn } })
+    }
 }

@@ -93,8 +93,8 @@ impl Engine {
         pump: &dyn Fn(),
     ) -> Result<AuditReport, EngineError> {
         let mut report = AuditReport::default();
+        let snapshot = self.shared.catalog.snapshot();
         for range in ranges(scope) {
-            let snapshot = self.shared.catalog.snapshot();
             for row in snapshot.scan(range) {
                 let (key, value) = row.map_err(CatalogError::from)?;
                 let layouts = self.layouts(&key, &value)?;
@@ -118,6 +118,29 @@ impl Engine {
         }
         tell(&report);
         Ok(report)
+    }
+
+    /// Gives the layouts of every version and part of one moment, with the number of rows so far, until
+    /// `visit` says that it is enough.
+    pub(crate) fn walk_layouts<E: From<EngineError>>(
+        &self,
+        bucket: Option<(BucketId, Vec<u8>)>,
+        visit: &mut dyn FnMut(u64, Vec<Layout>) -> Result<bool, E>,
+    ) -> Result<(), E> {
+        let scope = AuditScope { bucket, ..AuditScope::default() };
+        let snapshot = self.shared.catalog.snapshot();
+        let mut rows = 0;
+        for range in ranges(&scope) {
+            for row in snapshot.scan(range) {
+                let (key, value) =
+                    row.map_err(|error| E::from(CatalogError::from(error).into()))?;
+                rows += 1;
+                if !visit(rows, self.layouts(&key, &value)?)? {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Looks at the shards of a blob; says whether it cannot be read as a whole.

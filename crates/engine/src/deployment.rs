@@ -6,11 +6,13 @@
 
 mod keeper;
 mod member;
+mod rebalance;
 mod replace;
 mod status;
 
 pub use keeper::new_deployment;
 pub use member::{IndexKind, Indexes, OpenError, Place};
+pub use rebalance::MoveReport;
 pub use status::{DeploymentStatus, DriveState, DriveStatus};
 
 use crate::budget::ByteBudget;
@@ -24,6 +26,7 @@ use drystone_drive::Drive;
 use drystone_log::Class;
 use keeper::Keeper;
 use member::Member;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
@@ -52,8 +55,13 @@ pub struct Deployment {
     keeper: Arc<Keeper>,
     config: DeploymentConfig,
     writers: Mutex<Vec<JoinHandle<()>>>,
+    /// Every drive that was opened, also those that are not in the deployment any more.
+    opened: Mutex<Vec<Drive>>,
     committer: Mutex<Option<JoinHandle<()>>>,
     is_read_only: bool,
+    is_moving_out: AtomicBool,
+    /// Progress of the move that runs.
+    moving: Mutex<Option<MoveReport>>,
 }
 
 /// Starts the threads that write a drive's log.
@@ -125,7 +133,18 @@ impl Deployment {
         let engine = Engine::new(catalog, pool, engine_config);
         let is_read_only = start.is_read_only;
         let (writers, committer) = (Mutex::new(writers), Mutex::new(Some(committer)));
-        Ok(Self { engine, keeper, config, writers, committer, is_read_only })
+        let is_moving_out = AtomicBool::new(false);
+        Ok(Self {
+            engine,
+            keeper,
+            config,
+            writers,
+            opened: Mutex::new(members.iter().map(|member| member.drive.clone()).collect()),
+            committer,
+            is_read_only,
+            is_moving_out,
+            moving: Mutex::default(),
+        })
     }
 
     /// Nothing can be changed: too few drives are there.
@@ -149,17 +168,25 @@ impl Deployment {
         if view.len() >= view_len(drives.len(), pool.shape()) {
             return Ok(false);
         }
+        let draining = self.draining()?;
         let is_free = |member: &&PoolDrive| {
-            !view.contains(&member.info.id.0) && pool.get(member.info.id).is_some()
+            let id = member.info.id;
+            !view.contains(&id.0) && pool.get(id).is_some() && !draining.contains(&id)
         };
         let Some(member) = drives.iter().find(is_free) else { return Ok(false) };
-        let drive = pool.get(member.info.id).ok_or(CatalogError::Closed)?;
+        self.join_view(member)?;
+        Ok(true)
+    }
+
+    /// Makes a drive hold the catalog.
+    fn join_view(&self, member: &PoolDrive) -> Result<(), OpenError> {
+        let drive = self.engine.pool().get(member.info.id).ok_or(CatalogError::Closed)?;
         // What it knows of the catalog is from another time.
         self.config.indexes.discard(&member.path, IndexKind::Catalog)?;
         let mirror = Mirror { drive: member.info.id.0, log: drive.log().clone() };
         self.engine.catalog().join(mirror, &|| {})?;
         tracing::info!(drive = %member.info.id, path = member.path, "the drive holds the catalog now");
-        Ok(true)
+        Ok(())
     }
 
     /// Ends the threads after everything that was handed in is done.
@@ -172,9 +199,8 @@ impl Deployment {
         };
         let committer = self.committer.lock().expect("no thread panicked").take();
         committer.into_iter().for_each(join);
-        for member in self.engine.pool().drives() {
-            member.drive.iter().for_each(|drive| drive.log().close());
-        }
+        let opened = self.opened.lock().expect("no thread panicked").clone();
+        opened.iter().for_each(|drive| drive.log().close());
         let writers = std::mem::take(&mut *self.writers.lock().expect("no thread panicked"));
         writers.into_iter().for_each(join);
     }
@@ -288,8 +314,17 @@ fn open_pool(
     let mut groups = load_groups(catalog)?;
     let is_new = groups.is_empty();
     if is_new {
-        groups = plan_groups(&infos, shape);
+        groups = plan_groups(&infos, shape, 0);
     }
+    // The code of new blobs is that of the groups that take them.
+    let width =
+        groups.iter().filter(|group| !group.is_closed).map(|group| group.members.len()).max();
+    let shape = match width {
+        Some(width) if width != shape.shard_count() => {
+            Shape::for_drives(width, zones.len(), Protection::Standard)
+        }
+        _ => shape,
+    };
     if !start.is_read_only {
         store(catalog, if is_new { &groups } else { &[] }, &drives)?;
     }

@@ -11,6 +11,7 @@ use drystone_base::{BlobId, DecodeError, Reader, Writer};
 use drystone_catalog::{CatalogError, Family, Key, Tx};
 use drystone_cluster::Shape;
 use drystone_drive::Drive;
+use drystone_log::{Location, LogError, Ticket};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Damaged shards that are remembered at most; a scrub finds the others.
@@ -178,12 +179,22 @@ impl Engine {
         payload: Bytes,
         pump: &dyn Fn(),
     ) -> Result<(), EngineError> {
-        let start = u64::from(stripe) * layout.stripe_len();
-        let record = layout.shard(stripe).record(start, 0, layout.coding(place), payload);
-        let ticket = drive.append(record);
+        let ticket = self.start_shard(drive, layout, (stripe, place), payload);
         pump();
         ticket.wait()?;
         Ok(())
+    }
+
+    /// Hands a shard to a drive.
+    pub(crate) fn start_shard(
+        &self,
+        drive: &Drive,
+        layout: &Layout,
+        (stripe, place): (u32, usize),
+        payload: Bytes,
+    ) -> Ticket<Result<Vec<(u64, Location)>, LogError>> {
+        let start = u64::from(stripe) * layout.stripe_len();
+        drive.append(layout.shard(stripe).record(start, 0, layout.coding(place), payload))
     }
 
     pub(crate) fn flush_members(&self, blob: BlobId, pump: &dyn Fn()) -> Result<(), EngineError> {

@@ -58,10 +58,11 @@ impl StripeWriter {
         owner: u64,
     ) -> Result<Self, EngineError> {
         let pool = engine.pool();
-        let group = pool.choose_group(shape.shard_count());
+        // The group is chosen while this is counted: nobody may close it unnoticed.
+        let in_progress = Some(pool.begin_upload());
+        let group = pool.choose_group(shape.shard_count()).ok_or(EngineError::Busy)?;
         let mut members = pool.members(&group);
         members.truncate(shape.shard_count());
-        let in_progress = Some(pool.begin_upload());
         let blob = pool.new_blob(engine.now_ms(), group.id);
         let writer = Self {
             engine: engine.clone(),

@@ -68,16 +68,19 @@ pub enum RecordKind {
     ExportRoot,
     /// "No upload that is in progress began before lsn l."
     Floor,
+    /// Blob ids whose shards on this drive may be reclaimed that were born before this record was.
+    Discards,
 }
 
 impl RecordKind {
-    const ALL: [RecordKind; 6] = [
+    const ALL: [RecordKind; 7] = [
         RecordKind::Shard,
         RecordKind::Frame,
         RecordKind::Tombstones,
         RecordKind::ExportRun,
         RecordKind::ExportRoot,
         RecordKind::Floor,
+        RecordKind::Discards,
     ];
     fn to_byte(self) -> u8 {
         self as u8 + 1

@@ -447,7 +447,8 @@ impl Writer {
 
 fn recorded(numbered: &Numbered, location: Location) -> Recorded {
     let record = &numbered.record;
-    let is_control = matches!(record.kind, RecordKind::Tombstones | RecordKind::Floor);
+    let is_control =
+        matches!(record.kind, RecordKind::Tombstones | RecordKind::Floor | RecordKind::Discards);
     Recorded {
         kind: record.kind,
         lsn: numbered.lsn,

@@ -2,11 +2,14 @@
 
 use crate::config::ServerConfig;
 use crate::places::{self, PlaceError};
+use crate::secrets;
 use drystone_admin::Drives;
 use drystone_base::{SystemClock, SystemRng, hex};
 use drystone_cluster::DriveId;
 use drystone_drive::{DriveError, Super};
-use drystone_engine::deployment::{Deployment, DeploymentConfig, DeploymentStatus, OpenError};
+use drystone_engine::deployment::{
+    Deployment, DeploymentConfig, DeploymentStatus, MoveReport, OpenError,
+};
 use drystone_engine::{AuditReport, ByteBudget, Engine, EngineError, RepairReport};
 use drystone_index::Index;
 use std::io;
@@ -129,7 +132,22 @@ impl Node {
 }
 
 /// The drives, as the administration needs them.
-pub(crate) struct NodeDrives(pub(crate) Arc<Deployment>);
+pub(crate) struct NodeDrives {
+    pub(crate) deployment: Arc<Deployment>,
+    /// Directories of the drives that were open at the start.
+    pub(crate) homes: Vec<PathBuf>,
+}
+
+impl NodeDrives {
+    /// Gives a new drive the files that are to outlive any drive.
+    fn move_in(&self, path: &str) {
+        let mut homes = self.homes.clone();
+        homes.push(PathBuf::from(path));
+        for file in [secrets::FILE, secrets::KEYRING_FILE] {
+            secrets::spread(&homes, file);
+        }
+    }
+}
 
 /// An error with its causes.
 fn say(error: &dyn std::error::Error) -> String {
@@ -144,14 +162,28 @@ fn say(error: &dyn std::error::Error) -> String {
 
 impl Drives for NodeDrives {
     fn status(&self) -> Result<DeploymentStatus, String> {
-        self.0.status().map_err(|error| say(&error))
+        self.deployment.status().map_err(|error| say(&error))
     }
 
     fn replace(&self, old: &str, path: &str) -> Result<String, String> {
-        let id = self.0.find_drive(old).map_err(|error| say(&error))?;
+        let id = self.deployment.find_drive(old).map_err(|error| say(&error))?;
         let place = places::open_new(Path::new(path)).map_err(|error| say(&error))?;
-        let new = self.0.replace(id, place).map_err(|error| say(&error))?;
+        let new = self.deployment.replace(id, place).map_err(|error| say(&error))?;
+        self.move_in(path);
         Ok(new.to_string())
+    }
+
+    fn add(&self, path: &str, zone: &str) -> Result<String, String> {
+        let mut place = places::open_new(Path::new(path)).map_err(|error| say(&error))?;
+        place.zone = zone.to_owned();
+        let new = self.deployment.add_drive(place).map_err(|error| say(&error))?;
+        self.move_in(path);
+        Ok(new.to_string())
+    }
+
+    fn drain(&self, drive: &str, cancel: bool) -> Result<(), String> {
+        let id = self.deployment.find_drive(drive).map_err(|error| say(&error))?;
+        self.deployment.drain_drive(id, cancel).map_err(|error| say(&error))
     }
 }
 
@@ -166,10 +198,13 @@ fn tend_index(name: &str, index: &dyn Index) {
 /// Pause between two rounds of repair.
 const REPAIR_PAUSE: Duration = Duration::from_secs(1);
 
+fn say_failed(error: &(dyn std::error::Error + 'static)) {
+    tracing::error!(error, "repair failed; it is tried again");
+}
+
 /// The body of the repair thread: shards that readers found damaged or writers could not write, drives
 /// that were put in, and drives to hold the catalog.
 fn repair(deployment: &Deployment, stop: &AtomicBool) {
-    let say = |error: &(dyn std::error::Error + 'static)| tracing::error!(error, "repair failed");
     while !stop.load(Ordering::Acquire) && !deployment.is_read_only() {
         // First of all the catalog is to be on as many drives as it should be.
         loop {
@@ -177,7 +212,7 @@ fn repair(deployment: &Deployment, stop: &AtomicBool) {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(error) => {
-                    say(&error);
+                    say_failed(&error);
                     break;
                 }
             }
@@ -186,10 +221,18 @@ fn repair(deployment: &Deployment, stop: &AtomicBool) {
             Ok(RepairReport { shards: 0, .. }) => {}
             Ok(report) => tracing::info!(?report, "shards were repaired"),
             Err(EngineError::Closed) => {}
-            Err(error) => say(&error),
+            Err(error) => say_failed(&error),
         }
         for drive in deployment.to_refill().unwrap_or_default() {
             refill(deployment, drive, stop);
+        }
+        match deployment.rebalance(&|_| !stop.load(Ordering::Acquire)) {
+            Ok(None) => {}
+            Ok(Some(MoveReport { shards, bytes, stopped: false, .. })) => {
+                tracing::info!(shards, bytes, "shards were moved to where they belong");
+            }
+            Ok(Some(_)) => {}
+            Err(error) => say_failed(&error),
         }
         std::thread::park_timeout(REPAIR_PAUSE);
     }
@@ -220,6 +263,34 @@ const STRAY_QUARANTINE_MS: u64 = 24 * 3600 * 1000;
 /// Slow rounds between two floors, while something is written.
 const FLOOR_ROUNDS: u32 = 12;
 
+/// Pause before the process starts anew.
+const RESTART_PAUSE: Duration = Duration::from_secs(1);
+
+/// The drive that the catalog is read from failed, so that outcomes are unknown, or was taken out: its index
+/// is gone with it. The process starts anew, as after a crash, and takes the catalog from another drive.
+///
+/// Drives that were added or put in since the start are named besides those of the command line.
+fn start_anew(engine: &Engine) {
+    use std::os::unix::process::CommandExt;
+    let given: Vec<String> = std::env::args().skip(1).collect();
+    let parsed = given.iter().filter_map(|text| places::parse(std::slice::from_ref(text)).ok());
+    let known: Vec<_> = parsed.flatten().collect();
+    let is_known = |path: &str| known.iter().any(|given| given.path == Path::new(path));
+    let drives = engine.pool().drives();
+    let added = drives.iter().filter(|drive| !is_known(&drive.path)).map(|drive| {
+        match drive.info.zone.as_str() {
+            "" => drive.path.clone(),
+            zone => format!("{zone}={}", drive.path),
+        }
+    });
+    tracing::warn!("starting anew, with the catalog of another drive");
+    std::thread::sleep(RESTART_PAUSE);
+    let mut command = std::process::Command::new("/proc/self/exe");
+    // Only returns if the process could not be replaced; then the next tick tries again.
+    let error = command.args(&given).args(added).exec();
+    tracing::error!(%error, "the process could not start anew");
+}
+
 /// The body of the maintenance thread.
 fn maintain(deployment: &Deployment, stop: &AtomicBool) {
     let engine = &deployment.engine;
@@ -235,6 +306,13 @@ fn maintain(deployment: &Deployment, stop: &AtomicBool) {
     let mut last_lsn = engine.drive().log().last_lsn();
     while !stop.load(Ordering::Acquire) {
         std::thread::park_timeout(TICK);
+        if !engine.pool().is_single() && engine.drive().log().is_quarantined() {
+            tracing::error!("the drive that the catalog is read from failed");
+            start_anew(engine);
+        }
+        if deployment.must_start_anew() {
+            start_anew(engine);
+        }
         tend_index("catalog", engine.catalog().index());
         for drive in engine.pool().online() {
             tend_index("drive", drive.index());

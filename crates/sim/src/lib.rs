@@ -3,21 +3,21 @@
 //! Threads are real, so a seed fixes faults and requests but not every interleaving; the layers below
 //! have deterministic enumerations of their own (`log`, `catalog`).
 
+mod drives;
+
 use bytes::Bytes;
+use drives::{SimDrive, SimIndexes};
 use drystone_base::{Rng, SeededRng, SystemClock, SystemRng};
 use drystone_cluster::{Protection, Shape};
-use drystone_engine::deployment::{
-    Deployment, DeploymentConfig, IndexKind, Indexes, Place, new_deployment,
-};
+use drystone_engine::deployment::{Deployment, DeploymentConfig, Indexes, Place, new_deployment};
 use drystone_engine::{
     AuditScope, ByteBudget, ChecksumAlgorithm, Conditions, Engine, EngineError, ObjectDraft,
     PutRequest,
 };
-use drystone_index::{Index, IndexError, MemIndex};
-use drystone_io::{CrashKind, Disk, Fault, SimDisk};
+use drystone_io::{CrashKind, Disk, Fault};
 use drystone_log::{Class, SeededBug};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 const BUCKET: &str = "bucket";
 const SEGMENT_LEN: u32 = 1 << 20;
@@ -36,47 +36,6 @@ pub enum Trouble {
     Misdirected,
 }
 
-/// A drive that survives its processes.
-struct SimDrive {
-    disk: SimDisk,
-    catalog_index: Arc<MemIndex>,
-    drive_index: Arc<MemIndex>,
-    /// It is pulled out.
-    is_out: bool,
-}
-
-impl SimDrive {
-    fn new(seed: u64) -> Self {
-        let disk = SimDisk::new(DEVICE_LEN, seed);
-        Self { disk, catalog_index: Arc::default(), drive_index: Arc::default(), is_out: false }
-    }
-}
-
-/// The indexes of all drives, by number of the drive.
-#[derive(Default)]
-struct SimIndexes(Mutex<BTreeMap<(String, bool), Arc<MemIndex>>>);
-
-impl SimIndexes {
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<(String, bool), Arc<MemIndex>>> {
-        self.0.lock().expect("no thread panicked while it held this lock")
-    }
-}
-
-impl Indexes for SimIndexes {
-    fn open(&self, path: &str, kind: IndexKind, anew: bool) -> Result<Arc<dyn Index>, IndexError> {
-        let key = (path.to_owned(), kind == IndexKind::Catalog);
-        if anew {
-            self.lock().remove(&key);
-        }
-        Ok(self.lock().entry(key).or_default().clone())
-    }
-
-    fn discard(&self, path: &str, kind: IndexKind) -> Result<(), IndexError> {
-        self.lock().remove(&(path.to_owned(), kind == IndexKind::Catalog));
-        Ok(())
-    }
-}
-
 /// A store that survives its processes.
 pub struct World {
     drives: Vec<SimDrive>,
@@ -88,6 +47,8 @@ pub struct World {
     lied: bool,
     /// Bits were flipped.
     has_rotted: bool,
+    /// Number of drives that there were at first.
+    least_count: usize,
 }
 
 /// One life of the store.
@@ -111,8 +72,15 @@ impl World {
     pub fn with_drives(seed: u64, bug: Option<SeededBug>, count: u64) -> Self {
         let drives = (0..count).map(|number| SimDrive::new(seed * 64 + number)).collect();
         let rng = SeededRng::new(seed);
-        let world =
-            Self { drives, rng, possible: BTreeMap::new(), bug, lied: false, has_rotted: false };
+        let world = Self {
+            drives,
+            rng,
+            possible: BTreeMap::new(),
+            bug,
+            lied: false,
+            has_rotted: false,
+            least_count: count as usize,
+        };
         let places = world.places();
         new_deployment(&places, &SystemRng, 1, &|_| SEGMENT_LEN)
             .expect("empty disks are formatted");
@@ -120,7 +88,8 @@ impl World {
     }
 
     fn places(&self) -> Vec<Place> {
-        let there = self.drives.iter().enumerate().filter(|(_, drive)| !drive.is_out);
+        let there =
+            self.drives.iter().enumerate().filter(|(_, drive)| !drive.is_out && !drive.is_gone);
         there.map(|(number, drive)| Self::place(number, drive)).collect()
     }
 
@@ -132,7 +101,10 @@ impl World {
     /// Drives that may be lost without losing anything.
     #[must_use]
     pub fn parity(&self) -> u64 {
-        Shape::for_drives(self.drives.len(), 1, Protection::Standard).parity.into()
+        let count = self.drives.iter().filter(|drive| !drive.is_gone).count();
+        // What was written with fewer drives keeps the code that it had.
+        let count = count.min(self.least_count);
+        Shape::for_drives(count, 1, Protection::Standard).parity.into()
     }
 
     /// Whether the device has acknowledged a write that it did not make.
@@ -162,67 +134,6 @@ impl World {
                 disk.inject(at, Fault::Misdirected);
                 self.lied = true;
             }
-        }
-    }
-
-    /// Pulls out as many drives as may be lost, or fewer; never more than half of all, without which
-    /// nothing starts.
-    pub fn pull_out(&mut self) {
-        let most = self.parity().min(self.drives.len() as u64 / 2);
-        for _ in 0..self.rng.below(most + 1) {
-            let any = self.rng.below(self.drives.len() as u64) as usize;
-            self.drives[any].is_out = true;
-        }
-    }
-
-    /// Puts the drives back that were pulled out.
-    pub fn put_back(&mut self) {
-        self.drives.iter_mut().for_each(|drive| drive.is_out = false);
-    }
-
-    /// Puts an empty drive in the place of each that was pulled out, and waits until it is full.
-    ///
-    /// # Errors
-    ///
-    /// What does not work, in words.
-    pub fn replace(&mut self, process: &Process) -> Result<(), String> {
-        let known = process.engine.pool().drives();
-        for number in 0..self.drives.len() {
-            if !self.drives[number].is_out {
-                continue;
-            }
-            let old = known.iter().find(|drive| drive.path == number.to_string());
-            let old = old.ok_or("a drive is not known")?.info.id;
-            self.drives[number] = SimDrive::new(self.rng.u64());
-            process.indexes.lock().retain(|(path, _), _| *path != number.to_string());
-            let place = Self::place(number, &self.drives[number]);
-            let new = process.deployment.replace(old, place).map_err(|error| say(&error))?;
-            let report = process.deployment.refill(new, &|_| true);
-            let report = report.map_err(|error| say(&error))?;
-            if report.missing > report.repaired {
-                return Err(format!("{report:?}: shards could not be made"));
-            }
-        }
-        Ok(())
-    }
-
-    /// Flips bits in the segments of as many drives as may be lost, or fewer.
-    pub fn rot(&mut self) {
-        self.has_rotted = true;
-        for _ in 0..self.rng.below(self.parity() + 1) {
-            let any = self.rng.below(self.drives.len() as u64) as usize;
-            let disk = &self.drives[any].disk;
-            let names = disk.list().expect("the device answers");
-            let segments: Vec<_> = names.iter().filter(|name| name.starts_with("seg-")).collect();
-            if segments.is_empty() {
-                continue;
-            }
-            for _ in 0..1 + self.rng.below(20) {
-                let name = segments[self.rng.below(segments.len() as u64) as usize];
-                let at = self.rng.below(u64::from(SEGMENT_LEN));
-                disk.flip_bit(name, at, self.rng.below(8) as u8);
-            }
-            return;
         }
     }
 
@@ -266,6 +177,7 @@ impl World {
     /// What fails, in words.
     pub fn repair(&self, process: &Process) -> Result<u64, String> {
         while process.deployment.recruit().map_err(|error| say(&error))? {}
+        process.deployment.rebalance(&|_| true).map_err(|error| say(&error))?;
         let report = process.engine.repair(&|| {}).map_err(|error| say(&error))?;
         // What nobody has read since it rotted is found by reading everything.
         let scope = AuditScope { reads: true, repairs: true, ..AuditScope::default() };
@@ -275,6 +187,7 @@ impl World {
 
     /// Ends a process as a crash does.
     pub fn crash(&mut self, process: Process, kind: CrashKind) {
+        self.forget_removed(&process);
         let Process { engine, deployment, indexes } = process;
         drop(engine);
         deployment.close();

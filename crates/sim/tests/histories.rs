@@ -77,8 +77,14 @@ fn several(seed: u64) -> Result<(), String> {
             return Err(said(format!("{left} shards are not repaired after a crash")));
         }
         world.crash(process, CrashKind::Kill);
-        match rng.below(3) {
+        match rng.below(4) {
             0 => world.rot(),
+            3 => {
+                let process = world.open().map_err(said)?;
+                world.check(&process).map_err(said)?;
+                world.change_drives(&process).map_err(said)?;
+                world.crash(process, any_crash(&rng));
+            }
             way => {
                 world.pull_out();
                 let process = world.open().map_err(said)?;

@@ -4,7 +4,8 @@ use super::{Failed, Outcome};
 use crate::Admin;
 use crate::door::Actor;
 use drystone_admin_api::{
-    Answer, Drive, DriveState, Failure, FailureCode, LostObject, Request, Status, Verification,
+    Answer, Drive, DriveState, Failure, FailureCode, LostObject, Moving, Request, Status,
+    Verification,
 };
 use drystone_engine::deployment::{DeploymentStatus, DriveState as State};
 use drystone_engine::{AuditReport, AuditScope, Engine};
@@ -28,6 +29,20 @@ pub trait Drives: Send + Sync {
     ///
     /// In words.
     fn replace(&self, old: &str, path: &str) -> Result<String, String>;
+
+    /// Makes the empty directory `path` another drive. Returns its id.
+    ///
+    /// # Errors
+    ///
+    /// In words.
+    fn add(&self, path: &str, zone: &str) -> Result<String, String>;
+
+    /// Empties a drive, named by id or path, and takes it out; with `cancel` lets it be.
+    ///
+    /// # Errors
+    ///
+    /// In words.
+    fn drain(&self, drive: &str, cancel: bool) -> Result<(), String>;
 }
 
 /// The verification that runs, or ran last.
@@ -50,6 +65,8 @@ pub(super) async fn run(
         Request::DriveList => list(actor, admin).await,
         Request::Status => status(actor, admin).await,
         Request::DriveReplace { old, path } => replace(actor, admin, old, path).await,
+        Request::DriveAdd { path, zone } => add(actor, admin, path, zone).await,
+        Request::DriveDrain { drive, cancel } => drain(actor, admin, drive, cancel).await,
         Request::VerifyStart { bucket, prefix, repair } => {
             start_verifying(actor, admin, bucket, prefix.unwrap_or_default(), repair)
         }
@@ -79,6 +96,7 @@ fn drives_of(status: &DeploymentStatus) -> Vec<Drive> {
         state: match drive.state {
             State::Online => DriveState::Online,
             State::Filling => DriveState::Filling,
+            State::Draining => DriveState::Draining,
             State::Failed => DriveState::Failed,
             State::Missing => DriveState::Missing,
         },
@@ -109,6 +127,11 @@ async fn status(actor: &Actor<'_>, admin: &Admin) -> Outcome {
         is_read_only: status.is_read_only,
         groups_by_lacking_drives: lacking,
         waiting_repairs: status.repair_count as u64,
+        moving: status.moving.map(|moving| Moving {
+            objects: moving.rows,
+            shards: moving.shards,
+            bytes: moving.bytes,
+        }),
         drives: drives_of(&status),
     }))
 }
@@ -118,6 +141,20 @@ async fn replace(actor: &Actor<'_>, admin: &Admin, old: String, path: String) ->
     let drives = admin.drives.clone();
     let id = blocking(move || drives.replace(&old, &path)).await?;
     Ok(Answer::Changed(vec![id]))
+}
+
+async fn add(actor: &Actor<'_>, admin: &Admin, path: String, zone: String) -> Outcome {
+    actor.require_server(&["admin:Decommission"])?;
+    let drives = admin.drives.clone();
+    let id = blocking(move || drives.add(&path, &zone)).await?;
+    Ok(Answer::Changed(vec![id]))
+}
+
+async fn drain(actor: &Actor<'_>, admin: &Admin, drive: String, cancel: bool) -> Outcome {
+    actor.require_server(&["admin:Decommission"])?;
+    let drives = admin.drives.clone();
+    blocking(move || drives.drain(&drive, cancel)).await?;
+    Ok(Answer::Done)
 }
 
 fn start_verifying(

@@ -39,18 +39,18 @@ impl Keeper {
         newest.expect("there is a drive").1.clone()
     }
 
-    /// Puts a new drive, which says the same as `roster`, into the place of another, and tells the
-    /// others. Says whether more than half were told.
-    pub(crate) fn replace(
+    /// Takes a drive out, puts one in, and tells all what the roster is now. Says whether more than half
+    /// were told.
+    pub(crate) fn change(
         &self,
-        old: DriveKey,
-        new: (Arc<dyn Disk>, Super),
+        old: Option<DriveKey>,
+        new: Option<(Arc<dyn Disk>, Super)>,
         roster: Vec<DriveKey>,
         view: &[DriveKey],
     ) -> bool {
         let mut state = self.lock();
-        state.drives.retain(|(_, identity)| identity.drive != old);
-        state.drives.push(new);
+        state.drives.retain(|(_, identity)| Some(identity.drive) != old);
+        state.drives.extend(new);
         state.drive_count = roster.len();
         state.drives.iter_mut().for_each(|(_, identity)| identity.roster.clone_from(&roster));
         state.write(view)

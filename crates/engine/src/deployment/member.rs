@@ -88,6 +88,12 @@ pub enum OpenError {
     Engine(#[from] EngineError),
 }
 
+impl From<drystone_log::LogError> for OpenError {
+    fn from(error: drystone_log::LogError) -> Self {
+        Self::Drive(error.into())
+    }
+}
+
 /// A drive that is open.
 pub(super) struct Member {
     pub(super) place: Place,
@@ -198,7 +204,14 @@ fn try_open(
             roster: ids(&identity.roster),
         })
         .collect();
-    let mut start = plan_start(&found).map_err(|error| Failure::Whole(error.into()))?;
+    let mut start = plan_start(&found).map_err(|error| match &error {
+        // It was taken out: the others do not wait for it.
+        StartError::Removed(path) => {
+            let number = places.iter().position(|place| place.path == *path);
+            Failure::At(number.expect("it is one of these"), error.into())
+        }
+        _ => Failure::Whole(error.into()),
+    })?;
     start.distrust(distrusted);
     let term = identities.iter().map(|identity| identity.term).max().unwrap_or(0) + 1;
     let changes_view = start.view_shrinks && !start.is_read_only;

@@ -16,54 +16,15 @@ impl Deployment {
     /// [`OpenError::Refused`] if the old drive is not one of this deployment or still there, or the place
     /// is not empty; what drives and catalog report.
     pub fn replace(&self, old: DriveId, place: Place) -> Result<DriveId, OpenError> {
-        let refuse = |text: String| Err(OpenError::Refused(text));
         let pool = self.engine.pool();
         let drives = pool.drives();
-        if self.is_read_only {
-            return refuse("too few drives are there to change anything".to_owned());
-        }
         let Some(gone) = drives.iter().find(|drive| drive.info.id == old) else {
             return refuse(format!("{old} is no drive of this deployment"));
         };
         if pool.get(old).is_some() {
             return refuse(format!("{old} at {} is there and works: it stays", gone.path));
         }
-        let entries = place.disk.list().map_err(drystone_drive::DriveError::from)?;
-        if !entries.is_empty() {
-            return refuse(format!("{} is not empty: it has {}", place.path, entries[0]));
-        }
-        let newest = self.keeper.newest();
-        let mut id = [0; 16];
-        self.config.rng.fill(&mut id);
-        let roster: Vec<[u8; 16]> =
-            newest.roster.iter().map(|drive| if *drive == old.0 { id } else { *drive }).collect();
-        let space = place.disk.space().map_err(drystone_drive::DriveError::from)?;
-        let new = NewDrive {
-            deployment: newest.deployment,
-            drive: id,
-            created_ms: self.engine.now_ms(),
-            segment_len: segment_len_for(space.total_bytes).min(newest.segment_len.max(1)),
-            view: newest.view.clone(),
-            view_term: newest.view_term,
-            roster: roster.clone(),
-        };
-        format_drive(&*place.disk, &new)?;
-        let mut identity = open_super(&*place.disk)?.expect("the drive was made just now");
-        identity.term = pool.epoch();
-        let view: Vec<[u8; 16]> = self.engine.catalog().view(&|| {})?;
-        let told =
-            self.keeper.replace(old.0, (place.disk.clone(), identity.clone()), roster, &view);
-        if !told {
-            return refuse("too few drives could be told of the new one".to_owned());
-        }
-        let member = Member::open(place, identity, false, &self.config)?;
-        let threads = start_writers(&member.drive)?;
-        self.writers.lock().expect("no thread panicked").extend(threads);
-        let new = PoolDrive {
-            info: member.info(),
-            path: member.place.path.clone(),
-            drive: Some(member.drive.clone()),
-        };
+        let new = self.make_drive(place, Some(old))?;
         let groups = rehomed(&pool.groups(), old, new.info.id);
         store(self.engine.catalog(), &groups, std::slice::from_ref(&new))?;
         self.mark(new.info.id, Some(old))?;
@@ -77,6 +38,53 @@ impl Deployment {
         pool.set_groups(all);
         tracing::info!(%old, new = %new.info.id, path = new.path, "a drive was replaced");
         Ok(new.info.id)
+    }
+
+    /// Makes an empty place a drive of the deployment, perhaps in the place of another, and opens it.
+    pub(super) fn make_drive(
+        &self,
+        place: Place,
+        old: Option<DriveId>,
+    ) -> Result<PoolDrive, OpenError> {
+        if self.is_read_only {
+            return refuse("too few drives are there to change anything".to_owned());
+        }
+        let entries = place.disk.list().map_err(drystone_drive::DriveError::from)?;
+        if !entries.is_empty() {
+            return refuse(format!("{} is not empty: it has {}", place.path, entries[0]));
+        }
+        let newest = self.keeper.newest();
+        let mut id = [0; 16];
+        self.config.rng.fill(&mut id);
+        let mut roster = newest.roster.clone();
+        match roster.iter().position(|drive| old.is_some_and(|old| old.0 == *drive)) {
+            Some(at) => roster[at] = id,
+            None => roster.push(id),
+        }
+        let space = place.disk.space().map_err(drystone_drive::DriveError::from)?;
+        let new = NewDrive {
+            deployment: newest.deployment,
+            drive: id,
+            created_ms: self.engine.now_ms(),
+            segment_len: segment_len_for(space.total_bytes).min(newest.segment_len.max(1)),
+            view: newest.view.clone(),
+            view_term: newest.view_term,
+            roster: roster.clone(),
+        };
+        format_drive(&*place.disk, &new)?;
+        let mut identity = open_super(&*place.disk)?.expect("the drive was made just now");
+        identity.term = self.engine.pool().epoch();
+        let view: Vec<[u8; 16]> = self.engine.catalog().view(&|| {})?;
+        let told = (place.disk.clone(), identity.clone());
+        if !self.keeper.change(old.map(|old| old.0), Some(told), roster, &view) {
+            return refuse("too few drives could be told of the new one".to_owned());
+        }
+        let member = Member::open(place, identity, false, &self.config)?;
+        let threads = start_writers(&member.drive)?;
+        self.writers.lock().expect("no thread panicked").extend(threads);
+        self.opened.lock().expect("no thread panicked").push(member.drive.clone());
+        let (info, path) = (member.info(), member.place.path.clone());
+        Ok(PoolDrive { info, path, drive: Some(member.drive) })
     }
 
     /// Notes that a drive lacks shards, or has all of them. The row of a drive that was replaced goes.
@@ -135,12 +143,17 @@ impl Deployment {
     }
 }
 
+pub(super) fn refuse<T>(text: String) -> Result<T, OpenError> {
+    Err(OpenError::Refused(text))
+}
+
 /// The groups that a drive is in, with another in its place.
 fn rehomed(groups: &[std::sync::Arc<Group>], old: DriveId, new: DriveId) -> Vec<Group> {
     let has = groups.iter().filter(|group| group.members.contains(&old));
     let swap = |group: &std::sync::Arc<Group>| {
         let members = group.members.iter().map(|id| if *id == old { new } else { *id });
-        Group { id: group.id, generation: group.generation + 1, members: members.collect() }
+        let (generation, is_closed) = (group.generation + 1, group.is_closed);
+        Group { id: group.id, generation, members: members.collect(), is_closed }
     };
     has.map(swap).collect()
 }

@@ -1,7 +1,7 @@
 //! What state the drives are in, by counting.
 
-use super::{Deployment, OpenError};
-use drystone_catalog::{CatalogError, Family};
+use super::{Deployment, MoveReport, OpenError};
+use drystone_catalog::{CatalogError, Family, Key};
 use drystone_cluster::{DriveId, Shape};
 
 /// State of a drive.
@@ -11,6 +11,8 @@ pub enum DriveState {
     Online,
     /// It was put in and lacks shards.
     Filling,
+    /// It is being emptied.
+    Draining,
     /// A write or flush failed: it takes nothing more until the process starts anew.
     Failed,
     /// It was not found.
@@ -51,6 +53,8 @@ pub struct DeploymentStatus {
     pub repair_count: usize,
     /// Nothing can be changed.
     pub is_read_only: bool,
+    /// What was moved so far, if shards are being moved.
+    pub moving: Option<MoveReport>,
 }
 
 impl DeploymentStatus {
@@ -78,6 +82,7 @@ impl Deployment {
     pub fn status(&self) -> Result<DeploymentStatus, OpenError> {
         let pool = self.engine.pool();
         let filling = self.to_refill()?;
+        let draining = self.draining()?;
         let newest = self.keeper.newest();
         let drives: Vec<DriveStatus> = pool
             .drives()
@@ -88,6 +93,7 @@ impl Deployment {
                     (None, _) => DriveState::Missing,
                     (Some(_), None) => DriveState::Failed,
                     _ if filling.contains(&id) => DriveState::Filling,
+                    _ if draining.contains(&id) => DriveState::Draining,
                     _ => DriveState::Online,
                 };
                 let space = member.drive.as_ref().and_then(|drive| drive.log().space().ok());
@@ -106,9 +112,12 @@ impl Deployment {
             .collect();
         let lacks = |id: &DriveId| {
             let drive = drives.iter().find(|drive| drive.id == *id);
-            drive.is_none_or(|drive| drive.state != DriveState::Online)
+            drive.is_none_or(|drive| {
+                !matches!(drive.state, DriveState::Online | DriveState::Draining)
+            })
         };
-        let mut groups_by_lack = vec![0; pool.shape().shard_count() + 1];
+        let widest = pool.groups().iter().map(|group| group.members.len()).max().unwrap_or(0);
+        let mut groups_by_lack = vec![0; widest + 1];
         for group in pool.groups() {
             groups_by_lack[group.members.iter().filter(|id| lacks(id)).count()] += 1;
         }
@@ -119,7 +128,10 @@ impl Deployment {
             repair_count += 1;
         }
         let (shape, is_read_only) = (pool.shape(), self.is_read_only);
-        Ok(DeploymentStatus { shape, drives, groups_by_lack, repair_count, is_read_only })
+        let moving = *self.moving.lock().expect("no thread panicked while it held this lock");
+        let is_moving = self.engine.catalog().get(Key::REBALANCE)?.is_some();
+        let moving = is_moving.then(|| moving.unwrap_or_default());
+        Ok(DeploymentStatus { shape, drives, groups_by_lack, repair_count, is_read_only, moving })
     }
 
     /// The drive that an administrator means, by id or by path.

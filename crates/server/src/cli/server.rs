@@ -60,7 +60,10 @@ pub(crate) fn run(config: &ServerConfig) -> CommandResult {
             federation,
             metrics.clone(),
             token,
-            Arc::new(NodeDrives(node.deployment().clone())),
+            Arc::new(NodeDrives {
+                deployment: node.deployment().clone(),
+                homes: node.homes.clone(),
+            }),
         );
         let admin = Arc::new(admin);
         let administering = open_sockets(&node, &admin);

@@ -11,6 +11,22 @@ use std::time::Duration;
 pub(crate) enum DriveCommand {
     /// List drives.
     List,
+    /// Make an empty directory another drive; it takes its share of what is there.
+    Add {
+        /// The empty directory, on the server.
+        path: String,
+        /// What fails together with it.
+        #[arg(long, default_value = "")]
+        zone: String,
+    },
+    /// Empty a drive and take it out.
+    Drain {
+        /// Path or id.
+        drive: String,
+        /// Let it be, if that was begun.
+        #[arg(long)]
+        cancel: bool,
+    },
     /// Put an empty directory into the place of a drive that is gone, and fill it.
     Replace {
         /// Path or id of the drive that is gone.
@@ -24,6 +40,8 @@ impl DriveCommand {
     pub(crate) fn request(self) -> Made {
         Ok(match self {
             Self::List => Request::DriveList,
+            Self::Add { path, zone } => Request::DriveAdd { path, zone },
+            Self::Drain { drive, cancel } => Request::DriveDrain { drive, cancel },
             Self::Replace { old, path } => Request::DriveReplace { old, path },
         })
     }

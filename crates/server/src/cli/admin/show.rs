@@ -97,6 +97,7 @@ fn drives_table(drives: &[Drive]) -> String {
         let state = match drive.state {
             DriveState::Online => "online",
             DriveState::Filling => "filling",
+            DriveState::Draining => "draining",
             DriveState::Failed => "FAILED",
             DriveState::Missing => "MISSING",
         };
@@ -138,6 +139,10 @@ fn status_text(status: &Status) -> String {
     }
     if status.waiting_repairs > 0 {
         text += &format!("{} objects or parts wait for repair\n", status.waiting_repairs);
+    }
+    if let Some(moving) = status.moving {
+        let bytes = size(moving.bytes);
+        text += &format!("moving: {} shards, {bytes} so far\n", moving.shards);
     }
     format!("{text}\n{}", drives_table(&status.drives))
 }

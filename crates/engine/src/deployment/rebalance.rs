@@ -1,0 +1,366 @@
+//! Adding and draining drives: new groups for what comes, and the old ones moved member by member.
+//!
+//! A change of drives closes all groups and makes new ones, so that what is in a closed group is known once
+//! the uploads that chose it have ended. Then shards are copied to where the closed groups will have them,
+//! the copies are read, the rows of the groups are switched, and what is left behind is declared dead on the
+//! drives that are no members any more. Each step can be repeated: after a crash it is.
+
+use super::member::{OpenError, Place};
+use super::replace::refuse;
+use super::{Deployment, load_groups, store};
+use crate::layout::Layout;
+use bytes::Bytes;
+use drystone_base::BlobId;
+use drystone_catalog::{CatalogError, Decision, Key, ViewKeeper};
+use drystone_cluster::{
+    DriveId, DriveInfo, Group, PoolDrive, Protection, Shape, plan_groups, rehome,
+};
+use drystone_drive::DRIVE_COUNT_MAX;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Blobs declared dead at once.
+const BURY_COUNT: usize = 1000;
+
+/// How far a move is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MoveReport {
+    /// Versions and parts looked at.
+    pub rows: u64,
+    /// Shards copied.
+    pub shards: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+    /// It was told to stop.
+    pub stopped: bool,
+}
+
+/// The groups that change, as they are and as they will be.
+type Moves = BTreeMap<u16, (Arc<Group>, Group)>;
+
+impl Deployment {
+    /// Makes an empty place another drive. It takes its share of what comes at once, and of what is there
+    /// by [`Deployment::rebalance`].
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::Refused`] if a drive is missing, or there was only one; what drives and catalog report.
+    pub fn add_drive(&self, place: Place) -> Result<DriveId, OpenError> {
+        let pool = self.engine.pool();
+        if pool.is_single() {
+            return refuse(
+                "a store of one drive cannot grow: what it has is in one copy".to_owned(),
+            );
+        }
+        if pool.drives().len() >= DRIVE_COUNT_MAX {
+            return refuse(format!("a store has {DRIVE_COUNT_MAX} drives at most"));
+        }
+        self.must_be_whole()?;
+        let new = self.make_drive(place, None)?;
+        store(self.engine.catalog(), &[], std::slice::from_ref(&new))?;
+        pool.set_drive(None, new.clone());
+        self.replan()?;
+        tracing::info!(drive = %new.info.id, path = new.path, "a drive was added");
+        Ok(new.info.id)
+    }
+
+    /// Empties a drive, or with `cancel` lets it be: its shards go to others by
+    /// [`Deployment::rebalance`], then it is taken out.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::Refused`] if a drive is missing, or too few would be left; what the catalog reports.
+    pub fn drain_drive(&self, drive: DriveId, cancel: bool) -> Result<(), OpenError> {
+        self.must_be_whole()?;
+        let mut draining = self.draining()?;
+        let changed = if cancel { draining.remove(&drive) } else { draining.insert(drive) };
+        if !changed {
+            return refuse("nothing to change".to_owned());
+        }
+        let left = self.engine.pool().drives().len() - draining.len();
+        let groups = self.engine.pool().groups();
+        let widest = groups.iter().map(|group| group.members.len()).max().unwrap_or(0);
+        if left < widest {
+            return refuse(format!(
+                "{left} drives would be left, but what is stored is spread over {widest}"
+            ));
+        }
+        let ticket = self.engine.catalog().submit(move |tx| {
+            match cancel {
+                true => tx.delete(Key::drain(drive.0)),
+                false => tx.put(Key::drain(drive.0), vec![1]),
+            }
+            Ok(Decision::Commit(()))
+        });
+        ticket.wait()?;
+        self.replan()
+    }
+
+    fn must_be_whole(&self) -> Result<(), OpenError> {
+        match self.is_read_only || !self.engine.pool().is_whole() || !self.to_refill()?.is_empty() {
+            true => refuse("a drive is missing or lacks shards: mend that first".to_owned()),
+            false => Ok(()),
+        }
+    }
+
+    /// Drives that are being emptied.
+    pub(super) fn draining(&self) -> Result<BTreeSet<DriveId>, OpenError> {
+        let mut drives = BTreeSet::new();
+        for row in self.engine.catalog().snapshot().scan(Key::drains()) {
+            let (key, _) = row.map_err(CatalogError::from)?;
+            drives.extend(key[2..].try_into().ok().map(DriveId));
+        }
+        Ok(drives)
+    }
+
+    /// Drives that stay, and the code for them.
+    fn staying(&self) -> Result<(Vec<DriveInfo>, Shape), OpenError> {
+        let draining = self.draining()?;
+        let drives = self.engine.pool().drives();
+        let stays = drives.into_iter().filter(|drive| !draining.contains(&drive.info.id));
+        let infos: Vec<DriveInfo> = stays.map(|drive| drive.info).collect();
+        let zones: BTreeSet<&str> = infos.iter().map(|info| info.zone.as_str()).collect();
+        let shape = Shape::for_drives(infos.len(), zones.len(), Protection::Standard);
+        Ok((infos, shape))
+    }
+
+    /// Closes all groups, makes new ones for the drives that stay, and notes that there is something to
+    /// move.
+    fn replan(&self) -> Result<(), OpenError> {
+        let (infos, shape) = self.staying()?;
+        let mut groups: Vec<Group> = Vec::new();
+        for group in self.engine.pool().groups() {
+            groups.push(Group { is_closed: true, ..(*group).clone() });
+        }
+        let first = groups.iter().map(|group| group.id).max().map_or(0, |id| id + 1);
+        if usize::from(first) + drystone_cluster::group_count(infos.len(), shape) > 65_000 {
+            return refuse("the numbers of placement groups are used up".to_owned());
+        }
+        groups.extend(plan_groups(&infos, shape, first));
+        let rows: Vec<_> = groups.iter().map(|g| (Key::group(g.id), g.encode())).collect();
+        let ticket = self.engine.catalog().submit(move |tx| {
+            rows.into_iter().for_each(|(key, row)| tx.put(key, row));
+            tx.put(Key::REBALANCE.to_vec(), vec![1]);
+            Ok(Decision::Commit(()))
+        });
+        Ok(ticket.wait()?)
+    }
+
+    /// Moves what is there to where it should be, if a drive was added or is being emptied. Blocks, for
+    /// long; `tell` hears of the progress and may stop it. Says nothing if there is nothing to do.
+    ///
+    /// # Errors
+    ///
+    /// The catalog failed, a shard cannot be read or made anew, or a drive does not take what it is given:
+    /// then it is to be tried again.
+    pub fn rebalance(
+        &self,
+        tell: &dyn Fn(&MoveReport) -> bool,
+    ) -> Result<Option<MoveReport>, OpenError> {
+        let catalog = self.engine.catalog();
+        if self.is_read_only || catalog.get(Key::REBALANCE)?.is_none() {
+            return Ok(None);
+        }
+        let (infos, shape) = self.staying()?;
+        let pool = self.engine.pool();
+        pool.begin_era(shape, load_groups(catalog)?);
+        let mut moves = Moves::new();
+        for group in pool.groups().into_iter().filter(|group| group.is_closed) {
+            if let Some(target) = rehome(&group, &infos) {
+                moves.insert(group.id, (group, target));
+            }
+        }
+        let mut report = MoveReport::default();
+        if !moves.is_empty() {
+            self.copy(&moves, &mut report, tell)?;
+        }
+        if !report.stopped {
+            self.switch(moves)?;
+            self.clean_up()?;
+            self.take_out()?;
+            let ticket = catalog.submit(|tx| {
+                tx.delete(Key::REBALANCE.to_vec());
+                Ok(Decision::Commit(()))
+            });
+            ticket.wait()?;
+        }
+        Ok(Some(report))
+    }
+
+    /// Copies what the groups will have, and reads the copies: until there is nothing left to copy.
+    fn copy(
+        &self,
+        moves: &Moves,
+        report: &mut MoveReport,
+        tell: &dyn Fn(&MoveReport) -> bool,
+    ) -> Result<(), OpenError> {
+        for reads in [false, true, true] {
+            let before = report.shards;
+            self.walk(moves, reads, report, tell)?;
+            if report.stopped || (reads && report.shards == before) {
+                return Ok(());
+            }
+        }
+        refuse("shards that were copied do not verify".to_owned())
+    }
+
+    /// Copies what the groups will have where they do not have it yet. `reads`: also looks at the copies.
+    fn walk(
+        &self,
+        moves: &Moves,
+        reads: bool,
+        report: &mut MoveReport,
+        tell: &dyn Fn(&MoveReport) -> bool,
+    ) -> Result<(), OpenError> {
+        self.engine.walk_layouts::<OpenError>(None, &mut |rows, layouts| {
+            for layout in &layouts {
+                if let Some((group, target)) = moves.get(&layout.blob.group()) {
+                    self.copy_blob(layout, group, target, reads, report)?;
+                }
+            }
+            report.rows = rows;
+            *self.moving.lock().expect("no thread panicked while it held this lock") =
+                Some(*report);
+            report.stopped = !layouts.is_empty() && rows % 64 == 0 && !tell(report);
+            Ok(!report.stopped)
+        })?;
+        for drive in self.engine.pool().online() {
+            drive.flush().wait()?;
+        }
+        Ok(())
+    }
+
+    fn copy_blob(
+        &self,
+        layout: &Layout,
+        group: &Group,
+        target: &Group,
+        reads: bool,
+        report: &mut MoveReport,
+    ) -> Result<(), OpenError> {
+        for place in 0..layout.shape.shard_count() {
+            if group.members[place] == target.members[place] {
+                continue;
+            }
+            let missing = || OpenError::Refused(format!("{} is missing", target.members[place]));
+            let drive = self.engine.pool().get(target.members[place]).ok_or_else(missing)?;
+            for stripe in 0..layout.stripe_count() {
+                let (shard, len) = (layout.shard(stripe), layout.shard_len(stripe, place) as u32);
+                let is_there = len == 0
+                    || (drive.has(shard)? && (!reads || drive.read(shard, None, 0..len).is_ok()));
+                if is_there {
+                    continue;
+                }
+                let payload = self.shard_bytes(layout, stripe, place, len)?;
+                let ticket = self.engine.start_shard(&drive, layout, (stripe, place), payload);
+                ticket.wait()?;
+                report.shards += 1;
+                report.bytes += u64::from(len);
+            }
+        }
+        Ok(())
+    }
+
+    /// The bytes of a shard, from where it is or from others.
+    fn shard_bytes(
+        &self,
+        layout: &Layout,
+        stripe: u32,
+        place: usize,
+        len: u32,
+    ) -> Result<Bytes, OpenError> {
+        let range = 0..len;
+        let cell = crate::cells::CellRange { layout: *layout, stripe, place, range, hint: None };
+        Ok(cell.read(self.engine.pool())?.bytes)
+    }
+
+    /// Makes the groups what they will be.
+    fn switch(&self, moves: Moves) -> Result<(), OpenError> {
+        let targets: Vec<Group> = moves.into_values().map(|(_, target)| target).collect();
+        let rows: Vec<_> = targets.iter().map(|g| (Key::group(g.id), g.encode())).collect();
+        let ticket = self.engine.catalog().submit(move |tx| {
+            rows.into_iter().for_each(|(key, row)| tx.put(key, row));
+            Ok(Decision::Commit(()))
+        });
+        ticket.wait()?;
+        self.engine.pool().set_groups(load_groups(self.engine.catalog())?);
+        Ok(())
+    }
+
+    /// Declares dead on each drive what is in a group that the drive is no member of: its shards were
+    /// copied and the copies read before the group was switched.
+    ///
+    /// # Errors
+    ///
+    /// What drives report.
+    pub fn clean_up(&self) -> Result<(), OpenError> {
+        let pool = self.engine.pool();
+        for drive in pool.online() {
+            let id = DriveId(drive.identity().drive);
+            let is_foreign = |blob: &BlobId| {
+                pool.group(blob.group()).is_some_and(|group| !group.members.contains(&id))
+            };
+            let foreign: Vec<BlobId> = drive.all_blobs()?.into_iter().filter(is_foreign).collect();
+            for blobs in foreign.chunks(BURY_COUNT) {
+                drive.discard(blobs).wait()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the drives out that are empty now.
+    fn take_out(&self) -> Result<(), OpenError> {
+        for drive in self.draining()? {
+            let mut view = self.engine.catalog().view(&|| {})?;
+            if view.contains(&drive.0) {
+                self.recruit_beside(drive)?;
+                view = self.engine.catalog().view(&|| {})?;
+                view.retain(|member| *member != drive.0);
+            }
+            let is_first = self.engine.drive().identity().drive == drive.0;
+            if !is_first && !self.engine.catalog().leave(drive.0, &|| {})? {
+                return refuse("too few drives could be told who holds the catalog".to_owned());
+            }
+            if is_first && !self.keeper.record(&view) {
+                return refuse("too few drives could be told who holds the catalog".to_owned());
+            }
+            let mut roster = self.keeper.newest().roster;
+            roster.retain(|member| *member != drive.0);
+            if !self.keeper.change(Some(drive.0), None, roster, &view) {
+                return refuse("too few drives could be told of the change".to_owned());
+            }
+            let ticket = self.engine.catalog().submit(move |tx| {
+                tx.delete(Key::drive(drive.0));
+                tx.delete(Key::drain(drive.0));
+                Ok(Decision::Commit(()))
+            });
+            ticket.wait()?;
+            self.engine.pool().remove_drive(drive);
+            tracing::info!(%drive, "the drive is empty and was taken out");
+            // The index of the catalog is on it: the next process takes it from another.
+            self.is_moving_out.store(is_first, std::sync::atomic::Ordering::Release);
+        }
+        Ok(())
+    }
+
+    /// The first drive was taken out: the process must start anew.
+    #[must_use]
+    pub fn must_start_anew(&self) -> bool {
+        self.is_moving_out.load(std::sync::atomic::Ordering::Acquire)
+    }
+
+    /// Makes a drive hold the catalog in the place of one that will not.
+    fn recruit_beside(&self, leaving: DriveId) -> Result<(), OpenError> {
+        let view = self.engine.catalog().view(&|| {})?;
+        let draining = self.draining()?;
+        let is_free = |member: &PoolDrive| {
+            !view.contains(&member.info.id.0) && !draining.contains(&member.info.id)
+        };
+        let drives = self.engine.pool().drives();
+        match drives.into_iter().find(is_free) {
+            Some(member) => self.join_view(&member),
+            None if view.iter().any(|member| *member != leaving.0) => Ok(()),
+            None => refuse("no other drive can hold the catalog".to_owned()),
+        }
+    }
+}
