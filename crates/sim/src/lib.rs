@@ -9,7 +9,7 @@ use bytes::Bytes;
 use drives::{SimDrive, SimIndexes};
 use drystone_base::{Rng, SeededRng, SystemClock, SystemRng};
 use drystone_cluster::{Protection, Shape};
-use drystone_engine::deployment::{Deployment, DeploymentConfig, Indexes, Place, new_deployment};
+use drystone_engine::deployment::{Deployment, DeploymentConfig, Place, new_deployment};
 use drystone_engine::{
     AuditScope, ByteBudget, ChecksumAlgorithm, Conditions, Engine, EngineError, ObjectDraft,
     PutRequest,
