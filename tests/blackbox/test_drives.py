@@ -284,6 +284,26 @@ def test_a_drive_is_replaced_online_while_clients_write(wall):
     assert six.fsck()["counts"]["lacking_shards"] == 0
 
 
+def test_a_reduced_class_has_one_parity_less_and_a_copy_to_standard_has_it_again(wall):
+    six = wall()
+    six.start()
+    s3, body = six.client(), bytes(5_000_000)
+    s3.create_bucket(Bucket=BUCKET)
+    shards = lambda key: six.command("verify", f"{BUCKET}/{key}")["verification"]["shards"]
+    for size, standard, reduced in [(5_000_000, 9, 7), (50_000, 3, 2)]:
+        s3.put_object(Bucket=BUCKET, Key="standard", Body=body[:size])
+        s3.put_object(Bucket=BUCKET, Key="reduced", Body=body[:size], StorageClass="REDUCED_REDUNDANCY")
+        assert (shards("standard"), shards("reduced")) == (standard, reduced)
+        source = {"Bucket": BUCKET, "Key": "reduced"}
+        s3.copy_object(Bucket=BUCKET, Key="reduced", CopySource=source, StorageClass="STANDARD", MetadataDirective="REPLACE")
+        assert shards("reduced") == standard, "STANDARD is never silently weaker"
+    upload = s3.create_multipart_upload(Bucket=BUCKET, Key="parts", StorageClass="REDUCED_REDUNDANCY")["UploadId"]
+    etag = s3.upload_part(Bucket=BUCKET, Key="parts", UploadId=upload, PartNumber=1, Body=body)["ETag"]
+    s3.complete_multipart_upload(Bucket=BUCKET, Key="parts", UploadId=upload, MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": etag}]})
+    assert shards("parts") == 7
+    assert s3.get_object(Bucket=BUCKET, Key="parts")["Body"].read() == body
+
+
 def held(path):
     """Bytes of shards that are alive on a drive, about: what its filesystem holds of it."""
     return sum(entry.stat().st_blocks * 512 for entry in os.scandir(path) if entry.name.startswith("seg-"))

@@ -11,6 +11,17 @@ pub enum Protection {
     Reduced,
 }
 
+impl Protection {
+    /// What a storage class of S3 asks for.
+    #[must_use]
+    pub fn of_class(name: Option<&str>) -> Self {
+        match name {
+            Some("REDUCED_REDUNDANCY") => Self::Reduced,
+            _ => Self::Standard,
+        }
+    }
+}
+
 /// A code: so many data shards, so many parity shards. With one data shard, copies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Shape {
@@ -49,10 +60,16 @@ impl Shape {
             (_, 6..=11) => Self::new(4, 2),
             (_, 12..) => Self::new(8, 4),
         };
+        standard.with(protection)
+    }
+
+    /// The code for what asks for so much, where this is the standard one.
+    #[must_use]
+    pub fn with(self, protection: Protection) -> Self {
         match protection {
-            Protection::Standard => standard,
-            Protection::Reduced if standard.parity < 2 => standard,
-            Protection::Reduced => Self::new(standard.data, standard.parity - 1),
+            Protection::Standard => self,
+            Protection::Reduced if self.parity < 2 => self,
+            Protection::Reduced => Self::new(self.data, self.parity - 1),
         }
     }
 

@@ -9,7 +9,7 @@ use crate::stripe::{Lacking, StripeWriter};
 use bytes::Bytes;
 use drystone_base::{BlobId, BucketId, KIB, MIB};
 use drystone_catalog::{BucketRow, Checksum, ChecksumAlgorithm, Data};
-use drystone_cluster::{InProgress, Shape};
+use drystone_cluster::{InProgress, Protection, Shape};
 use drystone_drive::{Coding, ShardId};
 use std::sync::Arc;
 
@@ -71,25 +71,36 @@ impl Stored {
     }
 }
 
+/// A body that is to be taken in.
+#[derive(Clone, Copy)]
+pub struct NewBlob<'a> {
+    /// Bucket of the object.
+    pub bucket: &'a BucketRow,
+    /// Its key.
+    pub object: &'a [u8],
+    /// Length of the whole, if it is known.
+    pub len: Option<u64>,
+    /// Checksum to compute.
+    pub algorithm: ChecksumAlgorithm,
+    /// Storage class, which decides on the code; `None` for STANDARD.
+    pub storage_class: Option<&'a str>,
+}
+
 impl Engine {
-    /// Begins to take in a body. `expected_len`, if known, is the length of the whole.
+    /// Begins to take in a body.
     ///
     /// # Errors
     ///
     /// [`EngineError::Full`] or [`EngineError::Busy`], before anything is read.
-    pub async fn begin_blob(
-        &self,
-        bucket: &BucketRow,
-        object: &[u8],
-        expected_len: Option<u64>,
-        algorithm: ChecksumAlgorithm,
-    ) -> Result<BlobWriter, EngineError> {
+    pub async fn begin_blob(&self, new: NewBlob<'_>) -> Result<BlobWriter, EngineError> {
+        let NewBlob { bucket, object, len: expected_len, algorithm, storage_class } = new;
         self.check_space()?;
+        let standard = self.pool().shape().with(Protection::of_class(storage_class));
         let small = expected_len.filter(|len| *len <= RECORD_LEN_MAX);
         let counted = small.is_none().then(|| self.shared.large_uploads.clone());
         let shape = match expected_len {
-            Some(len) => self.pool().shape().reduced_for(len, CELL_LEN_MIN),
-            None => self.pool().shape(),
+            Some(len) => standard.reduced_for(len, CELL_LEN_MIN),
+            None => standard,
         };
         let cell_len = match small {
             Some(_) => RECORD_LEN_MAX,
@@ -191,7 +202,7 @@ impl BlobWriter {
             }
             None if is_row || self.engine.pool().is_single() => self.small(cell),
             None => {
-                let shape = Shape::new(1, self.engine.pool().shape().parity);
+                let shape = Shape::new(1, self.shape.parity);
                 let len = cell.len() as u64;
                 let writer = StripeWriter::begin(&self.engine, shape, len, self.owner)?;
                 let (data, lacks, begun) = writer.write_copies(cell.into()).await?;

@@ -1,13 +1,14 @@
 //! Copies: bytes are streamed, except when an object is copied onto itself to change what is said
 //! about it.
 
-use crate::blob::Stored;
+use crate::blob::{NewBlob, Stored};
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::object::{Located, ObjectDraft, PutRequest};
 use crate::plan::{self, Conditions, WriteOutcome};
 use drystone_base::Seq;
 use drystone_catalog::{ChecksumAlgorithm, ChecksumKind, Key, ObjectRow, Versioning};
+use drystone_cluster::Protection;
 use std::ops::Range;
 
 /// A copy to make.
@@ -45,7 +46,9 @@ impl Engine {
         };
         let bucket = self.find_bucket(&request.bucket)?;
         let replaces = bucket.versioning == Versioning::Off && old == Some(algorithm);
-        if request.is_same_key && replaces && is_whole(&source.row) {
+        let class = |name: &Option<String>| Protection::of_class(name.as_deref());
+        let is_as_safe = class(&source.row.storage_class) == class(&request.draft.storage_class);
+        if request.is_same_key && replaces && is_as_safe && is_whole(&source.row) {
             let seq = source.row.seq;
             match self.retell(&request, seq).await {
                 Err(EngineError::Conflict) => {}
@@ -53,8 +56,14 @@ impl Engine {
             }
         }
         let range = 0..source.row.size;
-        let stored =
-            self.copy_bytes(source, range, &request.bucket, &request.object, algorithm).await?;
+        let new = NewBlob {
+            bucket: &bucket,
+            object: &request.object,
+            len: Some(source.row.size),
+            algorithm,
+            storage_class: request.draft.storage_class.as_deref(),
+        };
+        let stored = self.copy_bytes(source, range, new).await?;
         let CopyRequest { bucket, object, draft, conditions, .. } = request;
         self.put_object(PutRequest { bucket, object, draft, stored, conditions }).await
     }
@@ -97,13 +106,10 @@ impl Engine {
         &self,
         source: Located,
         range: Range<u64>,
-        bucket: &str,
-        object: &[u8],
-        algorithm: ChecksumAlgorithm,
+        new: NewBlob<'_>,
     ) -> Result<Stored, EngineError> {
-        let bucket = self.find_bucket(bucket)?;
-        let len = range.end - range.start;
-        let mut writer = self.begin_blob(&bucket, object, Some(len), algorithm).await?;
+        let len = Some(range.end - range.start);
+        let mut writer = self.begin_blob(NewBlob { len, ..new }).await?;
         let mut reader = self.read(source, range)?;
         while let Some(bytes) = reader.next().await? {
             writer.write(&bytes).await?;

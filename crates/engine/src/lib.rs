@@ -39,7 +39,7 @@ mod sweep;
 
 pub use access_log::AccessLogRow;
 pub use audit::{AuditReport, AuditScope};
-pub use blob::{BlobWriter, Stored};
+pub use blob::{BlobWriter, NewBlob, Stored};
 pub use budget::ByteBudget;
 pub use check::CheckReport;
 pub use copy::CopyRequest;

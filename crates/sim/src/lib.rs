@@ -11,7 +11,7 @@ use drystone_base::{Rng, SeededRng, SystemClock, SystemRng};
 use drystone_cluster::{Protection, Shape};
 use drystone_engine::deployment::{Deployment, DeploymentConfig, Place, new_deployment};
 use drystone_engine::{
-    AuditScope, ByteBudget, ChecksumAlgorithm, Conditions, Engine, EngineError, ObjectDraft,
+    AuditScope, ByteBudget, ChecksumAlgorithm, Conditions, Engine, EngineError, NewBlob, ObjectDraft,
     PutRequest,
 };
 use drystone_io::{CrashKind, Disk, Fault};
@@ -395,8 +395,10 @@ fn body(rng: &SeededRng) -> Bytes {
 async fn put(engine: &Engine, key: &str, body: &Bytes) -> Result<(), EngineError> {
     let bucket = engine.find_bucket(BUCKET)?;
     let len = Some(body.len() as u64);
-    let mut writer =
-        engine.begin_blob(&bucket, key.as_bytes(), len, ChecksumAlgorithm::Crc32).await?;
+    let algorithm = ChecksumAlgorithm::Crc32;
+    let object = key.as_bytes();
+    let new = NewBlob { bucket: &bucket, object, len, algorithm, storage_class: None };
+    let mut writer = engine.begin_blob(new).await?;
     for piece in body.chunks(50_000) {
         writer.write(piece).await?;
     }

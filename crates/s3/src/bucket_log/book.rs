@@ -7,7 +7,7 @@ use crate::error::{S3Code, S3Error};
 use crate::uri::{decode_path, encode};
 use drystone_base::{Rng, SystemRng, Timestamp, hex};
 use drystone_engine::{
-    ChecksumAlgorithm, Conditions, Engine, EngineError, ObjectDraft, PutRequest,
+    ChecksumAlgorithm, Conditions, Engine, EngineError, NewBlob, ObjectDraft, PutRequest,
 };
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -218,7 +218,9 @@ async fn write(engine: &Engine, region: &str, source: &Source, lines: &str) -> R
     let bucket = engine.find_bucket(&target.bucket)?;
     let object = key_of(source, region, engine.now_ms()).into_bytes();
     let len = Some(lines.len() as u64);
-    let mut writer = engine.begin_blob(&bucket, &object, len, ChecksumAlgorithm::Crc64Nvme).await?;
+    let algorithm = ChecksumAlgorithm::Crc64Nvme;
+    let new = NewBlob { bucket: &bucket, object: &object, len, algorithm, storage_class: None };
+    let mut writer = engine.begin_blob(new).await?;
     for piece in lines.as_bytes().chunks(64 << 10) {
         writer.write(piece).await?;
     }

@@ -20,7 +20,7 @@ use crate::xml::Xml;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use drystone_base::limits::{OBJECT_TAG_COUNT_MAX, PUT_LEN_BYTES_MAX};
-use drystone_engine::{ChecksumAlgorithm, Conditions, PutRequest, Stored, Versioning};
+use drystone_engine::{ChecksumAlgorithm, Conditions, NewBlob, PutRequest, Stored, Versioning};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::ops::RangeInclusive;
 
@@ -103,12 +103,19 @@ impl Form {
         &mut self,
         context: &Context<'_>,
         algorithm: ChecksumAlgorithm,
+        class: Option<&str>,
         length: &RangeInclusive<u64>,
     ) -> Result<Stored, S3Error> {
         let (name, key) = (context.request.bucket_name()?, context.request.object_key()?);
         let bucket = context.engine.find_bucket(name.as_str())?;
-        let begun = context.engine.begin_blob(&bucket, key.as_bytes(), None, algorithm);
-        let mut writer = begun.await?;
+        let new = NewBlob {
+            bucket: &bucket,
+            object: key.as_bytes(),
+            len: None,
+            algorithm,
+            storage_class: class,
+        };
+        let mut writer = context.engine.begin_blob(new).await?;
         loop {
             let (bytes, last) = self.decoder.take();
             let len = writer.len_bytes() + bytes.len() as u64;
@@ -274,7 +281,8 @@ pub(crate) async fn run(
     let declared = Declared::parse(&context.request)?;
     let algorithm = declared.algorithm().unwrap_or(ChecksumAlgorithm::Crc64Nvme);
     let length = policy.and_then(|policy| policy.length).unwrap_or(0..=PUT_LEN_BYTES_MAX);
-    let stored = form.read_file(context, algorithm, &length).await?;
+    let class = draft.storage_class.as_deref();
+    let stored = form.read_file(context, algorithm, class, &length).await?;
     declared
         .check(&stored.md5, &stored.checksum, None)
         .inspect_err(|_| context.engine.give_up(&stored))?;

@@ -9,7 +9,7 @@ use crate::gateway::Context;
 use crate::object_headers::{parse_draft, parse_write_conditions, tell_checksum};
 use crate::response::{empty, set};
 use drystone_base::limits::PUT_LEN_BYTES_MAX;
-use drystone_engine::{BucketRow, ChecksumAlgorithm, PutRequest, Stored, Versioning};
+use drystone_engine::{ChecksumAlgorithm, NewBlob, PutRequest, Stored, Versioning};
 
 pub(crate) async fn run(
     context: &Context<'_>,
@@ -24,8 +24,14 @@ pub(crate) async fn run(
     let bucket = context.engine.find_bucket(name.as_str())?;
     super::apply_acl(context, &bucket, &mut draft)?;
     let algorithm = declared.algorithm().unwrap_or(ChecksumAlgorithm::Crc64Nvme);
-    let stored =
-        take_body(context, verified, body, &declared, &bucket, key.as_bytes(), algorithm).await?;
+    let new = NewBlob {
+        bucket: &bucket,
+        object: key.as_bytes(),
+        len: None,
+        algorithm,
+        storage_class: draft.storage_class.as_deref(),
+    };
+    let stored = take_body(context, verified, body, &declared, new).await?;
     let (bucket, object) = (name.as_str().to_owned(), key.as_bytes().to_vec());
     let request = PutRequest { bucket, object, draft, stored, conditions };
     let outcome = context.engine.put_object(request).await?;
@@ -47,15 +53,13 @@ pub(crate) async fn take_body(
     verified: Verified,
     body: &mut Option<Body>,
     declared: &Declared,
-    bucket: &BucketRow,
-    object: &[u8],
-    algorithm: ChecksumAlgorithm,
+    new: NewBlob<'_>,
 ) -> Result<Stored, S3Error> {
     let body = body.take().expect("a body is read once");
     let mut reader =
         BodyReader::new(&context.request, body, verified, declared, PUT_LEN_BYTES_MAX)?;
     let len = Some(reader.expected_len());
-    let mut writer = context.engine.begin_blob(bucket, object, len, algorithm).await?;
+    let mut writer = context.engine.begin_blob(NewBlob { len, ..new }).await?;
     while let Some(bytes) = reader.next().await? {
         writer.write(&bytes).await?;
     }

@@ -11,7 +11,7 @@ use crate::object_headers::{refuse_not_implemented, tell_checksum};
 use crate::response::{empty, set};
 use drystone_base::UploadId;
 use drystone_base::limits::PART_NUMBER_MAX;
-use drystone_engine::{ChecksumAlgorithm, EngineError, UploadRow};
+use drystone_engine::{ChecksumAlgorithm, EngineError, NewBlob, UploadRow};
 
 /// The upload and the part number that a request names.
 pub(crate) fn part_of(context: &Context<'_>) -> Result<(UploadId, u16), S3Error> {
@@ -60,7 +60,14 @@ pub(crate) async fn run(
     let object = key.as_bytes();
     let (bucket, row) = context.engine.find_upload(name.as_str(), object, upload)?;
     let algorithm = part_algorithm(&row, declared.algorithm())?;
-    let stored = take_body(context, verified, body, &declared, &bucket, object, algorithm).await?;
+    let new = NewBlob {
+        bucket: &bucket,
+        object,
+        len: None,
+        algorithm,
+        storage_class: row.template.storage_class.as_deref(),
+    };
+    let stored = take_body(context, verified, body, &declared, new).await?;
     let object = object.to_vec();
     let part = context.engine.put_part(name.as_str(), object, upload, number, stored).await?;
     let mut reply = empty(200);

@@ -12,7 +12,7 @@ use crate::response::{ResponseBody, set, xml};
 use crate::xml::Xml;
 use drystone_base::Timestamp;
 use drystone_base::limits::PUT_LEN_BYTES_MAX;
-use drystone_engine::{EngineError, PartRow};
+use drystone_engine::{EngineError, NewBlob, PartRow};
 use std::ops::Range;
 
 const ROOT: &str = "CopyPartResult";
@@ -65,8 +65,17 @@ pub(crate) async fn run(context: &Context<'_>) -> Handled {
     let (engine, located) = (context.engine.clone(), source.located);
     let (bucket, object) = (name.as_str().to_owned(), key.as_bytes().to_vec());
     let shows_checksum = row.checksum.is_some();
+    let class = row.template.storage_class.clone();
     let work = async move {
-        let stored = engine.copy_bytes(located, range, &bucket, &object, algorithm).await?;
+        let target = engine.find_bucket(&bucket)?;
+        let new = NewBlob {
+            bucket: &target,
+            object: &object,
+            len: None,
+            algorithm,
+            storage_class: class.as_deref(),
+        };
+        let stored = engine.copy_bytes(located, range, new).await?;
         let part = engine.put_part(&bucket, object, upload, number, stored).await?;
         Ok::<_, EngineError>(document(&part, shows_checksum))
     };
