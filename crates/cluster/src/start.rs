@@ -14,7 +14,7 @@ pub struct Found {
     pub drive: DriveId,
     /// Drives that hold the catalog.
     pub view: Vec<DriveId>,
-    /// Raised by each change of view or roster.
+    /// Ballot of view and roster.
     pub view_term: u32,
     /// All drives; empty if there never was another.
     pub roster: Vec<DriveId>,
@@ -29,11 +29,12 @@ pub struct Start {
     pub missing: Vec<DriveId>,
     /// Drives that hold the catalog and are there. One of them at least.
     pub view: Vec<DriveId>,
-    /// Term of the newest view.
+    /// Ballot of the newest view.
     pub view_term: u32,
     /// A member of the view is missing: a smaller view must be recorded before anything is changed.
     pub view_shrinks: bool,
-    /// So few drives are there that no smaller view can be recorded: nothing may be changed.
+    /// So few drives are there that no view can be recorded, and what the newest one says may be what
+    /// nobody else ever heard of: nothing may be changed.
     pub is_read_only: bool,
 }
 
@@ -77,7 +78,6 @@ impl Start {
         if !trusted.is_empty() && trusted.len() < self.view.len() {
             self.view = trusted;
             self.view_shrinks = true;
-            self.is_read_only |= 2 * (self.roster.len() - self.missing.len()) <= self.roster.len();
         }
     }
 }
@@ -85,6 +85,18 @@ impl Start {
 fn names(drives: &[DriveId]) -> String {
     let names: Vec<_> = drives.iter().map(ToString::to_string).collect();
     names.join(", ")
+}
+
+/// The ballot of the next view, from what the drives say that are here: their promises and the ballots of
+/// their views. It is to be promised on more than half of all drives before a view with it is written
+/// anywhere. So two processes that saw half of the drives each never write different views under one
+/// ballot, and whoever comes after a view that counts has a higher one.
+///
+/// Source: L. Lamport, "The part-time parliament", 1998 (phase 1 of Paxos).
+#[must_use]
+pub fn next_ballot(said: impl IntoIterator<Item = (u32, u32)>) -> u32 {
+    let highest = said.into_iter().map(|(promised, ballot)| promised.max(ballot)).max();
+    highest.unwrap_or(0) + 1
 }
 
 /// Plans a start from the drives that were found. Nothing is read from a drive that the newest view does
@@ -132,7 +144,7 @@ pub fn plan_start(found: &[Found]) -> Result<Start, StartError> {
         view,
         view_term: newest.view_term,
         view_shrinks,
-        is_read_only: view_shrinks && 2 * here <= all,
+        is_read_only: all > 1 && 2 * here <= all,
         roster,
     })
 }
@@ -140,6 +152,7 @@ pub fn plan_start(found: &[Found]) -> Result<Start, StartError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use drystone_base::{Rng, SeededRng};
 
     fn id(number: u8) -> DriveId {
         DriveId([number; 16])
@@ -195,6 +208,49 @@ mod tests {
         assert!(matches!(plan_start(&no_view), Err(StartError::NoCatalog(_))));
         let stranger = found(7, &[1, 2], 0, 6);
         assert!(matches!(plan_start(&[good, stranger]), Err(StartError::Removed(_))));
+    }
+
+    /// What a drive says, in the model below: promise, ballot, and which view that is.
+    type Said = (u32, u32, u64);
+
+    /// Processes start with any half of the drives and stop anywhere in between.
+    fn histories(rng: &SeededRng, all: usize) {
+        let mut drives: Vec<Said> = vec![(1, 1, 0); all];
+        let (mut counts, mut views) = (1, 0);
+        for _ in 0..40 {
+            let here: Vec<usize> = (0..all).filter(|_| rng.below(3) > 0).collect();
+            if 2 * here.len() < all {
+                continue;
+            }
+            let newest = here.iter().map(|at| drives[*at].1).max().expect("somebody is here");
+            assert!(newest >= counts, "a start that missed a view that counts");
+            if 2 * here.len() <= all {
+                continue;
+            }
+            let ballot = next_ballot(here.iter().map(|at| (drives[*at].0, drives[*at].1)));
+            let promised = rng.below(2 * here.len() as u64) as usize;
+            here.iter().take(promised).for_each(|at| drives[*at].0 = ballot);
+            if promised < here.len() {
+                continue;
+            }
+            views += 1;
+            let written = rng.below(2 * here.len() as u64) as usize;
+            here.iter().take(written).for_each(|at| (drives[*at].1, drives[*at].2) = (ballot, views));
+            if written >= here.len() {
+                counts = ballot;
+            }
+            for a in &drives {
+                assert!(drives.iter().all(|b| a.1 != b.1 || a.2 == b.2), "one ballot, two views");
+            }
+        }
+    }
+
+    #[test]
+    fn no_view_that_counts_is_missed_and_no_ballot_has_two_views() {
+        for seed in 0..3000 {
+            let rng = SeededRng::new(seed);
+            histories(&rng, 1 + rng.below(8) as usize);
+        }
     }
 
     /// Two halves of the drives can never both change the catalog: whatever is recorded, is recorded on

@@ -35,10 +35,12 @@ pub struct Super {
     pub created_ms: u64,
     /// Drives that hold the catalog.
     pub view: Vec<[u8; 16]>,
-    /// Raised by each change of view or roster.
+    /// The ballot of the view and roster: the highest counts.
     pub view_term: u32,
     /// All drives of the deployment; empty where there never was another than this.
     pub roster: Vec<[u8; 16]>,
+    /// The highest ballot that was announced here, before any view of it was written anywhere.
+    pub promised: u32,
 }
 
 impl Super {
@@ -56,6 +58,7 @@ impl Super {
             for drive in &self.roster {
                 w.raw(drive);
             }
+            w.u32(self.promised);
         }
         let mut slot = w.finish();
         slot.resize(SLOT_LEN - 4, 0);
@@ -86,12 +89,13 @@ impl Super {
             for _ in 0..r.u16()? {
                 view.push(id(r.take(16)?)?);
             }
-            let (mut view_term, mut roster) = (0, Vec::new());
+            let (mut view_term, mut roster, mut promised) = (0, Vec::new(), 0);
             if format == FORMAT_SEVERAL {
                 view_term = r.u32()?;
                 for _ in 0..r.u16()? {
                     roster.push(id(r.take(16)?)?);
                 }
+                promised = r.u32()?;
             }
             Ok(Self {
                 sequence,
@@ -103,6 +107,7 @@ impl Super {
                 view,
                 view_term,
                 roster,
+                promised,
             })
         };
         let result: Result<Self, drystone_base::DecodeError> = read();
@@ -156,7 +161,7 @@ pub struct NewDrive {
     pub segment_len: u32,
     /// Drives that hold the catalog.
     pub view: Vec<[u8; 16]>,
-    /// Raised by each change of view or roster.
+    /// The ballot of the view and roster; 0 for a drive that joins others, who are to be believed.
     pub view_term: u32,
     /// All drives of the deployment; empty if this is the only one.
     pub roster: Vec<[u8; 16]>,
@@ -195,6 +200,7 @@ pub fn format_drive(disk: &dyn Disk, new: &NewDrive) -> Result<(), DriveError> {
         view: new.view.clone(),
         view_term: new.view_term,
         roster: new.roster.clone(),
+        promised: new.view_term,
     };
     write(&*file, &slot)
 }

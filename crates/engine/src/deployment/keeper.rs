@@ -4,7 +4,7 @@ use super::member::{OpenError, Place};
 use super::view_len;
 use drystone_base::Rng;
 use drystone_catalog::ViewKeeper;
-use drystone_cluster::{Protection, Shape};
+use drystone_cluster::{Protection, Shape, next_ballot};
 use drystone_drive::{DRIVE_COUNT_MAX, NewDrive, Super, format_drive, read_super, write_super};
 use drystone_io::Disk;
 use std::collections::BTreeSet;
@@ -52,19 +52,16 @@ impl Keeper {
         state.drives.retain(|(_, identity)| Some(identity.drive) != old);
         state.drives.extend(new);
         state.drive_count = roster.len();
-        state.drives.iter_mut().for_each(|(_, identity)| identity.roster.clone_from(&roster));
-        state.write(view)
+        state.write(view, Some(&roster))
     }
 }
 
 impl State {
-    fn write(&mut self, view: &[DriveKey]) -> bool {
-        let terms = self.drives.iter().map(|(_, identity)| identity.view_term);
-        let view_term = terms.max().unwrap_or(0) + 1;
+    /// Writes what changes of each identity; says whether more than half of all drives took it.
+    fn tell(&mut self, change: &dyn Fn(&mut Super)) -> bool {
         let mut written = 0;
         for (disk, identity) in &mut self.drives {
-            identity.view_term = view_term;
-            identity.view = view.to_vec();
+            change(identity);
             match write_super(&**disk, identity) {
                 Ok(()) => written += 1,
                 Err(error) => {
@@ -74,11 +71,25 @@ impl State {
         }
         2 * written > self.drive_count
     }
+
+    /// Announces a ballot, then writes view, and roster if it changes, under it.
+    fn write(&mut self, view: &[DriveKey], roster: Option<&[DriveKey]>) -> bool {
+        let said = self.drives.iter().map(|(_, identity)| (identity.promised, identity.view_term));
+        let ballot = next_ballot(said);
+        self.tell(&|identity| identity.promised = ballot)
+            && self.tell(&|identity| {
+                identity.view_term = ballot;
+                identity.view = view.to_vec();
+                if let Some(roster) = roster {
+                    identity.roster = roster.to_vec();
+                }
+            })
+    }
 }
 
 impl ViewKeeper for Keeper {
     fn record(&self, members: &[[u8; 16]]) -> bool {
-        let is_recorded = self.lock().write(members);
+        let is_recorded = self.lock().write(members, None);
         let members: Vec<_> = members.iter().map(|drive| drystone_base::hex(drive)).collect();
         let members = members.join(", ");
         if is_recorded {

@@ -4,7 +4,9 @@ use super::DeploymentConfig;
 use crate::error::EngineError;
 use drystone_base::{DecodeError, Reader, Writer};
 use drystone_catalog::{Catalog, CatalogError};
-use drystone_cluster::{DriveId, DriveInfo, Found, PoolDrive, Start, StartError, plan_start};
+use drystone_cluster::{
+    DriveId, DriveInfo, Found, PoolDrive, Start, StartError, next_ballot, plan_start,
+};
 use drystone_drive::{Drive, DriveConfig, DriveError, Super, read_super, write_super};
 use drystone_index::{Index, IndexError};
 use drystone_io::Disk;
@@ -214,16 +216,22 @@ fn try_open(
     })?;
     start.distrust(distrusted);
     let term = identities.iter().map(|identity| identity.term).max().unwrap_or(0) + 1;
-    let changes_view = start.view_shrinks && !start.is_read_only;
+    // Also a view that stays is recorded anew: it may have been written on few drives only before the
+    // process that wrote it stopped.
+    let records_view = start.roster.len() > 1 && !start.is_read_only;
+    let ballot = next_ballot(identities.iter().map(|said| (said.promised, said.view_term)));
+    if records_view {
+        for (number, identity) in identities.iter_mut().enumerate() {
+            identity.promised = ballot;
+            let written = write_super(&*places[number].disk, identity);
+            written.map_err(|error| at(number)(error.into()))?;
+        }
+    }
     for (number, identity) in identities.iter_mut().enumerate() {
         identity.term = term;
-        identity.roster = if start.roster.len() > 1 {
-            start.roster.iter().map(|id| id.0).collect()
-        } else {
-            Vec::new()
-        };
-        if changes_view {
-            identity.view_term = start.view_term + 1;
+        if records_view {
+            identity.view_term = ballot;
+            identity.roster = start.roster.iter().map(|id| id.0).collect();
             identity.view = start.view.iter().map(|id| id.0).collect();
         }
         let written = write_super(&*places[number].disk, identity);

@@ -68,7 +68,7 @@ impl Deployment {
             created_ms: self.engine.now_ms(),
             segment_len: segment_len_for(space.total_bytes).min(newest.segment_len.max(1)),
             view: newest.view.clone(),
-            view_term: newest.view_term,
+            view_term: 0,
             roster: roster.clone(),
         };
         format_drive(&*place.disk, &new)?;
