@@ -235,7 +235,9 @@ mod tests {
             }
             views += 1;
             let written = rng.below(2 * here.len() as u64) as usize;
-            here.iter().take(written).for_each(|at| (drives[*at].1, drives[*at].2) = (ballot, views));
+            here.iter()
+                .take(written)
+                .for_each(|at| (drives[*at].1, drives[*at].2) = (ballot, views));
             if written >= here.len() {
                 counts = ballot;
             }

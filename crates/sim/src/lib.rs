@@ -11,8 +11,8 @@ use drystone_base::{Rng, SeededRng, SystemClock, SystemRng};
 use drystone_cluster::{Protection, Shape};
 use drystone_engine::deployment::{Deployment, DeploymentConfig, Place, new_deployment};
 use drystone_engine::{
-    AuditScope, ByteBudget, ChecksumAlgorithm, Conditions, Engine, EngineError, NewBlob, ObjectDraft,
-    PutRequest,
+    AuditScope, ByteBudget, ChecksumAlgorithm, Conditions, Engine, EngineError, NewBlob,
+    ObjectDraft, PutRequest,
 };
 use drystone_io::{CrashKind, Disk, Fault};
 use drystone_log::{Class, SeededBug};
