@@ -72,6 +72,9 @@ pub(crate) struct BenchArguments {
     /// Objects that are prepared for workloads that read or delete.
     #[arg(long, default_value_t = 2000)]
     pub(crate) objects: u64,
+    /// The objects were prepared by an earlier run, as when reads are measured while drives are missing.
+    #[arg(long)]
+    pub(crate) prepared: bool,
     /// Process id of the server, to tell its CPU time per request.
     #[arg(long)]
     pub(crate) server_pid: Option<u32>,
@@ -122,7 +125,9 @@ async fn measure(
         operations: AtomicU64::new(0),
         bytes: AtomicU64::new(0),
     });
-    prepare(&shared, &target, arguments).await?;
+    if !arguments.prepared {
+        prepare(&shared, &target, arguments).await?;
+    }
     let cpu_before = arguments.server_pid.and_then(cpu_micros);
     let begun = Instant::now();
     let workers: Vec<_> = (0..arguments.concurrency)
