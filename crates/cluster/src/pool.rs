@@ -40,12 +40,25 @@ pub struct InProgress {
 
 type Groups = BTreeMap<u16, Arc<Group>>;
 
+/// Whether closed groups are on their way to other drives.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Moving {
+    /// They stay where they are.
+    #[default]
+    Nowhere,
+    /// They move, but it is not known yet where to: what is deleted from them waits.
+    Undecided,
+    /// Their members after the move, by group.
+    To(HashMap<u16, Vec<DriveId>>),
+}
+
 struct Shared {
     drives: RwLock<Vec<PoolDrive>>,
     primary: Drive,
     epoch: u32,
     shape: RwLock<Shape>,
     groups: RwLock<Arc<Groups>>,
+    moving: RwLock<Moving>,
     /// The present set of groups, as long as uploads are in progress that chose from it.
     era: Mutex<Arc<()>>,
     next_group: AtomicUsize,
@@ -84,6 +97,7 @@ impl Pool {
             epoch,
             shape: RwLock::new(shape),
             groups: RwLock::default(),
+            moving: RwLock::default(),
             era: Mutex::default(),
             next_group: AtomicUsize::new(0),
             next_blob: AtomicU32::new(0),
@@ -265,11 +279,40 @@ impl Pool {
         self.drives().iter().all(|member| member.online().is_some())
     }
 
-    /// Whether every member of a blob's group is online, so that nothing of it can stay behind.
+    /// Says where closed groups move.
+    pub fn set_moving(&self, moving: Moving) {
+        *self.shared.moving.write().expect("no thread panicked while it held this lock") = moving;
+    }
+
+    /// Whether every drive that has, or may get, something of a blob is online, so that nothing of it can
+    /// stay behind.
     #[must_use]
     pub fn can_bury(&self, blob: BlobId) -> bool {
-        let members = self.members_of(blob);
-        !members.is_empty() && members.iter().all(Option::is_some)
+        let holders = self.holders_of(blob);
+        holders.is_some_and(|drives| !drives.is_empty() && drives.iter().all(Option::is_some))
+    }
+
+    /// The members of a blob's group, and those that it will have; `None` if these are not known yet.
+    fn holders_of(&self, blob: BlobId) -> Option<Vec<Option<Drive>>> {
+        let group = self.group(blob.group())?;
+        let mut ids = group.members.clone();
+        {
+            let moving =
+                self.shared.moving.read().expect("no thread panicked while it held this lock");
+            match &*moving {
+                Moving::Undecided if group.is_closed => return None,
+                Moving::To(targets) => {
+                    let more = targets.get(&group.id).into_iter().flatten();
+                    more.for_each(|id| {
+                        if !ids.contains(id) {
+                            ids.push(*id);
+                        }
+                    });
+                }
+                _ => {}
+            }
+        }
+        Some(ids.into_iter().map(|id| self.get(id)).collect())
     }
 
     /// Declares blobs dead on all members of their groups. Their space is free once this returns.
@@ -301,7 +344,8 @@ impl Pool {
     fn by_drive(&self, blobs: &[BlobId]) -> Vec<(Drive, Vec<BlobId>)> {
         let mut found: HashMap<[u8; 16], (Drive, Vec<BlobId>)> = HashMap::new();
         for blob in blobs {
-            for drive in self.members_of(*blob).into_iter().flatten() {
+            let holders = self.holders_of(*blob).unwrap_or_else(|| self.members_of(*blob));
+            for drive in holders.into_iter().flatten() {
                 let entry = found.entry(drive.identity().drive).or_insert((drive, Vec::new()));
                 entry.1.push(*blob);
             }

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use drystone_base::BlobId;
 use drystone_catalog::{CatalogError, Decision, Key, ViewKeeper};
 use drystone_cluster::{
-    DriveId, DriveInfo, Group, PoolDrive, Protection, Shape, plan_groups, rehome,
+    DriveId, DriveInfo, Group, Moving, PoolDrive, Protection, Shape, plan_groups, rehome,
 };
 use drystone_drive::DRIVE_COUNT_MAX;
 use std::collections::{BTreeMap, BTreeSet};
@@ -143,6 +143,7 @@ impl Deployment {
             tx.put(Key::REBALANCE.to_vec(), vec![1]);
             Ok(Decision::Commit(()))
         });
+        self.engine.pool().set_moving(Moving::Undecided);
         Ok(ticket.wait()?)
     }
 
@@ -170,6 +171,8 @@ impl Deployment {
                 moves.insert(group.id, (group, target));
             }
         }
+        let targets = moves.iter().map(|(id, (_, target))| (*id, target.members.clone()));
+        pool.set_moving(Moving::To(targets.collect()));
         let mut report = MoveReport::default();
         if !moves.is_empty() {
             self.copy(&moves, &mut report, tell)?;
@@ -183,6 +186,7 @@ impl Deployment {
                 Ok(Decision::Commit(()))
             });
             ticket.wait()?;
+            pool.set_moving(Moving::Nowhere);
         }
         Ok(Some(report))
     }
