@@ -21,7 +21,7 @@ use drystone_base::{Clock, DecodeError, Rng};
 use drystone_catalog::{
     Catalog, CatalogConfig, CatalogError, Decision, Family, Key, Mirror, MirrorConfig, catch_up,
 };
-use drystone_cluster::{DriveInfo, Group, Pool, PoolDrive, Protection, Shape, Start, plan_groups};
+use drystone_cluster::{DriveInfo, Group, Moving, Pool, PoolDrive, Protection, Shape, Start, plan_groups};
 use drystone_drive::Drive;
 use drystone_log::Class;
 use keeper::Keeper;
@@ -331,6 +331,9 @@ fn open_pool(
     let epoch = first.identity().term;
     let pool = Pool::new(drives, first.clone(), epoch, shape);
     pool.set_groups(groups);
+    if catalog.get(Key::REBALANCE)?.is_some() {
+        pool.set_moving(Moving::Undecided);
+    }
     Ok(pool)
 }
 

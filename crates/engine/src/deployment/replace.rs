@@ -94,6 +94,7 @@ impl Deployment {
                 Some(old) => {
                     tx.delete(Key::drive(old.0));
                     tx.delete(Key::refill(old.0));
+                    tx.delete(Key::drain(old.0));
                     tx.put(Key::refill(drive.0), vec![1]);
                 }
                 None => tx.delete(Key::refill(drive.0)),
