@@ -128,7 +128,13 @@ impl World {
         }
         // It may be told to stop in the middle, and is then gone on with by the next process.
         let stops = self.rng.below(3) == 0;
-        let moved = deployment.rebalance(&|_| !stops).map_err(|error| say(&error))?;
+        // Clients write and delete meanwhile.
+        let moved = std::thread::scope(|scope| {
+            let mover = scope.spawn(|| deployment.rebalance(&|_| !stops));
+            self.work(process, 3, 10, None);
+            mover.join().expect("the mover does not panic")
+        });
+        let moved = moved.map_err(|error| say(&error))?;
         Ok(moved.is_some_and(|report| report.stopped) || deployment.must_start_anew())
     }
 

@@ -82,7 +82,10 @@ fn several(seed: u64) -> Result<(), String> {
             3 => {
                 let process = world.open().map_err(said)?;
                 world.check(&process).map_err(said)?;
-                world.change_drives(&process).map_err(said)?;
+                let must_end = world.change_drives(&process).map_err(said)?;
+                if !must_end {
+                    world.check(&process).map_err(said)?;
+                }
                 world.crash(process, any_crash(&rng));
             }
             way => {
