@@ -21,7 +21,9 @@ use drystone_base::{Clock, DecodeError, Rng};
 use drystone_catalog::{
     Catalog, CatalogConfig, CatalogError, Decision, Family, Key, Mirror, MirrorConfig, catch_up,
 };
-use drystone_cluster::{DriveInfo, Group, Moving, Pool, PoolDrive, Protection, Shape, Start, plan_groups};
+use drystone_cluster::{
+    DriveInfo, Group, Moving, Pool, PoolDrive, Protection, Shape, Start, plan_groups,
+};
 use drystone_drive::Drive;
 use drystone_log::Class;
 use keeper::Keeper;
