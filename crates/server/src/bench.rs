@@ -7,6 +7,7 @@ mod work;
 
 use crate::cli::{CommandResult, print};
 use crate::config::parse_size;
+use bytes::Bytes;
 use client::{Connection, Target};
 use report::{Report, cpu_micros};
 use std::io::Write;
@@ -72,9 +73,10 @@ pub(crate) struct BenchArguments {
     /// Objects that are prepared for workloads that read or delete.
     #[arg(long, default_value_t = 2000)]
     pub(crate) objects: u64,
-    /// The objects were prepared by an earlier run, as when reads are measured while drives are missing.
+    /// Number of the run; what an earlier one of this number prepared is read again, as when reads are
+    /// measured while drives are missing.
     #[arg(long)]
-    pub(crate) prepared: bool,
+    pub(crate) run: Option<u32>,
     /// Process id of the server, to tell its CPU time per request.
     #[arg(long)]
     pub(crate) server_pid: Option<u32>,
@@ -125,7 +127,10 @@ async fn measure(
         operations: AtomicU64::new(0),
         bytes: AtomicU64::new(0),
     });
-    if !arguments.prepared {
+    let last = shared.load.prepared(arguments.objects.saturating_sub(1));
+    let is_there =
+        arguments.run.is_some() && connection.send("HEAD", &last, "", Bytes::new()).await?.0 == 200;
+    if !is_there {
         prepare(&shared, &target, arguments).await?;
     }
     let cpu_before = arguments.server_pid.and_then(cpu_micros);

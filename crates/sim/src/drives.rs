@@ -1,8 +1,9 @@
 //! Drives on the simulated disk, and what happens to them between and under processes.
 
-use crate::{DEVICE_LEN, Process, SEGMENT_LEN, World, say};
+use crate::{BUCKET, DEVICE_LEN, Process, SEGMENT_LEN, World, say};
 use drystone_base::Rng;
-use drystone_engine::deployment::{IndexKind, Indexes, OpenError};
+use drystone_engine::deployment::{IndexKind, Indexes, MoveReport, OpenError};
+use drystone_engine::{Conditions, Engine};
 use drystone_index::{Index, IndexError, MemIndex};
 use drystone_io::{Disk, SimDisk};
 use std::collections::BTreeMap;
@@ -139,6 +140,33 @@ impl World {
     }
 
     /// Forgets the drives that are not in the deployment any more.
+    /// Adds a drive, and deletes everything as soon as the first shard has been copied to it: what was
+    /// copied must not outlive it.
+    ///
+    /// # Errors
+    ///
+    /// What does not work, in words.
+    pub fn delete_while_moving(&mut self, process: &Process) -> Result<(), String> {
+        let drive = SimDrive::new(self.rng.u64());
+        let place = Self::place(self.drives.len(), &drive);
+        self.drives.push(drive);
+        process.deployment.add_drive(place).map_err(|error| say(&error))?;
+        let keys: Vec<String> = self.possible.keys().cloned().collect();
+        let deleted = std::cell::Cell::new(false);
+        let tell = |report: &MoveReport| {
+            if report.shards > 0 && !deleted.replace(true) {
+                delete_all(&process.engine, &keys);
+            }
+            true
+        };
+        process.deployment.rebalance(&tell).map_err(|error| say(&error))?;
+        if !deleted.get() {
+            return Err("nothing was moved".to_owned());
+        }
+        self.possible.values_mut().for_each(|states| *states = vec![None]);
+        Ok(())
+    }
+
     pub(crate) fn forget_removed(&mut self, process: &Process) {
         if process.engine.pool().is_single() {
             return;
@@ -168,4 +196,18 @@ impl World {
             return;
         }
     }
+}
+
+/// Deletes objects, and declares their bytes dead.
+fn delete_all(engine: &Engine, keys: &[String]) {
+    let builder = &mut tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_all().build().expect("a runtime starts");
+    runtime.block_on(async {
+        for key in keys {
+            let (name, none) = (key.clone().into_bytes(), Conditions::default());
+            engine.delete_object(BUCKET, name, None, none).await.expect("it is deleted");
+        }
+        let mut sweeper = engine.sweeper();
+        while engine.sweep(&mut sweeper).await.expect("it is swept").has_more {}
+    });
 }

@@ -141,6 +141,19 @@ fn acknowledged_objects_survive_the_loss_of_as_many_drives_as_promised() {
     every_seed(several);
 }
 
+#[test]
+fn what_is_deleted_while_it_moves_stays_deleted_everywhere() {
+    for seed in 0..6 {
+        let mut world = World::with_drives(seed, None, 6);
+        let process = world.open().expect("opens");
+        world.work(&process, 16, 20, None);
+        world.delete_while_moving(&process).expect("moves");
+        // Nothing stays on any drive that belongs to nobody.
+        world.check(&process).expect("everything holds");
+        world.crash(process, CrashKind::Kill);
+    }
+}
+
 #[track_caller]
 fn is_caught(bug: SeededBug) {
     assert!((0..60).any(|seed| history(seed, Some(bug)).is_err()), "{bug:?} was not caught");

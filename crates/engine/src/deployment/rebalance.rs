@@ -15,10 +15,12 @@ use drystone_catalog::{CatalogError, Decision, Key, ViewKeeper};
 use drystone_cluster::{
     DriveId, DriveInfo, Group, Moving, PoolDrive, Protection, Shape, plan_groups, rehome,
 };
-use drystone_drive::DRIVE_COUNT_MAX;
+use drystone_drive::{DRIVE_COUNT_MAX, DriveError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+/// Walks after which a move is given up, to be tried again.
+const WALK_COUNT_MAX: u32 = 5;
 /// Blobs declared dead at once.
 const BURY_COUNT: usize = 1000;
 
@@ -198,40 +200,50 @@ impl Deployment {
         report: &mut MoveReport,
         tell: &dyn Fn(&MoveReport) -> bool,
     ) -> Result<(), OpenError> {
-        for reads in [false, true, true] {
-            let before = report.shards;
-            self.walk(moves, reads, report, tell)?;
-            if report.stopped || (reads && report.shards == before) {
+        let mut unread = 0;
+        for walk in 0..WALK_COUNT_MAX {
+            let (reads, before) = (walk > 0, report.shards);
+            unread = self.walk(moves, reads, report, tell)?;
+            if report.stopped || (reads && unread == 0 && report.shards == before) {
                 return Ok(());
             }
         }
-        refuse("shards that were copied do not verify".to_owned())
+        refuse(format!(
+            "{unread} shards could not be read, so that nothing is given up: `drystone verify` says why"
+        ))
     }
 
     /// Copies what the groups will have where they do not have it yet. `reads`: also looks at the copies.
+    /// Returns the number of blobs that could not be read: they may have been deleted meanwhile, which the
+    /// next walk shows.
     fn walk(
         &self,
         moves: &Moves,
         reads: bool,
         report: &mut MoveReport,
         tell: &dyn Fn(&MoveReport) -> bool,
-    ) -> Result<(), OpenError> {
+    ) -> Result<u64, OpenError> {
+        let mut unread = 0;
         self.engine.walk_layouts::<OpenError>(None, &mut |rows, layouts| {
             for layout in &layouts {
-                if let Some((group, target)) = moves.get(&layout.blob.group()) {
-                    self.copy_blob(layout, group, target, reads, report)?;
+                let Some((group, target)) = moves.get(&layout.blob.group()) else { continue };
+                match self.copy_blob(layout, group, target, reads, report) {
+                    Err(OpenError::Drive(DriveError::NotFound(_) | DriveError::Damaged { .. })) => {
+                        unread += 1;
+                    }
+                    copied => copied?,
                 }
             }
             report.rows = rows;
             *self.moving.lock().expect("no thread panicked while it held this lock") =
                 Some(*report);
-            report.stopped = !layouts.is_empty() && rows % 64 == 0 && !tell(report);
+            report.stopped = !tell(report);
             Ok(!report.stopped)
         })?;
         for drive in self.engine.pool().online() {
             drive.flush().wait()?;
         }
-        Ok(())
+        Ok(unread)
     }
 
     fn copy_blob(

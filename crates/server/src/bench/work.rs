@@ -43,7 +43,7 @@ impl Load {
         Self {
             workload: arguments.workload,
             bucket: arguments.bucket.clone(),
-            run: SystemRng.u64() & 0xFFFF_FFFF,
+            run: arguments.run.map_or_else(|| SystemRng.u64() & 0xFFFF_FFFF, u64::from),
             objects: arguments.objects,
             body: body.into(),
         }
