@@ -239,7 +239,7 @@ def test_a_drive_is_replaced_online_while_clients_write(wall):
     gone = six.directories[2]
     shutil.rmtree(gone)
     six.start()
-    stop, failures = threading.Event(), []
+    stop, failures, writes = threading.Event(), [], []
 
     def write():
         s3, number = six.client(), 0
@@ -248,6 +248,7 @@ def test_a_drive_is_replaced_online_while_clients_write(wall):
             try:
                 s3.put_object(Bucket=BUCKET, Key=key, Body=body)
                 six.bodies[key] = body
+                writes.append(key)
             except Exception as error:
                 failures.append(error)
                 return
@@ -266,7 +267,10 @@ def test_a_drive_is_replaced_online_while_clients_write(wall):
     assert "no drive" in six.command("drive", "replace", "/nowhere", new, ok=False)
     six.command("drive", "replace", gone, new)
     six.directories[2] = new
-    time.sleep(1)
+    before, deadline = len(writes), time.monotonic() + 20
+    while len(writes) < before + 30 and not failures and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert len(writes) >= before + 30
     stop.set()
     writer.join()
     assert not failures
@@ -336,7 +340,10 @@ def test_a_drive_is_added_and_another_drained_online(wall):
         except (AssertionError, StopIteration):
             continue
     six.directories.remove(old)
-    time.sleep(2)
+    # It names itself the drive that its command line did not.
+    command_line = pathlib.Path(f"/proc/{pid}/cmdline")
+    while str(new) not in command_line.read_text() and time.monotonic() < deadline:
+        time.sleep(0.05)
     six.server.wait_ready()
     assert six.server.process.poll() is None and six.server.process.pid == pid
     status = six.wait_whole()

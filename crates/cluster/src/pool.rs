@@ -115,7 +115,8 @@ impl Pool {
     /// Drives that take records.
     #[must_use]
     pub fn online(&self) -> Vec<Drive> {
-        self.drives().iter().filter_map(|member| member.online().cloned()).collect()
+        let drives = self.shared.drives.read().expect("no thread panicked while it held this lock");
+        drives.iter().filter_map(|member| member.online().cloned()).collect()
     }
 
     /// A drive, if it is online.
@@ -242,6 +243,12 @@ impl Pool {
     #[must_use]
     pub fn members_of(&self, blob: BlobId) -> Vec<Option<Drive>> {
         self.group(blob.group()).map(|group| self.members(&group)).unwrap_or_default()
+    }
+
+    /// The drive at one place of a blob's group, if it is online.
+    #[must_use]
+    pub fn member_of(&self, blob: BlobId, place: usize) -> Option<Drive> {
+        self.get(*self.group(blob.group())?.members.get(place)?)
     }
 
     /// A new blob id.

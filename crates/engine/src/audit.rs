@@ -45,6 +45,9 @@ pub struct AuditReport {
     pub lost_count: u64,
 }
 
+/// Is given a key and the layouts of its row; says whether the walk goes on.
+pub(crate) type Visit<'a, E> = dyn FnMut(&[u8], Vec<Layout>) -> Result<bool, E> + 'a;
+
 /// Lost objects that are listed at most.
 const LOST_COUNT_MAX: usize = 1000;
 /// Progress is told after so many rows.
@@ -71,8 +74,8 @@ impl Engine {
         (stripe, place): (u32, usize),
         reads: bool,
     ) -> Result<ShardState, EngineError> {
-        let members = self.pool().members_of(layout.blob);
-        let Some(Some(drive)) = members.get(place) else { return Ok(ShardState::Unreachable) };
+        let member = self.pool().member_of(layout.blob, place);
+        let Some(drive) = member else { return Ok(ShardState::Unreachable) };
         let (shard, len) = (layout.shard(stripe), layout.shard_len(stripe, place) as u32);
         Ok(match drive.has(shard)? {
             false => ShardState::Missing,
@@ -93,49 +96,43 @@ impl Engine {
         pump: &dyn Fn(),
     ) -> Result<AuditReport, EngineError> {
         let mut report = AuditReport::default();
-        let snapshot = self.shared.catalog.snapshot();
-        for range in ranges(scope) {
-            for row in snapshot.scan(range) {
-                let (key, value) = row.map_err(CatalogError::from)?;
-                let layouts = self.layouts(&key, &value)?;
-                report.rows += 1;
-                let mut is_lost = false;
-                for layout in layouts {
-                    is_lost |= self.audit_blob(&layout, scope, &mut report, pump)?;
-                }
-                if is_lost {
-                    report.lost_count += 1;
-                    if report.lost.len() < LOST_COUNT_MAX
-                        && let Ok(parts) = KeyParts::parse(&key)
-                    {
-                        report.lost.push((parts.bucket, parts.object));
-                    }
-                }
-                if report.rows.is_multiple_of(TELL_EVERY) && !tell(&report) {
-                    return Ok(report);
+        let mut stopped = false;
+        self.walk_layouts::<EngineError>(scope.bucket.as_ref(), &mut |key, layouts| {
+            report.rows += 1;
+            let mut is_lost = false;
+            for layout in layouts {
+                is_lost |= self.audit_blob(&layout, scope, &mut report, pump)?;
+            }
+            if is_lost {
+                report.lost_count += 1;
+                if report.lost.len() < LOST_COUNT_MAX
+                    && let Ok(parts) = KeyParts::parse(key)
+                {
+                    report.lost.push((parts.bucket, parts.object));
                 }
             }
+            stopped = report.rows.is_multiple_of(TELL_EVERY) && !tell(&report);
+            Ok(!stopped)
+        })?;
+        if !stopped {
+            tell(&report);
         }
-        tell(&report);
         Ok(report)
     }
 
-    /// Gives the layouts of every version and part of one moment, with the number of rows so far, until
-    /// `visit` says that it is enough.
+    /// Gives the key and the layouts of every version and part of one moment, until `visit` says that it
+    /// is enough. `bucket`: only what is below a prefix of its keys.
     pub(crate) fn walk_layouts<E: From<EngineError>>(
         &self,
-        bucket: Option<(BucketId, Vec<u8>)>,
-        visit: &mut dyn FnMut(u64, Vec<Layout>) -> Result<bool, E>,
+        bucket: Option<&(BucketId, Vec<u8>)>,
+        visit: &mut Visit<'_, E>,
     ) -> Result<(), E> {
-        let scope = AuditScope { bucket, ..AuditScope::default() };
         let snapshot = self.shared.catalog.snapshot();
-        let mut rows = 0;
-        for range in ranges(&scope) {
+        for range in ranges(bucket) {
             for row in snapshot.scan(range) {
                 let (key, value) =
                     row.map_err(|error| E::from(CatalogError::from(error).into()))?;
-                rows += 1;
-                if !visit(rows, self.layouts(&key, &value)?)? {
+                if !visit(&key, self.layouts(&key, &value)?)? {
                     return Ok(());
                 }
             }
@@ -220,8 +217,8 @@ impl Engine {
 }
 
 /// The rows that are looked at.
-fn ranges(scope: &AuditScope) -> Vec<KeyRange> {
-    match &scope.bucket {
+fn ranges(bucket: Option<&(BucketId, Vec<u8>)>) -> Vec<KeyRange> {
+    match bucket {
         None => [Family::Head, Family::Version, Family::Part].map(Family::range).into(),
         Some((bucket, prefix)) => vec![
             prefix_range(&Key::head(*bucket, prefix)),

@@ -29,25 +29,23 @@ impl CellRange {
     /// Reads without waiting for a device; `None` if that would be necessary, or the shard is not as it
     /// should be.
     pub(crate) fn read_cached(&self, pool: &Pool) -> Option<Bytes> {
-        let members = pool.members_of(self.layout.blob);
-        let drive = members.get(self.place)?.as_ref()?;
+        let drive = pool.member_of(self.layout.blob, self.place)?;
         let shard = self.layout.shard(self.stripe);
         drive.read_cached(shard, self.hint, self.range.clone()).ok()?.map(|read| read.bytes)
     }
 
     /// Reads from the drive that has the cell, or gives its bytes from the others. Blocks.
     pub(crate) fn read(&self, pool: &Pool) -> Result<CellRead, DriveError> {
-        let members = pool.members_of(self.layout.blob);
         let shard = self.layout.shard(self.stripe);
-        let failed = match members.get(self.place) {
-            Some(Some(drive)) => match drive.read(shard, self.hint, self.range.clone()) {
+        let failed = match pool.member_of(self.layout.blob, self.place) {
+            Some(drive) => match drive.read(shard, self.hint, self.range.clone()) {
                 Ok(read) => return Ok(CellRead { bytes: read.bytes, is_damaged: false }),
                 Err(error) => Some(error),
             },
-            _ => None,
+            None => None,
         };
         let is_damaged = failed.is_some();
-        match self.recover(pool, &members) {
+        match self.recover(pool, &pool.members_of(self.layout.blob)) {
             Some(bytes) => Ok(CellRead { bytes, is_damaged }),
             None => Err(failed.unwrap_or(DriveError::NotFound(shard))),
         }

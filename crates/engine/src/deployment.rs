@@ -22,9 +22,10 @@ use drystone_catalog::{
     Catalog, CatalogConfig, CatalogError, Decision, Family, Key, Mirror, MirrorConfig, catch_up,
 };
 use drystone_cluster::{
-    DriveInfo, Group, Moving, Pool, PoolDrive, Protection, Shape, Start, plan_groups,
+    DriveId, DriveInfo, Group, Moving, Pool, PoolDrive, Protection, Shape, Start, plan_groups,
 };
 use drystone_drive::Drive;
+use drystone_index::KeyRange;
 use drystone_log::Class;
 use keeper::Keeper;
 use member::Member;
@@ -348,6 +349,16 @@ fn load_groups(catalog: &Catalog) -> Result<Vec<Group>, OpenError> {
         groups.push(Group::decode(id, &value).map_err(CatalogError::from)?);
     }
     Ok(groups)
+}
+
+/// Drives that have a row of a kind whose keys end with their ids.
+fn marked_drives(catalog: &Catalog, range: KeyRange) -> Result<Vec<DriveId>, OpenError> {
+    let mut drives = Vec::new();
+    for row in catalog.snapshot().scan(range) {
+        let (key, _) = row.map_err(CatalogError::from)?;
+        drives.extend(key[2..].try_into().ok().map(DriveId));
+    }
+    Ok(drives)
 }
 
 /// Drives, and where they were last.

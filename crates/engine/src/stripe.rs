@@ -185,14 +185,7 @@ impl StripeWriter {
                 }
             }
         }
-        self.is_kept = true;
-        let Layout { blob, shape, cell_len, .. } = self.layout;
-        let lacks = self.members.iter().enumerate().filter(|(_, drive)| drive.is_none());
-        let places = lacks.fold(0, |places, (place, _)| places | 1 << place);
-        let hint = self.first.filter(|_| shape == Shape::new(1, 0));
-        let code = (shape.data, shape.parity);
-        let data = Data::Blob { blob, cell_len: cell_len as u32, code, hint };
-        Ok((data, (places != 0).then_some(Lacking { layout: self.layout, places })))
+        Ok(self.keep())
     }
 
     /// Writes a part that is too small to be coded: one record on each of as many drives as may be
@@ -216,17 +209,19 @@ impl StripeWriter {
             }
         }
         let in_progress = self.in_progress.take();
-        let (data, lacking) = self.finish_copies();
+        let (data, lacking) = self.keep();
         Ok((data, lacking, in_progress))
     }
 
-    fn finish_copies(mut self) -> (Data, Option<Lacking>) {
+    /// The part is durable: what a row says of it, and what it lacks.
+    fn keep(mut self) -> (Data, Option<Lacking>) {
         self.is_kept = true;
         let Layout { blob, shape, cell_len, .. } = self.layout;
         let lacks = self.members.iter().enumerate().filter(|(_, drive)| drive.is_none());
         let places = lacks.fold(0, |places, (place, _)| places | 1 << place);
         let code = (shape.data, shape.parity);
-        let data = Data::Blob { blob, cell_len: cell_len as u32, code, hint: None };
+        let hint = self.first.filter(|_| shape == Shape::new(1, 0));
+        let data = Data::Blob { blob, cell_len: cell_len as u32, code, hint };
         (data, (places != 0).then_some(Lacking { layout: self.layout, places }))
     }
 }

@@ -198,6 +198,23 @@ impl Draft {
     fn batch_line(&self, outcome: &Outcome<'_>, deletion: &BatchDeletion) -> String {
         let key = encode(&encode(&deletion.key, false), false);
         let status = deletion.error.map_or(204, S3Code::status).to_string();
+        let error = deletion.error.map_or("-", S3Code::name);
+        let version = field(&deletion.version);
+        // Bytes, size, times, referrer and agent are those of no key.
+        let none = ["-"; 6];
+        self.join(outcome, "BATCH.DELETE.OBJECT", [field(&key), "-", &status, error], none, version)
+    }
+
+    /// A line, from what requests and keys of a batch say of their own: key, request line, status and error;
+    /// bytes, size, two times, referrer and agent; version.
+    fn join(
+        &self,
+        outcome: &Outcome<'_>,
+        operation: &str,
+        [key, uri, status, error]: [&str; 4],
+        [sent, size, total_ms, turnaround_ms, referrer, agent]: [&str; 6],
+        version: &str,
+    ) -> String {
         let (auth, signature) = names_of(outcome.auth);
         let fields = [
             field(&self.owner),
@@ -206,18 +223,18 @@ impl Draft {
             field(&self.remote),
             field(&outcome.requester),
             outcome.request_id,
-            "BATCH.DELETE.OBJECT",
-            field(&key),
-            "-",
-            &status,
-            deletion.error.map_or("-", S3Code::name),
-            "-",
-            "-",
-            "-",
-            "-",
-            "-",
-            "-",
-            field(&deletion.version),
+            operation,
+            key,
+            uri,
+            status,
+            error,
+            sent,
+            size,
+            total_ms,
+            turnaround_ms,
+            referrer,
+            agent,
+            version,
             outcome.host_id,
             field(signature),
             "-",
@@ -250,43 +267,20 @@ impl Draft {
         };
         let is_head = self.method == "HEAD";
         let sent = if is_head { String::new() } else { header("content-length") };
-        let (auth, signature) = names_of(outcome.auth);
         let status = outcome.reply.status().as_u16().to_string();
         let millis = outcome.millis.to_string();
         let version = match header("x-amz-version-id") {
             version if version.is_empty() => self.version.clone(),
             version => version,
         };
-        let fields = [
-            field(&self.owner),
-            field(&self.source.bucket),
-            &log_time(self.now_ms),
-            field(&self.remote),
-            field(&outcome.requester),
-            outcome.request_id,
+        let (referrer, agent) = (quoted(&self.referrer), quoted(&self.agent));
+        self.join(
+            outcome,
             &self.operation(outcome.operation),
-            field(&self.key),
-            &quoted(&self.uri),
-            &status,
-            outcome.error.unwrap_or("-"),
-            field(&sent),
-            field(&object_size),
-            &millis,
-            &millis,
-            &quoted(&self.referrer),
-            &quoted(&self.agent),
+            [field(&self.key), &quoted(&self.uri), &status, outcome.error.unwrap_or("-")],
+            [field(&sent), field(&object_size), &millis, &millis, &referrer, &agent],
             field(&version),
-            outcome.host_id,
-            field(signature),
-            "-",
-            field(auth),
-            field(&self.host),
-            field(self.tls()),
-            "-",
-            "-",
-            outcome.region,
-        ];
-        fields.join(" ")
+        )
     }
 }
 

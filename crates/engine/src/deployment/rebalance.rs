@@ -7,11 +7,11 @@
 
 use super::member::{OpenError, Place};
 use super::replace::refuse;
-use super::{Deployment, load_groups, store};
+use super::{Deployment, load_groups, marked_drives, store};
 use crate::layout::Layout;
 use bytes::Bytes;
 use drystone_base::BlobId;
-use drystone_catalog::{CatalogError, Decision, Key, ViewKeeper};
+use drystone_catalog::{Decision, Key, ViewKeeper};
 use drystone_cluster::{
     DriveId, DriveInfo, Group, Moving, PoolDrive, Protection, Shape, plan_groups, rehome,
 };
@@ -107,12 +107,7 @@ impl Deployment {
 
     /// Drives that are being emptied.
     pub(super) fn draining(&self) -> Result<BTreeSet<DriveId>, OpenError> {
-        let mut drives = BTreeSet::new();
-        for row in self.engine.catalog().snapshot().scan(Key::drains()) {
-            let (key, _) = row.map_err(CatalogError::from)?;
-            drives.extend(key[2..].try_into().ok().map(DriveId));
-        }
-        Ok(drives)
+        Ok(marked_drives(self.engine.catalog(), Key::drains())?.into_iter().collect())
     }
 
     /// Drives that stay, and the code for them.
@@ -224,7 +219,8 @@ impl Deployment {
         tell: &dyn Fn(&MoveReport) -> bool,
     ) -> Result<u64, OpenError> {
         let mut unread = 0;
-        self.engine.walk_layouts::<OpenError>(None, &mut |rows, layouts| {
+        report.rows = 0;
+        self.engine.walk_layouts::<OpenError>(None, &mut |_, layouts| {
             for layout in &layouts {
                 let Some((group, target)) = moves.get(&layout.blob.group()) else { continue };
                 match self.copy_blob(layout, group, target, reads, report) {
@@ -234,7 +230,7 @@ impl Deployment {
                     copied => copied?,
                 }
             }
-            report.rows = rows;
+            report.rows += 1;
             *self.moving.lock().expect("no thread panicked while it held this lock") =
                 Some(*report);
             report.stopped = !tell(report);
@@ -293,12 +289,7 @@ impl Deployment {
     /// Makes the groups what they will be.
     fn switch(&self, moves: Moves) -> Result<(), OpenError> {
         let targets: Vec<Group> = moves.into_values().map(|(_, target)| target).collect();
-        let rows: Vec<_> = targets.iter().map(|g| (Key::group(g.id), g.encode())).collect();
-        let ticket = self.engine.catalog().submit(move |tx| {
-            rows.into_iter().for_each(|(key, row)| tx.put(key, row));
-            Ok(Decision::Commit(()))
-        });
-        ticket.wait()?;
+        store(self.engine.catalog(), &targets, &[])?;
         self.engine.pool().set_groups(load_groups(self.engine.catalog())?);
         Ok(())
     }

@@ -1,9 +1,9 @@
 //! Putting a new drive into the place of one that is gone.
 
 use super::member::{Member, OpenError, Place};
-use super::{Deployment, start_writers, store};
+use super::{Deployment, marked_drives, start_writers, store};
 use crate::audit::{AuditReport, AuditScope};
-use drystone_catalog::{CatalogError, Decision, Key};
+use drystone_catalog::{Decision, Key};
 use drystone_cluster::{DriveId, Group, PoolDrive};
 use drystone_drive::{NewDrive, format_drive, open_super, segment_len_for};
 
@@ -110,12 +110,7 @@ impl Deployment {
     ///
     /// The catalog failed.
     pub fn to_refill(&self) -> Result<Vec<DriveId>, OpenError> {
-        let mut drives = Vec::new();
-        for row in self.engine.catalog().snapshot().scan(Key::refills()) {
-            let (key, _) = row.map_err(CatalogError::from)?;
-            drives.extend(key[2..].try_into().ok().map(DriveId));
-        }
-        Ok(drives)
+        marked_drives(self.engine.catalog(), Key::refills())
     }
 
     /// Makes the shards that a drive lacks, from those of others. Blocks, for long; `tell` hears of the
