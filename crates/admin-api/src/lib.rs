@@ -375,6 +375,25 @@ pub struct Drive {
     pub free_bytes: u64,
     /// Stretches of its log that do not verify.
     pub damage_count: u64,
+    /// Its scrub.
+    pub scrub: Scrub,
+}
+
+/// How far the scrub of a drive is, and what it found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scrub {
+    /// A pass runs.
+    pub running: bool,
+    /// When a pass ended last, in milliseconds since 1970; 0 for never.
+    pub finished_ms: u64,
+    /// Bytes read by the pass that runs, or by the last one.
+    pub bytes: u64,
+    /// Shards that it found damaged.
+    pub damaged: u64,
+    /// Shards that it found missing on other drives.
+    pub missing: u64,
+    /// Shards given back.
+    pub repaired: u64,
 }
 
 /// State of the store.

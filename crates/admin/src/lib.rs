@@ -182,7 +182,9 @@ impl Admin {
                     let message = "a bearer token is needed\n";
                     return Some(respond(StatusCode::FORBIDDEN, "text/plain", message));
                 }
-                let text = self.metrics.render(&self.engine);
+                // What cannot be read now is left out.
+                let drives = self.drives.status().ok();
+                let text = self.metrics.render(&self.engine, drives.as_ref());
                 Some(respond(StatusCode::OK, "text/plain; version=0.0.4", text))
             }
             _ => None,

@@ -5,13 +5,25 @@
 //! | `drystone_requests_total` | requests | operation, status |
 //! | `drystone_request_seconds_total` | seconds | operation |
 //! | `drystone_access_log_dropped_total` | lines | |
-//! | `drystone_log_flushes_total` | flushes of the device | |
 //! | `drystone_space_bytes` | bytes | state: total, free, used |
 //! | `drystone_budget_free_bytes` | bytes | |
 //! | `drystone_catalog_retained_frame_bytes` | bytes | |
-//! | `drystone_drive_quarantined` | 0 or 1 | |
+//! | `drystone_drive_up` | 0 or 1 | drive |
+//! | `drystone_drive_space_bytes` | bytes | drive, state: total, free |
+//! | `drystone_drive_flushes_total` | flushes | drive |
+//! | `drystone_drive_damaged_stretches` | stretches of the log | drive |
+//! | `drystone_scrub_bytes` | bytes of the pass that runs, or of the last one | drive |
+//! | `drystone_scrub_finished_seconds` | seconds since 1970 | drive |
+//! | `drystone_scrub_found` | shards of that pass | drive, state: damaged, missing, repaired |
+//! | `drystone_background_bytes_total` | bytes | work: repair, move, compaction, scrub |
+//! | `drystone_hedged_reads_total` | reads | |
+//! | `drystone_repair_waiting` | objects and parts | |
+//! | `drystone_groups_lacking` | placement groups | drives: that they lack |
+//! | `drystone_survives_drives` | drives that can be lost now | |
+//! | `drystone_moved_bytes` | bytes, while drives change | |
 
-use drystone_engine::Engine;
+use drystone_engine::deployment::{DeploymentStatus, DriveState, DriveStatus};
+use drystone_engine::{Engine, Work};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -60,7 +72,7 @@ impl Metrics {
 
     /// All metrics as text.
     #[must_use]
-    pub fn render(&self, engine: &Engine) -> String {
+    pub fn render(&self, engine: &Engine, drives: Option<&DeploymentStatus>) -> String {
         let mut out = String::new();
         let head = |out: &mut String, name: &str, kind: &str, help: &str| {
             let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
@@ -84,10 +96,8 @@ impl Metrics {
         };
         let dropped = self.dropped_log_lines.load(Ordering::Relaxed);
         one("drystone_access_log_dropped_total", "counter", "Lines without room.", dropped);
-        let log = engine.drive().log();
-        one("drystone_log_flushes_total", "counter", "Flushes of the device.", log.flush_count());
-        let quarantined = u64::from(log.is_quarantined());
-        one("drystone_drive_quarantined", "gauge", "The drive failed.", quarantined);
+        let hedged = engine.hedge_count();
+        one("drystone_hedged_reads_total", "counter", "Reads around a late drive.", hedged);
         let free = engine.budget().free_bytes();
         one("drystone_budget_free_bytes", "gauge", "Free bytes of the memory budget.", free);
         let retained = engine.catalog().retained_frame_bytes();
@@ -105,6 +115,82 @@ impl Metrics {
                 let _ = writeln!(out, "{name}{{state=\"{state}\"}} {bytes}");
             }
         }
+        let name = "drystone_background_bytes_total";
+        head(&mut out, name, "counter", "Bytes of work in the background.");
+        for work in Work::ALL {
+            let (kind, bytes) = (work.name(), engine.pace().bytes(work));
+            let _ = writeln!(out, "{name}{{work=\"{kind}\"}} {bytes}");
+        }
+        if let Some(status) = drives {
+            render_drives(&mut out, status);
+        }
         out
     }
+}
+
+/// A metric with a value for each of some labels.
+struct Labelled<'a> {
+    name: &'a str,
+    kind: &'a str,
+    help: &'a str,
+}
+
+impl Labelled<'_> {
+    fn write(&self, out: &mut String, values: impl Iterator<Item = (String, u64)>) {
+        let Self { name, kind, help } = self;
+        let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
+        for (labels, value) in values {
+            let _ = match labels.is_empty() {
+                true => writeln!(out, "{name} {value}"),
+                false => writeln!(out, "{name}{{{labels}}} {value}"),
+            };
+        }
+    }
+}
+
+fn render_drives(out: &mut String, status: &DeploymentStatus) {
+    let gauge = |name, help| Labelled { name, kind: "gauge", help };
+    let of = |drive: &DriveStatus| {
+        let path = drive.path.replace('\\', "\\\\").replace('"', "\\\"");
+        format!("drive=\"{path}\"")
+    };
+    let each = |value: fn(&DriveStatus) -> u64| {
+        status.drives.iter().map(move |drive| (of(drive), value(drive)))
+    };
+    let states = |values: fn(&DriveStatus) -> Vec<(&'static str, u64)>| {
+        status.drives.iter().flat_map(move |drive| {
+            let one = move |(state, value)| (format!("{},state=\"{state}\"", of(drive)), value);
+            values(drive).into_iter().map(one)
+        })
+    };
+    let is_up = |drive: &DriveStatus| {
+        u64::from(!matches!(drive.state, DriveState::Failed | DriveState::Missing))
+    };
+    gauge("drystone_drive_up", "The drive is there and works.").write(out, each(is_up));
+    let space =
+        |drive: &DriveStatus| vec![("total", drive.total_bytes), ("free", drive.free_bytes)];
+    gauge("drystone_drive_space_bytes", "Space of the drive.").write(out, states(space));
+    Labelled { name: "drystone_drive_flushes_total", kind: "counter", help: "Flushes." }
+        .write(out, each(|drive| drive.flush_count));
+    gauge("drystone_drive_damaged_stretches", "Stretches of its log that do not verify.")
+        .write(out, each(|drive| drive.damage_count as u64));
+    gauge("drystone_scrub_bytes", "Bytes of the pass that runs, or of the last one.")
+        .write(out, each(|drive| drive.scrub.bytes));
+    gauge("drystone_scrub_finished_seconds", "When a pass ended last.")
+        .write(out, each(|drive| drive.scrub.finished_ms / 1000));
+    let found = |drive: &DriveStatus| {
+        let scrub = drive.scrub;
+        vec![("damaged", scrub.damaged), ("missing", scrub.missing), ("repaired", scrub.repaired)]
+    };
+    gauge("drystone_scrub_found", "Shards that the pass found.").write(out, states(found));
+    let one = |value: u64| std::iter::once((String::new(), value));
+    gauge("drystone_repair_waiting", "Objects and parts that lack shards since they were written.")
+        .write(out, one(status.repair_count as u64));
+    let lacks = status.groups_by_lack.iter().enumerate();
+    gauge("drystone_groups_lacking", "Placement groups by the number of drives that they lack.")
+        .write(out, lacks.map(|(lack, count)| (format!("drives=\"{lack}\""), *count as u64)));
+    gauge("drystone_survives_drives", "Drives that can be lost now.")
+        .write(out, one(status.can_lose() as u64));
+    let moved = status.moving.map_or(0, |moving| moving.bytes);
+    gauge("drystone_moved_bytes", "Bytes moved to other drives so far.").write(out, one(moved));
 }

@@ -44,6 +44,11 @@ impl BlobId {
         bytes[12..].copy_from_slice(&counter.to_be_bytes());
         Self(bytes)
     }
+    /// When the blob was begun, in milliseconds since 1970.
+    #[must_use]
+    pub fn time_ms(self) -> u64 {
+        self.0[..6].iter().fold(0, |ms, byte| ms << 8 | u64::from(*byte))
+    }
     /// The placement group that holds the blob.
     #[must_use]
     pub fn group(self) -> u16 {

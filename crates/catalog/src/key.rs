@@ -126,6 +126,13 @@ impl Key {
     pub fn drains() -> KeyRange {
         prefix_range(&[Family::State as u8, b'd'])
     }
+    /// How far the scrub of a drive is: its id.
+    #[must_use]
+    pub fn scrub(drive: [u8; 16]) -> Vec<u8> {
+        let mut key = vec![Family::State as u8, b's'];
+        key.extend_from_slice(&drive);
+        key
+    }
     /// `drive`: id.
     #[must_use]
     pub fn drive(id: [u8; 16]) -> Vec<u8> {

@@ -6,12 +6,30 @@ use drystone_base::BlobId;
 use drystone_drive::{Drive, DriveError};
 use drystone_erasure::Code;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Pause between two looks whether uploads have ended.
 const ERA_PAUSE: Duration = Duration::from_millis(20);
+
+/// What a drive was late with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Late {
+    /// A read. For some seconds others are asked first.
+    Read,
+    /// A write, for long: for a minute blobs are written without it, where that is allowed.
+    Write,
+}
+
+impl Late {
+    fn lasts(self) -> Duration {
+        match self {
+            Self::Read => Duration::from_secs(5),
+            Self::Write => Duration::from_secs(60),
+        }
+    }
+}
 
 /// A drive of the deployment.
 #[derive(Clone)]
@@ -64,6 +82,9 @@ struct Shared {
     next_group: AtomicUsize,
     next_blob: AtomicU32,
     codes: Mutex<HashMap<Shape, Arc<Code>>>,
+    /// Drives that did not answer in time, and until when they are left alone.
+    late: Mutex<HashMap<(DriveId, Late), Instant>>,
+    has_late: AtomicBool,
 }
 
 /// All drives. Clones share them.
@@ -73,15 +94,15 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// A pool of one drive, which holds one copy.
+    /// A pool of one drive, which holds one copy, at a path.
     #[must_use]
-    pub fn single(drive: Drive) -> Self {
+    pub fn single(drive: Drive, path: String) -> Self {
         let id = DriveId(drive.identity().drive);
         let (zone, node) = (String::new(), String::new());
         let info = DriveInfo { id, weight: 1, zone, node };
         let epoch = drive.identity().term;
         let group = Group { id: 0, generation: 0, members: vec![id], is_closed: false };
-        let member = PoolDrive { info, path: String::new(), drive: Some(drive.clone()) };
+        let member = PoolDrive { info, path, drive: Some(drive.clone()) };
         let pool = Self::new(vec![member], drive, epoch, Shape::new(1, 0));
         pool.set_groups(vec![group]);
         pool
@@ -102,6 +123,8 @@ impl Pool {
             next_group: AtomicUsize::new(0),
             next_blob: AtomicU32::new(0),
             codes: Mutex::default(),
+            late: Mutex::default(),
+            has_late: AtomicBool::new(false),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -278,6 +301,25 @@ impl Pool {
         let era = self.shared.era.lock().expect("no thread panicked while it held this lock");
         let era = era.clone();
         InProgress { _drives: self.online().iter().map(Drive::begin_upload).collect(), _era: era }
+    }
+
+    /// Notes that a drive did not answer in time: for a while it is gone around.
+    pub fn note_late(&self, id: DriveId, with: Late) {
+        let mut late = self.shared.late.lock().expect("no thread panicked while it held this lock");
+        late.insert((id, with), Instant::now() + with.lasts());
+        self.shared.has_late.store(true, Ordering::Release);
+    }
+
+    /// Whether a drive is to be gone around.
+    #[must_use]
+    pub fn is_late(&self, id: DriveId, with: Late) -> bool {
+        if !self.shared.has_late.load(Ordering::Acquire) {
+            return false;
+        }
+        let mut late = self.shared.late.lock().expect("no thread panicked while it held this lock");
+        late.retain(|_, until| *until > Instant::now());
+        self.shared.has_late.store(!late.is_empty(), Ordering::Release);
+        late.contains_key(&(id, with))
     }
 
     /// Whether all drives of the deployment are online.

@@ -202,6 +202,15 @@ impl Drive {
         Ok(self.shared.table.find(shard)?.is_some())
     }
 
+    /// Whether a blob was declared dead on this drive, as far as the drive remembers.
+    ///
+    /// # Errors
+    ///
+    /// The index failed.
+    pub fn is_buried(&self, blob: BlobId) -> Result<bool, DriveError> {
+        self.shared.table.is_buried(blob)
+    }
+
     /// Reads bytes `range` of a shard without waiting for the device; `None` if that would be
     /// necessary.
     ///

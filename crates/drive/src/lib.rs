@@ -15,6 +15,7 @@
 mod compact;
 mod drive;
 mod error;
+mod scrub;
 mod shard;
 mod stray;
 mod superblock;
@@ -23,6 +24,7 @@ mod table;
 pub use compact::{CompactReport, Retain};
 pub use drive::{Drive, DriveConfig, ShardRead};
 pub use error::DriveError;
+pub use scrub::Scrubbed;
 pub use shard::{Coding, ShardId};
 pub use stray::InProgress;
 pub use superblock::{

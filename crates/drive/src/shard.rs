@@ -14,7 +14,8 @@ pub struct ShardId {
     pub stripe: u32,
 }
 
-/// Which shard of a stripe it is, and of which code.
+/// Which shard of a stripe it is, and of which code. From one parity shard, or the last data shard, the
+/// others of the stripe can be found and made anew without any row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Coding {
     /// Place in the group: data first, then parity.
@@ -23,11 +24,25 @@ pub struct Coding {
     pub data: u8,
     /// Parity shards of the code.
     pub parity: u8,
+    /// Bytes of a whole cell.
+    pub cell_len: u32,
+    /// Bytes of the stripe, as far as the writer knew: up to the end of this cell, all of them in a
+    /// parity shard.
+    pub stripe_len: u32,
 }
 
 impl Coding {
-    /// One copy, not coded.
-    pub const PLAIN: Self = Self { member: 0, data: 1, parity: 0 };
+    /// One copy of `len_bytes`, not coded.
+    #[must_use]
+    pub fn plain(len_bytes: u32) -> Self {
+        Self { member: 0, data: 1, parity: 0, cell_len: len_bytes, stripe_len: len_bytes }
+    }
+
+    /// Whether the length of the stripe is all of it.
+    #[must_use]
+    pub fn knows_stripe(&self) -> bool {
+        self.member + 1 >= self.data
+    }
 }
 
 impl fmt::Display for ShardId {
@@ -37,20 +52,13 @@ impl fmt::Display for ShardId {
 }
 
 impl ShardId {
-    /// The record of this shard. `offset_bytes` is where the stripe begins in its part, `owner` a
-    /// hash of bucket and key.
+    /// The record of this shard. `owner`: a hash of bucket and key.
     #[must_use]
-    pub fn record(
-        self,
-        offset_bytes: u64,
-        owner: u64,
-        coding: Coding,
-        payload: Bytes,
-    ) -> RecordInput {
-        let Coding { member, data, parity } = coding;
+    pub fn record(self, owner: u64, coding: Coding, payload: Bytes) -> RecordInput {
+        let Coding { member, data, parity, cell_len, stripe_len } = coding;
         let mut meta = Writer::new();
         meta.raw(&self.blob.0).u32(self.stripe).u8(member).u8(data).u8(parity).u8(0);
-        meta.u64(offset_bytes).u64(owner);
+        meta.u32(cell_len).u32(stripe_len).u64(owner);
         debug_assert_eq!(meta.len(), SHARD_META_LEN_BYTES);
         RecordInput::new(RecordKind::Shard, meta.finish().into(), payload)
     }
@@ -60,5 +68,19 @@ impl ShardId {
         let mut r = Reader::new(meta, "shard meta");
         let blob = BlobId::from_slice(r.take(16).ok()?)?;
         Some(Self { blob, stripe: r.u32().ok()? })
+    }
+}
+
+impl Coding {
+    /// The coding of a record's meta.
+    pub(crate) fn of_meta(meta: &[u8]) -> Option<Self> {
+        let mut r = Reader::new(meta.get(20..)?, "shard meta");
+        let mut read = || {
+            let (member, data, parity) = (r.u8()?, r.u8()?, r.u8()?);
+            r.u8()?;
+            let (cell_len, stripe_len) = (r.u32()?, r.u32()?);
+            Ok::<_, drystone_base::DecodeError>(Self { member, data, parity, cell_len, stripe_len })
+        };
+        read().ok()
     }
 }

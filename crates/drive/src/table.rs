@@ -10,7 +10,7 @@ use crate::shard::ShardId;
 use bytes::Bytes;
 use drystone_base::{BlobId, Reader, Writer};
 use drystone_index::{Change, Index, prefix_range};
-use drystone_log::{Class, Location, RecordKind, Recorded, SegmentInfo};
+use drystone_log::{Class, Damage, Location, RecordKind, Recorded, SegmentInfo};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -63,6 +63,11 @@ fn shard_key(shard: ShardId) -> Vec<u8> {
     key.extend_from_slice(&shard.blob.0);
     key.extend_from_slice(&shard.stripe.to_be_bytes());
     key
+}
+
+fn shard_of_key(key: &[u8]) -> Option<ShardId> {
+    let stripe = u32::from_be_bytes(key.get(17..21)?.try_into().ok()?);
+    Some(ShardId { blob: BlobId::from_slice(&key[1..17])?, stripe })
 }
 
 fn blob_key(kind: u8, blob: BlobId) -> Vec<u8> {
@@ -166,6 +171,40 @@ impl Table {
             blobs.extend(row?.0.get(1..17).and_then(BlobId::from_slice));
         }
         Ok(blobs)
+    }
+
+    /// Shards whose records lie in one of some stretches of an incarnation, or reach into it. Looks at the
+    /// whole index: for what is rare.
+    pub(crate) fn shards_in(
+        &self,
+        stretches: &[Damage],
+        incarnation: u32,
+    ) -> Result<Vec<ShardId>, DriveError> {
+        let is_in = |location: &Location| {
+            let end = location.offset.saturating_add(location.payload_len);
+            let touches = |stretch: &Damage| {
+                stretch.segment == location.segment
+                    && location.offset < stretch.to
+                    && end >= stretch.from
+            };
+            location.incarnation == incarnation && stretches.iter().any(touches)
+        };
+        let snapshot = self.index.snapshot();
+        let mut shards = Vec::new();
+        for row in self.index.scan(&snapshot, prefix_range(&[SHARD])) {
+            let (key, value) = row?;
+            if location_of(&value).as_ref().is_some_and(is_in) {
+                shards.extend(shard_of_key(&key));
+            }
+        }
+        Ok(shards)
+    }
+
+    /// Whether a blob was declared dead for good.
+    pub(crate) fn is_buried(&self, blob: BlobId) -> Result<bool, DriveError> {
+        let row = self.index.get(&blob_key(TOMBSTONE, blob))?;
+        let death = row.and_then(|row| Death::decode(&row));
+        Ok(matches!(death, Some(Death::Final { .. })))
     }
 
     /// Whether a blob was declared dead, or has no shard here any more.

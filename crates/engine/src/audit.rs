@@ -3,11 +3,16 @@
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::layout::Layout;
+use crate::pace::{Meter, Work};
 use crate::repair::RepairReport;
 use drystone_base::{BucketId, DecodeError};
 use drystone_catalog::{CatalogError, Data, Family, Key, KeyParts, ObjectRow, PartRow};
 use drystone_cluster::DriveId;
 use drystone_index::{KeyRange, prefix_range};
+use std::ops::Range;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 /// What is looked at.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,8 +46,56 @@ pub struct AuditReport {
     pub repaired: u64,
     /// Keys of objects that cannot be read as a whole, with their buckets; the first thousand.
     pub lost: Vec<(BucketId, Vec<u8>)>,
-    /// Objects that cannot be read as a whole.
+    /// Objects that cannot be read as a whole; beyond a thousand an object may count more than once.
     pub lost_count: u64,
+}
+
+impl AuditReport {
+    /// Counts the shards of one stripe.
+    fn count(&mut self, stripe: &Self) {
+        self.shards += stripe.shards;
+        self.bytes += stripe.bytes;
+        self.missing += stripe.missing;
+        self.damaged += stripe.damaged;
+        self.unreachable += stripe.unreachable;
+    }
+
+    /// Notes a version or part that cannot be read as a whole, once.
+    fn lose(&mut self, key: &[u8]) {
+        let Ok(parts) = KeyParts::parse(key) else { return };
+        let lost = (parts.bucket, parts.object);
+        // Tasks of one row come close to each other.
+        let mut near = self.lost.iter().rev().take(QUEUE_LEN + WORKER_COUNT);
+        if self.lost.len() < LOST_COUNT_MAX && !near.any(|known| *known == lost) {
+            self.lost.push(lost);
+            self.lost_count += 1;
+        } else if self.lost.len() == LOST_COUNT_MAX {
+            self.lost_count += 1;
+        }
+    }
+}
+
+/// Some stripes of a version or part.
+struct Task {
+    key: Arc<[u8]>,
+    layout: Layout,
+    stripes: Range<u32>,
+}
+
+/// Cuts what a row names into tasks.
+fn cut(key: &[u8], layouts: Vec<Layout>) -> impl Iterator<Item = Task> {
+    let key: Arc<[u8]> = key.into();
+    layouts.into_iter().flat_map(move |layout| {
+        let (key, count) = (key.clone(), layout.stripe_count());
+        (0..count).step_by(TASK_STRIPE_COUNT as usize).map(move |first| {
+            let stripes = first..(first + TASK_STRIPE_COUNT).min(count);
+            Task { key: key.clone(), layout, stripes }
+        })
+    })
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("no thread panicked while it held this lock")
 }
 
 /// Is given a key and the layouts of its row; says whether the walk goes on.
@@ -50,8 +103,15 @@ pub(crate) type Visit<'a, E> = dyn FnMut(&[u8], Vec<Layout>) -> Result<bool, E> 
 
 /// Lost objects that are listed at most.
 const LOST_COUNT_MAX: usize = 1000;
-/// Progress is told after so many rows.
-const TELL_EVERY: u64 = 256;
+/// Progress is told after so long.
+const TELL_EVERY: Duration = Duration::from_millis(200);
+/// Threads that look at shards: reading from several drives and writing to one takes its time, so that
+/// a few are needed to keep a drive busy.
+const WORKER_COUNT: usize = 8;
+/// Tasks that wait for a worker at most.
+const QUEUE_LEN: usize = 64;
+/// Stripes of a task at most.
+const TASK_STRIPE_COUNT: u32 = 16;
 
 /// How a shard was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,31 +153,59 @@ impl Engine {
         &self,
         scope: &AuditScope,
         tell: &dyn Fn(&AuditReport) -> bool,
-        pump: &dyn Fn(),
     ) -> Result<AuditReport, EngineError> {
-        let mut report = AuditReport::default();
+        let sum = Mutex::new(AuditReport::default());
+        let (sender, receiver) = sync_channel::<Task>(QUEUE_LEN);
+        let tasks = Mutex::new(Some(receiver));
         let mut stopped = false;
-        self.walk_layouts::<EngineError>(scope.bucket.as_ref(), &mut |key, layouts| {
-            report.rows += 1;
-            let mut is_lost = false;
-            for layout in layouts {
-                is_lost |= self.audit_blob(&layout, scope, &mut report, pump)?;
-            }
-            if is_lost {
-                report.lost_count += 1;
-                if report.lost.len() < LOST_COUNT_MAX
-                    && let Ok(parts) = KeyParts::parse(key)
-                {
-                    report.lost.push((parts.bucket, parts.object));
+        let walked = std::thread::scope(|threads| {
+            let worker = || self.audit_tasks(scope, &tasks, &sum);
+            let workers: Vec<_> = (0..WORKER_COUNT).map(|_| threads.spawn(worker)).collect();
+            let mut told = Instant::now();
+            let bucket = scope.bucket.as_ref();
+            let walked = self.walk_layouts::<EngineError>(bucket, &mut |key, layouts| {
+                lock(&sum).rows += 1;
+                // If no worker is left to take it, one has failed.
+                let is_taken = cut(key, layouts).all(|task| sender.send(task).is_ok());
+                if told.elapsed() >= TELL_EVERY {
+                    told = Instant::now();
+                    stopped = !tell(&lock(&sum));
                 }
-            }
-            stopped = report.rows.is_multiple_of(TELL_EVERY) && !tell(&report);
-            Ok(!stopped)
-        })?;
+                Ok(is_taken && !stopped)
+            });
+            drop(sender);
+            let ended = workers.into_iter().map(|worker| worker.join().expect("it does not panic"));
+            ended.fold(walked, Result::and)
+        });
+        walked?;
+        let report = sum.into_inner().expect("no thread panicked while it held this lock");
         if !stopped {
             tell(&report);
         }
         Ok(report)
+    }
+
+    /// The body of a worker: looks at shards until there are none, or looking fails.
+    fn audit_tasks(
+        &self,
+        scope: &AuditScope,
+        tasks: &Mutex<Option<Receiver<Task>>>,
+        sum: &Mutex<AuditReport>,
+    ) -> Result<(), EngineError> {
+        let mut meter = self.shared.pace.meter(Work::Repair);
+        loop {
+            let task = lock(tasks).as_ref().and_then(|tasks| tasks.recv().ok());
+            let Some(task) = task else { return Ok(()) };
+            match self.audit_stripes(&task, scope, sum, &mut meter) {
+                Ok(false) => {}
+                Ok(true) => lock(sum).lose(&task.key),
+                Err(error) => {
+                    // The walk ends when nobody takes what it finds.
+                    *lock(tasks) = None;
+                    return Err(error);
+                }
+            }
+        }
     }
 
     /// Gives the key and the layouts of every version and part of one moment, until `visit` says that it
@@ -140,17 +228,19 @@ impl Engine {
         Ok(())
     }
 
-    /// Looks at the shards of a blob; says whether it cannot be read as a whole.
-    fn audit_blob(
+    /// Looks at the shards of some stripes; says whether one of them cannot be read as a whole.
+    fn audit_stripes(
         &self,
-        layout: &Layout,
+        task: &Task,
         scope: &AuditScope,
-        report: &mut AuditReport,
-        pump: &dyn Fn(),
+        sum: &Mutex<AuditReport>,
+        meter: &mut Meter<'_>,
     ) -> Result<bool, EngineError> {
         let (mut is_lost, mut repaired) = (false, RepairReport::default());
+        let (mut given, layout) = (0, &task.layout);
         let of_drive = scope.drive.map(|drive| self.places_of(layout, drive));
-        for stripe in 0..layout.stripe_count() {
+        for stripe in task.stripes.clone() {
+            let mut report = AuditReport::default();
             let mut lacking = 0;
             for place in 0..layout.shape.shard_count() {
                 let len = layout.shard_len(stripe, place);
@@ -168,15 +258,19 @@ impl Engine {
                     ShardState::Unreachable => report.unreachable += 1,
                 }
                 if scope.repairs && state != ShardState::Unreachable {
-                    self.give_back(layout, (stripe, place), &mut repaired, pump)?;
+                    self.give_back(layout, (stripe, place), &mut repaired)?;
                 }
                 lacking += usize::from(repaired.shards == before);
             }
             is_lost |= lacking > usize::from(layout.shape.parity);
+            let read = if scope.reads { report.bytes } else { 0 };
+            meter.step(read.max(repaired.bytes - given));
+            given = repaired.bytes;
+            lock(sum).count(&report);
         }
-        report.repaired += repaired.shards;
         if repaired.shards > 0 {
-            self.flush_members(layout.blob, pump)?;
+            self.flush_members(layout.blob)?;
+            lock(sum).repaired += repaired.shards;
         }
         Ok(is_lost)
     }

@@ -170,6 +170,7 @@ impl BlobWriter {
     }
 
     async fn append_cell(&mut self) -> Result<(), EngineError> {
+        self.engine.shared.pace.note_client();
         let next = Vec::with_capacity(self.cell.capacity());
         let payload = Bytes::from(std::mem::replace(&mut self.cell, next));
         if self.large.is_none() {
@@ -186,6 +187,7 @@ impl BlobWriter {
     ///
     /// The drive failed or is full.
     pub async fn finish(mut self) -> Result<Stored, EngineError> {
+        self.engine.shared.pace.note_client();
         let size = self.digests.len_bytes();
         if (self.large.is_some() || size > RECORD_LEN_MAX) && !self.cell.is_empty() {
             self.append_cell().await?;
@@ -241,7 +243,8 @@ impl BlobWriter {
             return (Data::Inline(blob), Payload::Inline(cell));
         }
         let cell_len = cell.len() as u32;
-        let record = ShardId { blob, stripe: 0 }.record(0, self.owner, Coding::PLAIN, cell.into());
+        let record =
+            ShardId { blob, stripe: 0 }.record(self.owner, Coding::plain(cell_len), cell.into());
         (Data::Blob { blob, cell_len, code: (1, 0), hint: None }, Payload::Record(record))
     }
 }

@@ -10,6 +10,9 @@ const UNIT: u64 = 64 << 10;
 /// Time that a request waits for its share before it is turned away.
 const WAIT: Duration = Duration::from_secs(30);
 
+/// Pause between two looks of a thread that blocks.
+const BLOCKING_PAUSE: Duration = Duration::from_millis(5);
+
 /// Counts the bytes of bodies that are held in memory, in units of 64 KiB.
 #[derive(Clone)]
 pub struct ByteBudget {
@@ -48,6 +51,17 @@ impl ByteBudget {
         match acquired.await {
             Ok(Ok(share)) => Ok(share),
             Ok(Err(_)) | Err(_) => Err(EngineError::Busy),
+        }
+    }
+
+    /// As [`ByteBudget::take`], for threads that may block: waits for as long as it takes.
+    pub(crate) fn take_blocking(&self, bytes: u64) -> Share {
+        let units = u32::try_from(bytes.div_ceil(UNIT).min(self.total)).expect("below 2^32 units");
+        loop {
+            match self.units.clone().try_acquire_many_owned(units) {
+                Ok(share) => return share,
+                Err(_) => std::thread::sleep(BLOCKING_PAUSE),
+            }
         }
     }
 }

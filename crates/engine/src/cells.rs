@@ -7,6 +7,9 @@ use drystone_drive::{Drive, DriveError};
 use drystone_log::Location;
 use std::ops::Range;
 
+/// Cells up to this length are kept by a reader that had to read them for their neighbour.
+const SPARED_LEN: u64 = 256 << 10;
+
 /// A range of one cell.
 #[derive(Clone, Debug)]
 pub(crate) struct CellRange {
@@ -23,6 +26,16 @@ pub(crate) struct CellRead {
     pub(crate) bytes: Bytes,
     /// The shard that should have had them did not, though its drive is there.
     pub(crate) is_damaged: bool,
+    /// What else of the stripe was read, or could be made from that, to go around the shard: the same range
+    /// of the other cells, by place.
+    pub(crate) others: Vec<(usize, Bytes)>,
+}
+
+impl CellRead {
+    /// What the drive had that should have it.
+    pub(crate) fn direct(bytes: Bytes) -> Self {
+        Self { bytes, is_damaged: false, others: Vec::new() }
+    }
 }
 
 impl CellRange {
@@ -34,25 +47,24 @@ impl CellRange {
         drive.read_cached(shard, self.hint, self.range.clone()).ok()?.map(|read| read.bytes)
     }
 
-    /// Reads from the drive that has the cell, or gives its bytes from the others. Blocks.
-    pub(crate) fn read(&self, pool: &Pool) -> Result<CellRead, DriveError> {
+    /// Reads from the drive that has the cell, or gives its bytes from the others. Blocks, as long as a
+    /// drive does: for work in the background.
+    pub(crate) fn read(&self, pool: &Pool) -> Result<Bytes, DriveError> {
         let shard = self.layout.shard(self.stripe);
         let failed = match pool.member_of(self.layout.blob, self.place) {
             Some(drive) => match drive.read(shard, self.hint, self.range.clone()) {
-                Ok(read) => return Ok(CellRead { bytes: read.bytes, is_damaged: false }),
+                Ok(read) => return Ok(read.bytes),
                 Err(error) => Some(error),
             },
             None => None,
         };
-        let is_damaged = failed.is_some();
-        match self.recover(pool, &pool.members_of(self.layout.blob)) {
-            Some(bytes) => Ok(CellRead { bytes, is_damaged }),
-            None => Err(failed.unwrap_or(DriveError::NotFound(shard))),
-        }
+        let recovered = self.recover(pool, &pool.members_of(self.layout.blob));
+        let error = || failed.unwrap_or(DriveError::NotFound(shard));
+        recovered.map(|read| read.bytes).ok_or_else(error)
     }
 
-    /// The bytes from other shards of the stripe; `None` if too few are left.
-    pub(crate) fn recover(&self, pool: &Pool, members: &[Option<Drive>]) -> Option<Bytes> {
+    /// The bytes from other shards of the stripe; `None` if too few are left. Blocks.
+    pub(crate) fn recover(&self, pool: &Pool, members: &[Option<Drive>]) -> Option<CellRead> {
         let Layout { shape, .. } = self.layout;
         let needed = usize::from(shape.data);
         if shape.parity == 0 {
@@ -65,8 +77,7 @@ impl CellRange {
             if found == needed {
                 break;
             }
-            let len = self.layout.shard_len(self.stripe, place) as u32;
-            let range = self.range.start.min(len)..self.range.end.min(len);
+            let range = self.range_at(place);
             shards[place] = if range.is_empty() {
                 // A cell that is not there counts as zeros.
                 Some(Bytes::new())
@@ -77,8 +88,33 @@ impl CellRange {
             };
             found += usize::from(shards[place].is_some());
         }
-        let len = (self.range.end - self.range.start) as usize;
-        let shards: Vec<Option<&[u8]>> = shards.iter().map(Option::as_deref).collect();
-        pool.code(shape).recover(&shards, self.place, len).ok().map(Bytes::from)
+        self.assemble(pool, shards)
+    }
+
+    /// The bytes, and what else comes with them, from as many shards as are needed.
+    pub(crate) fn assemble(&self, pool: &Pool, shards: Vec<Option<Bytes>>) -> Option<CellRead> {
+        let shape = self.layout.shape;
+        let needed = usize::from(shape.data);
+        let known: Vec<Option<&[u8]>> = shards.iter().map(Option::as_deref).collect();
+        let make = |place: usize| {
+            let len = self.range_at(place).len();
+            pool.code(shape).recover(&known, place, len).ok().map(Bytes::from)
+        };
+        let bytes = make(self.place)?;
+        // In a stripe of which cells are missing: the client asks for the others next.
+        let mut others = Vec::new();
+        if needed > 1 && self.layout.cell_len <= SPARED_LEN {
+            for place in (0..needed).filter(|place| *place != self.place) {
+                let cell = shards[place].clone().or_else(|| make(place));
+                others.extend(cell.map(|cell| (place, cell)));
+            }
+        }
+        Some(CellRead { bytes, is_damaged: false, others })
+    }
+
+    /// The range at another place, cut to what there is.
+    pub(crate) fn range_at(&self, place: usize) -> Range<u32> {
+        let len = self.layout.shard_len(self.stripe, place) as u32;
+        self.range.start.min(len)..self.range.end.min(len)
     }
 }

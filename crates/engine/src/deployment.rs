@@ -17,6 +17,7 @@ pub use status::{DeploymentStatus, DriveState, DriveStatus};
 
 use crate::budget::ByteBudget;
 use crate::engine::{Engine, EngineConfig};
+use crate::pace::Pace;
 use drystone_base::{Clock, DecodeError, Rng};
 use drystone_catalog::{
     Catalog, CatalogConfig, CatalogError, Decision, Family, Key, Mirror, MirrorConfig, catch_up,
@@ -41,6 +42,8 @@ pub struct DeploymentConfig {
     pub rng: Arc<dyn Rng>,
     /// Bytes of bodies held in memory at most.
     pub budget: ByteBudget,
+    /// Whether work in the background yields to clients.
+    pub is_paced: bool,
     /// Where indexes are.
     pub indexes: Arc<dyn Indexes>,
     /// Bytes of zeros that a small segment is written ahead, the first time.
@@ -125,13 +128,14 @@ impl Deployment {
         };
         let first = &members[first];
         let pool = match start.roster.len() {
-            1 => Pool::single(first.drive.clone()),
+            1 => Pool::single(first.drive.clone(), first.place.path.clone()),
             _ => open_pool(&catalog, start, members, &first.drive)?,
         };
         let engine_config = EngineConfig {
             clock: config.clock.clone(),
             rng: config.rng.clone(),
             budget: config.budget.clone(),
+            pace: if config.is_paced { Pace::default() } else { Pace::off() },
         };
         let engine = Engine::new(catalog, pool, engine_config);
         let is_read_only = start.is_read_only;

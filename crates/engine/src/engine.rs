@@ -2,6 +2,7 @@
 
 use crate::budget::ByteBudget;
 use crate::error::EngineError;
+use crate::pace::Pace;
 use crate::pins::Pins;
 use crate::repair::Noted;
 use drystone_base::{Clock, Rng, hash64};
@@ -21,6 +22,8 @@ pub struct EngineConfig {
     pub rng: Arc<dyn Rng>,
     /// Bytes of bodies held in memory at most.
     pub budget: ByteBudget,
+    /// What work in the background may take.
+    pub pace: Pace,
 }
 
 #[derive(Default)]
@@ -37,6 +40,8 @@ pub(crate) struct Shared {
     pub(crate) rng: Arc<dyn Rng>,
     pub(crate) budget: ByteBudget,
     pub(crate) pins: Pins,
+    pub(crate) pace: Pace,
+    pub(crate) hedges: AtomicU64,
     /// Held by each large upload in progress: its count says how many there are.
     pub(crate) large_uploads: Arc<()>,
     buckets: Mutex<BucketCache>,
@@ -58,7 +63,7 @@ impl Engine {
     /// Puts an engine together.
     #[must_use]
     pub fn new(catalog: Catalog, pool: Pool, config: EngineConfig) -> Self {
-        let EngineConfig { clock, rng, budget } = config;
+        let EngineConfig { clock, rng, budget, pace } = config;
         let shared = Shared {
             catalog,
             pool,
@@ -66,6 +71,8 @@ impl Engine {
             rng,
             budget,
             pins: Pins::default(),
+            pace,
+            hedges: AtomicU64::new(0),
             large_uploads: Arc::new(()),
             buckets: Mutex::default(),
             noted: Mutex::default(),
@@ -101,6 +108,18 @@ impl Engine {
     #[must_use]
     pub fn budget(&self) -> &ByteBudget {
         &self.shared.budget
+    }
+
+    /// What work in the background may take, and took.
+    #[must_use]
+    pub fn pace(&self) -> &Pace {
+        &self.shared.pace
+    }
+
+    /// Reads that did not wait for a late drive but asked the others.
+    #[must_use]
+    pub fn hedge_count(&self) -> u64 {
+        self.shared.hedges.load(Ordering::Relaxed)
     }
 
     /// Wall-clock time, in milliseconds since 1970.

@@ -58,10 +58,25 @@ impl Layout {
         ShardId { blob: self.blob, stripe }
     }
 
-    /// What the record of a shard says about its code.
-    pub(crate) fn coding(&self, place: usize) -> Coding {
+    /// What the record of a shard says about its code. While a part is written, `size` is what came so
+    /// far, this cell included.
+    pub(crate) fn coding(&self, stripe: u32, place: usize) -> Coding {
         let member = u8::try_from(place).expect("at most 32 places");
-        Coding { member, data: self.shape.data, parity: self.shape.parity }
+        let written = self.size - (u64::from(stripe) * self.stripe_len()).min(self.size);
+        let cells = if place < self.shape.data.into() { place as u64 + 1 } else { u64::MAX };
+        let stripe_len = written.min(self.stripe_len()).min(cells.saturating_mul(self.cell_len));
+        let Shape { data, parity } = self.shape;
+        let (cell_len, stripe_len) = (self.cell_len as u32, stripe_len as u32);
+        Coding { member, data, parity, cell_len, stripe_len }
+    }
+
+    /// The layout of one stripe, from what one of its records says: the number and lengths of its shards
+    /// are right, the size of the part is not known.
+    pub(crate) fn of_stripe(shard: ShardId, coding: &Coding) -> Self {
+        let code = (coding.data, coding.parity);
+        let mut layout = Self::new(shard.blob, code, coding.cell_len, 0);
+        layout.size = u64::from(shard.stripe) * layout.stripe_len() + u64::from(coding.stripe_len);
+        layout
     }
 }
 

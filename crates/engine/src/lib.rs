@@ -25,14 +25,17 @@ mod digest;
 mod document;
 mod engine;
 mod error;
+mod hedge;
 mod layout;
 mod list;
 mod multipart;
 mod object;
+mod pace;
 mod pins;
 pub mod plan;
 mod read;
 mod repair;
+mod scrub;
 mod stray;
 mod stripe;
 mod sweep;
@@ -51,9 +54,11 @@ pub use list::{
 };
 pub use multipart::{CompleteRequest, NewUpload, PartInput};
 pub use object::{Located, ObjectDraft, PutRequest};
+pub use pace::{Meter, Pace, Work};
 pub use plan::{Conditions, DeleteOutcome, VersionRef, WriteOutcome};
 pub use read::ObjectReader;
 pub use repair::RepairReport;
+pub use scrub::ScrubState;
 pub use sweep::{SweepReport, Sweeper};
 
 pub use drystone_catalog::{

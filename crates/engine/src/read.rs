@@ -22,11 +22,21 @@ enum Piece {
     Cell(CellRange),
 }
 
+type Running = tokio::task::JoinHandle<Result<CellRead, DriveError>>;
+
+/// Cells of a stripe that were read, or made, to go around another: place, offset, bytes.
+struct Spared {
+    blob: BlobId,
+    stripe: u32,
+    cells: Vec<(usize, u32, Bytes)>,
+}
+
 /// Gives the bytes of a range of an object, in order. Holds a pin: they are not reclaimed meanwhile.
 pub struct ObjectReader {
     engine: Engine,
     pieces: VecDeque<Piece>,
-    next: Option<tokio::task::JoinHandle<Result<CellRead, DriveError>>>,
+    next: Option<Running>,
+    spared: Spared,
     _pin: Pin,
 }
 
@@ -81,7 +91,8 @@ impl Engine {
                 }
             }
         }
-        Ok(ObjectReader { engine: self.clone(), pieces, next: None, _pin: pin })
+        let spared = Spared { blob: BlobId([0; 16]), stripe: 0, cells: Vec::new() };
+        Ok(ObjectReader { engine: self.clone(), pieces, next: None, spared, _pin: pin })
     }
 
     fn cut_part(
@@ -132,35 +143,61 @@ impl ObjectReader {
             Piece::Bytes(bytes) => return Ok(Some(bytes)),
             Piece::Cell(cell) => cell,
         };
-        let bytes = match self.next.take() {
-            Some(running) => self.join(&cell, running).await?,
-            None => match cell.read_cached(self.engine.pool()) {
+        let running = self.next.take();
+        let spared = self.take_spared(&cell);
+        let bytes = match (spared, running) {
+            (Some(bytes), _) => bytes,
+            (None, Some(running)) => self.join(&cell, running).await?,
+            (None, None) => match cell.read_cached(self.engine.pool()) {
                 Some(bytes) => bytes,
                 None => self.join(&cell, self.spawn_read(cell.clone())).await?,
             },
         };
+        self.engine.shared.pace.note_client();
         // While the client takes these bytes, the next ones are read.
-        if let Some(Piece::Cell(cell)) = self.pieces.front() {
+        if let Some(Piece::Cell(cell)) = self.pieces.front()
+            && !self.has_spared(cell)
+        {
             self.next = Some(self.spawn_read(cell.clone()));
         }
         Ok(Some(bytes))
     }
 
-    fn spawn_read(&self, cell: CellRange) -> tokio::task::JoinHandle<Result<CellRead, DriveError>> {
-        let pool = self.engine.pool().clone();
-        tokio::task::spawn_blocking(move || cell.read(&pool))
+    fn spawn_read(&self, cell: CellRange) -> Running {
+        let engine = self.engine.clone();
+        tokio::spawn(async move { engine.read_cell(cell).await })
     }
 
-    async fn join(
-        &self,
-        cell: &CellRange,
-        running: tokio::task::JoinHandle<Result<CellRead, DriveError>>,
-    ) -> Result<Bytes, EngineError> {
+    async fn join(&mut self, cell: &CellRange, running: Running) -> Result<Bytes, EngineError> {
         let read = running.await.expect("reading does not panic")?;
         if read.is_damaged {
             self.engine.note_damage(cell);
         }
+        self.spared = Spared { stripe: cell.stripe, blob: cell.layout.blob, cells: Vec::new() };
+        let cells = read.others.into_iter();
+        self.spared.cells.extend(cells.map(|(place, bytes)| (place, cell.range.start, bytes)));
         Ok(read.bytes)
+    }
+
+    fn has_spared(&self, cell: &CellRange) -> bool {
+        self.find_spared(cell).is_some()
+    }
+
+    fn find_spared(&self, cell: &CellRange) -> Option<Bytes> {
+        let Spared { blob, stripe, cells } = &self.spared;
+        if *blob != cell.layout.blob || *stripe != cell.stripe {
+            return None;
+        }
+        let (_, start, bytes) = cells.iter().find(|(place, ..)| *place == cell.place)?;
+        let from = cell.range.start.checked_sub(*start)? as usize;
+        let to = from + cell.range.len();
+        (to <= bytes.len()).then(|| bytes.slice(from..to))
+    }
+
+    fn take_spared(&mut self, cell: &CellRange) -> Option<Bytes> {
+        let found = self.find_spared(cell)?;
+        self.spared.cells.retain(|(place, ..)| *place != cell.place);
+        Some(found)
     }
 }
 

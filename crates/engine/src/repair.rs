@@ -5,6 +5,7 @@ use crate::cells::CellRange;
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::layout::Layout;
+use crate::pace::Work;
 use crate::stripe::Lacking;
 use bytes::Bytes;
 use drystone_base::{BlobId, DecodeError, Reader, Writer};
@@ -80,14 +81,16 @@ impl Engine {
     /// # Errors
     ///
     /// The catalog failed, or a drive does not take what it is given.
-    pub fn repair(&self, pump: &dyn Fn()) -> Result<RepairReport, EngineError> {
+    pub fn repair(&self) -> Result<RepairReport, EngineError> {
         let mut report = RepairReport::default();
+        let mut meter = self.shared.pace.meter(Work::Repair);
         let noted = std::mem::take(&mut *self.noted());
         for (layout, shards) in noted.0.into_values() {
             for (stripe, place) in shards {
-                self.repair_shard(&layout, (stripe, place), true, &mut report, pump)?;
+                self.repair_shard(&layout, (stripe, place), true, &mut report)?;
+                meter.step(layout.shard_len(stripe, place));
             }
-            self.flush_members(layout.blob, pump)?;
+            self.flush_members(layout.blob)?;
         }
         let snapshot = self.shared.catalog.snapshot();
         let rows: Result<Vec<_>, _> = snapshot.scan(Family::Repair.range()).collect();
@@ -95,14 +98,14 @@ impl Engine {
         for (key, value) in rows.map_err(CatalogError::from)? {
             let blob = BlobId::from_slice(&key[1..]).ok_or(DecodeError { what: "repair key" })?;
             let lacking = Lacking::decode(blob, &value)?;
-            let before = report.left;
-            self.repair_blob(&lacking.layout, lacking.places, &mut report, pump)?;
-            if report.left == before {
+            let before = report;
+            self.repair_blob(&lacking.layout, lacking.places, &mut report)?;
+            meter.step(report.bytes - before.bytes);
+            if report.left == before.left {
                 let ticket = self.shared.catalog.submit(move |tx| {
                     tx.delete(key.to_vec());
                     Ok(drystone_catalog::Decision::Commit(()))
                 });
-                pump();
                 ticket.wait()?;
             }
         }
@@ -115,15 +118,14 @@ impl Engine {
         layout: &Layout,
         places: u32,
         report: &mut RepairReport,
-        pump: &dyn Fn(),
     ) -> Result<(), EngineError> {
-        let before = report.shards;
         for stripe in 0..layout.stripe_count() {
             for place in (0..layout.shape.shard_count()).filter(|place| places >> place & 1 == 1) {
-                self.repair_shard(layout, (stripe, place), false, report, pump)?;
+                self.repair_shard(layout, (stripe, place), false, report)?;
             }
         }
-        if report.shards > before { self.flush_members(layout.blob, pump) } else { Ok(()) }
+        // Also what a late member wrote after all must be durable before its row goes.
+        self.flush_members(layout.blob)
     }
 
     /// Gives a shard back if it is not as it should be.
@@ -133,14 +135,13 @@ impl Engine {
         at: (u32, usize),
         reads: bool,
         report: &mut RepairReport,
-        pump: &dyn Fn(),
     ) -> Result<(), EngineError> {
         if layout.shard_len(at.0, at.1) == 0 {
             return Ok(());
         }
         match self.shard_state(layout, at, reads)? {
             ShardState::Whole => Ok(()),
-            ShardState::Missing | ShardState::Damaged => self.give_back(layout, at, report, pump),
+            ShardState::Missing | ShardState::Damaged => self.give_back(layout, at, report),
             ShardState::Unreachable => {
                 report.left += 1;
                 Ok(())
@@ -155,14 +156,15 @@ impl Engine {
         layout: &Layout,
         (stripe, place): (u32, usize),
         report: &mut RepairReport,
-        pump: &dyn Fn(),
     ) -> Result<(), EngineError> {
         let len = layout.shard_len(stripe, place) as u32;
         let members = self.pool().members_of(layout.blob);
+        let held = u64::from(layout.shape.data) + 1;
+        let _share = self.shared.budget.take_blocking(held * u64::from(len));
         let cell = CellRange { layout: *layout, stripe, place, range: 0..len, hint: None };
         match (members.get(place), cell.recover(self.pool(), &members)) {
-            (Some(Some(drive)), Some(payload)) => {
-                self.write_shard(drive, layout, (stripe, place), payload, pump)?;
+            (Some(Some(drive)), Some(read)) => {
+                self.write_shard(drive, layout, (stripe, place), read.bytes)?;
                 report.shards += 1;
                 report.bytes += u64::from(len);
             }
@@ -177,10 +179,8 @@ impl Engine {
         layout: &Layout,
         (stripe, place): (u32, usize),
         payload: Bytes,
-        pump: &dyn Fn(),
     ) -> Result<(), EngineError> {
         let ticket = self.start_shard(drive, layout, (stripe, place), payload);
-        pump();
         ticket.wait()?;
         Ok(())
     }
@@ -193,14 +193,12 @@ impl Engine {
         (stripe, place): (u32, usize),
         payload: Bytes,
     ) -> Ticket<Result<Vec<(u64, Location)>, LogError>> {
-        let start = u64::from(stripe) * layout.stripe_len();
-        drive.append(layout.shard(stripe).record(start, 0, layout.coding(place), payload))
+        drive.append(layout.shard(stripe).record(0, layout.coding(stripe, place), payload))
     }
 
-    pub(crate) fn flush_members(&self, blob: BlobId, pump: &dyn Fn()) -> Result<(), EngineError> {
+    pub(crate) fn flush_members(&self, blob: BlobId) -> Result<(), EngineError> {
         for drive in self.pool().members_of(blob).into_iter().flatten() {
             let ticket = drive.flush();
-            pump();
             ticket.wait()?;
         }
         Ok(())

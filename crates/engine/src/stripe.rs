@@ -5,12 +5,16 @@ use crate::error::EngineError;
 use crate::layout::Layout;
 use bytes::Bytes;
 use drystone_catalog::Data;
-use drystone_cluster::{InProgress, Shape};
+use drystone_cluster::{DriveId, InProgress, Late, Pool, Shape};
 use drystone_drive::{Drive, DriveError};
 use drystone_erasure::Code;
 use drystone_log::{Location, LogError, RecordInput, SeededBug, Ticket};
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// A member that has not written after this is done without; what it lacks then is noted.
+const LATE_AFTER: Duration = Duration::from_secs(10);
 
 type Appended = Ticket<Result<Vec<(u64, Location)>, LogError>>;
 
@@ -31,6 +35,18 @@ pub(crate) struct StripeWriter {
     first: Option<Location>,
     is_kept: bool,
     pub(crate) in_progress: Option<InProgress>,
+}
+
+/// Leaves out members that were late with writes, as far as enough are left.
+fn go_around_late(pool: &Pool, shape: Shape, members: &mut [Option<Drive>]) {
+    let mut there = members.iter().flatten().count();
+    for member in members {
+        let is_late = |drive: &Drive| pool.is_late(DriveId(drive.identity().drive), Late::Write);
+        if there > shape.write_quorum() && member.as_ref().is_some_and(is_late) {
+            *member = None;
+            there -= 1;
+        }
+    }
 }
 
 /// Shards that a blob lacks since it was written.
@@ -63,6 +79,7 @@ impl StripeWriter {
         let group = pool.choose_group(shape.shard_count()).ok_or(EngineError::Busy)?;
         let mut members = pool.members(&group);
         members.truncate(shape.shard_count());
+        go_around_late(pool, shape, &mut members);
         let blob = pool.new_blob(engine.now_ms(), group.id);
         let writer = Self {
             engine: engine.clone(),
@@ -129,22 +146,43 @@ impl StripeWriter {
             self.wait_for_one().await?;
         }
         let Some(drive) = &self.members[place] else { return Ok(()) };
-        let start = u64::from(self.stripe) * self.layout.stripe_len();
-        let coding = self.layout.coding(place);
+        let coding = self.layout.coding(self.stripe, place);
         let shard = self.layout.shard(self.stripe);
-        let record = shard.record(start, self.owner, coding, payload);
+        let record = shard.record(self.owner, coding, payload);
         self.in_flight.push_back((place, drive.append(record)));
         Ok(())
     }
 
     async fn wait_for_one(&mut self) -> Result<(), EngineError> {
         let Some((place, ticket)) = self.in_flight.pop_front() else { return Ok(()) };
-        match ticket.await {
+        match self.in_time(place, ticket).await {
             Ok(places) => {
                 self.first = self.first.or(places.first().map(|(_, location)| *location));
                 Ok(())
             }
             Err(error) => self.lose(place, error.into()),
+        }
+    }
+
+    /// Waits for a member, where others can do without it not for ever.
+    async fn in_time(
+        &self,
+        place: usize,
+        ticket: Appended,
+    ) -> Result<Vec<(u64, Location)>, LogError> {
+        if self.layout.shape.parity == 0 {
+            return ticket.await;
+        }
+        match tokio::time::timeout(LATE_AFTER, ticket).await {
+            Ok(outcome) => outcome,
+            Err(_) => {
+                if let Some(drive) = &self.members[place] {
+                    let id = DriveId(drive.identity().drive);
+                    tracing::warn!(drive = %id, "a drive is late; writing without it");
+                    self.engine.pool().note_late(id, Late::Write);
+                }
+                Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into())
+            }
         }
     }
 
@@ -180,7 +218,7 @@ impl StripeWriter {
                 .filter_map(|(place, drive)| Some((place, drive.as_ref()?.flush())))
                 .collect();
             for (place, flush) in flushes {
-                if let Err(error) = flush.await {
+                if let Err(error) = self.in_time(place, flush).await {
                     self.lose(place, error.into())?;
                 }
             }
@@ -198,13 +236,13 @@ impl StripeWriter {
         let shard = self.layout.shard(0);
         let tickets: Vec<(usize, Appended)> = (0..self.members.len())
             .filter_map(|place| {
-                let coding = self.layout.coding(place);
-                let record: RecordInput = shard.record(0, self.owner, coding, payload.clone());
+                let coding = self.layout.coding(0, place);
+                let record: RecordInput = shard.record(self.owner, coding, payload.clone());
                 Some((place, self.members[place].as_ref()?.append_small(record)))
             })
             .collect();
         for (place, ticket) in tickets {
-            if let Err(error) = ticket.await {
+            if let Err(error) = self.in_time(place, ticket).await {
                 self.lose(place, error.into())?;
             }
         }

@@ -6,6 +6,7 @@
 
 use crate::engine::Engine;
 use crate::error::EngineError;
+use crate::pace::Work;
 use crate::plan::{self, SweepItem, part_blob};
 use drystone_base::{BlobId, BucketId, UploadId};
 use drystone_catalog::{
@@ -13,6 +14,7 @@ use drystone_catalog::{
 };
 use drystone_drive::{CompactReport, Retain};
 use drystone_index::prefix_range;
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 /// Sweep rows worked off in one round.
@@ -263,7 +265,13 @@ impl Engine {
         for drive in self.pool().online() {
             let id = drive.identity().drive;
             let (frames_floor, segments) = (catalog.frames_floor(id), catalog.export_segments(id));
-            let report = drive.compact(&Retain { frames_floor, segments }, pump)?;
+            let meter = RefCell::new(self.shared.pace.meter(Work::Compaction));
+            let paced = || {
+                pump();
+                meter.borrow_mut().step(0);
+            };
+            let report = drive.compact(&Retain { frames_floor, segments }, &paced)?;
+            self.shared.pace.count(Work::Compaction, report.moved_bytes);
             sum.freed += report.freed;
             sum.moved += report.moved;
             sum.moved_bytes += report.moved_bytes;

@@ -119,7 +119,7 @@ impl Code {
     }
 
     /// Gives the bytes of shard `wanted` from those of others: the same range of each. A shard that is
-    /// shorter than `len` counts as filled up with zeros.
+    /// shorter than `len` counts as filled up with zeros; what one has beyond it is not looked at.
     ///
     /// # Errors
     ///
@@ -127,7 +127,7 @@ impl Code {
     ///
     /// # Panics
     ///
-    /// If there are not as many shards as the code has, or one is longer than `len`.
+    /// If there are not as many shards as the code has.
     pub fn recover(
         &self,
         shards: &[Option<&[u8]>],
@@ -142,8 +142,8 @@ impl Code {
         }
         let rows = self.recovery(&members, wanted);
         let mut out = vec![0; len];
-        let sources: Vec<&[u8]> =
-            members.iter().map(|member| shards[*member].expect("it is there")).collect();
+        let there = members.iter().map(|member| shards[*member].expect("it is there"));
+        let sources: Vec<&[u8]> = there.map(|shard| &shard[..shard.len().min(len)]).collect();
         let factors = rows.row(0);
         if sources.iter().all(|source| source.len() == len) {
             self.kernel.multiply_add(factors, &sources, &mut [&mut out]);

@@ -1,4 +1,4 @@
-//! Writing around the page cache (`O_DIRECT`).
+//! Writing and reading around the page cache (`O_DIRECT`).
 
 use rustix::fs::OFlags;
 use std::cell::RefCell;
@@ -37,7 +37,7 @@ impl Direct {
     fn file(&self) -> Option<&File> {
         let open = || {
             let flags = i32::try_from(OFlags::DIRECT.bits()).ok()?;
-            OpenOptions::new().write(true).custom_flags(flags).open(&self.path).ok()
+            OpenOptions::new().read(true).write(true).custom_flags(flags).open(&self.path).ok()
         };
         let file = self.file.get_or_init(open).as_ref();
         file.filter(|_| !self.refused.load(Ordering::Relaxed))
@@ -65,6 +65,36 @@ impl Direct {
                 }
             }
             self.write_stage(file, at, &stage[..filled])
+        })
+    }
+
+    /// Fills `bytes` from `offset` on. `false`: this filesystem does not do so.
+    pub(crate) fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<bool> {
+        let Some(file) = self.file() else { return Ok(false) };
+        STAGE.with_borrow_mut(|stage| {
+            stage.resize(STAGE_LEN + ALIGNMENT, 0);
+            let start = stage.as_ptr().align_offset(ALIGNMENT);
+            let stage = &mut stage[start..start + STAGE_LEN];
+            let (mut filled, mut at) = (0, offset);
+            while filled < bytes.len() {
+                let skipped = (at % ALIGNMENT as u64) as usize;
+                let wanted = (skipped + bytes.len() - filled).next_multiple_of(ALIGNMENT);
+                let wanted = wanted.min(STAGE_LEN);
+                let read = match file.read_at(&mut stage[..wanted], at - skipped as u64) {
+                    Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                        self.refused.store(true, Ordering::Relaxed);
+                        return Ok(false);
+                    }
+                    read => read?,
+                };
+                if read <= skipped {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                let now = (read - skipped).min(bytes.len() - filled);
+                bytes[filled..filled + now].copy_from_slice(&stage[skipped..skipped + now]);
+                (filled, at) = (filled + now, at + now as u64);
+            }
+            Ok(true)
         })
     }
 

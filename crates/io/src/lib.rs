@@ -105,6 +105,15 @@ pub trait DiskFile: Send + Sync {
     ///
     /// `UnexpectedEof`, or whatever the operating system reports.
     fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()>;
+    /// As [`DiskFile::read_at`], from the device and not from memory where the filesystem can, and
+    /// without filling memory with what nobody asked for: for reading everything once.
+    ///
+    /// # Errors
+    ///
+    /// As [`DiskFile::read_at`].
+    fn read_direct_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
+        self.read_at(offset, bytes)
+    }
     /// Fills `bytes` from `offset` on if that needs no waiting for the device; says whether it did.
     /// For threads that must not block.
     ///

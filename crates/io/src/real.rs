@@ -152,6 +152,13 @@ impl DiskFile for RealFile {
         self.file.read_exact_at(bytes, offset)
     }
 
+    fn read_direct_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
+        match self.direct.read_at(offset, bytes)? {
+            true => Ok(()),
+            false => self.read_at(offset, bytes),
+        }
+    }
+
     fn read_cached_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<bool> {
         let wanted = bytes.len();
         let mut slices = [IoSliceMut::new(bytes)];
@@ -186,6 +193,22 @@ mod tests {
         assert_eq!(second.kind(), io::ErrorKind::WouldBlock);
         drop(first);
         RealDisk::open(dir.path()).expect("free again");
+    }
+
+    #[test]
+    fn any_range_can_be_read_around_memory() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let disk = RealDisk::open(dir.path()).expect("disk");
+        let file = disk.create("f", 5 << 20).expect("created");
+        let data: Vec<u8> = (0..5_u32 << 20).map(|i| (i ^ (i >> 8) ^ (i >> 16)) as u8).collect();
+        file.write_at(0, &mut [IoSlice::new(&data)]).expect("written");
+        for (at, len) in [(0, 4096), (1, 1), (4095, 2), (4097, 3 << 20), (100, (5 << 20) - 100)] {
+            let mut bytes = vec![0; len];
+            file.read_direct_at(at as u64, &mut bytes).expect("read");
+            assert!(bytes == data[at..at + len], "{at} {len}");
+        }
+        let error = file.read_direct_at((5 << 20) - 10, &mut [0; 20]).expect_err("beyond the end");
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
     }
 
     #[test]

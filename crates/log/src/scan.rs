@@ -6,9 +6,14 @@ use crate::format::{
     RecordKind, SEGMENT_HEADER_LEN,
 };
 use crate::log::Log;
+use crate::segment::SegmentInfo;
 use crate::sync::lock;
 use bytes::Bytes;
 use drystone_io::DiskFile;
+use std::sync::Arc;
+
+/// Bytes of one read of a scrub.
+const SCRUB_READ_LEN: usize = 2 << 20;
 
 /// A record met by a scan.
 #[derive(Clone, Debug)]
@@ -41,6 +46,7 @@ pub(crate) struct Window<'a> {
     file: &'a dyn DiskFile,
     end: u64,
     fill_len: usize,
+    is_direct: bool,
     start: u64,
     bytes: Vec<u8>,
 }
@@ -48,7 +54,12 @@ pub(crate) struct Window<'a> {
 impl<'a> Window<'a> {
     pub(crate) fn new(file: &'a dyn DiskFile, end: u64, class: Class) -> Self {
         let fill_len = if class == Class::Small { 256 << 10 } else { 8 << 10 };
-        Self { file, end, fill_len, start: 0, bytes: Vec::new() }
+        Self { file, end, fill_len, is_direct: false, start: 0, bytes: Vec::new() }
+    }
+
+    /// A window for reading everything, from the device.
+    fn around_memory(file: &'a dyn DiskFile, end: u64) -> Self {
+        Self { file, end, fill_len: SCRUB_READ_LEN, is_direct: true, start: 0, bytes: Vec::new() }
     }
 
     /// `len` bytes from `offset` on, or `None` beyond the end.
@@ -62,7 +73,11 @@ impl<'a> Window<'a> {
             let fill = (self.fill_len.max(len) as u64).min(self.end - offset) as usize;
             self.bytes.resize(fill, 0);
             self.start = offset;
-            if let Err(error) = self.file.read_at(offset, &mut self.bytes) {
+            let read = match self.is_direct {
+                true => self.file.read_direct_at(offset, &mut self.bytes),
+                false => self.file.read_at(offset, &mut self.bytes),
+            };
+            if let Err(error) = read {
                 self.bytes.clear();
                 return Err(error);
             }
@@ -189,41 +204,98 @@ impl Log {
         after_lsn: u64,
         visit: &mut impl FnMut(Scanned) -> Result<(), E>,
     ) -> Result<(), E> {
-        let (file, info) = {
-            let table = lock(&self.shared.table);
-            let entry = table.entries.get(&segment).ok_or(LogError::NotThere)?;
-            (entry.file.clone(), entry.info.ok_or(LogError::NotThere)?)
-        };
-        let io = |error: std::io::Error| E::from(LogError::from(error));
-        let end = u64::from(info.end);
-        let mut window = Window::new(&*file, end, info.class);
-        let (mut at, mut lsn) = (u64::from(SEGMENT_HEADER_LEN), info.after_lsn);
+        let (file, info) = self.segment_file(segment).map_err(E::from)?;
+        let window = Window::new(&*file, u64::from(info.end), info.class);
         let is_control = |kind| !matches!(kind, RecordKind::Shard | RecordKind::ExportRun);
-        while at < end {
-            let batch = window.batch(info.incarnation, at).map_err(io)?;
-            let records = match &batch {
-                Some(batch) if batch.last_lsn <= after_lsn => Some(Vec::new()),
-                Some(batch) => {
-                    read_records(&mut window, segment, batch, &is_control).map_err(io)?
-                }
-                None => None,
-            };
-            if let (Some(batch), Some(records)) = (&batch, records) {
-                for record in records {
-                    visit(Scanned::Record(record))?;
-                }
-                (at, lsn) = (batch.end(), batch.last_lsn);
-                continue;
-            }
-            let next = window.find_batch(info.incarnation, at + 8).map_err(io)?;
-            let to = next.map_or(info.end, |next| next.offset);
-            let last = next.map_or(info.last_lsn, |next| next.first_lsn);
-            if last > after_lsn {
-                let damage = Damage { segment, from: at as u32, to, after_lsn: lsn };
-                visit(Scanned::Damage(damage))?;
-            }
-            at = u64::from(to);
-        }
-        Ok(())
+        scan_window(window, &info, after_lsn, &is_control, visit)
     }
+
+    /// Reads everything in a sealed segment from the device, in order, and visits the records. A stretch
+    /// that the device cannot read counts as damaged, up to the end of the segment.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError::NotThere`] if the segment was freed meanwhile, or the first error of `visit`.
+    pub fn scrub_segment<E: From<LogError>>(
+        &self,
+        segment: u32,
+        visit: &mut impl FnMut(Scanned) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let (file, info) = self.segment_file(segment).map_err(E::from)?;
+        if !info.sealed {
+            return Err(E::from(LogError::NotThere));
+        }
+        let window = Window::around_memory(&*file, u64::from(info.end));
+        let mut reached = (SEGMENT_HEADER_LEN, info.after_lsn);
+        let mut failed = None;
+        let mut note = |scanned: Scanned| {
+            if let Scanned::Record(record) = &scanned {
+                reached = (record.location.offset, record.lsn);
+            }
+            visit(scanned).map_err(|error| {
+                failed = Some(error);
+                LogError::NotThere
+            })
+        };
+        let scanned = scan_window::<LogError>(window, &info, 0, &|_| true, &mut note);
+        match (scanned, failed) {
+            (_, Some(error)) => Err(error),
+            (Ok(()), None) => Ok(()),
+            (Err(LogError::Io(_)), None) => {
+                let (from, after_lsn) = reached;
+                visit(Scanned::Damage(Damage { segment, from, to: info.end, after_lsn }))
+            }
+            (Err(error), None) => Err(error.into()),
+        }
+    }
+
+    /// Lets later reads of a segment come from the device and not from memory; a hint.
+    pub fn drop_cached(&self, segment: u32) {
+        if let Ok((file, _)) = self.segment_file(segment) {
+            let _ = file.drop_cache();
+        }
+    }
+
+    fn segment_file(&self, segment: u32) -> Result<(Arc<dyn DiskFile>, SegmentInfo), LogError> {
+        let table = lock(&self.shared.table);
+        let entry = table.entries.get(&segment).ok_or(LogError::NotThere)?;
+        Ok((entry.file.clone(), entry.info.ok_or(LogError::NotThere)?))
+    }
+}
+
+/// Visits the records of a sealed segment. `payloads`: of which kinds the payload is read.
+fn scan_window<E: From<LogError>>(
+    mut window: Window<'_>,
+    info: &SegmentInfo,
+    after_lsn: u64,
+    payloads: &dyn Fn(RecordKind) -> bool,
+    visit: &mut impl FnMut(Scanned) -> Result<(), E>,
+) -> Result<(), E> {
+    let io = |error: std::io::Error| E::from(LogError::from(error));
+    let (segment, end) = (info.segment, u64::from(info.end));
+    let (mut at, mut lsn) = (u64::from(SEGMENT_HEADER_LEN), info.after_lsn);
+    while at < end {
+        let batch = window.batch(info.incarnation, at).map_err(io)?;
+        let records = match &batch {
+            Some(batch) if batch.last_lsn <= after_lsn => Some(Vec::new()),
+            Some(batch) => read_records(&mut window, segment, batch, payloads).map_err(io)?,
+            None => None,
+        };
+        if let (Some(batch), Some(records)) = (&batch, records) {
+            for record in records {
+                visit(Scanned::Record(record))?;
+            }
+            (at, lsn) = (batch.end(), batch.last_lsn);
+            continue;
+        }
+        let next = window.find_batch(info.incarnation, at + 8).map_err(io)?;
+        let to = next.map_or(info.end, |next| next.offset);
+        let last = next.map_or(info.last_lsn, |next| next.first_lsn);
+        if last > after_lsn {
+            let damage = Damage { segment, from: at as u32, to, after_lsn: lsn };
+            visit(Scanned::Damage(damage))?;
+        }
+        at = u64::from(to);
+    }
+    Ok(())
 }

@@ -31,7 +31,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Serve S3 from a directory.
-    Server(ServerArguments),
+    Server(Box<ServerArguments>),
     /// Check a directory while no server runs on it, and print what was counted.
     Fsck(InspectArguments),
     /// Build the indexes of a directory anew from its log.
@@ -153,6 +153,13 @@ struct ServerArguments {
     /// Seconds between two deliveries of buckets' access logs. Also DRYSTONE_LOG_DELIVERY_SECONDS.
     #[arg(long)]
     log_delivery_seconds: Option<String>,
+    /// Time from the end of one scrub of a drive to the next, such as 14d, or off [default: 14d]. Also
+    /// DRYSTONE_SCRUB_EVERY.
+    #[arg(long)]
+    scrub_every: Option<String>,
+    /// Bytes a second that a scrub reads at most [default: 32MiB]. Also DRYSTONE_SCRUB_RATE.
+    #[arg(long)]
+    scrub_rate: Option<String>,
     /// Public access to buckets whose owners have not said anything: compat, aws or open [default:
     /// compat]. Also DRYSTONE_BUCKET_DEFAULTS.
     #[arg(long)]
@@ -185,7 +192,7 @@ struct InspectArguments {
 /// Runs the command; 0 if it succeeded, 1 if it failed, 2 if it was not understood.
 pub(crate) fn run() -> ExitCode {
     let result = match Arguments::parse().command {
-        Command::Server(arguments) => start_server(arguments),
+        Command::Server(arguments) => start_server(*arguments),
         Command::Fsck(arguments) => inspect(&arguments, false),
         Command::Rebuild(arguments) => inspect(&arguments, true),
         Command::User { command, options } => administer(&options, command.request()),
@@ -243,6 +250,8 @@ fn meant(arguments: ServerArguments) -> Result<ServerConfig, Box<dyn Error>> {
     let defaults = or_setting(arguments.bucket_defaults, "BUCKET_DEFAULTS")?;
     let proxies = or_setting(arguments.trusted_proxies, "TRUSTED_PROXIES")?;
     let delivery = or_setting(arguments.log_delivery_seconds, "LOG_DELIVERY_SECONDS")?;
+    let scrub_every = or_setting(arguments.scrub_every, "SCRUB_EVERY")?;
+    let scrub_rate = or_setting(arguments.scrub_rate, "SCRUB_RATE")?;
     let keyring = or_setting(arguments.keyring.map(|p| p.display().to_string()), "KEYRING")?;
     let access_log = or_setting(arguments.access_log, "ACCESS_LOG")?;
     let public = config::setting("PROMETHEUS_AUTH_TYPE")?.is_some_and(|kind| kind == "public");
@@ -270,6 +279,11 @@ fn meant(arguments: ServerArguments) -> Result<ServerConfig, Box<dyn Error>> {
         ldap: config::ldap()?,
         log_delivery: parse_seconds(delivery)?,
         bucket_defaults: parse_defaults(defaults)?,
+        scrub_every: config::parse_interval(
+            "scrub interval",
+            scrub_every.as_deref().unwrap_or("14d"),
+        )?,
+        scrub_rate: config::parse_size("scrub rate", scrub_rate.as_deref().unwrap_or("32MiB"))?,
         keyring: keyring.map(PathBuf::from),
         metrics_public: public,
     })
@@ -330,6 +344,8 @@ fn inspected(directories: Vec<places::GivenDirectory>) -> ServerConfig {
         ldap: None,
         log_delivery: std::time::Duration::ZERO,
         bucket_defaults: BucketDefaults::Compat,
+        scrub_every: None,
+        scrub_rate: 0,
         keyring: None,
         metrics_public: false,
     }

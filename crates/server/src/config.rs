@@ -42,6 +42,10 @@ pub(crate) struct ServerConfig {
     pub(crate) ldap: Option<LdapConfig>,
     /// Time between two deliveries of buckets' access logs.
     pub(crate) log_delivery: Duration,
+    /// Time from the end of one scrub to the next; `None` for none.
+    pub(crate) scrub_every: Option<Duration>,
+    /// Bytes a second of a scrub.
+    pub(crate) scrub_rate: u64,
     /// File of the keyring; `None` for one in the directory of each drive.
     pub(crate) keyring: Option<PathBuf>,
     /// Whether metrics need a token.
@@ -239,6 +243,31 @@ pub(crate) fn parse_size(name: &'static str, text: &str) -> Result<u64, ConfigEr
     })
 }
 
+/// A time such as `14d` or `30s`; `None` for `off`.
+pub(crate) fn parse_interval(
+    name: &'static str,
+    text: &str,
+) -> Result<Option<Duration>, ConfigError> {
+    if text == "off" {
+        return Ok(None);
+    }
+    let digits: String = text.chars().take_while(char::is_ascii_digit).collect();
+    let unit = match text[digits.len()..].trim() {
+        "s" => Some(1),
+        "m" => Some(60),
+        "h" => Some(3600),
+        "d" => Some(24 * 3600),
+        _ => None,
+    };
+    let seconds = digits.parse::<u64>().ok().zip(unit).and_then(|(n, unit)| n.checked_mul(unit));
+    let seconds = seconds.filter(|seconds| (1..=3650 * 24 * 3600).contains(seconds));
+    seconds.map(|seconds| Some(Duration::from_secs(seconds))).ok_or_else(|| ConfigError::Value {
+        name,
+        value: text.to_owned(),
+        allowed: "a number with s, m, h or d, or off",
+    })
+}
+
 /// Length of segments, from its setting.
 pub(crate) fn parse_segment_len(text: &str) -> Result<u32, ConfigError> {
     let name = "segment size";
@@ -271,6 +300,17 @@ mod tests {
         assert_eq!(parse_size("x", "2 g").ok(), Some(2 << 30));
         assert!(parse_size("x", "MiB").is_err());
         assert!(parse_size("x", "5 parsecs").is_err());
+    }
+
+    #[test]
+    fn intervals_have_units() {
+        let days = |n: u64| Some(Some(Duration::from_secs(n * 24 * 3600)));
+        assert_eq!(parse_interval("x", "14d").ok(), days(14));
+        assert_eq!(parse_interval("x", "24h").ok(), days(1));
+        assert_eq!(parse_interval("x", "off").ok(), Some(None));
+        for wrong in ["14", "d", "0s", "1y", "99999d", "-1d"] {
+            assert!(parse_interval("x", wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -69,6 +69,7 @@ impl Node {
             clock: Arc::new(SystemClock),
             rng: Arc::new(SystemRng),
             budget: ByteBudget::new(config.budget_bytes),
+            is_paced: true,
             indexes: Arc::new(places::LsmIndexes),
             write_ahead_len: WRITE_AHEAD_LEN,
             rebuild: mode == OpenMode::Rebuild,
@@ -79,10 +80,7 @@ impl Node {
         let identity = engine.drive().identity().clone();
         let drives = engine.pool().drives();
         let open = drives.iter().filter(|drive| drive.drive.is_some());
-        let mut homes: Vec<PathBuf> = open.map(|drive| PathBuf::from(&drive.path)).collect();
-        if engine.pool().is_single() {
-            homes = config.directories.iter().map(|directory| directory.path.clone()).collect();
-        }
+        let homes = open.map(|drive| PathBuf::from(&drive.path)).collect();
         let (threads, stop) = (Vec::new(), Arc::new(AtomicBool::new(false)));
         let mut node = Self { engine, identity, homes, deployment, threads, stop };
         let (deployment, stop) = (node.deployment.clone(), node.stop.clone());
@@ -90,6 +88,11 @@ impl Node {
         if !node.engine.pool().is_single() && mode == OpenMode::Serve {
             let (deployment, stop) = (node.deployment.clone(), node.stop.clone());
             node.spawn("repair", move || repair(&deployment, &stop))?;
+        }
+        if let Some(every) = config.scrub_every.filter(|_| mode == OpenMode::Serve) {
+            node.engine.pace().set_scrub_rate(config.scrub_rate);
+            let (deployment, stop) = (node.deployment.clone(), node.stop.clone());
+            node.spawn("scrub", move || scrub(&deployment, every, &stop))?;
         }
         if let Some(expected) = &config.expected_drive
             && !drives.iter().any(|drive| drive.info.id.to_string() == *expected)
@@ -217,7 +220,7 @@ fn repair(deployment: &Deployment, stop: &AtomicBool) {
                 }
             }
         }
-        match deployment.engine.repair(&|| {}) {
+        match deployment.engine.repair() {
             Ok(RepairReport { shards: 0, .. }) => {}
             Ok(report) => tracing::info!(?report, "shards were repaired"),
             Err(EngineError::Closed) => {}
@@ -235,6 +238,24 @@ fn repair(deployment: &Deployment, stop: &AtomicBool) {
             Err(error) => say_failed(&error),
         }
         std::thread::park_timeout(REPAIR_PAUSE);
+    }
+}
+
+/// Pause between two looks whether it is time for a scrub.
+const SCRUB_PAUSE: Duration = Duration::from_secs(60);
+
+/// The body of the scrub thread.
+fn scrub(deployment: &Deployment, every: Duration, stop: &AtomicBool) {
+    let every_ms = u64::try_from(every.as_millis()).unwrap_or(u64::MAX);
+    while !stop.load(Ordering::Acquire) && !deployment.is_read_only() {
+        match deployment.engine.scrub(every_ms, &|| !stop.load(Ordering::Acquire)) {
+            Ok(_) | Err(EngineError::Closed) => {}
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(error, "a scrub ended early; it goes on later");
+            }
+        }
+        std::thread::park_timeout(every.min(SCRUB_PAUSE));
     }
 }
 

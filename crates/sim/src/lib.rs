@@ -4,6 +4,8 @@
 //! have deterministic enumerations of their own (`log`, `catalog`).
 
 mod drives;
+mod slow;
+mod store;
 
 use bytes::Bytes;
 use drives::{SimDrive, SimIndexes};
@@ -18,6 +20,9 @@ use drystone_io::{CrashKind, Disk, Fault};
 use drystone_log::{Class, SeededBug};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+pub use slow::SlowDisk;
+pub use store::Store;
 
 const BUCKET: &str = "bucket";
 const SEGMENT_LEN: u32 = 1 << 20;
@@ -153,6 +158,7 @@ impl World {
             clock: Arc::new(SystemClock),
             rng: Arc::new(SystemRng),
             budget: ByteBudget::new(64 << 20),
+            is_paced: false,
             indexes: indexes.clone(),
             write_ahead_len: 0,
             rebuild: false,
@@ -178,11 +184,26 @@ impl World {
     pub fn repair(&self, process: &Process) -> Result<u64, String> {
         while process.deployment.recruit().map_err(|error| say(&error))? {}
         process.deployment.rebalance(&|_| true).map_err(|error| say(&error))?;
-        let report = process.engine.repair(&|| {}).map_err(|error| say(&error))?;
+        let report = process.engine.repair().map_err(|error| say(&error))?;
         // What nobody has read since it rotted is found by reading everything.
         let scope = AuditScope { reads: true, repairs: true, ..AuditScope::default() };
-        let audit = process.engine.audit(&scope, &|_| true, &|| {}).map_err(|error| say(&error))?;
+        let audit = process.engine.audit(&scope, &|_| true).map_err(|error| say(&error))?;
         Ok(report.left + audit.missing + audit.damaged - audit.repaired)
+    }
+
+    /// Lets every drive be scrubbed: after that nothing is damaged, where drives can be lost.
+    ///
+    /// # Errors
+    ///
+    /// What fails, or is still damaged, in words.
+    pub fn scrub(&self, process: &Process) -> Result<(), String> {
+        process.engine.scrub(0, &|| true).map_err(|error| say(&error))?;
+        let scope = AuditScope { reads: true, ..AuditScope::default() };
+        let audit = process.engine.audit(&scope, &|_| true).map_err(|error| say(&error))?;
+        match audit.damaged {
+            0 => Ok(()),
+            count => Err(format!("{count} shards are damaged after a scrub: {audit:?}")),
+        }
     }
 
     /// Ends a process as a crash does.

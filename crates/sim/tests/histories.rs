@@ -78,7 +78,15 @@ fn several(seed: u64) -> Result<(), String> {
         }
         world.crash(process, CrashKind::Kill);
         match rng.below(4) {
-            0 => world.rot(),
+            0 => {
+                world.rot();
+                if rng.below(2) == 0 {
+                    let process = world.open().map_err(said)?;
+                    world.scrub(&process).map_err(said)?;
+                    world.check(&process).map_err(said)?;
+                    world.crash(process, any_crash(&rng));
+                }
+            }
             3 => {
                 let process = world.open().map_err(said)?;
                 world.check(&process).map_err(said)?;

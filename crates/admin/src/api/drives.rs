@@ -4,7 +4,7 @@ use super::{Failed, Outcome};
 use crate::Admin;
 use crate::door::Actor;
 use drystone_admin_api::{
-    Answer, Drive, DriveState, Failure, FailureCode, LostObject, Moving, Request, Status,
+    Answer, Drive, DriveState, Failure, FailureCode, LostObject, Moving, Request, Scrub, Status,
     Verification,
 };
 use drystone_engine::deployment::{DeploymentStatus, DriveState as State};
@@ -104,6 +104,14 @@ fn drives_of(status: &DeploymentStatus) -> Vec<Drive> {
         total_bytes: drive.total_bytes,
         free_bytes: drive.free_bytes,
         damage_count: drive.damage_count as u64,
+        scrub: Scrub {
+            running: drive.scrub.started_ms != 0,
+            finished_ms: drive.scrub.finished_ms,
+            bytes: drive.scrub.bytes,
+            damaged: drive.scrub.damaged,
+            missing: drive.scrub.missing,
+            repaired: drive.scrub.repaired,
+        },
     };
     status.drives.iter().map(one).collect()
 }
@@ -184,7 +192,7 @@ fn start_verifying(
             *verifying.lock() = shown(&engine, report, true);
             true
         };
-        let outcome = engine.audit(&scope, &tell, &|| {});
+        let outcome = engine.audit(&scope, &tell);
         let mut state = verifying.lock();
         match outcome {
             Ok(report) => *state = shown(&engine, &report, false),

@@ -9,6 +9,7 @@ use super::member::{OpenError, Place};
 use super::replace::refuse;
 use super::{Deployment, load_groups, marked_drives, store};
 use crate::layout::Layout;
+use crate::pace::Work;
 use bytes::Bytes;
 use drystone_base::BlobId;
 use drystone_catalog::{Decision, Key, ViewKeeper};
@@ -219,8 +220,10 @@ impl Deployment {
         tell: &dyn Fn(&MoveReport) -> bool,
     ) -> Result<u64, OpenError> {
         let mut unread = 0;
+        let mut meter = self.engine.pace().meter(Work::Move);
         report.rows = 0;
         self.engine.walk_layouts::<OpenError>(None, &mut |_, layouts| {
+            let before = report.bytes;
             for layout in &layouts {
                 let Some((group, target)) = moves.get(&layout.blob.group()) else { continue };
                 match self.copy_blob(layout, group, target, reads, report) {
@@ -231,6 +234,7 @@ impl Deployment {
                 }
             }
             report.rows += 1;
+            meter.step(report.bytes - before);
             *self.moving.lock().expect("no thread panicked while it held this lock") =
                 Some(*report);
             report.stopped = !tell(report);
@@ -283,7 +287,7 @@ impl Deployment {
     ) -> Result<Bytes, OpenError> {
         let range = 0..len;
         let cell = crate::cells::CellRange { layout: *layout, stripe, place, range, hint: None };
-        Ok(cell.read(self.engine.pool())?.bytes)
+        Ok(cell.read(self.engine.pool())?)
     }
 
     /// Makes the groups what they will be.

@@ -131,7 +131,7 @@ impl Deployment {
             stopped.set(!goes_on);
             goes_on
         };
-        let report = self.engine.audit(&scope, &tell, &|| {})?;
+        let report = self.engine.audit(&scope, &tell)?;
         if !stopped.get() && report.missing == report.repaired && report.unreachable == 0 {
             self.mark(drive, None)?;
         }

@@ -1,6 +1,7 @@
 //! What state the drives are in, by counting.
 
 use super::{Deployment, MoveReport, OpenError};
+use crate::scrub::ScrubState;
 use drystone_catalog::{CatalogError, Family, Key};
 use drystone_cluster::{DriveId, Shape};
 
@@ -38,6 +39,10 @@ pub struct DriveStatus {
     pub free_bytes: u64,
     /// Stretches of the log that do not verify.
     pub damage_count: usize,
+    /// How far its scrub is.
+    pub scrub: ScrubState,
+    /// Flushes of its device since the process started.
+    pub flush_count: u64,
 }
 
 /// All drives, and what they can still lose.
@@ -98,7 +103,9 @@ impl Deployment {
                 };
                 let space = member.drive.as_ref().and_then(|drive| drive.log().space().ok());
                 let damage = member.drive.as_ref().map_or(0, |drive| drive.log().damage().len());
-                DriveStatus {
+                let scrub = self.engine.scrub_state(id)?;
+                let log = member.drive.as_ref().map(|drive| drive.log());
+                Ok(DriveStatus {
                     id,
                     path: member.path.clone(),
                     zone: member.info.zone.clone(),
@@ -107,9 +114,11 @@ impl Deployment {
                     total_bytes: space.map_or(0, |space| space.total_bytes),
                     free_bytes: space.map_or(0, |space| space.free_bytes),
                     damage_count: damage,
-                }
+                    scrub,
+                    flush_count: log.map_or(0, |log| log.flush_count()),
+                })
             })
-            .collect();
+            .collect::<Result<_, OpenError>>()?;
         let lacks = |id: &DriveId| {
             let drive = drives.iter().find(|drive| drive.id == *id);
             drive.is_none_or(|drive| {

@@ -144,7 +144,34 @@ fn status_text(status: &Status) -> String {
         let bytes = size(moving.bytes);
         text += &format!("moving: {} shards, {bytes} so far\n", moving.shards);
     }
+    for drive in &status.drives {
+        text += &scrub_text(drive);
+    }
     format!("{text}\n{}", drives_table(&status.drives))
+}
+
+/// What the scrub of a drive does and found; nothing if none has run.
+fn scrub_text(drive: &Drive) -> String {
+    let scrub = &drive.scrub;
+    if !scrub.running && scrub.finished_ms == 0 {
+        return String::new();
+    }
+    let read = size(scrub.bytes);
+    let mut text = match scrub.running {
+        true => format!("scrub of {}: {read} so far", drive.path),
+        false => {
+            let ended = drystone_base::Timestamp(scrub.finished_ms).to_iso();
+            format!("scrub of {}: {read}, ended {ended}", drive.path)
+        }
+    };
+    let counts = [("damaged", scrub.damaged), ("missing elsewhere", scrub.missing)];
+    for (name, count) in counts.iter().filter(|(_, count)| *count > 0) {
+        text += &format!(", {count} shards {name}");
+    }
+    if scrub.repaired > 0 {
+        text += &format!(", {} given back", scrub.repaired);
+    }
+    text + "\n"
 }
 
 fn verification_text(found: &Verification) -> String {

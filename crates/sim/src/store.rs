@@ -1,0 +1,86 @@
+//! A store on disks that a test chooses, without histories.
+
+use crate::drives::SimIndexes;
+use crate::{BUCKET, DEVICE_LEN, put, read};
+use bytes::Bytes;
+use drystone_base::{SystemClock, SystemRng};
+use drystone_engine::deployment::{Deployment, DeploymentConfig, Place, new_deployment};
+use drystone_engine::{ByteBudget, Engine, EngineError};
+use drystone_io::{Disk, SimDisk};
+use std::sync::Arc;
+
+/// A store that was made just now.
+pub struct Store {
+    /// The drives, opened together.
+    pub deployment: Deployment,
+    /// The engine.
+    pub engine: Engine,
+}
+
+impl Store {
+    /// Makes a store on some empty disks. `is_paced`: whether work in the background yields to clients.
+    ///
+    /// # Panics
+    ///
+    /// If that is not possible.
+    #[must_use]
+    pub fn make(disks: &[Arc<dyn Disk>], segment_len: u32, is_paced: bool) -> Self {
+        let places: Vec<Place> = disks.iter().enumerate().map(Self::place).collect();
+        new_deployment(&places, &SystemRng, 1, &|_| segment_len)
+            .expect("empty disks are formatted");
+        let config = DeploymentConfig {
+            clock: Arc::new(SystemClock),
+            rng: Arc::new(SystemRng),
+            budget: ByteBudget::new(256 << 20),
+            is_paced,
+            indexes: Arc::new(SimIndexes::default()),
+            write_ahead_len: 0,
+            rebuild: false,
+            bug: None,
+        };
+        let deployment = Deployment::open(places, config).expect("what was made opens");
+        let engine = deployment.engine.clone();
+        Self { deployment, engine }
+    }
+
+    /// The place of the disk of a number.
+    #[must_use]
+    pub fn place((number, disk): (usize, &Arc<dyn Disk>)) -> Place {
+        let (zone, node) = (String::new(), String::new());
+        Place { path: number.to_string(), disk: disk.clone(), zone, node }
+    }
+
+    /// A disk in memory.
+    #[must_use]
+    pub fn memory_disk(seed: u64) -> Arc<dyn Disk> {
+        Arc::new(SimDisk::new(DEVICE_LEN, seed))
+    }
+
+    /// Makes the bucket of the store.
+    ///
+    /// # Panics
+    ///
+    /// If that fails.
+    pub async fn make_bucket(&self) {
+        let made = self.engine.create_bucket(BUCKET, "", Vec::new(), Vec::new()).await;
+        made.expect("the bucket is made");
+    }
+
+    /// Stores an object.
+    ///
+    /// # Errors
+    ///
+    /// As the engine.
+    pub async fn put(&self, key: &str, body: &Bytes) -> Result<(), EngineError> {
+        put(&self.engine, key, body).await
+    }
+
+    /// Reads an object.
+    ///
+    /// # Errors
+    ///
+    /// As the engine.
+    pub async fn read(&self, key: &str) -> Result<Option<Bytes>, EngineError> {
+        read(&self.engine, key).await
+    }
+}
