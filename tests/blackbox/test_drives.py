@@ -14,11 +14,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from conftest import BINARY, PASSWORD, USER, Server
-from wall import BUCKET, SIZES, Wall, wall  # noqa: F401
-
-def pull(path):
-    shutil.move(path, path.with_suffix(".out"))
-
+from wall import BUCKET, SIZES, Wall, pull, wall  # noqa: F401
 
 def put_back(path):
     shutil.rmtree(path, ignore_errors=True)

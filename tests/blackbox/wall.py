@@ -2,6 +2,7 @@
 import json
 import pathlib
 import random
+import shutil
 import subprocess
 import time
 
@@ -97,3 +98,7 @@ def wall(tmp_path):
     for each in made:
         if each.server and each.server.process.poll() is None:
             each.server.kill()
+
+
+def pull(path):
+    shutil.move(path, path.with_suffix(".out"))

@@ -24,6 +24,7 @@ mod key;
 mod mirrors;
 mod replay;
 mod row;
+mod salvage;
 mod tx;
 
 pub use catalog::{Catalog, CatalogConfig, CatalogSnapshot};
@@ -37,4 +38,5 @@ pub use row::{
     BucketRow, Checksum, ChecksumAlgorithm, ChecksumKind, Data, ETag, Headers, Manifest, ObjectRow,
     PartRow, UploadRow, UploadState, Usage, Versioning,
 };
+pub use salvage::{SalvageReport, salvage};
 pub use tx::{Decision, MapView, RowValue, Tx, View};

@@ -55,7 +55,7 @@ pub(crate) fn rebuild(log: &Log, index: &dyn Index) -> Result<ReplayReport, Cata
 }
 
 /// Roots of exports, oldest first.
-fn find_roots(log: &Log) -> Result<Vec<Root>, CatalogError> {
+pub(crate) fn find_roots(log: &Log) -> Result<Vec<Root>, CatalogError> {
     let mut roots = Vec::new();
     log.scan(Class::Small, 0, |scanned| {
         if let Scanned::Record(record) = scanned

@@ -99,6 +99,38 @@ pub fn next_ballot(said: impl IntoIterator<Item = (u32, u32)>) -> u32 {
     highest.unwrap_or(0) + 1
 }
 
+/// As [`plan_start`], after the catalog was lost or damaged on all drives that held it: any drive may be
+/// read.
+///
+/// # Errors
+///
+/// [`StartError`]; also if half of the drives are missing, so that nothing could be changed.
+///
+/// # Panics
+///
+/// If no drive was found.
+pub fn plan_salvage(found: &[Found]) -> Result<Start, StartError> {
+    let newest = found.iter().map(|drive| drive.view_term).max().expect("a drive was found");
+    let anywhere: Vec<Found> = found
+        .iter()
+        .map(|drive| match drive.view_term == newest {
+            true => {
+                Found { view: found.iter().map(|other| other.drive).collect(), ..drive.clone() }
+            }
+            false => drive.clone(),
+        })
+        .collect();
+    let start = plan_start(&anywhere)?;
+    match start.is_read_only {
+        true => {
+            let (here, all) = (found.len(), start.roster.len());
+            let (needed, missing) = (all / 2 + 1, names(&start.missing));
+            Err(StartError::TooFew { found: here, all, needed, missing })
+        }
+        false => Ok(start),
+    }
+}
+
 /// Plans a start from the drives that were found. Nothing is read from a drive that the newest view does
 /// not name: an older view may lack what was acknowledged since.
 ///
@@ -167,6 +199,17 @@ mod tests {
             view_term,
             roster: (1..=count).map(id).collect(),
         }
+    }
+
+    #[test]
+    fn a_salvage_reads_any_drive_but_needs_more_than_half() {
+        let drives =
+            [found(4, &[1, 2, 3], 4, 6), found(5, &[1, 2], 3, 6), found(6, &[1, 2, 3], 4, 6)];
+        assert!(matches!(plan_start(&drives), Err(StartError::NoCatalog(_))));
+        assert!(matches!(plan_salvage(&drives), Err(StartError::TooFew { needed: 4, .. })));
+        let more = [drives.to_vec(), vec![found(3, &[1, 2, 3], 4, 6)]].concat();
+        let start = plan_salvage(&more).expect("four of six are here");
+        assert_eq!(start.view, [id(4), id(5), id(6), id(3)]);
     }
 
     #[test]

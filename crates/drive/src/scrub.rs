@@ -4,6 +4,10 @@ use crate::drive::Drive;
 use crate::error::DriveError;
 use crate::shard::{Coding, ShardId};
 use drystone_log::{Damage, LogError, RecordKind, SHARD_META_LEN_BYTES, Scanned, SegmentInfo};
+use std::collections::BTreeMap;
+
+/// Shards of a group whose records are looked at.
+const SAMPLE_COUNT: usize = 64;
 
 /// What a scrub of one segment found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -75,5 +79,24 @@ impl Drive {
         let Some(location) = self.shared.table.find(shard)? else { return Ok(None) };
         let read = self.log().read(location, SHARD_META_LEN_BYTES, 0..0);
         Ok(read.ok().and_then(|read| Coding::of_meta(&read.meta)))
+    }
+
+    /// The drive's place in each placement group of which it has shards, and the number of shards of the
+    /// widest code that was seen there: from the records of some shards. For a catalog that was lost.
+    ///
+    /// # Errors
+    ///
+    /// The index failed.
+    pub fn places_by_group(&self) -> Result<BTreeMap<u16, (u8, u8)>, DriveError> {
+        let mut places = BTreeMap::new();
+        for (group, shards) in self.shared.table.samples(SAMPLE_COUNT)? {
+            for shard in shards {
+                let Some(coding) = self.coding(shard)? else { continue };
+                let width = coding.data + coding.parity;
+                let entry = places.entry(group).or_insert((coding.member, width));
+                entry.1 = width.max(entry.1);
+            }
+        }
+        Ok(places)
     }
 }

@@ -14,6 +14,18 @@ pub struct ShardId {
     pub stripe: u32,
 }
 
+impl ShardId {
+    /// The number in the place of a stripe of a blob's manifest: what there is to know of its object,
+    /// should the catalog be lost. It lives and dies with the blob.
+    pub const MANIFEST: u32 = u32::MAX - 1;
+
+    /// The manifest of a blob.
+    #[must_use]
+    pub fn manifest(blob: BlobId) -> Self {
+        Self { blob, stripe: Self::MANIFEST }
+    }
+}
+
 /// Which shard of a stripe it is, and of which code. From one parity shard, or the last data shard, the
 /// others of the stripe can be found and made anew without any row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -91,7 +91,16 @@ impl Drive {
     ///
     /// The index failed.
     pub fn all_blobs(&self) -> Result<BTreeSet<BlobId>, DriveError> {
-        self.shared.table.blobs()
+        self.shared.table.blobs_with(None)
+    }
+
+    /// All blobs whose manifests are on the drive.
+    ///
+    /// # Errors
+    ///
+    /// The index failed.
+    pub fn manifests(&self) -> Result<BTreeSet<BlobId>, DriveError> {
+        self.shared.table.blobs_with(Some(ShardId::MANIFEST))
     }
 
     /// Blobs of earlier processes that have shards behind an lsn and were not declared dead.

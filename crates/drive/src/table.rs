@@ -162,15 +162,31 @@ impl Table {
         Ok(row.and_then(|bytes| bytes[..].try_into().ok()).map_or(0, u64::from_le_bytes))
     }
 
-    /// All blobs that have shards here.
-    pub(crate) fn blobs(&self) -> Result<BTreeSet<BlobId>, DriveError> {
+    /// All blobs that have shards here, or that one.
+    pub(crate) fn blobs_with(&self, stripe: Option<u32>) -> Result<BTreeSet<BlobId>, DriveError> {
         let snapshot = self.index.snapshot();
         let rows = self.index.scan(&snapshot, prefix_range(&[SHARD]));
         let mut blobs = BTreeSet::new();
         for row in rows {
-            blobs.extend(row?.0.get(1..17).and_then(BlobId::from_slice));
+            let shard = shard_of_key(&row?.0);
+            let is_meant = |shard: &ShardId| stripe.is_none_or(|stripe| shard.stripe == stripe);
+            blobs.extend(shard.filter(is_meant).map(|shard| shard.blob));
         }
         Ok(blobs)
+    }
+
+    /// Some shards of each placement group, at most `most` of one.
+    pub(crate) fn samples(&self, most: usize) -> Result<BTreeMap<u16, Vec<ShardId>>, DriveError> {
+        let snapshot = self.index.snapshot();
+        let mut samples: BTreeMap<u16, Vec<ShardId>> = BTreeMap::new();
+        for row in self.index.scan(&snapshot, prefix_range(&[SHARD])) {
+            let Some(shard) = shard_of_key(&row?.0) else { continue };
+            let of_group = samples.entry(shard.blob.group()).or_default();
+            if of_group.len() < most {
+                of_group.push(shard);
+            }
+        }
+        Ok(samples)
     }
 
     /// Shards whose records lie in one of some stretches of an incarnation, or reach into it. Looks at the

@@ -4,10 +4,10 @@ use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::layout::Layout;
 use crate::plan::SweepItem;
-use drystone_base::{BlobId, BucketId};
+use drystone_base::{BlobId, BucketId, UploadId};
 use drystone_catalog::{
-    CatalogError, CatalogSnapshot, Data, Family, Key, KeyParts, Manifest, ObjectRow, PartRow,
-    UploadRow, UploadState, Usage,
+    CatalogError, CatalogSnapshot, Data, Decision, Family, Key, KeyParts, Manifest, ObjectRow,
+    PartRow, UploadRow, UploadState, Usage,
 };
 use drystone_index::prefix_range;
 use std::collections::{BTreeMap, HashSet};
@@ -88,15 +88,7 @@ impl Engine {
     ///
     /// Index or drive cannot be read; what merely does not hold is in the report.
     pub fn check(&self) -> Result<CheckReport, EngineError> {
-        let mut check = Check {
-            engine: self,
-            snapshot: self.shared.catalog.snapshot(),
-            report: CheckReport::default(),
-            usage: BTreeMap::new(),
-            owned: HashSet::new(),
-            part_of: HashSet::new(),
-            inline_named: HashSet::new(),
-        };
+        let mut check = Check::new(self);
         check.buckets()?;
         check.heads()?;
         check.versions()?;
@@ -109,6 +101,37 @@ impl Engine {
 }
 
 impl Engine {
+    /// Writes the usage of every bucket anew, as it is counted: after frames were lost. Blocks.
+    pub(crate) fn mend_usage(&self) -> Result<(), EngineError> {
+        let mut check = Check::new(self);
+        check.heads()?;
+        check.versions()?;
+        check.uploads()?;
+        for (key, _) in check.rows(Family::Upload)? {
+            let parts = KeyParts::parse(&key)?;
+            let Ok(upload) = parts.rest[..].try_into().map(UploadId) else { continue };
+            let rows = check.snapshot.scan(prefix_range(&Key::parts_of(upload)));
+            let rows: Result<Vec<_>, _> = rows.collect();
+            for (_, value) in rows.map_err(CatalogError::from)? {
+                let usage = check.usage.entry(parts.bucket).or_default();
+                usage.part_count += 1;
+                usage.part_bytes += PartRow::decode(&value)?.size;
+            }
+        }
+        let mut usage = std::mem::take(&mut check.usage);
+        for (key, _) in check.rows(Family::Usage)? {
+            let id = key[1..].try_into().map(u64::from_be_bytes).unwrap_or(0);
+            usage.entry(BucketId(id)).or_default();
+        }
+        let ticket = self.shared.catalog.submit(move |tx| {
+            for (bucket, counted) in &usage {
+                tx.put(Key::usage(*bucket), counted.encode());
+            }
+            Ok(Decision::Commit(()))
+        });
+        Ok(ticket.wait()?)
+    }
+
     /// Blobs on the drive that no row names. Those of uploads in progress are among them. Blocks, and
     /// holds a set of all blob ids in memory: for tools.
     ///
@@ -127,7 +150,19 @@ impl Engine {
 
 type Rows = Vec<(bytes::Bytes, bytes::Bytes)>;
 
-impl Check<'_> {
+impl<'a> Check<'a> {
+    fn new(engine: &'a Engine) -> Self {
+        Self {
+            engine,
+            snapshot: engine.shared.catalog.snapshot(),
+            report: CheckReport::default(),
+            usage: BTreeMap::new(),
+            owned: HashSet::new(),
+            part_of: HashSet::new(),
+            inline_named: HashSet::new(),
+        }
+    }
+
     fn rows(&self, family: Family) -> Result<Rows, EngineError> {
         let rows: Result<Vec<_>, _> = self.snapshot.scan(family.range()).collect();
         Ok(rows.map_err(CatalogError::from)?)
@@ -269,7 +304,7 @@ impl Check<'_> {
             self.report.problem(format!("{name} shares blob {blob} with another version"));
         }
         let members = self.engine.pool().members_of(blob);
-        for stripe in 0..layout.stripe_count() {
+        for stripe in layout.stripes() {
             let shard = layout.shard(stripe);
             let mut lacks = 0;
             for place in 0..layout.shape.shard_count() {

@@ -72,7 +72,7 @@ impl Engine {
     async fn retell(&self, request: &CopyRequest, seq: Seq) -> Result<WriteOutcome, EngineError> {
         let (name, object) = (request.bucket.clone(), request.object.clone());
         let (draft, conditions) = (request.draft.clone(), request.conditions.clone());
-        self.commit(move |tx| {
+        let told = self.commit(move |tx| {
             let bucket = plan::load_bucket(tx, &name)?;
             let head = plan::load_head(tx, bucket.id, &object)?;
             plan::check_write(&conditions, head.as_ref())?;
@@ -93,8 +93,15 @@ impl Engine {
             };
             tx.put(Key::head(bucket.id, &object), row.encode());
             Ok(WriteOutcome { row, versioning: bucket.versioning })
-        })
-        .await
+        });
+        let outcome = told.await?;
+        if let Some(blob) = plan::part_blob(&outcome.row.data)
+            && self.manifest_layout(blob)?.is_some()
+        {
+            let bucket = self.find_bucket(&request.bucket)?;
+            self.write_manifest(&bucket, &request.object, &outcome.row, None);
+        }
+        Ok(outcome)
     }
 
     /// Streams bytes `range` of a version into a new body.

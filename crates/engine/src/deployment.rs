@@ -8,8 +8,10 @@ mod keeper;
 mod member;
 mod rebalance;
 mod replace;
+mod salvage;
 mod status;
 
+pub use drystone_catalog::SalvageReport;
 pub use keeper::new_deployment;
 pub use member::{IndexKind, Indexes, OpenError, Place};
 pub use rebalance::MoveReport;
@@ -48,10 +50,21 @@ pub struct DeploymentConfig {
     pub indexes: Arc<dyn Indexes>,
     /// Bytes of zeros that a small segment is written ahead, the first time.
     pub write_ahead_len: u32,
-    /// Throw indexes away and build them anew.
-    pub rebuild: bool,
+    /// What is built anew.
+    pub rebuild: Rebuild,
     /// For tests of tests.
     pub bug: Option<drystone_log::SeededBug>,
+}
+
+/// What an opening builds anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rebuild {
+    /// What cannot be brought up to date.
+    Needed,
+    /// All indexes, from the truth.
+    Indexes,
+    /// The catalog, from whatever is left of it anywhere.
+    Catalog,
 }
 
 /// An open deployment.
@@ -68,6 +81,7 @@ pub struct Deployment {
     is_moving_out: AtomicBool,
     /// Progress of the move that runs.
     moving: Mutex<Option<MoveReport>>,
+    salvaged: Option<SalvageReport>,
 }
 
 /// Starts the threads that write a drive's log.
@@ -96,6 +110,9 @@ impl Deployment {
             for member in &members {
                 writers.extend(start_writers(&member.drive)?);
             }
+            if config.rebuild == Rebuild::Catalog {
+                return Self::open_salvaged(start, &members, writers, config);
+            }
             let first = choose_first(&start, &members)?;
             let catalog = open_catalog(&start, &members, first, &config);
             let (keeper, catalog) = match catalog {
@@ -110,8 +127,15 @@ impl Deployment {
                 }
                 opened => opened?,
             };
-            return Self::assemble(&start, &members, first, (keeper, catalog, writers), config);
+            let opened = (keeper, catalog, writers);
+            return Self::assemble(&start, &members, first, opened, (Vec::new(), config));
         }
+    }
+
+    /// What was left of the catalog, if it was made anew from that.
+    #[must_use]
+    pub fn salvaged(&self) -> Option<SalvageReport> {
+        self.salvaged
     }
 
     fn assemble(
@@ -119,7 +143,7 @@ impl Deployment {
         members: &[Member],
         first: usize,
         (keeper, catalog, writers): (Arc<Keeper>, Catalog, Vec<JoinHandle<()>>),
-        config: DeploymentConfig,
+        (groups, config): (Vec<Group>, DeploymentConfig),
     ) -> Result<Self, OpenError> {
         let committer = {
             let catalog = catalog.clone();
@@ -129,7 +153,7 @@ impl Deployment {
         let first = &members[first];
         let pool = match start.roster.len() {
             1 => Pool::single(first.drive.clone(), first.place.path.clone()),
-            _ => open_pool(&catalog, start, members, &first.drive)?,
+            _ => open_pool(&catalog, start, members, &first.drive, groups)?,
         };
         let engine_config = EngineConfig {
             clock: config.clock.clone(),
@@ -151,6 +175,7 @@ impl Deployment {
             is_read_only,
             is_moving_out,
             moving: Mutex::default(),
+            salvaged: None,
         })
     }
 
@@ -241,7 +266,7 @@ fn open_catalog(
     let catalog_config = CatalogConfig {
         clock: config.clock.clone(),
         rng: config.rng.clone(),
-        rebuild: config.rebuild,
+        rebuild: config.rebuild == Rebuild::Indexes,
         mirrors,
         bug: None,
     };
@@ -290,12 +315,14 @@ fn bring_level(
     Ok((mirrors, last_frame))
 }
 
-/// The drives, and the groups as the catalog has them; a new deployment gets some.
+/// The drives, and the groups as the catalog has them; a new deployment gets some, besides those that
+/// were `found` where the catalog is lost.
 fn open_pool(
     catalog: &Catalog,
     start: &Start,
     members: &[Member],
     first: &Drive,
+    found: Vec<Group>,
 ) -> Result<Pool, OpenError> {
     let known = load_drives(catalog)?;
     let mut drives = Vec::new();
@@ -321,7 +348,9 @@ fn open_pool(
     let mut groups = load_groups(catalog)?;
     let is_new = groups.is_empty();
     if is_new {
-        groups = plan_groups(&infos, shape, 0);
+        let next = found.iter().map(|group| group.id + 1).max().unwrap_or(0);
+        groups = found;
+        groups.extend(plan_groups(&infos, shape, next));
     }
     // The code of new blobs is that of the groups that take them.
     let width =

@@ -3,6 +3,7 @@
 use drystone_base::BlobId;
 use drystone_cluster::Shape;
 use drystone_drive::{Coding, ShardId};
+use std::ops::Range;
 
 /// The layout of one part on the drives of its group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,12 +16,14 @@ pub(crate) struct Layout {
     pub(crate) cell_len: u64,
     /// Bytes of the part.
     pub(crate) size: u64,
+    /// The first stripe that is looked at: 0, but for the layout of one stripe.
+    pub(crate) first_stripe: u32,
 }
 
 impl Layout {
     pub(crate) fn new(blob: BlobId, code: (u8, u8), cell_len: u32, size: u64) -> Self {
         let (shape, cell_len) = (Shape::new(code.0.max(1), code.1), u64::from(cell_len.max(1)));
-        Self { blob, shape, cell_len, size }
+        Self { blob, shape, cell_len, size, first_stripe: 0 }
     }
 
     /// Bytes of a whole stripe.
@@ -28,10 +31,20 @@ impl Layout {
         self.cell_len * u64::from(self.shape.data)
     }
 
-    /// Number of stripes.
-    pub(crate) fn stripe_count(&self) -> u32 {
+    /// Number of stripes of the part.
+    fn stripe_count(&self) -> u32 {
         let count = self.size.div_ceil(self.stripe_len());
         u32::try_from(count).expect("fewer than 2^32 stripes")
+    }
+
+    /// Whether this is a blob's manifest.
+    pub(crate) fn is_manifest(&self) -> bool {
+        self.first_stripe == ShardId::MANIFEST
+    }
+
+    /// Stripes that are looked at.
+    pub(crate) fn stripes(&self) -> Range<u32> {
+        self.first_stripe..self.stripe_count()
     }
 
     /// Bytes of the shard at a place of a stripe; 0 if there is none, in the last stripe.
@@ -75,6 +88,7 @@ impl Layout {
     pub(crate) fn of_stripe(shard: ShardId, coding: &Coding) -> Self {
         let code = (coding.data, coding.parity);
         let mut layout = Self::new(shard.blob, code, coding.cell_len, 0);
+        layout.first_stripe = shard.stripe;
         layout.size = u64::from(shard.stripe) * layout.stripe_len() + u64::from(coding.stripe_len);
         layout
     }
@@ -90,7 +104,7 @@ mod tests {
         fn cells_cover_a_part(size in 1_u64..100_000, data in 1_u8..9, cell_len in 1_u32..3000) {
             let layout = Layout::new(BlobId([0; 16]), (data, 2), cell_len, size);
             let mut total = 0;
-            for stripe in 0..layout.stripe_count() {
+            for stripe in layout.stripes() {
                 for place in 0..usize::from(data) {
                     let len = layout.shard_len(stripe, place);
                     if len > 0 {

@@ -219,9 +219,16 @@ impl Engine {
         let manifest_id = self.pool().new_blob(self.now_ms(), 0);
         let draft = ObjectRow { data: Data::Manifest(manifest_id), ..draft };
         let conditions = request.conditions.clone();
+        let parts = manifest.clone();
         let plan = CompletePlan { draft, manifest_id, manifest, conditions };
         let (bucket, object, id) = (request.bucket.clone(), request.object.clone(), request.upload);
-        self.commit(move |tx| plan::complete_upload(tx, &bucket, &object, id, plan)).await
+        let completed =
+            self.commit(move |tx| plan::complete_upload(tx, &bucket, &object, id, plan));
+        let outcome = completed.await?;
+        // Only now: the parts outlive a completion that is refused, and must not look like an object.
+        let bucket = self.find_bucket(&request.bucket)?;
+        self.write_manifest(&bucket, &request.object, &outcome.row, Some(&parts));
+        Ok(outcome)
     }
 }
 

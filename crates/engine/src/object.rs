@@ -93,6 +93,9 @@ impl Engine {
             data: stored.data.clone(),
             ..draft.into_row()
         };
+        if stray.is_some() {
+            self.write_manifest(&*self.find_bucket(&bucket)?, &object, &row, None);
+        }
         let (payload, lacking) = (stored.payload.clone(), stored.lacking);
         let engine = self.clone();
         let outcome = self

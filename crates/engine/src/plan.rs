@@ -26,5 +26,6 @@ pub use upload::{
     load_upload, put_part, reopen_upload,
 };
 
+pub(crate) use put::put_dated;
 pub(crate) use rows::{add_sweep, count_version};
 pub(crate) use upload::part_blob;

@@ -52,7 +52,7 @@ impl Lacking {
         let (places, data, parity) = (r.u32()?, r.u8()?, r.u8()?);
         let (cell_len, size) = (r.u32()?.into(), r.u64()?);
         let shape = Shape::new(data, parity);
-        Ok(Self { layout: Layout { blob, shape, cell_len, size }, places })
+        Ok(Self { layout: Layout { blob, shape, cell_len, size, first_stripe: 0 }, places })
     }
 }
 
@@ -119,7 +119,7 @@ impl Engine {
         places: u32,
         report: &mut RepairReport,
     ) -> Result<(), EngineError> {
-        for stripe in 0..layout.stripe_count() {
+        for stripe in layout.stripes() {
             for place in (0..layout.shape.shard_count()).filter(|place| places >> place & 1 == 1) {
                 self.repair_shard(layout, (stripe, place), false, report)?;
             }

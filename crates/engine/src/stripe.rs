@@ -83,7 +83,7 @@ impl StripeWriter {
         let blob = pool.new_blob(engine.now_ms(), group.id);
         let writer = Self {
             engine: engine.clone(),
-            layout: Layout { blob, shape, cell_len, size: 0 },
+            layout: Layout { blob, shape, cell_len, size: 0, first_stripe: 0 },
             owner,
             code: pool.code(shape),
             members,

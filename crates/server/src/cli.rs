@@ -3,10 +3,12 @@
 mod admin;
 mod durability;
 mod fsck;
+mod salvage;
 mod server;
 
 use crate::bench::BenchArguments;
 use crate::config::{self, AccessLogTarget, ConfigError, LogFormat, ServerConfig};
+use crate::node::OpenMode;
 use crate::places;
 use crate::proxy::TrustedProxies;
 use admin::{
@@ -35,7 +37,7 @@ enum Command {
     /// Check a directory while no server runs on it, and print what was counted.
     Fsck(InspectArguments),
     /// Build the indexes of a directory anew from its log.
-    Rebuild(InspectArguments),
+    Rebuild(RebuildArguments),
     /// Administer users of the running server.
     User {
         #[command(subcommand)]
@@ -189,12 +191,22 @@ struct InspectArguments {
     json: bool,
 }
 
+#[derive(Args)]
+struct RebuildArguments {
+    #[command(flatten)]
+    inspect: InspectArguments,
+    /// The catalog is damaged or gone on all drives that held it: make it of what is left anywhere, and
+    /// objects of their manifests. What was deleted or changed last may come back.
+    #[arg(long)]
+    salvage: bool,
+}
+
 /// Runs the command; 0 if it succeeded, 1 if it failed, 2 if it was not understood.
 pub(crate) fn run() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Server(arguments) => start_server(*arguments),
-        Command::Fsck(arguments) => inspect(&arguments, false),
-        Command::Rebuild(arguments) => inspect(&arguments, true),
+        Command::Fsck(arguments) => inspect(&arguments, OpenMode::Inspect),
+        Command::Rebuild(arguments) => rebuild(&arguments),
         Command::User { command, options } => administer(&options, command.request()),
         Command::Group { command, options } => administer(&options, command.request()),
         Command::Policy { command, options } => administer(&options, command.request()),
@@ -320,9 +332,19 @@ fn parse_defaults(text: Option<String>) -> Result<BucketDefaults, ConfigError> {
     BucketDefaults::parse(&value).ok_or(ConfigError::Value { name, value, allowed })
 }
 
-fn inspect(arguments: &InspectArguments, rebuild: bool) -> CommandResult {
+fn rebuild(arguments: &RebuildArguments) -> CommandResult {
+    match arguments.salvage {
+        false => inspect(&arguments.inspect, OpenMode::Rebuild),
+        true => {
+            let directories = places::parse(&arguments.inspect.directories)?;
+            salvage::run(&inspected(directories), arguments.inspect.json)
+        }
+    }
+}
+
+fn inspect(arguments: &InspectArguments, mode: OpenMode) -> CommandResult {
     let directories = places::parse(&arguments.directories)?;
-    fsck::run(&inspected(directories), arguments.json, rebuild)
+    fsck::run(&inspected(directories), arguments.json, mode)
 }
 
 /// Settings for looking at drives.

@@ -8,7 +8,7 @@ use drystone_base::{SystemClock, SystemRng, hex};
 use drystone_cluster::DriveId;
 use drystone_drive::{DriveError, Super};
 use drystone_engine::deployment::{
-    Deployment, DeploymentConfig, DeploymentStatus, MoveReport, OpenError,
+    Deployment, DeploymentConfig, DeploymentStatus, MoveReport, OpenError, Rebuild,
 };
 use drystone_engine::{AuditReport, ByteBudget, Engine, EngineError, RepairReport};
 use drystone_index::Index;
@@ -48,6 +48,8 @@ pub(crate) enum OpenMode {
     Inspect,
     /// As [`OpenMode::Inspect`], with indexes built anew.
     Rebuild,
+    /// As [`OpenMode::Inspect`], with the catalog made of what is left of it.
+    Salvage,
 }
 
 /// A running node.
@@ -72,7 +74,11 @@ impl Node {
             is_paced: true,
             indexes: Arc::new(places::LsmIndexes),
             write_ahead_len: WRITE_AHEAD_LEN,
-            rebuild: mode == OpenMode::Rebuild,
+            rebuild: match mode {
+                OpenMode::Serve | OpenMode::Inspect => Rebuild::Needed,
+                OpenMode::Rebuild => Rebuild::Indexes,
+                OpenMode::Salvage => Rebuild::Catalog,
+            },
             bug: None,
         };
         let deployment = Arc::new(Deployment::open(places, deployment_config)?);
@@ -83,8 +89,10 @@ impl Node {
         let homes = open.map(|drive| PathBuf::from(&drive.path)).collect();
         let (threads, stop) = (Vec::new(), Arc::new(AtomicBool::new(false)));
         let mut node = Self { engine, identity, homes, deployment, threads, stop };
-        let (deployment, stop) = (node.deployment.clone(), node.stop.clone());
-        node.spawn("maintenance", move || maintain(&deployment, &stop))?;
+        if mode != OpenMode::Salvage {
+            let (deployment, stop) = (node.deployment.clone(), node.stop.clone());
+            node.spawn("maintenance", move || maintain(&deployment, &stop))?;
+        }
         if !node.engine.pool().is_single() && mode == OpenMode::Serve {
             let (deployment, stop) = (node.deployment.clone(), node.stop.clone());
             node.spawn("repair", move || repair(&deployment, &stop))?;

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use drives::{SimDrive, SimIndexes};
 use drystone_base::{Rng, SeededRng, SystemClock, SystemRng};
 use drystone_cluster::{Protection, Shape};
-use drystone_engine::deployment::{Deployment, DeploymentConfig, Place, new_deployment};
+use drystone_engine::deployment::{Deployment, DeploymentConfig, Place, Rebuild, new_deployment};
 use drystone_engine::{
     AuditScope, ByteBudget, ChecksumAlgorithm, Conditions, Engine, EngineError, NewBlob,
     ObjectDraft, PutRequest,
@@ -161,7 +161,7 @@ impl World {
             is_paced: false,
             indexes: indexes.clone(),
             write_ahead_len: 0,
-            rebuild: false,
+            rebuild: Rebuild::Needed,
             bug: self.bug,
         };
         let deployment = Deployment::open(self.places(), config).map_err(|error| say(&error))?;

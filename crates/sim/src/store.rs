@@ -4,7 +4,7 @@ use crate::drives::SimIndexes;
 use crate::{BUCKET, DEVICE_LEN, put, read};
 use bytes::Bytes;
 use drystone_base::{SystemClock, SystemRng};
-use drystone_engine::deployment::{Deployment, DeploymentConfig, Place, new_deployment};
+use drystone_engine::deployment::{Deployment, DeploymentConfig, Place, Rebuild, new_deployment};
 use drystone_engine::{ByteBudget, Engine, EngineError};
 use drystone_io::{Disk, SimDisk};
 use std::sync::Arc;
@@ -35,7 +35,7 @@ impl Store {
             is_paced,
             indexes: Arc::new(SimIndexes::default()),
             write_ahead_len: 0,
-            rebuild: false,
+            rebuild: Rebuild::Needed,
             bug: None,
         };
         let deployment = Deployment::open(places, config).expect("what was made opens");

@@ -1,11 +1,11 @@
 //! One drive of a deployment, on its way to being open.
 
-use super::DeploymentConfig;
+use super::{DeploymentConfig, Rebuild};
 use crate::error::EngineError;
 use drystone_base::{DecodeError, Reader, Writer};
 use drystone_catalog::{Catalog, CatalogError};
 use drystone_cluster::{
-    DriveId, DriveInfo, Found, PoolDrive, Start, StartError, next_ballot, plan_start,
+    DriveId, DriveInfo, Found, PoolDrive, Start, StartError, next_ballot, plan_salvage, plan_start,
 };
 use drystone_drive::{Drive, DriveConfig, DriveError, Super, read_super, write_super};
 use drystone_index::{Index, IndexError};
@@ -123,7 +123,7 @@ impl Member {
         in_view: bool,
         config: &DeploymentConfig,
     ) -> Result<Self, OpenError> {
-        let open = |kind| config.indexes.open(&place.path, kind, config.rebuild);
+        let open = |kind| config.indexes.open(&place.path, kind, config.rebuild != Rebuild::Needed);
         let catalog_index = if in_view { Some(open(IndexKind::Catalog)?) } else { None };
         let lsn_floor = match &catalog_index {
             Some(index) => Catalog::position_in(&**index)?,
@@ -206,7 +206,11 @@ fn try_open(
             roster: ids(&identity.roster),
         })
         .collect();
-    let mut start = plan_start(&found).map_err(|error| match &error {
+    let plan = match config.rebuild {
+        Rebuild::Catalog => plan_salvage,
+        Rebuild::Needed | Rebuild::Indexes => plan_start,
+    };
+    let mut start = plan(&found).map_err(|error| match &error {
         // It was taken out: the others do not wait for it.
         StartError::Removed(path) => {
             let number = places.iter().position(|place| place.path == *path);

@@ -260,7 +260,7 @@ impl Deployment {
             }
             let missing = || OpenError::Refused(format!("{} is missing", target.members[place]));
             let drive = self.engine.pool().get(target.members[place]).ok_or_else(missing)?;
-            for stripe in 0..layout.stripe_count() {
+            for stripe in layout.stripes() {
                 let (shard, len) = (layout.shard(stripe), layout.shard_len(stripe, place) as u32);
                 let is_there = len == 0
                     || (drive.has(shard)? && (!reads || drive.read(shard, None, 0..len).is_ok()));

@@ -52,12 +52,24 @@ pub(crate) fn put_over(
     bucket: &BucketRow,
     object: &[u8],
     head: Option<Result<ObjectRow, DecodeError>>,
+    row: ObjectRow,
+    payload: Payload,
+) -> Result<WriteOutcome, EngineError> {
+    let row = ObjectRow { modified_ms: tx.now_ms(), ..row };
+    put_dated(tx, bucket, object, head, row, payload)
+}
+
+/// As [`put_over`], with the time that the row says.
+pub(crate) fn put_dated(
+    tx: &mut Tx<'_>,
+    bucket: &BucketRow,
+    object: &[u8],
+    head: Option<Result<ObjectRow, DecodeError>>,
     mut row: ObjectRow,
     payload: Payload,
 ) -> Result<WriteOutcome, EngineError> {
     row.seq = tx.next_seq();
     row.random = tx.rng().u64();
-    row.modified_ms = tx.now_ms();
     row.is_null = bucket.versioning != Versioning::Enabled;
     row.null_seq = None;
     // A head that cannot be understood is replaced: a key can always be overwritten.

@@ -6,8 +6,7 @@ use crate::node::{Node, OpenMode};
 use drystone_engine::CheckReport;
 use std::process::ExitCode;
 
-pub(crate) fn run(config: &ServerConfig, json: bool, rebuild: bool) -> CommandResult {
-    let mode = if rebuild { OpenMode::Rebuild } else { OpenMode::Inspect };
+pub(crate) fn run(config: &ServerConfig, json: bool, mode: OpenMode) -> CommandResult {
     let node = Node::open(config, mode)?;
     let (_, rows, frames) = node.engine.catalog().replayed();
     let report = node.engine.check()?;
@@ -18,16 +17,16 @@ pub(crate) fn run(config: &ServerConfig, json: bool, rebuild: bool) -> CommandRe
     if json {
         print(&as_json(&report, &drive, (rows, frames), damaged_segments));
     } else {
-        print(&as_text(&report, &drive, (rows, frames), rebuild));
+        let rebuilt = (mode == OpenMode::Rebuild).then_some((rows, frames));
+        print(&as_text(&report, &drive, rebuilt));
     }
     let is_whole = report.problems.is_empty() && damaged_segments == 0;
     Ok(if is_whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn as_text(report: &CheckReport, drive: &str, replayed: (u64, u64), rebuild: bool) -> String {
+fn as_text(report: &CheckReport, drive: &str, rebuilt: Option<(u64, u64)>) -> String {
     let mut text = format!("drive {drive}\n");
-    if rebuild {
-        let (rows, frames) = replayed;
+    if let Some((rows, frames)) = rebuilt {
         text += &format!("rebuilt from {rows} exported rows and {frames} frames\n");
     }
     for (name, count) in report.counts() {
