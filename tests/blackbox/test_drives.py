@@ -256,7 +256,6 @@ def test_a_drive_is_added_and_another_drained_online(wall):
     assert six.server.process.poll() is None and six.server.process.pid == pid
     status = six.wait_whole()
     assert str(old) not in [drive["path"] for drive in status["drives"]] and len(status["drives"]) == 6
-    assert "spread over 6" in six.command("drive", "drain", six.directories[1], ok=False)
     six.check()
     six.stop()
     shutil.rmtree(old)
@@ -268,6 +267,107 @@ def test_a_drive_is_added_and_another_drained_online(wall):
     for path in six.directories[:2]:
         put_back(path)
     assert six.fsck()["counts"]["lacking_shards"] == 0
+
+
+def settled(store, count, timeout=90):
+    """Until so many drives are in the store and nothing moves."""
+    deadline = time.monotonic() + timeout
+    status = None
+    while time.monotonic() < deadline:
+        try:
+            status = store.status()
+            if status["moving"] is None and len(status["drives"]) == count and status["is_whole"]:
+                return status
+        except (AssertionError, StopIteration):
+            # It starts anew.
+            pass
+        time.sleep(0.2)
+    raise AssertionError(f"not settled: {status}")
+
+
+def upload(store, key, size):
+    """An upload with one part, and what completes it."""
+    s3, body = store.client(), store.random.randbytes(size)
+    name = {"Bucket": BUCKET, "Key": key}
+    name["UploadId"] = s3.create_multipart_upload(**name)["UploadId"]
+    etag = s3.upload_part(**name, PartNumber=1, Body=body)["ETag"]
+
+    def complete():
+        parts = {"Parts": [{"PartNumber": 1, "ETag": etag}]}
+        store.client().complete_multipart_upload(**name, MultipartUpload=parts)
+        store.bodies[key] = body
+
+    return complete
+
+
+def test_a_store_of_one_drive_grows_to_six_while_it_is_used(wall):
+    store = wall(count=1)
+    store.start()
+    store.fill()
+    upload(store, "done", 6_000_000)()
+    later = upload(store, "later", 6_000_000)
+    s3 = store.client()
+    s3.create_bucket(Bucket="versions")
+    s3.put_bucket_versioning(Bucket="versions", VersioningConfiguration={"Status": "Enabled"})
+    versions = [s3.put_object(Bucket="versions", Key="v", Body=bytes([n]) * 300_000)["VersionId"] for n in range(3)]
+    assert store.status()["survives_now"] == 0
+    for count in range(2, 7):
+        new = store.folder / f"d{count}"
+        new.mkdir()
+        store.command("drive", "add", new)
+        store.directories.append(new)
+        store.server.wait_ready()
+        store.check()
+        status = settled(store, count)
+        store.check()
+        assert status["survives_now"] == status["survives"] == min(count - 1, 2)
+        store.fill([5000, 200_000], name=f"with{count}-")
+    later()
+    store.check()
+    assert store.command("verify")["verification"]["missing"] == 0
+    store.stop()
+    # Only the first directory is named: the others are found.
+    one, rest = store.directories[:1], store.directories[1:]
+    store.directories = one
+    store.start()
+    assert len(store.status()["drives"]) == 6
+    store.check()
+    store.stop()
+    # As many may be gone as it says: everything has the code of six drives, or what survives as much.
+    for path in rest[:2]:
+        pull(path)
+    store.start()
+    store.check()
+    for number, version in enumerate(versions):
+        got = store.client().get_object(Bucket="versions", Key="v", VersionId=version)["Body"].read()
+        assert got == bytes([number]) * 300_000
+    store.stop()
+    for path in rest[:2]:
+        put_back(path)
+    store.directories = one + rest
+    report = store.fsck()
+    assert report["counts"]["lacking_shards"] == 0 and report["problems"] == []
+
+
+def test_a_store_shrinks_below_what_its_objects_are_spread_over(wall):
+    store = wall()
+    store.start()
+    store.fill()
+    upload(store, "done", 6_000_000)()
+    for count, code in [(5, "2+2"), (4, "2+2"), (3, "3 copies"), (2, "2 copies")]:
+        old = store.directories[-1]
+        store.command("drive", "drain", old)
+        store.directories.remove(old)
+        status = settled(store, count)
+        assert status["code"] == code and status["survives_now"] == min(count - 1, 2)
+        store.check()
+        shutil.rmtree(old)
+    assert "one drive would be left" in store.command("drive", "drain", store.directories[0], ok=False)
+    store.stop()
+    pull(store.directories[0])
+    store.directories = store.directories[1:]
+    store.start()
+    store.check()
 
 
 def test_a_drain_is_cancelled_and_a_killed_move_goes_on(wall):

@@ -337,6 +337,10 @@ impl Pool {
     /// stay behind.
     #[must_use]
     pub fn can_bury(&self, blob: BlobId) -> bool {
+        // A group goes when nothing names it: what is left of it may be anywhere.
+        if self.group(blob.group()).is_none() {
+            return self.is_whole();
+        }
         let holders = self.holders_of(blob);
         holders.is_some_and(|drives| !drives.is_empty() && drives.iter().all(Option::is_some))
     }
@@ -393,7 +397,10 @@ impl Pool {
     fn by_drive(&self, blobs: &[BlobId]) -> Vec<(Drive, Vec<BlobId>)> {
         let mut found: HashMap<[u8; 16], (Drive, Vec<BlobId>)> = HashMap::new();
         for blob in blobs {
-            let holders = self.holders_of(*blob).unwrap_or_else(|| self.members_of(*blob));
+            let holders = match self.group(blob.group()) {
+                Some(_) => self.holders_of(*blob).unwrap_or_else(|| self.members_of(*blob)),
+                None => self.online().into_iter().map(Some).collect(),
+            };
             for drive in holders.into_iter().flatten() {
                 let entry = found.entry(drive.identity().drive).or_insert((drive, Vec::new()));
                 entry.1.push(*blob);

@@ -35,6 +35,7 @@ mod pace;
 mod pins;
 pub mod plan;
 mod read;
+mod recode;
 mod repair;
 mod salvage;
 mod scrub;

@@ -85,7 +85,9 @@ impl Engine {
                 Scanned::Record(record) if record.kind == RecordKind::Frame => {
                     for change in Frame::decode(&record.payload)?.changes {
                         if let Some(value) = change.value {
-                            remove_in_row(strays, &change.key, &value)?;
+                            visit_row(&change.key, &value, &mut |blob| {
+                                strays.remove(&blob);
+                            })?;
                         }
                     }
                 }
@@ -96,39 +98,38 @@ impl Engine {
     }
 
     pub(crate) fn remove_in_rows(&self, strays: &mut BTreeSet<BlobId>) -> Result<(), EngineError> {
+        self.visit_named(&mut |blob| {
+            strays.remove(&blob);
+        })
+    }
+
+    /// Gives every blob that a row names: of a version, a part, or what is to be swept. Some come twice.
+    pub(crate) fn visit_named(&self, visit: &mut dyn FnMut(BlobId)) -> Result<(), EngineError> {
         let snapshot = self.shared.catalog.snapshot();
         let families =
             [Family::Head, Family::Version, Family::Part, Family::Manifest, Family::Sweep];
         for family in families {
             for row in snapshot.scan(family.range()) {
                 let (key, value) = row.map_err(CatalogError::from)?;
-                remove_in_row(strays, &key, &value)?;
+                visit_row(&key, &value, visit)?;
             }
         }
         Ok(())
     }
 }
 
-/// Takes out the blobs that a row names.
-fn remove_in_row(
-    strays: &mut BTreeSet<BlobId>,
-    key: &[u8],
-    value: &[u8],
-) -> Result<(), EngineError> {
-    let mut keep = |data: &Data| {
-        if let Some(blob) = part_blob(data) {
-            strays.remove(&blob);
-        }
-    };
+/// Gives the blobs that a row names.
+fn visit_row(key: &[u8], value: &[u8], visit: &mut dyn FnMut(BlobId)) -> Result<(), EngineError> {
+    let mut each = |data: &Data| part_blob(data).into_iter().for_each(&mut *visit);
     match Family::of(key) {
-        Some(Family::Head | Family::Version) => keep(&ObjectRow::decode(value)?.data),
-        Some(Family::Part) => keep(&PartRow::decode(value)?.data),
+        Some(Family::Head | Family::Version) => each(&ObjectRow::decode(value)?.data),
+        Some(Family::Part) => each(&PartRow::decode(value)?.data),
         Some(Family::Manifest) => {
-            Manifest::decode(value)?.parts.iter().for_each(|part| keep(&part.data));
+            Manifest::decode(value)?.parts.iter().for_each(|part| each(&part.data));
         }
         Some(Family::Sweep) => {
             if let SweepItem::Blob(blob) = SweepItem::decode(value)? {
-                strays.remove(&blob);
+                visit(blob);
             }
         }
         _ => {}

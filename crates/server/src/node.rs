@@ -1,6 +1,7 @@
 //! A node: its drives opened together, and the threads that keep them.
 
 use crate::config::ServerConfig;
+use crate::known;
 use crate::places::{self, PlaceError};
 use crate::secrets;
 use drystone_admin::Drives;
@@ -66,7 +67,9 @@ pub(crate) struct Node {
 impl Node {
     /// Opens the directories and starts the threads.
     pub(crate) fn open(config: &ServerConfig, mode: OpenMode) -> Result<Self, NodeError> {
-        let places = places::open(&config.directories, mode, config.segment_len)?;
+        let mut directories = config.directories.clone();
+        directories.extend(known::others(&directories));
+        let places = places::open(&directories, mode, config.segment_len)?;
         let deployment_config = DeploymentConfig {
             clock: Arc::new(SystemClock),
             rng: Arc::new(SystemRng),
@@ -86,7 +89,10 @@ impl Node {
         let identity = engine.drive().identity().clone();
         let drives = engine.pool().drives();
         let open = drives.iter().filter(|drive| drive.drive.is_some());
-        let homes = open.map(|drive| PathBuf::from(&drive.path)).collect();
+        let homes: Vec<_> = open.map(|drive| PathBuf::from(&drive.path)).collect();
+        if mode == OpenMode::Serve && drives.len() > 1 {
+            known::write(&homes, &drives);
+        }
         let (threads, stop) = (Vec::new(), Arc::new(AtomicBool::new(false)));
         let mut node = Self { engine, identity, homes, deployment, threads, stop };
         if mode != OpenMode::Salvage {
@@ -157,6 +163,7 @@ impl NodeDrives {
         for file in [secrets::FILE, secrets::KEYRING_FILE] {
             secrets::spread(&homes, file);
         }
+        known::write(&homes, &self.deployment.engine.pool().drives());
     }
 }
 

@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Entries that an empty directory may have.
-const ALLOWED: &[&str] = &["lost+found", "super", "root-credentials", "keyring", "admin.sock"];
+const ALLOWED: &[&str] =
+    &["lost+found", "super", "root-credentials", "keyring", "admin.sock", "drives"];
 
 /// A directory, as it was given.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! Drives on the simulated disk, and what happens to them between and under processes.
 
-use crate::{BUCKET, DEVICE_LEN, Process, SEGMENT_LEN, World, say};
+use crate::{BUCKET, DEVICE_LEN, Process, SEGMENT_LEN, World, runtime, say};
 use drystone_base::Rng;
 use drystone_engine::deployment::{IndexKind, Indexes, MoveReport, OpenError};
 use drystone_engine::{Conditions, Engine};
@@ -110,15 +110,18 @@ impl World {
     /// What does not work, in words.
     pub fn change_drives(&mut self, process: &Process) -> Result<bool, String> {
         let deployment = &process.deployment;
-        if process.engine.pool().is_single() || deployment.is_read_only() {
+        if deployment.is_read_only() {
             return Ok(false);
         }
         let known = process.engine.pool().drives();
-        if self.rng.below(2) == 0 {
+        if known.len() < 8 && (known.len() == 1 || self.rng.below(2) == 0) {
             let drive = SimDrive::new(self.rng.u64());
             let place = Self::place(self.drives.len(), &drive);
             self.drives.push(drive);
             deployment.add_drive(place).map_err(|error| say(&error))?;
+            if deployment.must_start_anew() {
+                return Ok(true);
+            }
         } else {
             let any = &known[self.rng.below(known.len() as u64) as usize];
             match deployment.drain_drive(any.info.id, false) {
@@ -136,10 +139,12 @@ impl World {
             mover.join().expect("the mover does not panic")
         });
         let moved = moved.map_err(|error| say(&error))?;
+        if moved.is_some_and(|report| report.waits) {
+            self.move_all(process)?;
+        }
         Ok(moved.is_some_and(|report| report.stopped) || deployment.must_start_anew())
     }
 
-    /// Forgets the drives that are not in the deployment any more.
     /// Adds a drive, and deletes everything as soon as the first shard has been copied to it: what was
     /// copied must not outlive it.
     ///
@@ -167,10 +172,8 @@ impl World {
         Ok(())
     }
 
+    /// Forgets the drives that are not in the deployment any more.
     pub(crate) fn forget_removed(&mut self, process: &Process) {
-        if process.engine.pool().is_single() {
-            return;
-        }
         let known = process.engine.pool().drives();
         for (number, drive) in self.drives.iter_mut().enumerate() {
             drive.is_gone |= !known.iter().any(|member| member.path == number.to_string());
@@ -200,9 +203,7 @@ impl World {
 
 /// Deletes objects, and declares their bytes dead.
 fn delete_all(engine: &Engine, keys: &[String]) {
-    let builder = &mut tokio::runtime::Builder::new_current_thread();
-    let runtime = builder.enable_all().build().expect("a runtime starts");
-    runtime.block_on(async {
+    runtime().block_on(async {
         for key in keys {
             let (name, none) = (key.clone().into_bytes(), Conditions::default());
             engine.delete_object(BUCKET, name, None, none).await.expect("it is deleted");

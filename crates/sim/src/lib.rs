@@ -9,7 +9,7 @@ mod store;
 
 use bytes::Bytes;
 use drives::{SimDrive, SimIndexes};
-use drystone_base::{Rng, SeededRng, SystemClock, SystemRng};
+use drystone_base::{Clock, Rng, SeededRng, SystemClock, SystemRng};
 use drystone_cluster::{Protection, Shape};
 use drystone_engine::deployment::{Deployment, DeploymentConfig, Place, Rebuild, new_deployment};
 use drystone_engine::{
@@ -20,6 +20,7 @@ use drystone_io::{CrashKind, Disk, Fault};
 use drystone_log::{Class, SeededBug};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use slow::SlowDisk;
 pub use store::Store;
@@ -41,6 +42,16 @@ pub enum Trouble {
     Misdirected,
 }
 
+/// The time of day, which a test can put forward.
+#[derive(Default)]
+struct ShiftedClock(AtomicU64);
+
+impl Clock for ShiftedClock {
+    fn now_ms(&self) -> u64 {
+        SystemClock.now_ms() + self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// A store that survives its processes.
 pub struct World {
     drives: Vec<SimDrive>,
@@ -52,6 +63,7 @@ pub struct World {
     lied: bool,
     /// Bits were flipped.
     has_rotted: bool,
+    clock: Arc<ShiftedClock>,
     /// Number of drives that there were at first.
     least_count: usize,
 }
@@ -84,6 +96,7 @@ impl World {
             bug,
             lied: false,
             has_rotted: false,
+            clock: Arc::default(),
             least_count: count as usize,
         };
         let places = world.places();
@@ -155,7 +168,7 @@ impl World {
             all.insert((number.to_string(), false), drive.drive_index.clone());
         }
         let config = DeploymentConfig {
-            clock: Arc::new(SystemClock),
+            clock: self.clock.clone(),
             rng: Arc::new(SystemRng),
             budget: ByteBudget::new(64 << 20),
             is_paced: false,
@@ -183,12 +196,31 @@ impl World {
     /// What fails, in words.
     pub fn repair(&self, process: &Process) -> Result<u64, String> {
         while process.deployment.recruit().map_err(|error| say(&error))? {}
-        process.deployment.rebalance(&|_| true).map_err(|error| say(&error))?;
+        self.move_all(process)?;
         let report = process.engine.repair().map_err(|error| say(&error))?;
         // What nobody has read since it rotted is found by reading everything.
         let scope = AuditScope { reads: true, repairs: true, ..AuditScope::default() };
         let audit = process.engine.audit(&scope, &|_| true).map_err(|error| say(&error))?;
         Ok(report.left + audit.missing + audit.damaged - audit.repaired)
+    }
+
+    /// Moves what is to be moved, with a sweep whenever that is waited for.
+    pub(crate) fn move_all(&self, process: &Process) -> Result<(), String> {
+        for _ in 0..100 {
+            let moved = process.deployment.rebalance(&|_| true).map_err(|error| say(&error))?;
+            if !moved.is_some_and(|report| report.waits) {
+                return Ok(());
+            }
+            // What waited for a missing drive is due again.
+            self.clock.0.fetch_add(61_000, Ordering::Relaxed);
+            let swept = runtime().block_on(async {
+                let mut sweeper = process.engine.sweeper();
+                while process.engine.sweep(&mut sweeper).await?.has_more {}
+                Ok::<_, EngineError>(())
+            });
+            swept.map_err(|error| say(&error))?;
+        }
+        Err("what was given another code is never swept".to_owned())
     }
 
     /// Lets every drive be scrubbed: after that nothing is damaged, where drives can be lost.
@@ -236,10 +268,7 @@ impl World {
                 drive.disk.crash_at(drive.disk.op_count() + operations);
             }
         }
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .expect("a runtime starts");
+        let runtime = runtime();
         let results = runtime.block_on(async {
             let engine = process.engine.clone();
             let _ = engine.create_bucket(BUCKET, "", Vec::new(), Vec::new()).await;
@@ -274,10 +303,7 @@ impl World {
     ///
     /// What does not hold, in words.
     pub fn check_full(&mut self, process: &Process) -> Result<(), String> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .expect("a runtime starts");
+        let runtime = runtime();
         for (at, (key, states)) in self.possible.iter_mut().enumerate() {
             let found = runtime.block_on(read(&process.engine, key));
             let found = found.map_err(|error| format!("{key} on a full device: {error}"))?;
@@ -304,10 +330,7 @@ impl World {
     ///
     /// What does not hold, in words.
     pub fn check(&mut self, process: &Process) -> Result<(), String> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .expect("a runtime starts");
+        let runtime = runtime();
         for (key, states) in &mut self.possible {
             let found = match runtime.block_on(read(&process.engine, key)) {
                 Ok(found) => found,
@@ -366,6 +389,11 @@ impl World {
             Some(problem) => Err(format!("{problem} (of {})", report.problems.len())),
         }
     }
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().build().expect("a runtime starts")
 }
 
 /// An error with its causes.

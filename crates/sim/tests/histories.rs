@@ -57,7 +57,7 @@ fn troubled(seed: u64, trouble: Trouble) -> Result<(), String> {
 /// bits that rot; never more at once than the code survives.
 fn several(seed: u64) -> Result<(), String> {
     let rng = SeededRng::new(seed ^ 0xBEEF);
-    let mut world = World::with_drives(seed, None, 2 + rng.below(6));
+    let mut world = World::with_drives(seed, None, 1 + rng.below(12));
     for life in 0..6 {
         let said = |problem| format!("life {life}: {problem}");
         let process = world.open().map_err(said)?;

@@ -10,6 +10,7 @@ use super::replace::refuse;
 use super::{Deployment, load_groups, marked_drives, store};
 use crate::layout::Layout;
 use crate::pace::Work;
+use crate::recode::PARITY_PROMISED;
 use bytes::Bytes;
 use drystone_base::BlobId;
 use drystone_catalog::{Decision, Key, ViewKeeper};
@@ -34,8 +35,19 @@ pub struct MoveReport {
     pub shards: u64,
     /// Bytes of them.
     pub bytes: u64,
+    /// Objects and parts that got another code.
+    pub recoded: u64,
     /// It was told to stop.
     pub stopped: bool,
+    /// Everything is where it should be, but for bytes that were replaced and are not swept yet: to be
+    /// called again.
+    pub waits: bool,
+}
+
+/// Whether what is in a closed group survives fewer losses than is promised where the code is `standard`.
+fn is_weak(group: &Group, standard: Shape) -> bool {
+    let code = Shape::for_drives(group.members.len(), 1, Protection::Standard);
+    code.parity < standard.parity.min(PARITY_PROMISED)
 }
 
 /// The groups that change, as they are and as they will be.
@@ -51,9 +63,7 @@ impl Deployment {
     pub fn add_drive(&self, place: Place) -> Result<DriveId, OpenError> {
         let pool = self.engine.pool();
         if pool.is_single() {
-            return refuse(
-                "a store of one drive cannot grow: what it has is in one copy".to_owned(),
-            );
+            return self.grow(place);
         }
         if pool.drives().len() >= DRIVE_COUNT_MAX {
             return refuse(format!("a store has {DRIVE_COUNT_MAX} drives at most"));
@@ -65,6 +75,48 @@ impl Deployment {
         self.replan()?;
         tracing::info!(drive = %new.info.id, path = new.path, "a drive was added");
         Ok(new.info.id)
+    }
+
+    /// Makes a store of one drive one of two: its objects are in a closed group of that drive, and get two
+    /// copies by [`Deployment::rebalance`]. The process must start anew: until then nothing is different.
+    fn grow(&self, place: Place) -> Result<DriveId, OpenError> {
+        let pool = self.engine.pool();
+        let old = pool.drives().remove(0);
+        let (new, identity) = self.format_place(&place, None)?;
+        let weight = |place: &Place| place.disk.space().map_or(1, |space| space.total_bytes);
+        let info = DriveInfo {
+            id: new,
+            weight: weight(&place),
+            zone: place.zone.clone(),
+            node: place.node.clone(),
+        };
+        let first_weight = old.drive.as_ref().and_then(|drive| drive.log().space().ok());
+        let first_weight = first_weight.map_or(1, |space| space.total_bytes);
+        let infos = [DriveInfo { weight: first_weight, ..old.info.clone() }, info.clone()];
+        let shape = Shape::for_drives(2, 1, Protection::Standard);
+        let members = vec![old.info.id];
+        let mut groups = vec![Group { id: 0, generation: 1, members, is_closed: true }];
+        groups.extend(plan_groups(&infos, shape, 1));
+        let fresh = PoolDrive { info, path: place.path.clone(), drive: None };
+        let (rows, drives) = (groups, [old, fresh.clone()]);
+        // A try that was cut short left rows that mean nothing while there is one drive.
+        let stale: Vec<_> = load_groups(self.engine.catalog())?;
+        let ticket = self.engine.catalog().submit(move |tx| {
+            stale.iter().for_each(|group| tx.delete(Key::group(group.id)));
+            rows.iter().for_each(|group| tx.put(Key::group(group.id), group.encode()));
+            for drive in &drives {
+                tx.put(Key::drive(drive.info.id.0), super::member::encode_row(drive));
+            }
+            tx.put(Key::REBALANCE.to_vec(), vec![1]);
+            Ok(Decision::Commit(()))
+        });
+        ticket.wait()?;
+        // The roster of two is what makes the rows count.
+        self.tell_of(None, (place.disk.clone(), identity))?;
+        pool.set_drive(None, fresh);
+        self.is_moving_out.store(true, std::sync::atomic::Ordering::Release);
+        tracing::info!(drive = %new, path = place.path, "the store has two drives now");
+        Ok(new)
     }
 
     /// Empties a drive, or with `cancel` lets it be: its shards go to others by
@@ -81,12 +133,8 @@ impl Deployment {
             return refuse("nothing to change".to_owned());
         }
         let left = self.engine.pool().drives().len() - draining.len();
-        let groups = self.engine.pool().groups();
-        let widest = groups.iter().map(|group| group.members.len()).max().unwrap_or(0);
-        if left < widest {
-            return refuse(format!(
-                "{left} drives would be left, but what is stored is spread over {widest}"
-            ));
+        if left < 2 {
+            return refuse("one drive would be left: what it has would be in one copy".to_owned());
         }
         let ticket = self.engine.catalog().submit(move |tx| {
             match cancel {
@@ -165,6 +213,7 @@ impl Deployment {
         pool.begin_era(shape, load_groups(catalog)?);
         let mut moves = Moves::new();
         for group in pool.groups().into_iter().filter(|group| group.is_closed) {
+            // What is spread over more drives than are left gets another code.
             if let Some(target) = rehome(&group, &infos) {
                 moves.insert(group.id, (group, target));
             }
@@ -172,12 +221,18 @@ impl Deployment {
         let targets = moves.iter().map(|(id, (_, target))| (*id, target.members.clone()));
         pool.set_moving(Moving::To(targets.collect()));
         let mut report = MoveReport::default();
-        if !moves.is_empty() {
+        self.recode(infos.len(), &mut report, tell)?;
+        if !moves.is_empty() && !report.stopped {
             self.copy(&moves, &mut report, tell)?;
         }
         if !report.stopped {
             self.switch(moves)?;
             self.clean_up()?;
+            if !self.dissolve()? {
+                // Readers may still need what was given another code, or its sweep is to come.
+                report.waits = true;
+                return Ok(Some(report));
+            }
             self.take_out()?;
             let ticket = catalog.submit(|tx| {
                 tx.delete(Key::REBALANCE.to_vec());
@@ -187,6 +242,71 @@ impl Deployment {
             pool.set_moving(Moving::Nowhere);
         }
         Ok(Some(report))
+    }
+
+    /// Gives another code to what needs it: until there is nothing left.
+    fn recode(
+        &self,
+        drive_count: usize,
+        report: &mut MoveReport,
+        tell: &dyn Fn(&MoveReport) -> bool,
+    ) -> Result<(), OpenError> {
+        let mut left = 0;
+        for _ in 0..WALK_COUNT_MAX {
+            let (recoded, bytes) = (report.recoded, report.bytes);
+            let told = std::cell::Cell::new(*report);
+            let done = self.engine.recode(drive_count, &|done| {
+                let (recoded, bytes) = (recoded + done.parts, bytes + done.bytes);
+                told.set(MoveReport { recoded, bytes, ..told.get() });
+                *self.moving.lock().expect("no thread panicked while it held this lock") =
+                    Some(told.get());
+                tell(&told.get())
+            })?;
+            *report = MoveReport {
+                recoded: recoded + done.parts,
+                bytes: bytes + done.bytes,
+                stopped: done.stopped,
+                ..*report
+            };
+            left = done.left;
+            if report.stopped || left == 0 {
+                return Ok(());
+            }
+        }
+        refuse(format!(
+            "{left} objects cannot be given another code yet: `drystone verify` says why"
+        ))
+    }
+
+    /// Drops the closed groups of which no row names anything, not even to be swept. Says whether none
+    /// is left that must go: with a drive that is being emptied, or with weaker codes than are promised.
+    fn dissolve(&self) -> Result<bool, OpenError> {
+        let pool = self.engine.pool();
+        if !pool.is_whole() {
+            return refuse("a drive is missing: mend that first".to_owned());
+        }
+        let mut named = BTreeSet::new();
+        self.engine.visit_named(&mut |blob| {
+            named.insert(blob.group());
+        })?;
+        let (gone, kept): (Vec<_>, Vec<_>) = pool
+            .groups()
+            .into_iter()
+            .partition(|group| group.is_closed && !named.contains(&group.id));
+        let keys: Vec<_> = gone.iter().map(|group| Key::group(group.id)).collect();
+        if !keys.is_empty() {
+            let ticket = self.engine.catalog().submit(move |tx| {
+                keys.into_iter().for_each(|key| tx.delete(key));
+                Ok(Decision::Commit(()))
+            });
+            ticket.wait()?;
+            pool.set_groups(kept.iter().map(|group| (**group).clone()).collect());
+        }
+        let draining = self.draining()?;
+        let must_go = |group: &Arc<Group>| {
+            group.members.iter().any(|id| draining.contains(id)) || is_weak(group, pool.shape())
+        };
+        Ok(!kept.iter().any(|group| group.is_closed && must_go(group)))
     }
 
     /// Copies what the groups will have, and reads the copies: until there is nothing left to copy.

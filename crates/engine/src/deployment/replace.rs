@@ -5,7 +5,9 @@ use super::{Deployment, marked_drives, start_writers, store};
 use crate::audit::{AuditReport, AuditScope};
 use drystone_catalog::{Decision, Key};
 use drystone_cluster::{DriveId, Group, PoolDrive};
-use drystone_drive::{NewDrive, format_drive, open_super, segment_len_for};
+use drystone_drive::{NewDrive, Super, format_drive, open_super, segment_len_for};
+use drystone_io::Disk;
+use std::sync::Arc;
 
 impl Deployment {
     /// Makes an empty place a drive, in the place of one that is gone: it becomes a member of all groups
@@ -49,6 +51,22 @@ impl Deployment {
         if self.is_read_only {
             return refuse("too few drives are there to change anything".to_owned());
         }
+        let (_, identity) = self.format_place(&place, old)?;
+        self.tell_of(old, (place.disk.clone(), identity.clone()))?;
+        let member = Member::open(place, identity, false, &self.config)?;
+        let threads = start_writers(&member.drive)?;
+        self.writers.lock().expect("no thread panicked").extend(threads);
+        self.opened.lock().expect("no thread panicked").push(member.drive.clone());
+        let (info, path) = (member.info(), member.place.path.clone());
+        Ok(PoolDrive { info, path, drive: Some(member.drive) })
+    }
+
+    /// Formats an empty place as a drive of the deployment, of which the others do not know yet.
+    pub(super) fn format_place(
+        &self,
+        place: &Place,
+        old: Option<DriveId>,
+    ) -> Result<(DriveId, Super), OpenError> {
         let entries = place.disk.list().map_err(drystone_drive::DriveError::from)?;
         if !entries.is_empty() {
             return refuse(format!("{} is not empty: it has {}", place.path, entries[0]));
@@ -56,7 +74,10 @@ impl Deployment {
         let newest = self.keeper.newest();
         let mut id = [0; 16];
         self.config.rng.fill(&mut id);
-        let mut roster = newest.roster.clone();
+        let mut roster = match newest.roster.is_empty() {
+            true => vec![newest.drive],
+            false => newest.roster.clone(),
+        };
         match roster.iter().position(|drive| old.is_some_and(|old| old.0 == *drive)) {
             Some(at) => roster[at] = id,
             None => roster.push(id),
@@ -69,22 +90,25 @@ impl Deployment {
             segment_len: segment_len_for(space.total_bytes).min(newest.segment_len.max(1)),
             view: newest.view.clone(),
             view_term: 0,
-            roster: roster.clone(),
+            roster,
         };
         format_drive(&*place.disk, &new)?;
         let mut identity = open_super(&*place.disk)?.expect("the drive was made just now");
         identity.term = self.engine.pool().epoch();
-        let view: Vec<[u8; 16]> = self.engine.catalog().view(&|| {})?;
-        let told = (place.disk.clone(), identity.clone());
-        if !self.keeper.change(old.map(|old| old.0), Some(told), roster, &view) {
-            return refuse("too few drives could be told of the new one".to_owned());
+        Ok((DriveId(id), identity))
+    }
+
+    /// Tells all drives of a new one, whose roster becomes theirs.
+    pub(super) fn tell_of(
+        &self,
+        old: Option<DriveId>,
+        (disk, identity): (Arc<dyn Disk>, Super),
+    ) -> Result<(), OpenError> {
+        let (roster, view) = (identity.roster.clone(), self.engine.catalog().view(&|| {})?);
+        match self.keeper.change(old.map(|old| old.0), Some((disk, identity)), roster, &view) {
+            true => Ok(()),
+            false => refuse("too few drives could be told of the new one".to_owned()),
         }
-        let member = Member::open(place, identity, false, &self.config)?;
-        let threads = start_writers(&member.drive)?;
-        self.writers.lock().expect("no thread panicked").extend(threads);
-        self.opened.lock().expect("no thread panicked").push(member.drive.clone());
-        let (info, path) = (member.info(), member.place.path.clone());
-        Ok(PoolDrive { info, path, drive: Some(member.drive) })
     }
 
     /// Notes that a drive lacks shards, or has all of them. The row of a drive that was replaced goes.

@@ -3,7 +3,7 @@
 use super::{Deployment, MoveReport, OpenError};
 use crate::scrub::ScrubState;
 use drystone_catalog::{CatalogError, Family, Key};
-use drystone_cluster::{DriveId, Shape};
+use drystone_cluster::{DriveId, Protection, Shape};
 
 /// State of a drive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +54,8 @@ pub struct DeploymentStatus {
     pub drives: Vec<DriveStatus>,
     /// Number of groups by the number of members that are missing or lack shards.
     pub groups_by_lack: Vec<usize>,
+    /// The fewest drives that any group can still lose, by the code that goes with its width.
+    pub least_left: usize,
     /// Objects and parts that lack shards since they were written.
     pub repair_count: usize,
     /// Nothing can be changed.
@@ -67,8 +69,7 @@ impl DeploymentStatus {
     /// been written with fewer data shards: then it can lose more.
     #[must_use]
     pub fn can_lose(&self) -> usize {
-        let worst = self.groups_by_lack.iter().rposition(|count| *count > 0).unwrap_or(0);
-        usize::from(self.shape.parity).saturating_sub(worst)
+        self.least_left.min(self.shape.parity.into())
     }
 
     /// Whether every shard is where it should be, as far as the catalog knows.
@@ -119,17 +120,7 @@ impl Deployment {
                 })
             })
             .collect::<Result<_, OpenError>>()?;
-        let lacks = |id: &DriveId| {
-            let drive = drives.iter().find(|drive| drive.id == *id);
-            drive.is_none_or(|drive| {
-                !matches!(drive.state, DriveState::Online | DriveState::Draining)
-            })
-        };
-        let widest = pool.groups().iter().map(|group| group.members.len()).max().unwrap_or(0);
-        let mut groups_by_lack = vec![0; widest + 1];
-        for group in pool.groups() {
-            groups_by_lack[group.members.iter().filter(|id| lacks(id)).count()] += 1;
-        }
+        let (groups_by_lack, least_left) = self.lacks_of_groups(&drives);
         let snapshot = self.engine.catalog().snapshot();
         let mut repair_count = 0;
         for row in snapshot.scan(Family::Repair.range()) {
@@ -140,7 +131,39 @@ impl Deployment {
         let moving = *self.moving.lock().expect("no thread panicked while it held this lock");
         let is_moving = self.engine.catalog().get(Key::REBALANCE)?.is_some();
         let moving = is_moving.then(|| moving.unwrap_or_default());
-        Ok(DeploymentStatus { shape, drives, groups_by_lack, repair_count, is_read_only, moving })
+        Ok(DeploymentStatus {
+            shape,
+            drives,
+            groups_by_lack,
+            least_left,
+            repair_count,
+            is_read_only,
+            moving,
+        })
+    }
+
+    /// Number of groups by the members that they lack, and the fewest drives that any can still lose.
+    fn lacks_of_groups(&self, drives: &[DriveStatus]) -> (Vec<usize>, usize) {
+        let pool = self.engine.pool();
+        let lacks = |id: &DriveId| {
+            let drive = drives.iter().find(|drive| drive.id == *id);
+            drive.is_none_or(|drive| {
+                !matches!(drive.state, DriveState::Online | DriveState::Draining)
+            })
+        };
+        let widest = pool.groups().iter().map(|group| group.members.len()).max().unwrap_or(0);
+        let mut groups_by_lack = vec![0; widest + 1];
+        let mut least_left = usize::MAX;
+        for group in pool.groups() {
+            let lack = group.members.iter().filter(|id| lacks(id)).count();
+            groups_by_lack[lack] += 1;
+            let code = match group.is_closed {
+                true => Shape::for_drives(group.members.len(), 1, Protection::Standard),
+                false => pool.shape(),
+            };
+            least_left = least_left.min(usize::from(code.parity).saturating_sub(lack));
+        }
+        (groups_by_lack, least_left)
     }
 
     /// The drive that an administrator means, by id or by path.

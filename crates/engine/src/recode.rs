@@ -1,0 +1,321 @@
+//! Giving what is stored another code, after the number of drives has changed: what would survive fewer
+//! losses than is promised now, and what is spread over more drives than will be left.
+//!
+//! The bytes are read, written as a new blob, and compared with their MD5; then the row names the new blob,
+//! if it still names the old one. Readers of the old one keep it until they are done, as after a delete.
+
+use crate::blob::{NewBlob, Stored};
+use crate::engine::Engine;
+use crate::error::EngineError;
+use crate::pace::{Meter, Work};
+use crate::plan::{self, Payload};
+use crate::repair::note_lacking;
+use drystone_base::UploadId;
+use drystone_catalog::{
+    BucketRow, CatalogError, ChecksumAlgorithm, Data, Family, Key, KeyParts, Manifest, ObjectRow,
+    PartRow, Tx, UploadRow, UploadState,
+};
+use drystone_cluster::{Protection, Shape};
+use std::collections::HashMap;
+use tokio::runtime::Runtime;
+
+/// What survives the loss of so many drives keeps its code when drives are added.
+pub(crate) const PARITY_PROMISED: u8 = 2;
+
+/// What was given another code.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct RecodeReport {
+    /// Objects and parts.
+    pub(crate) parts: u64,
+    /// Bytes of them.
+    pub(crate) bytes: u64,
+    /// Objects and parts that cannot be read, or were changed meanwhile.
+    pub(crate) left: u64,
+    /// It was told to stop.
+    pub(crate) stopped: bool,
+}
+
+/// A walk over everything that is stored.
+struct Recoding<'a> {
+    engine: &'a Engine,
+    runtime: Runtime,
+    standard: Shape,
+    /// Drives that stay.
+    drive_count: usize,
+    /// Keys and rows of uploads, by id.
+    uploads: HashMap<UploadId, (Vec<u8>, UploadRow)>,
+    meter: Meter<'a>,
+    report: RecodeReport,
+}
+
+/// A part of an object, or the whole of one.
+struct Piece<'a> {
+    bucket: &'a BucketRow,
+    object: &'a [u8],
+    storage_class: Option<&'a str>,
+    data: &'a Data,
+    size: u64,
+    /// If it is known for this piece.
+    md5: Option<[u8; 16]>,
+}
+
+impl Engine {
+    /// Gives another code to what needs it where `drive_count` drives are. Blocks, for long; `tell` hears of
+    /// the progress and may stop it.
+    ///
+    /// # Errors
+    ///
+    /// The catalog failed, or a drive does not take what it is given.
+    pub(crate) fn recode(
+        &self,
+        drive_count: usize,
+        tell: &dyn Fn(&RecodeReport) -> bool,
+    ) -> Result<RecodeReport, EngineError> {
+        let builder = &mut tokio::runtime::Builder::new_current_thread();
+        let runtime = builder
+            .enable_time()
+            .build()
+            .map_err(|error| EngineError::from(drystone_log::LogError::from(error)))?;
+        let mut recoding = Recoding {
+            engine: self,
+            runtime,
+            standard: self.pool().shape(),
+            drive_count,
+            uploads: HashMap::new(),
+            meter: self.shared.pace.meter(Work::Move),
+            report: RecodeReport::default(),
+        };
+        recoding.load_uploads()?;
+        let snapshot = self.shared.catalog.snapshot();
+        for family in [Family::Head, Family::Version, Family::Part] {
+            for row in snapshot.scan(family.range()) {
+                let (key, value) = row.map_err(CatalogError::from)?;
+                match family {
+                    Family::Part => recoding.part(&key, &value)?,
+                    _ => recoding.version(&key, &value)?,
+                }
+                if !tell(&recoding.report) {
+                    recoding.report.stopped = true;
+                    return Ok(recoding.report);
+                }
+            }
+        }
+        Ok(recoding.report)
+    }
+}
+
+impl Recoding<'_> {
+    fn load_uploads(&mut self) -> Result<(), EngineError> {
+        let snapshot = self.engine.shared.catalog.snapshot();
+        for row in snapshot.scan(Family::Upload.range()) {
+            let (key, value) = row.map_err(CatalogError::from)?;
+            let parts = KeyParts::parse(&key)?;
+            if let Ok(id) = parts.rest[..].try_into() {
+                self.uploads.insert(UploadId(id), (key.to_vec(), UploadRow::decode(&value)?));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a blob needs another code, or another group: one that is wider than there are drives cannot
+    /// move.
+    fn needs(&self, data: &Data, storage_class: Option<&str>) -> bool {
+        let Data::Blob { blob, code: (_, parity), .. } = data else { return false };
+        let wanted = self.standard.with(Protection::of_class(storage_class));
+        let group = self.engine.pool().group(blob.group());
+        let width = group.map_or(0, |group| group.members.len());
+        *parity < wanted.parity.min(PARITY_PROMISED) || width > self.drive_count
+    }
+
+    fn bucket(&self, key: &KeyParts) -> Result<Option<BucketRow>, EngineError> {
+        let row = self.engine.shared.catalog.get(&Key::bucket(key.bucket))?;
+        Ok(row.map(|row| BucketRow::decode(&row)).transpose()?)
+    }
+
+    fn version(&mut self, key: &[u8], value: &[u8]) -> Result<(), EngineError> {
+        let (row, parts) = (ObjectRow::decode(value)?, KeyParts::parse(key)?);
+        let class = row.storage_class.as_deref();
+        match &row.data {
+            Data::Manifest(id) => {
+                let id = *id;
+                let Some(bytes) = self.engine.shared.catalog.get(&Key::manifest(id))? else {
+                    return Ok(());
+                };
+                for (at, part) in Manifest::decode(&bytes)?.parts.iter().enumerate() {
+                    if !self.needs(&part.data, class) {
+                        continue;
+                    }
+                    let Some(bucket) = self.bucket(&parts)? else { return Ok(()) };
+                    let piece = Piece::of_part(&bucket, &parts.object, class, part);
+                    let old = part.data.clone();
+                    self.rewrite(&piece, move |tx, data| {
+                        let Some(bytes) = tx.get(&Key::manifest(id))? else { return Ok(false) };
+                        let mut manifest = Manifest::decode(&bytes)?;
+                        let Some(part) = manifest.parts.get_mut(at) else { return Ok(false) };
+                        if part.data != old {
+                            return Ok(false);
+                        }
+                        part.data = data;
+                        tx.put(Key::manifest(id), manifest.encode());
+                        Ok(true)
+                    })?;
+                }
+                Ok(())
+            }
+            data if self.needs(data, class) => {
+                let Some(bucket) = self.bucket(&parts)? else { return Ok(()) };
+                let md5 = row.etag.part_count.is_none().then_some(row.etag.md5);
+                let (object, size) = (&parts.object[..], row.size);
+                let piece =
+                    Piece { bucket: &bucket, object, storage_class: class, data, size, md5 };
+                let (old, key) = (data.clone(), key.to_vec());
+                let rewritten = self.rewrite(&piece, move |tx, data| {
+                    let Some(bytes) = tx.get(&key)? else { return Ok(false) };
+                    let row = ObjectRow::decode(&bytes)?;
+                    if row.data != old {
+                        return Ok(false);
+                    }
+                    tx.put(key.clone(), ObjectRow { data, ..row }.encode());
+                    Ok(true)
+                })?;
+                if let Some(data) = rewritten {
+                    let row = ObjectRow { data, ..row.clone() };
+                    self.engine.write_manifest(&bucket, object, &row, None);
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A part of an upload that is open. What belongs to one that was completed is the object's.
+    fn part(&mut self, key: &[u8], value: &[u8]) -> Result<(), EngineError> {
+        let part = PartRow::decode(value)?;
+        let id = key.get(1..).and_then(|key| key.split_last_chunk::<2>());
+        let Some(Ok(id)) = id.map(|(id, _)| id.try_into().map(UploadId)) else { return Ok(()) };
+        let Some((upload_key, upload)) = self.uploads.get(&id).cloned() else { return Ok(()) };
+        let (class, term) = (upload.template.storage_class.as_deref(), self.engine.term());
+        if !is_open(&upload, term) || !self.needs(&part.data, class) {
+            return Ok(());
+        }
+        let parts = KeyParts::parse(&upload_key)?;
+        let Some(bucket) = self.bucket(&parts)? else { return Ok(()) };
+        let piece = Piece::of_part(&bucket, &parts.object, class, &part);
+        let (old, key) = (part.data.clone(), key.to_vec());
+        self.rewrite(&piece, move |tx, data| {
+            let upload = tx.get(&upload_key)?.map(|row| UploadRow::decode(&row)).transpose()?;
+            // A completion that runs has read its parts already.
+            let is_open = upload.is_some_and(|upload| is_open(&upload, term));
+            let Some(bytes) = tx.get(&key)?.filter(|_| is_open) else { return Ok(false) };
+            let part = PartRow::decode(&bytes)?;
+            if part.data != old {
+                return Ok(false);
+            }
+            tx.put(key.clone(), PartRow { data, ..part }.encode());
+            Ok(true)
+        })?;
+        Ok(())
+    }
+
+    /// Writes a piece anew and lets `name` put the new data into its row, if that still has the old.
+    /// Returns the new data if it did.
+    fn rewrite(
+        &mut self,
+        piece: &Piece<'_>,
+        name: impl FnOnce(&mut Tx<'_>, Data) -> Result<bool, EngineError> + Send + 'static,
+    ) -> Result<Option<Data>, EngineError> {
+        let engine = self.engine;
+        let stored = match self.runtime.block_on(engine.copy_piece(piece)) {
+            Ok(stored) => stored,
+            // Its drives may come back; `drystone verify` says what is wrong.
+            Err(error @ (EngineError::Damaged(_) | EngineError::Busy | EngineError::Conflict)) => {
+                let (bucket, error) = (&piece.bucket.name, &error as &dyn std::error::Error);
+                let object = String::from_utf8_lossy(piece.object);
+                tracing::error!(bucket, %object, error, "it cannot be given another code yet");
+                self.report.left += 1;
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        let (data, payload, lacking) =
+            (stored.data.clone(), stored.payload.clone(), stored.lacking);
+        let (old, stray) = (piece.data.clone(), stored.stray_blob());
+        let new = data.clone();
+        let committed = self.runtime.block_on(engine.commit(move |tx| {
+            if let (Data::Inline(id), Payload::Inline(bytes)) = (&data, payload) {
+                tx.put(Key::inline(*id), bytes);
+            }
+            if !name(tx, data)? {
+                return Err(EngineError::Conflict);
+            }
+            note_lacking(tx, lacking.as_ref());
+            plan::release(tx, &old);
+            Ok(())
+        }));
+        self.meter.step(piece.size);
+        match committed {
+            Ok(()) => {
+                self.report.parts += 1;
+                self.report.bytes += piece.size;
+                Ok(Some(new))
+            }
+            // It was deleted or overwritten, or is being completed: the next walk shows.
+            Err(EngineError::Conflict) => {
+                engine.bury(stray);
+                self.report.left += 1;
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Whether parts of an upload may change in the process of a term.
+fn is_open(upload: &UploadRow, term: u32) -> bool {
+    match upload.state {
+        UploadState::Open => true,
+        UploadState::Completing { term: of } => of != term,
+        UploadState::Completed { .. } => false,
+    }
+}
+
+impl<'a> Piece<'a> {
+    fn of_part(
+        bucket: &'a BucketRow,
+        object: &'a [u8],
+        storage_class: Option<&'a str>,
+        part: &'a PartRow,
+    ) -> Self {
+        let (data, size, md5) = (&part.data, part.size, Some(part.md5));
+        Self { bucket, object, storage_class, data, size, md5 }
+    }
+}
+
+impl Engine {
+    /// Streams a piece into a new blob.
+    async fn copy_piece(&self, piece: &Piece<'_>) -> Result<Stored, EngineError> {
+        let new = NewBlob {
+            bucket: piece.bucket,
+            object: piece.object,
+            len: Some(piece.size),
+            algorithm: ChecksumAlgorithm::Crc64Nvme,
+            storage_class: piece.storage_class,
+        };
+        let mut writer = self.begin_blob(new).await?;
+        let pin = self.shared.pins.pin();
+        let row = ObjectRow { data: piece.data.clone(), size: piece.size, ..ObjectRow::empty() };
+        let mut reader = self.open_reader(&row, 0..piece.size, pin)?;
+        while let Some(bytes) = reader.next().await? {
+            writer.write(&bytes).await?;
+        }
+        let stored = writer.finish().await?;
+        match piece.md5 {
+            Some(md5) if md5 != stored.md5 => {
+                self.give_up(&stored);
+                tracing::error!(data = ?piece.data, "what was read does not have its MD5");
+                Err(EngineError::Conflict)
+            }
+            _ => Ok(stored),
+        }
+    }
+}
