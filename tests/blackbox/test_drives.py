@@ -370,6 +370,38 @@ def test_a_store_shrinks_below_what_its_objects_are_spread_over(wall):
     store.check()
 
 
+@pytest.mark.parametrize("count, by_itself", [(7, False), (7, True), (6, False)])
+def test_a_drive_that_is_gone_is_given_up(wall, count, by_itself):
+    store = wall(count=count)
+    store.start()
+    store.fill(SIZES * 2)
+    store.wait_whole()
+    assert "there and works" in store.command("drive", "remove", store.directories[-1], ok=False)
+    store.stop()
+    gone = store.directories[-1]
+    pull(gone)
+    store.start("--rehome-after", "2s" if by_itself else "off")
+    store.check()
+    if not by_itself:
+        assert "is not here" in store.command("drive", "drain", gone, ok=False)
+        store.command("drive", "remove", gone)
+    for key in list(store.bodies)[::5]:
+        store.client().delete_object(Bucket=BUCKET, Key=key)
+        del store.bodies[key]
+    status = settled(store, count - 1)
+    assert status["survives_now"] == 2
+    store.check()
+    found = store.command("verify")["verification"]
+    assert (found["missing"], found["unreachable"], found["lost_count"]) == (0, 0, 0)
+    store.stop()
+    # It comes back: it is not one of them any more.
+    put_back(gone)
+    store.start()
+    store.check()
+    assert len(store.status()["drives"]) == count - 1
+    assert "taken out" in store.stop()
+
+
 def test_a_drain_is_cancelled_and_a_killed_move_goes_on(wall):
     seven = wall(count=7)
     seven.start()

@@ -182,6 +182,11 @@ pub enum Request {
         #[serde(default)]
         zone: String,
     },
+    /// Takes a drive out that is gone.
+    DriveRemove {
+        /// Id or path.
+        drive: String,
+    },
     /// Empties a drive and takes it out, or lets it be.
     DriveDrain {
         /// Id or path.
@@ -426,7 +431,9 @@ pub struct Moving {
     pub objects: u64,
     /// Shards moved.
     pub shards: u64,
-    /// Bytes of them.
+    /// Objects and parts that got another code.
+    pub recoded: u64,
+    /// Bytes of both.
     pub bytes: u64,
 }
 

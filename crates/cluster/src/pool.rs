@@ -5,7 +5,7 @@ use crate::shape::Shape;
 use drystone_base::BlobId;
 use drystone_drive::{Drive, DriveError};
 use drystone_erasure::Code;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
@@ -77,6 +77,8 @@ struct Shared {
     shape: RwLock<Shape>,
     groups: RwLock<Arc<Groups>>,
     moving: RwLock<Moving>,
+    /// Drives that are being emptied, or were given up.
+    leaving: RwLock<HashSet<DriveId>>,
     /// The present set of groups, as long as uploads are in progress that chose from it.
     era: Mutex<Arc<()>>,
     next_group: AtomicUsize,
@@ -119,6 +121,7 @@ impl Pool {
             shape: RwLock::new(shape),
             groups: RwLock::default(),
             moving: RwLock::default(),
+            leaving: RwLock::default(),
             era: Mutex::default(),
             next_group: AtomicUsize::new(0),
             next_blob: AtomicU32::new(0),
@@ -322,10 +325,23 @@ impl Pool {
         late.contains_key(&(id, with))
     }
 
-    /// Whether all drives of the deployment are online.
+    /// Whether all drives of the deployment are online, but for those that will not come back.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        self.drives().iter().all(|member| member.online().is_some())
+        let is_here =
+            |member: &PoolDrive| member.online().is_some() || self.is_leaving(member.info.id);
+        self.drives().iter().all(is_here)
+    }
+
+    /// Says which drives leave the deployment. One that is not online then need not be told of anything.
+    pub fn set_leaving(&self, drives: HashSet<DriveId>) {
+        *self.shared.leaving.write().expect("no thread panicked while it held this lock") = drives;
+    }
+
+    fn is_leaving(&self, id: DriveId) -> bool {
+        let leaving =
+            self.shared.leaving.read().expect("no thread panicked while it held this lock");
+        leaving.contains(&id)
     }
 
     /// Says where closed groups move.
@@ -365,7 +381,9 @@ impl Pool {
                 _ => {}
             }
         }
-        Some(ids.into_iter().map(|id| self.get(id)).collect())
+        let found = ids.into_iter().map(|id| (id, self.get(id)));
+        let counts = found.filter(|(id, drive)| drive.is_some() || !self.is_leaving(*id));
+        Some(counts.map(|(_, drive)| drive).collect())
     }
 
     /// Declares blobs dead on all members of their groups. Their space is free once this returns.

@@ -367,6 +367,7 @@ fn open_pool(
     let epoch = first.identity().term;
     let pool = Pool::new(drives, first.clone(), epoch, shape);
     pool.set_groups(groups);
+    pool.set_leaving(marked_drives(catalog, Key::drains())?.into_iter().collect());
     if catalog.get(Key::REBALANCE)?.is_some() {
         pool.set_moving(Moving::Undecided);
     }

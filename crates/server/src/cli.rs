@@ -155,6 +155,10 @@ struct ServerArguments {
     /// Seconds between two deliveries of buckets' access logs. Also DRYSTONE_LOG_DELIVERY_SECONDS.
     #[arg(long)]
     log_delivery_seconds: Option<String>,
+    /// Time after which a drive that is gone is given up and what it had is made anew on the others, if they
+    /// have room, such as 24h, or off [default: 24h]. Also DRYSTONE_REHOME_AFTER.
+    #[arg(long)]
+    rehome_after: Option<String>,
     /// Time from the end of one scrub of a drive to the next, such as 14d, or off [default: 14d]. Also
     /// DRYSTONE_SCRUB_EVERY.
     #[arg(long)]
@@ -262,6 +266,7 @@ fn meant(arguments: ServerArguments) -> Result<ServerConfig, Box<dyn Error>> {
     let defaults = or_setting(arguments.bucket_defaults, "BUCKET_DEFAULTS")?;
     let proxies = or_setting(arguments.trusted_proxies, "TRUSTED_PROXIES")?;
     let delivery = or_setting(arguments.log_delivery_seconds, "LOG_DELIVERY_SECONDS")?;
+    let rehome_after = or_setting(arguments.rehome_after, "REHOME_AFTER")?;
     let scrub_every = or_setting(arguments.scrub_every, "SCRUB_EVERY")?;
     let scrub_rate = or_setting(arguments.scrub_rate, "SCRUB_RATE")?;
     let keyring = or_setting(arguments.keyring.map(|p| p.display().to_string()), "KEYRING")?;
@@ -291,6 +296,10 @@ fn meant(arguments: ServerArguments) -> Result<ServerConfig, Box<dyn Error>> {
         ldap: config::ldap()?,
         log_delivery: parse_seconds(delivery)?,
         bucket_defaults: parse_defaults(defaults)?,
+        rehome_after: config::parse_interval(
+            "rehome delay",
+            rehome_after.as_deref().unwrap_or("24h"),
+        )?,
         scrub_every: config::parse_interval(
             "scrub interval",
             scrub_every.as_deref().unwrap_or("14d"),
@@ -366,6 +375,7 @@ fn inspected(directories: Vec<places::GivenDirectory>) -> ServerConfig {
         ldap: None,
         log_delivery: std::time::Duration::ZERO,
         bucket_defaults: BucketDefaults::Compat,
+        rehome_after: None,
         scrub_every: None,
         scrub_rate: 0,
         keyring: None,

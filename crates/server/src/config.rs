@@ -42,6 +42,8 @@ pub(crate) struct ServerConfig {
     pub(crate) ldap: Option<LdapConfig>,
     /// Time between two deliveries of buckets' access logs.
     pub(crate) log_delivery: Duration,
+    /// Time after which a drive that is gone is given up; `None` for never.
+    pub(crate) rehome_after: Option<Duration>,
     /// Time from the end of one scrub to the next; `None` for none.
     pub(crate) scrub_every: Option<Duration>,
     /// Bytes a second of a scrub.

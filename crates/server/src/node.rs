@@ -13,12 +13,13 @@ use drystone_engine::deployment::{
 };
 use drystone_engine::{AuditReport, ByteBudget, Engine, EngineError, RepairReport};
 use drystone_index::Index;
+use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const WRITE_AHEAD_LEN: u32 = 1 << 20;
 /// Pause of the maintenance thread.
@@ -101,7 +102,8 @@ impl Node {
         }
         if !node.engine.pool().is_single() && mode == OpenMode::Serve {
             let (deployment, stop) = (node.deployment.clone(), node.stop.clone());
-            node.spawn("repair", move || repair(&deployment, &stop))?;
+            let rehome_after = config.rehome_after;
+            node.spawn("repair", move || repair(&deployment, rehome_after, &stop))?;
         }
         if let Some(every) = config.scrub_every.filter(|_| mode == OpenMode::Serve) {
             node.engine.pace().set_scrub_rate(config.scrub_rate);
@@ -199,6 +201,11 @@ impl Drives for NodeDrives {
         Ok(new.to_string())
     }
 
+    fn remove(&self, drive: &str) -> Result<(), String> {
+        let id = self.deployment.find_drive(drive).map_err(|error| say(&error))?;
+        self.deployment.remove_drive(id).map_err(|error| say(&error))
+    }
+
     fn drain(&self, drive: &str, cancel: bool) -> Result<(), String> {
         let id = self.deployment.find_drive(drive).map_err(|error| say(&error))?;
         self.deployment.drain_drive(id, cancel).map_err(|error| say(&error))
@@ -222,7 +229,8 @@ fn say_failed(error: &(dyn std::error::Error + 'static)) {
 
 /// The body of the repair thread: shards that readers found damaged or writers could not write, drives
 /// that were put in, and drives to hold the catalog.
-fn repair(deployment: &Deployment, stop: &AtomicBool) {
+fn repair(deployment: &Deployment, rehome_after: Option<Duration>, stop: &AtomicBool) {
+    let mut gone_since: HashMap<DriveId, Instant> = HashMap::new();
     while !stop.load(Ordering::Acquire) && !deployment.is_read_only() {
         // First of all the catalog is to be on as many drives as it should be.
         loop {
@@ -241,6 +249,9 @@ fn repair(deployment: &Deployment, stop: &AtomicBool) {
             Err(EngineError::Closed) => {}
             Err(error) => say_failed(&error),
         }
+        if let Some(delay) = rehome_after {
+            give_up_lost(deployment, delay, &mut gone_since);
+        }
         for drive in deployment.to_refill().unwrap_or_default() {
             refill(deployment, drive, stop);
         }
@@ -253,6 +264,42 @@ fn repair(deployment: &Deployment, stop: &AtomicBool) {
             Err(error) => say_failed(&error),
         }
         std::thread::park_timeout(REPAIR_PAUSE);
+    }
+}
+
+/// Takes drives out that have been gone for so long, where the others have room for what they had.
+fn give_up_lost(
+    deployment: &Deployment,
+    delay: Duration,
+    gone_since: &mut HashMap<DriveId, Instant>,
+) {
+    let pool = deployment.engine.pool();
+    let gone: Vec<DriveId> = pool
+        .drives()
+        .iter()
+        .map(|member| member.info.id)
+        .filter(|id| pool.get(*id).is_none())
+        .collect();
+    gone_since.retain(|id, _| gone.contains(id));
+    for id in gone {
+        let since = gone_since.entry(id).or_insert_with(Instant::now);
+        if since.elapsed() < delay {
+            continue;
+        }
+        // Whatever comes of it, it is not tried all the time.
+        *since = Instant::now();
+        let tried = match deployment.has_room_without(id) {
+            Ok(false) => Err(OpenError::Refused("the other drives have no room".to_owned())),
+            Ok(true) => deployment.remove_drive(id),
+            Err(error) => Err(error),
+        };
+        match tried {
+            Ok(()) => tracing::warn!(drive = %id, "a drive that is gone is given up"),
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(drive = %id, error, "a drive that is gone cannot be given up");
+            }
+        }
     }
 }
 

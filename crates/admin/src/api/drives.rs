@@ -43,6 +43,13 @@ pub trait Drives: Send + Sync {
     ///
     /// In words.
     fn drain(&self, drive: &str, cancel: bool) -> Result<(), String>;
+
+    /// Takes a drive out that is gone, named by id or path.
+    ///
+    /// # Errors
+    ///
+    /// In words.
+    fn remove(&self, drive: &str) -> Result<(), String>;
 }
 
 /// The verification that runs, or ran last.
@@ -66,6 +73,7 @@ pub(super) async fn run(
         Request::Status => status(actor, admin).await,
         Request::DriveReplace { old, path } => replace(actor, admin, old, path).await,
         Request::DriveAdd { path, zone } => add(actor, admin, path, zone).await,
+        Request::DriveRemove { drive } => remove(actor, admin, drive).await,
         Request::DriveDrain { drive, cancel } => drain(actor, admin, drive, cancel).await,
         Request::VerifyStart { bucket, prefix, repair } => {
             start_verifying(actor, admin, bucket, prefix.unwrap_or_default(), repair)
@@ -139,6 +147,7 @@ async fn status(actor: &Actor<'_>, admin: &Admin) -> Outcome {
             objects: moving.rows,
             shards: moving.shards,
             bytes: moving.bytes,
+            recoded: moving.recoded,
         }),
         drives: drives_of(&status),
     }))
@@ -162,6 +171,13 @@ async fn drain(actor: &Actor<'_>, admin: &Admin, drive: String, cancel: bool) ->
     actor.require_server(&["admin:Decommission"])?;
     let drives = admin.drives.clone();
     blocking(move || drives.drain(&drive, cancel)).await?;
+    Ok(Answer::Done)
+}
+
+async fn remove(actor: &Actor<'_>, admin: &Admin, drive: String) -> Outcome {
+    actor.require_server(&["admin:Decommission"])?;
+    let drives = admin.drives.clone();
+    blocking(move || drives.remove(&drive)).await?;
     Ok(Answer::Done)
 }
 

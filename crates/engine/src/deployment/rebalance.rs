@@ -124,9 +124,33 @@ impl Deployment {
     ///
     /// # Errors
     ///
-    /// [`OpenError::Refused`] if a drive is missing, or too few would be left; what the catalog reports.
+    /// [`OpenError::Refused`] if another drive is missing, or too few would be left; what the catalog
+    /// reports.
     pub fn drain_drive(&self, drive: DriveId, cancel: bool) -> Result<(), OpenError> {
-        self.must_be_whole()?;
+        if self.engine.pool().get(drive).is_none() {
+            return refuse(format!("{drive} is not here: `drystone drive remove` takes it out"));
+        }
+        self.change_draining(drive, cancel)
+    }
+
+    /// Takes a drive out that is gone: what it had is made anew on the others, by
+    /// [`Deployment::rebalance`]. It cannot come back.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::Refused`] if it is there, another one is missing, or too few would be left; what the
+    /// catalog reports.
+    pub fn remove_drive(&self, drive: DriveId) -> Result<(), OpenError> {
+        if self.engine.pool().get(drive).is_some() {
+            return refuse(format!(
+                "{drive} is there and works: `drystone drive drain` empties it"
+            ));
+        }
+        self.change_draining(drive, false)
+    }
+
+    fn change_draining(&self, drive: DriveId, cancel: bool) -> Result<(), OpenError> {
+        self.must_be_whole_without(Some(drive))?;
         let mut draining = self.draining()?;
         let changed = if cancel { draining.remove(&drive) } else { draining.insert(drive) };
         if !changed {
@@ -144,11 +168,38 @@ impl Deployment {
             Ok(Decision::Commit(()))
         });
         ticket.wait()?;
+        self.engine.pool().set_leaving(draining.into_iter().collect());
         self.replan()
     }
 
+    /// Whether a drive that is gone can be given up: the others have room for what it had.
+    ///
+    /// # Errors
+    ///
+    /// A drive failed.
+    pub fn has_room_without(&self, drive: DriveId) -> Result<bool, OpenError> {
+        let pool = self.engine.pool();
+        let (drives, online) = (pool.drives(), pool.online());
+        let space = self.engine.space()?;
+        let others = drives.iter().filter(|member| member.info.id != drive).count();
+        // It had about as much as the others have. A tenth stays free.
+        let used = space.used_bytes / online.len().max(1) as u64;
+        Ok(others >= 2 && used + space.total_bytes / 10 < space.free_bytes)
+    }
+
     fn must_be_whole(&self) -> Result<(), OpenError> {
-        match self.is_read_only || !self.engine.pool().is_whole() || !self.to_refill()?.is_empty() {
+        self.must_be_whole_without(None)
+    }
+
+    fn must_be_whole_without(&self, drive: Option<DriveId>) -> Result<(), OpenError> {
+        let pool = self.engine.pool();
+        let draining = self.draining()?;
+        let is_here = |member: &PoolDrive| {
+            let id = member.info.id;
+            pool.get(id).is_some() || Some(id) == drive || draining.contains(&id)
+        };
+        let is_whole = pool.drives().iter().all(is_here);
+        match self.is_read_only || !is_whole || !self.to_refill()?.is_empty() {
             true => refuse("a drive is missing or lacks shards: mend that first".to_owned()),
             false => Ok(()),
         }
@@ -205,11 +256,12 @@ impl Deployment {
         tell: &dyn Fn(&MoveReport) -> bool,
     ) -> Result<Option<MoveReport>, OpenError> {
         let catalog = self.engine.catalog();
-        if self.is_read_only || catalog.get(Key::REBALANCE)?.is_none() {
+        let pool = self.engine.pool();
+        // Rows that a growth left which was cut short mean nothing.
+        if self.is_read_only || pool.is_single() || catalog.get(Key::REBALANCE)?.is_none() {
             return Ok(None);
         }
         let (infos, shape) = self.staying()?;
-        let pool = self.engine.pool();
         pool.begin_era(shape, load_groups(catalog)?);
         let mut moves = Moves::new();
         for group in pool.groups().into_iter().filter(|group| group.is_closed) {
@@ -467,7 +519,7 @@ impl Deployment {
             });
             ticket.wait()?;
             self.engine.pool().remove_drive(drive);
-            tracing::info!(%drive, "the drive is empty and was taken out");
+            tracing::info!(%drive, "nothing is on the drive any more; it was taken out");
             // The index of the catalog is on it: the next process takes it from another.
             self.is_moving_out.store(is_first, std::sync::atomic::Ordering::Release);
         }

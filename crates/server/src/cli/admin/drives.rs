@@ -27,6 +27,11 @@ pub(crate) enum DriveCommand {
         #[arg(long)]
         cancel: bool,
     },
+    /// Take a drive out that is gone: what it had is made anew on the others.
+    Remove {
+        /// Path or id.
+        drive: String,
+    },
     /// Put an empty directory into the place of a drive that is gone, and fill it.
     Replace {
         /// Path or id of the drive that is gone.
@@ -42,6 +47,7 @@ impl DriveCommand {
             Self::List => Request::DriveList,
             Self::Add { path, zone } => Request::DriveAdd { path, zone },
             Self::Drain { drive, cancel } => Request::DriveDrain { drive, cancel },
+            Self::Remove { drive } => Request::DriveRemove { drive },
             Self::Replace { old, path } => Request::DriveReplace { old, path },
         })
     }

@@ -142,7 +142,8 @@ fn status_text(status: &Status) -> String {
     }
     if let Some(moving) = status.moving {
         let bytes = size(moving.bytes);
-        text += &format!("moving: {} shards, {bytes} so far\n", moving.shards);
+        let (shards, recoded) = (moving.shards, moving.recoded);
+        text += &format!("moving: {shards} shards, {recoded} objects with another code, {bytes}\n");
     }
     for drive in &status.drives {
         text += &scrub_text(drive);
