@@ -87,6 +87,7 @@ struct Shared {
     /// Drives that did not answer in time, and until when they are left alone.
     late: Mutex<HashMap<(DriveId, Late), Instant>>,
     has_late: AtomicBool,
+    gates: Mutex<HashMap<DriveId, Arc<Mutex<()>>>>,
 }
 
 /// All drives. Clones share them.
@@ -128,6 +129,7 @@ impl Pool {
             codes: Mutex::default(),
             late: Mutex::default(),
             has_late: AtomicBool::new(false),
+            gates: Mutex::default(),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -304,6 +306,15 @@ impl Pool {
         let era = self.shared.era.lock().expect("no thread panicked while it held this lock");
         let era = era.clone();
         InProgress { _drives: self.online().iter().map(Drive::begin_upload).collect(), _era: era }
+    }
+
+    /// Held by work in the background while it reads from a drive: there is one such read at a time, so that
+    /// a client's never waits for more than one.
+    #[must_use]
+    pub fn gate(&self, id: DriveId) -> Arc<Mutex<()>> {
+        let mut gates =
+            self.shared.gates.lock().expect("no thread panicked while it held this lock");
+        gates.entry(id).or_default().clone()
     }
 
     /// Notes that a drive did not answer in time: for a while it is gone around.

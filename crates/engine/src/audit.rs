@@ -4,11 +4,13 @@ use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::layout::Layout;
 use crate::pace::{Meter, Work};
-use crate::repair::RepairReport;
-use drystone_base::{BucketId, DecodeError};
+use crate::repair::{RepairReport, Writing};
+use drystone_base::{BlobId, BucketId, DecodeError};
 use drystone_catalog::{CatalogError, Data, Family, Key, KeyParts, ObjectRow, PartRow};
 use drystone_cluster::DriveId;
+use drystone_drive::Drive;
 use drystone_index::{KeyRange, prefix_range};
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -80,18 +82,47 @@ struct Task {
     key: Arc<[u8]>,
     layout: Layout,
     stripes: Range<u32>,
+    /// The blob may have a manifest, which is looked at too.
+    has_manifest: bool,
 }
 
 /// Cuts what a row names into tasks.
 fn cut(key: &[u8], layouts: Vec<Layout>) -> impl Iterator<Item = Task> {
     let key: Arc<[u8]> = key.into();
+    let manifest_of = blob_with_manifest(&key, &layouts);
     layouts.into_iter().flat_map(move |layout| {
         let (key, all) = (key.clone(), layout.stripes());
         all.clone().step_by(TASK_STRIPE_COUNT as usize).map(move |first| {
             let stripes = first..first.saturating_add(TASK_STRIPE_COUNT).min(all.end);
-            Task { key: key.clone(), layout, stripes }
+            let has_manifest = first == all.start && manifest_of == Some(layout.blob);
+            Task { key: key.clone(), layout, stripes, has_manifest }
         })
     })
+}
+
+/// The blob that has the manifest of an object: the first one. Parts of uploads have none.
+pub(crate) fn blob_with_manifest(key: &[u8], layouts: &[Layout]) -> Option<BlobId> {
+    let is_object = matches!(Family::of(key), Some(Family::Head | Family::Version));
+    layouts.first().map(|layout| layout.blob).filter(|_| is_object)
+}
+
+/// What a thread that looks at shards has of its own.
+struct Worker<'a> {
+    meter: Meter<'a>,
+    /// Shards that it gave back and that are not written yet: while a drive writes, others are read.
+    writing: VecDeque<Writing>,
+}
+
+impl Worker<'_> {
+    /// Waits until no more than so many shards are being written.
+    fn wait_for_all_but(&mut self, most: usize) -> Result<(), EngineError> {
+        while self.writing.len() > most
+            && let Some(writing) = self.writing.pop_front()
+        {
+            writing.wait()?;
+        }
+        Ok(())
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -108,6 +139,8 @@ const TELL_EVERY: Duration = Duration::from_millis(200);
 /// Threads that look at shards: reading from several drives and writing to one takes its time, so that
 /// a few are needed to keep a drive busy.
 const WORKER_COUNT: usize = 8;
+/// Shards that a worker lets be written while it goes on.
+const WRITING_COUNT: usize = 1;
 /// Tasks that wait for a worker at most.
 const QUEUE_LEN: usize = 64;
 /// Stripes of a task at most.
@@ -178,6 +211,12 @@ impl Engine {
             ended.fold(walked, Result::and)
         });
         walked?;
+        if scope.repairs {
+            let flushes: Vec<_> = self.pool().online().iter().map(Drive::flush).collect();
+            for flush in flushes {
+                flush.wait()?;
+            }
+        }
         let report = sum.into_inner().expect("no thread panicked while it held this lock");
         if !stopped {
             tell(&report);
@@ -192,11 +231,12 @@ impl Engine {
         tasks: &Mutex<Option<Receiver<Task>>>,
         sum: &Mutex<AuditReport>,
     ) -> Result<(), EngineError> {
-        let mut meter = self.shared.pace.meter(Work::Repair);
+        let meter = self.shared.pace.meter(Work::Repair);
+        let mut worker = Worker { meter, writing: VecDeque::new() };
         loop {
             let task = lock(tasks).as_ref().and_then(|tasks| tasks.recv().ok());
-            let Some(task) = task else { return Ok(()) };
-            match self.audit_stripes(&task, scope, sum, &mut meter) {
+            let Some(task) = task else { return worker.wait_for_all_but(0) };
+            match self.audit_task(&task, scope, sum, &mut worker) {
                 Ok(false) => {}
                 Ok(true) => lock(sum).lose(&task.key),
                 Err(error) => {
@@ -228,13 +268,32 @@ impl Engine {
         Ok(())
     }
 
+    fn audit_task(
+        &self,
+        task: &Task,
+        scope: &AuditScope,
+        sum: &Mutex<AuditReport>,
+        worker: &mut Worker<'_>,
+    ) -> Result<bool, EngineError> {
+        let is_lost = self.audit_stripes(task, scope, sum, worker)?;
+        if task.has_manifest
+            && scope.drive.is_none_or(|drive| self.places_of(&task.layout, drive) > 0)
+            && let Some(layout) = self.manifest_layout(task.layout.blob)?
+        {
+            let (key, stripes) = (task.key.clone(), layout.stripes());
+            let manifest = Task { key, layout, stripes, has_manifest: false };
+            self.audit_stripes(&manifest, scope, sum, worker)?;
+        }
+        Ok(is_lost)
+    }
+
     /// Looks at the shards of some stripes; says whether one of them cannot be read as a whole.
     fn audit_stripes(
         &self,
         task: &Task,
         scope: &AuditScope,
         sum: &Mutex<AuditReport>,
-        meter: &mut Meter<'_>,
+        worker: &mut Worker<'_>,
     ) -> Result<bool, EngineError> {
         let (mut is_lost, mut repaired) = (false, RepairReport::default());
         let (mut given, layout) = (0, &task.layout);
@@ -258,22 +317,23 @@ impl Engine {
                     ShardState::Unreachable => report.unreachable += 1,
                 }
                 if scope.repairs && state != ShardState::Unreachable {
-                    self.give_back(layout, (stripe, place), &mut repaired)?;
+                    let writing = self.start_give_back(layout, (stripe, place), &mut repaired);
+                    worker.writing.extend(writing);
+                    worker.wait_for_all_but(WRITING_COUNT)?;
                 }
                 lacking += usize::from(repaired.shards == before);
             }
             is_lost |= !layout.is_manifest() && lacking > usize::from(layout.shape.parity);
             let read = if scope.reads { report.bytes } else { 0 };
-            meter.step(read.max(repaired.bytes - given));
+            worker.meter.step(read.max(repaired.bytes - given));
             given = repaired.bytes;
             // A manifest is mended without being counted: nobody waited for it, nobody reads it.
             if !layout.is_manifest() {
                 lock(sum).count(&report);
             }
         }
-        if repaired.shards > 0 {
-            self.flush_members(layout.blob)?;
-            lock(sum).repaired += if layout.is_manifest() { 0 } else { repaired.shards };
+        if !layout.is_manifest() {
+            lock(sum).repaired += repaired.shards;
         }
         Ok(is_lost)
     }
@@ -296,17 +356,13 @@ impl Engine {
         Ok(match Family::of(key) {
             Some(Family::Head | Family::Version) => {
                 let row = ObjectRow::decode(value)?;
-                let mut layouts: Vec<Layout> = match &row.data {
+                match &row.data {
                     Data::Manifest(id) => {
                         let parts = self.load_manifest(*id)?.parts;
                         parts.iter().filter_map(|part| of(&part.data, part.size)).collect()
                     }
                     data => of(data, row.size).into_iter().collect(),
-                };
-                if let Some(first) = layouts.first().map(|layout| layout.blob) {
-                    layouts.extend(self.manifest_layout(first)?);
                 }
-                layouts
             }
             Some(Family::Part) => {
                 let row = PartRow::decode(value)?;

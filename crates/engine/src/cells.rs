@@ -2,13 +2,16 @@
 
 use crate::layout::Layout;
 use bytes::Bytes;
-use drystone_cluster::Pool;
-use drystone_drive::{Drive, DriveError};
+use drystone_cluster::{DriveId, Pool};
+use drystone_drive::{Drive, DriveError, ShardId};
 use drystone_log::Location;
 use std::ops::Range;
 
 /// Cells up to this length are kept by a reader that had to read them for their neighbour.
 const SPARED_LEN: u64 = 256 << 10;
+
+/// Bytes of one read of work in the background: whole frames.
+const GENTLE_LEN: u32 = 128 << 10;
 
 /// A range of one cell.
 #[derive(Clone, Debug)]
@@ -29,6 +32,29 @@ pub(crate) struct CellRead {
     /// What else of the stripe was read, or could be made from that, to go around the shard: the same range
     /// of the other cells, by place.
     pub(crate) others: Vec<(usize, Bytes)>,
+}
+
+/// Reads a range of a shard for work in the background: in pieces, one at a time from each drive.
+fn read_gently(
+    pool: &Pool,
+    drive: &Drive,
+    shard: ShardId,
+    hint: Option<Location>,
+    range: Range<u32>,
+) -> Result<Bytes, DriveError> {
+    let gate = pool.gate(DriveId(drive.identity().drive));
+    let read = |range: Range<u32>| {
+        let _one = gate.lock().expect("no thread panicked while it held this lock");
+        drive.read(shard, hint, range).map(|read| read.bytes)
+    };
+    if range.len() <= GENTLE_LEN as usize {
+        return read(range);
+    }
+    let mut bytes = Vec::with_capacity(range.len());
+    for from in range.clone().step_by(GENTLE_LEN as usize) {
+        bytes.extend_from_slice(&read(from..from.saturating_add(GENTLE_LEN).min(range.end))?);
+    }
+    Ok(bytes.into())
 }
 
 impl CellRead {
@@ -52,8 +78,8 @@ impl CellRange {
     pub(crate) fn read(&self, pool: &Pool) -> Result<Bytes, DriveError> {
         let shard = self.layout.shard(self.stripe);
         let failed = match pool.member_of(self.layout.blob, self.place) {
-            Some(drive) => match drive.read(shard, self.hint, self.range.clone()) {
-                Ok(read) => return Ok(read.bytes),
+            Some(drive) => match read_gently(pool, &drive, shard, self.hint, self.range.clone()) {
+                Ok(bytes) => return Ok(bytes),
                 Err(error) => Some(error),
             },
             None => None,
@@ -63,7 +89,8 @@ impl CellRange {
         recovered.map(|read| read.bytes).ok_or_else(error)
     }
 
-    /// The bytes from other shards of the stripe; `None` if too few are left. Blocks.
+    /// The bytes from other shards of the stripe; `None` if too few are left. Blocks: for work in the
+    /// background.
     pub(crate) fn recover(&self, pool: &Pool, members: &[Option<Drive>]) -> Option<CellRead> {
         let Layout { shape, .. } = self.layout;
         let needed = usize::from(shape.data);
@@ -83,8 +110,7 @@ impl CellRange {
                 Some(Bytes::new())
             } else {
                 let drive = members.get(place).and_then(Option::as_ref);
-                let read = drive.and_then(|drive| drive.read(shard, None, range).ok());
-                read.map(|read| read.bytes)
+                drive.and_then(|drive| read_gently(pool, drive, shard, None, range).ok())
             };
             found += usize::from(shards[place].is_some());
         }

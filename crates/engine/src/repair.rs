@@ -1,6 +1,7 @@
 //! Giving shards back that a drive lost, or that were never written to it.
 
 use crate::audit::ShardState;
+use crate::budget::Share;
 use crate::cells::CellRange;
 use crate::engine::Engine;
 use crate::error::EngineError;
@@ -63,6 +64,19 @@ pub(crate) fn note_lacking(tx: &mut Tx<'_>, lacking: Option<&Lacking>) {
     }
 }
 
+/// A shard on its way to a drive.
+pub(crate) struct Writing {
+    ticket: Ticket<Result<Vec<(u64, Location)>, LogError>>,
+    _share: Share,
+}
+
+impl Writing {
+    pub(crate) fn wait(self) -> Result<(), EngineError> {
+        self.ticket.wait()?;
+        Ok(())
+    }
+}
+
 impl Engine {
     /// Remembers a shard that was found damaged.
     pub(crate) fn note_damage(&self, cell: &CellRange) {
@@ -86,11 +100,12 @@ impl Engine {
         let mut meter = self.shared.pace.meter(Work::Repair);
         let noted = std::mem::take(&mut *self.noted());
         for (layout, shards) in noted.0.into_values() {
+            let places = shards.iter().fold(0, |places, (_, place)| places | 1 << place);
             for (stripe, place) in shards {
                 self.repair_shard(&layout, (stripe, place), true, &mut report)?;
                 meter.step(layout.shard_len(stripe, place));
             }
-            self.flush_members(layout.blob)?;
+            self.flush_members(layout.blob, places)?;
         }
         let snapshot = self.shared.catalog.snapshot();
         let rows: Result<Vec<_>, _> = snapshot.scan(Family::Repair.range()).collect();
@@ -125,7 +140,7 @@ impl Engine {
             }
         }
         // Also what a late member wrote after all must be durable before its row goes.
-        self.flush_members(layout.blob)
+        self.flush_members(layout.blob, places)
     }
 
     /// Gives a shard back if it is not as it should be.
@@ -154,35 +169,39 @@ impl Engine {
     pub(crate) fn give_back(
         &self,
         layout: &Layout,
-        (stripe, place): (u32, usize),
+        at: (u32, usize),
         report: &mut RepairReport,
     ) -> Result<(), EngineError> {
+        match self.start_give_back(layout, at, report) {
+            Some(writing) => writing.wait(),
+            None => Ok(()),
+        }
+    }
+
+    /// As [`Engine::give_back`], but for waiting until it is written.
+    pub(crate) fn start_give_back(
+        &self,
+        layout: &Layout,
+        (stripe, place): (u32, usize),
+        report: &mut RepairReport,
+    ) -> Option<Writing> {
         let len = layout.shard_len(stripe, place) as u32;
         let members = self.pool().members_of(layout.blob);
         let held = u64::from(layout.shape.data) + 1;
-        let _share = self.shared.budget.take_blocking(held * u64::from(len));
+        let share = self.shared.budget.take_blocking(held * u64::from(len));
         let cell = CellRange { layout: *layout, stripe, place, range: 0..len, hint: None };
         match (members.get(place), cell.recover(self.pool(), &members)) {
             (Some(Some(drive)), Some(read)) => {
-                self.write_shard(drive, layout, (stripe, place), read.bytes)?;
                 report.shards += 1;
                 report.bytes += u64::from(len);
+                let ticket = self.start_shard(drive, layout, (stripe, place), read.bytes);
+                Some(Writing { ticket, _share: share })
             }
-            _ => report.left += 1,
+            _ => {
+                report.left += 1;
+                None
+            }
         }
-        Ok(())
-    }
-
-    fn write_shard(
-        &self,
-        drive: &Drive,
-        layout: &Layout,
-        (stripe, place): (u32, usize),
-        payload: Bytes,
-    ) -> Result<(), EngineError> {
-        let ticket = self.start_shard(drive, layout, (stripe, place), payload);
-        ticket.wait()?;
-        Ok(())
     }
 
     /// Hands a shard to a drive.
@@ -196,9 +215,12 @@ impl Engine {
         drive.append(layout.shard(stripe).record(0, layout.coding(stripe, place), payload))
     }
 
-    pub(crate) fn flush_members(&self, blob: BlobId) -> Result<(), EngineError> {
-        for drive in self.pool().members_of(blob).into_iter().flatten() {
-            let ticket = drive.flush();
+    /// Makes what was written to members of a blob's group durable. `places`: which ones, a bit each.
+    pub(crate) fn flush_members(&self, blob: BlobId, places: u32) -> Result<(), EngineError> {
+        let members = self.pool().members_of(blob).into_iter().enumerate();
+        let written = members.filter(|(place, _)| places >> place & 1 == 1);
+        let tickets: Vec<_> = written.filter_map(|(_, drive)| Some(drive?.flush())).collect();
+        for ticket in tickets {
             ticket.wait()?;
         }
         Ok(())

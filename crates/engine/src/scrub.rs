@@ -11,7 +11,7 @@ use drystone_catalog::{Decision, Key};
 use drystone_cluster::DriveId;
 use drystone_drive::{Coding, Drive, ShardId};
 use drystone_log::SegmentInfo;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 const FORMAT: u8 = 1;
 /// Shards of blobs that are younger may be on their way: nothing is said to be missing.
@@ -236,15 +236,15 @@ impl Engine {
     /// Writes shards anew. Of blobs that were declared dead meanwhile nothing stays.
     fn give_back_all(&self, witness: &Drive, lacks: &[Lack]) -> Result<u64, EngineError> {
         let mut report = RepairReport::default();
-        let mut blobs = BTreeSet::new();
+        let mut blobs: BTreeMap<BlobId, u32> = BTreeMap::new();
         let mut meter = self.shared.pace.meter(Work::Repair);
         for (layout, at) in lacks {
             self.give_back(layout, *at, &mut report)?;
-            blobs.insert(layout.blob);
+            *blobs.entry(layout.blob).or_default() |= 1 << at.1;
             meter.step(layout.shard_len(at.0, at.1));
         }
-        for blob in blobs {
-            self.flush_members(blob)?;
+        for (blob, places) in blobs {
+            self.flush_members(blob, places)?;
             if witness.is_buried(blob)? {
                 self.pool().bury_later(&[blob]);
             }

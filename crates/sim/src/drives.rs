@@ -64,7 +64,8 @@ impl World {
     /// Pulls out as many drives as may be lost, or fewer; never more than half of all, without which
     /// nothing starts.
     pub fn pull_out(&mut self) {
-        let most = self.parity().min(self.drives.len() as u64 / 2);
+        let there = self.drives.iter().filter(|drive| !drive.is_gone).count() as u64;
+        let most = self.parity().min(there / 2);
         for _ in 0..self.rng.below(most + 1) {
             let any = self.rng.below(self.drives.len() as u64) as usize;
             self.drives[any].is_out = true;
@@ -100,6 +101,26 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// Gives up one of the drives that were pulled out, and waits until what it had is on the others. Says
+    /// whether it did: too few may be left, or another be missing.
+    ///
+    /// # Errors
+    ///
+    /// What does not work, in words.
+    pub fn give_up(&mut self, process: &Process) -> Result<bool, String> {
+        let known = process.engine.pool().drives();
+        let lost = known.iter().find(|drive| drive.drive.is_none());
+        let Some(lost) = lost.filter(|_| !process.deployment.is_read_only()) else {
+            return Ok(false);
+        };
+        match process.deployment.remove_drive(lost.info.id) {
+            Err(OpenError::Refused(_)) => return Ok(false),
+            removed => removed.map_err(|error| say(&error))?,
+        }
+        self.move_all(process)?;
+        Ok(true)
     }
 
     /// Adds a drive, or takes one out that is whole, and waits until everything is where it belongs. Says

@@ -5,6 +5,9 @@ use std::io::{self, IoSlice};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
+/// Bytes of one request to the device: larger ones are split, and others come in between, as block layers do.
+const REQUEST_LEN: usize = 256 << 10;
+
 /// What several handles of a slow disk share.
 struct Control {
     /// Bytes a second; `None` for as fast as it goes.
@@ -36,13 +39,18 @@ impl Control {
         }
         drop(stuck);
         let Some(rate) = self.rate else { return };
-        let until = {
-            let mut free_at = self.free_at.lock().expect("no thread panicked");
-            let took = Duration::from_secs_f64(bytes as f64 / rate as f64);
-            *free_at = (*free_at).max(Instant::now()) + took;
-            *free_at
-        };
-        std::thread::sleep(until.saturating_duration_since(Instant::now()));
+        let mut left = bytes;
+        while left > 0 {
+            let now = left.min(REQUEST_LEN);
+            let until = {
+                let mut free_at = self.free_at.lock().expect("no thread panicked");
+                let took = Duration::from_secs_f64(now as f64 / rate as f64);
+                *free_at = (*free_at).max(Instant::now()) + took;
+                *free_at
+            };
+            std::thread::sleep(until.saturating_duration_since(Instant::now()));
+            left -= now;
+        }
     }
 }
 

@@ -28,6 +28,16 @@ impl Store {
         let places: Vec<Place> = disks.iter().enumerate().map(Self::place).collect();
         new_deployment(&places, &SystemRng, 1, &|_| segment_len)
             .expect("empty disks are formatted");
+        Self::open(places, is_paced)
+    }
+
+    /// Opens a store on the disks of some places, with indexes built anew.
+    ///
+    /// # Panics
+    ///
+    /// If that is not possible.
+    #[must_use]
+    pub fn open(places: Vec<Place>, is_paced: bool) -> Self {
         let config = DeploymentConfig {
             clock: Arc::new(SystemClock),
             rng: Arc::new(SystemRng),

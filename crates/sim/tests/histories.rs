@@ -104,6 +104,9 @@ fn several(seed: u64) -> Result<(), String> {
                     world.replace(&process).map_err(said)?;
                     world.check(&process).map_err(said)?;
                 }
+                if way == 2 && world.give_up(&process).map_err(said)? {
+                    world.check(&process).map_err(said)?;
+                }
                 world.crash(process, any_crash(&rng));
                 world.put_back();
             }
@@ -112,6 +115,30 @@ fn several(seed: u64) -> Result<(), String> {
     let process = world.open()?;
     world.check(&process)?;
     world.crash(process, CrashKind::Kill);
+    Ok(())
+}
+
+/// Lives on several drives of which one has a trouble: it is full, or a write, flush or read of it fails.
+fn several_troubled(seed: u64, trouble: Trouble) -> Result<(), String> {
+    let rng = SeededRng::new(seed ^ 0xFACE);
+    let mut world = World::with_drives(seed, None, 2 + rng.below(11));
+    for life in 0..4 {
+        let said = |problem| format!("life {life}: {problem}");
+        let process = world.open().map_err(said)?;
+        world.check(&process).map_err(said)?;
+        let left = world.repair(&process).map_err(said)?;
+        if left > 0 {
+            return Err(said(format!("{left} shards are not repaired")));
+        }
+        if life > 0 {
+            world.trouble(trouble);
+        }
+        world.work(&process, 4, 15, None);
+        if trouble == Trouble::Full && life > 0 {
+            world.check_full(&process).map_err(said)?;
+        }
+        world.crash(process, any_crash(&rng));
+    }
     Ok(())
 }
 
@@ -147,6 +174,16 @@ fn bytes_that_a_device_puts_elsewhere_are_never_served() {
 #[test]
 fn acknowledged_objects_survive_the_loss_of_as_many_drives_as_promised() {
     every_seed(several);
+}
+
+#[test]
+fn one_of_several_drives_may_fail_at_any_operation() {
+    every_seed(|seed| several_troubled(seed, Trouble::Error));
+}
+
+#[test]
+fn one_of_several_drives_may_be_full() {
+    every_seed(|seed| several_troubled(seed, Trouble::Full));
 }
 
 #[test]

@@ -8,6 +8,7 @@
 use super::member::{OpenError, Place};
 use super::replace::refuse;
 use super::{Deployment, load_groups, marked_drives, store};
+use crate::audit::blob_with_manifest;
 use crate::layout::Layout;
 use crate::pace::Work;
 use crate::recode::PARITY_PROMISED;
@@ -394,7 +395,11 @@ impl Deployment {
         let mut unread = 0;
         let mut meter = self.engine.pace().meter(Work::Move);
         report.rows = 0;
-        self.engine.walk_layouts::<OpenError>(None, &mut |_, layouts| {
+        self.engine.walk_layouts::<OpenError>(None, &mut |key, mut layouts| {
+            let with_manifest = blob_with_manifest(key, &layouts);
+            if let Some(blob) = with_manifest.filter(|blob| moves.contains_key(&blob.group())) {
+                layouts.extend(self.engine.manifest_layout(blob)?);
+            }
             let before = report.bytes;
             for layout in &layouts {
                 let Some((group, target)) = moves.get(&layout.blob.group()) else { continue };
