@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use drystone_base::{Rng, SeededRng};
-use drystone_engine::Work;
+use drystone_engine::{EngineError, Work};
 use drystone_io::Disk;
 use drystone_sim::{SlowDisk, Store};
 use std::error::Error;
@@ -43,6 +43,19 @@ async fn read_steadily(store: &Store, until: &AtomicBool) -> Vec<Duration> {
     times
 }
 
+async fn fill(store: &Store) -> Result<(), EngineError> {
+    let rng = SeededRng::new(1);
+    store.make_bucket().await;
+    for number in 0..OBJECT_COUNT {
+        let mut body = vec![0; OBJECT_LEN];
+        rng.fill(&mut body);
+        let body = Bytes::from(body);
+        store.put(&format!("large{number}"), &body).await?;
+        store.put(&format!("small{number}"), &body.slice(..256 << 10)).await?;
+    }
+    Ok(())
+}
+
 fn percentile(times: &[Duration], percent: usize) -> f64 {
     times[(times.len() * percent / 100).min(times.len() - 1)].as_secs_f64() * 1e3
 }
@@ -60,18 +73,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             true => RATES.iter().enumerate().map(disk).collect(),
         };
         let store = Store::make(&disks[..6], 8 << 20, true);
-        let rng = SeededRng::new(1);
-        runtime.block_on(async {
-            store.make_bucket().await;
-            for number in 0..OBJECT_COUNT {
-                let mut body = vec![0; OBJECT_LEN];
-                rng.fill(&mut body);
-                let body = Bytes::from(body);
-                store.put(&format!("large{number}"), &body).await?;
-                store.put(&format!("small{number}"), &body.slice(..256 << 10)).await?;
-            }
-            Ok::<_, drystone_engine::EngineError>(())
-        })?;
+        runtime.block_on(fill(&store))?;
         let lost = store.deployment.find_drive("5")?;
         store.deployment.close();
         drop(store);
@@ -100,7 +102,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let rate = bytes as f64 / took / MB as f64;
         writeln!(
             out,
-            "{} clients: {} shards, {:.1} MB in {took:.2} s, {rate:.1} MB/s: {:.0} % of the new drive's {} MB/s",
+            "{} clients: {} shards, {:.1} MB in {took:.2} s, {rate:.1} MB/s: {:.0} % of the drive's {} MB/s",
             if has_clients { "with" } else { "without" },
             report.repaired,
             bytes as f64 / MB as f64,
