@@ -24,6 +24,7 @@ const CAPABILITIES: &[&str] = &[
     "conditional",
     "checksums",
     "versioning",
+    "object_lock",
     "copy",
     "limits_and_errors",
     "virtual_host",

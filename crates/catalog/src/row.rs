@@ -2,12 +2,14 @@
 
 mod bucket;
 mod checksum;
+mod lock;
 mod object;
 mod upload;
 mod usage;
 
 pub use bucket::{BucketRow, Versioning};
 pub use checksum::{Checksum, ChecksumAlgorithm, ChecksumKind};
+pub use lock::{BucketLock, LockMode, LockPeriod, ObjectLock, Retention};
 pub use object::{Data, ETag, Headers, ObjectRow};
 pub use upload::{Manifest, PartRow, UploadRow, UploadState};
 pub use usage::Usage;

@@ -4,7 +4,7 @@ use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::plan::{self, DocumentKind};
 use drystone_base::BucketId;
-use drystone_catalog::{BucketRow, Family, Key, KeyParts, Tx, Usage, Versioning};
+use drystone_catalog::{BucketLock, BucketRow, Family, Key, KeyParts, Tx, Usage, Versioning};
 use drystone_index::prefix_range;
 
 impl Engine {
@@ -19,10 +19,13 @@ impl Engine {
         owner: &str,
         tags: Vec<(String, String)>,
         documents: Vec<(DocumentKind, Vec<u8>)>,
+        lock: Option<BucketLock>,
     ) -> Result<BucketRow, EngineError> {
         self.check_space()?;
         let (owned, owner) = (name.to_owned(), owner.to_owned());
-        let plan = move |tx: &mut Tx<'_>| plan::create_bucket(tx, &owned, &owner, tags, documents);
+        let plan = move |tx: &mut Tx<'_>| {
+            plan::create_bucket(tx, &owned, &owner, tags, documents, lock)
+        };
         let row = self.commit(plan).await?;
         self.forget_bucket(name);
         Ok(row)
@@ -84,6 +87,19 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let owned = name.to_owned();
         self.commit(move |tx| plan::set_versioning(tx, &owned, versioning)).await?;
+        self.forget_bucket(name);
+        Ok(())
+    }
+
+    /// Makes a bucket lock objects, or changes what it locks by default.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::BucketNotFound`], [`EngineError::BucketState`] if it does not keep versions, or the
+    /// catalog failed.
+    pub async fn set_lock(&self, name: &str, lock: BucketLock) -> Result<(), EngineError> {
+        let owned = name.to_owned();
+        self.commit(move |tx| plan::set_lock(tx, &owned, lock)).await?;
         self.forget_bucket(name);
         Ok(())
     }

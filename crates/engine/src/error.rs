@@ -51,6 +51,15 @@ pub enum EngineError {
     /// A condition of the request does not hold.
     #[error("precondition does not hold")]
     PreconditionFailed(Condition),
+    /// The version is locked: by a retention that has not ended, or by a legal hold.
+    #[error("the version is locked")]
+    Locked,
+    /// Locks need a bucket that is made for them.
+    #[error("the bucket does not lock objects")]
+    NoBucketLock,
+    /// What is asked of the bucket contradicts its versioning or its lock.
+    #[error("the bucket is in another state than that needs")]
+    BucketState,
     /// The object changed while the request was worked on. May be tried again.
     #[error("the object changed at the same time")]
     Conflict,

@@ -8,7 +8,9 @@ use crate::plan::{self, Conditions, DeleteOutcome, VersionRef, WriteOutcome};
 use crate::read::ObjectReader;
 use crate::repair::note_lacking;
 use drystone_base::Seq;
-use drystone_catalog::{BucketRow, ETag, Headers, Key, ObjectRow, Tx, Versioning};
+use drystone_catalog::{
+    BucketRow, ETag, Headers, Key, ObjectLock, ObjectRow, Retention, Tx, Versioning,
+};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -27,6 +29,8 @@ pub struct ObjectDraft {
     pub acl: Option<String>,
     /// Id of the account that owns it; empty for that of the bucket.
     pub owner: String,
+    /// What keeps it from being removed.
+    pub lock: ObjectLock,
 }
 
 impl ObjectDraft {
@@ -40,6 +44,7 @@ impl ObjectDraft {
             storage_class: self.storage_class,
             acl: self.acl,
             owner: self.owner,
+            lock: self.lock,
             ..ObjectRow::empty()
         }
     }
@@ -230,6 +235,46 @@ impl Engine {
         let bucket = bucket.to_owned();
         let change = move |row: &mut ObjectRow| row.tags = tags;
         self.commit(move |tx| plan::change_version(tx, &bucket, &object, version, change)).await
+    }
+
+    /// Gives a version another retention; returns the version. `bypasses`: the right to bypass governance was
+    /// shown.
+    ///
+    /// # Errors
+    ///
+    /// As [`plan::set_retention`].
+    pub async fn put_retention(
+        &self,
+        bucket: &str,
+        object: Vec<u8>,
+        version: Option<VersionRef>,
+        retention: Option<Retention>,
+        bypasses: bool,
+    ) -> Result<ObjectRow, EngineError> {
+        let bucket = bucket.to_owned();
+        let plan = move |tx: &mut Tx<'_>| {
+            plan::set_retention(tx, &bucket, &object, version, retention, bypasses)
+        };
+        self.commit(plan).await
+    }
+
+    /// Puts a version on legal hold, or releases it; returns the version.
+    ///
+    /// # Errors
+    ///
+    /// As [`plan::set_legal_hold`].
+    pub async fn put_legal_hold(
+        &self,
+        bucket: &str,
+        object: Vec<u8>,
+        version: Option<VersionRef>,
+        is_held: bool,
+    ) -> Result<ObjectRow, EngineError> {
+        let bucket = bucket.to_owned();
+        let plan = move |tx: &mut Tx<'_>| {
+            plan::set_legal_hold(tx, &bucket, &object, version, is_held)
+        };
+        self.commit(plan).await
     }
 
     /// Replaces the access control list of a version; returns the version.

@@ -8,14 +8,16 @@ mod bucket;
 mod condition;
 mod delete;
 mod document;
+mod lock;
 mod put;
 mod rows;
 mod upload;
 
-pub use bucket::{create_bucket, delete_bucket, set_versioning};
+pub use bucket::{create_bucket, delete_bucket, set_lock, set_versioning};
 pub use condition::{Conditions, check_write};
 pub use delete::{DeleteOutcome, delete_object};
 pub use document::{DOCUMENT_COUNT_MAX, DocumentKind, set_bucket_tags, set_document};
+pub use lock::{set_legal_hold, set_retention};
 pub use put::{Payload, WriteOutcome, put_object};
 pub use rows::{
     SweepItem, VersionRef, adjust_usage, check_bucket, load_bucket, load_head, load_version,

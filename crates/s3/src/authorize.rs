@@ -14,7 +14,7 @@ use crate::gateway::Context;
 use crate::operation::Operation;
 use crate::ops::parse_copy_source;
 use crate::xml::parse;
-pub(crate) use actions::delete_need;
+pub(crate) use actions::{BYPASS, delete_need};
 use actions::needs;
 use drystone_base::BucketId;
 use drystone_engine::plan::DocumentKind;

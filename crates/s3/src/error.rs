@@ -59,6 +59,7 @@ codes! {
     InvalidArgument 400 "Invalid argument.";
     InvalidBucketName 400 "The specified bucket is not valid.";
     InvalidBucketAclWithObjectOwnership 400 "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting.";
+    InvalidBucketState 409 "The request is not valid for the current state of the bucket.";
     InvalidChunkSizeError 400 "A chunk of the body has a size that is not allowed.";
     InvalidDigest 400 "The Content-MD5 you specified is not valid.";
     InvalidLocationConstraint 400 "The specified location constraint is not valid.";
@@ -68,6 +69,7 @@ codes! {
     InvalidPolicyDocument 400 "The content of the form does not meet the conditions of the policy document.";
     InvalidRange 416 "The requested range is not satisfiable.";
     InvalidRequest 400 "The request is not valid.";
+    InvalidRetentionPeriod 400 "The retention period must be a positive number of days or years.";
     InvalidS3DestinationBucket 400 "The destination bucket is not valid.";
     InvalidStorageClass 400 "The storage class you specified is not valid.";
     InvalidTargetBucketForLogging 400 "The target bucket for logging does not exist, is not owned by you, or does not have the appropriate grants for the log-delivery group.";
@@ -93,6 +95,7 @@ codes! {
     NoSuchConfiguration 404 "The specified configuration does not exist.";
     NoSuchKey 404 "The specified key does not exist.";
     NoSuchLifecycleConfiguration 404 "The lifecycle configuration does not exist.";
+    NoSuchObjectLockConfiguration 404 "The specified object does not have a ObjectLock configuration";
     NoSuchPublicAccessBlockConfiguration 404 "The public access block configuration was not found.";
     NoSuchTagSet 404 "The TagSet does not exist.";
     NoSuchUpload 404 "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.";
@@ -224,6 +227,14 @@ impl From<EngineError> for S3Error {
             EngineError::PreconditionFailed(condition) => {
                 Self::new(S3Code::PreconditionFailed).field("Condition", condition_name(condition))
             }
+            EngineError::Locked => Self::with(
+                S3Code::AccessDenied,
+                "Access Denied because object protected by object lock.",
+            ),
+            EngineError::NoBucketLock => {
+                Self::with(S3Code::InvalidRequest, "Bucket is missing Object Lock Configuration")
+            }
+            EngineError::BucketState => S3Code::InvalidBucketState.into(),
             EngineError::Conflict => S3Code::ConditionalRequestConflict.into(),
             EngineError::UploadNotFound => S3Code::NoSuchUpload.into(),
             EngineError::UploadBusy => S3Code::OperationAborted.into(),

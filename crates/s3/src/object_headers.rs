@@ -2,12 +2,13 @@
 
 use crate::checksum;
 use crate::error::{S3Code, S3Error};
+use crate::ops::object_lock::{mode_text, must_be_ahead, parse_mode};
 use crate::request::S3Request;
 use crate::response::{Reply, set};
 use crate::uri::parse_query;
 use drystone_base::limits::{OBJECT_TAG_COUNT_MAX, USER_METADATA_LEN_BYTES_MAX};
 use drystone_base::{Timestamp, parse_http_date};
-use drystone_engine::{Conditions, ObjectDraft, ObjectRow};
+use drystone_engine::{Conditions, ObjectDraft, ObjectLock, ObjectRow, Retention};
 
 /// System metadata that is stored as it is sent.
 const SYSTEM: &[&str] = &[
@@ -33,9 +34,6 @@ const CLASSES: &[&str] = &[
 /// Headers that change what a request does and are not implemented: refused before any effect.
 const NOT_IMPLEMENTED: &[&str] = &[
     "x-amz-write-offset-bytes",
-    "x-amz-object-lock-mode",
-    "x-amz-object-lock-retain-until-date",
-    "x-amz-object-lock-legal-hold",
     "x-amz-object-lock-event-hold",
     "x-amz-object-annotation-directive",
     "x-amz-server-side-encryption",
@@ -46,7 +44,6 @@ const NOT_IMPLEMENTED: &[&str] = &[
     "x-amz-server-side-encryption-customer-key-md5",
     "x-amz-copy-source-server-side-encryption-customer-algorithm",
     "x-amz-mfa",
-    "x-amz-bypass-governance-retention",
     "x-minio-force-delete",
     "x-minio-extract",
     "x-amz-meta-snowball-auto-extract",
@@ -88,7 +85,50 @@ pub(crate) fn parse_draft(request: &S3Request) -> Result<ObjectDraft, S3Error> {
         }
         draft.storage_class = (class != "STANDARD").then(|| class.to_owned());
     }
+    draft.lock = parse_lock(request)?;
     Ok(draft)
+}
+
+/// Reads the lock that a new version is to have.
+fn parse_lock(request: &S3Request) -> Result<ObjectLock, S3Error> {
+    const MODE: &str = "x-amz-object-lock-mode";
+    const UNTIL: &str = "x-amz-object-lock-retain-until-date";
+    const HOLD: &str = "x-amz-object-lock-legal-hold";
+    let retention = match (request.header_or_query(MODE), request.header_or_query(UNTIL)) {
+        (None, None) => None,
+        (Some(mode_text), Some(text)) => {
+            let unknown = || S3Error::argument(MODE, mode_text, "Unknown wormMode directive.");
+            let mode = parse_mode(mode_text).ok_or_else(unknown)?;
+            let invalid = || {
+                S3Error::argument(UNTIL, text, "The retain until date is not a date in ISO 8601.")
+            };
+            let until_ms = Timestamp::parse_iso(text).ok_or_else(invalid)?.0;
+            must_be_ahead(UNTIL, until_ms, request.now_ms)?;
+            Some(Retention { mode, until_ms })
+        }
+        (mode, _) => {
+            let missing = if mode.is_some() { UNTIL } else { MODE };
+            let message = "x-amz-object-lock-retain-until-date and x-amz-object-lock-mode must both \
+                           be supplied";
+            return Err(S3Error::argument(missing, "null", message));
+        }
+    };
+    let legal_hold = match request.header_or_query(HOLD) {
+        None => None,
+        Some("ON") => Some(true),
+        Some("OFF") => Some(false),
+        Some(other) => {
+            return Err(S3Error::argument(HOLD, other, "Legal Hold must be either of 'ON' or 'OFF'"));
+        }
+    };
+    Ok(ObjectLock { retention, legal_hold })
+}
+
+/// Whether a request claims the right to bypass governance, which `authorize` asks for then.
+pub(crate) fn bypasses_governance(request: &S3Request) -> bool {
+    request
+        .header_or_query("x-amz-bypass-governance-retention")
+        .is_some_and(|value| value.eq_ignore_ascii_case("true"))
 }
 
 /// `aws-chunked` describes the request, not the object.
@@ -197,6 +237,7 @@ pub(crate) fn parse_write_conditions(request: &S3Request) -> Result<Conditions, 
 pub(crate) fn parse_delete_conditions(request: &S3Request) -> Result<Conditions, S3Error> {
     let mut conditions = Conditions {
         if_match: request.header("if-match").map(parse_etags),
+        bypasses_governance: bypasses_governance(request),
         ..Conditions::default()
     };
     if let Some(text) = request.header("x-amz-if-match-size") {
@@ -280,6 +321,14 @@ pub(crate) fn describe(reply: &mut Reply, request: &S3Request, row: &ObjectRow) 
     }
     if let Some(class) = &row.storage_class {
         set(reply, "x-amz-storage-class", class);
+    }
+    if let Some(retention) = row.lock.retention {
+        set(reply, "x-amz-object-lock-mode", mode_text(retention.mode));
+        let until = Timestamp(retention.until_ms).to_iso();
+        set(reply, "x-amz-object-lock-retain-until-date", &until);
+    }
+    if let Some(is_held) = row.lock.legal_hold {
+        set(reply, "x-amz-object-lock-legal-hold", if is_held { "ON" } else { "OFF" });
     }
     for (parameter, name) in [
         ("response-content-type", "content-type"),

@@ -23,6 +23,7 @@ mod list_multipart_uploads;
 mod list_object_versions;
 mod list_objects;
 mod list_parts;
+pub(crate) mod object_lock;
 mod object_tagging;
 mod post_object;
 mod put_object;
@@ -140,9 +141,15 @@ pub(crate) async fn dispatch(
         O::PutBucketAcl => acls::put_bucket(context, verified, body).await,
         O::GetObjectAcl => acls::get_object(context),
         O::PutObjectAcl => acls::put_object(context, verified, body).await,
-        O::GetBucketEncryption | O::GetObjectLockConfiguration => {
-            bucket_documents::get(context, operation)
+        O::GetBucketEncryption => bucket_documents::get(context, operation),
+        O::GetObjectLockConfiguration => object_lock::get_configuration(context),
+        O::PutObjectLockConfiguration => {
+            object_lock::put_configuration(context, verified, body).await
         }
+        O::GetObjectRetention => object_lock::get_retention(context),
+        O::PutObjectRetention => object_lock::put_retention(context, verified, body).await,
+        O::GetObjectLegalHold => object_lock::get_legal_hold(context),
+        O::PutObjectLegalHold => object_lock::put_legal_hold(context, verified, body).await,
         O::CreateBucketMetadataConfiguration
         | O::CreateBucketMetadataTableConfiguration
         | O::CreateSession
@@ -154,17 +161,12 @@ pub(crate) async fn dispatch(
         | O::GetBucketMetadataConfiguration
         | O::GetBucketMetadataTableConfiguration
         | O::GetObjectAnnotation
-        | O::GetObjectLegalHold
-        | O::GetObjectRetention
         | O::GetObjectTorrent
         | O::ListDirectoryBuckets
         | O::ListObjectAnnotations
         | O::PutBucketAbac
         | O::PutBucketEncryption
         | O::PutObjectAnnotation
-        | O::PutObjectLegalHold
-        | O::PutObjectLockConfiguration
-        | O::PutObjectRetention
         | O::RenameObject
         | O::RestoreObject
         | O::SelectObjectContent

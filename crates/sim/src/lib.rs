@@ -271,7 +271,7 @@ impl World {
         let runtime = runtime();
         let results = runtime.block_on(async {
             let engine = process.engine.clone();
-            let _ = engine.create_bucket(BUCKET, "", Vec::new(), Vec::new()).await;
+            let _ = engine.create_bucket(BUCKET, "", Vec::new(), Vec::new(), None).await;
             let sweeping = tokio::spawn(sweep(engine.clone()));
             let tasks: Vec<_> = (0..clients)
                 .map(|client| {

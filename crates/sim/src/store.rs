@@ -72,7 +72,7 @@ impl Store {
     ///
     /// If that fails.
     pub async fn make_bucket(&self) {
-        let made = self.engine.create_bucket(BUCKET, "", Vec::new(), Vec::new()).await;
+        let made = self.engine.create_bucket(BUCKET, "", Vec::new(), Vec::new(), None).await;
         made.expect("the bucket is made");
     }
 

@@ -1,5 +1,6 @@
 //! Buckets.
 
+use super::lock::BucketLock;
 use super::{FORMAT, Unknown};
 use drystone_base::{BucketId, DecodeError, TlvReader, TlvWriter};
 
@@ -32,6 +33,8 @@ pub struct BucketRow {
     pub tags: Vec<(String, String)>,
     /// Id of the account that it belongs to; empty for the default account.
     pub owner: String,
+    /// Whether it locks versions.
+    pub lock: Option<BucketLock>,
     pub(crate) unknown: Unknown,
 }
 
@@ -40,8 +43,8 @@ impl BucketRow {
     #[must_use]
     pub fn new(id: BucketId, name: String, created_ms: u64) -> Self {
         let (versioning, tags, unknown) = (Versioning::Off, Vec::new(), Vec::new());
-        let owner = String::new();
-        Self { id, name, created_ms, versioning, epoch: 1, tags, owner, unknown }
+        let (owner, lock) = (String::new(), None);
+        Self { id, name, created_ms, versioning, epoch: 1, tags, owner, lock, unknown }
     }
 
     /// Stored form.
@@ -55,6 +58,9 @@ impl BucketRow {
         }
         if !self.owner.is_empty() {
             w.bytes(8, self.owner.as_bytes());
+        }
+        if let Some(lock) = &self.lock {
+            w.bytes(9, &lock.encode());
         }
         for (tag, value) in &self.unknown {
             w.bytes(*tag, value);
@@ -86,6 +92,7 @@ impl BucketRow {
                 6 => row.tags.push((r.text(value)?, String::new())),
                 7 => row.tags.last_mut().ok_or(r.malformed())?.1 = r.text(value)?,
                 8 => row.owner = r.text(value)?,
+                9 => row.lock = Some(BucketLock::decode(value)?),
                 _ => row.unknown.push((tag, value.to_vec())),
             }
         }

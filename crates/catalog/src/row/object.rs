@@ -1,6 +1,6 @@
 //! Versions of objects, and delete markers.
 
-use super::{Checksum, FORMAT};
+use super::{Checksum, FORMAT, ObjectLock};
 use drystone_base::{
     BlobId, DecodeError, Reader, Seq, TlvReader, TlvWriter, VersionId, Writer, hex,
 };
@@ -118,6 +118,8 @@ pub struct ObjectRow {
     pub acl: Option<String>,
     /// Id of the account that owns it; empty for that of the bucket.
     pub owner: String,
+    /// What keeps it from being removed.
+    pub lock: ObjectLock,
     /// In a `head` row: which `version` row is the null version of the key, if one is.
     pub null_seq: Option<Seq>,
     /// Bytes.
@@ -145,6 +147,7 @@ impl ObjectRow {
             storage_class: None,
             acl: None,
             owner: String::new(),
+            lock: ObjectLock::default(),
             null_seq: None,
             data: Data::Empty,
             unknown: Vec::new(),
@@ -189,6 +192,9 @@ impl ObjectRow {
         }
         w.text_if(15, self.storage_class.as_deref()).text_if(18, self.acl.as_deref());
         w.text_if(19, Some(self.owner.as_str()).filter(|owner| !owner.is_empty()));
+        if !self.lock.is_empty() {
+            w.bytes(20, &self.lock.encode());
+        }
         w.int_unless_zero(17, self.null_seq.map_or(0, |seq| seq.0));
         for (tag, value) in &self.unknown {
             w.bytes(*tag, value);
@@ -254,6 +260,7 @@ impl ObjectRow {
                 16 => row.data = Data::decode(value)?,
                 18 => row.acl = Some(r.text(value)?),
                 19 => row.owner = r.text(value)?,
+                20 => row.lock = ObjectLock::decode(value)?,
                 17 => row.null_seq = Some(Seq(r.int(value)?)),
                 _ => row.unknown.push((tag, value.to_vec())),
             }

@@ -4,7 +4,7 @@ use super::document::DocumentKind;
 use super::rows::load_bucket;
 use crate::error::EngineError;
 use drystone_base::BucketId;
-use drystone_catalog::{BucketRow, Family, Key, Tx, Versioning};
+use drystone_catalog::{BucketLock, BucketRow, Family, Key, Tx, Versioning};
 use drystone_index::prefix_range;
 
 /// Creates a bucket with these documents. `owner` is empty for the default account.
@@ -18,6 +18,7 @@ pub fn create_bucket(
     owner: &str,
     tags: Vec<(String, String)>,
     documents: Vec<(DocumentKind, Vec<u8>)>,
+    lock: Option<BucketLock>,
 ) -> Result<BucketRow, EngineError> {
     let name_key = Key::bucket_name(name);
     if tx.get(&name_key)?.is_some() {
@@ -26,7 +27,11 @@ pub fn create_bucket(
     }
     let id = BucketId(tx.next_seq().0);
     let mut row = BucketRow::new(id, name.to_owned(), tx.now_ms());
-    (row.tags, row.owner) = (tags, owner.to_owned());
+    (row.tags, row.owner, row.lock) = (tags, owner.to_owned(), lock);
+    if row.lock.is_some() {
+        // Without versions there is nothing to lock.
+        row.versioning = Versioning::Enabled;
+    }
     for (kind, document) in documents {
         tx.put(Key::document(id, kind as u8, ""), document);
     }
@@ -63,14 +68,34 @@ pub fn delete_bucket(tx: &mut Tx<'_>, name: &str) -> Result<(), EngineError> {
 ///
 /// # Errors
 ///
-/// [`EngineError::BucketNotFound`], or the catalog failed.
+/// [`EngineError::BucketNotFound`], [`EngineError::BucketState`] if it locks objects, or the catalog failed.
 pub fn set_versioning(
     tx: &mut Tx<'_>,
     name: &str,
     versioning: Versioning,
 ) -> Result<(), EngineError> {
     let mut bucket = load_bucket(tx, name)?;
+    if bucket.lock.is_some() && versioning != Versioning::Enabled {
+        return Err(EngineError::BucketState);
+    }
     bucket.versioning = versioning;
+    bucket.epoch += 1;
+    tx.put(Key::bucket(bucket.id), bucket.encode());
+    Ok(())
+}
+
+/// Makes a bucket lock objects, or changes what it locks by default.
+///
+/// # Errors
+///
+/// [`EngineError::BucketNotFound`], [`EngineError::BucketState`] if it does not keep versions, or the
+/// catalog failed.
+pub fn set_lock(tx: &mut Tx<'_>, name: &str, lock: BucketLock) -> Result<(), EngineError> {
+    let mut bucket = load_bucket(tx, name)?;
+    if bucket.versioning != Versioning::Enabled {
+        return Err(EngineError::BucketState);
+    }
+    bucket.lock = Some(lock);
     bucket.epoch += 1;
     tx.put(Key::bucket(bucket.id), bucket.encode());
     Ok(())

@@ -15,6 +15,8 @@ pub struct Conditions {
     pub if_match_size: Option<u64>,
     /// Last-Modified must be this second, in milliseconds since 1970 (deletes only).
     pub if_match_modified_ms: Option<u64>,
+    /// Of a delete: the right to bypass a lock of governance mode was shown.
+    pub bypasses_governance: bool,
 }
 
 /// Whether one of the entity tags is `etag`.

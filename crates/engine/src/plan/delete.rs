@@ -23,7 +23,8 @@ pub struct DeleteOutcome {
 ///
 /// # Errors
 ///
-/// [`EngineError::BucketNotFound`], a condition that does not hold, or the catalog failed.
+/// [`EngineError::BucketNotFound`], a condition that does not hold, [`EngineError::Locked`], or the catalog
+/// failed.
 pub fn delete_object(
     tx: &mut Tx<'_>,
     bucket_name: &str,
@@ -51,6 +52,10 @@ pub fn delete_object(
     };
     if matches!(head, Some(Err(_))) {
         check_delete(conditions, head.as_ref())?;
+        // A lock that cannot be read holds.
+        if bucket.lock.is_some() {
+            return Err(EngineError::Locked);
+        }
         return delete_damaged_head(tx, bucket.id, object, version);
     }
     let Some((is_head, row)) = load_version(tx, bucket.id, object, version)? else {
@@ -58,6 +63,9 @@ pub fn delete_object(
         return Ok(DeleteOutcome { version: Some(text_of(version)), is_marker: false });
     };
     check_delete(conditions, Some(&Ok(row.clone())))?;
+    if row.lock.holds(tx.now_ms(), conditions.bypasses_governance) {
+        return Err(EngineError::Locked);
+    }
     adjust_usage(tx, bucket.id, |usage| count_version(usage, &row, is_head, -1))?;
     release(tx, &row.data);
     let outcome = DeleteOutcome { version: Some(row.version_text()), is_marker: row.is_marker };

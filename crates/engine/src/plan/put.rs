@@ -4,7 +4,7 @@ use super::condition::{Conditions, check_write};
 use super::rows::{adjust_usage, count_version, load_bucket, load_head, null_below, release};
 use crate::error::EngineError;
 use drystone_base::{BucketId, DecodeError};
-use drystone_catalog::{BucketRow, Data, Key, ObjectRow, Tx, Versioning};
+use drystone_catalog::{BucketRow, Data, Key, ObjectRow, Retention, Tx, Versioning};
 use drystone_log::RecordInput;
 
 /// Bytes that come with a row in one transaction.
@@ -68,6 +68,11 @@ pub(crate) fn put_dated(
     mut row: ObjectRow,
     payload: Payload,
 ) -> Result<WriteOutcome, EngineError> {
+    lock_by_default(bucket, &mut row)?;
+    // What cannot be understood would be replaced: a lock that cannot be read holds.
+    if bucket.lock.is_some() && matches!(head, Some(Err(_))) {
+        return Err(EngineError::Locked);
+    }
     row.seq = tx.next_seq();
     row.random = tx.rng().u64();
     row.is_null = bucket.versioning != Versioning::Enabled;
@@ -79,6 +84,21 @@ pub(crate) fn put_dated(
     adjust_usage(tx, bucket.id, |usage| count_version(usage, &row, true, 1))?;
     store(tx, Key::head(bucket.id, object), &row.data, row.encode(), payload);
     Ok(WriteOutcome { row, versioning: bucket.versioning })
+}
+
+/// Gives a new version the lock of its bucket, if its writer says nothing of retention.
+fn lock_by_default(bucket: &BucketRow, row: &mut ObjectRow) -> Result<(), EngineError> {
+    let Some(lock) = bucket.lock else {
+        return if row.lock.is_empty() { Ok(()) } else { Err(EngineError::NoBucketLock) };
+    };
+    if let Some((mode, period)) = lock.default
+        && !row.is_marker
+        && row.lock.retention.is_none()
+    {
+        let until_ms = row.modified_ms.saturating_add(period.len_ms());
+        row.lock.retention = Some(Retention { mode, until_ms });
+    }
+    Ok(())
 }
 
 /// Puts a row and its payload.

@@ -28,6 +28,9 @@ pub fn create_upload(
     checksum: Option<(ChecksumAlgorithm, ChecksumKind)>,
 ) -> Result<UploadId, EngineError> {
     let bucket = load_bucket(tx, bucket_name)?;
+    if bucket.lock.is_none() && !template.lock.is_empty() {
+        return Err(EngineError::NoBucketLock);
+    }
     let seq = tx.next_seq();
     let upload = UploadId::new(seq, tx.rng());
     let row = UploadRow::new(tx.now_ms(), ObjectRow { seq, ..template }, checksum);

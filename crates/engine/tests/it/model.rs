@@ -277,7 +277,7 @@ fn plans_agree_with_a_naive_model_of_versions() {
         let mut world = World { view: MapView::default(), rng, now_ms: 1_000_000 };
         let mut model = Model::default();
         world
-            .run(|tx| plan::create_bucket(tx, BUCKET, "", Vec::new(), Vec::new()))
+            .run(|tx| plan::create_bucket(tx, BUCKET, "", Vec::new(), Vec::new(), None))
             .expect("created");
         for number in 1..200 {
             step(&mut world, &mut model, number);
@@ -291,7 +291,7 @@ fn plans_agree_with_a_naive_model_of_versions() {
 fn a_head_that_cannot_be_read_can_be_overwritten_and_deleted() {
     let mut world = World { view: MapView::default(), rng: SeededRng::new(1), now_ms: 1_000_000 };
     let bucket = world
-        .run(|tx| plan::create_bucket(tx, BUCKET, "", Vec::new(), Vec::new()))
+        .run(|tx| plan::create_bucket(tx, BUCKET, "", Vec::new(), Vec::new(), None))
         .expect("created");
     let key = bytes::Bytes::from(Key::head(bucket.id, b"k"));
     let garbage = bytes::Bytes::from_static(b"\xff garbage");
@@ -313,4 +313,25 @@ fn a_head_that_cannot_be_read_can_be_overwritten_and_deleted() {
     let version = Some(VersionRef::Null);
     world.run(|tx| plan::delete_object(tx, BUCKET, b"k", version, &none)).expect("deleted by id");
     assert!(!world.view.rows.contains_key(&key));
+}
+
+#[test]
+fn a_head_whose_lock_cannot_be_read_stays() {
+    let mut world = World { view: MapView::default(), rng: SeededRng::new(1), now_ms: 1_000_000 };
+    let lock = Some(drystone_engine::BucketLock::default());
+    let bucket = world
+        .run(|tx| plan::create_bucket(tx, BUCKET, "", Vec::new(), Vec::new(), lock))
+        .expect("created");
+    let key = bytes::Bytes::from(Key::head(bucket.id, b"k"));
+    let garbage = bytes::Bytes::from_static(b"\xff garbage");
+    world.view.rows.insert(key.clone(), garbage.clone());
+    let all = Conditions { bypasses_governance: true, ..Conditions::default() };
+    let row = ObjectRow { etag: etag(1), ..ObjectRow::empty() };
+    let put = world.run(|tx| plan::put_object(tx, BUCKET, b"k", row, Payload::Stored, &all));
+    assert!(matches!(put, Err(EngineError::Locked)), "{put:?}");
+    for version in [None, Some(VersionRef::Null)] {
+        let deleted = world.run(|tx| plan::delete_object(tx, BUCKET, b"k", version, &all));
+        assert!(matches!(deleted, Err(EngineError::Locked)), "{deleted:?}");
+    }
+    assert_eq!(world.view.rows[&key], garbage);
 }

@@ -3,6 +3,7 @@
 use super::Need;
 use crate::error::S3Error;
 use crate::gateway::Context;
+use crate::object_headers::bypasses_governance;
 use crate::operation::Operation;
 use crate::ops::parse_copy_source;
 
@@ -163,6 +164,7 @@ pub(super) fn needs(context: &Context<'_>, operation: Operation) -> Result<Vec<N
             ("x-amz-tagging", "s3:PutObjectTagging"),
             ("x-amz-acl", "s3:PutObjectAcl"),
             ("x-amz-object-lock-mode", "s3:PutObjectRetention"),
+            ("x-amz-object-lock-retain-until-date", "s3:PutObjectRetention"),
             ("x-amz-object-lock-legal-hold", "s3:PutObjectLegalHold"),
             ("if-match", "s3:GetObject"),
         ];
@@ -190,11 +192,19 @@ pub(super) fn needs(context: &Context<'_>, operation: Operation) -> Result<Vec<N
         let action = action(O::GetObject, version.is_some());
         all.push(Need { action, bucket: Some(bucket), key: Some(key), version });
     }
+    if matches!(operation, O::DeleteObject | O::PutObjectRetention)
+        && bypasses_governance(request)
+    {
+        all.push(need(BYPASS));
+    }
     if operation == O::DeleteObject && request.header("if-match").is_some() {
         all.push(need("s3:GetObject"));
     }
     Ok(all)
 }
+
+/// The right to remove what is locked in governance mode.
+pub(crate) const BYPASS: &str = "s3:BypassGovernanceRetention";
 
 /// The right to delete one key of a bulk delete.
 pub(crate) fn delete_need(bucket: &str, key: &str, version: Option<&str>) -> Need {

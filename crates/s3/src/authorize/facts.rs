@@ -141,6 +141,14 @@ fn value_of(
             request.query(&key[3..]).and_then(text)
         }
         "s3:versionid" => need.version.clone(),
+        "s3:object-lock-mode" | "s3:object-lock-retain-until-date" | "s3:object-lock-legal-hold" => {
+            request.header_or_query(&format!("x-amz-{}", &key[3..])).and_then(text)
+        }
+        "s3:object-lock-remaining-retention-days" => {
+            let until = request.header_or_query("x-amz-object-lock-retain-until-date");
+            let until = until.and_then(Timestamp::parse_iso)?;
+            Some((until.0.saturating_sub(request.now_ms) / (24 * 3600 * 1000)).to_string())
+        }
         key => {
             let name = key.strip_prefix("s3:").filter(|name| HEADERS.contains(name))?;
             request.header_or_query(name).and_then(text)

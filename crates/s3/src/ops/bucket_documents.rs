@@ -14,7 +14,6 @@ pub(crate) fn get(context: &Context<'_>, operation: Operation) -> Handled {
     let unset = |code: S3Code| Err(S3Error::new(code).field("BucketName", name.as_str()));
     match operation {
         O::GetBucketEncryption => unset(S3Code::ServerSideEncryptionConfigurationNotFoundError),
-        O::GetObjectLockConfiguration => unset(S3Code::ObjectLockConfigurationNotFoundError),
         other => Err(S3Error::not_implemented(other.name())),
     }
 }

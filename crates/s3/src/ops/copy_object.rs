@@ -71,7 +71,11 @@ fn draft(
     replaces_metadata: bool,
     replaces_tags: bool,
 ) -> ObjectDraft {
-    let mut draft = ObjectDraft { storage_class: sent.storage_class, ..ObjectDraft::default() };
+    let mut draft = ObjectDraft {
+        storage_class: sent.storage_class,
+        lock: sent.lock,
+        ..ObjectDraft::default()
+    };
     draft.tags = if replaces_tags { sent.tags } else { row.tags.clone() };
     if replaces_metadata {
         draft.headers = sent.headers;

@@ -12,6 +12,7 @@ use crate::response::{empty, set};
 use crate::xml::{Xml, parse};
 use drystone_base::BucketName;
 use drystone_base::limits::BUCKET_TAG_COUNT_MAX;
+use drystone_engine::BucketLock;
 use drystone_engine::plan::DocumentKind;
 use drystone_identity::DEFAULT_ACCOUNT;
 
@@ -23,9 +24,15 @@ pub(crate) async fn run(
     let request = &context.request;
     let name = BucketName::create(request.bucket.as_deref().unwrap_or_default())?;
     refuse_not_implemented(request)?;
-    if request.header("x-amz-bucket-object-lock-enabled").is_some_and(|v| v != "false") {
-        return Err(S3Error::not_implemented("x-amz-bucket-object-lock-enabled"));
-    }
+    let lock = match request.header("x-amz-bucket-object-lock-enabled") {
+        None => None,
+        Some(text) if text.eq_ignore_ascii_case("false") => None,
+        Some(text) if text.eq_ignore_ascii_case("true") => Some(BucketLock::default()),
+        Some(text) => {
+            let name = "x-amz-bucket-object-lock-enabled";
+            return Err(S3Error::argument(name, text, "It is neither true nor false."));
+        }
+    };
     let documents = documents(context)?;
     let mut tags = Vec::new();
     if request.content_length().is_some_and(|len| len > 0) {
@@ -45,7 +52,7 @@ pub(crate) async fn run(
     }
     let owner = context.sender.account().filter(|account| *account != DEFAULT_ACCOUNT);
     let owner = owner.unwrap_or_default();
-    context.engine.create_bucket(name.as_str(), owner, tags, documents).await?;
+    context.engine.create_bucket(name.as_str(), owner, tags, documents, lock).await?;
     let mut reply = empty(200);
     set(&mut reply, "location", &format!("/{name}"));
     Ok(reply)

@@ -2,12 +2,12 @@
 
 use super::{Handled, read_document};
 use crate::auth::Verified;
-use crate::authorize::{allow, delete_need, is_decided_by_policy};
+use crate::authorize::{BYPASS, Need, allow, delete_need, is_decided_by_policy};
 use crate::body::Body;
 use crate::bucket_log::BatchDeletion;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
-use crate::object_headers::{refuse_not_implemented, unquote};
+use crate::object_headers::{bypasses_governance, refuse_not_implemented, unquote};
 use crate::response::xml;
 use crate::xml::{Element, Xml, parse};
 use drystone_base::limits::DELETE_KEY_COUNT_MAX;
@@ -38,7 +38,9 @@ pub(crate) async fn run(
     }
     let root = parse(&document, "Delete")?;
     let is_quiet = root.text_of("Quiet").is_some_and(|text| text.eq_ignore_ascii_case("true"));
-    let entries: Result<Vec<_>, _> = root.children_named("Object").map(entry).collect();
+    let bypasses = bypasses_governance(request);
+    let entries: Result<Vec<_>, _> =
+        root.children_named("Object").map(|element| entry(element, bypasses)).collect();
     let entries = entries?;
     if entries.is_empty() || entries.len() > DELETE_KEY_COUNT_MAX {
         return Err(S3Code::MalformedXML.into());
@@ -71,11 +73,11 @@ pub(crate) async fn run(
     Ok(reply)
 }
 
-fn entry(element: &Element) -> Result<Entry, S3Error> {
+fn entry(element: &Element, bypasses_governance: bool) -> Result<Entry, S3Error> {
     let malformed = || S3Error::new(S3Code::MalformedXML);
     let key = element.text_of("Key").filter(|key| !key.is_empty()).ok_or_else(malformed)?;
     let if_match = element.text_of("ETag").map(|text| vec![unquote(text)]);
-    let mut conditions = Conditions { if_match, ..Conditions::default() };
+    let mut conditions = Conditions { if_match, bypasses_governance, ..Conditions::default() };
     if let Some(text) = element.text_of("Size") {
         conditions.if_match_size = Some(text.trim().parse().map_err(|_| malformed())?);
     }
@@ -94,7 +96,11 @@ fn start(
 ) -> Result<impl Future<Output = Result<DeleteOutcome, drystone_engine::EngineError>>, S3Error> {
     let key = ObjectKey::new(&entry.key)?;
     if by_key {
-        allow(context, &delete_need(bucket, &entry.key, entry.version.as_deref()))?;
+        let need = delete_need(bucket, &entry.key, entry.version.as_deref());
+        allow(context, &need)?;
+        if entry.conditions.bypasses_governance {
+            allow(context, &Need { action: BYPASS, ..need })?;
+        }
     }
     let version = match &entry.version {
         Some(text) => Some(VersionRef::parse(text).ok_or_else(|| {

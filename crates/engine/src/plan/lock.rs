@@ -1,0 +1,96 @@
+//! Changing the locks of versions.
+
+use super::rows::{VersionRef, load_bucket};
+use super::upload::change_version;
+use crate::error::EngineError;
+use drystone_catalog::{LockMode, ObjectRow, Retention, Tx};
+
+/// Gives a version another retention, or takes it away. Longer ones are always allowed; a shorter or weaker
+/// one in place of governance needs the right to bypass it, and in place of compliance nothing will do.
+///
+/// # Errors
+///
+/// What is named does not exist, [`EngineError::NoBucketLock`], [`EngineError::Locked`], or the catalog
+/// failed.
+pub fn set_retention(
+    tx: &mut Tx<'_>,
+    bucket_name: &str,
+    object: &[u8],
+    version: Option<VersionRef>,
+    retention: Option<Retention>,
+    bypasses: bool,
+) -> Result<ObjectRow, EngineError> {
+    if load_bucket(tx, bucket_name)?.lock.is_none() {
+        return Err(EngineError::NoBucketLock);
+    }
+    let now_ms = tx.now_ms();
+    let mut is_allowed = false;
+    let change = |row: &mut ObjectRow| {
+        is_allowed = may_replace(row.lock.retention, retention, now_ms, bypasses);
+        row.lock.retention = retention;
+    };
+    let row = change_version(tx, bucket_name, object, version, change)?;
+    // A plan that fails changes nothing.
+    if is_allowed { Ok(row) } else { Err(EngineError::Locked) }
+}
+
+fn may_replace(
+    old: Option<Retention>,
+    new: Option<Retention>,
+    now_ms: u64,
+    bypasses: bool,
+) -> bool {
+    let Some(old) = old.filter(|old| old.until_ms > now_ms) else { return true };
+    let is_longer = new.is_some_and(|new| new.until_ms >= old.until_ms);
+    let mode = new.map(|new| new.mode);
+    match old.mode {
+        LockMode::Compliance => is_longer && mode == Some(LockMode::Compliance),
+        LockMode::Governance => bypasses || (is_longer && mode.is_some()),
+    }
+}
+
+/// Puts a version on legal hold, or releases it.
+///
+/// # Errors
+///
+/// What is named does not exist, [`EngineError::NoBucketLock`], or the catalog failed.
+pub fn set_legal_hold(
+    tx: &mut Tx<'_>,
+    bucket_name: &str,
+    object: &[u8],
+    version: Option<VersionRef>,
+    is_held: bool,
+) -> Result<ObjectRow, EngineError> {
+    if load_bucket(tx, bucket_name)?.lock.is_none() {
+        return Err(EngineError::NoBucketLock);
+    }
+    let change = |row: &mut ObjectRow| row.lock.legal_hold = Some(is_held);
+    change_version(tx, bucket_name, object, version, change)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retentions_only_grow_unless_governance_is_bypassed() {
+        use LockMode::{Compliance, Governance};
+        let until = |mode, until_ms| Some(Retention { mode, until_ms });
+        for (old, new, bypasses, expected) in [
+            (None, until(Governance, 5), false, true),
+            (until(Governance, 50), until(Governance, 60), false, true),
+            (until(Governance, 50), until(Compliance, 50), false, true),
+            (until(Governance, 50), until(Governance, 49), false, false),
+            (until(Governance, 50), until(Governance, 49), true, true),
+            (until(Governance, 50), None, false, false),
+            (until(Governance, 50), None, true, true),
+            (until(Compliance, 50), until(Compliance, 51), false, true),
+            (until(Compliance, 50), until(Compliance, 49), true, false),
+            (until(Compliance, 50), until(Governance, 90), true, false),
+            (until(Compliance, 50), None, true, false),
+            (until(Compliance, 10), None, false, true),
+        ] {
+            assert_eq!(may_replace(old, new, 20, bypasses), expected, "{old:?} {new:?} {bypasses}");
+        }
+    }
+}
