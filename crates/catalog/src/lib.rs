@@ -35,8 +35,9 @@ pub use frame::{Frame, FrameChange, HintPatch};
 pub use key::{Family, Key, KeyParts};
 pub use mirrors::{Mirror, MirrorConfig, ViewKeeper, catch_up};
 pub use row::{
-    BucketLock, BucketRow, Checksum, ChecksumAlgorithm, ChecksumKind, Data, ETag, Headers, LockMode,
-    LockPeriod, Manifest, ObjectLock, ObjectRow, PartRow, Retention, UploadRow, UploadState, Usage, Versioning,
+    BucketLock, BucketRow, Checksum, ChecksumAlgorithm, ChecksumKind, Data, ETag, Headers,
+    LockMode, LockPeriod, Manifest, ObjectLock, ObjectRow, PartRow, Retention, UploadRow,
+    UploadState, Usage, Versioning,
 };
 pub use salvage::{SalvageReport, salvage};
 pub use tx::{Decision, MapView, RowValue, Tx, View};

@@ -23,9 +23,8 @@ impl Engine {
     ) -> Result<BucketRow, EngineError> {
         self.check_space()?;
         let (owned, owner) = (name.to_owned(), owner.to_owned());
-        let plan = move |tx: &mut Tx<'_>| {
-            plan::create_bucket(tx, &owned, &owner, tags, documents, lock)
-        };
+        let plan =
+            move |tx: &mut Tx<'_>| plan::create_bucket(tx, &owned, &owner, tags, documents, lock);
         let row = self.commit(plan).await?;
         self.forget_bucket(name);
         Ok(row)

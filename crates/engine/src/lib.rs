@@ -66,6 +66,7 @@ pub use scrub::ScrubState;
 pub use sweep::{SweepReport, Sweeper};
 
 pub use drystone_catalog::{
-    BucketLock, BucketRow, Checksum, ChecksumAlgorithm, ChecksumKind, Data, ETag, Headers, LockMode,
-    LockPeriod, Manifest, ObjectLock, ObjectRow, PartRow, Retention, UploadRow, UploadState, Usage, Versioning,
+    BucketLock, BucketRow, Checksum, ChecksumAlgorithm, ChecksumKind, Data, ETag, Headers,
+    LockMode, LockPeriod, Manifest, ObjectLock, ObjectRow, PartRow, Retention, UploadRow,
+    UploadState, Usage, Versioning,
 };

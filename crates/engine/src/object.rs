@@ -271,9 +271,8 @@ impl Engine {
         is_held: bool,
     ) -> Result<ObjectRow, EngineError> {
         let bucket = bucket.to_owned();
-        let plan = move |tx: &mut Tx<'_>| {
-            plan::set_legal_hold(tx, &bucket, &object, version, is_held)
-        };
+        let plan =
+            move |tx: &mut Tx<'_>| plan::set_legal_hold(tx, &bucket, &object, version, is_held);
         self.commit(plan).await
     }
 

@@ -203,6 +203,20 @@ fn condition_name(condition: Condition) -> &'static str {
     }
 }
 
+fn checksum_types(
+    expected: Option<drystone_engine::ChecksumAlgorithm>,
+    actual: Option<drystone_engine::ChecksumAlgorithm>,
+) -> String {
+    let name = |algorithm: Option<drystone_engine::ChecksumAlgorithm>| {
+        algorithm.map_or("null".to_owned(), |a| a.name().to_lowercase())
+    };
+    format!(
+        "Checksum Type mismatch occurred, expected checksum Type: {}, actual checksum Type: {}",
+        name(expected),
+        name(actual)
+    )
+}
+
 impl From<EngineError> for S3Error {
     fn from(error: EngineError) -> Self {
         match error {
@@ -254,16 +268,7 @@ impl From<EngineError> for S3Error {
             }
             EngineError::ChecksumMismatch { .. } => S3Code::BadDigest.into(),
             EngineError::ChecksumTypeMismatch { expected, actual } => {
-                let name = |algorithm: Option<drystone_engine::ChecksumAlgorithm>| {
-                    algorithm.map_or("null".to_owned(), |a| a.name().to_lowercase())
-                };
-                let message = format!(
-                    "Checksum Type mismatch occurred, expected checksum Type: {}, actual checksum \
-                     Type: {}",
-                    name(expected),
-                    name(actual)
-                );
-                Self::with(S3Code::InvalidRequest, message)
+                Self::with(S3Code::InvalidRequest, checksum_types(expected, actual))
             }
             EngineError::Invalid(message) => Self::with(S3Code::InvalidRequest, message),
             EngineError::Busy => S3Code::SlowDown.into(),

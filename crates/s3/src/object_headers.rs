@@ -118,7 +118,11 @@ fn parse_lock(request: &S3Request) -> Result<ObjectLock, S3Error> {
         Some("ON") => Some(true),
         Some("OFF") => Some(false),
         Some(other) => {
-            return Err(S3Error::argument(HOLD, other, "Legal Hold must be either of 'ON' or 'OFF'"));
+            return Err(S3Error::argument(
+                HOLD,
+                other,
+                "Legal Hold must be either of 'ON' or 'OFF'",
+            ));
         }
     };
     Ok(ObjectLock { retention, legal_hold })

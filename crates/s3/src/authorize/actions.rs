@@ -192,8 +192,7 @@ pub(super) fn needs(context: &Context<'_>, operation: Operation) -> Result<Vec<N
         let action = action(O::GetObject, version.is_some());
         all.push(Need { action, bucket: Some(bucket), key: Some(key), version });
     }
-    if matches!(operation, O::DeleteObject | O::PutObjectRetention)
-        && bypasses_governance(request)
+    if matches!(operation, O::DeleteObject | O::PutObjectRetention) && bypasses_governance(request)
     {
         all.push(need(BYPASS));
     }

@@ -141,7 +141,9 @@ fn value_of(
             request.query(&key[3..]).and_then(text)
         }
         "s3:versionid" => need.version.clone(),
-        "s3:object-lock-mode" | "s3:object-lock-retain-until-date" | "s3:object-lock-legal-hold" => {
+        "s3:object-lock-mode"
+        | "s3:object-lock-retain-until-date"
+        | "s3:object-lock-legal-hold" => {
             request.header_or_query(&format!("x-amz-{}", &key[3..])).and_then(text)
         }
         "s3:object-lock-remaining-retention-days" => {
