@@ -25,6 +25,7 @@ const CAPABILITIES: &[&str] = &[
     "checksums",
     "versioning",
     "object_lock",
+    "storage_classes_restore",
     "copy",
     "limits_and_errors",
     "virtual_host",

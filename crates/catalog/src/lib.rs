@@ -36,8 +36,8 @@ pub use key::{Family, Key, KeyParts};
 pub use mirrors::{Mirror, MirrorConfig, ViewKeeper, catch_up};
 pub use row::{
     BucketLock, BucketRow, Checksum, ChecksumAlgorithm, ChecksumKind, Data, ETag, Headers,
-    LockMode, LockPeriod, Manifest, ObjectLock, ObjectRow, PartRow, Retention, UploadRow,
-    UploadState, Usage, Versioning,
+    LockMode, LockPeriod, Manifest, ObjectLock, ObjectRow, PartRow, Restore, RestoreState,
+    Retention, UploadRow, UploadState, Usage, Versioning,
 };
 pub use salvage::{SalvageReport, salvage};
 pub use tx::{Decision, MapView, RowValue, Tx, View};

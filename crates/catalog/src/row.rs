@@ -4,6 +4,7 @@ mod bucket;
 mod checksum;
 mod lock;
 mod object;
+mod restore;
 mod upload;
 mod usage;
 
@@ -11,6 +12,7 @@ pub use bucket::{BucketRow, Versioning};
 pub use checksum::{Checksum, ChecksumAlgorithm, ChecksumKind};
 pub use lock::{BucketLock, LockMode, LockPeriod, ObjectLock, Retention};
 pub use object::{Data, ETag, Headers, ObjectRow};
+pub use restore::{Restore, RestoreState};
 pub use upload::{Manifest, PartRow, UploadRow, UploadState};
 pub use usage::Usage;
 

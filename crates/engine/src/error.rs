@@ -60,6 +60,12 @@ pub enum EngineError {
     /// What is asked of the bucket contradicts its versioning or its lock.
     #[error("the bucket is in another state than that needs")]
     BucketState,
+    /// The version is not archived: there is nothing to restore.
+    #[error("the version is not archived")]
+    NotArchived,
+    /// The restored copy is on its way already.
+    #[error("the version is being restored")]
+    RestoreOngoing,
     /// The object changed while the request was worked on. May be tried again.
     #[error("the object changed at the same time")]
     Conflict,

@@ -67,6 +67,6 @@ pub use sweep::{SweepReport, Sweeper};
 
 pub use drystone_catalog::{
     BucketLock, BucketRow, Checksum, ChecksumAlgorithm, ChecksumKind, Data, ETag, Headers,
-    LockMode, LockPeriod, Manifest, ObjectLock, ObjectRow, PartRow, Retention, UploadRow,
-    UploadState, Usage, Versioning,
+    LockMode, LockPeriod, Manifest, ObjectLock, ObjectRow, PartRow, Restore, RestoreState,
+    Retention, UploadRow, UploadState, Usage, Versioning,
 };

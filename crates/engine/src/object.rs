@@ -258,6 +258,23 @@ impl Engine {
         self.commit(plan).await
     }
 
+    /// Makes an archived version readable for some days, after a delay in milliseconds.
+    ///
+    /// # Errors
+    ///
+    /// As [`plan::restore`].
+    pub async fn restore(
+        &self,
+        bucket: &str,
+        object: Vec<u8>,
+        version: Option<VersionRef>,
+        days: u32,
+        delay_ms: u64,
+    ) -> Result<plan::RestoreOutcome, EngineError> {
+        let bucket = bucket.to_owned();
+        self.commit(move |tx| plan::restore(tx, &bucket, &object, version, days, delay_ms)).await
+    }
+
     /// Puts a version on legal hold, or releases it; returns the version.
     ///
     /// # Errors

@@ -81,7 +81,7 @@ impl Engine {
                 continue;
             }
             let size = record.row.size;
-            match self.restore(record)? {
+            match self.bring_back(record)? {
                 Fate::Superseded => report.superseded += 1,
                 Fate::Made { new_bucket } => {
                     report.objects += 1;
@@ -134,9 +134,9 @@ impl Engine {
         Ok(true)
     }
 
-    fn restore(&self, record: ManifestRecord) -> Result<Fate, EngineError> {
+    fn bring_back(&self, record: ManifestRecord) -> Result<Fate, EngineError> {
         let ticket = self.shared.catalog.submit(move |tx| {
-            Ok(match restore(tx, record) {
+            Ok(match bring_back(tx, record) {
                 Ok(fate) => Decision::Commit(Ok(fate)),
                 Err(EngineError::Catalog(error)) => return Err(error),
                 Err(error) => Decision::Reject(Err(error)),
@@ -147,7 +147,7 @@ impl Engine {
 }
 
 /// Puts the object of a manifest where it was, unless something newer is there.
-fn restore(tx: &mut Tx<'_>, record: ManifestRecord) -> Result<Fate, EngineError> {
+fn bring_back(tx: &mut Tx<'_>, record: ManifestRecord) -> Result<Fate, EngineError> {
     let ManifestRecord { bucket, bucket_name, versioning, object, modified_ms, row, parts } =
         record;
     let new_bucket = match plan::load_bucket(tx, &bucket_name) {

@@ -12,6 +12,7 @@ use crate::error::{S3Code, S3Error};
 use crate::host::Domains;
 use crate::operation::Operation;
 use crate::ops;
+use crate::ops::RestoreDelays;
 use crate::request::S3Request;
 use crate::response::{Ids, Reply, ResponseBody, empty, error_document, set, xml};
 use crate::route::route;
@@ -36,6 +37,8 @@ pub struct GatewayConfig {
     pub domains: Domains,
     /// Name of this host in answers.
     pub host_id: String,
+    /// How long restores of archived objects take.
+    pub restore_delays: RestoreDelays,
 }
 
 /// The S3 front of an engine.

@@ -43,6 +43,7 @@ pub use error::{S3Code, S3Error};
 pub use gateway::{Gateway, GatewayConfig, Served};
 pub use host::Domains;
 pub use operation::{Level, Operation, Row, TABLE};
+pub use ops::RestoreDelays;
 pub use response::ResponseBody;
 pub use service::ServiceRequest;
 

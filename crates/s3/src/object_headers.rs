@@ -3,6 +3,7 @@
 use crate::checksum;
 use crate::error::{S3Code, S3Error};
 use crate::ops::object_lock::{mode_text, must_be_ahead, parse_mode};
+use crate::ops::restore_object::restore_text;
 use crate::request::S3Request;
 use crate::response::{Reply, set};
 use crate::uri::parse_query;
@@ -325,6 +326,9 @@ pub(crate) fn describe(reply: &mut Reply, request: &S3Request, row: &ObjectRow) 
     }
     if let Some(class) = &row.storage_class {
         set(reply, "x-amz-storage-class", class);
+    }
+    if let Some(text) = restore_text(row, request.now_ms) {
+        set(reply, "x-amz-restore", &text);
     }
     if let Some(retention) = row.lock.retention {
         set(reply, "x-amz-object-lock-mode", mode_text(retention.mode));

@@ -27,6 +27,7 @@ pub(crate) mod object_lock;
 mod object_tagging;
 mod post_object;
 mod put_object;
+pub(crate) mod restore_object;
 mod upload_part;
 mod upload_part_copy;
 mod versioning;
@@ -35,6 +36,7 @@ pub(crate) use acls::apply as apply_acl;
 pub use copy_source::parse_copy_source;
 pub(crate) use get_object::run as read_object;
 pub(crate) use post_object::{is_form, run as post_object};
+pub use restore_object::RestoreDelays;
 
 use crate::auth::Verified;
 use crate::body::{Body, BodyReader};
@@ -146,6 +148,7 @@ pub(crate) async fn dispatch(
         O::PutObjectLockConfiguration => {
             object_lock::put_configuration(context, verified, body).await
         }
+        O::RestoreObject => restore_object::run(context, verified, body).await,
         O::GetObjectRetention => object_lock::get_retention(context),
         O::PutObjectRetention => object_lock::put_retention(context, verified, body).await,
         O::GetObjectLegalHold => object_lock::get_legal_hold(context),
@@ -168,7 +171,6 @@ pub(crate) async fn dispatch(
         | O::PutBucketEncryption
         | O::PutObjectAnnotation
         | O::RenameObject
-        | O::RestoreObject
         | O::SelectObjectContent
         | O::UpdateBucketMetadataAnnotationTableConfiguration
         | O::UpdateBucketMetadataInventoryTableConfiguration

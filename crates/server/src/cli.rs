@@ -16,7 +16,7 @@ use admin::{
     RoleCommand, UserCommand, VerifyArguments,
 };
 use clap::{Args, Parser, Subcommand};
-use drystone_s3::BucketDefaults;
+use drystone_s3::{BucketDefaults, RestoreDelays};
 use std::error::Error;
 use std::io::Write;
 use std::path::PathBuf;
@@ -155,6 +155,10 @@ struct ServerArguments {
     /// Seconds between two deliveries of buckets' access logs. Also DRYSTONE_LOG_DELIVERY_SECONDS.
     #[arg(long)]
     log_delivery_seconds: Option<String>,
+    /// How long restores of archived objects take, by tier, such as expedited=1m,standard=3h,bulk=5h
+    /// [default: no time]. Also DRYSTONE_RESTORE_DELAYS.
+    #[arg(long)]
+    restore_delays: Option<String>,
     /// Time after which a drive that is gone is given up and what it had is made anew on the others, if they
     /// have room, such as 24h, or off [default: 24h]. Also DRYSTONE_REHOME_AFTER.
     #[arg(long)]
@@ -266,6 +270,7 @@ fn meant(arguments: ServerArguments) -> Result<ServerConfig, Box<dyn Error>> {
     let defaults = or_setting(arguments.bucket_defaults, "BUCKET_DEFAULTS")?;
     let proxies = or_setting(arguments.trusted_proxies, "TRUSTED_PROXIES")?;
     let delivery = or_setting(arguments.log_delivery_seconds, "LOG_DELIVERY_SECONDS")?;
+    let restore_delays = or_setting(arguments.restore_delays, "RESTORE_DELAYS")?;
     let rehome_after = or_setting(arguments.rehome_after, "REHOME_AFTER")?;
     let scrub_every = or_setting(arguments.scrub_every, "SCRUB_EVERY")?;
     let scrub_rate = or_setting(arguments.scrub_rate, "SCRUB_RATE")?;
@@ -296,6 +301,7 @@ fn meant(arguments: ServerArguments) -> Result<ServerConfig, Box<dyn Error>> {
         ldap: config::ldap()?,
         log_delivery: parse_seconds(delivery)?,
         bucket_defaults: parse_defaults(defaults)?,
+        restore_delays: config::parse_restore_delays(&restore_delays.unwrap_or_default())?,
         rehome_after: config::parse_interval(
             "rehome delay",
             rehome_after.as_deref().unwrap_or("24h"),
@@ -375,6 +381,7 @@ fn inspected(directories: Vec<places::GivenDirectory>) -> ServerConfig {
         ldap: None,
         log_delivery: std::time::Duration::ZERO,
         bucket_defaults: BucketDefaults::Compat,
+        restore_delays: RestoreDelays::default(),
         rehome_after: None,
         scrub_every: None,
         scrub_rate: 0,

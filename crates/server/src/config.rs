@@ -3,7 +3,7 @@
 use crate::places::GivenDirectory;
 use crate::proxy::TrustedProxies;
 use drystone_admin::{LdapConfig, OpenIdConfig};
-use drystone_s3::BucketDefaults;
+use drystone_s3::{BucketDefaults, RestoreDelays};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -42,6 +42,8 @@ pub(crate) struct ServerConfig {
     pub(crate) ldap: Option<LdapConfig>,
     /// Time between two deliveries of buckets' access logs.
     pub(crate) log_delivery: Duration,
+    /// How long restores of archived objects take.
+    pub(crate) restore_delays: RestoreDelays,
     /// Time after which a drive that is gone is given up; `None` for never.
     pub(crate) rehome_after: Option<Duration>,
     /// Time from the end of one scrub to the next; `None` for none.
@@ -270,6 +272,29 @@ pub(crate) fn parse_interval(
     })
 }
 
+/// How long restores take, such as `expedited=1m,standard=3h,bulk=5h`; what is not named takes no time.
+pub(crate) fn parse_restore_delays(text: &str) -> Result<RestoreDelays, ConfigError> {
+    let mut delays = RestoreDelays::default();
+    let name = "restore delays";
+    for item in text.split(',').map(str::trim).filter(|item| !item.is_empty()) {
+        let (tier, time) = item.split_once('=').unwrap_or((item, ""));
+        let delay = match time {
+            "0" => Duration::ZERO,
+            time => parse_interval(name, time)?.unwrap_or_default(),
+        };
+        match tier {
+            "expedited" => delays.expedited = delay,
+            "standard" => delays.standard = delay,
+            "bulk" => delays.bulk = delay,
+            _ => {
+                let allowed = "expedited=TIME,standard=TIME,bulk=TIME";
+                return Err(ConfigError::Value { name, value: text.to_owned(), allowed });
+            }
+        }
+    }
+    Ok(delays)
+}
+
 /// Length of segments, from its setting.
 pub(crate) fn parse_segment_len(text: &str) -> Result<u32, ConfigError> {
     let name = "segment size";
@@ -302,6 +327,16 @@ mod tests {
         assert_eq!(parse_size("x", "2 g").ok(), Some(2 << 30));
         assert!(parse_size("x", "MiB").is_err());
         assert!(parse_size("x", "5 parsecs").is_err());
+    }
+
+    #[test]
+    fn restores_take_as_long_as_is_said_for_their_tier() {
+        let delays = parse_restore_delays("expedited=1m, bulk=5h").expect("is understood");
+        assert_eq!(delays.expedited, Duration::from_secs(60));
+        assert_eq!((delays.standard, delays.bulk), (Duration::ZERO, Duration::from_secs(18_000)));
+        for wrong in ["slow=1h", "bulk", "bulk=5"] {
+            assert!(parse_restore_delays(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

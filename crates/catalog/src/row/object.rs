@@ -1,6 +1,6 @@
 //! Versions of objects, and delete markers.
 
-use super::{Checksum, FORMAT, ObjectLock};
+use super::{Checksum, FORMAT, ObjectLock, Restore};
 use drystone_base::{
     BlobId, DecodeError, Reader, Seq, TlvReader, TlvWriter, VersionId, Writer, hex,
 };
@@ -120,6 +120,8 @@ pub struct ObjectRow {
     pub owner: String,
     /// What keeps it from being removed.
     pub lock: ObjectLock,
+    /// Its temporary copy, if it is archived and was asked for.
+    pub restore: Option<Restore>,
     /// In a `head` row: which `version` row is the null version of the key, if one is.
     pub null_seq: Option<Seq>,
     /// Bytes.
@@ -148,6 +150,7 @@ impl ObjectRow {
             acl: None,
             owner: String::new(),
             lock: ObjectLock::default(),
+            restore: None,
             null_seq: None,
             data: Data::Empty,
             unknown: Vec::new(),
@@ -194,6 +197,9 @@ impl ObjectRow {
         w.text_if(19, Some(self.owner.as_str()).filter(|owner| !owner.is_empty()));
         if !self.lock.is_empty() {
             w.bytes(20, &self.lock.encode());
+        }
+        if let Some(restore) = &self.restore {
+            w.bytes(21, &restore.encode());
         }
         w.int_unless_zero(17, self.null_seq.map_or(0, |seq| seq.0));
         for (tag, value) in &self.unknown {
@@ -261,6 +267,7 @@ impl ObjectRow {
                 18 => row.acl = Some(r.text(value)?),
                 19 => row.owner = r.text(value)?,
                 20 => row.lock = ObjectLock::decode(value)?,
+                21 => row.restore = Some(Restore::decode(value)?),
                 17 => row.null_seq = Some(Seq(r.int(value)?)),
                 _ => row.unknown.push((tag, value.to_vec())),
             }

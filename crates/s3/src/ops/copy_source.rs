@@ -1,5 +1,6 @@
 //! The source of a copy, shared by `CopyObject` and `UploadPartCopy`.
 
+use super::restore_object::must_be_readable;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
 use crate::object_headers::{ReadVerdict, decide_read};
@@ -75,6 +76,7 @@ pub(crate) fn find(context: &Context<'_>) -> Result<Source, S3Error> {
             return Err(S3Error::new(S3Code::PreconditionFailed).field("Condition", condition));
         }
     }
+    must_be_readable(&located.row, request.now_ms)?;
     Ok(Source { located, bucket, key, names_version: version.is_some() })
 }
 

@@ -1,5 +1,6 @@
 //! `GetObject` and `HeadObject`.
 
+use super::restore_object::must_be_readable;
 use super::{Handled, version_of};
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
@@ -36,6 +37,9 @@ pub(crate) async fn run(context: &Context<'_>, with_body: bool) -> Handled {
         ReadVerdict::Failed(condition) => {
             return Err(S3Error::new(S3Code::PreconditionFailed).field("Condition", condition));
         }
+    }
+    if with_body {
+        must_be_readable(row, request.now_ms)?;
     }
     let selection = select(context, row)?;
     let mut reply = empty(if selection.is_partial { 206 } else { 200 });

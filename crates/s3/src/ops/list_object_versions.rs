@@ -57,6 +57,7 @@ fn write_version(document: &mut Xml, listing: &Listing<'_>, version: &ListedVers
         document.text("LastModified", &Timestamp(row.modified_ms).to_iso());
     } else {
         write_row(document, row);
+        listing.write_restore(document, row);
     }
     write_owner(document, "Owner", &listing.owner);
     document.close(element);

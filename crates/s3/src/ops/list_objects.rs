@@ -1,5 +1,6 @@
 //! `ListObjects` and `ListObjectsV2`.
 
+use super::restore_object::write_status;
 use super::{Handled, OWNER_NAME};
 use crate::authorize::{account_of, canonical_of};
 use crate::error::S3Error;
@@ -26,6 +27,8 @@ pub(crate) struct Listing<'a> {
     pub(crate) is_encoded: bool,
     /// Canonical id of the bucket's owner.
     pub(crate) owner: String,
+    /// The time for which the state of restores is asked for, if it is.
+    restore_at_ms: Option<u64>,
 }
 
 impl<'a> Listing<'a> {
@@ -48,7 +51,22 @@ impl<'a> Listing<'a> {
         let prefix = request.query("prefix").unwrap_or_default();
         let delimiter = request.query("delimiter").unwrap_or_default();
         let owner = owner_of(context);
-        Ok(Self { prefix, delimiter, limit, is_encoded, owner })
+        let restore_at_ms = match request.header("x-amz-optional-object-attributes") {
+            None => None,
+            Some("RestoreStatus") => Some(request.now_ms),
+            Some(other) => {
+                let name = "x-amz-optional-object-attributes";
+                return Err(S3Error::argument(name, other, "Invalid attribute name specified"));
+            }
+        };
+        Ok(Self { prefix, delimiter, limit, is_encoded, owner, restore_at_ms })
+    }
+
+    /// Writes the state of a restore, if it is asked for.
+    pub(crate) fn write_restore(&self, document: &mut Xml, row: &ObjectRow) {
+        if let Some(now_ms) = self.restore_at_ms {
+            write_status(document, row, now_ms);
+        }
     }
 
     /// Whether a marker was given out for a common prefix: it ends in the delimiter.
@@ -122,6 +140,7 @@ fn write_contents(document: &mut Xml, listing: &Listing<'_>, page: &ListPage, wi
     for (key, row) in &page.objects {
         document.open("Contents").text("Key", &listing.key(key));
         write_row(document, row);
+        listing.write_restore(document, row);
         if with_owner {
             write_owner(document, "Owner", &listing.owner);
         }

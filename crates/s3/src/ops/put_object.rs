@@ -40,6 +40,9 @@ pub(crate) async fn run(
     if let Some(checksum) = &outcome.row.checksum {
         tell_checksum(&mut reply, checksum, None);
     }
+    if let Some(class) = &outcome.row.storage_class {
+        set(&mut reply, "x-amz-storage-class", class);
+    }
     set(&mut reply, "x-amz-object-size", &outcome.row.size.to_string());
     if outcome.versioning != Versioning::Off {
         set(&mut reply, "x-amz-version-id", &outcome.row.version_text());

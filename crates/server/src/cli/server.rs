@@ -96,6 +96,7 @@ fn gateway_of(config: &ServerConfig, node: &Node, directory: Directory) -> Arc<G
         bucket_defaults: config.bucket_defaults,
         region: config.region.clone(),
         domains,
+        restore_delays: config.restore_delays,
         host_id: format!("{:016x}", hash64(node.deployment_text().as_bytes())),
     };
     Gateway::new(node.engine.clone(), gateway)
