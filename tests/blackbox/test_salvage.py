@@ -81,6 +81,9 @@ def test_objects_come_back_from_their_manifests_when_every_mirror_is_gone(wall):
     s3.put_bucket_versioning(Bucket="versions", VersioningConfiguration={"Status": "Enabled"})
     for text in [b"old" * 50_000, b"new" * 50_000]:
         s3.put_object(Bucket="versions", Key="v", Body=text, ContentType="text/x-test")
+    s3.create_bucket(Bucket="locked", ObjectLockEnabledForBucket=True)
+    for number in range(4):
+        s3.put_object(Bucket="locked", Key=f"held{number}", Body=b"held" * 50_000, ObjectLockLegalHoldStatus="ON")
     mirrors = holders(nine)
     assert len(mirrors) == 3
     nine.stop()
@@ -90,7 +93,7 @@ def test_objects_come_back_from_their_manifests_when_every_mirror_is_gone(wall):
     nine.directories = left
     refuses_to_start(nine, "none of the drives that hold the catalog is here")
     found = rebuild(left, code=1)
-    assert sorted(found["buckets"]) == ["versions", BUCKET]
+    assert sorted(found["buckets"]) == ["locked", "versions", BUCKET]
     assert found["problems"] == [] and found["objects"] > 20
     nine.start("--segment-size", "1MiB")
     s3 = nine.client()
@@ -109,6 +112,10 @@ def test_objects_come_back_from_their_manifests_when_every_mirror_is_gone(wall):
     for version in s3.list_object_versions(Bucket="versions").get("Versions", []):
         got = s3.get_object(Bucket="versions", Key="v", VersionId=version["VersionId"])
         assert got["ContentType"] == "text/x-test" and len(got["Body"].read()) == 150_000
+    # What was locked is so still.
+    for version in s3.list_object_versions(Bucket="locked")["Versions"]:
+        with pytest.raises(ClientError, match="AccessDenied"):
+            s3.delete_object(Bucket="locked", Key=version["Key"], VersionId=version["VersionId"])
     nine.client().put_object(Bucket=BUCKET, Key="new", Body=b"x" * 300_000)
     nine.stop()
 

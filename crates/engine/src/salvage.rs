@@ -6,7 +6,7 @@ use crate::layout::Layout;
 use crate::manifest::ManifestRecord;
 use crate::plan::{self, Payload};
 use drystone_base::BlobId;
-use drystone_catalog::{BucketRow, Data, Decision, Key, ObjectRow, Tx};
+use drystone_catalog::{BucketLock, BucketRow, Data, Decision, Key, ObjectRow, Tx, Versioning};
 use std::collections::BTreeSet;
 
 /// What was made of manifests, and what could not be.
@@ -163,10 +163,18 @@ fn bring_back(tx: &mut Tx<'_>, record: ManifestRecord) -> Result<Fate, EngineErr
         }
         Err(error) => return Err(error),
     };
-    let known = plan::load_bucket(tx, &bucket_name)?;
+    let mut known = plan::load_bucket(tx, &bucket_name)?;
+    // A version that was locked stays so, also where nobody knows of the bucket's lock any more.
+    if !row.lock.is_empty() && known.lock.is_none() {
+        (known.lock, known.versioning) = (Some(BucketLock::default()), Versioning::Enabled);
+        tx.put(Key::bucket(bucket), known.encode());
+    }
     let head = plan::load_head(tx, bucket, &object)?;
-    if matches!(&head, Some(Ok(head)) if head.modified_ms >= modified_ms) {
-        return Ok(Fate::Superseded);
+    match &head {
+        Some(Ok(head)) if head.modified_ms >= modified_ms => return Ok(Fate::Superseded),
+        // A lock that cannot be read holds.
+        Some(Err(_)) if known.lock.is_some() => return Ok(Fate::Superseded),
+        _ => {}
     }
     let data = match (&row.data, parts) {
         (Data::Manifest(id), Some(parts)) => {
