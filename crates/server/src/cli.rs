@@ -160,7 +160,7 @@ struct ServerArguments {
     #[arg(long)]
     restore_delays: Option<String>,
     /// Time after which a drive that is gone is given up and what it had is made anew on the others, if they
-    /// have room, such as 24h, or off [default: 24h]. Also DRYSTONE_REHOME_AFTER.
+    /// are enough and have room, such as 24h, or off [default: 24h]. Also DRYSTONE_REHOME_AFTER.
     #[arg(long)]
     rehome_after: Option<String>,
     /// Time from the end of one scrub of a drive to the next, such as 14d, or off [default: 14d]. Also

@@ -289,7 +289,9 @@ fn give_up_lost(
         // Whatever comes of it, it is not tried all the time.
         *since = Instant::now();
         let tried = match deployment.has_room_without(id) {
-            Ok(false) => Err(OpenError::Refused("the other drives have no room".to_owned())),
+            Ok(false) => {
+                Err(OpenError::Refused("the others are too few, or have no room".to_owned()))
+            }
             Ok(true) => deployment.remove_drive(id),
             Err(error) => Err(error),
         };

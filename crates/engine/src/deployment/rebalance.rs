@@ -173,7 +173,8 @@ impl Deployment {
         self.replan()
     }
 
-    /// Whether a drive that is gone can be given up: the others have room for what it had.
+    /// Whether a drive that is gone can be given up without anybody being asked: the others have room for
+    /// what it had, and are so many that nothing needs another code.
     ///
     /// # Errors
     ///
@@ -184,8 +185,9 @@ impl Deployment {
         let space = self.engine.space()?;
         let others = drives.iter().filter(|member| member.info.id != drive).count();
         // It had about as much as the others have. A tenth stays free.
+        let widest = pool.groups().iter().map(|group| group.members.len()).max().unwrap_or(0);
         let used = space.used_bytes / online.len().max(1) as u64;
-        Ok(others >= 2 && used + space.total_bytes / 10 < space.free_bytes)
+        Ok(others >= widest.max(2) && used + space.total_bytes / 10 < space.free_bytes)
     }
 
     fn must_be_whole(&self) -> Result<(), OpenError> {
