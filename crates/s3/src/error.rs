@@ -63,7 +63,7 @@ codes! {
     InvalidChunkSizeError 400 "A chunk of the body has a size that is not allowed.";
     InvalidDigest 400 "The Content-MD5 you specified is not valid.";
     InvalidLocationConstraint 400 "The specified location constraint is not valid.";
-    InvalidObjectState 403 "The operation is not valid for the object's storage class";
+    InvalidObjectState 403 "The operation is not valid for the object's storage class.";
     InvalidPart 400 "One or more of the specified parts could not be found, or their entity tags do not match.";
     InvalidPartNumber 416 "The requested part number is not satisfiable.";
     InvalidPartOrder 400 "The list of parts was not in ascending order.";
@@ -96,7 +96,7 @@ codes! {
     NoSuchConfiguration 404 "The specified configuration does not exist.";
     NoSuchKey 404 "The specified key does not exist.";
     NoSuchLifecycleConfiguration 404 "The lifecycle configuration does not exist.";
-    NoSuchObjectLockConfiguration 404 "The specified object does not have a ObjectLock configuration";
+    NoSuchObjectLockConfiguration 404 "The specified object does not have a ObjectLock configuration.";
     NoSuchPublicAccessBlockConfiguration 404 "The public access block configuration was not found.";
     NoSuchTagSet 404 "The TagSet does not exist.";
     NoSuchUpload 404 "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.";
@@ -111,7 +111,7 @@ codes! {
     RequestHeaderSectionTooLarge 400 "Your request header section exceeds the maximum allowed size.";
     RequestTimeTooSkewed 403 "The difference between the request time and the server's time is too large.";
     RequestTimeout 400 "Your socket connection to the server was not read from or written to within the timeout period.";
-    RestoreAlreadyInProgress 409 "Object restore is already in progress";
+    RestoreAlreadyInProgress 409 "Object restore is already in progress.";
     ServerSideEncryptionConfigurationNotFoundError 404 "The server side encryption configuration was not found.";
     ServiceUnavailable 503 "The service cannot take the request at present. Try again.";
     SignatureDoesNotMatch 403 "The request signature we calculated does not match the signature you provided. Check your key and signing method.";
