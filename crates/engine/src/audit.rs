@@ -347,26 +347,23 @@ impl Engine {
 
     /// The blobs of a version or part.
     fn layouts(&self, key: &[u8], value: &[u8]) -> Result<Vec<Layout>, EngineError> {
-        let of = |data: &Data, size: u64| match data {
-            Data::Blob { blob, cell_len, code, .. } => {
-                Some(Layout::new(*blob, *code, *cell_len, size))
-            }
-            Data::Empty | Data::Inline(_) | Data::Manifest(_) => None,
-        };
         Ok(match Family::of(key) {
             Some(Family::Head | Family::Version) => {
                 let row = ObjectRow::decode(value)?;
                 match &row.data {
                     Data::Manifest(id) => {
                         let parts = self.load_manifest(*id)?.parts;
-                        parts.iter().filter_map(|part| of(&part.data, part.size)).collect()
+                        parts
+                            .iter()
+                            .filter_map(|part| Layout::of_data(&part.data, part.size))
+                            .collect()
                     }
-                    data => of(data, row.size).into_iter().collect(),
+                    data => Layout::of_data(data, row.size).into_iter().collect(),
                 }
             }
             Some(Family::Part) => {
                 let row = PartRow::decode(value)?;
-                of(&row.data, row.size).into_iter().collect()
+                Layout::of_data(&row.data, row.size).into_iter().collect()
             }
             _ => return Err(DecodeError { what: "key of a row with bytes" }.into()),
         })

@@ -1,6 +1,7 @@
 //! Where the bytes of a part are: stripes, cells, places. Pure.
 
 use drystone_base::BlobId;
+use drystone_catalog::Data;
 use drystone_cluster::Shape;
 use drystone_drive::{Coding, ShardId};
 use std::ops::Range;
@@ -24,6 +25,16 @@ impl Layout {
     pub(crate) fn new(blob: BlobId, code: (u8, u8), cell_len: u32, size: u64) -> Self {
         let (shape, cell_len) = (Shape::new(code.0.max(1), code.1), u64::from(cell_len.max(1)));
         Self { blob, shape, cell_len, size, first_stripe: 0 }
+    }
+
+    /// The layout of a part of `size` bytes that is beside the catalog.
+    pub(crate) fn of_data(data: &Data, size: u64) -> Option<Self> {
+        match data {
+            Data::Blob { blob, cell_len, code, .. } => {
+                Some(Self::new(*blob, *code, *cell_len, size))
+            }
+            Data::Empty | Data::Inline(_) | Data::Manifest(_) => None,
+        }
     }
 
     /// Bytes of a whole stripe.

@@ -97,21 +97,19 @@ impl Engine {
 
     /// Whether enough shards of every stripe are known to their drives.
     fn is_readable(&self, record: &ManifestRecord) -> Result<bool, EngineError> {
-        let of = |data: &Data, size: u64| match data {
-            Data::Blob { blob, cell_len, code, .. } => {
-                Some(Layout::new(*blob, *code, *cell_len, size))
-            }
-            _ => None,
-        };
         let layouts: Vec<Layout> = match &record.parts {
-            None => of(&record.row.data, record.row.size).into_iter().collect(),
+            None => Layout::of_data(&record.row.data, record.row.size).into_iter().collect(),
             Some(parts) => {
                 // The bytes of a part this small were in the catalog.
                 let is_gone = |data: &Data| matches!(data, Data::Inline(_));
                 if parts.parts.iter().any(|part| is_gone(&part.data)) {
                     return Ok(false);
                 }
-                parts.parts.iter().filter_map(|part| of(&part.data, part.size)).collect()
+                parts
+                    .parts
+                    .iter()
+                    .filter_map(|part| Layout::of_data(&part.data, part.size))
+                    .collect()
             }
         };
         for layout in layouts {
