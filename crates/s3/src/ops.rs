@@ -45,6 +45,7 @@ use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
 use crate::operation::Operation;
 use crate::response::Reply;
+use crate::xml::Element;
 use drystone_engine::{ChecksumAlgorithm, VersionRef};
 
 type Handled = Result<Reply, S3Error>;
@@ -178,6 +179,23 @@ pub(crate) async fn dispatch(
         | O::UpdateObjectEncryption
         | O::WriteGetObjectResponse => Err(S3Error::not_implemented(operation.name())),
     }
+}
+
+/// Bytes of a small document at most.
+const SMALL_DOCUMENT_LEN_MAX: usize = 64 << 10;
+
+/// Reads a small document that must be there, with this root, from the body.
+pub(crate) async fn read_root(
+    context: &Context<'_>,
+    verified: Verified,
+    body: &mut Option<Body>,
+    root: &'static str,
+) -> Result<Element, S3Error> {
+    let document = read_document(context, verified, body, SMALL_DOCUMENT_LEN_MAX).await?;
+    if document.is_empty() {
+        return Err(S3Code::MissingRequestBodyError.into());
+    }
+    crate::xml::parse(&document, root)
 }
 
 /// Reads a document from the body, verified against everything that was declared.

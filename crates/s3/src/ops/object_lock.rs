@@ -1,13 +1,13 @@
 //! `GetObjectLockConfiguration`, `PutObjectLockConfiguration`, and retention and legal hold of versions.
 
-use super::{Handled, read_document, version_of};
+use super::{Handled, read_root, version_of};
 use crate::auth::Verified;
 use crate::body::Body;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
 use crate::object_headers::bypasses_governance;
 use crate::response::{empty, set, xml};
-use crate::xml::{Element, Xml, parse};
+use crate::xml::{Element, Xml};
 use drystone_base::Timestamp;
 use drystone_engine::{BucketLock, LockMode, LockPeriod, ObjectLock, ObjectRow, Retention};
 
@@ -17,7 +17,6 @@ const LEGAL_HOLD: &str = "LegalHold";
 /// Default periods at most (S3 API reference, DefaultRetention).
 const DAYS_MAX: u32 = 36_500;
 const YEARS_MAX: u32 = 100;
-const DOCUMENT_LEN_MAX: usize = 64 << 10;
 
 /// A mode as S3 writes it.
 pub(crate) fn mode_text(mode: LockMode) -> &'static str {
@@ -63,7 +62,7 @@ pub(crate) async fn put_configuration(
 ) -> Handled {
     let name = context.request.bucket_name()?;
     context.engine.find_bucket(name.as_str())?;
-    let root = document(context, verified, body, CONFIGURATION).await?;
+    let root = read_root(context, verified, body, CONFIGURATION).await?;
     if root.text_of("ObjectLockEnabled") != Some("Enabled") {
         return Err(S3Code::MalformedXML.into());
     }
@@ -88,19 +87,6 @@ fn default_of(rule: &Element) -> Result<(LockMode, LockPeriod), S3Error> {
         (None, Some(years)) => Ok((mode, LockPeriod::Years(count(years, YEARS_MAX)?))),
         _ => Err(malformed()),
     }
-}
-
-async fn document(
-    context: &Context<'_>,
-    verified: Verified,
-    body: &mut Option<Body>,
-    root: &'static str,
-) -> Result<Element, S3Error> {
-    let document = read_document(context, verified, body, DOCUMENT_LEN_MAX).await?;
-    if document.is_empty() {
-        return Err(S3Code::MissingRequestBodyError.into());
-    }
-    parse(&document, root)
 }
 
 /// The version that a request names, with its lock, in a bucket that locks.
@@ -150,7 +136,7 @@ pub(crate) async fn put_retention(
 ) -> Handled {
     let (name, key) = (context.request.bucket_name()?, context.request.object_key()?);
     let version = version_of(context)?;
-    let root = document(context, verified, body, RETENTION).await?;
+    let root = read_root(context, verified, body, RETENTION).await?;
     let malformed = || S3Error::new(S3Code::MalformedXML);
     let mode = root.text_of("Mode").and_then(parse_mode).ok_or_else(malformed)?;
     let until = root.text_of("RetainUntilDate").and_then(Timestamp::parse_iso);
@@ -179,7 +165,7 @@ pub(crate) async fn put_legal_hold(
 ) -> Handled {
     let (name, key) = (context.request.bucket_name()?, context.request.object_key()?);
     let version = version_of(context)?;
-    let root = document(context, verified, body, LEGAL_HOLD).await?;
+    let root = read_root(context, verified, body, LEGAL_HOLD).await?;
     let is_held = match root.text_of("Status") {
         Some("ON") => true,
         Some("OFF") => false,

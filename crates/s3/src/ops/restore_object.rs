@@ -1,12 +1,12 @@
 //! `RestoreObject`, and what is said of archived objects.
 
-use super::{Handled, read_document, version_of};
+use super::{Handled, read_root, version_of};
 use crate::auth::Verified;
 use crate::body::Body;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
 use crate::response::empty;
-use crate::xml::{Element, Xml, parse};
+use crate::xml::{Element, Xml};
 use drystone_base::Timestamp;
 use drystone_engine::plan::{RestoreOutcome, is_archive_class, is_readable};
 use drystone_engine::{ObjectRow, Restore, RestoreState};
@@ -36,11 +36,7 @@ pub(crate) async fn run(
     let located = context.engine.locate(name.as_str(), key.as_bytes(), version)?;
     let class = located.row.storage_class.clone();
     drop(located);
-    let document = read_document(context, verified, body, 64 << 10).await?;
-    if document.is_empty() {
-        return Err(S3Code::MissingRequestBodyError.into());
-    }
-    let root = parse(&document, ROOT)?;
+    let root = read_root(context, verified, body, ROOT).await?;
     for name in ["Type", "SelectParameters", "OutputLocation"] {
         if root.child(name).is_some() {
             return Err(S3Error::not_implemented(name));

@@ -1,12 +1,12 @@
 //! `GetBucketVersioning` and `PutBucketVersioning`.
 
-use super::{Handled, read_document};
+use super::{Handled, read_root};
 use crate::auth::Verified;
 use crate::body::Body;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
 use crate::response::{empty, xml};
-use crate::xml::{Xml, parse};
+use crate::xml::Xml;
 use drystone_engine::Versioning;
 
 const ROOT: &str = "VersioningConfiguration";
@@ -30,11 +30,7 @@ pub(crate) async fn put(
 ) -> Handled {
     let name = context.request.bucket_name()?;
     context.engine.find_bucket(name.as_str())?;
-    let document = read_document(context, verified, body, 64 << 10).await?;
-    if document.is_empty() {
-        return Err(S3Code::MissingRequestBodyError.into());
-    }
-    let root = parse(&document, ROOT)?;
+    let root = read_root(context, verified, body, ROOT).await?;
     // MFA Delete and MinIO's exclusions change what a delete does: refused, never dropped.
     if root.text_of("MfaDelete").is_some_and(|value| value != "Disabled") {
         return Err(S3Error::not_implemented("MfaDelete"));
