@@ -1,4 +1,7 @@
-"""Runs the shared acceptance tests against the built server: FOLDER EXCEPTIONS DRIVES CAPABILITY..."""
+"""Runs the shared acceptance tests against the built server: FOLDER EXCEPTIONS DRIVES CAPABILITY...
+
+DRIVES is a number, or `tls` for one drive behind TLS.
+"""
 import os
 import subprocess
 import sys
@@ -22,6 +25,13 @@ def ordinary_user(url):
     return {"S3_ALT_ACCESS_KEY": key["AccessKeyId"], "S3_ALT_SECRET_KEY": key["SecretAccessKey"]}
 
 
+def make_certificate(directory):
+    """A certificate of 127.0.0.1 that vouches for itself, and its key."""
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+                    "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost", "-keyout", f"{directory}/private.key",
+                    "-out", f"{directory}/public.crt"], check=True, capture_output=True)
+
+
 def main():
     folder, exceptions, drives, *capabilities = sys.argv[1:]
     deselected = []
@@ -31,11 +41,19 @@ def main():
             deselected += ["--deselect", name]
     with tempfile.TemporaryDirectory() as directory:
         drive = os.path.join(directory, "drive")
-        where = drive if drives == "1" else f"{drive}{{1...{drives}}}"
-        server = Server(where, "--domain", DOMAIN, "--website-domain", WEBSITE).wait_ready()
+        where = drive if drives in ("1", "tls") else f"{drive}{{1...{drives}}}"
+        arguments = ["--domain", DOMAIN, "--website-domain", WEBSITE]
+        certificate = os.path.join(directory, "public.crt")
+        if drives == "tls":
+            make_certificate(directory)
+            arguments += ["--certs-dir", directory]
+        server = Server(where, *arguments).wait_ready()
         try:
             env = {**os.environ, "S3_ENDPOINT": server.url, "S3_ACCESS_KEY": USER, "S3_SECRET_KEY": PASSWORD,
                    "S3_VHOST_DOMAIN": DOMAIN, "S3_WEBSITE_DOMAIN": WEBSITE, "PYTHONDONTWRITEBYTECODE": "1"}
+            if drives == "tls":
+                env |= {"S3_CA_BUNDLE": certificate, "AWS_CA_BUNDLE": certificate}
+                os.environ["AWS_CA_BUNDLE"] = certificate
             env["PATH"] = os.path.dirname(sys.executable) + os.pathsep + env["PATH"]
             chosen = [piece for name in capabilities for piece in ("--capability", name)]
             env |= ordinary_user(server.url)

@@ -15,8 +15,15 @@ const PACKAGES: &[(&str, &str)] = &[
 const VENV: &str = "target/venv";
 /// Capabilities of the acceptance tests that must pass, but for `tests/acceptance-exceptions.txt`.
 /// Those that come down to the drives: they are run on several too.
-const OBJECT_CAPABILITIES: &[&str] =
-    &["object_core", "checksums", "multipart", "conditional", "versioning", "seed_examples"];
+const OBJECT_CAPABILITIES: &[&str] = &[
+    "object_core",
+    "checksums",
+    "multipart",
+    "conditional",
+    "versioning",
+    "encryption",
+    "seed_examples",
+];
 const CAPABILITIES: &[&str] = &[
     "object_core",
     "listing",
@@ -24,6 +31,7 @@ const CAPABILITIES: &[&str] = &[
     "conditional",
     "checksums",
     "versioning",
+    "encryption",
     "object_lock",
     "storage_classes_restore",
     "copy",
@@ -189,7 +197,9 @@ fn acceptance(python: &str, env: &[(&str, &str)]) -> Outcome {
     run(&format!("{VENV}/bin/pip"), &install, &[])?;
     let options = ["tests/acceptance.py", folder, "tests/acceptance-exceptions.txt"];
     run(python, &[&options[..], &["1"], CAPABILITIES].concat(), env)?;
-    run(python, &[&options[..], &["6"], OBJECT_CAPABILITIES].concat(), env)
+    run(python, &[&options[..], &["6"], OBJECT_CAPABILITIES].concat(), env)?;
+    // Keys of clients are taken where nobody else can read them.
+    run(python, &[&options[..], &["tls", "encryption"]].concat(), env)
 }
 
 pub(crate) fn ci() -> Outcome {

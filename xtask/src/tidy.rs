@@ -18,6 +18,7 @@ const RANKS: &[(&str, u32)] = &[
     ("drystone-catalog", 3),
     ("drystone-cluster", 4),
     ("drystone-identity", 4),
+    ("drystone-kms", 4),
     ("drystone-engine", 5),
     ("drystone-s3", 6),
     ("drystone-admin", 6),

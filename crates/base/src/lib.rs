@@ -15,6 +15,7 @@ mod crc;
 mod id;
 pub mod limits;
 mod name;
+mod sealed;
 mod seam;
 mod time;
 
@@ -23,5 +24,6 @@ pub use crc::{crc32c, crc32c_seeded, hash64};
 pub use id::{BlobId, BucketId, Seq, UploadId, VersionId};
 pub use limits::{GIB, KIB, MIB};
 pub use name::{BucketName, NameError, ObjectKey};
+pub use sealed::{SEAL_TAG_LEN_BYTES, SEALED_FRAME_LEN_BYTES, SEALED_PLAIN_LEN_BYTES, sealed_len};
 pub use seam::{Clock, Rng, SeededRng, SystemClock, SystemRng, TestClock};
 pub use time::{Timestamp, parse_http_date};

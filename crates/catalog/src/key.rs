@@ -35,6 +35,8 @@ pub enum Family {
     Usage = 0x50,
     /// Accounts, users, groups, roles, policies, keys.
     Identity = 0x60,
+    /// Keys of SSE-KMS, and their other names.
+    Kms = 0x61,
     /// Lines of access logs that wait to be delivered.
     AccessLog = 0x70,
     /// Placement groups.
@@ -45,7 +47,7 @@ pub enum Family {
 
 impl Family {
     /// All families, in key order.
-    pub const ALL: [Family; 17] = [
+    pub const ALL: [Family; 18] = [
         Family::State,
         Family::BucketName,
         Family::Bucket,
@@ -60,6 +62,7 @@ impl Family {
         Family::Repair,
         Family::Usage,
         Family::Identity,
+        Family::Kms,
         Family::AccessLog,
         Family::Group,
         Family::Drive,
@@ -91,6 +94,8 @@ impl Key {
     pub const CLOCK: &'static [u8] = &[Family::State as u8, b'c'];
     /// Something is to be moved: a drive was added, or is being emptied.
     pub const REBALANCE: &'static [u8] = &[Family::State as u8, b'b'];
+    /// Ids of the keys of keyrings that something was sealed under.
+    pub const KEYRING: &'static [u8] = &[Family::State as u8, b'k'];
     /// The last export of the only drive, in deployments that never had another.
     pub const EXPORT: &'static [u8] = &[Family::State as u8, b'e'];
 
@@ -299,6 +304,14 @@ impl Key {
         let mut key = Self::start(Family::Identity, 64);
         key.push(kind);
         key.extend_from_slice(parts.join("\0").as_bytes());
+        key
+    }
+    /// `kms`: kind, name.
+    #[must_use]
+    pub fn kms(kind: u8, name: &str) -> Vec<u8> {
+        let mut key = Self::start(Family::Kms, 64);
+        key.push(kind);
+        key.extend_from_slice(name.as_bytes());
         key
     }
     /// The rows of a family that belong to one bucket.

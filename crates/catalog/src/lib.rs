@@ -35,9 +35,9 @@ pub use frame::{Frame, FrameChange, HintPatch};
 pub use key::{Family, Key, KeyParts};
 pub use mirrors::{Mirror, MirrorConfig, ViewKeeper, catch_up};
 pub use row::{
-    BucketLock, BucketRow, Checksum, ChecksumAlgorithm, ChecksumKind, Data, ETag, Headers,
-    LockMode, LockPeriod, Manifest, ObjectLock, ObjectRow, PartRow, Restore, RestoreState,
-    Retention, UploadRow, UploadState, Usage, Versioning,
+    BucketLock, BucketRow, Checksum, ChecksumAlgorithm, ChecksumKind, Data, ETag, Encryption,
+    Headers, LockMode, LockPeriod, Manifest, ObjectLock, ObjectRow, PartRow, Restore, RestoreState,
+    Retention, SseMode, UploadRow, UploadState, Usage, Versioning,
 };
 pub use salvage::{SalvageReport, salvage};
 pub use tx::{Decision, MapView, RowValue, Tx, View};

@@ -2,6 +2,7 @@
 
 mod bucket;
 mod checksum;
+mod encryption;
 mod lock;
 mod object;
 mod restore;
@@ -10,6 +11,7 @@ mod usage;
 
 pub use bucket::{BucketRow, Versioning};
 pub use checksum::{Checksum, ChecksumAlgorithm, ChecksumKind};
+pub use encryption::{Encryption, SseMode};
 pub use lock::{BucketLock, LockMode, LockPeriod, ObjectLock, Retention};
 pub use object::{Data, ETag, Headers, ObjectRow};
 pub use restore::{Restore, RestoreState};

@@ -352,18 +352,18 @@ impl Engine {
                 let row = ObjectRow::decode(value)?;
                 match &row.data {
                     Data::Manifest(id) => {
-                        let parts = self.load_manifest(*id)?.parts;
+                        let parts = self.stored_manifest(*id)?.parts;
                         parts
                             .iter()
-                            .filter_map(|part| Layout::of_data(&part.data, part.size))
+                            .filter_map(|part| Layout::of_data(&part.data, part.stored_len()))
                             .collect()
                     }
-                    data => Layout::of_data(data, row.size).into_iter().collect(),
+                    data => Layout::of_data(data, row.stored_len()).into_iter().collect(),
                 }
             }
             Some(Family::Part) => {
                 let row = PartRow::decode(value)?;
-                Layout::of_data(&row.data, row.size).into_iter().collect()
+                Layout::of_data(&row.data, row.stored_len()).into_iter().collect()
             }
             _ => return Err(DecodeError { what: "key of a row with bytes" }.into()),
         })

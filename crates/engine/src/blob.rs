@@ -5,12 +5,14 @@ use crate::digest::Digests;
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::plan::Payload;
+use crate::seal::Seal;
 use crate::stripe::{Lacking, StripeWriter};
 use bytes::Bytes;
-use drystone_base::{BlobId, BucketId, KIB, MIB};
+use drystone_base::{BlobId, BucketId, KIB, MIB, SEALED_FRAME_LEN_BYTES, sealed_len};
 use drystone_catalog::{BucketRow, Checksum, ChecksumAlgorithm, Data};
 use drystone_cluster::{InProgress, Protection, Shape};
 use drystone_drive::{Coding, ShardId};
+use drystone_keyring::{FrameCipher, FrameSalt, FrameSealer, new_salt};
 use std::sync::Arc;
 
 /// Bodies up to this long go into a row of their own beside the head.
@@ -32,12 +34,23 @@ pub struct BlobWriter {
     shape: Shape,
     cell_len: u64,
     cell: Vec<u8>,
+    /// Bytes that will be stored, if that is known.
     expected_len: Option<u64>,
+    /// Bytes that came to be stored so far.
+    stored_len: u64,
+    sealing: Option<Sealing>,
     large: Option<StripeWriter>,
     /// Bytes of the budget that this upload may hold.
     _share: Share,
     /// Counts this upload among the large ones.
     _large: Option<Arc<()>>,
+}
+
+/// What a body is sealed with.
+struct Sealing {
+    sealer: FrameSealer,
+    salt: FrameSalt,
+    hides_digests: bool,
 }
 
 /// A body that is on the drive, or will be with the row that names it.
@@ -50,6 +63,10 @@ pub struct Stored {
     pub size: u64,
     /// MD5.
     pub md5: [u8; 16],
+    /// What the entity tag says: the MD5, unless it must not be known.
+    pub etag: [u8; 16],
+    /// Salt of the bytes, if they are sealed.
+    pub salt: Option<[u8; 16]>,
     /// The checksum that was asked for.
     pub checksum: Checksum,
     _share: Share,
@@ -84,6 +101,8 @@ pub struct NewBlob<'a> {
     pub algorithm: ChecksumAlgorithm,
     /// Storage class, which decides on the code; `None` for STANDARD.
     pub storage_class: Option<&'a str>,
+    /// How it is to be sealed, if it is.
+    pub seal: Option<&'a Seal>,
 }
 
 impl Engine {
@@ -93,7 +112,8 @@ impl Engine {
     ///
     /// [`EngineError::Full`] or [`EngineError::Busy`], before anything is read.
     pub async fn begin_blob(&self, new: NewBlob<'_>) -> Result<BlobWriter, EngineError> {
-        let NewBlob { bucket, object, len: expected_len, algorithm, storage_class } = new;
+        let NewBlob { bucket, object, len, algorithm, storage_class, seal } = new;
+        let expected_len = if seal.is_some() { len.map(sealed_len) } else { len };
         self.check_space()?;
         let standard = self.pool().shape().with(Protection::of_class(storage_class));
         let small = expected_len.filter(|len| *len <= RECORD_LEN_MAX);
@@ -117,10 +137,18 @@ impl Engine {
             cell_len,
             cell: Vec::with_capacity(small.unwrap_or(cell_len) as usize),
             expected_len,
+            stored_len: 0,
+            sealing: seal.map(|seal| self.begin_seal(seal)),
             large: None,
             _share: share,
             _large: counted,
         })
+    }
+
+    fn begin_seal(&self, seal: &Seal) -> Sealing {
+        let salt = new_salt(&*self.shared.rng);
+        let sealer = FrameSealer::new(FrameCipher::new(&seal.key, &salt));
+        Sealing { sealer, salt, hides_digests: seal.hides_digests }
     }
 
     /// Large cells while there are few uploads, small ones when many share the budget, and none larger
@@ -138,7 +166,9 @@ impl Engine {
             }
             _ => CELL_LEN_MAX,
         };
-        rounded.min(whole).clamp(CELL_LEN_MIN, CELL_LEN_MAX).min(segment_len / 4).max(CELL_LEN_MIN)
+        let len = rounded.min(whole).clamp(CELL_LEN_MIN, CELL_LEN_MAX).min(segment_len / 4);
+        // Sealed frames do not lie across cells.
+        (len / SEALED_FRAME_LEN_BYTES * SEALED_FRAME_LEN_BYTES).max(CELL_LEN_MIN)
     }
 }
 
@@ -150,12 +180,29 @@ impl BlobWriter {
     /// The drive failed or is full.
     pub async fn write(&mut self, mut bytes: &[u8]) -> Result<(), EngineError> {
         self.digests.update(bytes);
+        if self.sealing.is_none() {
+            return self.store(bytes).await;
+        }
+        while !bytes.is_empty() {
+            let sealing = self.sealing.as_mut().expect("looked at above");
+            let (taken, frame) = sealing.sealer.take(bytes);
+            bytes = &bytes[taken..];
+            if let Some(frame) = frame {
+                self.store(&frame).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes bytes as they are to be stored.
+    async fn store(&mut self, mut bytes: &[u8]) -> Result<(), EngineError> {
+        self.stored_len += bytes.len() as u64;
         while !bytes.is_empty() {
             let room = self.cell_len as usize - self.cell.len();
             let (now, later) = bytes.split_at(room.min(bytes.len()));
             self.cell.extend_from_slice(now);
             bytes = later;
-            let is_whole = self.expected_len == Some(self.digests.len_bytes()) && later.is_empty();
+            let is_whole = self.expected_len == Some(self.stored_len) && later.is_empty();
             if self.cell.len() as u64 == self.cell_len && !(is_whole && self.large.is_none()) {
                 self.append_cell().await?;
             }
@@ -188,8 +235,15 @@ impl BlobWriter {
     /// The drive failed or is full.
     pub async fn finish(mut self) -> Result<Stored, EngineError> {
         self.engine.shared.pace.note_client();
+        let mut sealed_as = None;
+        if let Some(Sealing { sealer, salt, hides_digests }) = self.sealing.take() {
+            sealed_as = Some((salt, hides_digests));
+            if let Some(frame) = sealer.finish() {
+                self.store(&frame).await?;
+            }
+        }
         let size = self.digests.len_bytes();
-        if (self.large.is_some() || size > RECORD_LEN_MAX) && !self.cell.is_empty() {
+        if (self.large.is_some() || self.stored_len > RECORD_LEN_MAX) && !self.cell.is_empty() {
             self.append_cell().await?;
         }
         let cell = std::mem::take(&mut self.cell);
@@ -213,11 +267,17 @@ impl BlobWriter {
             }
         };
         let (md5, checksum) = self.digests.finish();
+        let mut etag = md5;
+        if sealed_as.is_some_and(|(_, hides_digests)| hides_digests) {
+            self.engine.shared.rng.fill(&mut etag);
+        }
         Ok(Stored {
             data,
             payload,
             size,
             md5,
+            etag,
+            salt: sealed_as.map(|(salt, _)| salt),
             checksum,
             _share: self._share,
             bucket: self.bucket,

@@ -194,7 +194,7 @@ impl<'a> Check<'a> {
                 continue;
             };
             self.count(parts.bucket, &row, true);
-            self.own(&row.data, row.size, &name)?;
+            self.own(&row.data, row.stored_len(), &name)?;
             if let Some(seq) = row.null_seq {
                 let key = Key::version(parts.bucket, &parts.object, seq);
                 let below = self.engine.shared.catalog.get(&key)?;
@@ -218,7 +218,7 @@ impl<'a> Check<'a> {
                 continue;
             };
             self.count(parts.bucket, &row, false);
-            self.own(&row.data, row.size, &name)?;
+            self.own(&row.data, row.stored_len(), &name)?;
             let head = self.engine.shared.catalog.get(&Key::head(parts.bucket, &parts.object))?;
             match head.map(|bytes| ObjectRow::decode(&bytes)) {
                 None => self.report.problem(format!("{name} has versions but no current one")),
@@ -282,9 +282,10 @@ impl<'a> Check<'a> {
                     return Ok(());
                 };
                 for part in manifest.parts {
+                    let len = part.stored_len();
                     match part.data {
                         Data::Blob { blob, cell_len, code, .. } => {
-                            self.own_blob(&Layout::new(blob, code, cell_len, part.size), name)?;
+                            self.own_blob(&Layout::new(blob, code, cell_len, len), name)?;
                         }
                         Data::Inline(id) => {
                             self.inline_named.insert(id);

@@ -6,9 +6,11 @@ use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::object::{Located, ObjectDraft, PutRequest};
 use crate::plan::{self, Conditions, WriteOutcome};
+use crate::seal::Seal;
 use drystone_base::Seq;
 use drystone_catalog::{ChecksumAlgorithm, ChecksumKind, Key, ObjectRow, Versioning};
 use drystone_cluster::Protection;
+use drystone_keyring::DataKey;
 use std::ops::Range;
 
 /// A copy to make.
@@ -25,6 +27,10 @@ pub struct CopyRequest {
     pub conditions: Conditions,
     /// The source is the target's current version.
     pub is_same_key: bool,
+    /// Data key of the source, if it is encrypted.
+    pub source_key: Option<DataKey>,
+    /// How the target is sealed, if it is.
+    pub seal: Option<Seal>,
 }
 
 impl Engine {
@@ -48,7 +54,8 @@ impl Engine {
         let replaces = bucket.versioning == Versioning::Off && old == Some(algorithm);
         let class = |name: &Option<String>| Protection::of_class(name.as_deref());
         let is_as_safe = class(&source.row.storage_class) == class(&request.draft.storage_class);
-        if request.is_same_key && replaces && is_as_safe && is_whole(&source.row) {
+        let is_plain = source.row.encryption.is_none() && request.draft.encryption.is_none();
+        if request.is_same_key && replaces && is_as_safe && is_plain && is_whole(&source.row) {
             let seq = source.row.seq;
             match self.retell(&request, seq).await {
                 Err(EngineError::Conflict) => {}
@@ -62,8 +69,9 @@ impl Engine {
             len: Some(source.row.size),
             algorithm,
             storage_class: request.draft.storage_class.as_deref(),
+            seal: request.seal.as_ref(),
         };
-        let stored = self.copy_bytes(source, range, new).await?;
+        let stored = self.copy_bytes(source, range, request.source_key.as_ref(), new).await?;
         let CopyRequest { bucket, object, draft, conditions, .. } = request;
         self.put_object(PutRequest { bucket, object, draft, stored, conditions }).await
     }
@@ -113,11 +121,12 @@ impl Engine {
         &self,
         source: Located,
         range: Range<u64>,
+        source_key: Option<&DataKey>,
         new: NewBlob<'_>,
     ) -> Result<Stored, EngineError> {
         let len = Some(range.end - range.start);
         let mut writer = self.begin_blob(NewBlob { len, ..new }).await?;
-        let mut reader = self.read(source, range)?;
+        let mut reader = self.read(source, range, source_key)?;
         while let Some(bytes) = reader.next().await? {
             writer.write(&bytes).await?;
         }

@@ -61,7 +61,8 @@ impl Digests {
             Running::Sha1(digest) => (ChecksumAlgorithm::Sha1, digest.finalize().to_vec()),
             Running::Sha256(digest) => (ChecksumAlgorithm::Sha256, digest.finalize().to_vec()),
         };
-        let checksum = Checksum { algorithm, kind: ChecksumKind::FullObject, value };
+        let checksum =
+            Checksum { algorithm, kind: ChecksumKind::FullObject, value, is_sealed: false };
         (self.md5.finalize().into(), checksum)
     }
 

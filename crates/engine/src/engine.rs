@@ -9,10 +9,11 @@ use drystone_base::{Clock, Rng, hash64};
 use drystone_catalog::{BucketRow, Catalog, Decision, Tx};
 use drystone_cluster::Pool;
 use drystone_drive::Drive;
+use drystone_keyring::Keyring;
 use drystone_log::LogSpace;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 /// What an engine is made of.
 pub struct EngineConfig {
@@ -42,6 +43,7 @@ pub(crate) struct Shared {
     pub(crate) pins: Pins,
     pub(crate) pace: Pace,
     pub(crate) hedges: AtomicU64,
+    pub(crate) keyring: OnceLock<Arc<Keyring>>,
     /// Held by each large upload in progress: its count says how many there are.
     pub(crate) large_uploads: Arc<()>,
     buckets: Mutex<BucketCache>,
@@ -73,6 +75,7 @@ impl Engine {
             pins: Pins::default(),
             pace,
             hedges: AtomicU64::new(0),
+            keyring: OnceLock::new(),
             large_uploads: Arc::new(()),
             buckets: Mutex::default(),
             noted: Mutex::default(),

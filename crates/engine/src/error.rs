@@ -2,6 +2,7 @@
 
 use drystone_catalog::{CatalogError, ChecksumAlgorithm};
 use drystone_drive::DriveError;
+use drystone_keyring::KeyringError;
 
 /// The condition that did not hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,6 +134,18 @@ pub enum EngineError {
     /// Stored bytes or rows do not verify.
     #[error("stored data is damaged")]
     Damaged(#[source] DriveError),
+    /// Something sealed cannot be opened with the keyring that there is.
+    #[error("what is stored sealed cannot be opened")]
+    Keyring(#[from] KeyringError),
+    /// The engine was not given a keyring.
+    #[error("there is no keyring")]
+    NoKeyring,
+    /// The version is encrypted, and its key was not given.
+    #[error("the version is encrypted, and its key was not given")]
+    KeyNeeded,
+    /// Sealed bytes do not open: they are not at their place, or were changed behind their checksums.
+    #[error("sealed bytes do not open")]
+    SealBroken,
     /// The catalog failed.
     #[error("the catalog failed")]
     Catalog(#[source] CatalogError),

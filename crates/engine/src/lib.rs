@@ -39,6 +39,7 @@ mod recode;
 mod repair;
 mod salvage;
 mod scrub;
+mod seal;
 mod stray;
 mod stripe;
 mod sweep;
@@ -63,10 +64,11 @@ pub use read::ObjectReader;
 pub use repair::RepairReport;
 pub use salvage::SalvagedObjects;
 pub use scrub::ScrubState;
+pub use seal::Seal;
 pub use sweep::{SweepReport, Sweeper};
 
 pub use drystone_catalog::{
-    BucketLock, BucketRow, Checksum, ChecksumAlgorithm, ChecksumKind, Data, ETag, Headers,
-    LockMode, LockPeriod, Manifest, ObjectLock, ObjectRow, PartRow, Restore, RestoreState,
-    Retention, UploadRow, UploadState, Usage, Versioning,
+    BucketLock, BucketRow, Checksum, ChecksumAlgorithm, ChecksumKind, Data, ETag, Encryption,
+    Headers, LockMode, LockPeriod, Manifest, ObjectLock, ObjectRow, PartRow, Restore, RestoreState,
+    Retention, SseMode, UploadRow, UploadState, Usage, Versioning,
 };

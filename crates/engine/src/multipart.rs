@@ -10,8 +10,8 @@ use crate::repair::note_lacking;
 use drystone_base::limits::{OBJECT_LEN_BYTES_MAX, PART_LEN_BYTES_MIN};
 use drystone_base::{Seq, UploadId};
 use drystone_catalog::{
-    BucketRow, CatalogError, Checksum, ChecksumAlgorithm, ChecksumKind, Data, ETag, Key, Manifest,
-    ObjectRow, PartRow, Tx, UploadRow, UploadState,
+    BucketRow, CatalogError, Checksum, ChecksumAlgorithm, ChecksumKind, Data, ETag, Encryption,
+    Key, Manifest, ObjectRow, PartRow, Tx, UploadRow, UploadState,
 };
 use drystone_index::prefix_range;
 use md5::Digest as _;
@@ -69,14 +69,12 @@ impl Engine {
     /// [`EngineError::BucketNotFound`], [`EngineError::Full`], or the catalog failed.
     pub async fn create_upload(&self, request: NewUpload) -> Result<UploadId, EngineError> {
         self.check_space()?;
-        self.commit(move |tx| {
-            let NewUpload { bucket, object, draft, checksum } = request;
-            plan::create_upload(tx, &bucket, &object, draft.into_row(), checksum)
-        })
-        .await
+        let NewUpload { bucket, object, draft, checksum } = request;
+        let template = self.hide(draft.into_row())?;
+        self.commit(move |tx| plan::create_upload(tx, &bucket, &object, template, checksum)).await
     }
 
-    /// The bucket and row of an upload.
+    /// The bucket and row of an upload. Its template is as it is stored.
     ///
     /// # Errors
     ///
@@ -111,14 +109,19 @@ impl Engine {
     ) -> Result<PartRow, EngineError> {
         let in_progress = stored.in_progress.take();
         let stray = stored.stray_blob();
+        let mut checksum = Some(stored.checksum.clone());
+        if stored.etag != stored.md5 {
+            checksum = self.hide_checksum(checksum).inspect_err(|_| self.bury(stray))?;
+        }
         let part = PartRow {
             number,
             size: stored.size,
-            md5: stored.md5,
+            md5: stored.etag,
             modified_ms: 0,
-            checksum: Some(stored.checksum.clone()),
+            checksum,
             data: stored.data.clone(),
             seq: Seq(0),
+            salt: stored.salt,
         };
         let (payload, lacking) = (stored.payload.clone(), stored.lacking);
         let (bucket, engine, term) = (bucket.to_owned(), self.clone(), self.term());
@@ -132,7 +135,9 @@ impl Engine {
             .await
             .map(|(part, _)| part);
         self.bury_if_refused(&outcome, stray);
-        outcome
+        let mut part = outcome?;
+        self.reveal_part(&mut part)?;
+        Ok(part)
     }
 
     /// Parts of an upload with numbers above `after`, and whether there are more than `limit`.
@@ -150,13 +155,14 @@ impl Engine {
         let mut parts = Vec::new();
         for row in snapshot.scan(prefix_range(&Key::parts_of(upload))) {
             let (_, value) = row.map_err(CatalogError::from)?;
-            let part = PartRow::decode(&value)?;
+            let mut part = PartRow::decode(&value)?;
             if u32::from(part.number) <= after {
                 continue;
             }
             if parts.len() == limit {
                 return Ok((parts, true));
             }
+            self.reveal_part(&mut part)?;
             parts.push(part);
         }
         Ok((parts, false))
@@ -199,7 +205,7 @@ impl Engine {
                 return Err(EngineError::UploadNotFound);
             }
             let row = (**result).clone();
-            return Ok(WriteOutcome { row, versioning: bucket_row.versioning });
+            return self.revealed(Ok(WriteOutcome { row, versioning: bucket_row.versioning }));
         }
         let result = self.complete_frozen(&request, &row).await;
         if result.is_err() {
@@ -215,7 +221,13 @@ impl Engine {
         upload: &UploadRow,
     ) -> Result<WriteOutcome, EngineError> {
         let (uploaded, _) = self.list_parts(request.upload, 0, usize::MAX)?;
-        let (manifest, draft) = select_parts(request, upload, uploaded)?;
+        let (mut manifest, mut draft) = select_parts(request, upload, uploaded)?;
+        if draft.encryption.as_ref().is_some_and(Encryption::hides_digests) {
+            draft.checksum = self.hide_checksum(draft.checksum)?;
+            for part in &mut manifest.parts {
+                part.checksum = self.hide_checksum(part.checksum.take())?;
+            }
+        }
         let manifest_id = self.pool().new_blob(self.now_ms(), 0);
         let draft = ObjectRow { data: Data::Manifest(manifest_id), ..draft };
         let conditions = request.conditions.clone();
@@ -228,7 +240,7 @@ impl Engine {
         // Only now: the parts outlive a completion that is refused, and must not look like an object.
         let bucket = self.find_bucket(&request.bucket)?;
         self.write_manifest(&bucket, &request.object, &outcome.row, Some(&parts));
-        Ok(outcome)
+        self.revealed(Ok(outcome))
     }
 }
 
@@ -352,5 +364,5 @@ fn full_object(algorithm: ChecksumAlgorithm, parts: &[PartRow]) -> Option<Checks
     for part in parts {
         value = combine_crc(algorithm, &value, &of(part)?, part.size)?;
     }
-    Some(Checksum { algorithm, kind: ChecksumKind::FullObject, value })
+    Some(Checksum { algorithm, kind: ChecksumKind::FullObject, value, is_sealed: false })
 }

@@ -9,8 +9,9 @@ use crate::read::ObjectReader;
 use crate::repair::note_lacking;
 use drystone_base::Seq;
 use drystone_catalog::{
-    BucketRow, ETag, Headers, Key, ObjectLock, ObjectRow, Retention, Tx, Versioning,
+    BucketRow, ETag, Encryption, Headers, Key, ObjectLock, ObjectRow, Retention, Tx, Versioning,
 };
+use drystone_keyring::DataKey;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -31,6 +32,8 @@ pub struct ObjectDraft {
     pub owner: String,
     /// What keeps it from being removed.
     pub lock: ObjectLock,
+    /// How its bytes are sealed.
+    pub encryption: Option<Encryption>,
 }
 
 impl ObjectDraft {
@@ -45,6 +48,7 @@ impl ObjectDraft {
             acl: self.acl,
             owner: self.owner,
             lock: self.lock,
+            encryption: self.encryption,
             ..ObjectRow::empty()
         }
     }
@@ -91,13 +95,21 @@ impl Engine {
         let PutRequest { bucket, object, draft, mut stored, conditions } = request;
         let in_progress = stored.in_progress.take();
         let (stray, began_in) = (stored.stray_blob(), stored.bucket);
-        let row = ObjectRow {
+        let mut row = ObjectRow {
             size: stored.size,
-            etag: ETag { md5: stored.md5, part_count: None },
+            etag: ETag { md5: stored.etag, part_count: None },
             checksum: Some(stored.checksum.clone()),
             data: stored.data.clone(),
             ..draft.into_row()
         };
+        match (&mut row.encryption, stored.salt) {
+            (Some(encryption), Some(salt)) => encryption.salt = salt,
+            (encryption, salt) => assert!(
+                encryption.is_none() && salt.is_none(),
+                "bytes are sealed where their row says so"
+            ),
+        }
+        let row = self.hide(row).inspect_err(|_| self.bury(stray))?;
         if stray.is_some() {
             self.write_manifest(&*self.find_bucket(&bucket)?, &object, &row, None);
         }
@@ -118,7 +130,17 @@ impl Engine {
             .map(|(outcome, _)| outcome);
         self.bury_if_refused(&outcome, stray);
         drop(stored);
-        outcome
+        self.revealed(outcome)
+    }
+
+    /// An outcome whose row can be shown.
+    pub(crate) fn revealed(
+        &self,
+        outcome: Result<WriteOutcome, EngineError>,
+    ) -> Result<WriteOutcome, EngineError> {
+        let mut outcome = outcome?;
+        self.reveal(&mut outcome.row)?;
+        Ok(outcome)
     }
 
     /// Gives up a body that was taken in and will not become an object.
@@ -156,6 +178,17 @@ impl Engine {
         object: &[u8],
         version: Option<VersionRef>,
     ) -> Result<Located, EngineError> {
+        let mut located = self.locate_sealed(bucket, object, version)?;
+        self.reveal(&mut located.row)?;
+        Ok(located)
+    }
+
+    fn locate_sealed(
+        &self,
+        bucket: &str,
+        object: &[u8],
+        version: Option<VersionRef>,
+    ) -> Result<Located, EngineError> {
         let pin = self.shared.pins.pin();
         let bucket = self.find_bucket(bucket)?;
         let Some(version) = version else {
@@ -183,13 +216,18 @@ impl Engine {
         Err(EngineError::VersionNotFound)
     }
 
-    /// Opens bytes `range` of a version.
+    /// Opens bytes `range` of a version. `key`: its data key, if it is encrypted.
     ///
     /// # Errors
     ///
-    /// The catalog failed.
-    pub fn read(&self, located: Located, range: Range<u64>) -> Result<ObjectReader, EngineError> {
-        self.open_reader(&located.row, range, located.pin)
+    /// [`EngineError::KeyNeeded`], or the catalog failed.
+    pub fn read(
+        &self,
+        located: Located,
+        range: Range<u64>,
+        key: Option<&DataKey>,
+    ) -> Result<ObjectReader, EngineError> {
+        self.open_reader(&located.row, range, key, located.pin)
     }
 
     /// Deletes a key, or one version of it.

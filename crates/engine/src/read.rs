@@ -6,20 +6,108 @@ use crate::error::EngineError;
 use crate::layout::Layout;
 use crate::pins::Pin;
 use bytes::Bytes;
-use drystone_base::BlobId;
+use drystone_base::{BlobId, SEALED_FRAME_LEN_BYTES, SEALED_PLAIN_LEN_BYTES};
 use drystone_catalog::{Data, Key, Manifest, ObjectRow};
 use drystone_drive::{DriveError, ShardId};
+use drystone_keyring::{DataKey, FrameCipher, FrameSalt};
 use drystone_log::Location;
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// Bytes of one read at most.
 const CHUNK_LEN: u64 = 256 << 10;
 
 /// One read of a drive, or bytes at hand.
-enum Piece {
+enum Source {
     Bytes(Bytes),
     Cell(CellRange),
+}
+
+/// How sealed bytes are opened: whole frames that follow each other.
+#[derive(Clone)]
+struct Opening {
+    cipher: Arc<FrameCipher>,
+    first_frame: u64,
+    /// They reach to the end of the part.
+    is_end: bool,
+    /// What of the opened bytes is wanted.
+    wanted: Range<usize>,
+}
+
+struct Piece {
+    source: Source,
+    opening: Option<Opening>,
+}
+
+impl Piece {
+    fn cell(&self) -> Option<&CellRange> {
+        match &self.source {
+            Source::Bytes(_) => None,
+            Source::Cell(cell) => Some(cell),
+        }
+    }
+
+    /// The wanted bytes from those that were read.
+    fn opened(opening: Option<Opening>, bytes: Bytes) -> Result<Bytes, EngineError> {
+        let Some(Opening { cipher, first_frame, is_end, wanted }) = opening else {
+            return Ok(bytes);
+        };
+        let plain = cipher.open(first_frame, is_end, &bytes).ok_or(EngineError::SealBroken)?;
+        match wanted.end <= plain.len() {
+            true => Ok(Bytes::from(plain).slice(wanted)),
+            false => Err(EngineError::SealBroken),
+        }
+    }
+}
+
+/// A part, and how it is sealed.
+struct SealedPart<'a> {
+    data: &'a Data,
+    stored_len: u64,
+    cipher: Option<Arc<FrameCipher>>,
+}
+
+impl<'a> SealedPart<'a> {
+    fn new(
+        data: &'a Data,
+        stored_len: u64,
+        salt: Option<&FrameSalt>,
+        key: Option<&DataKey>,
+    ) -> Result<Self, EngineError> {
+        let cipher = match (salt, key) {
+            (None, _) => None,
+            (Some(salt), Some(key)) => Some(Arc::new(FrameCipher::new(key, salt))),
+            (Some(_), None) => return Err(EngineError::KeyNeeded),
+        };
+        Ok(Self { data, stored_len, cipher })
+    }
+
+    /// The stored bytes that have these.
+    fn stored_range(&self, range: &Range<u64>) -> Range<u64> {
+        if self.cipher.is_none() || range.is_empty() {
+            return range.clone();
+        }
+        let start = range.start / SEALED_PLAIN_LEN_BYTES * SEALED_FRAME_LEN_BYTES;
+        let end = range.end.div_ceil(SEALED_PLAIN_LEN_BYTES) * SEALED_FRAME_LEN_BYTES;
+        start..end.min(self.stored_len)
+    }
+
+    /// How the stored bytes `stored` give those of `range` that they have.
+    fn opening(&self, range: &Range<u64>, stored: Range<u64>) -> Option<Opening> {
+        let cipher = self.cipher.clone()?;
+        let first_frame = stored.start / SEALED_FRAME_LEN_BYTES;
+        assert!(
+            stored.start.is_multiple_of(SEALED_FRAME_LEN_BYTES),
+            "sealed bytes are read by whole frames"
+        );
+        let start = first_frame * SEALED_PLAIN_LEN_BYTES;
+        let from = range.start.saturating_sub(start) as usize;
+        let is_end = stored.end == self.stored_len;
+        let held = stored.end.div_ceil(SEALED_FRAME_LEN_BYTES) * SEALED_PLAIN_LEN_BYTES - start;
+        let to = (range.end - start).min(held) as usize;
+        Some(Opening { cipher, first_frame, is_end, wanted: from..to })
+    }
 }
 
 type Running = tokio::task::JoinHandle<Result<CellRead, DriveError>>;
@@ -40,8 +128,13 @@ pub struct ObjectReader {
     _pin: Pin,
 }
 
-/// Cuts bytes `range` of a part into reads.
-fn cut(pieces: &mut VecDeque<Piece>, layout: Layout, hint: Option<Location>, range: Range<u64>) {
+/// Cuts stored bytes `range` of a part into reads.
+fn cut(
+    layout: Layout,
+    hint: Option<Location>,
+    range: Range<u64>,
+    mut piece: impl FnMut(CellRange, Range<u64>),
+) {
     let mut at = range.start;
     while at < range.end {
         let (stripe, place, within) = layout.locate(at);
@@ -54,7 +147,7 @@ fn cut(pieces: &mut VecDeque<Piece>, layout: Layout, hint: Option<Location>, ran
         };
         let range = narrow(within)..narrow(within + len);
         let hint = hint.filter(|_| stripe == 0 && place == 0);
-        pieces.push_back(Piece::Cell(CellRange { layout, stripe, place, range, hint }));
+        piece(CellRange { layout, stripe, place, range, hint }, at..at + len);
         at += len;
     }
 }
@@ -64,31 +157,34 @@ fn narrow(bytes: u64) -> u32 {
 }
 
 impl Engine {
-    /// Opens bytes `range` of a version that was found under `pin`.
+    /// Opens bytes `range` of a version that was found under `pin`. `key`: its data key, if it has one.
     pub(crate) fn open_reader(
         &self,
         row: &ObjectRow,
         range: Range<u64>,
+        key: Option<&DataKey>,
         pin: Pin,
     ) -> Result<ObjectReader, EngineError> {
         let mut pieces = VecDeque::new();
         match &row.data {
-            Data::Empty => {}
-            Data::Inline(id) => pieces.push_back(Piece::Bytes(self.read_inline(*id, range)?)),
-            Data::Blob { blob, cell_len, hint, code } => {
-                cut(&mut pieces, Layout::new(*blob, *code, *cell_len, row.size), *hint, range);
-            }
             Data::Manifest(id) => {
                 let mut start = 0;
-                for part in self.load_manifest(*id)?.parts {
+                for part in self.stored_manifest(*id)?.parts {
                     let end = start + part.size;
                     let (from, to) = (range.start.max(start), range.end.min(end));
                     if from < to {
                         let range = from - start..to - start;
-                        self.cut_part(&mut pieces, &part.data, part.size, range)?;
+                        let salt = part.salt.as_ref();
+                        let part = SealedPart::new(&part.data, part.stored_len(), salt, key)?;
+                        self.cut_part(&mut pieces, &part, range)?;
                     }
                     start = end;
                 }
+            }
+            data => {
+                let salt = row.encryption.as_ref().map(|encryption| &encryption.salt);
+                let part = SealedPart::new(data, row.stored_len(), salt, key)?;
+                self.cut_part(&mut pieces, &part, range)?;
             }
         }
         let spared = Spared { blob: BlobId([0; 16]), stripe: 0, cells: Vec::new() };
@@ -98,14 +194,22 @@ impl Engine {
     fn cut_part(
         &self,
         pieces: &mut VecDeque<Piece>,
-        data: &Data,
-        size: u64,
+        part: &SealedPart<'_>,
         range: Range<u64>,
     ) -> Result<(), EngineError> {
-        match data {
-            Data::Inline(id) => pieces.push_back(Piece::Bytes(self.read_inline(*id, range)?)),
+        let stored = part.stored_range(&range);
+        match part.data {
+            Data::Inline(id) => {
+                let opening = part.opening(&range, stored.clone());
+                let source = Source::Bytes(self.read_inline(*id, stored)?);
+                pieces.push_back(Piece { source, opening });
+            }
             Data::Blob { blob, cell_len, hint, code } => {
-                cut(pieces, Layout::new(*blob, *code, *cell_len, size), *hint, range);
+                let layout = Layout::new(*blob, *code, *cell_len, part.stored_len);
+                cut(layout, *hint, stored, |cell, stored| {
+                    let opening = part.opening(&range, stored);
+                    pieces.push_back(Piece { source: Source::Cell(cell), opening });
+                });
             }
             Data::Empty | Data::Manifest(_) => {}
         }
@@ -125,6 +229,13 @@ impl Engine {
     ///
     /// The catalog failed, or has no such manifest.
     pub fn load_manifest(&self, id: BlobId) -> Result<Manifest, EngineError> {
+        let mut manifest = self.stored_manifest(id)?;
+        manifest.parts.iter_mut().try_for_each(|part| self.reveal_part(part))?;
+        Ok(manifest)
+    }
+
+    /// As [`Engine::load_manifest`], with digests sealed where they are stored so.
+    pub(crate) fn stored_manifest(&self, id: BlobId) -> Result<Manifest, EngineError> {
         let bytes = self.shared.catalog.get(&Key::manifest(id))?;
         let missing = drystone_base::DecodeError { what: "manifest row" };
         Ok(Manifest::decode(&bytes.ok_or(missing)?)?)
@@ -138,10 +249,10 @@ impl ObjectReader {
     ///
     /// [`EngineError::Damaged`] names the shard; nothing of it has been given out.
     pub async fn next(&mut self) -> Result<Option<Bytes>, EngineError> {
-        let Some(piece) = self.pieces.pop_front() else { return Ok(None) };
-        let cell = match piece {
-            Piece::Bytes(bytes) => return Ok(Some(bytes)),
-            Piece::Cell(cell) => cell,
+        let Some(Piece { source, opening }) = self.pieces.pop_front() else { return Ok(None) };
+        let cell = match source {
+            Source::Bytes(bytes) => return Piece::opened(opening, bytes).map(Some),
+            Source::Cell(cell) => cell,
         };
         let running = self.next.take();
         let spared = self.take_spared(&cell);
@@ -155,12 +266,12 @@ impl ObjectReader {
         };
         self.engine.shared.pace.note_client();
         // While the client takes these bytes, the next ones are read.
-        if let Some(Piece::Cell(cell)) = self.pieces.front()
+        if let Some(cell) = self.pieces.front().and_then(Piece::cell)
             && !self.has_spared(cell)
         {
             self.next = Some(self.spawn_read(cell.clone()));
         }
-        Ok(Some(bytes))
+        Piece::opened(opening, bytes).map(Some)
     }
 
     fn spawn_read(&self, cell: CellRange) -> Running {
@@ -214,20 +325,17 @@ mod tests {
             (4, 1 << 20, 70_000, 5_500_001),
             (3, 131_072, 0, 6_000_000),
         ] {
-            let mut pieces = VecDeque::new();
             let layout = Layout::new(BlobId([0; 16]), (code, 0), cell_len, 6_000_000);
-            cut(&mut pieces, layout, None, start..end);
             let mut at = start;
-            for piece in pieces {
-                let Piece::Cell(CellRange { stripe, place, range, .. }) = piece else {
-                    unreachable!("a blob")
-                };
+            cut(layout, None, start..end, |piece, stored| {
+                let CellRange { stripe, place, range, .. } = piece;
+                assert_eq!(stored.start, at);
                 let cell = u64::from(stripe) * u64::from(code) + place as u64;
                 let cell = cell * u64::from(cell_len);
                 assert_eq!(cell + u64::from(range.start), at);
                 assert!(!range.is_empty() && u64::from(range.end - range.start) <= CHUNK_LEN);
                 at = cell + u64::from(range.end);
-            }
+            });
             assert_eq!(at, end);
         }
     }

@@ -164,8 +164,10 @@ impl Recoding<'_> {
             }
             data if self.needs(data, class) => {
                 let Some(bucket) = self.bucket(&parts)? else { return Ok(()) };
-                let md5 = row.etag.part_count.is_none().then_some(row.etag.md5);
-                let (object, size) = (&parts.object[..], row.size);
+                // Of sealed bytes the entity tag says nothing; their frames do when they are read.
+                let has_md5 = row.etag.part_count.is_none() && row.encryption.is_none();
+                let md5 = has_md5.then_some(row.etag.md5);
+                let (object, size) = (&parts.object[..], row.stored_len());
                 let piece =
                     Piece { bucket: &bucket, object, storage_class: class, data, size, md5 };
                 let (old, key) = (data.clone(), key.to_vec());
@@ -286,7 +288,8 @@ impl<'a> Piece<'a> {
         storage_class: Option<&'a str>,
         part: &'a PartRow,
     ) -> Self {
-        let (data, size, md5) = (&part.data, part.size, Some(part.md5));
+        let md5 = part.salt.is_none().then_some(part.md5);
+        let (data, size) = (&part.data, part.stored_len());
         Self { bucket, object, storage_class, data, size, md5 }
     }
 }
@@ -300,11 +303,12 @@ impl Engine {
             len: Some(piece.size),
             algorithm: ChecksumAlgorithm::Crc64Nvme,
             storage_class: piece.storage_class,
+            seal: None,
         };
         let mut writer = self.begin_blob(new).await?;
         let pin = self.shared.pins.pin();
         let row = ObjectRow { data: piece.data.clone(), size: piece.size, ..ObjectRow::empty() };
-        let mut reader = self.open_reader(&row, 0..piece.size, pin)?;
+        let mut reader = self.open_reader(&row, 0..piece.size, None, pin)?;
         while let Some(bytes) = reader.next().await? {
             writer.write(&bytes).await?;
         }

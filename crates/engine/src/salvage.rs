@@ -98,7 +98,9 @@ impl Engine {
     /// Whether enough shards of every stripe are known to their drives.
     fn is_readable(&self, record: &ManifestRecord) -> Result<bool, EngineError> {
         let layouts: Vec<Layout> = match &record.parts {
-            None => Layout::of_data(&record.row.data, record.row.size).into_iter().collect(),
+            None => {
+                Layout::of_data(&record.row.data, record.row.stored_len()).into_iter().collect()
+            }
             Some(parts) => {
                 // The bytes of a part this small were in the catalog.
                 let is_gone = |data: &Data| matches!(data, Data::Inline(_));
@@ -108,7 +110,7 @@ impl Engine {
                 parts
                     .parts
                     .iter()
-                    .filter_map(|part| Layout::of_data(&part.data, part.size))
+                    .filter_map(|part| Layout::of_data(&part.data, part.stored_len()))
                     .collect()
             }
         };

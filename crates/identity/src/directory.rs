@@ -28,7 +28,7 @@ pub struct DirectoryConfig {
     /// The rows.
     pub catalog: Catalog,
     /// What secrets are sealed under.
-    pub keyring: Keyring,
+    pub keyring: Arc<Keyring>,
     /// Wall clock.
     pub clock: Arc<dyn Clock>,
     /// Randomness, fit for secrets.
@@ -39,7 +39,7 @@ pub struct DirectoryConfig {
 
 pub(crate) struct Shared {
     pub(crate) catalog: Catalog,
-    pub(crate) keyring: Keyring,
+    pub(crate) keyring: Arc<Keyring>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) rng: Arc<dyn Rng>,
     pub(crate) root: Arc<Identity>,

@@ -5,10 +5,12 @@
 
 mod actions;
 mod facts;
+mod keys;
 
 use crate::acl::{self, Grant, Permission};
 use crate::auth::AuthType;
 use crate::bucket_log::LogTarget;
+use crate::encryption::DefaultEncryption;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
 use crate::operation::Operation;
@@ -27,6 +29,7 @@ use drystone_identity::{
     DEFAULT_ACCOUNT, DEFAULT_CANONICAL, Directory, ExplainedDecision, Identity,
 };
 use facts::Wanted;
+pub(crate) use keys::may_use_key;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
@@ -97,6 +100,8 @@ pub(crate) struct Rules {
     pub(crate) ownership: Ownership,
     /// Access control list of the bucket, if one was set.
     pub(crate) acl: Option<Vec<Grant>>,
+    /// What it encrypts by default.
+    pub(crate) encryption: DefaultEncryption,
     /// Where the lines of its access log go.
     pub(crate) logging: Option<LogTarget>,
     /// Public lists are refused.
@@ -127,6 +132,8 @@ type Epochs = (u64, u64);
 #[derive(Default)]
 pub(crate) struct RuleCache {
     defaults: BucketDefaults,
+    /// Buckets without a rule encrypt, too.
+    encrypts: bool,
     rules: Mutex<HashMap<BucketId, (Epochs, Arc<Rules>)>>,
 }
 
@@ -162,7 +169,7 @@ impl Rules {
         engine: &Engine,
         directory: &Directory,
         bucket: &BucketRow,
-        defaults: BucketDefaults,
+        (defaults, encrypts): (BucketDefaults, bool),
     ) -> Result<Self, EngineError> {
         let text = engine.document(bucket, DocumentKind::Policy, "")?;
         let text = text.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
@@ -175,7 +182,11 @@ impl Rules {
         let blocked = |switch| is_blocked(engine, directory, bucket, switch);
         let ownership = ownership_of(controls.as_deref());
         let restricts = blocked("RestrictPublicBuckets");
-        let is_broken = matches!(parsed, Some(Err(_))) || restricts.is_err() || ownership.is_err();
+        let encryption = DefaultEncryption::of(engine, bucket, encrypts);
+        let is_broken = matches!(parsed, Some(Err(_)))
+            || restricts.is_err()
+            || ownership.is_err()
+            || encryption.is_err();
         let acl = engine.document(bucket, DocumentKind::Acl, "")?;
         let acl = acl.map(|bytes| acl::decode(&String::from_utf8_lossy(&bytes)));
         if is_broken {
@@ -189,6 +200,7 @@ impl Rules {
         });
         Ok(Self {
             logging,
+            encryption: encryption.unwrap_or_default(),
             ownership: ownership.unwrap_or(Ownership::Enforced),
             acl,
             block_public_acls: blocked("BlockPublicAcls").unwrap_or(true),
@@ -290,8 +302,8 @@ impl BucketDefaults {
 }
 
 impl RuleCache {
-    pub(crate) fn new(defaults: BucketDefaults) -> Self {
-        Self { defaults, ..Self::default() }
+    pub(crate) fn new(defaults: BucketDefaults, encrypts: bool) -> Self {
+        Self { defaults, encrypts, ..Self::default() }
     }
 
     pub(crate) fn get(
@@ -308,7 +320,8 @@ impl RuleCache {
         {
             return Ok(rules.clone());
         }
-        let rules = Arc::new(Rules::load(engine, directory, bucket, self.defaults)?);
+        let defaults = (self.defaults, self.encrypts);
+        let rules = Arc::new(Rules::load(engine, directory, bucket, defaults)?);
         let mut cache = lock();
         if cache.len() >= CACHE_COUNT_MAX {
             cache.clear();
@@ -430,7 +443,12 @@ fn resource_of(need: &Need) -> String {
 
 /// Whether an action can mend configuration that cannot be read.
 fn is_repair(action: &str) -> bool {
-    let documents = ["BucketPolicy", "BucketPublicAccessBlock", "BucketOwnershipControls"];
+    let documents = [
+        "BucketPolicy",
+        "BucketPublicAccessBlock",
+        "BucketOwnershipControls",
+        "EncryptionConfiguration",
+    ];
     documents.iter().any(|document| action.ends_with(document))
 }
 

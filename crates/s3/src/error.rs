@@ -7,7 +7,7 @@ use drystone_base::NameError;
 use drystone_engine::{Condition, EngineError};
 
 macro_rules! codes {
-    ($($name:ident $status:literal $message:literal;)*) => {
+    ($($name:ident $(= $text:literal)? $status:literal $message:literal;)*) => {
         /// An S3 error code.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[expect(missing_docs, reason = "the names are S3's own")]
@@ -20,7 +20,7 @@ macro_rules! codes {
             /// The `Code` element.
             #[must_use]
             pub fn name(self) -> &'static str {
-                match self { $(Self::$name => stringify!($name),)* }
+                match self { $(Self::$name => codes!(@name $name $($text)?),)* }
             }
             /// HTTP status.
             #[must_use]
@@ -34,6 +34,8 @@ macro_rules! codes {
             }
         }
     };
+    (@name $name:ident) => { stringify!($name) };
+    (@name $name:ident $text:literal) => { $text };
 }
 
 codes! {
@@ -62,6 +64,7 @@ codes! {
     InvalidBucketState 409 "The request is not valid for the current state of the bucket.";
     InvalidChunkSizeError 400 "A chunk of the body has a size that is not allowed.";
     InvalidDigest 400 "The Content-MD5 you specified is not valid.";
+    InvalidEncryptionAlgorithmError 400 "The encryption request that you specified is not valid. The valid value is AES256.";
     InvalidLocationConstraint 400 "The specified location constraint is not valid.";
     InvalidObjectState 403 "The operation is not valid for the object's storage class.";
     InvalidPart 400 "One or more of the specified parts could not be found, or their entity tags do not match.";
@@ -77,6 +80,8 @@ codes! {
     InvalidTag 400 "The tag provided was not a valid tag.";
     InvalidToken 400 "The provided token is malformed or otherwise not valid.";
     InvalidURI 400 "The specified URI could not be parsed.";
+    KmsDisabledException = "KMS.DisabledException" 400 "The request was rejected because the specified KMS key is not enabled.";
+    KmsNotFoundException = "KMS.NotFoundException" 400 "The specified KMS key does not exist.";
     KeyTooLongError 400 "Your key is too long.";
     MalformedACLError 400 "The XML you provided was not well-formed or did not validate against our published schema.";
     MalformedPOSTRequest 400 "The body of your POST request is not well-formed multipart/form-data.";
@@ -219,6 +224,10 @@ fn checksum_types(
     )
 }
 
+fn broken(message: impl Into<String>) -> S3Error {
+    S3Error::with(S3Code::InternalError, message)
+}
+
 impl From<EngineError> for S3Error {
     fn from(error: EngineError) -> Self {
         match error {
@@ -267,8 +276,8 @@ impl From<EngineError> for S3Error {
                     .field("PartNumber", number.to_string())
                     .field("ETag", etag)
             }
-            EngineError::ObjectTooLarge { size_bytes } => {
-                Self::new(S3Code::EntityTooLarge).field("ProposedSize", size_bytes.to_string())
+            EngineError::ObjectTooLarge { size_bytes: size } => {
+                Self::new(S3Code::EntityTooLarge).field("ProposedSize", size.to_string())
             }
             EngineError::ChecksumMismatch { .. } => S3Code::BadDigest.into(),
             EngineError::ChecksumTypeMismatch { expected, actual } => {
@@ -281,10 +290,13 @@ impl From<EngineError> for S3Error {
                 Self { drop_connection: true, ..Self::new(S3Code::InternalError) }
             }
             EngineError::Closed => S3Code::ServiceUnavailable.into(),
-            EngineError::Damaged(_) => {
-                Self::with(S3Code::InternalError, "The stored data of this object is damaged.")
-            }
-            EngineError::Catalog(_) | EngineError::Drive(_) => S3Code::InternalError.into(),
+            EngineError::Damaged(_) => broken("The stored data of this object is damaged."),
+            EngineError::Keyring(error) => broken(error.to_string()),
+            EngineError::SealBroken => broken("The encrypted data of this object does not open."),
+            EngineError::KeyNeeded
+            | EngineError::NoKeyring
+            | EngineError::Catalog(_)
+            | EngineError::Drive(_) => S3Code::InternalError.into(),
         }
     }
 }

@@ -19,6 +19,7 @@ use crate::route::route;
 use crate::website;
 use drystone_engine::{BucketRow, Engine};
 use drystone_identity::{Directory, Identity};
+use drystone_kms::Kms;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use std::sync::Arc;
@@ -37,6 +38,10 @@ pub struct GatewayConfig {
     pub domains: Domains,
     /// Name of this host in answers.
     pub host_id: String,
+    /// Keys of objects.
+    pub kms: Kms,
+    /// Buckets without a default encryption encrypt with SSE-S3.
+    pub encrypts_always: bool,
     /// How long restores of archived objects take.
     pub restore_delays: RestoreDelays,
 }
@@ -113,7 +118,8 @@ impl Gateway {
         let keys = KeyCache::default();
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let listings = Semaphore::new(cores);
-        let (rules, last_id) = (RuleCache::new(config.bucket_defaults), AtomicU64::new(0));
+        let (rules, last_id) =
+            (RuleCache::new(config.bucket_defaults, config.encrypts_always), AtomicU64::new(0));
         let logs = LogBook::new(engine.clone());
         Arc::new(Self { engine, config, keys, listings, rules, logs, last_id })
     }
@@ -296,7 +302,7 @@ impl Gateway {
 
     /// Delivers what the access logs of buckets have gathered.
     pub async fn deliver_logs(&self) {
-        self.logs.deliver(&self.config.region).await;
+        self.logs.deliver(&self.config).await;
     }
 
     /// HeadBucket tells the region also to those whom it refuses.

@@ -21,6 +21,7 @@ mod checksum;
 mod chunked;
 mod control;
 mod cors;
+mod encryption;
 mod error;
 mod form;
 mod gateway;

@@ -2,7 +2,6 @@
 
 mod abort_multipart_upload;
 mod acls;
-mod bucket_documents;
 mod bucket_policy;
 mod bucket_tagging;
 mod complete_multipart_upload;
@@ -70,7 +69,7 @@ pub(crate) async fn dispatch(
         O::PutObject => put_object::run(context, verified, body).await,
         O::GetObject => get_object::run(context, true).await,
         O::HeadObject => get_object::run(context, false).await,
-        O::GetObjectAttributes => get_object_attributes::run(context),
+        O::GetObjectAttributes => get_object_attributes::run(context).await,
         O::DeleteObject => delete_object::run(context).await,
         O::DeleteObjects => delete_objects::run(context, verified, body).await,
         O::CopyObject => copy_object::run(context).await,
@@ -97,6 +96,7 @@ pub(crate) async fn dispatch(
         O::GetBucketAccelerateConfiguration
         | O::GetBucketAnalyticsConfiguration
         | O::GetBucketCors
+        | O::GetBucketEncryption
         | O::GetBucketIntelligentTieringConfiguration
         | O::GetBucketInventoryConfiguration
         | O::GetBucketLifecycle
@@ -113,6 +113,7 @@ pub(crate) async fn dispatch(
         O::PutBucketAccelerateConfiguration
         | O::PutBucketAnalyticsConfiguration
         | O::PutBucketCors
+        | O::PutBucketEncryption
         | O::PutBucketIntelligentTieringConfiguration
         | O::PutBucketInventoryConfiguration
         | O::PutBucketLifecycle
@@ -128,6 +129,7 @@ pub(crate) async fn dispatch(
         | O::PutPublicAccessBlock => documents::put(context, operation, verified, body).await,
         O::DeleteBucketAnalyticsConfiguration
         | O::DeleteBucketCors
+        | O::DeleteBucketEncryption
         | O::DeleteBucketIntelligentTieringConfiguration
         | O::DeleteBucketInventoryConfiguration
         | O::DeleteBucketLifecycle
@@ -144,7 +146,6 @@ pub(crate) async fn dispatch(
         O::PutBucketAcl => acls::put_bucket(context, verified, body).await,
         O::GetObjectAcl => acls::get_object(context),
         O::PutObjectAcl => acls::put_object(context, verified, body).await,
-        O::GetBucketEncryption => bucket_documents::get(context, operation),
         O::GetObjectLockConfiguration => object_lock::get_configuration(context),
         O::PutObjectLockConfiguration => {
             object_lock::put_configuration(context, verified, body).await
@@ -157,7 +158,6 @@ pub(crate) async fn dispatch(
         O::CreateBucketMetadataConfiguration
         | O::CreateBucketMetadataTableConfiguration
         | O::CreateSession
-        | O::DeleteBucketEncryption
         | O::DeleteBucketMetadataConfiguration
         | O::DeleteBucketMetadataTableConfiguration
         | O::DeleteObjectAnnotation
@@ -169,7 +169,6 @@ pub(crate) async fn dispatch(
         | O::ListDirectoryBuckets
         | O::ListObjectAnnotations
         | O::PutBucketAbac
-        | O::PutBucketEncryption
         | O::PutObjectAnnotation
         | O::RenameObject
         | O::SelectObjectContent

@@ -8,6 +8,7 @@ mod server;
 
 use crate::bench::BenchArguments;
 use crate::config::{self, AccessLogTarget, ConfigError, LogFormat, ServerConfig};
+use crate::keys::KeySettings;
 use crate::node::OpenMode;
 use crate::places;
 use crate::proxy::TrustedProxies;
@@ -178,6 +179,13 @@ struct ServerArguments {
     /// device. Also DRYSTONE_KEYRING.
     #[arg(long)]
     keyring: Option<PathBuf>,
+    /// Start although the keyring lacks keys that something is sealed under: that is lost then.
+    #[arg(long)]
+    accept_lost_keyring: bool,
+    /// Vault (or OpenBao) whose transit engine keeps new keys of SSE-KMS; its token is
+    /// DRYSTONE_VAULT_TOKEN. Also DRYSTONE_VAULT_URL.
+    #[arg(long)]
+    vault_url: Option<String>,
     /// Where the access log goes: off, stdout, or a file [default: stdout]. Also DRYSTONE_ACCESS_LOG.
     #[arg(long)]
     access_log: Option<String>,
@@ -275,6 +283,7 @@ fn meant(arguments: ServerArguments) -> Result<ServerConfig, Box<dyn Error>> {
     let scrub_every = or_setting(arguments.scrub_every, "SCRUB_EVERY")?;
     let scrub_rate = or_setting(arguments.scrub_rate, "SCRUB_RATE")?;
     let keyring = or_setting(arguments.keyring.map(|p| p.display().to_string()), "KEYRING")?;
+    let vault_url = or_setting(arguments.vault_url, "VAULT_URL")?;
     let access_log = or_setting(arguments.access_log, "ACCESS_LOG")?;
     let public = config::setting("PROMETHEUS_AUTH_TYPE")?.is_some_and(|kind| kind == "public");
     Ok(ServerConfig {
@@ -311,7 +320,11 @@ fn meant(arguments: ServerArguments) -> Result<ServerConfig, Box<dyn Error>> {
             scrub_every.as_deref().unwrap_or("14d"),
         )?,
         scrub_rate: config::parse_size("scrub rate", scrub_rate.as_deref().unwrap_or("32MiB"))?,
-        keyring: keyring.map(PathBuf::from),
+        keys: KeySettings::new(
+            keyring.map(PathBuf::from),
+            arguments.accept_lost_keyring,
+            vault_url,
+        )?,
         metrics_public: public,
     })
 }
@@ -385,7 +398,7 @@ fn inspected(directories: Vec<places::GivenDirectory>) -> ServerConfig {
         rehome_after: None,
         scrub_every: None,
         scrub_rate: 0,
-        keyring: None,
+        keys: KeySettings::default(),
         metrics_public: false,
     }
 }

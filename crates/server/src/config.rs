@@ -1,5 +1,6 @@
 //! Settings: the only place that reads the environment.
 
+use crate::keys::KeySettings;
 use crate::places::GivenDirectory;
 use crate::proxy::TrustedProxies;
 use drystone_admin::{LdapConfig, OpenIdConfig};
@@ -50,8 +51,8 @@ pub(crate) struct ServerConfig {
     pub(crate) scrub_every: Option<Duration>,
     /// Bytes a second of a scrub.
     pub(crate) scrub_rate: u64,
-    /// File of the keyring; `None` for one in the directory of each drive.
-    pub(crate) keyring: Option<PathBuf>,
+    /// Keys that things are sealed under.
+    pub(crate) keys: KeySettings,
     /// Whether metrics need a token.
     pub(crate) metrics_public: bool,
 }
@@ -132,7 +133,8 @@ fn suffixes(name: &str) -> Vec<String> {
     found.into_iter().collect()
 }
 
-fn is_on(value: &str) -> bool {
+/// Whether a setting switches something on.
+pub(crate) fn is_on(value: &str) -> bool {
     matches!(value, "on" | "true" | "1")
 }
 

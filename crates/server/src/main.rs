@@ -8,6 +8,7 @@ mod access_log;
 mod bench;
 mod cli;
 mod config;
+mod keys;
 mod known;
 mod listen;
 mod node;

@@ -446,7 +446,7 @@ async fn put(engine: &Engine, key: &str, body: &Bytes) -> Result<(), EngineError
     let len = Some(body.len() as u64);
     let algorithm = ChecksumAlgorithm::Crc32;
     let object = key.as_bytes();
-    let new = NewBlob { bucket: &bucket, object, len, algorithm, storage_class: None };
+    let new = NewBlob { bucket: &bucket, object, len, algorithm, storage_class: None, seal: None };
     let mut writer = engine.begin_blob(new).await?;
     for piece in body.chunks(50_000) {
         writer.write(piece).await?;
@@ -464,7 +464,7 @@ async fn read(engine: &Engine, key: &str) -> Result<Option<Bytes>, EngineError> 
         located => located?,
     };
     let size = located.row.size;
-    let mut reader = engine.read(located, 0..size)?;
+    let mut reader = engine.read(located, 0..size, None)?;
     let mut bytes = Vec::new();
     while let Some(piece) = reader.next().await? {
         bytes.extend_from_slice(&piece);

@@ -91,13 +91,18 @@ pub struct Checksum {
     pub algorithm: ChecksumAlgorithm,
     /// What it is over.
     pub kind: ChecksumKind,
-    /// Value, of the algorithm's length.
+    /// Value, of the algorithm's length unless it is sealed.
     pub value: Vec<u8>,
+    /// Whether the value is sealed: as it is stored, of an object whose digests must not be.
+    pub is_sealed: bool,
 }
+
+const SEALED: u8 = 0x80;
 
 impl Checksum {
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut bytes = vec![self.algorithm as u8, self.kind as u8];
+        let mark = if self.is_sealed { SEALED } else { 0 };
+        let mut bytes = vec![self.algorithm as u8, self.kind as u8 | mark];
         bytes.extend_from_slice(&self.value);
         bytes
     }
@@ -105,9 +110,15 @@ impl Checksum {
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let malformed = DecodeError { what: "checksum" };
         let (head, value) = bytes.split_at_checked(2).ok_or(malformed.clone())?;
+        let is_sealed = head[1] & SEALED != 0;
+        let fits = |a: &ChecksumAlgorithm| is_sealed || a.len_bytes() == value.len();
         let algorithm = ChecksumAlgorithm::ALL.get(usize::from(head[0])).copied();
-        let algorithm = algorithm.filter(|a| a.len_bytes() == value.len()).ok_or(malformed)?;
-        let kind = if head[1] == 0 { ChecksumKind::FullObject } else { ChecksumKind::Composite };
-        Ok(Self { algorithm, kind, value: value.to_vec() })
+        let algorithm = algorithm.filter(fits).ok_or(malformed.clone())?;
+        let kind = match head[1] & !SEALED {
+            0 => ChecksumKind::FullObject,
+            1 => ChecksumKind::Composite,
+            _ => return Err(malformed),
+        };
+        Ok(Self { algorithm, kind, value: value.to_vec(), is_sealed })
     }
 }

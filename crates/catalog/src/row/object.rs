@@ -1,8 +1,8 @@
 //! Versions of objects, and delete markers.
 
-use super::{Checksum, FORMAT, ObjectLock, Restore};
+use super::{Checksum, Encryption, FORMAT, ObjectLock, Restore};
 use drystone_base::{
-    BlobId, DecodeError, Reader, Seq, TlvReader, TlvWriter, VersionId, Writer, hex,
+    BlobId, DecodeError, Reader, Seq, TlvReader, TlvWriter, VersionId, Writer, hex, sealed_len,
 };
 use drystone_log::Location;
 
@@ -122,6 +122,10 @@ pub struct ObjectRow {
     pub lock: ObjectLock,
     /// Its temporary copy, if it is archived and was asked for.
     pub restore: Option<Restore>,
+    /// How its bytes are sealed; `None` if they are not.
+    pub encryption: Option<Encryption>,
+    /// Headers and user metadata of an encrypted version, sealed: the fields for them are empty then.
+    pub hidden: Option<Vec<u8>>,
     /// In a `head` row: which `version` row is the null version of the key, if one is.
     pub null_seq: Option<Seq>,
     /// Bytes.
@@ -151,10 +155,18 @@ impl ObjectRow {
             owner: String::new(),
             lock: ObjectLock::default(),
             restore: None,
+            encryption: None,
+            hidden: None,
             null_seq: None,
             data: Data::Empty,
             unknown: Vec::new(),
         }
+    }
+
+    /// Bytes that are stored, where they are not in parts.
+    #[must_use]
+    pub fn stored_len(&self) -> u64 {
+        if self.encryption.is_some() { sealed_len(self.size) } else { self.size }
     }
 
     /// The version id that clients see.
@@ -201,6 +213,12 @@ impl ObjectRow {
         if let Some(restore) = &self.restore {
             w.bytes(21, &restore.encode());
         }
+        if let Some(encryption) = &self.encryption {
+            w.bytes(22, &encryption.encode());
+        }
+        if let Some(hidden) = &self.hidden {
+            w.bytes(23, hidden);
+        }
         w.int_unless_zero(17, self.null_seq.map_or(0, |seq| seq.0));
         for (tag, value) in &self.unknown {
             w.bytes(*tag, value);
@@ -239,7 +257,7 @@ impl ObjectRow {
         let mut row = Self::empty();
         while let Some((tag, value)) = r.field()? {
             match tag {
-                9..=14 | 18 | 19 if !all => {}
+                9..=14 | 18 | 19 | 22 | 23 if !all => {}
                 1 => row.seq = Seq(r.int(value)?),
                 2 => row.random = r.int(value)?,
                 3 => {
@@ -268,6 +286,8 @@ impl ObjectRow {
                 19 => row.owner = r.text(value)?,
                 20 => row.lock = ObjectLock::decode(value)?,
                 21 => row.restore = Some(Restore::decode(value)?),
+                22 => row.encryption = Some(Encryption::decode(value)?),
+                23 => row.hidden = Some(value.to_vec()),
                 17 => row.null_seq = Some(Seq(r.int(value)?)),
                 _ => row.unknown.push((tag, value.to_vec())),
             }
@@ -293,6 +313,7 @@ mod tests {
                 algorithm: ChecksumAlgorithm::Crc64Nvme,
                 kind: ChecksumKind::FullObject,
                 value: vec![1; 8],
+                is_sealed: false,
             }),
             headers: vec![("content-type".into(), "text/plain".into())],
             metadata: vec![("a".into(), String::new()), ("b".into(), "c".into())],

@@ -1,7 +1,7 @@
 //! Multipart uploads, their parts, and the parts of completed objects.
 
 use super::{Checksum, ChecksumAlgorithm, ChecksumKind, Data, FORMAT, ObjectRow};
-use drystone_base::{DecodeError, Reader, Seq, TlvReader, TlvWriter, Writer};
+use drystone_base::{DecodeError, Reader, Seq, TlvReader, TlvWriter, Writer, sealed_len};
 
 /// What an upload is doing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -142,9 +142,17 @@ pub struct PartRow {
     pub data: Data,
     /// Its place in the order of commits.
     pub seq: Seq,
+    /// Salt of its bytes, if they are sealed.
+    pub salt: Option<[u8; 16]>,
 }
 
 impl PartRow {
+    /// Bytes that are stored.
+    #[must_use]
+    pub fn stored_len(&self) -> u64 {
+        if self.salt.is_some() { sealed_len(self.size) } else { self.size }
+    }
+
     /// Stored form; the location of a blob's first cell comes last.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
@@ -153,6 +161,9 @@ impl PartRow {
         w.int(4, self.modified_ms).int(5, self.seq.0);
         if let Some(checksum) = &self.checksum {
             w.bytes(6, &checksum.encode());
+        }
+        if let Some(salt) = &self.salt {
+            w.bytes(8, salt);
         }
         w.bytes(7, &self.data.encode());
         w.finish()
@@ -173,6 +184,7 @@ impl PartRow {
             checksum: None,
             data: Data::Empty,
             seq: Seq(0),
+            salt: None,
         };
         while let Some((tag, value)) = r.field()? {
             match tag {
@@ -183,6 +195,7 @@ impl PartRow {
                 5 => row.seq = Seq(r.int(value)?),
                 6 => row.checksum = Some(Checksum::decode(value)?),
                 7 => row.data = Data::decode(value)?,
+                8 => row.salt = Some(value.try_into().map_err(|_| r.malformed())?),
                 // A part lives for days: a newer version drains its uploads before a downgrade.
                 _ => {}
             }

@@ -40,6 +40,8 @@ pub enum DocumentKind {
     Website = 15,
     /// Where access logs go.
     Logging = 16,
+    /// How objects are encrypted whose writers say nothing.
+    Encryption = 17,
 }
 
 /// Documents of one kind that a bucket may have, where there may be several.

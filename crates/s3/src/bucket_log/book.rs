@@ -3,7 +3,9 @@
 //! At least once: a line is forgotten only after the object that holds it is durable.
 
 use super::{Draft, LogTarget, Outcome, Source};
+use crate::encryption::{self, DefaultEncryption};
 use crate::error::{S3Code, S3Error};
+use crate::gateway::GatewayConfig;
 use crate::uri::{decode_path, encode};
 use drystone_base::{Rng, SystemRng, Timestamp, hex};
 use drystone_engine::{
@@ -68,7 +70,7 @@ impl LogBook {
     }
 
     /// Writes everything that is stored into the target buckets. What cannot be written waits on.
-    pub(crate) async fn deliver(&self, region: &str) {
+    pub(crate) async fn deliver(&self, config: &GatewayConfig) {
         let (mut after, mut left) = (None, 0);
         loop {
             let engine = self.shared.engine.clone();
@@ -80,7 +82,7 @@ impl LogBook {
             };
             let Some((last, _)) = rows.last() else { break };
             after = Some(last.clone());
-            left += deliver_rows(&engine, region, rows).await;
+            left += deliver_rows(&engine, config, rows).await;
         }
         self.shared.stored_len.store(left, Ordering::Relaxed);
     }
@@ -161,7 +163,11 @@ fn parse_piece(bytes: &[u8]) -> Option<(Source, &str)> {
 }
 
 /// Delivers rows, and forgets those that are delivered; returns the bytes that are left.
-async fn deliver_rows(engine: &Engine, region: &str, rows: Vec<(Vec<u8>, bytes::Bytes)>) -> usize {
+async fn deliver_rows(
+    engine: &Engine,
+    config: &GatewayConfig,
+    rows: Vec<(Vec<u8>, bytes::Bytes)>,
+) -> usize {
     let mut left = 0;
     let mut sources: BTreeMap<Source, (Vec<Vec<u8>>, String)> = BTreeMap::new();
     for (key, piece) in rows {
@@ -175,7 +181,7 @@ async fn deliver_rows(engine: &Engine, region: &str, rows: Vec<(Vec<u8>, bytes::
         text.push_str(lines);
     }
     for (source, (keys, lines)) in sources {
-        match write(engine, region, &source, &lines).await {
+        match write(engine, config, &source, &lines).await {
             Ok(()) => {}
             // The target was deleted: there is nowhere to write to.
             Err(error) if error.code == S3Code::NoSuchBucket => {
@@ -213,20 +219,30 @@ fn key_of(source: &Source, region: &str, now_ms: u64) -> String {
     }
 }
 
-async fn write(engine: &Engine, region: &str, source: &Source, lines: &str) -> Result<(), S3Error> {
+async fn write(
+    engine: &Engine,
+    config: &GatewayConfig,
+    source: &Source,
+    lines: &str,
+) -> Result<(), S3Error> {
     let target = &source.target;
     let bucket = engine.find_bucket(&target.bucket)?;
-    let object = key_of(source, region, engine.now_ms()).into_bytes();
+    let object = key_of(source, &config.region, engine.now_ms()).into_bytes();
     let len = Some(lines.len() as u64);
     let algorithm = ChecksumAlgorithm::Crc64Nvme;
-    let new = NewBlob { bucket: &bucket, object: &object, len, algorithm, storage_class: None };
+    let default = DefaultEncryption::of(engine, &bucket, config.encrypts_always)?;
+    let sealing = encryption::of_server(&config.kms, &bucket, &default).await?;
+    let seal = sealing.seal.as_ref();
+    let new =
+        NewBlob { bucket: &bucket, object: &object, len, algorithm, storage_class: None, seal };
     let mut writer = engine.begin_blob(new).await?;
     for piece in lines.as_bytes().chunks(64 << 10) {
         writer.write(piece).await?;
     }
     let stored = writer.finish().await?;
     let headers = vec![("content-type".to_owned(), "text/plain".to_owned())];
-    let draft = ObjectDraft { headers, ..ObjectDraft::default() };
+    let encryption = sealing.encryption;
+    let draft = ObjectDraft { headers, encryption, ..ObjectDraft::default() };
     let (bucket, conditions) = (target.bucket.clone(), Conditions::default());
     let put = engine.put_object(PutRequest { bucket, object, draft, stored, conditions }).await;
     put.map(drop).map_err(|error: EngineError| error.into())

@@ -5,6 +5,7 @@ use super::{Handled, read_document};
 use crate::auth::Verified;
 use crate::body::Body;
 use crate::checksum::{element_name, header_name, parse_value, text_of};
+use crate::encryption;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
 use crate::object_headers::{parse_write_conditions, refuse_not_implemented, unquote};
@@ -56,6 +57,10 @@ pub(crate) async fn run(
     let parts = parts?;
     if parts.is_empty() {
         return Err(S3Code::MalformedXML.into());
+    }
+    // A completion that is repeated finds no open upload, and needs no key.
+    if let Ok((bucket, row)) = context.engine.find_upload(name.as_str(), key.as_bytes(), upload) {
+        encryption::of_completion(context, &bucket, &row.template).await?;
     }
     let (bucket, object) = (name.as_str().to_owned(), key.as_bytes().to_vec());
     let outcome = context
@@ -141,6 +146,7 @@ fn render(
         document.text("ChecksumType", checksum.kind.name());
     }
     let mut reply = xml(document.finish(ROOT));
+    encryption::tell(&mut reply, context, row.encryption.as_ref());
     if outcome.versioning != Versioning::Off {
         set(&mut reply, "x-amz-version-id", &row.version_text());
     }

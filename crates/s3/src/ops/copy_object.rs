@@ -3,6 +3,7 @@
 use super::Handled;
 use super::copy_source::{Source, find};
 use crate::checksum::{element_name, parse_algorithm, text_of};
+use crate::encryption;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
 use crate::object_headers::{parse_draft, parse_write_conditions};
@@ -38,7 +39,7 @@ pub(crate) async fn run(context: &Context<'_>) -> Handled {
         None => None,
     };
     context.engine.find_bucket(name.as_str())?;
-    let source = find(context)?;
+    let source = find(context).await?;
     if source.located.row.size > PUT_LEN_BYTES_MAX {
         let message = "The specified copy source is larger than the maximum allowable size for a \
                        copy source: 5368709120";
@@ -48,8 +49,10 @@ pub(crate) async fn run(context: &Context<'_>) -> Handled {
         source.bucket == name.as_str() && source.key == key.as_str() && !source.names_version;
     let mut draft = draft(&source.located.row, sent, replaces_metadata, replaces_tags);
     // A list is never copied.
-    super::apply_acl(context, &*context.engine.find_bucket(name.as_str())?, &mut draft)?;
+    let target = context.engine.find_bucket(name.as_str())?;
+    super::apply_acl(context, &target, &mut draft)?;
     let changes = replaces_metadata
+        || encryption::asks(request)
         || replaces_tags
         || request.header("x-amz-storage-class").is_some()
         || draft.acl.is_some()
@@ -61,7 +64,18 @@ pub(crate) async fn run(context: &Context<'_>) -> Handled {
         return Err(S3Error::with(S3Code::InvalidRequest, message));
     }
     let (bucket, object) = (name.as_str().to_owned(), key.as_bytes().to_vec());
-    let copy = CopyRequest { bucket, object, draft, algorithm, conditions, is_same_key };
+    let sealing = encryption::of_write(context, &target).await?;
+    draft.encryption = sealing.encryption;
+    let copy = CopyRequest {
+        bucket,
+        object,
+        draft,
+        algorithm,
+        conditions,
+        is_same_key,
+        source_key: source.data_key.clone(),
+        seal: sealing.seal,
+    };
     finish(context, source, copy).await
 }
 
@@ -93,14 +107,17 @@ async fn finish(context: &Context<'_>, source: Source, copy: CopyRequest) -> Han
     let source_version = source.located.reported_version();
     let len = source.located.row.size;
     let engine = context.engine.clone();
+    let encryption = copy.draft.encryption.clone();
     if len <= EARLY_STATUS_LEN {
         let outcome = engine.copy_object(source.located, copy).await?;
         let mut reply = xml(document(&outcome.row));
         tell_versions(&mut reply, source_version.as_deref(), &outcome);
+        encryption::tell(&mut reply, context, encryption.as_ref());
         return Ok(reply);
     }
     let (resource, ids) = (context.request.raw_path.clone(), context.ids.clone());
     let mut reply = xml(String::new());
+    encryption::tell(&mut reply, context, encryption.as_ref());
     if let Some(version) = &source_version {
         set(&mut reply, "x-amz-copy-source-version-id", version);
     }

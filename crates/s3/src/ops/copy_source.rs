@@ -1,12 +1,14 @@
 //! The source of a copy, shared by `CopyObject` and `UploadPartCopy`.
 
 use super::restore_object::must_be_readable;
+use crate::encryption::{self, Side};
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
 use crate::object_headers::{ReadVerdict, decide_read};
 use crate::uri::decode_path;
 use drystone_base::{BucketName, ObjectKey};
 use drystone_engine::{EngineError, Located, VersionRef};
+use drystone_keyring::DataKey;
 
 /// Reads `x-amz-copy-source`: bucket, key and version. The version is split off before decoding, and
 /// decoding happens once; a plus sign stays what it is.
@@ -38,10 +40,12 @@ pub(crate) struct Source {
     pub(crate) bucket: String,
     pub(crate) key: String,
     pub(crate) names_version: bool,
+    /// Its data key, if it is encrypted.
+    pub(crate) data_key: Option<DataKey>,
 }
 
 /// Finds the source of a copy.
-pub(crate) fn find(context: &Context<'_>) -> Result<Source, S3Error> {
+pub(crate) async fn find(context: &Context<'_>) -> Result<Source, S3Error> {
     let request = &context.request;
     let text = request.header("x-amz-copy-source").unwrap_or_default();
     let (bucket, key, version) = parse_copy_source(text)?;
@@ -77,7 +81,9 @@ pub(crate) fn find(context: &Context<'_>) -> Result<Source, S3Error> {
         }
     }
     must_be_readable(&located.row, request.now_ms)?;
-    Ok(Source { located, bucket, key, names_version: version.is_some() })
+    let data_key =
+        encryption::of_read(context, &located.bucket, &located.row, Side::CopySource).await?;
+    Ok(Source { located, bucket, key, names_version: version.is_some(), data_key })
 }
 
 #[cfg(test)]

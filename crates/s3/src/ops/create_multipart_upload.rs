@@ -2,6 +2,7 @@
 
 use super::Handled;
 use crate::checksum::parse_algorithm;
+use crate::encryption;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
 use crate::object_headers::parse_draft;
@@ -15,8 +16,11 @@ pub(crate) async fn run(context: &Context<'_>) -> Handled {
     let request = &context.request;
     let (name, key) = (request.bucket_name()?, request.object_key()?);
     let mut draft = parse_draft(request)?;
-    super::apply_acl(context, &*context.engine.find_bucket(name.as_str())?, &mut draft)?;
+    let target = context.engine.find_bucket(name.as_str())?;
+    super::apply_acl(context, &target, &mut draft)?;
     let checksum = checksum(context)?;
+    draft.encryption = encryption::of_write(context, &target).await?.encryption;
+    let encryption = draft.encryption.clone();
     let (bucket, object) = (name.as_str().to_owned(), key.as_bytes().to_vec());
     let new = NewUpload { bucket, object, draft, checksum };
     let upload = context.engine.create_upload(new).await?;
@@ -24,6 +28,7 @@ pub(crate) async fn run(context: &Context<'_>) -> Handled {
     document.text("Bucket", name.as_str()).text("Key", key.as_str());
     document.text("UploadId", &upload.to_text());
     let mut reply = xml(document.finish(ROOT));
+    encryption::tell(&mut reply, context, encryption.as_ref());
     if let Some((algorithm, kind)) = checksum {
         set(&mut reply, "x-amz-checksum-algorithm", algorithm.name());
         set(&mut reply, "x-amz-checksum-type", kind.name());

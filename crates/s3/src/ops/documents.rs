@@ -4,6 +4,7 @@
 //! a document makes the server do is elsewhere; the README says which of them act.
 
 mod cors;
+mod encryption;
 mod lifecycle;
 mod notification;
 mod replication;
@@ -72,6 +73,9 @@ fn form(operation: Operation) -> Option<&'static Form> {
             &replication::FORM
         }
         O::GetBucketWebsite | O::PutBucketWebsite | O::DeleteBucketWebsite => &website::FORM,
+        O::GetBucketEncryption | O::PutBucketEncryption | O::DeleteBucketEncryption => {
+            &encryption::FORM
+        }
         O::GetBucketLogging | O::PutBucketLogging => &settings::LOGGING,
         O::GetPublicAccessBlock | O::PutPublicAccessBlock | O::DeletePublicAccessBlock => {
             &settings::PUBLIC_ACCESS_BLOCK

@@ -2,6 +2,7 @@
 
 use super::restore_object::must_be_readable;
 use super::{Handled, version_of};
+use crate::encryption::{self, Side};
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
 use crate::object_headers::{
@@ -38,8 +39,14 @@ pub(crate) async fn run(context: &Context<'_>, with_body: bool) -> Handled {
             return Err(S3Error::new(S3Code::PreconditionFailed).field("Condition", condition));
         }
     }
+    let wants_checksum =
+        request.header("x-amz-checksum-mode").is_some_and(|v| v.eq_ignore_ascii_case("enabled"));
+    let mut key = None;
     if with_body {
         must_be_readable(row, request.now_ms)?;
+        key = encryption::of_read(context, &located.bucket, row, Side::Object).await?;
+    } else {
+        encryption::of_head(context, &located.bucket, row, wants_checksum).await?;
     }
     let selection = select(context, row)?;
     let mut reply = empty(if selection.is_partial { 206 } else { 200 });
@@ -50,8 +57,7 @@ pub(crate) async fn run(context: &Context<'_>, with_body: bool) -> Handled {
     if let Some(count) = selection.part_count {
         set(&mut reply, "x-amz-mp-parts-count", &count.to_string());
     }
-    let wants_checksum =
-        request.header("x-amz-checksum-mode").is_some_and(|v| v.eq_ignore_ascii_case("enabled"));
+    encryption::tell(&mut reply, context, row.encryption.as_ref());
     if let (true, Some(checksum)) = (wants_checksum, &selection.checksum) {
         tell_checksum(&mut reply, checksum, row.etag.part_count);
     }
@@ -62,7 +68,7 @@ pub(crate) async fn run(context: &Context<'_>, with_body: bool) -> Handled {
     }
     set(&mut reply, "content-length", &(end - start).to_string());
     if with_body && start < end {
-        let mut reader = context.engine.read(located, start..end)?;
+        let mut reader = context.engine.read(located, start..end, key.as_ref())?;
         // A small object is read before the status is sent, so that damage is an error and not a
         // broken connection.
         *reply.body_mut() = if end - start <= SMALL_LEN {

@@ -2,6 +2,7 @@
 
 use super::{Handled, version_of};
 use crate::checksum::{element_name, text_of};
+use crate::encryption;
 use crate::error::S3Error;
 use crate::gateway::Context;
 use crate::object_headers::refuse_not_implemented;
@@ -14,7 +15,7 @@ use drystone_engine::{Data, ObjectRow, PartRow};
 const ATTRIBUTES: [&str; 5] = ["ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize"];
 const ROOT: &str = "GetObjectAttributesResponse";
 
-pub(crate) fn run(context: &Context<'_>) -> Handled {
+pub(crate) async fn run(context: &Context<'_>) -> Handled {
     let request = &context.request;
     let (name, key) = (request.bucket_name()?, request.object_key()?);
     refuse_not_implemented(request)?;
@@ -23,6 +24,7 @@ pub(crate) fn run(context: &Context<'_>) -> Handled {
     let wants = |attribute: &str| wanted.iter().any(|name| name == attribute);
     let located = context.engine.locate(name.as_str(), key.as_bytes(), version)?;
     let row = &located.row;
+    encryption::of_head(context, &located.bucket, row, wants("Checksum")).await?;
     let mut document = Xml::new(ROOT);
     if wants("ETag") {
         document.text("ETag", &row.etag.to_text());

@@ -8,6 +8,7 @@ use crate::auth::{
 use crate::authorize::{Sender, authorize};
 use crate::body::{Body, BodyReader};
 use crate::checksum::Declared;
+use crate::encryption;
 use crate::error::{S3Code, S3Error};
 use crate::form::{FormDecoder, FormPolicy};
 use crate::gateway::Context;
@@ -20,7 +21,9 @@ use crate::xml::Xml;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use drystone_base::limits::{OBJECT_TAG_COUNT_MAX, PUT_LEN_BYTES_MAX};
-use drystone_engine::{ChecksumAlgorithm, Conditions, NewBlob, PutRequest, Stored, Versioning};
+use drystone_engine::{
+    ChecksumAlgorithm, Conditions, NewBlob, PutRequest, Seal, Stored, Versioning,
+};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::ops::RangeInclusive;
 
@@ -103,7 +106,7 @@ impl Form {
         &mut self,
         context: &Context<'_>,
         algorithm: ChecksumAlgorithm,
-        class: Option<&str>,
+        (class, seal): (Option<&str>, Option<&Seal>),
         length: &RangeInclusive<u64>,
     ) -> Result<Stored, S3Error> {
         let (name, key) = (context.request.bucket_name()?, context.request.object_key()?);
@@ -114,6 +117,7 @@ impl Form {
             len: None,
             algorithm,
             storage_class: class,
+            seal,
         };
         let mut writer = context.engine.begin_blob(new).await?;
         loop {
@@ -281,8 +285,11 @@ pub(crate) async fn run(
     let declared = Declared::parse(&context.request)?;
     let algorithm = declared.algorithm().unwrap_or(ChecksumAlgorithm::Crc64Nvme);
     let length = policy.and_then(|policy| policy.length).unwrap_or(0..=PUT_LEN_BYTES_MAX);
+    let sealing = encryption::of_write(context, &bucket).await?;
+    draft.encryption = sealing.encryption;
     let class = draft.storage_class.as_deref();
-    let stored = form.read_file(context, algorithm, class, &length).await?;
+    let stored =
+        form.read_file(context, algorithm, (class, sealing.seal.as_ref()), &length).await?;
     declared
         .check(&stored.md5, &stored.checksum, None)
         .inspect_err(|_| context.engine.give_up(&stored))?;
@@ -294,6 +301,7 @@ pub(crate) async fn run(
     let etag = format!("\"{}\"", outcome.row.etag.to_text());
     let mut reply = answer(context, &form, &etag);
     set(&mut reply, "etag", &etag);
+    encryption::tell(&mut reply, context, outcome.row.encryption.as_ref());
     if outcome.versioning != Versioning::Off {
         set(&mut reply, "x-amz-version-id", &outcome.row.version_text());
     }

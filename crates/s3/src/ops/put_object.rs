@@ -4,6 +4,7 @@ use super::Handled;
 use crate::auth::Verified;
 use crate::body::{Body, BodyReader};
 use crate::checksum::Declared;
+use crate::encryption;
 use crate::error::S3Error;
 use crate::gateway::Context;
 use crate::object_headers::{parse_draft, parse_write_conditions, tell_checksum};
@@ -23,6 +24,8 @@ pub(crate) async fn run(
     let declared = Declared::parse(request)?;
     let bucket = context.engine.find_bucket(name.as_str())?;
     super::apply_acl(context, &bucket, &mut draft)?;
+    let sealing = encryption::of_write(context, &bucket).await?;
+    draft.encryption = sealing.encryption;
     let algorithm = declared.algorithm().unwrap_or(ChecksumAlgorithm::Crc64Nvme);
     let new = NewBlob {
         bucket: &bucket,
@@ -30,6 +33,7 @@ pub(crate) async fn run(
         len: None,
         algorithm,
         storage_class: draft.storage_class.as_deref(),
+        seal: sealing.seal.as_ref(),
     };
     let stored = take_body(context, verified, body, &declared, new).await?;
     let (bucket, object) = (name.as_str().to_owned(), key.as_bytes().to_vec());
@@ -43,6 +47,7 @@ pub(crate) async fn run(
     if let Some(class) = &outcome.row.storage_class {
         set(&mut reply, "x-amz-storage-class", class);
     }
+    encryption::tell(&mut reply, context, outcome.row.encryption.as_ref());
     set(&mut reply, "x-amz-object-size", &outcome.row.size.to_string());
     if outcome.versioning != Versioning::Off {
         set(&mut reply, "x-amz-version-id", &outcome.row.version_text());

@@ -5,6 +5,7 @@ use super::put_object::take_body;
 use crate::auth::Verified;
 use crate::body::Body;
 use crate::checksum::Declared;
+use crate::encryption;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
 use crate::object_headers::{refuse_not_implemented, tell_checksum};
@@ -60,18 +61,21 @@ pub(crate) async fn run(
     let object = key.as_bytes();
     let (bucket, row) = context.engine.find_upload(name.as_str(), object, upload)?;
     let algorithm = part_algorithm(&row, declared.algorithm())?;
+    let seal = encryption::of_part(context, &bucket, &row.template).await?;
     let new = NewBlob {
         bucket: &bucket,
         object,
         len: None,
         algorithm,
         storage_class: row.template.storage_class.as_deref(),
+        seal: seal.as_ref(),
     };
     let stored = take_body(context, verified, body, &declared, new).await?;
     let object = object.to_vec();
     let part = context.engine.put_part(name.as_str(), object, upload, number, stored).await?;
     let mut reply = empty(200);
     set(&mut reply, "etag", &format!("\"{}\"", drystone_base::hex(&part.md5)));
+    encryption::tell(&mut reply, context, row.template.encryption.as_ref());
     let shown = row.checksum.is_some() || declared.algorithm().is_some();
     if let (Some(checksum), true) = (&part.checksum, shown) {
         tell_checksum(&mut reply, checksum, None);

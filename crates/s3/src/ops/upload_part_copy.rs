@@ -5,6 +5,7 @@ use super::copy_object::{EARLY_STATUS_LEN, late_error};
 use super::copy_source::find;
 use super::upload_part::{part_algorithm, part_of};
 use crate::checksum::{element_name, text_of};
+use crate::encryption;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
 use crate::object_headers::refuse_not_implemented;
@@ -47,8 +48,8 @@ pub(crate) async fn run(context: &Context<'_>) -> Handled {
     let (name, key) = (request.bucket_name()?, request.object_key()?);
     refuse_not_implemented(request)?;
     let (upload, number) = part_of(context)?;
-    let (_, row) = context.engine.find_upload(name.as_str(), key.as_bytes(), upload)?;
-    let source = find(context)?;
+    let (target, row) = context.engine.find_upload(name.as_str(), key.as_bytes(), upload)?;
+    let source = find(context).await?;
     let size = source.located.row.size;
     let range = match request.header("x-amz-copy-source-range") {
         Some(text) => parse_copy_range(text, size)?,
@@ -60,9 +61,10 @@ pub(crate) async fn run(context: &Context<'_>) -> Handled {
         return Err(S3Error::with(S3Code::InvalidRequest, message));
     }
     let algorithm = part_algorithm(&row, None)?;
+    let seal = encryption::of_part(context, &target, &row.template).await?;
     let source_version = source.located.reported_version();
     let is_long = range.end - range.start > EARLY_STATUS_LEN;
-    let (engine, located) = (context.engine.clone(), source.located);
+    let (engine, located, data_key) = (context.engine.clone(), source.located, source.data_key);
     let (bucket, object) = (name.as_str().to_owned(), key.as_bytes().to_vec());
     let shows_checksum = row.checksum.is_some();
     let class = row.template.storage_class.clone();
@@ -74,8 +76,9 @@ pub(crate) async fn run(context: &Context<'_>) -> Handled {
             len: None,
             algorithm,
             storage_class: class.as_deref(),
+            seal: seal.as_ref(),
         };
-        let stored = engine.copy_bytes(located, range, new).await?;
+        let stored = engine.copy_bytes(located, range, data_key.as_ref(), new).await?;
         let part = engine.put_part(&bucket, object, upload, number, stored).await?;
         Ok::<_, EngineError>(document(&part, shows_checksum))
     };
@@ -88,6 +91,7 @@ pub(crate) async fn run(context: &Context<'_>) -> Handled {
     } else {
         reply = xml(work.await?);
     }
+    encryption::tell(&mut reply, context, row.template.encryption.as_ref());
     if let Some(version) = &source_version {
         set(&mut reply, "x-amz-copy-source-version-id", version);
     }

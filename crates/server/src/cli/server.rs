@@ -3,15 +3,18 @@
 use super::CommandResult;
 use crate::access_log::AccessLog;
 use crate::config::{self, ServerConfig};
+use crate::keys;
 use crate::listen::{Front, Ports, serve};
 use crate::node::{Node, NodeDrives, OpenMode};
 use crate::secrets;
 use crate::socket;
 use crate::tls::Certificates;
 use drystone_admin::{About, Admin, Federation, Ldap, Metrics, OpenId};
-use drystone_base::{Clock, SystemClock, SystemRng, Timestamp, hash64};
+use drystone_base::{Clock, SystemClock, SystemRng, hash64};
 use drystone_engine::{Engine, EngineError};
 use drystone_identity::{Directory, DirectoryConfig, RootCredentials};
+use drystone_keyring::Keyring;
+use drystone_kms::Kms;
 use drystone_s3::{Domains, Gateway, GatewayConfig};
 use std::io::Write;
 use std::path::PathBuf;
@@ -32,7 +35,9 @@ pub(crate) fn run(config: &ServerConfig) -> CommandResult {
     let node = Node::open(config, OpenMode::Serve)?;
     let home = secrets::home_of(&node.homes, secrets::FILE).to_owned();
     let (credentials, origin) = secrets::load_or_make(&home, given, &SystemRng)?;
-    let directory = open_directory(config, &node, credentials.clone())?;
+    let keyring = keys::open_keyring(config, &node)?;
+    let directory = open_directory(&node, keyring.clone(), credentials.clone());
+    let kms = keys::open_kms(config, &node, keyring);
     for file in [secrets::FILE, secrets::KEYRING_FILE] {
         secrets::spread(&node.homes, file);
     }
@@ -52,7 +57,7 @@ pub(crate) fn run(config: &ServerConfig) -> CommandResult {
         let access_log = AccessLog::open(&config.access_log, metrics.clone())?;
         let federation = federation(config);
         let token = metrics_token(config, credentials.secret_key.reveal());
-        let gateway = gateway_of(config, &node, directory.clone());
+        let gateway = gateway_of(config, &node, directory.clone(), kms.clone());
         let admin = Admin::new(
             node.engine.clone(),
             directory,
@@ -89,13 +94,15 @@ pub(crate) fn run(config: &ServerConfig) -> CommandResult {
     Ok(ExitCode::SUCCESS)
 }
 
-fn gateway_of(config: &ServerConfig, node: &Node, directory: Directory) -> Arc<Gateway> {
+fn gateway_of(config: &ServerConfig, node: &Node, directory: Directory, kms: Kms) -> Arc<Gateway> {
     let domains = Domains { s3: config.domains.clone(), website: config.website_domains.clone() };
     let gateway = GatewayConfig {
         directory,
         bucket_defaults: config.bucket_defaults,
         region: config.region.clone(),
         domains,
+        kms,
+        encrypts_always: config.keys.encrypts_always,
         restore_delays: config.restore_delays,
         host_id: format!("{:016x}", hash64(node.deployment_text().as_bytes())),
     };
@@ -125,23 +132,11 @@ fn about(config: &ServerConfig, node: &Node) -> About {
     About { deployment, region, started_ms: SystemClock.now_ms() }
 }
 
-/// The directory of identities, with the keyring that its secrets are sealed under.
-fn open_directory(
-    config: &ServerConfig,
-    node: &Node,
-    root: RootCredentials,
-) -> std::io::Result<Directory> {
+/// The directory of identities.
+fn open_directory(node: &Node, keyring: Arc<Keyring>, root: RootCredentials) -> Directory {
     let (clock, rng) = (Arc::new(SystemClock), Arc::new(SystemRng));
-    let in_drive = secrets::home_of(&node.homes, secrets::KEYRING_FILE).join(secrets::KEYRING_FILE);
-    let path = config.keyring.as_ref().unwrap_or(&in_drive);
-    let now = Timestamp(clock.now_ms()).to_iso();
-    let (keyring, is_new) = secrets::load_or_make_keyring(path, &*rng, &now)?;
-    if is_new {
-        let path = path.display();
-        tracing::warn!(%path, "a keyring was made: back it up, stored secrets are lost without it");
-    }
     let catalog = node.engine.catalog().clone();
-    Ok(Directory::new(DirectoryConfig { catalog, keyring, clock, rng, root }))
+    Directory::new(DirectoryConfig { catalog, keyring, clock, rng, root })
 }
 
 /// The bearer token of the metrics, unless they are public: a setting, or derived from the secret.

@@ -1,0 +1,182 @@
+//! The keyring.
+
+use crate::secret::{DataKey, Secret};
+use crate::wrap::{unwrap, wrap};
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD as BASE64, URL_SAFE_NO_PAD};
+use drystone_base::{Rng, hex, unhex};
+use serde::{Deserialize, Serialize};
+
+const FORMAT: &str = "drystone-keyring-1";
+const SEALED_PREFIX: &str = "s1";
+const KEY_ID_LEN: usize = 8;
+
+/// Why a keyring cannot be read, or a sealed value not opened.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeyringError {
+    /// The text is not a keyring.
+    #[error("this is not a keyring of format {FORMAT}")]
+    Format,
+    /// The value is sealed under a key that the keyring does not have.
+    #[error("the keyring has no key {0}; restore the keyring from its backup")]
+    UnknownKey(String),
+    /// The value was changed, or belongs to another place.
+    #[error("a sealed value does not open: it was changed, or moved from another place")]
+    Damaged,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+struct RootKey {
+    id: String,
+    key: String,
+    created: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct File {
+    format: String,
+    keys: Vec<RootKey>,
+}
+
+/// Root keys; the last one seals. Has no `Debug`: it is all secrets.
+pub struct Keyring {
+    keys: Vec<(RootKey, DataKey)>,
+}
+
+impl Keyring {
+    /// A keyring with one new key. `created` is shown to people.
+    #[must_use]
+    pub fn generate(rng: &dyn Rng, created: &str) -> Self {
+        let mut keyring = Self { keys: Vec::new() };
+        keyring.rotate(rng, created);
+        keyring
+    }
+
+    /// Adds a key that seals from now on. The others still open what they sealed.
+    pub fn rotate(&mut self, rng: &dyn Rng, created: &str) {
+        let mut id = [0; KEY_ID_LEN];
+        rng.fill(&mut id);
+        let key = DataKey::generate(rng);
+        let text = BASE64.encode(key.reveal());
+        self.keys.push((RootKey { id: hex(&id), key: text, created: created.to_owned() }, key));
+    }
+
+    /// Reads the text form.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyringError::Format`].
+    pub fn parse(text: &str) -> Result<Self, KeyringError> {
+        let file: File = serde_json::from_str(text).map_err(|_| KeyringError::Format)?;
+        let mut keys = Vec::new();
+        for root in file.keys {
+            let bytes = BASE64.decode(&root.key).map_err(|_| KeyringError::Format)?;
+            let is_id = unhex(&root.id).is_some_and(|id| id.len() == KEY_ID_LEN);
+            let key = DataKey::from_slice(&bytes).filter(|_| is_id);
+            keys.push((root, key.ok_or(KeyringError::Format)?));
+        }
+        if file.format != FORMAT || keys.is_empty() {
+            return Err(KeyringError::Format);
+        }
+        Ok(Self { keys })
+    }
+
+    /// The text form, for the file and for backups.
+    #[must_use]
+    pub fn to_text(&self) -> Secret {
+        let keys = self.keys.iter().map(|(root, _)| root.clone()).collect();
+        let file = File { format: FORMAT.to_owned(), keys };
+        Secret::new(serde_json::to_string_pretty(&file).expect("texts become JSON") + "\n")
+    }
+
+    fn current(&self) -> &(RootKey, DataKey) {
+        self.keys.last().expect("a keyring has a key")
+    }
+
+    /// Id of the key that seals.
+    #[must_use]
+    pub fn current_id(&self) -> &str {
+        &self.current().0.id
+    }
+
+    /// Whether the keyring has a key.
+    #[must_use]
+    pub fn has(&self, id: &str) -> bool {
+        self.keys.iter().any(|(root, _)| root.id == id)
+    }
+
+    /// Seals `plain` for the place that `context` names: the id of the key, then what [`wrap`] gives.
+    #[must_use]
+    pub fn seal_bytes(&self, rng: &dyn Rng, context: &str, plain: &[u8]) -> Vec<u8> {
+        let (root, key) = self.current();
+        let mut sealed = unhex(&root.id).expect("checked when it was read");
+        sealed.extend(wrap(key, rng, context.as_bytes(), plain));
+        sealed
+    }
+
+    /// Opens what was sealed for the same place.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyringError::UnknownKey`], [`KeyringError::Damaged`].
+    pub fn open_bytes(&self, context: &str, sealed: &[u8]) -> Result<Vec<u8>, KeyringError> {
+        let (id, body) = sealed.split_at_checked(KEY_ID_LEN).ok_or(KeyringError::Damaged)?;
+        let id = hex(id);
+        let key = self.keys.iter().find(|(root, _)| root.id == id);
+        let (_, key) = key.ok_or(KeyringError::UnknownKey(id))?;
+        unwrap(key, context.as_bytes(), body).ok_or(KeyringError::Damaged)
+    }
+
+    /// As [`Keyring::seal_bytes`], as a text.
+    #[must_use]
+    pub fn seal(&self, rng: &dyn Rng, context: &str, plain: &[u8]) -> String {
+        let sealed = self.seal_bytes(rng, context, plain);
+        format!("{SEALED_PREFIX}.{}", URL_SAFE_NO_PAD.encode(sealed))
+    }
+
+    /// Opens what [`Keyring::seal`] sealed for the same place.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyringError::UnknownKey`], [`KeyringError::Damaged`].
+    pub fn open(&self, context: &str, sealed: &str) -> Result<Vec<u8>, KeyringError> {
+        let text = sealed.strip_prefix(SEALED_PREFIX).and_then(|rest| rest.strip_prefix('.'));
+        let bytes = URL_SAFE_NO_PAD.decode(text.ok_or(KeyringError::Damaged)?);
+        self.open_bytes(context, &bytes.map_err(|_| KeyringError::Damaged)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use drystone_base::SeededRng;
+
+    /// Goal: a sealed value opens at its place, under any key of the ring, and nowhere else. Method:
+    /// seal, rotate, reload from text; then a wrong place, a changed byte, a lost key.
+    #[test]
+    fn what_is_sealed_opens_at_its_place_only() {
+        let rng = SeededRng::new(7);
+        let mut ring = Keyring::generate(&rng, "2026-01-01");
+        let old = ring.current_id().to_owned();
+        let sealed = ring.seal(&rng, "key/A", b"a secret");
+        assert!(!sealed.contains("secret"));
+        ring.rotate(&rng, "2026-02-01");
+        assert_ne!(ring.current_id(), old);
+        let ring = Keyring::parse(ring.to_text().reveal()).expect("its own text");
+        assert_eq!(ring.open("key/A", &sealed).as_deref(), Ok(&b"a secret"[..]));
+        assert_eq!(ring.open("key/B", &sealed), Err(KeyringError::Damaged));
+        let changed = sealed[..sealed.len() - 2].to_owned() + "xx";
+        assert_eq!(ring.open("key/A", &changed), Err(KeyringError::Damaged));
+        let other = Keyring::generate(&rng, "2026-03-01");
+        assert_eq!(other.open("key/A", &sealed), Err(KeyringError::UnknownKey(old)));
+    }
+
+    #[test]
+    fn what_is_no_keyring_is_refused() {
+        let short =
+            r#"{"format":"drystone-keyring-1","keys":[{"id":"a","key":"AAAA","created":""}]}"#;
+        for text in ["", "{}", r#"{"format":"drystone-keyring-1","keys":[]}"#, short] {
+            assert!(matches!(Keyring::parse(text), Err(KeyringError::Format)), "{text}");
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! Errors of the keys.
+
+use drystone_catalog::CatalogError;
+use drystone_keyring::KeyringError;
+
+/// Why a key could not be used, found or changed.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum KmsError {
+    /// There is no such key.
+    #[error("Key '{0}' does not exist.")]
+    NotFound(String),
+    /// The key is disabled.
+    #[error("Key '{0}' is disabled.")]
+    Disabled(String),
+    /// There is one of this name already.
+    #[error("Key '{0}' exists already.")]
+    Exists(String),
+    /// A value is not one of those allowed.
+    #[error("{0}")]
+    Invalid(String),
+    /// What is sealed was not sealed under this key and context.
+    #[error("What is stored sealed under the key '{0}' does not open under it.")]
+    Damaged(String),
+    /// The provider cannot be reached, or refuses.
+    #[error("The provider of the key '{key}' does not serve it: {message}")]
+    Provider {
+        /// Key.
+        key: String,
+        /// What it says.
+        message: String,
+    },
+    /// Something is sealed under a key that the keyring does not have.
+    #[error(transparent)]
+    Keyring(#[from] KeyringError),
+    /// The catalog failed.
+    #[error("the catalog failed")]
+    Catalog(#[from] CatalogError),
+}

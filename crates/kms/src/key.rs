@@ -1,0 +1,174 @@
+//! Keys and aliases as rows. The page is `docs/formats/catalog.md`, "Keys".
+
+use crate::error::KmsError;
+use drystone_catalog::{Catalog, CatalogError, Key, Tx};
+use drystone_index::prefix_range;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+const FORMAT: u8 = 1;
+/// Kinds of rows. Stored.
+const KEY: u8 = 1;
+const ALIAS: u8 = 2;
+
+/// Whether a key may be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KeyState {
+    /// It may.
+    Enabled,
+    /// It seals and opens nothing until it is enabled again.
+    Disabled,
+}
+
+/// Who keeps what a key seals with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ProviderKind {
+    Local,
+    Static,
+    Vault,
+}
+
+impl ProviderKind {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Static => "static",
+            Self::Vault => "vault",
+        }
+    }
+}
+
+/// What a key of the local provider seals with since a rotation.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct KeyVersion {
+    pub(crate) created_ms: u64,
+    /// Sealed under the keyring.
+    pub(crate) sealed: String,
+}
+
+/// A key.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct KeyRow {
+    pub(crate) id: String,
+    pub(crate) provider: ProviderKind,
+    pub(crate) state: KeyState,
+    #[serde(default)]
+    pub(crate) description: String,
+    pub(crate) created_ms: u64,
+    /// The newest last; empty where the provider keeps them.
+    #[serde(default)]
+    pub(crate) versions: Vec<KeyVersion>,
+    #[serde(flatten)]
+    pub(crate) unknown: serde_json::Map<String, serde_json::Value>,
+}
+
+/// Another name of a key.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct AliasRow {
+    pub(crate) key: String,
+}
+
+/// A key as it is shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyInfo {
+    /// Id.
+    pub id: String,
+    /// `local`, `static` or `vault`.
+    pub provider: &'static str,
+    /// Whether it may be used.
+    pub state: KeyState,
+    /// For people.
+    pub description: String,
+    /// In milliseconds since 1970.
+    pub created_ms: u64,
+    /// How often it was made anew, and once; 0 where the provider knows.
+    pub version_count: u32,
+}
+
+impl KeyRow {
+    pub(crate) fn info(&self) -> KeyInfo {
+        KeyInfo {
+            id: self.id.clone(),
+            provider: self.provider.name(),
+            state: self.state,
+            description: self.description.clone(),
+            created_ms: self.created_ms,
+            version_count: self.versions.len() as u32,
+        }
+    }
+
+    pub(crate) fn must_be_enabled(&self) -> Result<(), KmsError> {
+        match self.state {
+            KeyState::Enabled => Ok(()),
+            KeyState::Disabled => Err(KmsError::Disabled(self.id.clone())),
+        }
+    }
+}
+
+fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, KmsError> {
+    let damaged = || CatalogError::from(drystone_base::DecodeError { what: "key row" });
+    let json = bytes.strip_prefix(&[FORMAT]).ok_or_else(damaged)?;
+    Ok(serde_json::from_slice(json).map_err(|_| damaged())?)
+}
+
+fn encode(row: &impl Serialize) -> Vec<u8> {
+    let mut bytes = vec![FORMAT];
+    serde_json::to_writer(&mut bytes, row).expect("rows become JSON");
+    bytes
+}
+
+pub(crate) fn key(catalog: &Catalog, id: &str) -> Result<Option<KeyRow>, KmsError> {
+    catalog.get(&Key::kms(KEY, id))?.map(|bytes| decode(&bytes)).transpose()
+}
+
+pub(crate) fn key_in(tx: &Tx<'_>, id: &str) -> Result<Option<KeyRow>, KmsError> {
+    tx.get(&Key::kms(KEY, id))?.map(|bytes| decode(&bytes)).transpose()
+}
+
+pub(crate) fn put_key(tx: &mut Tx<'_>, row: &KeyRow) {
+    tx.put(Key::kms(KEY, &row.id), encode(row));
+}
+
+pub(crate) fn keys(catalog: &Catalog) -> Result<Vec<KeyRow>, KmsError> {
+    let rows = catalog.snapshot().scan(prefix_range(&Key::kms(KEY, "")));
+    rows.map(|row| decode(&row.map_err(CatalogError::from)?.1)).collect()
+}
+
+pub(crate) fn alias(catalog: &Catalog, name: &str) -> Result<Option<AliasRow>, KmsError> {
+    catalog.get(&Key::kms(ALIAS, name))?.map(|bytes| decode(&bytes)).transpose()
+}
+
+/// Sets an alias, or removes it.
+pub(crate) fn put_alias(tx: &mut Tx<'_>, name: &str, key: Option<&str>) {
+    match key {
+        Some(key) => tx.put(Key::kms(ALIAS, name), encode(&AliasRow { key: key.to_owned() })),
+        None => tx.delete(Key::kms(ALIAS, name)),
+    }
+}
+
+/// All aliases, by name: name and key.
+pub(crate) fn aliases(catalog: &Catalog) -> Result<Vec<(String, String)>, KmsError> {
+    let prefix = Key::kms(ALIAS, "");
+    let rows = catalog.snapshot().scan(prefix_range(&prefix));
+    let pairs = rows.map(|row| {
+        let (key, value) = row.map_err(CatalogError::from)?;
+        let name = String::from_utf8_lossy(&key[prefix.len()..]).into_owned();
+        Ok((name, decode::<AliasRow>(&value)?.key))
+    });
+    pairs.collect()
+}
+
+/// Whether a text can be the id of a key.
+pub(crate) fn is_id(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    !text.is_empty() && text.len() <= 128 && text.chars().all(plain)
+}
+
+/// Whether a text can be an alias.
+pub(crate) fn is_alias(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_/".contains(c);
+    let name = text.strip_prefix("alias/").unwrap_or_default();
+    !name.is_empty() && text.len() <= 256 && name.chars().all(plain)
+}

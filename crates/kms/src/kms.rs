@@ -1,0 +1,487 @@
+//! The keys as others use them.
+
+use crate::bucket_key::{BucketKeyScope, BucketKeys, Layered};
+use crate::error::KmsError;
+use crate::key::{self, KeyInfo, KeyRow, KeyState, KeyVersion, ProviderKind};
+use crate::provider::{Local, Provider, Static, StaticKey};
+use crate::vault::{Vault, VaultConfig};
+use drystone_base::{Clock, Rng, hex};
+use drystone_catalog::{Catalog, Decision, Tx};
+use drystone_keyring::{DataKey, Keyring, unwrap, wrap};
+use std::sync::Arc;
+
+/// What data keys of SSE-S3 are bound to.
+const S3_CONTEXT: &str = "object/sse-s3";
+/// Id of the key that SSE-KMS uses where none is named, unless a setting gives one.
+const DEFAULT_KEY: &str = "aws-s3";
+/// Its other name, as in AWS.
+const DEFAULT_ALIAS: &str = "alias/aws/s3";
+
+/// What the keys are made of.
+pub struct KmsConfig {
+    /// The rows.
+    pub catalog: Catalog,
+    /// What local keys are sealed under.
+    pub keyring: Arc<Keyring>,
+    /// Wall clock.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness, fit for secrets.
+    pub rng: Arc<dyn Rng>,
+    /// Region that the names of keys have.
+    pub region: String,
+    /// Account that the names of keys have.
+    pub account: String,
+    /// A key that a setting gives: SSE-KMS uses it where none is named.
+    pub static_key: Option<StaticKey>,
+    /// Where new keys are kept, if not here.
+    pub vault: Option<VaultConfig>,
+}
+
+struct Shared {
+    catalog: Catalog,
+    keyring: Arc<Keyring>,
+    clock: Arc<dyn Clock>,
+    rng: Arc<dyn Rng>,
+    region: String,
+    account: String,
+    local: Local,
+    fixed: Static,
+    vault: Vault,
+    bucket_keys: BucketKeys,
+}
+
+/// Handle to the keys. Clones share it.
+#[derive(Clone)]
+pub struct Kms {
+    shared: Arc<Shared>,
+}
+
+/// A sealed data key of SSE-KMS.
+pub struct Sealed<'a> {
+    /// Id of the key.
+    pub key_id: &'a str,
+    /// What it is bound to.
+    pub context: &'a str,
+    /// Whether it is under a key of its bucket.
+    pub has_bucket_key: bool,
+    /// What is stored.
+    pub sealed: &'a [u8],
+}
+
+/// A new data key, and how it is stored.
+pub struct Generated {
+    /// The key.
+    pub key: DataKey,
+    /// The key, sealed.
+    pub sealed: Vec<u8>,
+}
+
+/// Another name of a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AliasInfo {
+    /// Name, with `alias/`.
+    pub name: String,
+    /// Id of the key.
+    pub key: String,
+}
+
+impl Kms {
+    /// Puts the keys together.
+    #[must_use]
+    pub fn new(config: KmsConfig) -> Self {
+        let KmsConfig { catalog, keyring, clock, rng, region, account, static_key, vault } = config;
+        let shared = Shared {
+            local: Local { keyring: keyring.clone(), rng: rng.clone() },
+            fixed: Static { key: static_key, rng: rng.clone() },
+            vault: Vault::new(vault),
+            bucket_keys: BucketKeys::default(),
+            catalog,
+            keyring,
+            clock,
+            rng,
+            region,
+            account,
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// A new data key of SSE-S3.
+    #[must_use]
+    pub fn generate_s3(&self) -> Generated {
+        let shared = &self.shared;
+        let key = DataKey::generate(&*shared.rng);
+        let sealed = shared.keyring.seal_bytes(&*shared.rng, S3_CONTEXT, key.reveal());
+        Generated { key, sealed }
+    }
+
+    /// Opens a data key of SSE-S3.
+    ///
+    /// # Errors
+    ///
+    /// [`KmsError::Keyring`] names the root key that is missing.
+    pub fn open_s3(&self, sealed: &[u8]) -> Result<DataKey, KmsError> {
+        let bytes = self.shared.keyring.open_bytes(S3_CONTEXT, sealed)?;
+        DataKey::from_slice(&bytes).ok_or_else(|| KmsError::Damaged("keyring".to_owned()))
+    }
+
+    /// Seals a data key again as one of SSE-S3.
+    #[must_use]
+    pub fn seal_s3(&self, key: &DataKey) -> Vec<u8> {
+        self.shared.keyring.seal_bytes(&*self.shared.rng, S3_CONTEXT, key.reveal())
+    }
+
+    /// A new data key that nothing keeps: for SSE-C.
+    #[must_use]
+    pub fn generate_for(&self, customer: &DataKey, context: &[u8]) -> Generated {
+        let key = DataKey::generate(&*self.shared.rng);
+        let sealed = wrap(customer, &*self.shared.rng, context, key.reveal());
+        Generated { key, sealed }
+    }
+
+    /// Name of a key as AWS writes it.
+    #[must_use]
+    pub fn arn(&self, id: &str) -> String {
+        let Shared { region, account, .. } = &*self.shared;
+        format!("arn:aws:kms:{region}:{account}:key/{id}")
+    }
+
+    /// Id of the key that is used where none is named.
+    #[must_use]
+    pub fn default_id(&self) -> &str {
+        self.shared.fixed.key.as_ref().map_or(DEFAULT_KEY, |key| &key.id)
+    }
+
+    /// Reads how somebody names a key: its id, an alias, or the ARN of either; `arn:minio:kms:::ID` too.
+    ///
+    /// # Errors
+    ///
+    /// [`KmsError::NotFound`] if it is no name of a key, or an alias that is not there.
+    pub fn resolve(&self, text: &str) -> Result<String, KmsError> {
+        let missing = || KmsError::NotFound(text.to_owned());
+        let mut name = text;
+        if let Some(rest) = text.strip_prefix("arn:") {
+            let pieces: Vec<&str> = rest.splitn(5, ':').collect();
+            name = match pieces[..] {
+                ["aws", "kms", region, account, name] => {
+                    let is_ours = (region.is_empty() || region == self.shared.region)
+                        && (account.is_empty() || account == self.shared.account);
+                    if !is_ours {
+                        return Err(missing());
+                    }
+                    name.strip_prefix("key/").unwrap_or(name)
+                }
+                ["minio", "kms", "", "", name] | ["aws", "kms", name] => name,
+                _ => return Err(missing()),
+            };
+        }
+        if name == DEFAULT_ALIAS {
+            return Ok(self.default_id().to_owned());
+        }
+        if key::is_alias(name) {
+            let row = key::alias(&self.shared.catalog, name)?;
+            return row.map(|row| row.key).ok_or_else(missing);
+        }
+        if key::is_id(name) { Ok(name.to_owned()) } else { Err(missing()) }
+    }
+
+    fn row(&self, id: &str) -> Result<KeyRow, KmsError> {
+        if let Some(row) = key::key(&self.shared.catalog, id)? {
+            return Ok(row);
+        }
+        // The key of a setting needs no row until it is disabled.
+        match &self.shared.fixed.key {
+            Some(fixed) if fixed.id == id => Ok(self.new_row(id, ProviderKind::Static, "")),
+            _ => Err(KmsError::NotFound(id.to_owned())),
+        }
+    }
+
+    fn new_row(&self, id: &str, provider: ProviderKind, description: &str) -> KeyRow {
+        KeyRow {
+            id: id.to_owned(),
+            provider,
+            state: KeyState::Enabled,
+            description: description.to_owned(),
+            created_ms: self.shared.clock.now_ms(),
+            versions: Vec::new(),
+            unknown: Default::default(),
+        }
+    }
+
+    fn provider(&self, kind: ProviderKind) -> &dyn Provider {
+        match kind {
+            ProviderKind::Local => &self.shared.local,
+            ProviderKind::Static => &self.shared.fixed,
+            ProviderKind::Vault => &self.shared.vault,
+        }
+    }
+
+    /// A key by its id.
+    ///
+    /// # Errors
+    ///
+    /// [`KmsError::NotFound`], or the catalog failed.
+    pub fn describe(&self, id: &str) -> Result<KeyInfo, KmsError> {
+        Ok(self.row(id)?.info())
+    }
+
+    /// Refuses a key that could not seal: one that is not there, or is disabled. The default key is made
+    /// if it is not there.
+    ///
+    /// # Errors
+    ///
+    /// [`KmsError::NotFound`], [`KmsError::Disabled`], or the catalog failed.
+    pub async fn must_be_usable(&self, id: &str) -> Result<(), KmsError> {
+        match self.row(id) {
+            Err(KmsError::NotFound(_)) if id == self.default_id() => self.make_default().await,
+            Err(error) => Err(error),
+            Ok(row) => row.must_be_enabled(),
+        }
+    }
+
+    async fn make_default(&self) -> Result<(), KmsError> {
+        match self.create(DEFAULT_KEY, "used where no key is named").await {
+            Ok(_) | Err(KmsError::Exists(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A new data key under a named key, bound to a context. Under a key of the bucket, if one is given.
+    ///
+    /// # Errors
+    ///
+    /// [`KmsError::NotFound`], [`KmsError::Disabled`], or the provider failed.
+    pub async fn generate(
+        &self,
+        id: &str,
+        context: &str,
+        bucket: Option<BucketKeyScope>,
+    ) -> Result<Generated, KmsError> {
+        let key = DataKey::generate(&*self.shared.rng);
+        let sealed = self.seal(id, context, bucket, &key).await?;
+        Ok(Generated { key, sealed })
+    }
+
+    /// Seals a data key under a named key, as [`Kms::generate`] does.
+    ///
+    /// # Errors
+    ///
+    /// As [`Kms::generate`].
+    pub async fn seal(
+        &self,
+        id: &str,
+        context: &str,
+        bucket: Option<BucketKeyScope>,
+        key: &DataKey,
+    ) -> Result<Vec<u8>, KmsError> {
+        self.must_be_usable(id).await?;
+        let row = self.row(id)?;
+        let provider = self.provider(row.provider);
+        let Some(bucket) = bucket else {
+            return provider.seal(&row, context.as_bytes(), key.reveal()).await;
+        };
+        let now = self.shared.clock.now_ms();
+        let (bucket_key, sealed) = match self.shared.bucket_keys.sealing(id, bucket, now) {
+            Some(known) => known,
+            None => {
+                let new = DataKey::generate(&*self.shared.rng);
+                let sealed = provider.seal(&row, &bucket.context(), new.reveal()).await?;
+                let sealed = Arc::new(sealed);
+                self.shared.bucket_keys.keep_sealing(id, bucket, new.clone(), sealed.clone(), now);
+                (new, sealed)
+            }
+        };
+        let data_key = wrap(&bucket_key, &*self.shared.rng, context.as_bytes(), key.reveal());
+        Ok(Layered { bucket_key: sealed.to_vec(), data_key }.encode())
+    }
+
+    /// Opens a data key of an object in a bucket.
+    ///
+    /// # Errors
+    ///
+    /// [`KmsError::NotFound`], [`KmsError::Disabled`], [`KmsError::Damaged`], or the provider failed.
+    pub async fn open(
+        &self,
+        sealed: &Sealed<'_>,
+        bucket: BucketKeyScope,
+    ) -> Result<DataKey, KmsError> {
+        let row = self.row(sealed.key_id)?;
+        row.must_be_enabled()?;
+        let provider = self.provider(row.provider);
+        let damaged = || KmsError::Damaged(sealed.key_id.to_owned());
+        let context = sealed.context.as_bytes();
+        let bytes = if sealed.has_bucket_key {
+            let layered = Layered::decode(sealed.sealed).ok_or_else(damaged)?;
+            let now = self.shared.clock.now_ms();
+            let bucket_key = match self.shared.bucket_keys.opened(&layered.bucket_key, now) {
+                Some(key) => key,
+                None => {
+                    let bytes = provider.open(&row, &bucket.context(), &layered.bucket_key).await?;
+                    let key = DataKey::from_slice(&bytes).ok_or_else(damaged)?;
+                    let known = layered.bucket_key.clone();
+                    self.shared.bucket_keys.keep_opened(known, key.clone(), now);
+                    key
+                }
+            };
+            unwrap(&bucket_key, context, &layered.data_key).ok_or_else(damaged)?
+        } else {
+            provider.open(&row, context, sealed.sealed).await?
+        };
+        DataKey::from_slice(&bytes).ok_or_else(damaged)
+    }
+
+    /// Makes a key: in Vault if one is set, else here. An empty id is chosen.
+    ///
+    /// # Errors
+    ///
+    /// [`KmsError::Exists`], [`KmsError::Invalid`], or the provider or the catalog failed.
+    pub async fn create(&self, id: &str, description: &str) -> Result<KeyInfo, KmsError> {
+        let id = if id.is_empty() { self.new_id() } else { id.to_owned() };
+        if !key::is_id(&id) {
+            let message = format!(
+                "'{id}' cannot be the id of a key: 1 to 128 letters, digits, '-', '_' or '.'."
+            );
+            return Err(KmsError::Invalid(message));
+        }
+        match self.row(&id) {
+            Err(KmsError::NotFound(_)) => {}
+            Ok(_) => return Err(KmsError::Exists(id)),
+            Err(error) => return Err(error),
+        }
+        let kind =
+            if self.shared.vault.is_there() { ProviderKind::Vault } else { ProviderKind::Local };
+        let mut row = self.new_row(&id, kind, description);
+        let material = self.provider(kind).renew(&id).await?;
+        let created_ms = row.created_ms;
+        row.versions.extend(material.map(|sealed| KeyVersion { created_ms, sealed }));
+        let info = row.info();
+        self.commit(move |tx| {
+            if key::key_in(tx, &row.id)?.is_some() {
+                return Err(KmsError::Exists(row.id));
+            }
+            key::put_key(tx, &row);
+            Ok(())
+        })
+        .await?;
+        Ok(info)
+    }
+
+    /// A random id in the form of a UUID (RFC 9562, version 4).
+    fn new_id(&self) -> String {
+        let mut bytes = [0; 16];
+        self.shared.rng.fill(&mut bytes);
+        bytes[6] = bytes[6] & 0x0F | 0x40;
+        bytes[8] = bytes[8] & 0x3F | 0x80;
+        let text = hex(&bytes);
+        [&text[..8], &text[8..12], &text[12..16], &text[16..20], &text[20..]].join("-")
+    }
+
+    /// Seals with new material from now on; what was sealed still opens.
+    ///
+    /// # Errors
+    ///
+    /// [`KmsError::NotFound`], [`KmsError::Invalid`] for the key of a setting, or the provider or the
+    /// catalog failed.
+    pub async fn rotate(&self, id: &str) -> Result<KeyInfo, KmsError> {
+        let row = self.row(id)?;
+        let material = self.provider(row.provider).renew(id).await?;
+        let created_ms = self.shared.clock.now_ms();
+        self.change(id, move |row| {
+            row.versions.extend(material.map(|sealed| KeyVersion { created_ms, sealed }));
+        })
+        .await
+    }
+
+    /// Enables or disables a key; acts when this returns.
+    ///
+    /// # Errors
+    ///
+    /// [`KmsError::NotFound`], or the catalog failed.
+    pub async fn set_state(&self, id: &str, state: KeyState) -> Result<KeyInfo, KmsError> {
+        self.row(id)?;
+        self.change(id, move |row| row.state = state).await
+    }
+
+    async fn change(
+        &self,
+        id: &str,
+        change: impl FnOnce(&mut KeyRow) + Send + 'static,
+    ) -> Result<KeyInfo, KmsError> {
+        let (id, known) = (id.to_owned(), self.row(id)?);
+        let changed = self.commit(move |tx| {
+            // The key of a setting gets its row here.
+            let mut row = key::key_in(tx, &id)?.unwrap_or(known);
+            change(&mut row);
+            key::put_key(tx, &row);
+            Ok(row.info())
+        });
+        let info = changed.await;
+        self.shared.bucket_keys.forget();
+        info
+    }
+
+    /// All keys, by id.
+    ///
+    /// # Errors
+    ///
+    /// The catalog failed.
+    pub fn list(&self) -> Result<Vec<KeyInfo>, KmsError> {
+        let mut keys: Vec<KeyInfo> =
+            key::keys(&self.shared.catalog)?.iter().map(KeyRow::info).collect();
+        if let Some(fixed) = &self.shared.fixed.key
+            && !keys.iter().any(|key| key.id == fixed.id)
+        {
+            keys.push(self.row(&fixed.id)?.info());
+        }
+        Ok(keys)
+    }
+
+    /// All aliases, by name.
+    ///
+    /// # Errors
+    ///
+    /// The catalog failed.
+    pub fn aliases(&self) -> Result<Vec<AliasInfo>, KmsError> {
+        let pairs = key::aliases(&self.shared.catalog)?;
+        Ok(pairs.into_iter().map(|(name, key)| AliasInfo { name, key }).collect())
+    }
+
+    /// Gives a key another name, or takes the name away from whatever key has it.
+    ///
+    /// # Errors
+    ///
+    /// [`KmsError::Invalid`], [`KmsError::NotFound`], or the catalog failed.
+    pub async fn set_alias(&self, name: &str, id: Option<&str>) -> Result<(), KmsError> {
+        if !key::is_alias(name) || name.starts_with("alias/aws/") {
+            let message = format!(
+                "'{name}' cannot be an alias: 'alias/' and letters, digits, '-', '_' or '/'; \
+                 'alias/aws/' is reserved."
+            );
+            return Err(KmsError::Invalid(message));
+        }
+        match id {
+            Some(id) => drop(self.row(id)?),
+            None if key::alias(&self.shared.catalog, name)?.is_none() => {
+                return Err(KmsError::NotFound(name.to_owned()));
+            }
+            None => {}
+        }
+        let (name, id) = (name.to_owned(), id.map(str::to_owned));
+        self.commit(move |tx| {
+            key::put_alias(tx, &name, id.as_deref());
+            Ok(())
+        })
+        .await
+    }
+
+    async fn commit<T: Send + 'static>(
+        &self,
+        plan: impl FnOnce(&mut Tx<'_>) -> Result<T, KmsError> + Send + 'static,
+    ) -> Result<T, KmsError> {
+        let ticket = self.shared.catalog.submit(move |tx| match plan(tx) {
+            Ok(value) => Ok(Decision::Commit(Ok(value))),
+            Err(KmsError::Catalog(error)) => Err(error),
+            Err(error) => Ok(Decision::Reject(Err(error))),
+        });
+        ticket.await.map_err(KmsError::from)?
+    }
+}

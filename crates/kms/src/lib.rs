@@ -1,0 +1,31 @@
+//! The keys that data keys of objects are sealed under.
+//!
+//! An object has a data key of its own, which is stored beside it, sealed: under the keyring of the server
+//! (SSE-S3), or under a named key (SSE-KMS), which a provider keeps. Providers seal and open; what they
+//! seal under never leaves them.
+//!
+//! # Invariants
+//!
+//! - A key that is disabled opens nothing, also nothing that was opened a moment ago.
+//! - What was sealed under a context opens under the same context only.
+//! - A key that is missing is named in the error; nothing is ever opened with another one.
+//!
+//! # Not here
+//!
+//! Who may use a key is decided in `s3`; how bytes are sealed is in `keyring`.
+
+mod bucket_key;
+mod error;
+mod key;
+mod kms;
+mod noted;
+mod provider;
+mod vault;
+
+pub use bucket_key::BucketKeyScope;
+pub use error::KmsError;
+pub use key::{KeyInfo, KeyState};
+pub use kms::{AliasInfo, Generated, Kms, KmsConfig, Sealed};
+pub use noted::{note_keyring, noted_keys};
+pub use provider::StaticKey;
+pub use vault::VaultConfig;

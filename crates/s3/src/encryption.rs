@@ -1,0 +1,345 @@
+//! Encryption of objects: what a request or its bucket asks for, which key that takes, and who may use it.
+
+mod default;
+mod headers;
+
+pub(crate) use default::{DefaultEncryption, ROOT};
+pub(crate) use headers::{Side, asks, customer_key};
+
+use crate::authorize::may_use_key;
+use crate::error::{S3Code, S3Error};
+use crate::gateway::Context;
+use crate::request::S3Request;
+use crate::response::{Reply, set};
+use default::Method;
+use drystone_engine::{BucketRow, Encryption, ObjectRow, Seal, SseMode};
+use drystone_keyring::{DataKey, unwrap};
+use drystone_kms::{BucketKeyScope, Generated, Kms, KmsError, Sealed};
+use headers::{Asked, BUCKET_KEY, KMS_CONTEXT, KMS_KEY, KmsAsked, SSE, bucket_key};
+
+/// What a data key that is sealed under a key of the client is bound to.
+const CUSTOMER_CONTEXT: &[u8] = b"object/sse-c";
+
+/// How an object that is written is sealed, and what its row says of it.
+#[derive(Default)]
+pub(crate) struct Sealing {
+    pub(crate) encryption: Option<Encryption>,
+    pub(crate) seal: Option<Seal>,
+}
+
+impl Sealing {
+    fn new(encryption: Encryption, key: DataKey) -> Self {
+        let seal = Seal { key, hides_digests: encryption.hides_digests() };
+        Self { encryption: Some(encryption), seal: Some(seal) }
+    }
+}
+
+fn encryption(mode: SseMode, sealed_key: Vec<u8>) -> Encryption {
+    Encryption {
+        mode,
+        key_id: String::new(),
+        context: String::new(),
+        has_bucket_key: false,
+        sealed_key,
+        salt: [0; 16],
+    }
+}
+
+/// Which encryption an object gets that is written by a request, with a new data key.
+///
+/// # Errors
+///
+/// Contradictory or bad headers; a key that is not there, is disabled, or that the sender may not use.
+pub(crate) async fn of_write(
+    context: &Context<'_>,
+    bucket: &BucketRow,
+) -> Result<Sealing, S3Error> {
+    let request = &context.request;
+    let default = &context.rules_of(bucket)?.encryption;
+    let asked = match headers::parse(request, context.sender.peer.is_secure)? {
+        Asked::Nothing => match &default.method {
+            None => return Ok(Sealing::default()),
+            Some(Method::S3) => Asked::S3,
+            Some(Method::Kms { key, bucket_key: by_default }) => Asked::Kms(KmsAsked {
+                key: key.clone(),
+                context: String::new(),
+                bucket_key: Some(bucket_key(request)?.unwrap_or(*by_default)),
+            }),
+        },
+        asked => asked,
+    };
+    let kms = &context.config.kms;
+    match asked {
+        Asked::Nothing => Ok(Sealing::default()),
+        Asked::S3 => Ok(sealed_by_server(kms)),
+        Asked::Customer(_) if default.blocks_customer_keys => {
+            let message = "The bucket does not take objects that are encrypted with keys of \
+                           customers.";
+            Err(S3Error::with(S3Code::AccessDenied, message))
+        }
+        Asked::Customer(customer) => {
+            let Generated { key, sealed } = kms.generate_for(&customer, CUSTOMER_CONTEXT);
+            Ok(Sealing::new(encryption(SseMode::Customer, sealed), key))
+        }
+        Asked::Kms(asked) => {
+            let id = key_of(kms, asked.key.as_deref())?;
+            may_use_key(context, "kms:GenerateDataKey", &id)?;
+            seal_by_kms(kms, bucket, id, asked).await
+        }
+    }
+}
+
+fn sealed_by_server(kms: &Kms) -> Sealing {
+    let Generated { key, sealed } = kms.generate_s3();
+    Sealing::new(encryption(SseMode::S3, sealed), key)
+}
+
+fn key_of(kms: &Kms, named: Option<&str>) -> Result<String, S3Error> {
+    match named {
+        Some(name) => Ok(kms.resolve(name)?),
+        None => Ok(kms.default_id().to_owned()),
+    }
+}
+
+async fn seal_by_kms(
+    kms: &Kms,
+    bucket: &BucketRow,
+    id: String,
+    asked: KmsAsked,
+) -> Result<Sealing, S3Error> {
+    let has_bucket_key = asked.bucket_key.unwrap_or(false);
+    let scope = has_bucket_key.then_some(BucketKeyScope(bucket.id));
+    let Generated { key, sealed } = kms.generate(&id, &asked.context, scope).await?;
+    let encryption = Encryption {
+        key_id: id,
+        context: asked.context,
+        has_bucket_key,
+        ..encryption(SseMode::Kms, sealed)
+    };
+    Ok(Sealing::new(encryption, key))
+}
+
+/// Which encryption an object gets that the server itself writes.
+pub(crate) async fn of_server(
+    kms: &Kms,
+    bucket: &BucketRow,
+    default: &DefaultEncryption,
+) -> Result<Sealing, S3Error> {
+    match &default.method {
+        None => Ok(Sealing::default()),
+        Some(Method::S3) => Ok(sealed_by_server(kms)),
+        Some(Method::Kms { key, bucket_key }) => {
+            let (id, bucket_key) = (key_of(kms, key.as_deref())?, Some(*bucket_key));
+            let asked = KmsAsked { bucket_key, ..KmsAsked::default() };
+            seal_by_kms(kms, bucket, id, asked).await
+        }
+    }
+}
+
+/// The data key of a version that is to be read.
+///
+/// # Errors
+///
+/// `InvalidRequest` where the key of the client is missing or there is none to give; `AccessDenied` where it
+/// is another one, or the sender may not use the named key; `KMS.*`.
+pub(crate) async fn of_read(
+    context: &Context<'_>,
+    bucket: &BucketRow,
+    row: &ObjectRow,
+    side: Side,
+) -> Result<Option<DataKey>, S3Error> {
+    if side == Side::Object {
+        refuse_on_read(&context.request)?;
+    }
+    let customer = customer_key(&context.request, context.sender.peer.is_secure, side)?;
+    let Some(encryption) = &row.encryption else {
+        return match customer {
+            Some(_) => Err(not_applicable()),
+            None => Ok(None),
+        };
+    };
+    match (encryption.mode, customer) {
+        (SseMode::Customer, Some(customer)) => match open_customer(encryption, &customer) {
+            Some(key) => Ok(Some(key)),
+            None => Err(S3Code::AccessDenied.into()),
+        },
+        (SseMode::Customer, None) => {
+            let message = "The object was stored using a form of Server Side Encryption. The \
+                           correct parameters must be provided to retrieve the object.";
+            Err(S3Error::with(S3Code::InvalidRequest, message))
+        }
+        (_, Some(_)) => Err(not_applicable()),
+        (SseMode::S3, None) => Ok(Some(context.config.kms.open_s3(&encryption.sealed_key)?)),
+        (SseMode::Kms, None) => {
+            may_use_key(context, "kms:Decrypt", &encryption.key_id)?;
+            Ok(Some(open_kms(context, bucket, encryption).await?))
+        }
+    }
+}
+
+fn not_applicable() -> S3Error {
+    let message = "The encryption parameters are not applicable to this object.";
+    S3Error::with(S3Code::InvalidRequest, message)
+}
+
+fn open_customer(encryption: &Encryption, customer: &DataKey) -> Option<DataKey> {
+    let bytes = unwrap(customer, CUSTOMER_CONTEXT, &encryption.sealed_key)?;
+    DataKey::from_slice(&bytes)
+}
+
+async fn open_kms(
+    context: &Context<'_>,
+    bucket: &BucketRow,
+    encryption: &Encryption,
+) -> Result<DataKey, S3Error> {
+    let sealed = Sealed {
+        key_id: &encryption.key_id,
+        context: &encryption.context,
+        has_bucket_key: encryption.has_bucket_key,
+        sealed: &encryption.sealed_key,
+    };
+    Ok(context.config.kms.open(&sealed, BucketKeyScope(bucket.id)).await?)
+}
+
+/// A reader says nothing of an encryption whose key he does not keep.
+fn refuse_on_read(request: &S3Request) -> Result<(), S3Error> {
+    for name in [SSE, KMS_KEY, KMS_CONTEXT] {
+        if let Some(value) = request.header_or_query(name) {
+            let message = format!("{name} header is not supported for this operation.");
+            return Err(S3Error::argument(name, value, message));
+        }
+    }
+    Ok(())
+}
+
+/// What a reader of metadata must show: the key of the client where he keeps it, and the right to open the
+/// named key where he asks for a digest of the bytes.
+///
+/// # Errors
+///
+/// As [`of_read`].
+pub(crate) async fn of_head(
+    context: &Context<'_>,
+    bucket: &BucketRow,
+    row: &ObjectRow,
+    asks_digest: bool,
+) -> Result<(), S3Error> {
+    let mode = row.encryption.as_ref().map(|encryption| encryption.mode);
+    match mode {
+        Some(SseMode::S3) | None => {
+            refuse_on_read(&context.request)?;
+            let secure = context.sender.peer.is_secure;
+            match customer_key(&context.request, secure, Side::Object)? {
+                Some(_) => Err(not_applicable()),
+                None => Ok(()),
+            }
+        }
+        Some(SseMode::Kms) if !asks_digest => refuse_on_read(&context.request),
+        Some(_) => of_read(context, bucket, row, Side::Object).await.map(drop),
+    }
+}
+
+/// How a part of an upload is sealed.
+///
+/// # Errors
+///
+/// As [`of_read`]; `InvalidRequest` where the key of the client is not that of the upload.
+pub(crate) async fn of_part(
+    context: &Context<'_>,
+    bucket: &BucketRow,
+    template: &ObjectRow,
+) -> Result<Option<Seal>, S3Error> {
+    refuse_on_read(&context.request)?;
+    let secure = context.sender.peer.is_secure;
+    let customer = customer_key(&context.request, secure, Side::Object)?;
+    let invalid = |message: &str| Err(S3Error::with(S3Code::InvalidRequest, message));
+    let Some(encryption) = &template.encryption else {
+        return match customer {
+            None => Ok(None),
+            Some(_) => invalid(
+                "The multipart upload initiate did not request encryption. Part requests must not \
+                 include encryption parameters.",
+            ),
+        };
+    };
+    let key = match (encryption.mode, customer) {
+        (SseMode::Customer, Some(customer)) => match open_customer(encryption, &customer) {
+            Some(key) => key,
+            None => {
+                return invalid(
+                    "The provided encryption parameters did not match the ones used originally.",
+                );
+            }
+        },
+        (SseMode::Customer, None) => {
+            return invalid(
+                "The multipart upload initiate requested encryption. Subsequent part requests must \
+                 include the appropriate encryption parameters.",
+            );
+        }
+        (_, Some(_)) => return Err(not_applicable()),
+        (SseMode::S3, None) => context.config.kms.open_s3(&encryption.sealed_key)?,
+        (SseMode::Kms, None) => {
+            may_use_key(context, "kms:GenerateDataKey", &encryption.key_id)?;
+            open_kms(context, bucket, encryption).await?
+        }
+    };
+    Ok(Some(Seal { key, hides_digests: encryption.hides_digests() }))
+}
+
+/// Refuses what a request that completes an upload says of keys, if it is wrong.
+///
+/// # Errors
+///
+/// `InvalidRequest` for a key that is not that of the upload.
+pub(crate) async fn of_completion(
+    context: &Context<'_>,
+    bucket: &BucketRow,
+    template: &ObjectRow,
+) -> Result<(), S3Error> {
+    let secure = context.sender.peer.is_secure;
+    match customer_key(&context.request, secure, Side::Object)? {
+        Some(_) => of_part(context, bucket, template).await.map(drop),
+        None => Ok(()),
+    }
+}
+
+/// Says in a response how an object is encrypted.
+pub(crate) fn tell(reply: &mut Reply, context: &Context<'_>, encryption: Option<&Encryption>) {
+    let Some(encryption) = encryption else { return };
+    match encryption.mode {
+        SseMode::S3 => drop(set(reply, SSE, "AES256")),
+        SseMode::Kms => {
+            set(reply, SSE, "aws:kms");
+            set(reply, KMS_KEY, &context.config.kms.arn(&encryption.key_id));
+            if encryption.has_bucket_key {
+                set(reply, BUCKET_KEY, "true");
+            }
+        }
+        SseMode::Customer => {
+            set(reply, "x-amz-server-side-encryption-customer-algorithm", "AES256");
+            let md5 = "x-amz-server-side-encryption-customer-key-md5";
+            if let Some(value) = context.request.header_or_query(md5) {
+                set(reply, md5, value);
+            }
+        }
+    }
+}
+
+impl From<KmsError> for S3Error {
+    fn from(error: KmsError) -> Self {
+        let message = error.to_string();
+        let code = match error {
+            KmsError::NotFound(_) => S3Code::KmsNotFoundException,
+            KmsError::Disabled(_) => S3Code::KmsDisabledException,
+            KmsError::Exists(_) | KmsError::Invalid(_) => S3Code::InvalidArgument,
+            KmsError::Provider { .. } => S3Code::ServiceUnavailable,
+            KmsError::Damaged(_) | KmsError::Keyring(_) => {
+                tracing::error!(error = message, "the key of an object does not open");
+                S3Code::InternalError
+            }
+            KmsError::Catalog(error) => return drystone_engine::EngineError::from(error).into(),
+        };
+        Self::with(code, message)
+    }
+}
