@@ -340,7 +340,9 @@ def test_a_lost_keyring_is_a_clear_refusal(tmp_path):
     server.stop()
     assert not os.path.exists(os.path.join(drive, "keyring"))
     os.remove(ring)
-    server = Server(drive, "--keyring", ring).wait_ready()
+    lost = Server(drive, "--keyring", ring)
+    assert lost.process.wait(20) == 1 and "the keyring has no key" in lost.process.stderr.read()
+    server = Server(drive, "--keyring", ring, "--accept-lost-keyring").wait_ready()
     try:
         server.client().list_buckets()
         refused("InternalError", s3_of(server, key).list_buckets)

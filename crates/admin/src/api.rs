@@ -2,6 +2,7 @@
 
 mod drives;
 mod groups;
+mod kms;
 mod policies;
 mod users;
 
@@ -92,7 +93,10 @@ pub(crate) async fn serve(admin: &Admin, request: &AdminRequest) -> AdminRespons
     let actor = Actor::new(&admin.directory, identity, request);
     let outcome = match drives::run(&actor, admin, wanted).await {
         Ok(outcome) => outcome,
-        Err(wanted) => run(&actor, wanted).await,
+        Err(wanted) => match kms::run(&actor, admin, wanted).await {
+            Ok(outcome) => outcome,
+            Err(wanted) => run(&actor, wanted).await,
+        },
     };
     match outcome {
         Ok(answer) => json(StatusCode::OK, &answer),

@@ -30,6 +30,8 @@ pub struct AdminRequest {
     pub address: IpAddr,
     /// Whether the connection is encrypted.
     pub is_secure: bool,
+    /// It came by the socket of the server: whoever sent it is at the machine itself.
+    pub is_local: bool,
 }
 
 /// The caller may not.
@@ -56,6 +58,7 @@ pub(crate) struct Actor<'a> {
     pub(crate) identity: &'a Identity,
     pub(crate) facts: Facts,
     request_id: &'a str,
+    is_local: bool,
     now_ms: u64,
 }
 
@@ -78,7 +81,8 @@ impl<'a> Actor<'a> {
             .add_if("aws:PrincipalArn", principal.arn())
             .add_if("aws:PrincipalAccount", principal.account())
             .add_if("aws:userid", principal.user_id());
-        Self { directory, identity, facts, request_id: &request.request_id, now_ms }
+        let (request_id, is_local) = (&*request.request_id, request.is_local);
+        Self { directory, identity, facts, request_id, is_local, now_ms }
     }
 
     pub(crate) fn account(&self) -> &str {
@@ -115,6 +119,17 @@ impl<'a> Actor<'a> {
             return Err(Denied { message });
         }
         self.require(actions, "arn:aws:s3:::*")
+    }
+
+    /// For what is given out at the machine itself only.
+    pub(crate) fn require_socket(&self) -> Result<(), Denied> {
+        match self.is_local {
+            true => Ok(()),
+            false => {
+                let message = "This is done at the machine of the server only.".to_owned();
+                Err(Denied { message })
+            }
+        }
     }
 
     /// As [`Actor::may`], with the reason of a refusal kept for administrators.

@@ -22,6 +22,7 @@ pub use metrics::{Metrics, RequestRecord};
 use bytes::Bytes;
 use drystone_engine::Engine;
 use drystone_identity::Directory;
+use drystone_kms::Kms;
 use http::{HeaderMap, Method, Response, StatusCode};
 use http_body_util::Full;
 use std::sync::Arc;
@@ -31,6 +32,7 @@ use subtle::ConstantTimeEq;
 pub struct Admin {
     engine: Engine,
     directory: Directory,
+    kms: Kms,
     about: About,
     federation: Federation,
     metrics: Arc<Metrics>,
@@ -38,6 +40,26 @@ pub struct Admin {
     token: Option<String>,
     drives: Arc<dyn Drives>,
     verifying: Arc<api::Verifying>,
+}
+
+/// What the administration is made of.
+pub struct AdminConfig {
+    /// Objects.
+    pub engine: Engine,
+    /// Who there is.
+    pub directory: Directory,
+    /// Keys of objects.
+    pub kms: Kms,
+    /// What the server says of itself.
+    pub about: About,
+    /// Directories of others.
+    pub federation: Federation,
+    /// Counts.
+    pub metrics: Arc<Metrics>,
+    /// Bearer token of the metrics; `None` makes them public.
+    pub token: Option<String>,
+    /// The drives.
+    pub drives: Arc<dyn Drives>,
 }
 
 /// What a server says of itself.
@@ -69,7 +91,7 @@ impl Door {
         if path == drystone_admin_api::PATH {
             return Some(Self::Api);
         }
-        if path.starts_with(minio::PREFIX) {
+        if path.starts_with(minio::PREFIX) || path.starts_with(minio::KMS_PREFIX) {
             return Some(Self::Minio);
         }
         let content_type = headers.get(http::header::CONTENT_TYPE)?.as_bytes();
@@ -112,17 +134,11 @@ pub(crate) fn respond(status: StatusCode, kind: &str, body: impl Into<Bytes>) ->
 impl Admin {
     /// Answers for an engine.
     #[must_use]
-    pub fn new(
-        engine: Engine,
-        directory: Directory,
-        about: About,
-        federation: Federation,
-        metrics: Arc<Metrics>,
-        token: Option<String>,
-        drives: Arc<dyn Drives>,
-    ) -> Self {
+    pub fn new(config: AdminConfig) -> Self {
+        let AdminConfig { engine, directory, kms, about, federation, metrics, token, drives } =
+            config;
         let verifying = Arc::default();
-        Self { engine, directory, about, federation, metrics, token, drives, verifying }
+        Self { engine, directory, kms, about, federation, metrics, token, drives, verifying }
     }
 
     /// The owner of the server, for a request that came in by its unix socket.
@@ -136,10 +152,7 @@ impl Admin {
         match door {
             Door::Query => query::serve(&self.directory, &self.federation, request).await,
             Door::Api => api::serve(self, request).await,
-            Door::Minio => {
-                let (engine, about) = (&self.engine, &self.about);
-                minio::serve(&self.directory, engine, about, request).await
-            }
+            Door::Minio => minio::serve(self, request).await,
         }
     }
 

@@ -6,14 +6,15 @@ mod error;
 mod groups;
 mod info;
 mod keys;
+mod kms;
 mod policies;
 mod users;
 
 use crate::door::{Actor, AdminRequest};
-use crate::{About, AdminResponse, respond};
+use crate::{About, Admin, AdminResponse, respond};
 use drystone_base::SystemRng;
 use drystone_engine::Engine;
-use drystone_identity::Directory;
+use drystone_kms::Kms;
 pub(crate) use error::MinioError;
 use http::StatusCode;
 use serde::de::DeserializeOwned;
@@ -21,6 +22,8 @@ use tokio::sync::Semaphore;
 
 /// Path of the API.
 pub(crate) const PREFIX: &str = "/minio/admin/v3/";
+/// Path of the API of keys.
+pub(crate) const KMS_PREFIX: &str = "/minio/kms/v1/";
 pub(crate) use cipher::BODY_LEN_MAX;
 /// Keys that are derived at once: each derivation takes 64 MiB.
 static DERIVATIONS: Semaphore = Semaphore::const_new(2);
@@ -44,6 +47,7 @@ struct Call<'a> {
     actor: Actor<'a>,
     request: &'a AdminRequest,
     engine: &'a Engine,
+    kms: &'a Kms,
     about: &'a About,
 }
 
@@ -94,18 +98,14 @@ impl Call<'_> {
 }
 
 /// Answers a call.
-pub(crate) async fn serve(
-    directory: &Directory,
-    engine: &Engine,
-    about: &About,
-    request: &AdminRequest,
-) -> AdminResponse {
+pub(crate) async fn serve(admin: &Admin, request: &AdminRequest) -> AdminResponse {
+    let Admin { directory, engine, kms, about, .. } = admin;
     let refuse = |error: MinioError| error.render(&request.path, &request.request_id);
     let Some(identity) = &request.identity else {
         return refuse(MinioError::denied("The request must be signed."));
     };
     let actor = Actor::new(directory, identity, request);
-    let call = Call { actor, request, engine, about };
+    let call = Call { actor, request, engine, kms, about };
     let answer = match run(&call).await {
         Ok(reply) => call.render(reply).await,
         Err(error) => Err(error),
@@ -124,7 +124,13 @@ pub(crate) fn refuse_early(
 }
 
 async fn run(call: &Call<'_>) -> Answer {
+    if let Some(name) = call.request.path.strip_prefix(KMS_PREFIX) {
+        return kms::run(call, name).await;
+    }
     let name = call.request.path.strip_prefix(PREFIX).unwrap_or_default();
+    if let Some(name) = name.strip_prefix("kms/") {
+        return kms::run(call, name).await;
+    }
     match (call.request.method.as_str(), name) {
         ("GET", "info") => info::info(call),
         ("GET", "storageinfo") => info::storage(call),

@@ -5,9 +5,9 @@ use crate::error::KmsError;
 use crate::key::{self, KeyInfo, KeyRow, KeyState, KeyVersion, ProviderKind};
 use crate::provider::{Local, Provider, Static, StaticKey};
 use crate::vault::{Vault, VaultConfig};
-use drystone_base::{Clock, Rng, hex};
+use drystone_base::{BucketId, Clock, Rng, hex};
 use drystone_catalog::{Catalog, Decision, Tx};
-use drystone_keyring::{DataKey, Keyring, unwrap, wrap};
+use drystone_keyring::{DataKey, Keyring, Secret, unwrap, wrap};
 use std::sync::Arc;
 
 /// What data keys of SSE-S3 are bound to.
@@ -136,6 +136,12 @@ impl Kms {
         let key = DataKey::generate(&*self.shared.rng);
         let sealed = wrap(customer, &*self.shared.rng, context, key.reveal());
         Generated { key, sealed }
+    }
+
+    /// The text of the keyring, for a backup.
+    #[must_use]
+    pub fn export_keyring(&self) -> Secret {
+        self.shared.keyring.to_text()
     }
 
     /// Name of a key as AWS writes it.
@@ -327,6 +333,17 @@ impl Kms {
             provider.open(&row, context, sealed.sealed).await?
         };
         DataKey::from_slice(&bytes).ok_or_else(damaged)
+    }
+
+    /// Seals something under a key and opens it again.
+    ///
+    /// # Errors
+    ///
+    /// As [`Kms::generate`] and [`Kms::open`].
+    pub async fn try_key(&self, id: &str) -> Result<(), KmsError> {
+        let Generated { sealed, .. } = self.generate(id, "", None).await?;
+        let sealed = Sealed { key_id: id, context: "", has_bucket_key: false, sealed: &sealed };
+        self.open(&sealed, BucketKeyScope(BucketId(0))).await.map(drop)
     }
 
     /// Makes a key: in Vault if one is set, else here. An empty id is chosen.

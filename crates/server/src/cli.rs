@@ -13,8 +13,8 @@ use crate::node::OpenMode;
 use crate::places;
 use crate::proxy::TrustedProxies;
 use admin::{
-    AccountCommand, AdminOptions, DriveCommand, GroupCommand, KeyCommand, PolicyCommand,
-    RoleCommand, UserCommand, VerifyArguments,
+    AccountCommand, AdminOptions, DriveCommand, GroupCommand, KeyCommand, KmsCommand,
+    PolicyCommand, RoleCommand, UserCommand, VerifyArguments,
 };
 use clap::{Args, Parser, Subcommand};
 use drystone_s3::{BucketDefaults, RestoreDelays};
@@ -78,6 +78,13 @@ enum Command {
     Account {
         #[command(subcommand)]
         command: AccountCommand,
+        #[command(flatten)]
+        options: AdminOptions,
+    },
+    /// Administer the keys that objects are encrypted under.
+    Kms {
+        #[command(subcommand)]
+        command: KmsCommand,
         #[command(flatten)]
         options: AdminOptions,
     },
@@ -229,6 +236,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Key { command, options } => administer(&options, command.request()),
         Command::Role { command, options } => administer(&options, command.request()),
         Command::Account { command, options } => administer(&options, command.request()),
+        Command::Kms { command, options } => administer(&options, command.request()),
         Command::Explain { request_id, options } => {
             let request_id = request_id.unwrap_or_default();
             admin::run(&options, &drystone_admin_api::Request::Explain { request_id })

@@ -244,6 +244,7 @@ async fn administer(
                 request_id: request_id.clone(),
                 address: peer.address,
                 is_secure: peer.is_secure,
+                is_local: false,
             };
             (front.admin.serve(door, &request).await, None)
         }

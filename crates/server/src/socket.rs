@@ -95,6 +95,7 @@ async fn answer(
         request_id: request_id.clone(),
         address: IpAddr::V4(Ipv4Addr::LOCALHOST),
         is_secure: true,
+        is_local: true,
     };
     admin.serve(Door::Api, &request).await
 }

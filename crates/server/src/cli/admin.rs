@@ -1,10 +1,12 @@
 //! The commands of administration: `drystone user`, `group`, `policy`, `key`, `role`, `account`,
-//! `explain`. They speak to the running server by its unix socket.
+//! `kms`, `explain`. They speak to the running server by its unix socket.
 
 mod drives;
+mod kms;
 mod show;
 
 pub(crate) use drives::{DriveCommand, VerifyArguments, verify};
+pub(crate) use kms::KmsCommand;
 
 use super::{CommandResult, print};
 use crate::socket;

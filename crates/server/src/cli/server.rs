@@ -9,7 +9,7 @@ use crate::node::{Node, NodeDrives, OpenMode};
 use crate::secrets;
 use crate::socket;
 use crate::tls::Certificates;
-use drystone_admin::{About, Admin, Federation, Ldap, Metrics, OpenId};
+use drystone_admin::{About, Admin, AdminConfig, Federation, Ldap, Metrics, OpenId};
 use drystone_base::{Clock, SystemClock, SystemRng, hash64};
 use drystone_engine::{Engine, EngineError};
 use drystone_identity::{Directory, DirectoryConfig, RootCredentials};
@@ -58,18 +58,17 @@ pub(crate) fn run(config: &ServerConfig) -> CommandResult {
         let federation = federation(config);
         let token = metrics_token(config, credentials.secret_key.reveal());
         let gateway = gateway_of(config, &node, directory.clone(), kms.clone());
-        let admin = Admin::new(
-            node.engine.clone(),
+        let (deployment, homes) = (node.deployment().clone(), node.homes.clone());
+        let admin = Admin::new(AdminConfig {
+            engine: node.engine.clone(),
             directory,
-            about(config, &node),
+            kms,
+            about: about(config, &node),
             federation,
-            metrics.clone(),
+            metrics: metrics.clone(),
             token,
-            Arc::new(NodeDrives {
-                deployment: node.deployment().clone(),
-                homes: node.homes.clone(),
-            }),
-        );
+            drives: Arc::new(NodeDrives { deployment, homes }),
+        });
         let admin = Arc::new(admin);
         let administering = open_sockets(&node, &admin);
         greet(&node, &ports, certificates.is_some())?;

@@ -54,6 +54,20 @@ pub(super) fn readable(answer: &Answer) -> String {
             ),
         },
         Answer::Keys(keys) => keys_table(keys),
+        Answer::Keyring { text } => text.clone(),
+        Answer::KmsKeys(keys) => table(
+            &["KEY", "STATE", "KEPT BY", "MADE", "VERSIONS", "ALIASES", "DESCRIPTION"],
+            keys.iter()
+                .map(|k| {
+                    let id =
+                        if k.is_default { format!("{} (default)", k.id) } else { k.id.clone() };
+                    let (provider, made) = (k.provider.clone(), k.created.clone());
+                    let versions = if k.versions > 0 { k.versions.to_string() } else { "-".into() };
+                    let (aliases, about) = (k.aliases.join(","), k.description.clone());
+                    vec![id, state(k.enabled), provider, made, versions, aliases, about]
+                })
+                .collect(),
+        ),
         Answer::Roles(roles) => table(
             &["ROLE", "ARN", "POLICIES"],
             roles

@@ -1,0 +1,339 @@
+//! What the admin API answers.
+
+use serde::{Deserialize, Serialize};
+
+/// A user.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    /// Name.
+    pub name: String,
+    /// Whether its keys open anything.
+    pub enabled: bool,
+    /// Names of attached policies.
+    pub policies: Vec<String>,
+    /// Names of inline policies.
+    pub inline_policies: Vec<String>,
+    /// Names of groups.
+    pub groups: Vec<String>,
+    /// ISO 8601.
+    pub created: String,
+}
+
+/// A group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Group {
+    /// Name.
+    pub name: String,
+    /// Whether its policies count.
+    pub enabled: bool,
+    /// Names of attached policies.
+    pub policies: Vec<String>,
+    /// Names of users.
+    pub members: Vec<String>,
+}
+
+/// A policy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policy {
+    /// Name.
+    pub name: String,
+    /// Whether it comes with the server.
+    pub canned: bool,
+    /// Number of the version that counts.
+    pub version: u32,
+    /// The document; left out in lists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub document: Option<String>,
+}
+
+/// A key, without its secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Key {
+    /// Access key id.
+    pub access_key: String,
+    /// Name of the user; none for the owner of the account.
+    pub user: Option<String>,
+    /// Whether it opens anything.
+    pub enabled: bool,
+    /// Whether a policy narrows it.
+    pub has_policy: bool,
+    /// ISO 8601.
+    pub created: String,
+    /// ISO 8601.
+    pub expires: Option<String>,
+    /// For people.
+    pub description: String,
+}
+
+/// A key that data keys of objects are sealed under.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KmsKey {
+    /// Id.
+    pub id: String,
+    /// Resource name.
+    pub arn: String,
+    /// Other names.
+    pub aliases: Vec<String>,
+    /// Who keeps it: `local`, `static` or `vault`.
+    pub provider: String,
+    /// Whether it seals and opens.
+    pub enabled: bool,
+    /// Whether it is used where none is named.
+    pub is_default: bool,
+    /// How often it was made; 0 where its provider knows.
+    pub versions: u32,
+    /// ISO 8601.
+    pub created: String,
+    /// For people.
+    pub description: String,
+}
+
+/// A role.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Role {
+    /// Name.
+    pub name: String,
+    /// Resource name.
+    pub arn: String,
+    /// Names of attached policies.
+    pub policies: Vec<String>,
+    /// Who may assume it.
+    pub trust: String,
+}
+
+/// An account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// 12 digits.
+    pub id: String,
+    /// 64 hexadecimal digits.
+    pub canonical: String,
+    /// For people.
+    pub name: String,
+}
+
+/// Why a request was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// Id of the request.
+    pub request_id: String,
+    /// ISO 8601.
+    pub time: String,
+    /// Who asked.
+    pub principal: String,
+    /// With which key; empty if there was none.
+    pub access_key: String,
+    /// For which right.
+    pub action: String,
+    /// On what.
+    pub resource: String,
+    /// In a sentence.
+    pub reason: String,
+    /// Policy with the statement that decided.
+    pub policy: Option<String>,
+    /// `Sid` of the statement.
+    pub sid: Option<String>,
+    /// Index of the statement, from 0.
+    pub statement: Option<usize>,
+}
+
+/// State of a drive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DriveState {
+    /// It takes and gives.
+    Online,
+    /// It was put in and lacks shards.
+    Filling,
+    /// It is being emptied.
+    Draining,
+    /// A write or flush failed.
+    Failed,
+    /// It was not found.
+    Missing,
+}
+
+/// A drive.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drive {
+    /// 32 hexadecimal digits.
+    pub id: String,
+    /// Where it is, or was.
+    pub path: String,
+    /// What fails together with it; empty if it was not said.
+    pub zone: String,
+    /// Its state.
+    pub state: DriveState,
+    /// Whether it holds the catalog.
+    pub holds_catalog: bool,
+    /// Bytes of the filesystem; 0 where it is not known.
+    pub total_bytes: u64,
+    /// Free bytes.
+    pub free_bytes: u64,
+    /// Stretches of its log that do not verify.
+    pub damage_count: u64,
+    /// Its scrub.
+    pub scrub: Scrub,
+}
+
+/// How far the scrub of a drive is, and what it found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scrub {
+    /// A pass runs.
+    pub running: bool,
+    /// When a pass ended last, in milliseconds since 1970; 0 for never.
+    pub finished_ms: u64,
+    /// Bytes read by the pass that runs, or by the last one.
+    pub bytes: u64,
+    /// Shards that it found damaged.
+    pub damaged: u64,
+    /// Shards that it found missing on other drives.
+    pub missing: u64,
+    /// Shards given back.
+    pub repaired: u64,
+}
+
+/// State of the store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Code of new objects.
+    pub code: String,
+    /// Drives that it can lose when everything is whole.
+    pub survives: u64,
+    /// Drives that it can lose now.
+    pub survives_now: u64,
+    /// Every shard is where it should be, as far as is known.
+    pub is_whole: bool,
+    /// Nothing can be changed.
+    pub is_read_only: bool,
+    /// Placement groups, by the number of their drives that are missing or lack shards.
+    pub groups_by_lacking_drives: std::collections::BTreeMap<u64, u64>,
+    /// Objects and parts that lack shards since they were written.
+    pub waiting_repairs: u64,
+    /// What was moved so far, if shards are being moved.
+    pub moving: Option<Moving>,
+    /// Drives.
+    pub drives: Vec<Drive>,
+}
+
+/// Shards on their way to other drives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moving {
+    /// Versions and parts looked at.
+    pub objects: u64,
+    /// Shards moved.
+    pub shards: u64,
+    /// Objects and parts that got another code.
+    pub recoded: u64,
+    /// Bytes of both.
+    pub bytes: u64,
+}
+
+/// An object that cannot be read as a whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LostObject {
+    /// Bucket.
+    pub bucket: String,
+    /// Key.
+    pub key: String,
+}
+
+/// A verification.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verification {
+    /// It has not ended.
+    pub running: bool,
+    /// Why it ended early.
+    pub failed: Option<String>,
+    /// Versions and parts looked at.
+    pub objects: u64,
+    /// Shards read.
+    pub shards: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+    /// Shards that were missing.
+    pub missing: u64,
+    /// Shards that did not verify.
+    pub damaged: u64,
+    /// Shards whose drives are missing.
+    pub unreachable: u64,
+    /// Shards given back.
+    pub repaired: u64,
+    /// Objects that cannot be read as a whole.
+    pub lost_count: u64,
+    /// The first thousand of them.
+    pub lost: Vec<LostObject>,
+}
+
+/// What an administrator gets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Answer {
+    /// It is done.
+    Done,
+    /// Users.
+    Users(Vec<User>),
+    /// Groups.
+    Groups(Vec<Group>),
+    /// Policies.
+    Policies(Vec<Policy>),
+    /// Keys.
+    Keys(Vec<Key>),
+    /// Roles.
+    Roles(Vec<Role>),
+    /// Accounts.
+    Accounts(Vec<Account>),
+    /// Names of policies that were attached or detached; others were so before.
+    Changed(Vec<String>),
+    /// A new pair of keys.
+    Secret {
+        /// Access key id.
+        access_key: String,
+        /// Secret key.
+        secret_key: String,
+    },
+    /// Refusals, oldest first.
+    Refusals(Vec<Refusal>),
+    /// Keys that data keys of objects are sealed under.
+    KmsKeys(Vec<KmsKey>),
+    /// The keyring.
+    Keyring {
+        /// Its file.
+        text: String,
+    },
+    /// Drives.
+    Drives(Vec<Drive>),
+    /// State of the store.
+    Status(Status),
+    /// A verification.
+    Verification(Verification),
+}
+
+/// Why it was not done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// For programs: `not-found`, `exists`, `in-use`, `limit`, `invalid`, `denied`, `failed`.
+    pub code: FailureCode,
+    /// For people.
+    pub message: String,
+}
+
+/// Kinds of failures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FailureCode {
+    /// There is no such thing.
+    NotFound,
+    /// There is one already.
+    Exists,
+    /// It is in use.
+    InUse,
+    /// There are too many.
+    Limit,
+    /// The request is not valid.
+    Invalid,
+    /// The caller may not.
+    Denied,
+    /// The server failed.
+    Failed,
+}

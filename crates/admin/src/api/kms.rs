@@ -1,0 +1,111 @@
+//! Keys that data keys of objects are sealed under, and the keyring.
+
+use super::{Failed, Outcome};
+use crate::Admin;
+use crate::door::Actor;
+use drystone_admin_api::{Answer, Failure, FailureCode, KmsKey, Request};
+use drystone_base::Timestamp;
+use drystone_identity::DEFAULT_ACCOUNT;
+use drystone_kms::{KeyInfo, KeyState, Kms, KmsError};
+
+impl From<KmsError> for Failed {
+    fn from(error: KmsError) -> Self {
+        let code = match &error {
+            KmsError::NotFound(_) => FailureCode::NotFound,
+            KmsError::Exists(_) => FailureCode::Exists,
+            KmsError::Disabled(_) | KmsError::Invalid(_) => FailureCode::Invalid,
+            KmsError::Damaged(_)
+            | KmsError::Provider { .. }
+            | KmsError::Keyring(_)
+            | KmsError::Catalog(_) => {
+                tracing::error!(%error, "the administration of keys failed");
+                FailureCode::Failed
+            }
+        };
+        Self(Failure { code, message: error.to_string() })
+    }
+}
+
+/// Runs a request about keys; gives back any other.
+pub(super) async fn run(
+    actor: &Actor<'_>,
+    admin: &Admin,
+    request: Request,
+) -> Result<Outcome, Request> {
+    let kms = &admin.kms;
+    Ok(match request {
+        Request::KmsAdd { key, description } => add(actor, kms, &key, &description).await,
+        Request::KmsList => list(actor, kms),
+        Request::KmsEnable { key, enabled } => enable(actor, kms, &key, enabled).await,
+        Request::KmsRotate { key } => rotate(actor, kms, &key).await,
+        Request::KmsAlias { name, key } => alias(actor, kms, &name, key.as_deref()).await,
+        Request::KeyringExport => export(actor, kms),
+        request => return Err(request),
+    })
+}
+
+fn require(actor: &Actor<'_>, kms: &Kms, action: &str, id: &str) -> Result<(), Failed> {
+    let (of_kms, of_admin) = (format!("kms:{action}"), format!("admin:KMS{action}"));
+    let is_own = actor.account() == DEFAULT_ACCOUNT;
+    // A right to one key names its ARN; one to all keys need not.
+    if is_own && !id.is_empty() && actor.may(&[&of_kms], &kms.arn(id)) {
+        return Ok(());
+    }
+    Ok(actor.require_server(&[&of_kms, &of_admin])?)
+}
+
+fn shown(kms: &Kms, keys: Vec<KeyInfo>) -> Outcome {
+    let aliases = kms.aliases()?;
+    let shown = keys.into_iter().map(|key| KmsKey {
+        arn: kms.arn(&key.id),
+        aliases: aliases.iter().filter(|a| a.key == key.id).map(|a| a.name.clone()).collect(),
+        provider: key.provider.to_owned(),
+        enabled: key.state == KeyState::Enabled,
+        is_default: key.id == kms.default_id(),
+        versions: key.version_count,
+        created: Timestamp(key.created_ms).to_iso(),
+        description: key.description,
+        id: key.id,
+    });
+    Ok(Answer::KmsKeys(shown.collect()))
+}
+
+async fn add(actor: &Actor<'_>, kms: &Kms, id: &str, description: &str) -> Outcome {
+    require(actor, kms, "CreateKey", id)?;
+    let key = kms.create(id, description).await?;
+    shown(kms, vec![key])
+}
+
+fn list(actor: &Actor<'_>, kms: &Kms) -> Outcome {
+    require(actor, kms, "ListKeys", "")?;
+    shown(kms, kms.list()?)
+}
+
+async fn enable(actor: &Actor<'_>, kms: &Kms, name: &str, enabled: bool) -> Outcome {
+    let id = kms.resolve(name)?;
+    require(actor, kms, if enabled { "EnableKey" } else { "DisableKey" }, &id)?;
+    let state = if enabled { KeyState::Enabled } else { KeyState::Disabled };
+    kms.set_state(&id, state).await?;
+    Ok(Answer::Done)
+}
+
+async fn rotate(actor: &Actor<'_>, kms: &Kms, name: &str) -> Outcome {
+    let id = kms.resolve(name)?;
+    require(actor, kms, "RotateKey", &id)?;
+    let key = kms.rotate(&id).await?;
+    shown(kms, vec![key])
+}
+
+async fn alias(actor: &Actor<'_>, kms: &Kms, name: &str, key: Option<&str>) -> Outcome {
+    let id = key.map(|key| kms.resolve(key)).transpose()?;
+    let action = if id.is_some() { "CreateAlias" } else { "DeleteAlias" };
+    require(actor, kms, action, id.as_deref().unwrap_or_default())?;
+    kms.set_alias(name, id.as_deref()).await?;
+    Ok(Answer::Done)
+}
+
+/// The keyring opens everything: who asks must be at the machine itself.
+fn export(actor: &Actor<'_>, kms: &Kms) -> Outcome {
+    actor.require_socket()?;
+    Ok(Answer::Keyring { text: kms.export_keyring().reveal().to_owned() })
+}

@@ -1,0 +1,95 @@
+//! Keys that data keys of objects are sealed under, as `mc admin kms key` asks for them.
+
+use super::{Answer, Call, MinioError, Reply};
+use drystone_base::Timestamp;
+use drystone_kms::{KeyInfo, KeyState, KmsError};
+use serde_json::json;
+
+impl From<KmsError> for MinioError {
+    fn from(error: KmsError) -> Self {
+        let message = error.to_string();
+        match error {
+            KmsError::NotFound(_) => Self::new("XMinioKMSKeyNotFound", 404, message),
+            KmsError::Exists(_) => Self::new("XMinioKMSKeyExists", 409, message),
+            KmsError::Disabled(_) | KmsError::Invalid(_) => Self::invalid(message),
+            KmsError::Provider { .. } => Self::new("XMinioKMSError", 503, message),
+            KmsError::Damaged(_) | KmsError::Keyring(_) | KmsError::Catalog(_) => {
+                tracing::error!(error = message, "the administration of keys failed");
+                Self::failed()
+            }
+        }
+    }
+}
+
+pub(super) async fn run(call: &Call<'_>, name: &str) -> Answer {
+    match (call.request.method.as_str(), name) {
+        ("POST" | "GET", "status") => status(call),
+        ("GET", "version") => {
+            allowed(call, "Version", "")?;
+            Ok(Reply::Plain(json!({ "version": env!("CARGO_PKG_VERSION") })))
+        }
+        ("POST", "key/create") => create(call).await,
+        ("GET", "key/list") => list(call),
+        ("GET", "key/status") => key_status(call).await,
+        _ => Err(MinioError::not_supported(&call.request.path)),
+    }
+}
+
+/// MinIO names the right to a key either way, on its key or on everything.
+fn allowed(call: &Call<'_>, action: &str, id: &str) -> Result<(), MinioError> {
+    let (of_kms, of_admin) = (format!("kms:{action}"), format!("admin:KMS{action}"));
+    let actor = &call.actor;
+    let is_own = actor.account() == drystone_identity::DEFAULT_ACCOUNT;
+    if is_own && !id.is_empty() && actor.may(&[&of_kms], &format!("arn:minio:kms:::{id}")) {
+        return Ok(());
+    }
+    Ok(actor.require_server(&[&of_kms, &of_admin])?)
+}
+
+fn status(call: &Call<'_>) -> Answer {
+    allowed(call, "Status", "")?;
+    let enabled = |key: &KeyInfo| key.state == KeyState::Enabled;
+    let is_online = call.kms.list()?.iter().all(enabled);
+    let state = if is_online { "online" } else { "degraded" };
+    let (name, default) = ("Drystone", call.kms.default_id());
+    Ok(Reply::Plain(json!({
+        "name": name, "default-key-id": default, "endpoints": { "local": state },
+        "state": { "keyStoreReachable": true, "keystoreAvailable": true },
+    })))
+}
+
+async fn create(call: &Call<'_>) -> Answer {
+    let id = call.need("key-id")?;
+    allowed(call, "CreateKey", id)?;
+    call.kms.create(id, "").await?;
+    Ok(Reply::Empty)
+}
+
+/// Lists keys whose ids fit a pattern that may end in an asterisk.
+fn list(call: &Call<'_>) -> Answer {
+    allowed(call, "ListKeys", "")?;
+    let pattern = call.request.query("pattern").unwrap_or("*");
+    let fits = |id: &str| match pattern.strip_suffix('*') {
+        Some(prefix) => id.starts_with(prefix),
+        None => id == pattern,
+    };
+    let keys = call.kms.list()?.into_iter().filter(|key| fits(&key.id)).map(|key| {
+        let created = Timestamp(key.created_ms).to_iso();
+        json!({ "name": key.id, "createdAt": created, "createdBy": "" })
+    });
+    Ok(Reply::Plain(keys.collect()))
+}
+
+/// Tries a key: seals something with it and opens it again.
+async fn key_status(call: &Call<'_>) -> Answer {
+    let named = call.request.query("key-id").filter(|id| !id.is_empty());
+    let id = call.kms.resolve(named.unwrap_or(call.kms.default_id()))?;
+    allowed(call, "KeyStatus", &id)?;
+    let mut status = json!({ "key-id": id });
+    match call.kms.try_key(&id).await {
+        Ok(()) => {}
+        Err(error @ KmsError::NotFound(_)) => return Err(error.into()),
+        Err(error) => status["encryption-error"] = json!(error.to_string()),
+    }
+    Ok(Reply::Plain(status))
+}
