@@ -88,6 +88,17 @@ pub struct KmsKey {
     pub description: String,
 }
 
+/// A second factor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mfa {
+    /// Serial number.
+    pub serial: String,
+    /// Whether its codes count.
+    pub confirmed: bool,
+    /// ISO 8601.
+    pub created: String,
+}
+
 /// A role.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Role {
@@ -296,6 +307,17 @@ pub enum Answer {
     Refusals(Vec<Refusal>),
     /// Keys that data keys of objects are sealed under.
     KmsKeys(Vec<KmsKey>),
+    /// A new second factor.
+    MfaSecret {
+        /// Serial number.
+        serial: String,
+        /// In base32, for an authenticator.
+        secret: String,
+        /// The same as an address, for one that reads a picture of it.
+        uri: String,
+    },
+    /// Second factors.
+    Mfa(Vec<Mfa>),
     /// The keyring.
     Keyring {
         /// Its file.

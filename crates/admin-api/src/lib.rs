@@ -48,6 +48,24 @@ pub enum Request {
         #[serde(default)]
         key: Option<String>,
     },
+    /// Lets objects of a bucket be appended to, or not.
+    BucketAppends {
+        /// Bucket.
+        bucket: String,
+        /// Whether they can.
+        enabled: bool,
+    },
+    /// Makes a second factor for the owner of the account; its secret is in the answer, this once.
+    MfaEnroll,
+    /// Lets the second factor count, by its first code.
+    MfaConfirm {
+        /// Six digits.
+        code: String,
+    },
+    /// Tells about the second factor.
+    MfaInfo,
+    /// Takes the second factor away.
+    MfaRemove,
     /// Gives out the keyring, for a backup. Only over the socket of the server.
     KeyringExport,
     /// Makes a user.

@@ -3,6 +3,7 @@
 mod drives;
 mod groups;
 mod kms;
+mod mfa;
 mod policies;
 mod users;
 
@@ -95,7 +96,10 @@ pub(crate) async fn serve(admin: &Admin, request: &AdminRequest) -> AdminRespons
         Ok(outcome) => outcome,
         Err(wanted) => match kms::run(&actor, admin, wanted).await {
             Ok(outcome) => outcome,
-            Err(wanted) => run(&actor, wanted).await,
+            Err(wanted) => match mfa::run(&actor, admin, wanted).await {
+                Ok(outcome) => outcome,
+                Err(wanted) => run(&actor, wanted).await,
+            },
         },
     };
     match outcome {

@@ -27,6 +27,8 @@ pub enum Family {
     Part = 0x31,
     /// Parts of a completed object.
     Manifest = 0x32,
+    /// Owners of bytes that have, or had, several.
+    BlobRef = 0x33,
     /// Bytes that may be reclaimed.
     Sweep = 0x40,
     /// Blobs that lack shards since they were written.
@@ -47,7 +49,7 @@ pub enum Family {
 
 impl Family {
     /// All families, in key order.
-    pub const ALL: [Family; 18] = [
+    pub const ALL: [Family; 19] = [
         Family::State,
         Family::BucketName,
         Family::Bucket,
@@ -58,6 +60,7 @@ impl Family {
         Family::Upload,
         Family::Part,
         Family::Manifest,
+        Family::BlobRef,
         Family::Sweep,
         Family::Repair,
         Family::Usage,
@@ -277,6 +280,26 @@ impl Key {
     pub fn access_log(seq: Seq) -> Vec<u8> {
         let mut key = Self::start(Family::AccessLog, 8);
         key.extend_from_slice(&seq.0.to_be_bytes());
+        key
+    }
+    /// The prefix of all owners of shared bytes: blob or manifest id.
+    #[must_use]
+    pub fn blob_refs_of(id: BlobId) -> Vec<u8> {
+        Self::of_blob(Family::BlobRef, id)
+    }
+    /// `blob_ref`: blob or manifest id, seq of the version or part that is an owner.
+    #[must_use]
+    pub fn blob_ref(id: BlobId, owner: Seq) -> Vec<u8> {
+        let mut key = Self::blob_refs_of(id);
+        key.extend_from_slice(&owner.0.to_be_bytes());
+        key
+    }
+    /// A renaming that was carried out: bucket id, hash of its token.
+    #[must_use]
+    pub fn rename_token(bucket: BucketId, token: u64) -> Vec<u8> {
+        let mut key = vec![Family::State as u8, b't'];
+        key.extend_from_slice(&bucket.0.to_be_bytes());
+        key.extend_from_slice(&token.to_be_bytes());
         key
     }
     /// `repair`: blob id.

@@ -10,7 +10,7 @@ use drystone_catalog::{CatalogError, Data, Family, Key, KeyParts, ObjectRow, Par
 use drystone_cluster::DriveId;
 use drystone_drive::Drive;
 use drystone_index::{KeyRange, prefix_range};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -352,21 +352,48 @@ impl Engine {
                 let row = ObjectRow::decode(value)?;
                 match &row.data {
                     Data::Manifest(id) => {
-                        let parts = self.stored_manifest(*id)?.parts;
-                        parts
-                            .iter()
-                            .filter_map(|part| Layout::of_data(&part.data, part.stored_len()))
-                            .collect()
+                        let mut seen = BTreeSet::new();
+                        self.layouts_of_parts(*id, &mut seen)?
                     }
                     data => Layout::of_data(data, row.stored_len()).into_iter().collect(),
                 }
             }
             Some(Family::Part) => {
-                let row = PartRow::decode(value)?;
-                Layout::of_data(&row.data, row.stored_len()).into_iter().collect()
+                self.layouts_of_part(&PartRow::decode(value)?, &mut BTreeSet::new())?
             }
             _ => return Err(DecodeError { what: "key of a row with bytes" }.into()),
         })
+    }
+
+    /// The blobs of a manifest's parts, also of those that they are pieces of; each once.
+    fn layouts_of_parts(
+        &self,
+        id: BlobId,
+        seen: &mut BTreeSet<BlobId>,
+    ) -> Result<Vec<Layout>, EngineError> {
+        let mut layouts = Vec::new();
+        for part in self.stored_manifest(id)?.parts {
+            layouts.extend(self.layouts_of_part(&part, seen)?);
+        }
+        Ok(layouts)
+    }
+
+    pub(crate) fn layouts_of_part(
+        &self,
+        part: &PartRow,
+        seen: &mut BTreeSet<BlobId>,
+    ) -> Result<Vec<Layout>, EngineError> {
+        if let Data::Slice { base, .. } = &part.data
+            && let Some(id) = base.shared_id()
+        {
+            if !seen.insert(id) {
+                return Ok(Vec::new());
+            }
+            if let Data::Manifest(id) = **base {
+                return self.layouts_of_parts(id, seen);
+            }
+        }
+        Ok(Layout::of_data(&part.data, part.stored_len()).into_iter().collect())
     }
 }
 

@@ -78,14 +78,18 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// [`EngineError::BucketNotFound`], or the catalog failed.
+    /// As [`plan::set_versioning`].
     pub async fn set_versioning(
         &self,
         name: &str,
         versioning: Versioning,
+        needs_mfa: Option<bool>,
+        has_mfa: bool,
     ) -> Result<(), EngineError> {
         let owned = name.to_owned();
-        self.commit(move |tx| plan::set_versioning(tx, &owned, versioning)).await?;
+        let plan =
+            move |tx: &mut Tx<'_>| plan::set_versioning(tx, &owned, versioning, needs_mfa, has_mfa);
+        self.commit(plan).await?;
         self.forget_bucket(name);
         Ok(())
     }

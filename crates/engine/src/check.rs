@@ -4,7 +4,7 @@ use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::layout::Layout;
 use crate::plan::SweepItem;
-use drystone_base::{BlobId, BucketId, UploadId};
+use drystone_base::{BlobId, BucketId, Seq, UploadId};
 use drystone_catalog::{
     CatalogError, CatalogSnapshot, Data, Decision, Family, Key, KeyParts, Manifest, ObjectRow,
     PartRow, UploadRow, UploadState, Usage,
@@ -79,6 +79,10 @@ struct Check<'a> {
     owned: HashSet<BlobId>,
     part_of: HashSet<BlobId>,
     inline_named: HashSet<BlobId>,
+    /// Owners of shared bytes that were not met yet.
+    refs: HashSet<(BlobId, Seq)>,
+    /// Shared bytes that were looked at.
+    shared: HashSet<BlobId>,
 }
 
 impl Engine {
@@ -89,10 +93,12 @@ impl Engine {
     /// Index or drive cannot be read; what merely does not hold is in the report.
     pub fn check(&self) -> Result<CheckReport, EngineError> {
         let mut check = Check::new(self);
+        check.load_refs()?;
         check.buckets()?;
         check.heads()?;
         check.versions()?;
         check.uploads()?;
+        check.leftover_refs()?;
         check.sweep()?;
         check.inline()?;
         check.recount()?;
@@ -160,7 +166,40 @@ impl<'a> Check<'a> {
             owned: HashSet::new(),
             part_of: HashSet::new(),
             inline_named: HashSet::new(),
+            refs: HashSet::new(),
+            shared: HashSet::new(),
         }
+    }
+
+    /// Reads who owns shared bytes.
+    fn load_refs(&mut self) -> Result<(), EngineError> {
+        for (key, _) in self.rows(Family::BlobRef)? {
+            let id = key.get(1..17).and_then(BlobId::from_slice);
+            let owner = key.get(17..).and_then(|seq| seq.try_into().ok()).map(u64::from_be_bytes);
+            match (id, owner) {
+                (Some(id), Some(owner)) => drop(self.refs.insert((id, Seq(owner)))),
+                _ => self.report.problem("an owner of shared bytes is not readable".to_owned()),
+            }
+        }
+        Ok(())
+    }
+
+    fn leftover_refs(&mut self) -> Result<(), EngineError> {
+        // Lists that wait for the sweep still own what they are pieces of.
+        for (_, value) in self.rows(Family::Sweep)? {
+            let SweepItem::Manifest(id) = SweepItem::decode(&value)? else { continue };
+            let Some(bytes) = self.engine.shared.catalog.get(&Key::manifest(id))? else { continue };
+            for part in Manifest::decode(&bytes)?.parts {
+                if let Some(id) = part.data.shared_id() {
+                    self.refs.remove(&(id, part.seq));
+                }
+            }
+        }
+        let left: Vec<_> = self.refs.drain().collect();
+        for (id, _) in left {
+            self.report.problem(format!("an owner of the shared bytes {id} is not there"));
+        }
+        Ok(())
     }
 
     fn rows(&self, family: Family) -> Result<Rows, EngineError> {
@@ -194,7 +233,7 @@ impl<'a> Check<'a> {
                 continue;
             };
             self.count(parts.bucket, &row, true);
-            self.own(&row.data, row.stored_len(), &name)?;
+            self.own_version(&row, &name)?;
             if let Some(seq) = row.null_seq {
                 let key = Key::version(parts.bucket, &parts.object, seq);
                 let below = self.engine.shared.catalog.get(&key)?;
@@ -218,7 +257,7 @@ impl<'a> Check<'a> {
                 continue;
             };
             self.count(parts.bucket, &row, false);
-            self.own(&row.data, row.stored_len(), &name)?;
+            self.own_version(&row, &name)?;
             let head = self.engine.shared.catalog.get(&Key::head(parts.bucket, &parts.object))?;
             match head.map(|bytes| ObjectRow::decode(&bytes)) {
                 None => self.report.problem(format!("{name} has versions but no current one")),
@@ -250,10 +289,19 @@ impl<'a> Check<'a> {
             match part.data {
                 Data::Blob { blob, .. } => drop(self.part_of.insert(blob)),
                 Data::Inline(id) => drop(self.inline_named.insert(id)),
+                // Its object, if it became one, was looked at before.
+                Data::Slice { .. } if !self.refs_left(&part) => {}
+                Data::Slice { .. } => {
+                    self.own_part(&part.data, part.size, part.seq, "a part")?;
+                }
                 Data::Empty | Data::Manifest(_) => {}
             }
         }
         Ok(())
+    }
+
+    fn refs_left(&self, part: &PartRow) -> bool {
+        part.data.shared_id().is_some_and(|id| self.refs.contains(&(id, part.seq)))
     }
 
     fn count(&mut self, bucket: BucketId, row: &ObjectRow, is_current: bool) {
@@ -263,6 +311,26 @@ impl<'a> Check<'a> {
     }
 
     /// Notes that a version owns its bytes, and checks that they are there.
+    fn own_version(&mut self, row: &ObjectRow, name: &str) -> Result<(), EngineError> {
+        if self.owns(&row.data, row.is_shared, row.seq, name) {
+            self.own(&row.data, row.stored_len(), name)?;
+        }
+        Ok(())
+    }
+
+    /// Notes an owner of bytes; whether the bytes themselves were not looked at before.
+    fn owns(&mut self, data: &Data, is_shared: bool, owner: Seq, name: &str) -> bool {
+        let Some(id) = data.shared_id() else { return true };
+        match (is_shared, self.refs.remove(&(id, owner))) {
+            (true, false) => self.report.problem(format!("{name} is no known owner of {id}")),
+            (false, true) => {
+                self.report.problem(format!("{name} does not say that it shares {id}"))
+            }
+            _ => {}
+        }
+        !is_shared || self.shared.insert(id)
+    }
+
     fn own(&mut self, data: &Data, size: u64, name: &str) -> Result<(), EngineError> {
         match data {
             Data::Empty => {}
@@ -274,6 +342,7 @@ impl<'a> Check<'a> {
             Data::Blob { blob, cell_len, code, .. } => {
                 self.own_blob(&Layout::new(*blob, *code, *cell_len, size), name)?;
             }
+            Data::Slice { base, base_size, .. } => self.own(base, *base_size, name)?,
             Data::Manifest(id) => {
                 self.report.manifests += 1;
                 let bytes = self.engine.shared.catalog.get(&Key::manifest(*id))?;
@@ -282,18 +351,26 @@ impl<'a> Check<'a> {
                     return Ok(());
                 };
                 for part in manifest.parts {
-                    let len = part.stored_len();
-                    match part.data {
-                        Data::Blob { blob, cell_len, code, .. } => {
-                            self.own_blob(&Layout::new(blob, code, cell_len, len), name)?;
-                        }
-                        Data::Inline(id) => {
-                            self.inline_named.insert(id);
-                        }
-                        Data::Empty | Data::Manifest(_) => {}
+                    match &part.data {
+                        Data::Inline(id) => drop(self.inline_named.insert(*id)),
+                        data => self.own_part(data, part.stored_len(), part.seq, name)?,
                     }
                 }
             }
+        }
+        Ok(())
+    }
+
+    fn own_part(
+        &mut self,
+        data: &Data,
+        len: u64,
+        owner: Seq,
+        name: &str,
+    ) -> Result<(), EngineError> {
+        let is_slice = matches!(data, Data::Slice { .. });
+        if !is_slice || self.owns(data, true, owner, name) {
+            self.own(data, len, name)?;
         }
         Ok(())
     }
@@ -371,7 +448,7 @@ impl<'a> Check<'a> {
                         note(&PartRow::decode(&value)?.data);
                     }
                 }
-                SweepItem::Blob(_) | SweepItem::Upload { .. } => {}
+                SweepItem::Blob(_) | SweepItem::Upload { .. } | SweepItem::Row(_) => {}
             }
         }
         Ok(swept)

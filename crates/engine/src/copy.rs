@@ -1,17 +1,28 @@
-//! Copies: bytes are streamed, except when an object is copied onto itself to change what is said
-//! about it.
+//! Copies. Bytes are not moved where the copy can have those of its source: it becomes another owner of them
+//! (`plan/share.rs`). What is said of them is read only where it is not known.
 
 use crate::blob::{NewBlob, Stored};
+use crate::digest::Digests;
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::object::{Located, ObjectDraft, PutRequest};
 use crate::plan::{self, Conditions, WriteOutcome};
 use crate::seal::Seal;
-use drystone_base::Seq;
-use drystone_catalog::{ChecksumAlgorithm, ChecksumKind, Key, ObjectRow, Versioning};
+use drystone_base::limits::PUT_LEN_BYTES_MAX;
+use drystone_base::{KIB, MIB, Seq, UploadId};
+use drystone_catalog::{
+    Checksum, ChecksumAlgorithm, Data, ETag, Encryption, ObjectRow, PartRow, UploadRow,
+};
 use drystone_cluster::Protection;
 use drystone_keyring::DataKey;
+use md5::Digest as _;
 use std::ops::Range;
+
+/// Digests of sources up to this long are computed where they are not known. Longer ones keep what is
+/// known, or have none.
+const DIGESTED_LEN_MAX: u64 = 64 * MIB;
+/// Pieces shorter than this are copied: to own them together costs more.
+const SLICE_LEN_MIN: u64 = 128 * KIB;
 
 /// A copy to make.
 pub struct CopyRequest {
@@ -25,12 +36,38 @@ pub struct CopyRequest {
     pub algorithm: Option<ChecksumAlgorithm>,
     /// Conditions on the target's current version.
     pub conditions: Conditions,
-    /// The source is the target's current version.
-    pub is_same_key: bool,
     /// Data key of the source, if it is encrypted.
     pub source_key: Option<DataKey>,
-    /// How the target is sealed, if it is.
+    /// How the target is sealed, if it is: under the data key of the source, if that has one.
     pub seal: Option<Seal>,
+}
+
+/// A part to make of a piece of a version.
+pub struct CopyPart {
+    /// Target bucket.
+    pub bucket: String,
+    /// Target key.
+    pub object: Vec<u8>,
+    /// Upload.
+    pub upload: UploadId,
+    /// Part number.
+    pub number: u16,
+    /// The piece.
+    pub range: Range<u64>,
+    /// Checksum of the part.
+    pub algorithm: ChecksumAlgorithm,
+    /// Data key of the source, if it is encrypted.
+    pub source_key: Option<DataKey>,
+    /// How the upload is sealed, if it is.
+    pub seal: Option<Seal>,
+}
+
+fn hides_digests(encryption: Option<&Encryption>) -> bool {
+    encryption.is_some_and(Encryption::hides_digests)
+}
+
+fn is_as_safe(source: Option<&str>, target: Option<&str>) -> bool {
+    Protection::of_class(source) == Protection::of_class(target)
 }
 
 impl Engine {
@@ -44,92 +81,233 @@ impl Engine {
         source: Located,
         request: CopyRequest,
     ) -> Result<WriteOutcome, EngineError> {
-        let old = source.row.checksum.as_ref().map(|checksum| checksum.algorithm);
-        let algorithm = request.algorithm.or(old).unwrap_or(ChecksumAlgorithm::Crc64Nvme);
-        let is_whole = |row: &ObjectRow| {
-            let kind = row.checksum.as_ref().map(|checksum| checksum.kind);
-            row.etag.part_count.is_none() && kind == Some(ChecksumKind::FullObject)
+        let (row, draft) = (&source.row, &request.draft);
+        let class = draft.storage_class.as_deref();
+        let may_share = is_as_safe(row.storage_class.as_deref(), class)
+            && row.encryption.is_some() == draft.encryption.is_some()
+            && self.is_shareable(&row.data)?;
+        if !may_share {
+            return self.copy_over(source, request).await;
+        }
+        let (etag, checksum) = self.digests_of_copy(&source, &request).await?;
+        let mut draft = ObjectRow {
+            size: row.size,
+            etag,
+            checksum,
+            data: row.data.clone(),
+            append_count: if etag.part_count.is_some() { row.append_count } else { 0 },
+            ..request.draft.clone().into_row()
         };
-        let bucket = self.find_bucket(&request.bucket)?;
-        let replaces = bucket.versioning == Versioning::Off && old == Some(algorithm);
-        let class = |name: &Option<String>| Protection::of_class(name.as_deref());
-        let is_as_safe = class(&source.row.storage_class) == class(&request.draft.storage_class);
-        let is_plain = source.row.encryption.is_none() && request.draft.encryption.is_none();
-        if request.is_same_key && replaces && is_as_safe && is_plain && is_whole(&source.row) {
-            let seq = source.row.seq;
-            match self.retell(&request, seq).await {
-                Err(EngineError::Conflict) => {}
-                result => return result,
+        if let (Some(encryption), Some(old)) = (&mut draft.encryption, &row.encryption) {
+            encryption.salt = old.salt;
+        }
+        let draft = self.hide(draft)?;
+        let (name, object, conditions) =
+            (request.bucket.clone(), request.object.clone(), request.conditions.clone());
+        let source_ref = source.source();
+        let copied = self.commit(move |tx| {
+            plan::copy_reference(tx, &name, &object, &source_ref, draft, &conditions)
+        });
+        match copied.await {
+            // It was overwritten meanwhile, or moved; its bytes are still there.
+            Err(EngineError::Conflict) => self.copy_over(source, request).await,
+            outcome => {
+                if let (Ok(outcome), true) = (&outcome, source.is_of(&request)) {
+                    self.tell_manifest(&source, &request, &outcome.row)?;
+                }
+                self.revealed(outcome)
             }
         }
-        let range = 0..source.row.size;
+    }
+
+    /// Lets the manifest beside the bytes say what is said of them now, after an object was copied onto
+    /// itself. Nobody waits for it.
+    fn tell_manifest(
+        &self,
+        source: &Located,
+        request: &CopyRequest,
+        row: &ObjectRow,
+    ) -> Result<(), EngineError> {
+        if let Some(blob) = plan::part_blob(&row.data)
+            && self.manifest_layout(blob)?.is_some()
+        {
+            self.write_manifest(&source.bucket, &request.object, row, None);
+        }
+        Ok(())
+    }
+
+    /// Whether other versions can own the same bytes: those of rows are copied, and pieces of pieces of
+    /// pieces would never be given back.
+    fn is_shareable(&self, data: &Data) -> Result<bool, EngineError> {
+        Ok(match data {
+            Data::Empty | Data::Inline(_) | Data::Slice { .. } => false,
+            Data::Blob { .. } => true,
+            Data::Manifest(id) => {
+                let is_deep = |part: &PartRow| match &part.data {
+                    Data::Slice { base, .. } => matches!(**base, Data::Manifest(_)),
+                    _ => false,
+                };
+                !self.stored_manifest(*id)?.parts.iter().any(is_deep)
+            }
+        })
+    }
+
+    /// Entity tag and checksum of a copy that has the bytes of its source.
+    async fn digests_of_copy(
+        &self,
+        source: &Located,
+        request: &CopyRequest,
+    ) -> Result<(ETag, Option<Checksum>), EngineError> {
+        let row = &source.row;
+        let (hid, hides) = (
+            hides_digests(row.encryption.as_ref()),
+            hides_digests(request.draft.encryption.as_ref()),
+        );
+        let known = row.checksum.as_ref().map(|checksum| checksum.algorithm);
+        let is_parts = row.etag.part_count.is_some();
+        let must_read = (hid && !hides)
+            || request.algorithm.is_some_and(|algorithm| known != Some(algorithm))
+            || (is_parts && row.size <= DIGESTED_LEN_MAX);
+        let (mut etag, mut checksum) = (row.etag, row.checksum.clone());
+        if must_read {
+            let algorithm = request.algorithm.or(known).unwrap_or(ChecksumAlgorithm::Crc64Nvme);
+            let range = 0..row.size;
+            let key = request.source_key.as_ref();
+            let (md5, computed) = self.digest(source, range, key, algorithm).await?;
+            (etag, checksum) = (ETag { md5, part_count: None }, Some(computed));
+        }
+        if hides {
+            self.shared.rng.fill(&mut etag.md5);
+        }
+        Ok((etag, checksum))
+    }
+
+    /// Reads bytes to compute what is not known of them.
+    async fn digest(
+        &self,
+        source: &Located,
+        range: Range<u64>,
+        key: Option<&DataKey>,
+        algorithm: ChecksumAlgorithm,
+    ) -> Result<([u8; 16], Checksum), EngineError> {
+        let mut digests = Digests::new(algorithm);
+        let mut reader = self.open_reader(&source.row, range, key, self.shared.pins.pin())?;
+        while let Some(bytes) = reader.next().await? {
+            digests.update(&bytes);
+        }
+        Ok(digests.finish())
+    }
+
+    /// Copies the bytes.
+    pub(crate) async fn copy_over(
+        &self,
+        source: Located,
+        request: CopyRequest,
+    ) -> Result<WriteOutcome, EngineError> {
+        let old = source.row.checksum.as_ref().map(|checksum| checksum.algorithm);
+        let bucket = self.find_bucket(&request.bucket)?;
         let new = NewBlob {
             bucket: &bucket,
             object: &request.object,
-            len: Some(source.row.size),
-            algorithm,
+            len: None,
+            algorithm: request.algorithm.or(old).unwrap_or(ChecksumAlgorithm::Crc64Nvme),
             storage_class: request.draft.storage_class.as_deref(),
             seal: request.seal.as_ref(),
         };
+        let range = 0..source.row.size;
         let stored = self.copy_bytes(source, range, request.source_key.as_ref(), new).await?;
         let CopyRequest { bucket, object, draft, conditions, .. } = request;
         self.put_object(PutRequest { bucket, object, draft, stored, conditions }).await
     }
 
-    /// Gives the current version, if it is still the one of `seq`, new metadata over the same bytes.
-    async fn retell(&self, request: &CopyRequest, seq: Seq) -> Result<WriteOutcome, EngineError> {
-        let (name, object) = (request.bucket.clone(), request.object.clone());
-        let (draft, conditions) = (request.draft.clone(), request.conditions.clone());
-        let told = self.commit(move |tx| {
-            let bucket = plan::load_bucket(tx, &name)?;
-            let head = plan::load_head(tx, bucket.id, &object)?;
-            plan::check_write(&conditions, head.as_ref())?;
-            let Some(Ok(old)) = head else { return Err(EngineError::Conflict) };
-            if old.seq != seq || bucket.versioning != Versioning::Off {
-                return Err(EngineError::Conflict);
-            }
-            let row = ObjectRow {
-                seq: tx.next_seq(),
-                random: tx.rng().u64(),
-                modified_ms: tx.now_ms(),
-                is_null: true,
-                size: old.size,
-                etag: old.etag,
-                checksum: old.checksum,
-                data: old.data,
-                ..draft.into_row()
-            };
-            tx.put(Key::head(bucket.id, &object), row.encode());
-            Ok(WriteOutcome { row, versioning: bucket.versioning })
-        });
-        let outcome = told.await?;
-        if let Some(blob) = plan::part_blob(&outcome.row.data)
-            && self.manifest_layout(blob)?.is_some()
-        {
-            let bucket = self.find_bucket(&request.bucket)?;
-            self.write_manifest(&bucket, &request.object, &outcome.row, None);
-        }
-        Ok(outcome)
-    }
-
     /// Streams bytes `range` of a version into a new body.
-    ///
-    /// # Errors
-    ///
-    /// The source is damaged, the drive is full or failed.
-    pub async fn copy_bytes(
+    async fn copy_bytes(
         &self,
         source: Located,
         range: Range<u64>,
         source_key: Option<&DataKey>,
         new: NewBlob<'_>,
     ) -> Result<Stored, EngineError> {
-        let len = Some(range.end - range.start);
-        let mut writer = self.begin_blob(NewBlob { len, ..new }).await?;
+        let len = range.end - range.start;
+        if len > PUT_LEN_BYTES_MAX {
+            return Err(EngineError::Invalid(
+                "The specified copy source is larger than the maximum allowable size for a copy \
+                 source: 5368709120",
+            ));
+        }
+        let mut writer = self.begin_blob(NewBlob { len: Some(len), ..new }).await?;
         let mut reader = self.read(source, range, source_key)?;
         while let Some(bytes) = reader.next().await? {
             writer.write(&bytes).await?;
         }
         writer.finish().await
     }
+
+    /// Makes a piece of a version a part of an upload.
+    ///
+    /// # Errors
+    ///
+    /// As [`Engine::put_part`]; the source is damaged.
+    pub async fn copy_part(&self, source: Located, copy: CopyPart) -> Result<PartRow, EngineError> {
+        let (bucket, upload) = self.find_upload(&copy.bucket, &copy.object, copy.upload)?;
+        let (row, len) = (&source.row, copy.range.end - copy.range.start);
+        let class = upload.template.storage_class.as_deref();
+        let may_share = len >= SLICE_LEN_MIN
+            && row.encryption.is_none()
+            && copy.seal.is_none()
+            && is_as_safe(row.storage_class.as_deref(), class)
+            && self.is_shareable(&row.data)?;
+        if may_share {
+            match self.slice_part(&source, &copy, &upload).await {
+                Err(EngineError::Conflict) => {}
+                outcome => return outcome,
+            }
+        }
+        let new = NewBlob {
+            bucket: &bucket,
+            object: &copy.object,
+            len: None,
+            algorithm: copy.algorithm,
+            storage_class: class,
+            seal: copy.seal.as_ref(),
+        };
+        let key = copy.source_key.as_ref();
+        let stored = self.copy_bytes(source, copy.range.clone(), key, new).await?;
+        self.put_part(&copy.bucket, copy.object, copy.upload, copy.number, stored).await
+    }
+
+    async fn slice_part(
+        &self,
+        source: &Located,
+        copy: &CopyPart,
+        upload: &UploadRow,
+    ) -> Result<PartRow, EngineError> {
+        let (row, range) = (&source.row, copy.range.clone());
+        let size = range.end - range.start;
+        let (md5, checksum) = if size <= DIGESTED_LEN_MAX || upload.checksum.is_some() {
+            let (md5, checksum) = self.digest(source, range.clone(), None, copy.algorithm).await?;
+            (md5, Some(checksum))
+        } else {
+            (etag_of_slice(row, &range), None)
+        };
+        let data = Data::Slice {
+            base: Box::new(row.data.clone()),
+            base_size: row.size,
+            offset: range.start,
+        };
+        let (number, modified_ms, seq, salt) = (copy.number, 0, Seq(0), None);
+        let part = PartRow { number, size, md5, modified_ms, checksum, data, seq, salt };
+        let (bucket, object, upload) = (copy.bucket.clone(), copy.object.clone(), copy.upload);
+        let (source, term) = (source.source(), self.term());
+        self.commit(move |tx| {
+            plan::put_part_reference(tx, &bucket, &object, upload, (&source, part), term)
+        })
+        .await
+    }
+}
+
+/// An entity tag for a piece that is not read: of what it is a piece of, and where.
+fn etag_of_slice(row: &ObjectRow, range: &Range<u64>) -> [u8; 16] {
+    let text = format!("{} {}-{}", row.etag.to_text(), range.start, range.end);
+    md5::Md5::digest(text.as_bytes()).into()
 }

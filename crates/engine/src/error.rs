@@ -15,6 +15,10 @@ pub enum Condition {
     IfMatchSize,
     /// `x-amz-if-match-last-modified-time`.
     IfMatchLastModified,
+    /// `If-Modified-Since`.
+    IfModifiedSince,
+    /// `If-Unmodified-Since`.
+    IfUnmodifiedSince,
 }
 
 /// Why an engine operation did not happen. Unless said otherwise nothing was changed.
@@ -55,6 +59,9 @@ pub enum EngineError {
     /// The version is locked: by a retention that has not ended, or by a legal hold.
     #[error("the version is locked")]
     Locked,
+    /// It needs a second factor, and none was shown.
+    #[error("it needs a second factor")]
+    MfaNeeded,
     /// Locks need a bucket that is made for them.
     #[error("the bucket does not lock objects")]
     NoBucketLock,
@@ -67,6 +74,21 @@ pub enum EngineError {
     /// The restored copy is on its way already.
     #[error("the version is being restored")]
     RestoreOngoing,
+    /// Bytes can be put behind the object only.
+    #[error("the object has {size_bytes} bytes")]
+    WriteOffset {
+        /// Where it ends.
+        size_bytes: u64,
+    },
+    /// Objects of the bucket cannot be appended to.
+    #[error("objects of the bucket cannot be appended to")]
+    NotAppendable,
+    /// The object was appended to as often as that can be.
+    #[error("the object has too many parts")]
+    TooManyParts,
+    /// A request with this token asked for something else.
+    #[error("the token belongs to another request")]
+    TokenMismatch,
     /// The object changed while the request was worked on. May be tried again.
     #[error("the object changed at the same time")]
     Conflict,

@@ -33,6 +33,8 @@ impl Layout {
             Data::Blob { blob, cell_len, code, .. } => {
                 Some(Self::new(*blob, *code, *cell_len, size))
             }
+            // What a slice is a piece of is looked at as a whole.
+            Data::Slice { base, base_size, .. } => Self::of_data(base, *base_size),
             Data::Empty | Data::Inline(_) | Data::Manifest(_) => None,
         }
     }

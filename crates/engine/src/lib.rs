@@ -13,6 +13,7 @@
 //! XML, HTTP, signatures and S3 error codes are in `s3`.
 
 mod access_log;
+mod append;
 mod audit;
 mod blob;
 mod bucket;
@@ -36,6 +37,7 @@ mod pins;
 pub mod plan;
 mod read;
 mod recode;
+mod rename;
 mod repair;
 mod salvage;
 mod scrub;
@@ -45,11 +47,12 @@ mod stripe;
 mod sweep;
 
 pub use access_log::AccessLogRow;
+pub use append::AppendRequest;
 pub use audit::{AuditReport, AuditScope};
 pub use blob::{BlobWriter, NewBlob, Stored};
 pub use budget::ByteBudget;
 pub use check::CheckReport;
-pub use copy::CopyRequest;
+pub use copy::{CopyPart, CopyRequest};
 pub use digest::{Digests, combine_crc};
 pub use engine::{Engine, EngineConfig};
 pub use error::{Condition, EngineError};

@@ -4,7 +4,7 @@ use crate::blob::Stored;
 use crate::engine::{CommittedView, Engine};
 use crate::error::EngineError;
 use crate::pins::Pin;
-use crate::plan::{self, Conditions, DeleteOutcome, VersionRef, WriteOutcome};
+use crate::plan::{self, Conditions, DeleteOutcome, SourceRef, VersionRef, WriteOutcome};
 use crate::read::ObjectReader;
 use crate::repair::note_lacking;
 use drystone_base::Seq;
@@ -74,10 +74,22 @@ pub struct Located {
     pub row: ObjectRow,
     /// Its bucket.
     pub bucket: Arc<BucketRow>,
+    object: Vec<u8>,
     pin: Pin,
 }
 
 impl Located {
+    /// Whether it is a version of the target of a copy.
+    pub(crate) fn is_of(&self, copy: &crate::CopyRequest) -> bool {
+        self.bucket.name == copy.bucket && self.object == copy.object
+    }
+
+    /// Names the version as the source of a copy.
+    pub(crate) fn source(&self) -> SourceRef {
+        let (bucket, object) = (self.bucket.id, self.object.clone());
+        SourceRef { bucket, object, seq: self.row.seq, data: self.row.data.clone() }
+    }
+
     /// Version id to report; `None` in a bucket that never had versioning.
     #[must_use]
     pub fn reported_version(&self) -> Option<String> {
@@ -198,7 +210,7 @@ impl Engine {
             if row.is_marker {
                 return Err(EngineError::ObjectNotFound { marker: Some(row.version_text()) });
             }
-            return Ok(Located { row, bucket, pin });
+            return Ok(Located { row, bucket, object: object.to_vec(), pin });
         };
         let view = CommittedView(&self.shared.catalog);
         // The version may be on its way from head to version row, or back: look twice.
@@ -210,7 +222,7 @@ impl Engine {
                     let modified_ms = row.modified_ms;
                     return Err(EngineError::IsDeleteMarker { version, modified_ms });
                 }
-                return Ok(Located { row, bucket, pin });
+                return Ok(Located { row, bucket, object: object.to_vec(), pin });
             }
         }
         Err(EngineError::VersionNotFound)

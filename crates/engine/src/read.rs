@@ -7,7 +7,7 @@ use crate::layout::Layout;
 use crate::pins::Pin;
 use bytes::Bytes;
 use drystone_base::{BlobId, SEALED_FRAME_LEN_BYTES, SEALED_PLAIN_LEN_BYTES};
-use drystone_catalog::{Data, Key, Manifest, ObjectRow};
+use drystone_catalog::{Data, Key, Manifest, ObjectRow, PartRow};
 use drystone_drive::{DriveError, ShardId};
 use drystone_keyring::{DataKey, FrameCipher, FrameSalt};
 use drystone_log::Location;
@@ -61,26 +61,27 @@ impl Piece {
     }
 }
 
-/// A part, and how it is sealed.
-struct SealedPart<'a> {
+/// Bytes that follow each other: where they are, and how they are sealed.
+struct Stretch<'a> {
     data: &'a Data,
+    stored_len: u64,
+    salt: Option<&'a FrameSalt>,
+}
+
+/// A stretch of one blob or row, and what opens it.
+struct SealedPart {
     stored_len: u64,
     cipher: Option<Arc<FrameCipher>>,
 }
 
-impl<'a> SealedPart<'a> {
-    fn new(
-        data: &'a Data,
-        stored_len: u64,
-        salt: Option<&FrameSalt>,
-        key: Option<&DataKey>,
-    ) -> Result<Self, EngineError> {
-        let cipher = match (salt, key) {
+impl SealedPart {
+    fn new(stretch: &Stretch<'_>, key: Option<&DataKey>) -> Result<Self, EngineError> {
+        let cipher = match (stretch.salt, key) {
             (None, _) => None,
             (Some(salt), Some(key)) => Some(Arc::new(FrameCipher::new(key, salt))),
             (Some(_), None) => return Err(EngineError::KeyNeeded),
         };
-        Ok(Self { data, stored_len, cipher })
+        Ok(Self { stored_len: stretch.stored_len, cipher })
     }
 
     /// The stored bytes that have these.
@@ -166,54 +167,77 @@ impl Engine {
         pin: Pin,
     ) -> Result<ObjectReader, EngineError> {
         let mut pieces = VecDeque::new();
-        match &row.data {
+        let salt = row.encryption.as_ref().map(|encryption| &encryption.salt);
+        let whole = Stretch { data: &row.data, stored_len: row.stored_len(), salt };
+        self.cut_stretch(&mut pieces, &whole, key, range)?;
+        Ok(self.reader(pieces, pin))
+    }
+
+    /// Opens a part.
+    pub(crate) fn open_part(
+        &self,
+        part: &PartRow,
+        key: Option<&DataKey>,
+        pin: Pin,
+    ) -> Result<ObjectReader, EngineError> {
+        let (data, stored_len) = (&part.data, part.stored_len());
+        let whole = Stretch { data, stored_len, salt: part.salt.as_ref() };
+        let mut pieces = VecDeque::new();
+        self.cut_stretch(&mut pieces, &whole, key, 0..part.size)?;
+        Ok(self.reader(pieces, pin))
+    }
+
+    fn reader(&self, pieces: VecDeque<Piece>, pin: Pin) -> ObjectReader {
+        let spared = Spared { blob: BlobId([0; 16]), stripe: 0, cells: Vec::new() };
+        ObjectReader { engine: self.clone(), pieces, next: None, spared, _pin: pin }
+    }
+
+    /// Cuts bytes `range` of a stretch into reads; what it is made of, in turn.
+    fn cut_stretch(
+        &self,
+        pieces: &mut VecDeque<Piece>,
+        stretch: &Stretch<'_>,
+        key: Option<&DataKey>,
+        range: Range<u64>,
+    ) -> Result<(), EngineError> {
+        match stretch.data {
+            Data::Empty => Ok(()),
             Data::Manifest(id) => {
                 let mut start = 0;
                 for part in self.stored_manifest(*id)?.parts {
                     let end = start + part.size;
                     let (from, to) = (range.start.max(start), range.end.min(end));
                     if from < to {
-                        let range = from - start..to - start;
-                        let salt = part.salt.as_ref();
-                        let part = SealedPart::new(&part.data, part.stored_len(), salt, key)?;
-                        self.cut_part(&mut pieces, &part, range)?;
+                        let (data, stored_len) = (&part.data, part.stored_len());
+                        let part = Stretch { data, stored_len, salt: part.salt.as_ref() };
+                        self.cut_stretch(pieces, &part, key, from - start..to - start)?;
                     }
                     start = end;
                 }
+                Ok(())
             }
-            data => {
-                let salt = row.encryption.as_ref().map(|encryption| &encryption.salt);
-                let part = SealedPart::new(data, row.stored_len(), salt, key)?;
-                self.cut_part(&mut pieces, &part, range)?;
+            Data::Slice { base, base_size, offset } => {
+                let base = Stretch { data: base, stored_len: *base_size, salt: None };
+                self.cut_stretch(pieces, &base, key, range.start + offset..range.end + offset)
             }
-        }
-        let spared = Spared { blob: BlobId([0; 16]), stripe: 0, cells: Vec::new() };
-        Ok(ObjectReader { engine: self.clone(), pieces, next: None, spared, _pin: pin })
-    }
-
-    fn cut_part(
-        &self,
-        pieces: &mut VecDeque<Piece>,
-        part: &SealedPart<'_>,
-        range: Range<u64>,
-    ) -> Result<(), EngineError> {
-        let stored = part.stored_range(&range);
-        match part.data {
             Data::Inline(id) => {
+                let part = SealedPart::new(stretch, key)?;
+                let stored = part.stored_range(&range);
                 let opening = part.opening(&range, stored.clone());
                 let source = Source::Bytes(self.read_inline(*id, stored)?);
                 pieces.push_back(Piece { source, opening });
+                Ok(())
             }
             Data::Blob { blob, cell_len, hint, code } => {
+                let part = SealedPart::new(stretch, key)?;
                 let layout = Layout::new(*blob, *code, *cell_len, part.stored_len);
-                cut(layout, *hint, stored, |cell, stored| {
+                cut(layout, *hint, part.stored_range(&range), |cell, stored| {
                     let opening = part.opening(&range, stored);
                     pieces.push_back(Piece { source: Source::Cell(cell), opening });
                 });
+                Ok(())
             }
-            Data::Empty | Data::Manifest(_) => {}
         }
-        Ok(())
     }
 
     fn read_inline(&self, id: BlobId, range: Range<u64>) -> Result<Bytes, EngineError> {

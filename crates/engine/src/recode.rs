@@ -120,6 +120,15 @@ impl Recoding<'_> {
     /// Whether a blob needs another code, or another group: one that is wider than there are drives cannot
     /// move.
     fn needs(&self, data: &Data, storage_class: Option<&str>) -> bool {
+        if let Data::Slice { base, .. } = data {
+            return match &**base {
+                // What is left of an object whose pieces others have: they get bytes of their own.
+                Data::Manifest(id) => self.engine.stored_manifest(*id).is_ok_and(|manifest| {
+                    manifest.parts.iter().any(|part| self.needs(&part.data, storage_class))
+                }),
+                base => self.needs(base, storage_class),
+            };
+        }
         let Data::Blob { blob, code: (_, parity), .. } = data else { return false };
         let wanted = self.standard.with(Protection::of_class(storage_class));
         let group = self.engine.pool().group(blob.group());
@@ -147,17 +156,17 @@ impl Recoding<'_> {
                     }
                     let Some(bucket) = self.bucket(&parts)? else { return Ok(()) };
                     let piece = Piece::of_part(&bucket, &parts.object, class, part);
-                    let old = part.data.clone();
+                    let old = part.clone();
                     self.rewrite(&piece, move |tx, data| {
                         let Some(bytes) = tx.get(&Key::manifest(id))? else { return Ok(false) };
                         let mut manifest = Manifest::decode(&bytes)?;
                         let Some(part) = manifest.parts.get_mut(at) else { return Ok(false) };
-                        if part.data != old {
+                        if part.data != old.data {
                             return Ok(false);
                         }
                         part.data = data;
                         tx.put(Key::manifest(id), manifest.encode());
-                        Ok(true)
+                        plan::release_part(tx, &old).map(|()| true)
                     })?;
                 }
                 Ok(())
@@ -177,7 +186,8 @@ impl Recoding<'_> {
                     if row.data != old {
                         return Ok(false);
                     }
-                    tx.put(key.clone(), ObjectRow { data, ..row }.encode());
+                    plan::release_version(tx, &row)?;
+                    tx.put(key.clone(), ObjectRow { data, is_shared: false, ..row }.encode());
                     Ok(true)
                 })?;
                 if let Some(data) = rewritten {
@@ -213,6 +223,7 @@ impl Recoding<'_> {
             if part.data != old {
                 return Ok(false);
             }
+            plan::release_part(tx, &part)?;
             tx.put(key.clone(), PartRow { data, ..part }.encode());
             Ok(true)
         })?;
@@ -241,7 +252,7 @@ impl Recoding<'_> {
         };
         let (data, payload, lacking) =
             (stored.data.clone(), stored.payload.clone(), stored.lacking);
-        let (old, stray) = (piece.data.clone(), stored.stray_blob());
+        let stray = stored.stray_blob();
         let new = data.clone();
         let committed = self.runtime.block_on(engine.commit(move |tx| {
             if let (Data::Inline(id), Payload::Inline(bytes)) = (&data, payload) {
@@ -251,7 +262,6 @@ impl Recoding<'_> {
                 return Err(EngineError::Conflict);
             }
             note_lacking(tx, lacking.as_ref());
-            plan::release(tx, &old);
             Ok(())
         }));
         self.meter.step(piece.size);
@@ -288,7 +298,9 @@ impl<'a> Piece<'a> {
         storage_class: Option<&'a str>,
         part: &'a PartRow,
     ) -> Self {
-        let md5 = part.salt.is_none().then_some(part.md5);
+        // The entity tag of a piece need not be its MD5.
+        let has_md5 = part.salt.is_none() && !matches!(part.data, Data::Slice { .. });
+        let md5 = has_md5.then_some(part.md5);
         let (data, size) = (&part.data, part.stored_len());
         Self { bucket, object, storage_class, data, size, md5 }
     }

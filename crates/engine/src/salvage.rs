@@ -7,6 +7,7 @@ use crate::manifest::ManifestRecord;
 use crate::plan::{self, Payload};
 use drystone_base::BlobId;
 use drystone_catalog::{BucketLock, BucketRow, Data, Decision, Key, ObjectRow, Tx, Versioning};
+use drystone_index::prefix_range;
 use std::collections::BTreeSet;
 
 /// What was made of manifests, and what could not be.
@@ -107,11 +108,15 @@ impl Engine {
                 if parts.parts.iter().any(|part| is_gone(&part.data)) {
                     return Ok(false);
                 }
-                parts
-                    .parts
-                    .iter()
-                    .filter_map(|part| Layout::of_data(&part.data, part.stored_len()))
-                    .collect()
+                let (mut seen, mut layouts) = (BTreeSet::new(), Vec::new());
+                for part in &parts.parts {
+                    // What a piece is a piece of may be gone.
+                    let Ok(of_part) = self.layouts_of_part(part, &mut seen) else {
+                        return Ok(false);
+                    };
+                    layouts.extend(of_part);
+                }
+                layouts
             }
         };
         for layout in layouts {
@@ -178,12 +183,18 @@ fn bring_back(tx: &mut Tx<'_>, record: ManifestRecord) -> Result<Fate, EngineErr
     }
     let data = match (&row.data, parts) {
         (Data::Manifest(id), Some(parts)) => {
+            for part in parts.parts.iter().filter(|part| matches!(part.data, Data::Slice { .. })) {
+                plan::add_owner(tx, &part.data, part.seq);
+            }
             tx.put(Key::manifest(*id), parts.encode());
             Data::Manifest(*id)
         }
         (data, _) => data.clone(),
     };
-    let row = ObjectRow { data, modified_ms, ..row };
+    let refs = data.shared_id().map(|id| tx.first(prefix_range(&Key::blob_refs_of(id))));
+    // Others that have the same bytes were found before.
+    let is_shared = row.is_shared || refs.transpose()?.flatten().is_some();
+    let row = ObjectRow { data, modified_ms, is_shared, ..row };
     plan::put_dated(tx, &known, &object, head, row, Payload::Stored)?;
     Ok(Fate::Made { new_bucket })
 }

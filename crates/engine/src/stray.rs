@@ -120,7 +120,11 @@ impl Engine {
 
 /// Gives the blobs that a row names.
 fn visit_row(key: &[u8], value: &[u8], visit: &mut dyn FnMut(BlobId)) -> Result<(), EngineError> {
-    let mut each = |data: &Data| part_blob(data).into_iter().for_each(&mut *visit);
+    let mut each = |data: &Data| match data {
+        // The parts of a manifest have a row of their own.
+        Data::Slice { base, .. } => part_blob(base).into_iter().for_each(&mut *visit),
+        data => part_blob(data).into_iter().for_each(&mut *visit),
+    };
     match Family::of(key) {
         Some(Family::Head | Family::Version) => each(&ObjectRow::decode(value)?.data),
         Some(Family::Part) => each(&PartRow::decode(value)?.data),

@@ -101,7 +101,7 @@ impl Engine {
     }
 
     async fn reclaim(&self, rows: Vec<Row>, report: &mut SweepReport) -> Result<(), EngineError> {
-        let (mut keys, mut blobs) = (Vec::new(), Vec::new());
+        let (mut keys, mut blobs, mut slices) = (Vec::new(), Vec::new(), Vec::new());
         let (rows, later): (Vec<_>, Vec<_>) =
             rows.into_iter().partition(|(_, item)| self.can_reclaim(item));
         self.postpone(later).await?;
@@ -118,6 +118,7 @@ impl Engine {
                         for part in manifest.parts {
                             keys.extend(inline_key(&part.data));
                             blobs.extend(part_blob(&part.data));
+                            slices.extend(is_slice(&part).then_some(part));
                         }
                     }
                     keys.push(Key::manifest(id));
@@ -131,9 +132,10 @@ impl Engine {
                     self.drop_upload(Key::upload(bucket, &object, upload)).await?;
                     keys.push(key);
                 }
+                SweepItem::Row(row) => keys.extend([row, key]),
             }
         }
-        self.bury_and_delete(blobs, keys, report).await
+        self.bury_and_delete(blobs, keys, slices, report).await
     }
 
     /// Whether every drive that may have bytes of an item is there to be told. A drive that is missing
@@ -142,7 +144,7 @@ impl Engine {
         match item {
             SweepItem::Blob(blob) => self.pool().can_bury(*blob),
             SweepItem::Manifest(_) | SweepItem::Parts { .. } => self.pool().is_whole(),
-            SweepItem::Upload { .. } => true,
+            SweepItem::Upload { .. } | SweepItem::Row(_) => true,
         }
     }
 
@@ -187,13 +189,14 @@ impl Engine {
         let rows: Result<Vec<_>, _> = snapshot.scan(prefix_range(&Key::parts_of(upload))).collect();
         drop(snapshot);
         for chunk in rows.map_err(CatalogError::from)?.chunks(ROUND_COUNT_MAX) {
-            let (mut keys, mut blobs, mut bytes) = (Vec::new(), Vec::new(), 0);
+            let (mut keys, mut blobs, mut slices, mut bytes) = (vec![], vec![], vec![], 0);
             for (key, value) in chunk {
                 let part = PartRow::decode(value)?;
                 bytes += part.size;
                 if !kept.contains(&part.number) {
                     keys.extend(inline_key(&part.data));
                     blobs.extend(part_blob(&part.data));
+                    slices.extend(is_slice(&part).then_some(part));
                 }
                 keys.push(key.to_vec());
             }
@@ -201,6 +204,7 @@ impl Engine {
             self.bury_blobs(blobs, report).await?;
             self.commit(move |tx| {
                 keys.into_iter().for_each(|key| tx.delete(key));
+                slices.iter().try_for_each(|part| plan::release_part(tx, part))?;
                 plan::adjust_usage(tx, bucket, |usage| {
                     usage.part_count -= count;
                     usage.part_bytes -= bytes;
@@ -239,6 +243,7 @@ impl Engine {
         &self,
         blobs: Vec<BlobId>,
         keys: Vec<Vec<u8>>,
+        slices: Vec<PartRow>,
         report: &mut SweepReport,
     ) -> Result<(), EngineError> {
         let mut keys = keys;
@@ -249,7 +254,7 @@ impl Engine {
         }
         self.commit(move |tx| {
             keys.into_iter().for_each(|key| tx.delete(key));
-            Ok(())
+            slices.iter().try_for_each(|part| plan::release_part(tx, part))
         })
         .await
     }
@@ -296,10 +301,14 @@ impl Engine {
     }
 }
 
+fn is_slice(part: &PartRow) -> bool {
+    matches!(part.data, Data::Slice { .. })
+}
+
 /// Key of the row that holds the bytes of a small part.
 fn inline_key(data: &Data) -> Option<Vec<u8>> {
     match data {
         Data::Inline(id) => Some(Key::inline(*id)),
-        Data::Empty | Data::Blob { .. } | Data::Manifest(_) => None,
+        Data::Empty | Data::Blob { .. } | Data::Manifest(_) | Data::Slice { .. } => None,
     }
 }

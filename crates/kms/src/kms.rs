@@ -68,14 +68,6 @@ pub struct Sealed<'a> {
     pub sealed: &'a [u8],
 }
 
-/// A new data key, and how it is stored.
-pub struct Generated {
-    /// The key.
-    pub key: DataKey,
-    /// The key, sealed.
-    pub sealed: Vec<u8>,
-}
-
 /// Another name of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AliasInfo {
@@ -105,13 +97,10 @@ impl Kms {
         Self { shared: Arc::new(shared) }
     }
 
-    /// A new data key of SSE-S3.
+    /// A new data key.
     #[must_use]
-    pub fn generate_s3(&self) -> Generated {
-        let shared = &self.shared;
-        let key = DataKey::generate(&*shared.rng);
-        let sealed = shared.keyring.seal_bytes(&*shared.rng, S3_CONTEXT, key.reveal());
-        Generated { key, sealed }
+    pub fn new_data_key(&self) -> DataKey {
+        DataKey::generate(&*self.shared.rng)
     }
 
     /// Opens a data key of SSE-S3.
@@ -124,18 +113,16 @@ impl Kms {
         DataKey::from_slice(&bytes).ok_or_else(|| KmsError::Damaged("keyring".to_owned()))
     }
 
-    /// Seals a data key again as one of SSE-S3.
+    /// Seals a data key as one of SSE-S3.
     #[must_use]
     pub fn seal_s3(&self, key: &DataKey) -> Vec<u8> {
         self.shared.keyring.seal_bytes(&*self.shared.rng, S3_CONTEXT, key.reveal())
     }
 
-    /// A new data key that nothing keeps: for SSE-C.
+    /// Seals a data key under a key that its client keeps: for SSE-C.
     #[must_use]
-    pub fn generate_for(&self, customer: &DataKey, context: &[u8]) -> Generated {
-        let key = DataKey::generate(&*self.shared.rng);
-        let sealed = wrap(customer, &*self.shared.rng, context, key.reveal());
-        Generated { key, sealed }
+    pub fn seal_for(&self, customer: &DataKey, context: &[u8], key: &DataKey) -> Vec<u8> {
+        wrap(customer, &*self.shared.rng, context, key.reveal())
     }
 
     /// The text of the keyring, for a backup.
@@ -251,27 +238,11 @@ impl Kms {
         }
     }
 
-    /// A new data key under a named key, bound to a context. Under a key of the bucket, if one is given.
+    /// Seals a data key under a named key, bound to a context. Under a key of the bucket, if one is given.
     ///
     /// # Errors
     ///
     /// [`KmsError::NotFound`], [`KmsError::Disabled`], or the provider failed.
-    pub async fn generate(
-        &self,
-        id: &str,
-        context: &str,
-        bucket: Option<BucketKeyScope>,
-    ) -> Result<Generated, KmsError> {
-        let key = DataKey::generate(&*self.shared.rng);
-        let sealed = self.seal(id, context, bucket, &key).await?;
-        Ok(Generated { key, sealed })
-    }
-
-    /// Seals a data key under a named key, as [`Kms::generate`] does.
-    ///
-    /// # Errors
-    ///
-    /// As [`Kms::generate`].
     pub async fn seal(
         &self,
         id: &str,
@@ -339,9 +310,9 @@ impl Kms {
     ///
     /// # Errors
     ///
-    /// As [`Kms::generate`] and [`Kms::open`].
+    /// As [`Kms::seal`] and [`Kms::open`].
     pub async fn try_key(&self, id: &str) -> Result<(), KmsError> {
-        let Generated { sealed, .. } = self.generate(id, "", None).await?;
+        let sealed = self.seal(id, "", None, &self.new_data_key()).await?;
         let sealed = Sealed { key_id: id, context: "", has_bucket_key: false, sealed: &sealed };
         self.open(&sealed, BucketKeyScope(BucketId(0))).await.map(drop)
     }

@@ -25,7 +25,7 @@ mod vault;
 pub use bucket_key::BucketKeyScope;
 pub use error::KmsError;
 pub use key::{KeyInfo, KeyState};
-pub use kms::{AliasInfo, Generated, Kms, KmsConfig, Sealed};
+pub use kms::{AliasInfo, Kms, KmsConfig, Sealed};
 pub use noted::{note_keyring, noted_keys};
 pub use provider::StaticKey;
 pub use vault::VaultConfig;

@@ -81,7 +81,7 @@ impl Sender {
     }
 
     /// The owner of an account, whom only the policy of a bucket stops.
-    fn is_owner_of(&self, account: &str) -> bool {
+    pub(crate) fn is_owner_of(&self, account: &str) -> bool {
         let unrestricted = self.identity.as_ref().is_some_and(|i| i.is_unrestricted_root());
         unrestricted && self.account() == Some(account)
     }

@@ -14,7 +14,7 @@ use crate::response::{Reply, set};
 use default::Method;
 use drystone_engine::{BucketRow, Encryption, ObjectRow, Seal, SseMode};
 use drystone_keyring::{DataKey, unwrap};
-use drystone_kms::{BucketKeyScope, Generated, Kms, KmsError, Sealed};
+use drystone_kms::{BucketKeyScope, Kms, KmsError, Sealed};
 use headers::{Asked, BUCKET_KEY, KMS_CONTEXT, KMS_KEY, KmsAsked, SSE, bucket_key};
 
 /// What a data key that is sealed under a key of the client is bound to.
@@ -54,6 +54,21 @@ pub(crate) async fn of_write(
     context: &Context<'_>,
     bucket: &BucketRow,
 ) -> Result<Sealing, S3Error> {
+    of_copy(context, bucket, None).await
+}
+
+/// As [`of_write`], for a copy: the data key of its source is sealed anew, so that both can have the same
+/// sealed bytes.
+///
+/// # Errors
+///
+/// As [`of_write`].
+pub(crate) async fn of_copy(
+    context: &Context<'_>,
+    bucket: &BucketRow,
+    source_key: Option<&DataKey>,
+) -> Result<Sealing, S3Error> {
+    let data_key = source_key.cloned().unwrap_or_else(|| context.config.kms.new_data_key());
     let request = &context.request;
     let default = &context.rules_of(bucket)?.encryption;
     let asked = match headers::parse(request, context.sender.peer.is_secure)? {
@@ -71,27 +86,26 @@ pub(crate) async fn of_write(
     let kms = &context.config.kms;
     match asked {
         Asked::Nothing => Ok(Sealing::default()),
-        Asked::S3 => Ok(sealed_by_server(kms)),
+        Asked::S3 => Ok(sealed_by_server(kms, data_key)),
         Asked::Customer(_) if default.blocks_customer_keys => {
             let message = "The bucket does not take objects that are encrypted with keys of \
                            customers.";
             Err(S3Error::with(S3Code::AccessDenied, message))
         }
         Asked::Customer(customer) => {
-            let Generated { key, sealed } = kms.generate_for(&customer, CUSTOMER_CONTEXT);
-            Ok(Sealing::new(encryption(SseMode::Customer, sealed), key))
+            let sealed = kms.seal_for(&customer, CUSTOMER_CONTEXT, &data_key);
+            Ok(Sealing::new(encryption(SseMode::Customer, sealed), data_key))
         }
         Asked::Kms(asked) => {
             let id = key_of(kms, asked.key.as_deref())?;
             may_use_key(context, "kms:GenerateDataKey", &id)?;
-            seal_by_kms(kms, bucket, id, asked).await
+            seal_by_kms(kms, bucket, (id, asked), data_key).await
         }
     }
 }
 
-fn sealed_by_server(kms: &Kms) -> Sealing {
-    let Generated { key, sealed } = kms.generate_s3();
-    Sealing::new(encryption(SseMode::S3, sealed), key)
+fn sealed_by_server(kms: &Kms, key: DataKey) -> Sealing {
+    Sealing::new(encryption(SseMode::S3, kms.seal_s3(&key)), key)
 }
 
 fn key_of(kms: &Kms, named: Option<&str>) -> Result<String, S3Error> {
@@ -104,12 +118,12 @@ fn key_of(kms: &Kms, named: Option<&str>) -> Result<String, S3Error> {
 async fn seal_by_kms(
     kms: &Kms,
     bucket: &BucketRow,
-    id: String,
-    asked: KmsAsked,
+    (id, asked): (String, KmsAsked),
+    key: DataKey,
 ) -> Result<Sealing, S3Error> {
     let has_bucket_key = asked.bucket_key.unwrap_or(false);
     let scope = has_bucket_key.then_some(BucketKeyScope(bucket.id));
-    let Generated { key, sealed } = kms.generate(&id, &asked.context, scope).await?;
+    let sealed = kms.seal(&id, &asked.context, scope, &key).await?;
     let encryption = Encryption {
         key_id: id,
         context: asked.context,
@@ -127,11 +141,11 @@ pub(crate) async fn of_server(
 ) -> Result<Sealing, S3Error> {
     match &default.method {
         None => Ok(Sealing::default()),
-        Some(Method::S3) => Ok(sealed_by_server(kms)),
+        Some(Method::S3) => Ok(sealed_by_server(kms, kms.new_data_key())),
         Some(Method::Kms { key, bucket_key }) => {
             let (id, bucket_key) = (key_of(kms, key.as_deref())?, Some(*bucket_key));
             let asked = KmsAsked { bucket_key, ..KmsAsked::default() };
-            seal_by_kms(kms, bucket, id, asked).await
+            seal_by_kms(kms, bucket, (id, asked), kms.new_data_key()).await
         }
     }
 }

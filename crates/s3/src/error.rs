@@ -53,6 +53,7 @@ codes! {
     EntityTooLarge 400 "Your proposed upload exceeds the maximum allowed size.";
     EntityTooSmall 400 "Your proposed upload is smaller than the minimum allowed size.";
     ExpiredToken 400 "The provided token has expired.";
+    IdempotencyParameterMismatch 400 "The client token was used before, with other parameters.";
     IllegalLocationConstraintException 400 "The location constraint is incompatible with the region of this endpoint.";
     IllegalVersioningConfigurationException 400 "The versioning configuration specified in the request is invalid.";
     IncompleteBody 400 "The request body ended before the number of bytes that was declared.";
@@ -80,6 +81,7 @@ codes! {
     InvalidTag 400 "The tag provided was not a valid tag.";
     InvalidToken 400 "The provided token is malformed or otherwise not valid.";
     InvalidURI 400 "The specified URI could not be parsed.";
+    InvalidWriteOffset 400 "The write offset value that you specified does not match the current object size.";
     KmsDisabledException = "KMS.DisabledException" 400 "The request was rejected because the specified KMS key is not enabled.";
     KmsNotFoundException = "KMS.NotFoundException" 400 "The specified KMS key does not exist.";
     KeyTooLongError 400 "Your key is too long.";
@@ -122,6 +124,7 @@ codes! {
     SignatureDoesNotMatch 403 "The request signature we calculated does not match the signature you provided. Check your key and signing method.";
     SlowDown 503 "Reduce your request rate.";
     TooManyConfigurations 400 "You are attempting to create a new configuration but have already reached the 1,000-configuration limit.";
+    TooManyParts 400 "You have attempted to add more parts than the maximum of 10000 that are allowed for this object. You can use the CopyObject operation to copy this object to another and then add more data to the newly copied object.";
     UnexpectedContent 400 "This request does not support content.";
     UnresolvableGrantByEmailAddress 400 "The email address you provided does not match any account on record.";
     XAmzContentSHA256Mismatch 400 "The provided 'x-amz-content-sha256' header does not match what was computed.";
@@ -207,6 +210,8 @@ fn condition_name(condition: Condition) -> &'static str {
         Condition::IfNoneMatch => "If-None-Match",
         Condition::IfMatchSize => "x-amz-if-match-size",
         Condition::IfMatchLastModified => "x-amz-if-match-last-modified-time",
+        Condition::IfModifiedSince => "If-Modified-Since",
+        Condition::IfUnmodifiedSince => "If-Unmodified-Since",
     }
 }
 
@@ -226,6 +231,31 @@ fn checksum_types(
 
 fn broken(message: impl Into<String>) -> S3Error {
     S3Error::with(S3Code::InternalError, message)
+}
+
+/// What is wrong with an upload or its parts.
+fn of_parts(error: &EngineError) -> S3Error {
+    match error {
+        EngineError::UploadNotFound => S3Code::NoSuchUpload.into(),
+        EngineError::UploadBusy => S3Code::OperationAborted.into(),
+        EngineError::InvalidPart { number } => {
+            S3Error::new(S3Code::InvalidPart).field("PartNumber", number.to_string())
+        }
+        EngineError::InvalidPartOrder => S3Code::InvalidPartOrder.into(),
+        EngineError::PartTooSmall { number, size_bytes, etag } => {
+            S3Error::new(S3Code::EntityTooSmall)
+                .field("ProposedSize", size_bytes.to_string())
+                .field("MinSizeAllowed", "5242880")
+                .field("PartNumber", number.to_string())
+                .field("ETag", etag.clone())
+        }
+        EngineError::ObjectTooLarge { size_bytes } => {
+            S3Error::new(S3Code::EntityTooLarge).field("ProposedSize", size_bytes.to_string())
+        }
+        EngineError::TooManyParts => S3Code::TooManyParts.into(),
+        // The caller names the kinds above.
+        _ => S3Code::InternalError.into(),
+    }
 }
 
 impl From<EngineError> for S3Error {
@@ -256,29 +286,28 @@ impl From<EngineError> for S3Error {
                 S3Code::AccessDenied,
                 "Access Denied because object protected by object lock.",
             ),
+            EngineError::MfaNeeded => {
+                Self::with(S3Code::AccessDenied, "Mfa Authentication must be used for this request")
+            }
             EngineError::NoBucketLock => {
                 Self::with(S3Code::InvalidRequest, "Bucket is missing Object Lock Configuration")
             }
             EngineError::BucketState => S3Code::InvalidBucketState.into(),
             EngineError::NotArchived => S3Code::InvalidObjectState.into(),
             EngineError::RestoreOngoing => S3Code::RestoreAlreadyInProgress.into(),
+            EngineError::WriteOffset { size_bytes: size } => {
+                Self::new(S3Code::InvalidWriteOffset).field("ObjectSize", size.to_string())
+            }
+            EngineError::NotAppendable => Self::not_implemented("x-amz-write-offset-bytes"),
+            EngineError::TokenMismatch => S3Code::IdempotencyParameterMismatch.into(),
             EngineError::Conflict => S3Code::ConditionalRequestConflict.into(),
-            EngineError::UploadNotFound => S3Code::NoSuchUpload.into(),
-            EngineError::UploadBusy => S3Code::OperationAborted.into(),
-            EngineError::InvalidPart { number } => {
-                Self::new(S3Code::InvalidPart).field("PartNumber", number.to_string())
-            }
-            EngineError::InvalidPartOrder => S3Code::InvalidPartOrder.into(),
-            EngineError::PartTooSmall { number, size_bytes, etag } => {
-                Self::new(S3Code::EntityTooSmall)
-                    .field("ProposedSize", size_bytes.to_string())
-                    .field("MinSizeAllowed", "5242880")
-                    .field("PartNumber", number.to_string())
-                    .field("ETag", etag)
-            }
-            EngineError::ObjectTooLarge { size_bytes: size } => {
-                Self::new(S3Code::EntityTooLarge).field("ProposedSize", size.to_string())
-            }
+            error @ (EngineError::UploadNotFound
+            | EngineError::UploadBusy
+            | EngineError::InvalidPart { .. }
+            | EngineError::InvalidPartOrder
+            | EngineError::PartTooSmall { .. }
+            | EngineError::ObjectTooLarge { .. }
+            | EngineError::TooManyParts) => of_parts(&error),
             EngineError::ChecksumMismatch { .. } => S3Code::BadDigest.into(),
             EngineError::ChecksumTypeMismatch { expected, actual } => {
                 Self::with(S3Code::InvalidRequest, checksum_types(expected, actual))

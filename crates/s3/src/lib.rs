@@ -26,6 +26,7 @@ mod error;
 mod form;
 mod gateway;
 mod host;
+mod mfa;
 mod object_headers;
 mod operation;
 mod ops;

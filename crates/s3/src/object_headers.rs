@@ -34,10 +34,9 @@ const CLASSES: &[&str] = &[
 ];
 /// Headers that change what a request does and are not implemented: refused before any effect.
 const NOT_IMPLEMENTED: &[&str] = &[
-    "x-amz-write-offset-bytes",
+    WRITE_OFFSET,
     "x-amz-object-lock-event-hold",
     "x-amz-object-annotation-directive",
-    "x-amz-mfa",
     "x-minio-force-delete",
     "x-minio-extract",
     "x-amz-meta-snowball-auto-extract",
@@ -45,7 +44,11 @@ const NOT_IMPLEMENTED: &[&str] = &[
 
 /// Refuses what would otherwise be left out silently.
 pub(crate) fn refuse_not_implemented(request: &S3Request) -> Result<(), S3Error> {
-    for name in NOT_IMPLEMENTED {
+    refuse(request, |_| true)
+}
+
+fn refuse(request: &S3Request, is_refused: impl Fn(&&str) -> bool) -> Result<(), S3Error> {
+    for name in NOT_IMPLEMENTED.iter().filter(|name| is_refused(name)) {
         if request.header_or_query(name).is_some() {
             return Err(S3Error::not_implemented(name));
         }
@@ -53,9 +56,18 @@ pub(crate) fn refuse_not_implemented(request: &S3Request) -> Result<(), S3Error>
     Ok(())
 }
 
+/// Where bytes are to be put behind an object: of `PutObject` only.
+pub(crate) const WRITE_OFFSET: &str = "x-amz-write-offset-bytes";
+
 /// Reads what a client says about an object that it writes.
 pub(crate) fn parse_draft(request: &S3Request) -> Result<ObjectDraft, S3Error> {
     refuse_not_implemented(request)?;
+    parse_appended_draft(request)
+}
+
+/// As [`parse_draft`], for a writer that appends.
+pub(crate) fn parse_appended_draft(request: &S3Request) -> Result<ObjectDraft, S3Error> {
+    refuse(request, |name| *name != WRITE_OFFSET)?;
     let mut draft = ObjectDraft::default();
     let mut header_len = 0;
     for name in SYSTEM {

@@ -2,6 +2,7 @@
 
 mod abort_multipart_upload;
 mod acls;
+mod append_object;
 mod bucket_policy;
 mod bucket_tagging;
 mod complete_multipart_upload;
@@ -26,6 +27,7 @@ pub(crate) mod object_lock;
 mod object_tagging;
 mod post_object;
 mod put_object;
+mod rename_object;
 pub(crate) mod restore_object;
 mod upload_part;
 mod upload_part_copy;
@@ -35,6 +37,7 @@ pub(crate) use acls::apply as apply_acl;
 pub use copy_source::parse_copy_source;
 pub(crate) use get_object::run as read_object;
 pub(crate) use post_object::{is_form, run as post_object};
+pub(crate) use rename_object::source_of as rename_source;
 pub use restore_object::RestoreDelays;
 
 use crate::auth::Verified;
@@ -150,6 +153,7 @@ pub(crate) async fn dispatch(
         O::PutObjectLockConfiguration => {
             object_lock::put_configuration(context, verified, body).await
         }
+        O::RenameObject => rename_object::run(context).await,
         O::RestoreObject => restore_object::run(context, verified, body).await,
         O::GetObjectRetention => object_lock::get_retention(context),
         O::PutObjectRetention => object_lock::put_retention(context, verified, body).await,
@@ -170,7 +174,6 @@ pub(crate) async fn dispatch(
         | O::ListObjectAnnotations
         | O::PutBucketAbac
         | O::PutObjectAnnotation
-        | O::RenameObject
         | O::SelectObjectContent
         | O::UpdateBucketMetadataAnnotationTableConfiguration
         | O::UpdateBucketMetadataInventoryTableConfiguration

@@ -13,8 +13,8 @@ use crate::node::OpenMode;
 use crate::places;
 use crate::proxy::TrustedProxies;
 use admin::{
-    AccountCommand, AdminOptions, DriveCommand, GroupCommand, KeyCommand, KmsCommand,
-    PolicyCommand, RoleCommand, UserCommand, VerifyArguments,
+    AccountCommand, AdminOptions, BucketCommand, DriveCommand, GroupCommand, KeyCommand,
+    KmsCommand, MfaCommand, PolicyCommand, RoleCommand, UserCommand, VerifyArguments,
 };
 use clap::{Args, Parser, Subcommand};
 use drystone_s3::{BucketDefaults, RestoreDelays};
@@ -85,6 +85,20 @@ enum Command {
     Kms {
         #[command(subcommand)]
         command: KmsCommand,
+        #[command(flatten)]
+        options: AdminOptions,
+    },
+    /// Administer the second factor of the owner, for MFA Delete.
+    Mfa {
+        #[command(subcommand)]
+        command: MfaCommand,
+        #[command(flatten)]
+        options: AdminOptions,
+    },
+    /// Decide on buckets what no S3 request does.
+    Bucket {
+        #[command(subcommand)]
+        command: BucketCommand,
         #[command(flatten)]
         options: AdminOptions,
     },
@@ -236,6 +250,8 @@ pub(crate) fn run() -> ExitCode {
         Command::Key { command, options } => administer(&options, command.request()),
         Command::Role { command, options } => administer(&options, command.request()),
         Command::Account { command, options } => administer(&options, command.request()),
+        Command::Mfa { command, options } => administer(&options, command.request()),
+        Command::Bucket { command, options } => administer(&options, command.request()),
         Command::Kms { command, options } => administer(&options, command.request()),
         Command::Explain { request_id, options } => {
             let request_id = request_id.unwrap_or_default();

@@ -35,6 +35,10 @@ pub struct BucketRow {
     pub owner: String,
     /// Whether it locks versions.
     pub lock: Option<BucketLock>,
+    /// Whether objects can be appended to, while it keeps no versions.
+    pub takes_appends: bool,
+    /// Whether removing a version, and changing its versioning, needs a second factor.
+    pub needs_mfa: bool,
     pub(crate) unknown: Unknown,
 }
 
@@ -43,8 +47,19 @@ impl BucketRow {
     #[must_use]
     pub fn new(id: BucketId, name: String, created_ms: u64) -> Self {
         let (versioning, tags, unknown) = (Versioning::Off, Vec::new(), Vec::new());
-        let (owner, lock) = (String::new(), None);
-        Self { id, name, created_ms, versioning, epoch: 1, tags, owner, lock, unknown }
+        Self {
+            id,
+            name,
+            created_ms,
+            versioning,
+            epoch: 1,
+            tags,
+            owner: String::new(),
+            lock: None,
+            takes_appends: false,
+            needs_mfa: false,
+            unknown,
+        }
     }
 
     /// Stored form.
@@ -62,6 +77,8 @@ impl BucketRow {
         if let Some(lock) = &self.lock {
             w.bytes(9, &lock.encode());
         }
+        w.int_unless_zero(10, self.takes_appends.into());
+        w.int_unless_zero(11, self.needs_mfa.into());
         for (tag, value) in &self.unknown {
             w.bytes(*tag, value);
         }
@@ -93,6 +110,8 @@ impl BucketRow {
                 7 => row.tags.last_mut().ok_or(r.malformed())?.1 = r.text(value)?,
                 8 => row.owner = r.text(value)?,
                 9 => row.lock = Some(BucketLock::decode(value)?),
+                10 => row.takes_appends = r.int(value)? == 1,
+                11 => row.needs_mfa = r.int(value)? == 1,
                 _ => row.unknown.push((tag, value.to_vec())),
             }
         }

@@ -46,9 +46,29 @@ pub enum Data {
     },
     /// In the parts that the `manifest` row of this id names.
     Manifest(BlobId),
+    /// A piece of what others hold too: of a part only.
+    Slice {
+        /// What it is a piece of: a blob, or the parts of a manifest.
+        base: Box<Data>,
+        /// Bytes of that.
+        base_size: u64,
+        /// Where the piece begins in it.
+        offset: u64,
+    },
 }
 
 impl Data {
+    /// The id by which owners of the same bytes know them, if they may have several.
+    #[must_use]
+    pub fn shared_id(&self) -> Option<BlobId> {
+        match self {
+            Self::Empty | Self::Inline(_) => None,
+            Self::Blob { blob, .. } => Some(*blob),
+            Self::Manifest(id) => Some(*id),
+            Self::Slice { base, .. } => base.shared_id(),
+        }
+    }
+
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut w = Writer::new();
         match self {
@@ -59,6 +79,9 @@ impl Data {
                 w.u8(2).raw(&blob.0).u32(*cell_len).u8(code.0).u8(code.1).raw(&hint)
             }
             Self::Manifest(id) => w.u8(3).raw(&id.0),
+            Self::Slice { base, base_size, offset } => {
+                w.u8(4).u64(*base_size).u64(*offset).raw(&base.encode())
+            }
         };
         w.finish()
     }
@@ -79,6 +102,14 @@ impl Data {
                 Ok(Self::Blob { blob, cell_len, code, hint })
             }
             3 => Ok(Self::Manifest(id()?)),
+            4 => {
+                let (base_size, offset) = (r.u64()?, r.u64()?);
+                let base = Self::decode(r.rest())?;
+                let is_whole = matches!(base, Self::Blob { .. } | Self::Manifest(_));
+                is_whole
+                    .then(|| Self::Slice { base: Box::new(base), base_size, offset })
+                    .ok_or(malformed)
+            }
             _ => Err(malformed),
         }
     }
@@ -130,6 +161,10 @@ pub struct ObjectRow {
     pub null_seq: Option<Seq>,
     /// Bytes.
     pub data: Data,
+    /// Its bytes have, or had, other owners too: `blob_ref` rows name them.
+    pub is_shared: bool,
+    /// How often it was appended to.
+    pub append_count: u16,
     /// Fields that this version does not know, kept to be written back.
     pub unknown: Vec<(u8, Vec<u8>)>,
 }
@@ -159,7 +194,21 @@ impl ObjectRow {
             hidden: None,
             null_seq: None,
             data: Data::Empty,
+            is_shared: false,
+            append_count: 0,
             unknown: Vec::new(),
+        }
+    }
+
+    /// The list of parts that clients see, if it has one: a copy may have the bytes of several parts
+    /// and be of one, and what was appended to is one.
+    #[must_use]
+    pub fn visible_parts(&self) -> Option<BlobId> {
+        match self.data {
+            Data::Manifest(id) if self.etag.part_count.is_some() && self.append_count == 0 => {
+                Some(id)
+            }
+            _ => None,
         }
     }
 
@@ -189,7 +238,9 @@ impl ObjectRow {
     pub fn encode(&self) -> Vec<u8> {
         let mut w = TlvWriter::new(FORMAT);
         w.int(1, self.seq.0).bytes(2, &self.random.to_le_bytes());
-        w.int_unless_zero(3, u64::from(self.is_null) | u64::from(self.is_marker) << 1);
+        let flags = [self.is_null, self.is_marker, self.is_shared];
+        let flags = flags.iter().rev().fold(0, |bits, flag| bits << 1 | u64::from(*flag));
+        w.int_unless_zero(3, flags);
         w.int(4, self.modified_ms).int_unless_zero(5, self.size);
         if !self.is_marker {
             w.bytes(6, &self.etag.md5);
@@ -219,6 +270,7 @@ impl ObjectRow {
         if let Some(hidden) = &self.hidden {
             w.bytes(23, hidden);
         }
+        w.int_unless_zero(24, self.append_count.into());
         w.int_unless_zero(17, self.null_seq.map_or(0, |seq| seq.0));
         for (tag, value) in &self.unknown {
             w.bytes(*tag, value);
@@ -263,6 +315,7 @@ impl ObjectRow {
                 3 => {
                     let flags = r.int(value)?;
                     (row.is_null, row.is_marker) = (flags & 1 == 1, flags & 2 == 2);
+                    row.is_shared = flags & 4 == 4;
                 }
                 4 => row.modified_ms = r.int(value)?,
                 5 => row.size = r.int(value)?,
@@ -288,6 +341,7 @@ impl ObjectRow {
                 21 => row.restore = Some(Restore::decode(value)?),
                 22 => row.encryption = Some(Encryption::decode(value)?),
                 23 => row.hidden = Some(value.to_vec()),
+                24 => row.append_count = u16::try_from(r.int(value)?).map_err(|_| r.malformed())?,
                 17 => row.null_seq = Some(Seq(r.int(value)?)),
                 _ => row.unknown.push((tag, value.to_vec())),
             }

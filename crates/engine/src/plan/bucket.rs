@@ -64,21 +64,46 @@ pub fn delete_bucket(tx: &mut Tx<'_>, name: &str) -> Result<(), EngineError> {
     Ok(())
 }
 
-/// Enables or suspends versioning.
+/// Enables or suspends versioning, and says whether a second factor is needed from then on; `None` leaves
+/// that as it is. `has_mfa`: one was shown.
 ///
 /// # Errors
 ///
-/// [`EngineError::BucketNotFound`], [`EngineError::BucketState`] if it locks objects, or the catalog failed.
+/// [`EngineError::BucketNotFound`], [`EngineError::MfaNeeded`], [`EngineError::BucketState`] if it locks
+/// objects, or the catalog failed.
 pub fn set_versioning(
     tx: &mut Tx<'_>,
     name: &str,
     versioning: Versioning,
+    needs_mfa: Option<bool>,
+    has_mfa: bool,
 ) -> Result<(), EngineError> {
     let mut bucket = load_bucket(tx, name)?;
+    let needs = needs_mfa.unwrap_or(bucket.needs_mfa);
+    if (bucket.needs_mfa || needs) && !has_mfa {
+        return Err(EngineError::MfaNeeded);
+    }
+    bucket.needs_mfa = needs;
     if bucket.lock.is_some() && versioning != Versioning::Enabled {
         return Err(EngineError::BucketState);
     }
     bucket.versioning = versioning;
+    bucket.epoch += 1;
+    tx.put(Key::bucket(bucket.id), bucket.encode());
+    Ok(())
+}
+
+/// Lets objects of a bucket be appended to, or not.
+///
+/// # Errors
+///
+/// [`EngineError::BucketNotFound`], [`EngineError::BucketState`] if it keeps versions, or the catalog failed.
+pub fn set_appends(tx: &mut Tx<'_>, name: &str, takes_appends: bool) -> Result<(), EngineError> {
+    let mut bucket = load_bucket(tx, name)?;
+    if takes_appends && bucket.versioning != Versioning::Off {
+        return Err(EngineError::BucketState);
+    }
+    bucket.takes_appends = takes_appends;
     bucket.epoch += 1;
     tx.put(Key::bucket(bucket.id), bucket.encode());
     Ok(())

@@ -17,6 +17,8 @@ pub struct Conditions {
     pub if_match_modified_ms: Option<u64>,
     /// Of a delete: the right to bypass a lock of governance mode was shown.
     pub bypasses_governance: bool,
+    /// A second factor was shown.
+    pub has_mfa: bool,
 }
 
 /// Whether one of the entity tags is `etag`.
@@ -56,8 +58,8 @@ pub(crate) fn check_delete(
     row: Option<&Result<ObjectRow, DecodeError>>,
 ) -> Result<(), EngineError> {
     // The right to bypass a lock is no condition.
-    let bypasses_governance = conditions.bypasses_governance;
-    if *conditions == (Conditions { bypasses_governance, ..Conditions::default() }) {
+    let Conditions { bypasses_governance, has_mfa, .. } = *conditions;
+    if *conditions == (Conditions { bypasses_governance, has_mfa, ..Conditions::default() }) {
         return Ok(());
     }
     let row = match row {

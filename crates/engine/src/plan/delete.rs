@@ -2,9 +2,8 @@
 
 use super::condition::{Conditions, check_delete};
 use super::put::{Payload, put_over};
-use super::rows::{
-    VersionRef, adjust_usage, count_version, load_bucket, load_head, load_version, release,
-};
+use super::rows::{VersionRef, adjust_usage, count_version, load_bucket, load_head, load_version};
+use super::share::release_version;
 use crate::error::EngineError;
 use drystone_base::BucketId;
 use drystone_catalog::{Key, ObjectRow, Tx, Versioning};
@@ -44,12 +43,15 @@ pub fn delete_object(
         if let Some(head) = head {
             if let Ok(row) = head {
                 adjust_usage(tx, bucket.id, |usage| count_version(usage, &row, true, -1))?;
-                release(tx, &row.data);
+                release_version(tx, &row)?;
             }
             tx.delete(Key::head(bucket.id, object));
         }
         return Ok(DeleteOutcome::default());
     };
+    if bucket.needs_mfa && !conditions.has_mfa {
+        return Err(EngineError::MfaNeeded);
+    }
     if matches!(head, Some(Err(_))) {
         check_delete(conditions, head.as_ref())?;
         // A lock that cannot be read holds.
@@ -67,7 +69,7 @@ pub fn delete_object(
         return Err(EngineError::Locked);
     }
     adjust_usage(tx, bucket.id, |usage| count_version(usage, &row, is_head, -1))?;
-    release(tx, &row.data);
+    release_version(tx, &row)?;
     let outcome = DeleteOutcome { version: Some(row.version_text()), is_marker: row.is_marker };
     if is_head {
         promote(tx, bucket.id, object, row.null_seq)?;

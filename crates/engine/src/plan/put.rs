@@ -1,7 +1,8 @@
 //! A new version of a key.
 
 use super::condition::{Conditions, check_write};
-use super::rows::{adjust_usage, count_version, load_bucket, load_head, null_below, release};
+use super::rows::{adjust_usage, count_version, load_bucket, load_head, null_below};
+use super::share::{add_owner, release_version};
 use crate::error::EngineError;
 use drystone_base::{BucketId, DecodeError};
 use drystone_catalog::{BucketRow, Data, Key, ObjectRow, Retention, Tx, Versioning};
@@ -77,6 +78,10 @@ pub(crate) fn put_dated(
     row.random = tx.rng().u64();
     row.is_null = bucket.versioning != Versioning::Enabled;
     row.null_seq = None;
+    // Before the old version lets go: it may have the same bytes.
+    if row.is_shared {
+        add_owner(tx, &row.data, row.seq);
+    }
     // A head that cannot be understood is replaced: a key can always be overwritten.
     if let Some(Ok(head)) = head {
         row.null_seq = displace(tx, bucket.id, object, head, row.is_null)?;
@@ -136,7 +141,7 @@ fn displace(
 ) -> Result<Option<drystone_base::Seq>, EngineError> {
     if new_is_null && head.is_null {
         adjust_usage(tx, bucket, |usage| count_version(usage, &head, true, -1))?;
-        release(tx, &head.data);
+        release_version(tx, &head)?;
         return Ok(None);
     }
     let below = null_below(&head);
@@ -145,7 +150,7 @@ fn displace(
         if let Some(bytes) = tx.get(&key)? {
             if let Ok(old) = ObjectRow::decode(&bytes) {
                 adjust_usage(tx, bucket, |usage| count_version(usage, &old, false, -1))?;
-                release(tx, &old.data);
+                release_version(tx, &old)?;
             }
             tx.delete(key);
         }

@@ -2,7 +2,7 @@
 
 use crate::error::EngineError;
 use drystone_base::{BlobId, BucketId, DecodeError, Reader, Seq, UploadId, VersionId, Writer};
-use drystone_catalog::{BucketRow, Data, Key, ObjectRow, Tx, Usage};
+use drystone_catalog::{BucketRow, Key, ObjectRow, Tx, Usage};
 
 /// Which version of a key a request names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,6 +109,8 @@ pub enum SweepItem {
         /// Key of the object.
         object: Vec<u8>,
     },
+    /// A row that is of no use any more: its key.
+    Row(Vec<u8>),
 }
 
 impl SweepItem {
@@ -126,6 +128,7 @@ impl SweepItem {
             Self::Upload { bucket, upload, object } => {
                 w.u8(4).u64(bucket.0).raw(&upload.0).raw(object)
             }
+            Self::Row(key) => w.u8(5).raw(key),
         };
         w.finish()
     }
@@ -153,6 +156,7 @@ impl SweepItem {
                 upload: upload(r.take(24)?)?,
                 object: r.rest().to_vec(),
             }),
+            5 => Ok(Self::Row(r.rest().to_vec())),
             _ => Err(malformed),
         }
     }
@@ -162,7 +166,7 @@ impl SweepItem {
 pub(crate) fn add_sweep(tx: &mut Tx<'_>, due_ms: u64, item: &SweepItem) {
     let id = match item {
         SweepItem::Blob(id) | SweepItem::Manifest(id) => *id,
-        SweepItem::Parts { .. } | SweepItem::Upload { .. } => {
+        SweepItem::Parts { .. } | SweepItem::Upload { .. } | SweepItem::Row(_) => {
             let seq = tx.next_seq();
             let mut bytes = [0; 16];
             bytes[..8].copy_from_slice(&seq.0.to_be_bytes());
@@ -170,17 +174,6 @@ pub(crate) fn add_sweep(tx: &mut Tx<'_>, due_ms: u64, item: &SweepItem) {
         }
     };
     tx.put(Key::sweep(due_ms, id), item.encode());
-}
-
-/// Lets go of the bytes of a version that is being removed.
-pub fn release(tx: &mut Tx<'_>, data: &Data) {
-    let now = tx.now_ms();
-    match data {
-        Data::Empty => {}
-        Data::Inline(id) => tx.delete(Key::inline(*id)),
-        Data::Blob { blob, .. } => add_sweep(tx, now, &SweepItem::Blob(*blob)),
-        Data::Manifest(id) => add_sweep(tx, now, &SweepItem::Manifest(*id)),
-    }
 }
 
 /// Changes the usage of a bucket.

@@ -3,8 +3,9 @@
 use super::condition::{Conditions, check_write};
 use super::put::{Payload, WriteOutcome, put_over, store};
 use super::rows::{
-    SweepItem, VersionRef, add_sweep, adjust_usage, load_bucket, load_head, load_version, release,
+    SweepItem, VersionRef, add_sweep, adjust_usage, load_bucket, load_head, load_version,
 };
+use super::share::{SourceRef, add_owner, release_part, share_source};
 use crate::error::EngineError;
 use drystone_base::{BlobId, UploadId};
 use drystone_catalog::{
@@ -85,12 +86,15 @@ pub fn put_part(
     check_open(&row, term)?;
     part.seq = tx.next_seq();
     part.modified_ms = tx.now_ms();
+    if matches!(part.data, Data::Slice { .. }) {
+        add_owner(tx, &part.data, part.seq);
+    }
     let key = Key::part(upload, part.number);
     let mut replaced = None;
     if let Some(bytes) = tx.get(&key)?
         && let Ok(old) = PartRow::decode(&bytes)
     {
-        release(tx, &old.data);
+        release_part(tx, &old)?;
         replaced = Some(old.size);
     }
     adjust_usage(tx, bucket.id, |usage| {
@@ -99,6 +103,23 @@ pub fn put_part(
     })?;
     store(tx, key, &part.data, part.encode(), payload);
     Ok(part)
+}
+
+/// Adds or replaces a part that is a piece of a version.
+///
+/// # Errors
+///
+/// As [`put_part`]; [`EngineError::Conflict`] if the source is not what it was.
+pub fn put_part_reference(
+    tx: &mut Tx<'_>,
+    bucket_name: &str,
+    object: &[u8],
+    upload: UploadId,
+    (source, part): (&SourceRef, PartRow),
+    term: u32,
+) -> Result<PartRow, EngineError> {
+    share_source(tx, source)?;
+    put_part(tx, bucket_name, object, upload, part, Payload::Stored, term)
 }
 
 /// Freezes the parts of an upload. A completed one is given back as it is.
@@ -253,6 +274,6 @@ pub fn change_version(
 pub(crate) fn part_blob(data: &Data) -> Option<BlobId> {
     match data {
         Data::Blob { blob, .. } => Some(*blob),
-        Data::Empty | Data::Inline(_) | Data::Manifest(_) => None,
+        Data::Empty | Data::Inline(_) | Data::Manifest(_) | Data::Slice { .. } => None,
     }
 }

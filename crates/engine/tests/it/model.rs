@@ -4,7 +4,8 @@
 
 use drystone_base::{Rng, SeededRng, Seq};
 use drystone_catalog::{
-    Data, ETag, Family, Key, KeyParts, MapView, ObjectRow, Tx, Usage, Versioning,
+    BucketLock, Data, ETag, Family, Key, KeyParts, LockMode, LockPeriod, MapView, ObjectRow,
+    PartRow, Tx, Usage, Versioning,
 };
 use drystone_engine::plan::{self, Payload};
 use drystone_engine::{Conditions, EngineError, VersionRef};
@@ -113,6 +114,7 @@ impl World {
     fn check_invariants(&self) {
         let (mut counted, mut heads) = (Usage::default(), BTreeMap::new());
         let mut blobs = std::collections::BTreeSet::new();
+        let mut refs = 0;
         for (key, value) in &self.view.rows {
             let family = Family::of(key);
             let is_head = family == Some(Family::Head);
@@ -132,8 +134,12 @@ impl World {
                     counted.noncurrent_bytes += row.size;
                 }
             }
-            if let Data::Blob { blob, .. } = row.data {
-                assert!(blobs.insert(blob), "a blob has one owner");
+            if let Some(id) = row.data.shared_id() {
+                let is_first = blobs.insert(id);
+                assert!(is_first || row.is_shared, "a blob has one owner, or its owners say so");
+                let is_known = self.view.rows.contains_key(&Key::blob_ref(id, row.seq)[..]);
+                assert_eq!(row.is_shared, is_known, "owners of shared bytes have a row");
+                refs += usize::from(row.is_shared);
             }
             if is_head {
                 heads.insert(parts.object, row);
@@ -153,6 +159,13 @@ impl World {
                 assert!(!blobs.contains(&blob), "what is swept is not named");
             }
         }
+        let of = |family| self.view.rows.keys().filter(move |key| Family::of(key) == Some(family));
+        assert_eq!(of(Family::BlobRef).count(), refs, "every such row has its owner");
+        for key in of(Family::Manifest) {
+            let id = drystone_base::BlobId::from_slice(&key[1..]).expect("16 bytes");
+            let is_swept = of(Family::Sweep).any(|key| key[9..] == id.0);
+            assert!(blobs.contains(&id) || is_swept, "a list of parts has an owner");
+        }
         let stored = self.view.rows.iter().find(|(k, _)| Family::of(k) == Some(Family::Usage));
         let stored = stored.map(|(_, v)| Usage::decode(v).expect("usage")).unwrap_or_default();
         assert_eq!(stored, counted, "usage equals a recount");
@@ -165,6 +178,10 @@ fn outcome<T>(result: &Result<T, EngineError>) -> Result<(), &'static str> {
         Err(EngineError::PreconditionFailed(_)) => Err("precondition"),
         Err(EngineError::ObjectNotFound { .. } | EngineError::VersionNotFound) => Err("missing"),
         Err(EngineError::IsDeleteMarker { .. }) => Err("marker"),
+        Err(EngineError::Locked) => Err("locked"),
+        Err(EngineError::WriteOffset { .. }) => Err("offset"),
+        Err(EngineError::NotAppendable) => Err("not appendable"),
+        Err(EngineError::Conflict) => Err("conflict"),
         Err(other) => panic!("unexpected: {other}"),
     }
 }
@@ -196,13 +213,16 @@ fn step(world: &mut World, model: &mut Model, number: u64) {
     let key = ["a", "a/", "a/b", "b"][world.rng.below(4) as usize];
     // Wall clocks go back sometimes.
     world.now_ms = 1_000_000 + world.rng.below(50);
-    match world.rng.below(10) {
+    match world.rng.below(15) {
+        10 => copy(world, model, key),
+        11 => rename(world, model, key),
+        12..15 => append(world, model, key, number),
         0 => {
             let versioning =
                 [Versioning::Enabled, Versioning::Suspended][world.rng.below(2) as usize];
             model.versioning = versioning;
             world
-                .run(|tx| plan::set_versioning(tx, BUCKET, versioning))
+                .run(|tx| plan::set_versioning(tx, BUCKET, versioning, None, false))
                 .expect("the bucket exists");
         }
         1..5 => {
@@ -270,6 +290,178 @@ fn step(world: &mut World, model: &mut Model, number: u64) {
     }
 }
 
+/// A copy by reference of a version, mostly one that exists.
+fn copy(world: &mut World, model: &mut Model, key: &str) {
+    let target = ["a", "a/", "a/b", "b"][world.rng.below(4) as usize];
+    let id = some_version(&world.rng, model, key);
+    let conditions = conditions(&world.rng);
+    let version = VersionRef::parse(&id).expect("an id");
+    let known = model.keys.get(key).and_then(|v| v.iter().find(|v| v.id == id)).cloned();
+    let copied = world.run(|tx| {
+        let bucket = plan::load_bucket(tx, BUCKET)?;
+        let found = plan::load_version(tx, bucket.id, key.as_bytes(), version)?;
+        let (_, row) = found.ok_or(EngineError::VersionNotFound)?;
+        if row.is_marker {
+            return Err(EngineError::IsDeleteMarker { version: id.clone(), modified_ms: 0 });
+        }
+        let source = plan::SourceRef {
+            bucket: bucket.id,
+            object: key.as_bytes().to_vec(),
+            seq: row.seq,
+            data: row.data.clone(),
+        };
+        let draft = ObjectRow { etag: row.etag, size: row.size, ..ObjectRow::empty() };
+        plan::copy_reference(tx, BUCKET, target.as_bytes(), &source, draft, &conditions)
+    });
+    let expected = match &known {
+        None => Err("missing"),
+        Some(version) if version.is_marker => Err("marker"),
+        Some(_) => model.check(&conditions, target),
+    };
+    assert_eq!(outcome(&copied), expected, "copy of {key} {id} to {target}");
+    if let (Ok(made), Some(known)) = (copied, known) {
+        let id = made.row.version_text();
+        model.push(target, Version { id, is_marker: false, etag: known.etag, tags: 0 });
+    }
+}
+
+fn rename(world: &mut World, model: &mut Model, key: &str) {
+    let target = ["a", "a/", "a/b", "b"][world.rng.below(4) as usize];
+    if target == key {
+        return;
+    }
+    let request = plan::RenameRequest {
+        source: key.as_bytes().to_vec(),
+        target: target.as_bytes().to_vec(),
+        ..plan::RenameRequest::default()
+    };
+    let fresh = drystone_base::BlobId::new(world.rng.u64(), 9, 9, 9);
+    let renamed = world.run(|tx| plan::rename(tx, BUCKET, &request, fresh));
+    let live = model.live(key).cloned();
+    assert_eq!(outcome(&renamed), live.as_ref().map(|_| ()).ok_or("missing"), "rename {key}");
+    let (Ok(Some(row)), Some(live)) = (renamed, live) else { return };
+    let moved = Version { id: row.version_text(), ..live };
+    model.push(target, moved);
+    match model.versioning {
+        Versioning::Off => drop(model.keys.remove(key)),
+        versioning => {
+            // The rows say which marker came of it.
+            let marker = world.shown()[key].last().expect("a marker").clone();
+            assert!(
+                marker.is_marker && (marker.id == "null") == (versioning != Versioning::Enabled)
+            );
+            model.push(key, marker);
+        }
+    }
+}
+
+/// An append at the end of an object, or beside it.
+fn append(world: &mut World, model: &mut Model, key: &str, number: u64) {
+    let rows = world.view.clone();
+    let tx = Tx::new(&rows, &world.rng, 0, Seq(0));
+    let bucket = plan::load_bucket(&tx, BUCKET).expect("the bucket exists");
+    let head = plan::load_head(&tx, bucket.id, key.as_bytes()).expect("a map").and_then(Result::ok);
+    let head = head.filter(|head| !head.is_marker);
+    let (size, seen) = head.as_ref().map_or((0, None), |head| (head.size, Some(head.seq)));
+    let is_beside = world.rng.below(4) == 0;
+    let blob = drystone_base::BlobId::new(number, 0, 2, 2);
+    let data = Data::Blob { blob, cell_len: 1, code: (1, 0), hint: None };
+    let tag = world.rng.below(4) as u8;
+    let part = PartRow {
+        number: 1,
+        size: number,
+        md5: [tag; 16],
+        modified_ms: 0,
+        checksum: None,
+        data: data.clone(),
+        seq: Seq(0),
+        salt: None,
+    };
+    let plan = plan::AppendPlan {
+        offset: size + u64::from(is_beside),
+        seen,
+        part,
+        payload: Payload::Stored,
+        draft: ObjectRow { etag: etag(tag), size: number, data, ..ObjectRow::empty() },
+        checksum: None,
+        manifest_id: drystone_base::BlobId::new(number, 0, 3, 3),
+        conditions: Conditions::default(),
+    };
+    let appended = world.run(|tx| plan::append(tx, BUCKET, key.as_bytes(), plan));
+    let expected = match &head {
+        _ if model.versioning != Versioning::Off => Err("not appendable"),
+        _ if is_beside => Err("offset"),
+        Some(head) if head.is_shared => Err("conflict"),
+        _ => Ok(()),
+    };
+    assert_eq!(outcome(&appended), expected, "append to {key}");
+    if let Ok(made) = appended {
+        assert_eq!(made.row.size, size + number);
+        let tags = head.map_or(0, |head| head.tags.len());
+        let etag = made.row.etag.md5[0];
+        model.push(key, Version { id: made.row.version_text(), is_marker: false, etag, tags });
+    }
+}
+
+/// Goal: a locked version goes by no way. Method: random operations on a bucket that locks by default; every
+/// version that was ever made is there at the end.
+#[test]
+fn no_way_leads_around_a_lock() {
+    for seed in 0..20 {
+        let rng = SeededRng::new(seed);
+        let mut world = World { view: MapView::default(), rng, now_ms: 1_000_000 };
+        let mut model = Model { versioning: Versioning::Enabled, ..Model::default() };
+        let default = Some((LockMode::Governance, LockPeriod::Years(1)));
+        world
+            .run(|tx| {
+                let lock = Some(BucketLock { default });
+                plan::create_bucket(tx, BUCKET, "", Vec::new(), Vec::new(), lock)
+            })
+            .expect("created");
+        let mut made = 0;
+        for number in 1..150_u64 {
+            let key = ["a", "b"][world.rng.below(2) as usize];
+            let count =
+                |model: &Model| model.keys.values().flatten().filter(|v| !v.is_marker).count();
+            match world.rng.below(5) {
+                0 => copy(&mut world, &mut model, key),
+                1 => rename(&mut world, &mut model, key),
+                2 => {
+                    let id = some_version(&world.rng, &model, key);
+                    let version = VersionRef::parse(&id).expect("an id");
+                    let known = model.keys.get(key).and_then(|v| v.iter().find(|v| v.id == id));
+                    let is_locked = known.is_some_and(|version| !version.is_marker);
+                    let deleted = world.run(|tx| {
+                        let none = Conditions::default();
+                        plan::delete_object(tx, BUCKET, key.as_bytes(), Some(version), &none)
+                    });
+                    let expected = if is_locked { Err("locked") } else { Ok(()) };
+                    assert_eq!(outcome(&deleted), expected, "delete {key} {id}");
+                    if let (Ok(_), Some(versions)) = (deleted, model.keys.get_mut(key)) {
+                        versions.retain(|version| version.id != id);
+                    }
+                }
+                _ => {
+                    let blob = drystone_base::BlobId::new(number, 0, 1, 1);
+                    let data = Data::Blob { blob, cell_len: 1, code: (1, 0), hint: None };
+                    let row = ObjectRow { etag: etag(1), size: number, data, ..ObjectRow::empty() };
+                    let put = world.run(|tx| {
+                        let none = Conditions::default();
+                        plan::put_object(tx, BUCKET, key.as_bytes(), row, Payload::Stored, &none)
+                    });
+                    let id = put.expect("put").row.version_text();
+                    model.push(key, Version { id, is_marker: false, etag: 1, tags: 0 });
+                }
+            }
+            model.keys.retain(|_, versions| !versions.is_empty());
+            assert_eq!(world.shown(), model.keys, "seed {seed}, step {number}");
+            world.check_invariants();
+            assert!(count(&model) >= made, "versions only come");
+            made = count(&model);
+        }
+    }
+}
+
 #[test]
 fn plans_agree_with_a_naive_model_of_versions() {
     for seed in 0..60 {
@@ -277,7 +469,10 @@ fn plans_agree_with_a_naive_model_of_versions() {
         let mut world = World { view: MapView::default(), rng, now_ms: 1_000_000 };
         let mut model = Model::default();
         world
-            .run(|tx| plan::create_bucket(tx, BUCKET, "", Vec::new(), Vec::new(), None))
+            .run(|tx| {
+                plan::create_bucket(tx, BUCKET, "", Vec::new(), Vec::new(), None)?;
+                plan::set_appends(tx, BUCKET, true)
+            })
             .expect("created");
         for number in 1..200 {
             step(&mut world, &mut model, number);

@@ -5,7 +5,7 @@ use crate::error::S3Error;
 use crate::gateway::Context;
 use crate::object_headers::bypasses_governance;
 use crate::operation::Operation;
-use crate::ops::parse_copy_source;
+use crate::ops::{parse_copy_source, rename_source as source_of};
 
 /// The action of an operation on what its request names. `versioned`: a version is named.
 fn action(operation: Operation, versioned: bool) -> &'static str {
@@ -191,6 +191,13 @@ pub(super) fn needs(context: &Context<'_>, operation: Operation) -> Result<Vec<N
         let (bucket, key, version) = parse_copy_source(text)?;
         let action = action(O::GetObject, version.is_some());
         all.push(Need { action, bucket: Some(bucket), key: Some(key), version });
+    }
+    if operation == O::RenameObject {
+        let source = Some(source_of(request)?);
+        for action in ["s3:GetObject", "s3:DeleteObject"] {
+            let (bucket, key) = (bucket.clone(), source.clone());
+            all.push(Need { action, bucket, key, version: None });
+        }
     }
     if matches!(operation, O::DeleteObject | O::PutObjectRetention) && bypasses_governance(request)
     {

@@ -11,7 +11,6 @@ use crate::request::S3Request;
 use crate::response::{Ids, Reply, ResponseBody, error_document, set, xml};
 use crate::xml::Xml;
 use drystone_base::Timestamp;
-use drystone_base::limits::PUT_LEN_BYTES_MAX;
 use drystone_engine::{CopyRequest, ObjectDraft, ObjectRow, Versioning, WriteOutcome};
 
 const ROOT: &str = "CopyObjectResult";
@@ -40,11 +39,6 @@ pub(crate) async fn run(context: &Context<'_>) -> Handled {
     };
     context.engine.find_bucket(name.as_str())?;
     let source = find(context).await?;
-    if source.located.row.size > PUT_LEN_BYTES_MAX {
-        let message = "The specified copy source is larger than the maximum allowable size for a \
-                       copy source: 5368709120";
-        return Err(S3Error::with(S3Code::InvalidRequest, message));
-    }
     let is_same_key =
         source.bucket == name.as_str() && source.key == key.as_str() && !source.names_version;
     let mut draft = draft(&source.located.row, sent, replaces_metadata, replaces_tags);
@@ -64,7 +58,7 @@ pub(crate) async fn run(context: &Context<'_>) -> Handled {
         return Err(S3Error::with(S3Code::InvalidRequest, message));
     }
     let (bucket, object) = (name.as_str().to_owned(), key.as_bytes().to_vec());
-    let sealing = encryption::of_write(context, &target).await?;
+    let sealing = encryption::of_copy(context, &target, source.data_key.as_ref()).await?;
     draft.encryption = sealing.encryption;
     let copy = CopyRequest {
         bucket,
@@ -72,7 +66,6 @@ pub(crate) async fn run(context: &Context<'_>) -> Handled {
         draft,
         algorithm,
         conditions,
-        is_same_key,
         source_key: source.data_key.clone(),
         seal: sealing.seal,
     };

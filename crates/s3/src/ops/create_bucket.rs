@@ -16,6 +16,9 @@ use drystone_engine::BucketLock;
 use drystone_engine::plan::DocumentKind;
 use drystone_identity::DEFAULT_ACCOUNT;
 
+/// An extension: objects of the bucket can be appended to.
+const APPENDS: &str = "x-drystone-appends";
+
 pub(crate) async fn run(
     context: &Context<'_>,
     verified: Verified,
@@ -31,6 +34,15 @@ pub(crate) async fn run(
         Some(text) => {
             let name = "x-amz-bucket-object-lock-enabled";
             return Err(S3Error::argument(name, text, "It is neither true nor false."));
+        }
+    };
+    let takes_appends = match request.header(APPENDS) {
+        None => false,
+        Some(text) if text.eq_ignore_ascii_case("false") => false,
+        Some(text) if text.eq_ignore_ascii_case("true") && lock.is_none() => true,
+        Some(text) => {
+            let message = "It is neither true nor false, or the bucket is to lock versions.";
+            return Err(S3Error::argument(APPENDS, text, message));
         }
     };
     let documents = documents(context)?;
@@ -53,6 +65,9 @@ pub(crate) async fn run(
     let owner = context.sender.account().filter(|account| *account != DEFAULT_ACCOUNT);
     let owner = owner.unwrap_or_default();
     context.engine.create_bucket(name.as_str(), owner, tags, documents, lock).await?;
+    if takes_appends {
+        context.engine.set_appends(name.as_str(), true).await?;
+    }
     let mut reply = empty(200);
     set(&mut reply, "location", &format!("/{name}"));
     Ok(reply)

@@ -2,6 +2,7 @@
 
 use super::{Handled, version_of};
 use crate::gateway::Context;
+use crate::mfa;
 use crate::object_headers::{parse_delete_conditions, refuse_not_implemented};
 use crate::response::{empty, set};
 
@@ -10,7 +11,11 @@ pub(crate) async fn run(context: &Context<'_>) -> Handled {
     let (name, key) = (request.bucket_name()?, request.object_key()?);
     refuse_not_implemented(request)?;
     let version = version_of(context)?;
-    let conditions = parse_delete_conditions(request)?;
+    let mut conditions = parse_delete_conditions(request)?;
+    if version.is_some() {
+        let bucket = context.engine.find_bucket(name.as_str())?;
+        conditions.has_mfa = mfa::check(context, &bucket).await?;
+    }
     let object = key.as_bytes().to_vec();
     let outcome = context.engine.delete_object(name.as_str(), object, version, conditions).await?;
     let mut reply = empty(204);

@@ -7,6 +7,7 @@ use crate::body::Body;
 use crate::bucket_log::BatchDeletion;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
+use crate::mfa;
 use crate::object_headers::{bypasses_governance, refuse_not_implemented, unquote};
 use crate::response::xml;
 use crate::xml::{Element, Xml, parse};
@@ -31,7 +32,7 @@ pub(crate) async fn run(
     let request = &context.request;
     let name = request.bucket_name()?;
     refuse_not_implemented(request)?;
-    context.engine.find_bucket(name.as_str())?;
+    let bucket = context.engine.find_bucket(name.as_str())?;
     let document = read_document(context, verified, body, 2 << 20).await?;
     if document.is_empty() {
         return Err(S3Code::MissingRequestBodyError.into());
@@ -41,9 +42,13 @@ pub(crate) async fn run(
     let bypasses = bypasses_governance(request);
     let entries: Result<Vec<_>, _> =
         root.children_named("Object").map(|element| entry(element, bypasses)).collect();
-    let entries = entries?;
+    let mut entries = entries?;
     if entries.is_empty() || entries.len() > DELETE_KEY_COUNT_MAX {
         return Err(S3Code::MalformedXML.into());
+    }
+    if entries.iter().any(|entry| entry.version.is_some()) {
+        let has_mfa = mfa::check(context, &bucket).await?;
+        entries.iter_mut().for_each(|entry| entry.conditions.has_mfa = has_mfa);
     }
     // Handed in together and in order: the committer sees repeated keys as the client listed them.
     let by_key = is_decided_by_policy(context, name.as_str());

@@ -12,7 +12,7 @@ use crate::request::{S3Request, parse_range};
 use crate::response::{Reply, ResponseBody, empty, set};
 use bytes::Bytes;
 use drystone_base::{Timestamp, parse_http_date};
-use drystone_engine::{Checksum, Data, Located, ObjectReader, ObjectRow};
+use drystone_engine::{Checksum, Located, ObjectReader, ObjectRow};
 use std::ops::Range;
 
 /// What of an object is sent.
@@ -154,7 +154,7 @@ fn select_part(context: &Context<'_>, row: &ObjectRow, number: &str) -> Result<S
             .field("PartNumberRequested", wanted.to_string())
             .field("ActualPartCount", row.etag.part_count.unwrap_or(1).to_string())
     };
-    let Data::Manifest(id) = row.data else {
+    let Some(id) = row.visible_parts() else {
         if wanted != 1 {
             return Err(no_part());
         }

@@ -10,7 +10,7 @@ use crate::request::S3Request;
 use crate::response::{set, xml};
 use crate::xml::Xml;
 use drystone_base::Timestamp;
-use drystone_engine::{Data, ObjectRow, PartRow};
+use drystone_engine::{ObjectRow, PartRow};
 
 const ATTRIBUTES: [&str; 5] = ["ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize"];
 const ROOT: &str = "GetObjectAttributesResponse";
@@ -81,7 +81,7 @@ fn header_int(request: &S3Request, name: &str) -> Result<Option<u64>, S3Error> {
 }
 
 fn write_parts(context: &Context<'_>, row: &ObjectRow, document: &mut Xml) -> Result<(), S3Error> {
-    let Data::Manifest(id) = row.data else { return Ok(()) };
+    let Some(id) = row.visible_parts() else { return Ok(()) };
     let parts = context.engine.load_manifest(id)?.parts;
     let limit = header_int(&context.request, "x-amz-max-parts")?.unwrap_or(1000).min(1000);
     let after = header_int(&context.request, "x-amz-part-number-marker")?.unwrap_or(0);

@@ -1,6 +1,6 @@
 //! `PutObject`.
 
-use super::Handled;
+use super::{Handled, append_object};
 use crate::auth::Verified;
 use crate::body::{Body, BodyReader};
 use crate::checksum::Declared;
@@ -8,9 +8,9 @@ use crate::encryption;
 use crate::error::S3Error;
 use crate::gateway::Context;
 use crate::object_headers::{parse_draft, parse_write_conditions, tell_checksum};
-use crate::response::{empty, set};
+use crate::response::{Reply, empty, set};
 use drystone_base::limits::PUT_LEN_BYTES_MAX;
-use drystone_engine::{ChecksumAlgorithm, NewBlob, PutRequest, Stored, Versioning};
+use drystone_engine::{ChecksumAlgorithm, NewBlob, PutRequest, Stored, Versioning, WriteOutcome};
 
 pub(crate) async fn run(
     context: &Context<'_>,
@@ -18,6 +18,9 @@ pub(crate) async fn run(
     body: &mut Option<Body>,
 ) -> Handled {
     let request = &context.request;
+    if let Some(offset) = append_object::offset_of(request)? {
+        return append_object::run(context, verified, body, offset).await;
+    }
     let (name, key) = (request.bucket_name()?, request.object_key()?);
     let mut draft = parse_draft(request)?;
     let conditions = parse_write_conditions(request)?;
@@ -39,6 +42,11 @@ pub(crate) async fn run(
     let (bucket, object) = (name.as_str().to_owned(), key.as_bytes().to_vec());
     let request = PutRequest { bucket, object, draft, stored, conditions };
     let outcome = context.engine.put_object(request).await?;
+    Ok(answer(context, &outcome))
+}
+
+/// What a writer is told of the new version.
+pub(super) fn answer(context: &Context<'_>, outcome: &WriteOutcome) -> Reply {
     let mut reply = empty(200);
     set(&mut reply, "etag", &format!("\"{}\"", outcome.row.etag.to_text()));
     if let Some(checksum) = &outcome.row.checksum {
@@ -52,7 +60,7 @@ pub(crate) async fn run(
     if outcome.versioning != Versioning::Off {
         set(&mut reply, "x-amz-version-id", &outcome.row.version_text());
     }
-    Ok(reply)
+    reply
 }
 
 /// Streams the body of a request to the drive and checks everything that was declared about it.

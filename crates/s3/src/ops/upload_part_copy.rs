@@ -13,7 +13,7 @@ use crate::response::{ResponseBody, set, xml};
 use crate::xml::Xml;
 use drystone_base::Timestamp;
 use drystone_base::limits::PUT_LEN_BYTES_MAX;
-use drystone_engine::{EngineError, NewBlob, PartRow};
+use drystone_engine::{CopyPart, EngineError, PartRow};
 use std::ops::Range;
 
 const ROOT: &str = "CopyPartResult";
@@ -64,22 +64,20 @@ pub(crate) async fn run(context: &Context<'_>) -> Handled {
     let seal = encryption::of_part(context, &target, &row.template).await?;
     let source_version = source.located.reported_version();
     let is_long = range.end - range.start > EARLY_STATUS_LEN;
-    let (engine, located, data_key) = (context.engine.clone(), source.located, source.data_key);
-    let (bucket, object) = (name.as_str().to_owned(), key.as_bytes().to_vec());
+    let (engine, located) = (context.engine.clone(), source.located);
     let shows_checksum = row.checksum.is_some();
-    let class = row.template.storage_class.clone();
+    let copy = CopyPart {
+        bucket: name.as_str().to_owned(),
+        object: key.as_bytes().to_vec(),
+        upload,
+        number,
+        range,
+        algorithm,
+        source_key: source.data_key,
+        seal,
+    };
     let work = async move {
-        let target = engine.find_bucket(&bucket)?;
-        let new = NewBlob {
-            bucket: &target,
-            object: &object,
-            len: None,
-            algorithm,
-            storage_class: class.as_deref(),
-            seal: seal.as_ref(),
-        };
-        let stored = engine.copy_bytes(located, range, data_key.as_ref(), new).await?;
-        let part = engine.put_part(&bucket, object, upload, number, stored).await?;
+        let part = engine.copy_part(located, copy).await?;
         Ok::<_, EngineError>(document(&part, shows_checksum))
     };
     let mut reply = xml(String::new());

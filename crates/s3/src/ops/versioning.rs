@@ -2,12 +2,15 @@
 
 use super::{Handled, read_root};
 use crate::auth::Verified;
+use crate::authorize::account_of;
 use crate::body::Body;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
+use crate::mfa;
 use crate::response::{empty, xml};
 use crate::xml::Xml;
 use drystone_engine::Versioning;
+use drystone_engine::plan::DocumentKind;
 
 const ROOT: &str = "VersioningConfiguration";
 
@@ -20,6 +23,9 @@ pub(crate) fn get(context: &Context<'_>) -> Handled {
         Versioning::Enabled => drop(document.text("Status", "Enabled")),
         Versioning::Suspended => drop(document.text("Status", "Suspended")),
     }
+    if bucket.needs_mfa {
+        document.text("MfaDelete", "Enabled");
+    }
     Ok(xml(document.finish(ROOT)))
 }
 
@@ -29,12 +35,15 @@ pub(crate) async fn put(
     body: &mut Option<Body>,
 ) -> Handled {
     let name = context.request.bucket_name()?;
-    context.engine.find_bucket(name.as_str())?;
+    let bucket = context.engine.find_bucket(name.as_str())?;
     let root = read_root(context, verified, body, ROOT).await?;
-    // MFA Delete and MinIO's exclusions change what a delete does: refused, never dropped.
-    if root.text_of("MfaDelete").is_some_and(|value| value != "Disabled") {
-        return Err(S3Error::not_implemented("MfaDelete"));
-    }
+    let needs_mfa = match root.text_of("MfaDelete") {
+        None => None,
+        Some("Enabled") => Some(true),
+        Some("Disabled") => Some(false),
+        Some(_) => return Err(S3Code::IllegalVersioningConfigurationException.into()),
+    };
+    // MinIO's exclusions change what a delete does: refused, never dropped.
     if root.child("ExcludedPrefixes").is_some() || root.child("ExcludeFolders").is_some() {
         return Err(S3Error::not_implemented("ExcludedPrefixes"));
     }
@@ -43,6 +52,17 @@ pub(crate) async fn put(
         Some("Suspended") => Versioning::Suspended,
         _ => return Err(S3Code::IllegalVersioningConfigurationException.into()),
     };
-    context.engine.set_versioning(name.as_str(), versioning).await?;
+    let changes_mfa = needs_mfa.is_some_and(|needs| needs != bucket.needs_mfa);
+    let is_owner = context.sender.is_owner_of(account_of(&bucket));
+    if changes_mfa && !is_owner {
+        let message = "Only the owner of the bucket's account changes MFA Delete.";
+        return Err(S3Error::with(S3Code::AccessDenied, message));
+    }
+    let has_lifecycle = || context.engine.document(&bucket, DocumentKind::Lifecycle, "");
+    if needs_mfa == Some(true) && changes_mfa && has_lifecycle()?.is_some() {
+        return Err(S3Code::InvalidBucketState.into());
+    }
+    let has_mfa = mfa::check(context, &bucket).await?;
+    context.engine.set_versioning(name.as_str(), versioning, needs_mfa, has_mfa).await?;
     Ok(empty(200))
 }

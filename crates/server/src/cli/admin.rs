@@ -6,7 +6,7 @@ mod kms;
 mod show;
 
 pub(crate) use drives::{DriveCommand, VerifyArguments, verify};
-pub(crate) use kms::KmsCommand;
+pub(crate) use kms::{BucketCommand, KmsCommand, MfaCommand};
 
 use super::{CommandResult, print};
 use crate::socket;

@@ -119,7 +119,11 @@ fn request<T>(message: &str) -> Result<T, S3Error> {
     Err(S3Error::with(S3Code::InvalidRequest, message))
 }
 
-fn check(root: &mut Element, _: &Subject<'_>) -> Result<(), S3Error> {
+fn check(root: &mut Element, subject: &Subject<'_>) -> Result<(), S3Error> {
+    // Nobody shows a second factor for what a rule would remove.
+    if subject.bucket.needs_mfa {
+        return Err(S3Code::InvalidBucketState.into());
+    }
     if root.children.len() > RULE_COUNT_MAX {
         return malformed();
     }

@@ -55,6 +55,20 @@ pub(super) fn readable(answer: &Answer) -> String {
         },
         Answer::Keys(keys) => keys_table(keys),
         Answer::Keyring { text } => text.clone(),
+        Answer::MfaSecret { serial, secret, uri } => format!(
+            "Serial  {serial}\nSecret  {secret}\nURI     {uri}\n(not shown again; it counts after \
+             `drystone mfa confirm CODE`)\n"
+        ),
+        Answer::Mfa(devices) => table(
+            &["SERIAL", "STATE", "MADE"],
+            devices
+                .iter()
+                .map(|d| {
+                    let state = if d.confirmed { "counts" } else { "not confirmed" };
+                    vec![d.serial.clone(), state.to_owned(), d.created.clone()]
+                })
+                .collect(),
+        ),
         Answer::KmsKeys(keys) => table(
             &["KEY", "STATE", "KEPT BY", "MADE", "VERSIONS", "ALIASES", "DESCRIPTION"],
             keys.iter()

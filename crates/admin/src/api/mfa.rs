@@ -1,0 +1,85 @@
+//! The second factor of an account's owner, and what else only whoever runs buckets decides.
+
+use super::{Failed, Outcome};
+use crate::Admin;
+use crate::door::Actor;
+use drystone_admin_api::{Answer, Failure, FailureCode, Mfa, Request};
+use drystone_base::Timestamp;
+use drystone_engine::EngineError;
+use drystone_identity::mfa_serial;
+
+/// Runs a request about the second factor, or about buckets; gives back any other.
+pub(super) async fn run(
+    actor: &Actor<'_>,
+    admin: &Admin,
+    request: Request,
+) -> Result<Outcome, Request> {
+    Ok(match request {
+        Request::MfaEnroll => enroll(actor).await,
+        Request::MfaConfirm { code } => confirm(actor, &code).await,
+        Request::MfaInfo => info(actor),
+        Request::MfaRemove => remove(actor).await,
+        Request::BucketAppends { bucket, enabled } => appends(actor, admin, &bucket, enabled).await,
+        request => return Err(request),
+    })
+}
+
+/// Nobody but the owner of the account has to do with his second factor, whatever policies say.
+fn require_owner(actor: &Actor<'_>) -> Result<(), Failed> {
+    if actor.identity.is_unrestricted_root() {
+        return Ok(());
+    }
+    let message = "This is for the owner of the account only.".to_owned();
+    Err(Failed(Failure { code: FailureCode::Denied, message }))
+}
+
+async fn enroll(actor: &Actor<'_>) -> Outcome {
+    require_owner(actor)?;
+    let serial = mfa_serial(actor.account());
+    let secret = actor.directory.enroll_mfa(actor.account()).await?;
+    let secret = secret.reveal().to_owned();
+    let uri =
+        format!("otpauth://totp/Drystone:{}?secret={secret}&issuer=Drystone", actor.account());
+    Ok(Answer::MfaSecret { serial, secret, uri })
+}
+
+async fn confirm(actor: &Actor<'_>, code: &str) -> Outcome {
+    require_owner(actor)?;
+    actor.directory.confirm_mfa(actor.account(), code).await?;
+    Ok(Answer::Done)
+}
+
+fn info(actor: &Actor<'_>) -> Outcome {
+    require_owner(actor)?;
+    let device = actor.directory.mfa_device(actor.account())?.into_iter();
+    let shown = device.map(|device| Mfa {
+        serial: device.serial,
+        confirmed: device.is_confirmed,
+        created: Timestamp(device.created_ms).to_iso(),
+    });
+    Ok(Answer::Mfa(shown.collect()))
+}
+
+/// A stolen key must not take away what guards against it: this is done at the machine itself.
+async fn remove(actor: &Actor<'_>) -> Outcome {
+    require_owner(actor)?;
+    actor.require_socket()?;
+    actor.directory.remove_mfa(actor.account()).await?;
+    Ok(Answer::Done)
+}
+
+async fn appends(actor: &Actor<'_>, admin: &Admin, bucket: &str, enabled: bool) -> Outcome {
+    actor.require_server(&["admin:ConfigUpdate"])?;
+    let failed = |code, message: String| Failed(Failure { code, message });
+    admin.engine.set_appends(bucket, enabled).await.map_err(|error| match error {
+        EngineError::BucketNotFound => {
+            failed(FailureCode::NotFound, format!("There is no bucket {bucket}."))
+        }
+        EngineError::BucketState => {
+            let message = "Objects of a bucket that keeps versions cannot be appended to.";
+            failed(FailureCode::Invalid, message.to_owned())
+        }
+        error => failed(FailureCode::Failed, error.to_string()),
+    })?;
+    Ok(Answer::Done)
+}

@@ -1,0 +1,347 @@
+//! Appending to objects, and merging the parts that come of it.
+//!
+//! Each append is a part. Where sixteen of about one size lie at the end, they are merged in the background,
+//! so that an object has few parts whatever it is made of, and each byte is copied a few times at most.
+
+use crate::blob::{NewBlob, Stored};
+use crate::digest::combine_crc;
+use crate::engine::Engine;
+use crate::error::EngineError;
+use crate::object::{Located, ObjectDraft};
+use crate::plan::{self, AppendPlan, Conditions, MergePlan, WriteOutcome};
+use crate::repair::note_lacking;
+use crate::seal::Seal;
+use drystone_base::Seq;
+use drystone_catalog::{
+    BucketRow, Checksum, ChecksumAlgorithm, ChecksumKind, Data, ETag, Manifest, ObjectRow, PartRow,
+};
+use std::ops::Range;
+
+/// Parts of about one size that are merged.
+const RUN_COUNT: usize = 16;
+/// Parts of any sizes that are merged.
+const RUN_COUNT_MAX: usize = 128;
+/// Parts that are not merged any more.
+const MERGED_LEN_MAX: u64 = 64 << 20;
+
+/// Bytes that were taken in and are to be put behind an object.
+pub struct AppendRequest {
+    /// Bucket.
+    pub bucket: String,
+    /// Key.
+    pub object: Vec<u8>,
+    /// Everything but the bytes, if the object is made now.
+    pub draft: ObjectDraft,
+    /// The bytes.
+    pub stored: Stored,
+    /// Where they are to begin.
+    pub offset: u64,
+    /// The object as it was found before they were taken in.
+    pub seen: Option<ObjectRow>,
+    /// How it is sealed, if it is.
+    pub seal: Option<Seal>,
+    /// Conditions on the current version.
+    pub conditions: Conditions,
+}
+
+/// Which parts at the end of a list are to be merged.
+fn run_to_merge(manifest: &Manifest) -> Option<Range<usize>> {
+    let class = |part: &PartRow| part.size.max(1).ilog2() / 4;
+    let parts = &manifest.parts;
+    let mut highest = class(parts.last()?);
+    loop {
+        let is_low = |part: &&PartRow| class(part) <= highest && part.size < MERGED_LEN_MAX;
+        let count = parts.iter().rev().take_while(is_low).count();
+        let run = parts.len() - count..parts.len();
+        let of_class = parts[run.clone()].iter().filter(|part| class(part) == highest).count();
+        // What comes of sixteen is of the next class: no byte is copied more often than there are classes.
+        if of_class >= RUN_COUNT || count >= RUN_COUNT_MAX {
+            return Some(run);
+        }
+        // Smaller ones may lie behind larger ones that are enough with them.
+        let before = parts.len().checked_sub(count + 1)?;
+        if parts[before].size >= MERGED_LEN_MAX {
+            return None;
+        }
+        highest = class(&parts[before]);
+    }
+}
+
+impl Engine {
+    /// Lets objects of a bucket be appended to, or not.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::BucketNotFound`], [`EngineError::BucketState`] if it keeps versions, or the catalog
+    /// failed.
+    pub async fn set_appends(&self, name: &str, takes_appends: bool) -> Result<(), EngineError> {
+        let owned = name.to_owned();
+        self.commit(move |tx| plan::set_appends(tx, &owned, takes_appends)).await?;
+        self.forget_bucket(name);
+        Ok(())
+    }
+
+    /// Makes the bytes of an object its own, if others have them too: then it can be appended to.
+    ///
+    /// # Errors
+    ///
+    /// As [`Engine::copy_object`].
+    pub async fn take_apart(
+        &self,
+        source: Located,
+        bucket: &str,
+        object: &[u8],
+        seal: Option<Seal>,
+    ) -> Result<(), EngineError> {
+        let row = &source.row;
+        let draft = ObjectDraft {
+            headers: row.headers.clone(),
+            metadata: row.metadata.clone(),
+            tags: row.tags.clone(),
+            storage_class: row.storage_class.clone(),
+            acl: row.acl.clone(),
+            owner: row.owner.clone(),
+            lock: row.lock,
+            encryption: row.encryption.clone(),
+        };
+        let if_match = Some(vec![row.etag.to_text()]);
+        let conditions = Conditions { if_match, ..Conditions::default() };
+        let (bucket, object) = (bucket.to_owned(), object.to_vec());
+        let source_key = seal.as_ref().map(|seal| seal.key.clone());
+        let copy = crate::CopyRequest {
+            bucket,
+            object,
+            draft,
+            algorithm: None,
+            conditions,
+            source_key,
+            seal,
+        };
+        self.copy_over(source, copy).await.map(drop)
+    }
+
+    /// Puts bytes behind an object, or makes it.
+    ///
+    /// # Errors
+    ///
+    /// As [`plan::append`].
+    pub async fn append(&self, request: AppendRequest) -> Result<WriteOutcome, EngineError> {
+        let AppendRequest { bucket, object, draft, mut stored, offset, seen, seal, conditions } =
+            request;
+        let in_progress = stored.in_progress.take();
+        let stray = stored.stray_blob();
+        let part = self.part_of(&stored).inspect_err(|_| self.bury(stray))?;
+        let checksum = self.checksum_of_append(seen.as_ref(), &stored);
+        let checksum = match &seen {
+            Some(row) if row.encryption.as_ref().is_some_and(|e| e.hides_digests()) => {
+                self.hide_checksum(checksum).inspect_err(|_| self.bury(stray))?
+            }
+            _ => checksum,
+        };
+        let mut row = ObjectRow {
+            size: stored.size,
+            etag: ETag { md5: stored.etag, part_count: None },
+            checksum: Some(stored.checksum.clone()),
+            data: stored.data.clone(),
+            ..draft.into_row()
+        };
+        if let (Some(encryption), Some(salt)) = (&mut row.encryption, stored.salt) {
+            encryption.salt = salt;
+        }
+        let plan = AppendPlan {
+            offset,
+            seen: seen.map(|row| row.seq),
+            part,
+            payload: stored.payload.clone(),
+            draft: self.hide(row).inspect_err(|_| self.bury(stray))?,
+            checksum,
+            manifest_id: self.pool().new_blob(self.now_ms(), 0),
+            conditions,
+        };
+        let (engine, lacking) = (self.clone(), stored.lacking);
+        let (name, key) = (bucket.clone(), object.clone());
+        let outcome = self
+            .commit(move |tx| {
+                let appended = plan::append(tx, &name, &key, plan);
+                if appended.is_ok() {
+                    note_lacking(tx, lacking.as_ref());
+                }
+                appended.inspect_err(|_| engine.bury(stray)).map(|outcome| (outcome, in_progress))
+            })
+            .await
+            .map(|(outcome, _)| outcome);
+        self.bury_if_refused(&outcome, stray);
+        drop(stored);
+        let outcome = outcome?;
+        self.merge_later(&bucket, object, &outcome.row, seal)?;
+        self.revealed(Ok(outcome))
+    }
+
+    /// A body as a part; its number, time and place are set at the commit.
+    fn part_of(&self, stored: &Stored) -> Result<PartRow, EngineError> {
+        let mut checksum = Some(stored.checksum.clone());
+        if stored.etag != stored.md5 {
+            checksum = self.hide_checksum(checksum)?;
+        }
+        let (size, md5, data) = (stored.size, stored.etag, stored.data.clone());
+        let (number, modified_ms, seq, salt) = (1, 0, Seq(0), stored.salt);
+        Ok(PartRow { number, size, md5, modified_ms, checksum, data, seq, salt })
+    }
+
+    /// Checksum of an object with bytes behind it, if that can be told.
+    fn checksum_of_append(&self, seen: Option<&ObjectRow>, stored: &Stored) -> Option<Checksum> {
+        let Some(row) = seen else { return Some(stored.checksum.clone()) };
+        let new = &stored.checksum;
+        if row.size == 0 {
+            return Some(new.clone());
+        }
+        let old = row.checksum.as_ref()?;
+        if old.algorithm != new.algorithm || old.kind != ChecksumKind::FullObject {
+            return None;
+        }
+        let value = combine_crc(new.algorithm, &old.value, &new.value, stored.size)?;
+        Some(Checksum { value, ..new.clone() })
+    }
+
+    /// Merges parts in the background, if there are enough of one size.
+    fn merge_later(
+        &self,
+        bucket: &str,
+        object: Vec<u8>,
+        row: &ObjectRow,
+        seal: Option<Seal>,
+    ) -> Result<(), EngineError> {
+        let Data::Manifest(id) = row.data else { return Ok(()) };
+        let manifest = self.stored_manifest(id)?;
+        let Some(run) = run_to_merge(&manifest) else { return Ok(()) };
+        let (engine, bucket, row) = (self.clone(), bucket.to_owned(), row.clone());
+        let parts = manifest.parts[run].to_vec();
+        tokio::spawn(async move {
+            let merged = engine.merge(&bucket, &object, &row, parts, seal);
+            match merged.await {
+                // Somebody wrote at the same time: the next append looks again.
+                Ok(()) | Err(EngineError::Conflict | EngineError::BucketNotFound) => {}
+                Err(error) => tracing::warn!(bucket, %error, "parts could not be merged"),
+            }
+        });
+        Ok(())
+    }
+
+    async fn merge(
+        &self,
+        bucket: &str,
+        object: &[u8],
+        row: &ObjectRow,
+        parts: Vec<PartRow>,
+        seal: Option<Seal>,
+    ) -> Result<(), EngineError> {
+        let Data::Manifest(manifest_id) = row.data else { return Ok(()) };
+        let found = self.find_bucket(bucket)?;
+        let size = parts.iter().map(|part| part.size).sum();
+        let algorithm = row.checksum.as_ref().map(|checksum| checksum.algorithm);
+        let new = NewBlob {
+            bucket: &found,
+            object,
+            len: Some(size),
+            algorithm: algorithm.unwrap_or(ChecksumAlgorithm::Crc64Nvme),
+            storage_class: row.storage_class.as_deref(),
+            seal: seal.as_ref(),
+        };
+        let stored = self.copy_parts(new, &parts, seal.as_ref()).await?;
+        let (part, payload) = (self.part_of(&stored)?, stored.payload.clone());
+        let merged = parts.iter().map(|part| part.seq).collect();
+        let plan = MergePlan { manifest_id, merged, part, payload };
+        self.commit_merge(found, object.to_vec(), plan, stored).await
+    }
+
+    async fn copy_parts(
+        &self,
+        new: NewBlob<'_>,
+        parts: &[PartRow],
+        seal: Option<&Seal>,
+    ) -> Result<Stored, EngineError> {
+        let mut writer = self.begin_blob(new).await?;
+        for part in parts {
+            let pin = self.shared.pins.pin();
+            let key = seal.map(|seal| &seal.key);
+            let mut reader = self.open_part(part, key, pin)?;
+            while let Some(bytes) = reader.next().await? {
+                writer.write(&bytes).await?;
+            }
+        }
+        writer.finish().await
+    }
+
+    async fn commit_merge(
+        &self,
+        bucket: std::sync::Arc<BucketRow>,
+        object: Vec<u8>,
+        plan: MergePlan,
+        mut stored: Stored,
+    ) -> Result<(), EngineError> {
+        let (in_progress, stray) = (stored.in_progress.take(), stored.stray_blob());
+        let (engine, lacking) = (self.clone(), stored.lacking);
+        let outcome = self
+            .commit(move |tx| {
+                plan::merge_parts(tx, &bucket.name, &object, plan)
+                    .inspect_err(|_| engine.bury(stray))
+                    .inspect(|()| note_lacking(tx, lacking.as_ref()))
+                    .map(|()| in_progress)
+            })
+            .await
+            .map(drop);
+        self.bury_if_refused(&outcome, stray);
+        outcome
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(sizes: &[u64]) -> Manifest {
+        let part = |(at, size): (usize, &u64)| PartRow {
+            number: at as u16 + 1,
+            size: *size,
+            md5: [0; 16],
+            modified_ms: 0,
+            checksum: None,
+            data: Data::Empty,
+            seq: Seq(at as u64 + 1),
+            salt: None,
+        };
+        Manifest { parts: sizes.iter().enumerate().map(part).collect() }
+    }
+
+    /// Goal: few parts, and each byte copied a few times at most. Method: 3,000 appends of one size, and of
+    /// random sizes; merges are done as they are asked for.
+    #[test]
+    fn merging_keeps_parts_few_and_copies_little() {
+        let rng = drystone_base::SeededRng::new(3);
+        for is_random in [false, true] {
+            let (mut sizes, mut copied, mut total) = (Vec::<u64>::new(), 0, 0);
+            for _ in 0..3000 {
+                let size =
+                    if is_random { 1 + drystone_base::Rng::below(&rng, 50_000) } else { 1000 };
+                sizes.push(size);
+                total += size;
+                if let Some(run) = run_to_merge(&list(&sizes)) {
+                    assert_eq!(run.end, sizes.len());
+                    let merged = sizes[run.clone()].iter().sum();
+                    copied += merged;
+                    sizes.splice(run, [merged]);
+                }
+            }
+            assert!(sizes.len() < 160, "{} parts", sizes.len());
+            assert!(copied < total * 8, "copied {copied} of {total}");
+        }
+    }
+
+    #[test]
+    fn large_parts_are_left_alone() {
+        assert_eq!(run_to_merge(&list(&[100 << 20; 40])), None);
+        assert_eq!(run_to_merge(&list(&[])), None);
+        let sizes = [&[100 << 20][..], &[10; 16]].concat();
+        assert_eq!(run_to_merge(&list(&sizes)), Some(1..17));
+    }
+}

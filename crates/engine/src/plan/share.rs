@@ -1,0 +1,135 @@
+//! Bytes with several owners: copies by reference. Each owner, a version or a part, has a `blob_ref` row
+//! under the id of the bytes; who lets go of them last gives them back. Bytes with one owner from the start
+//! have no such row.
+
+use super::put::{Payload, WriteOutcome, put_over};
+use super::rows::{SweepItem, add_sweep, load_bucket, load_head};
+use super::{Conditions, check_write};
+use crate::error::EngineError;
+use drystone_base::{BlobId, BucketId, Seq};
+use drystone_catalog::{Data, Key, ObjectRow, PartRow, Tx};
+use drystone_index::prefix_range;
+
+/// The version that bytes are copied from.
+#[derive(Clone, Debug)]
+pub struct SourceRef {
+    /// Bucket.
+    pub bucket: BucketId,
+    /// Key.
+    pub object: Vec<u8>,
+    /// The version.
+    pub seq: Seq,
+    /// What it had when it was looked at.
+    pub data: Data,
+}
+
+/// Makes a version or part an owner of shared bytes.
+pub(crate) fn add_owner(tx: &mut Tx<'_>, data: &Data, owner: Seq) {
+    if let Some(id) = data.shared_id() {
+        tx.put(Key::blob_ref(id, owner), Vec::new());
+    }
+}
+
+/// Takes an owner away; whether it was the last.
+fn remove_owner(tx: &mut Tx<'_>, id: BlobId, owner: Seq) -> Result<bool, EngineError> {
+    tx.delete(Key::blob_ref(id, owner));
+    Ok(tx.first(prefix_range(&Key::blob_refs_of(id)))?.is_none())
+}
+
+/// Gives bytes back that nobody has any more.
+fn give_back(tx: &mut Tx<'_>, data: &Data) {
+    let now = tx.now_ms();
+    match data {
+        Data::Empty => {}
+        Data::Inline(id) => tx.delete(Key::inline(*id)),
+        Data::Blob { blob, .. } => add_sweep(tx, now, &SweepItem::Blob(*blob)),
+        Data::Manifest(id) => add_sweep(tx, now, &SweepItem::Manifest(*id)),
+        Data::Slice { base, .. } => give_back(tx, base),
+    }
+}
+
+/// Lets go of the bytes of a version that is being removed.
+///
+/// # Errors
+///
+/// The catalog failed.
+pub fn release_version(tx: &mut Tx<'_>, row: &ObjectRow) -> Result<(), EngineError> {
+    release(tx, &row.data, row.is_shared, row.seq)
+}
+
+/// Lets go of the bytes of a part that is being removed.
+///
+/// # Errors
+///
+/// The catalog failed.
+pub fn release_part(tx: &mut Tx<'_>, part: &PartRow) -> Result<(), EngineError> {
+    release(tx, &part.data, matches!(part.data, Data::Slice { .. }), part.seq)
+}
+
+fn release(tx: &mut Tx<'_>, data: &Data, is_shared: bool, owner: Seq) -> Result<(), EngineError> {
+    let is_last = match data.shared_id() {
+        Some(id) if is_shared => remove_owner(tx, id, owner)?,
+        _ => true,
+    };
+    if is_last {
+        give_back(tx, data);
+    }
+    Ok(())
+}
+
+/// Lets a version that keeps its bytes under another seq own them there.
+///
+/// # Errors
+///
+/// The catalog failed.
+pub(crate) fn forget_owner(tx: &mut Tx<'_>, row: &ObjectRow) -> Result<(), EngineError> {
+    match row.data.shared_id() {
+        Some(id) if row.is_shared => remove_owner(tx, id, row.seq).map(drop),
+        _ => Ok(()),
+    }
+}
+
+/// Makes sure that a source is still what it was, and that its bytes can have another owner.
+pub(crate) fn share_source(tx: &mut Tx<'_>, source: &SourceRef) -> Result<(), EngineError> {
+    let head = Key::head(source.bucket, &source.object);
+    let version = Key::version(source.bucket, &source.object, source.seq);
+    for key in [head, version] {
+        let Some(bytes) = tx.get(&key)? else { continue };
+        let Ok(row) = ObjectRow::decode(&bytes) else { continue };
+        if row.seq != source.seq {
+            continue;
+        }
+        if row.data != source.data {
+            return Err(EngineError::Conflict);
+        }
+        if !row.is_shared {
+            add_owner(tx, &row.data, row.seq);
+            tx.put(key, ObjectRow { is_shared: true, ..row }.encode());
+        }
+        return Ok(());
+    }
+    Err(EngineError::Conflict)
+}
+
+/// Makes a new version of a key that has the bytes of another version.
+///
+/// # Errors
+///
+/// [`EngineError::Conflict`] if the source is not what it was, [`EngineError::BucketNotFound`], a
+/// condition that does not hold, or the catalog failed.
+pub fn copy_reference(
+    tx: &mut Tx<'_>,
+    bucket_name: &str,
+    object: &[u8],
+    source: &SourceRef,
+    draft: ObjectRow,
+    conditions: &Conditions,
+) -> Result<WriteOutcome, EngineError> {
+    let bucket = load_bucket(tx, bucket_name)?;
+    check_write(conditions, load_head(tx, bucket.id, object)?.as_ref())?;
+    share_source(tx, source)?;
+    // The source may be the head itself.
+    let head = load_head(tx, bucket.id, object)?;
+    let row = ObjectRow { is_shared: true, data: source.data.clone(), ..draft };
+    put_over(tx, &bucket, object, head, row, Payload::Stored)
+}

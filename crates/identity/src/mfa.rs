@@ -1,0 +1,290 @@
+//! Second factors of owners of accounts: codes by time (RFC 6238 over RFC 4226, SHA-1, 6 digits, 30
+//! seconds), for MFA Delete.
+//!
+//! A code counts once. After five wrong ones none counts for a minute, and for longer after more.
+
+use crate::directory::Directory;
+use crate::entity::{Entity, Unknown};
+use crate::error::IdentityError;
+use crate::rows;
+use drystone_catalog::Tx;
+use drystone_keyring::Secret;
+use hmac::{Hmac, KeyInit, Mac};
+use serde::{Deserialize, Serialize};
+use sha1::Sha1;
+use subtle::ConstantTimeEq;
+
+/// Seconds that a code is shown.
+const STEP_S: u64 = 30;
+/// Bytes of a secret.
+const SECRET_LEN: usize = 20;
+/// Wrong codes in a row that stay without consequence.
+const FAILURE_COUNT_MAX: u32 = 5;
+/// How long no code counts after one wrong one too many, in milliseconds; doubled by each further one.
+const LOCKED_MS: u64 = 60_000;
+const BASE32: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+
+/// The device of the owner of an account.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct MfaDevice {
+    sealed_secret: String,
+    created_ms: u64,
+    /// Whether a code of it was seen: before, it counts for nothing.
+    is_confirmed: bool,
+    /// The last step whose code was used.
+    last_step: u64,
+    failures: u32,
+    locked_until_ms: u64,
+    #[serde(flatten)]
+    unknown: Unknown,
+}
+
+impl Entity for MfaDevice {
+    const KIND: u8 = 11;
+    const NAME: &'static str = "MFA device";
+}
+
+/// A device as it is shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MfaInfo {
+    /// Serial number, as `x-amz-mfa` names it.
+    pub serial: String,
+    /// In milliseconds since 1970.
+    pub created_ms: u64,
+    /// Whether its codes count.
+    pub is_confirmed: bool,
+}
+
+/// What became of a code.
+enum Verdict {
+    Right,
+    Wrong,
+    Locked,
+}
+
+/// Serial number of the device of an account's owner.
+#[must_use]
+pub fn mfa_serial(account: &str) -> String {
+    format!("arn:aws:iam::{account}:mfa/root-account-mfa-device")
+}
+
+fn seal_context(account: &str) -> String {
+    format!("identity/mfa/{account}")
+}
+
+/// The code of a step.
+fn code_of(secret: &[u8], step: u64) -> String {
+    let mut mac = Hmac::<Sha1>::new_from_slice(secret).expect("HMAC takes keys of any length");
+    mac.update(&step.to_be_bytes());
+    let digest = mac.finalize().into_bytes();
+    let at = usize::from(digest[19] & 0x0F);
+    let word = u32::from_be_bytes([digest[at], digest[at + 1], digest[at + 2], digest[at + 3]]);
+    format!("{:06}", (word & 0x7FFF_FFFF) % 1_000_000)
+}
+
+fn base32(bytes: &[u8]) -> String {
+    let bits = bytes.iter().flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1));
+    let bits: Vec<u8> = bits.collect();
+    let letter = |five: &[u8]| five.iter().fold(0, |n, bit| n << 1 | usize::from(*bit));
+    bits.chunks(5).map(|five| char::from(BASE32[letter(five) << (5 - five.len())])).collect()
+}
+
+impl MfaDevice {
+    /// Looks at a code; a right one is used up, a wrong one counted.
+    fn try_code(&mut self, secret: &[u8], code: &str, now_ms: u64) -> Verdict {
+        if now_ms < self.locked_until_ms {
+            return Verdict::Locked;
+        }
+        let now = now_ms / 1000 / STEP_S;
+        // Clocks of people and servers differ by a step.
+        let steps = now.saturating_sub(1)..=now + 1;
+        let is = |step: &u64| bool::from(code_of(secret, *step).as_bytes().ct_eq(code.as_bytes()));
+        match steps.filter(|step| *step > self.last_step).find(is) {
+            Some(step) => {
+                (self.last_step, self.failures, self.locked_until_ms) = (step, 0, 0);
+                Verdict::Right
+            }
+            None => {
+                self.failures += 1;
+                if let Some(more) = self.failures.checked_sub(FAILURE_COUNT_MAX) {
+                    self.locked_until_ms = now_ms + (LOCKED_MS << more.min(10));
+                }
+                Verdict::Wrong
+            }
+        }
+    }
+}
+
+impl Directory {
+    /// The device of an account's owner, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read, or the catalog failed.
+    pub fn mfa_device(&self, account: &str) -> Result<Option<MfaInfo>, IdentityError> {
+        let device: Option<MfaDevice> = rows::get(&self.shared.catalog, &[account])?;
+        Ok(device.map(|device| MfaInfo {
+            serial: mfa_serial(account),
+            created_ms: device.created_ms,
+            is_confirmed: device.is_confirmed,
+        }))
+    }
+
+    /// Makes a device for an account's owner; its secret, in base32, is shown this once. It counts when
+    /// its first code was confirmed.
+    ///
+    /// # Errors
+    ///
+    /// [`IdentityError::Exists`] if there is one that counts, or the catalog failed.
+    pub async fn enroll_mfa(&self, account: &str) -> Result<Secret, IdentityError> {
+        let mut secret = [0; SECRET_LEN];
+        self.shared.rng.fill(&mut secret);
+        let sealed_secret =
+            self.shared.keyring.seal(&*self.shared.rng, &seal_context(account), &secret);
+        let device = MfaDevice {
+            sealed_secret,
+            created_ms: self.now_ms(),
+            is_confirmed: false,
+            last_step: 0,
+            failures: 0,
+            locked_until_ms: 0,
+            unknown: Unknown::new(),
+        };
+        let account = account.to_owned();
+        self.commit(move |tx| {
+            if let Some(Some(old)) = rows::find::<MfaDevice>(tx, &[&account]).ok()
+                && old.is_confirmed
+            {
+                let name = mfa_serial(&account);
+                return Err(IdentityError::Exists { kind: MfaDevice::NAME, name });
+            }
+            rows::save(tx, &[&account], &device);
+            Ok(())
+        })
+        .await?;
+        Ok(Secret::new(base32(&secret)))
+    }
+
+    /// Lets a device count, by its first code.
+    ///
+    /// # Errors
+    ///
+    /// [`IdentityError::Forbidden`] for a wrong code, [`IdentityError::NotFound`], or the catalog failed.
+    pub async fn confirm_mfa(&self, account: &str, code: &str) -> Result<(), IdentityError> {
+        self.use_code(account, code, true).await
+    }
+
+    /// Takes a device away.
+    ///
+    /// # Errors
+    ///
+    /// [`IdentityError::NotFound`], or the catalog failed.
+    pub async fn remove_mfa(&self, account: &str) -> Result<(), IdentityError> {
+        let account = account.to_owned();
+        self.commit(move |tx| {
+            rows::load_readable::<MfaDevice>(tx, &[&account])?;
+            rows::remove::<MfaDevice>(tx, &[&account]);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Uses up what `x-amz-mfa` says: the serial number of the device of an account's owner, and a code.
+    ///
+    /// # Errors
+    ///
+    /// [`IdentityError::Forbidden`] for a code that does not count, or the catalog failed.
+    pub async fn check_mfa(&self, account: &str, header: &str) -> Result<(), IdentityError> {
+        let refused = || IdentityError::Forbidden("The MFA code is not valid.".to_owned());
+        let (serial, code) = header.trim().rsplit_once(' ').ok_or_else(refused)?;
+        if serial.trim() != mfa_serial(account) {
+            return Err(refused());
+        }
+        match self.use_code(account, code, false).await {
+            Err(IdentityError::NotFound { .. }) => Err(refused()),
+            outcome => outcome,
+        }
+    }
+
+    async fn use_code(
+        &self,
+        account: &str,
+        code: &str,
+        confirms: bool,
+    ) -> Result<(), IdentityError> {
+        let device: Option<MfaDevice> = rows::get(&self.shared.catalog, &[account])?;
+        let name = mfa_serial(account);
+        let missing = || IdentityError::NotFound { kind: MfaDevice::NAME, name: name.clone() };
+        let sealed = device.ok_or_else(missing)?.sealed_secret;
+        let secret = self.shared.keyring.open(&seal_context(account), &sealed)?;
+        let (account, code, now_ms) = (account.to_owned(), code.to_owned(), self.now_ms());
+        // A wrong code is counted: the transaction happens either way.
+        let verdict = self.commit(move |tx: &mut Tx<'_>| {
+            let parts = [account.as_str()];
+            rows::change(tx, &parts, |device: &mut MfaDevice| {
+                if device.sealed_secret != sealed || !(device.is_confirmed || confirms) {
+                    return Ok(Verdict::Wrong);
+                }
+                let verdict = device.try_code(&secret, &code, now_ms);
+                device.is_confirmed |= matches!(verdict, Verdict::Right);
+                Ok(verdict)
+            })
+        });
+        let refused = |message: &str| Err(IdentityError::Forbidden(message.to_owned()));
+        match verdict.await? {
+            Verdict::Right => Ok(()),
+            Verdict::Wrong => refused("The MFA code is not valid."),
+            Verdict::Locked => refused("There were too many wrong MFA codes. Try again later."),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn device() -> MfaDevice {
+        MfaDevice {
+            sealed_secret: String::new(),
+            created_ms: 0,
+            is_confirmed: true,
+            last_step: 0,
+            failures: 0,
+            locked_until_ms: 0,
+            unknown: Unknown::new(),
+        }
+    }
+
+    /// Vectors of RFC 6238, appendix B (their last six digits), and of RFC 4648 for base32.
+    #[test]
+    fn codes_are_those_of_the_standard() {
+        let secret = b"12345678901234567890";
+        for (time, code) in [
+            (59, "287082"),
+            (1_111_111_109, "081804"),
+            (1_111_111_111, "050471"),
+            (1_234_567_890, "005924"),
+            (20_000_000_000, "353130"),
+        ] {
+            assert_eq!(code_of(secret, time / STEP_S), code);
+        }
+        assert_eq!(base32(b"foobar"), "MZXW6YTBOI");
+        assert_eq!(base32(b"foob"), "MZXW6YQ");
+    }
+
+    #[test]
+    fn a_code_counts_once_and_guessing_is_stopped() {
+        let (secret, mut device, now) = (b"12345678901234567890", device(), 1_234_567_890_000);
+        let code = code_of(secret, now / 1000 / STEP_S);
+        assert!(matches!(device.try_code(secret, &code, now), Verdict::Right));
+        assert!(matches!(device.try_code(secret, &code, now), Verdict::Wrong), "used up");
+        for _ in 0..4 {
+            assert!(matches!(device.try_code(secret, "000000", now), Verdict::Wrong));
+        }
+        let next = code_of(secret, now / 1000 / STEP_S + 1);
+        assert!(matches!(device.try_code(secret, &next, now), Verdict::Locked));
+        let later = now + LOCKED_MS;
+        let code = code_of(secret, later / 1000 / STEP_S);
+        assert!(matches!(device.try_code(secret, &code, later), Verdict::Right));
+    }
+}

@@ -1,0 +1,25 @@
+//! `x-amz-mfa`: a second factor, for what removes versions where a bucket asks for one.
+
+use crate::authorize::account_of;
+use crate::error::{S3Code, S3Error};
+use crate::gateway::Context;
+use drystone_engine::BucketRow;
+use drystone_identity::IdentityError;
+
+/// Uses up the code of a request, if it has one: whether it counts. A request has one code for everything
+/// that it does.
+///
+/// # Errors
+///
+/// `AccessDenied` for a code that does not count.
+pub(crate) async fn check(context: &Context<'_>, bucket: &BucketRow) -> Result<bool, S3Error> {
+    let Some(header) = context.request.header("x-amz-mfa") else { return Ok(false) };
+    match context.directory.check_mfa(account_of(bucket), header).await {
+        Ok(()) => Ok(true),
+        Err(IdentityError::Forbidden(message)) => Err(S3Error::with(S3Code::AccessDenied, message)),
+        Err(error) => {
+            tracing::error!(%error, "an MFA device cannot be asked");
+            Err(S3Code::InternalError.into())
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! `PutObject` with `x-amz-write-offset-bytes`: bytes are put behind an object, in buckets that allow it.
+
+use super::put_object::{answer, take_body};
+use super::restore_object::must_be_readable;
+use super::{Handled, apply_acl};
+use crate::auth::Verified;
+use crate::body::Body;
+use crate::checksum::Declared;
+use crate::encryption;
+use crate::error::S3Error;
+use crate::gateway::Context;
+use crate::object_headers::{WRITE_OFFSET, parse_appended_draft, parse_write_conditions};
+use crate::request::S3Request;
+use drystone_engine::plan::takes_appends;
+use drystone_engine::{
+    AppendRequest, BucketRow, ChecksumAlgorithm, EngineError, Located, NewBlob, ObjectDraft,
+    ObjectRow, Seal,
+};
+use std::sync::Arc;
+
+/// How often a copy is taken apart before its writer is told to try again.
+const TAKE_APART_COUNT: usize = 3;
+
+/// Where a request wants to write, if it says so.
+///
+/// # Errors
+///
+/// `InvalidArgument` for what is no number.
+pub(super) fn offset_of(request: &S3Request) -> Result<Option<u64>, S3Error> {
+    let Some(text) = request.header_or_query(WRITE_OFFSET) else { return Ok(None) };
+    match text.parse() {
+        Ok(offset) => Ok(Some(offset)),
+        Err(_) => Err(S3Error::argument(WRITE_OFFSET, text, "The offset is not a number of bytes")),
+    }
+}
+
+/// The object as it is, with what seals bytes behind it.
+struct Found {
+    row: Option<ObjectRow>,
+    seal: Option<Seal>,
+    draft: ObjectDraft,
+}
+
+pub(super) async fn run(
+    context: &Context<'_>,
+    verified: Verified,
+    body: &mut Option<Body>,
+    offset: u64,
+) -> Handled {
+    let request = &context.request;
+    let (name, key) = (request.bucket_name()?, request.object_key()?);
+    let bucket = context.engine.find_bucket(name.as_str())?;
+    // Before anything is read: whoever cannot append is told at once.
+    if !takes_appends(&bucket) {
+        return Err(EngineError::NotAppendable.into());
+    }
+    let draft = parse_appended_draft(request)?;
+    let conditions = parse_write_conditions(request)?;
+    let declared = Declared::parse(request)?;
+    let Found { row, seal, draft } = find(context, &bucket, draft).await?;
+    let size = row.as_ref().map_or(0, |row| row.size);
+    if size != offset {
+        return Err(EngineError::WriteOffset { size_bytes: size }.into());
+    }
+    let known = row.as_ref().and_then(|row| row.checksum.as_ref());
+    let known = known.map(|checksum| checksum.algorithm).filter(|known| known.is_crc());
+    let class = row.as_ref().map_or(&draft.storage_class, |row| &row.storage_class).clone();
+    let new = NewBlob {
+        bucket: &bucket,
+        object: key.as_bytes(),
+        len: None,
+        algorithm: declared.algorithm().or(known).unwrap_or(ChecksumAlgorithm::Crc64Nvme),
+        storage_class: class.as_deref(),
+        seal: seal.as_ref(),
+    };
+    let stored = take_body(context, verified, body, &declared, new).await?;
+    let (bucket, object) = (name.as_str().to_owned(), key.as_bytes().to_vec());
+    let append =
+        AppendRequest { bucket, object, draft, stored, offset, seen: row, seal, conditions };
+    let outcome = context.engine.append(append).await?;
+    Ok(answer(context, &outcome))
+}
+
+async fn find(
+    context: &Context<'_>,
+    bucket: &Arc<BucketRow>,
+    mut draft: ObjectDraft,
+) -> Result<Found, S3Error> {
+    let key = context.request.object_key()?;
+    for _ in 0..TAKE_APART_COUNT {
+        let located = match context.engine.locate(&bucket.name, key.as_bytes(), None) {
+            Ok(located) => located,
+            Err(EngineError::ObjectNotFound { .. }) => {
+                apply_acl(context, bucket, &mut draft)?;
+                let sealing = encryption::of_write(context, bucket).await?;
+                draft.encryption = sealing.encryption;
+                return Ok(Found { row: None, seal: sealing.seal, draft });
+            }
+            Err(error) => return Err(error.into()),
+        };
+        must_be_readable(&located.row, context.request.now_ms)?;
+        let seal = encryption::of_part(context, bucket, &located.row).await?;
+        if !located.row.is_shared {
+            return Ok(Found { row: Some(located.row), seal, draft });
+        }
+        take_apart(context, located, bucket, seal).await?;
+    }
+    Err(EngineError::Conflict.into())
+}
+
+/// A copy that has the bytes of others gets its own before anything is put behind them.
+async fn take_apart(
+    context: &Context<'_>,
+    located: Located,
+    bucket: &BucketRow,
+    seal: Option<Seal>,
+) -> Result<(), S3Error> {
+    let key = context.request.object_key()?;
+    match context.engine.take_apart(located, &bucket.name, key.as_bytes(), seal).await {
+        // Somebody else wrote: it is looked at anew.
+        Ok(()) | Err(EngineError::PreconditionFailed(_) | EngineError::ObjectNotFound { .. }) => {
+            Ok(())
+        }
+        Err(error) => Err(error.into()),
+    }
+}

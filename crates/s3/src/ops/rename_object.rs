@@ -1,0 +1,66 @@
+//! `RenameObject`.
+
+use super::Handled;
+use crate::error::{S3Code, S3Error};
+use crate::gateway::Context;
+use crate::object_headers::{parse_etags, refuse_not_implemented};
+use crate::request::S3Request;
+use crate::response::empty;
+use crate::uri::decode_path;
+use drystone_base::{ObjectKey, parse_http_date};
+use drystone_engine::plan::{RenameRequest, SideConditions};
+
+pub(crate) const SOURCE: &str = "x-amz-rename-source";
+const TOKEN: &str = "x-amz-client-token";
+/// Characters of a token at most.
+const TOKEN_LEN_MAX: usize = 64;
+
+/// The key that a renaming is of.
+///
+/// # Errors
+///
+/// `InvalidArgument` for what is no key.
+pub(crate) fn source_of(request: &S3Request) -> Result<String, S3Error> {
+    let text = request.header_or_query(SOURCE).unwrap_or_default();
+    let bad = || {
+        let message = "The rename source must be the URL-encoded key of an object of the bucket";
+        S3Error::argument(SOURCE, text, message)
+    };
+    decode_path(text).filter(|key| !key.is_empty()).ok_or_else(bad)
+}
+
+fn conditions(request: &S3Request, prefix: &str) -> Result<SideConditions, S3Error> {
+    let header = |name: &str| request.header(&format!("{prefix}{name}"));
+    let date = |name: &str| header(name).and_then(parse_http_date).map(|time| time.0);
+    Ok(SideConditions {
+        if_match: header("if-match").map(parse_etags),
+        if_none_match: header("if-none-match").map(parse_etags),
+        if_modified_since_ms: date("if-modified-since"),
+        if_unmodified_since_ms: date("if-unmodified-since"),
+    })
+}
+
+pub(crate) async fn run(context: &Context<'_>) -> Handled {
+    let request = &context.request;
+    let (name, target) = (request.bucket_name()?, request.object_key()?);
+    refuse_not_implemented(request)?;
+    let source = source_of(request)?;
+    let source = ObjectKey::new(&source)?;
+    if source.as_bytes() == target.as_bytes() {
+        let message = "An object cannot be renamed to the name that it has";
+        return Err(S3Error::with(S3Code::InvalidRequest, message));
+    }
+    let token = request.header_or_query(TOKEN).map(str::to_owned);
+    if let Some(token) = token.as_deref().filter(|token| token.len() > TOKEN_LEN_MAX) {
+        return Err(S3Error::argument(TOKEN, token, "A token has 64 characters at most"));
+    }
+    let rename = RenameRequest {
+        source: source.as_bytes().to_vec(),
+        target: target.as_bytes().to_vec(),
+        source_conditions: conditions(request, "x-amz-rename-source-")?,
+        target_conditions: conditions(request, "")?,
+        token,
+    };
+    context.engine.rename(name.as_str(), rename).await?;
+    Ok(empty(200))
+}
