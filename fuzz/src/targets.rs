@@ -15,6 +15,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("path", path),
     ("policy", policy),
     ("form", form),
+    ("archive", archive),
     ("frame", frame),
     ("row", row),
 ];
@@ -53,6 +54,12 @@ pub fn policy(bytes: &[u8]) {
         let set = PolicySet { bucket: Some(("p", &document)), ..PolicySet::default() };
         let _ = decide(caller, "s3:GetObject", "arn:aws:s3:::b/a/k", &facts, &set);
     }
+}
+
+/// An archive, packed or not; its first byte says where it is split.
+pub fn archive(bytes: &[u8]) {
+    let Some((first, body)) = bytes.split_first() else { return };
+    let _ = parsers::read_archive(body, usize::from(*first).max(1));
 }
 
 /// A form, whose first byte says where it is split, and the policy of one.

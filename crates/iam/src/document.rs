@@ -36,6 +36,8 @@ pub enum DocumentKind<'a> {
     Identity,
     /// A bucket, whose name is given.
     Bucket(&'a str),
+    /// An access point, whose resource name is given.
+    AccessPoint(&'a str),
     /// A role: who may assume it.
     Trust,
 }
@@ -148,8 +150,10 @@ fn parse_statement(
         return Err(PolicyError::new("Unknown field ").with(name));
     }
     let statement = Statement { sid, effect, principals, actions, resources, conditions };
-    if let DocumentKind::Bucket(bucket) = kind {
-        check_bucket_statement(&statement, bucket)?;
+    match kind {
+        DocumentKind::Bucket(bucket) => check_bucket_statement(&statement, bucket)?,
+        DocumentKind::AccessPoint(arn) => check_point_statement(&statement, arn)?,
+        DocumentKind::Identity | DocumentKind::Trust => {}
     }
     Ok(statement)
 }
@@ -210,7 +214,7 @@ fn parse_actions(
                 && service.chars().all(plain)
                 && name.chars().all(plain));
         let known = match kind {
-            DocumentKind::Bucket(_) => action::is_known(&pattern),
+            DocumentKind::Bucket(_) | DocumentKind::AccessPoint(_) => action::is_known(&pattern),
             DocumentKind::Trust => text == "*" || service.eq_ignore_ascii_case("sts"),
             DocumentKind::Identity => true,
         };
@@ -273,6 +277,21 @@ fn lies_in(resource: &str, bucket: &str) -> bool {
     // A wildcard at the end of the bucket's name may stand for objects in it too.
     named == bucket
         || (object.is_none() && Pattern::of(named).matches(bucket) && named.starts_with(bucket))
+}
+
+/// Resources of the policy of an access point are itself and objects through it.
+fn check_point_statement(statement: &Statement, arn: &str) -> Result<(), PolicyError> {
+    let Some(Either::In(resources) | Either::NotIn(resources)) = &statement.resources else {
+        return Err(PolicyError::syntax());
+    };
+    let lies = |text: &str| {
+        let rest = text.strip_prefix(arn);
+        rest.is_some_and(|rest| rest.is_empty() || rest == "*" || rest.starts_with('/'))
+    };
+    match resources.iter().all(|resource| lies(resource.text())) {
+        true => Ok(()),
+        false => Err(PolicyError::new("Policy has invalid resource")),
+    }
 }
 
 fn check_bucket_statement(statement: &Statement, bucket: &str) -> Result<(), PolicyError> {

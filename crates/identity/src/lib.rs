@@ -18,6 +18,7 @@
 //! Whether somebody may do something is decided in `iam`; who may change identities, by the doors in
 //! `admin`; signatures are in `s3`.
 
+mod access_points;
 mod directory;
 mod entity;
 mod error;
@@ -34,6 +35,7 @@ mod rows;
 mod session;
 mod token;
 
+pub use access_points::{AccessPoint, AccessPointScope};
 pub use directory::{Directory, DirectoryConfig, RootCredentials};
 pub use entity::{
     AccessKey, Account, Grants, Group, KeyKind, ManagedPolicy, Parent, PolicyVersion,

@@ -6,7 +6,9 @@
 mod actions;
 mod facts;
 mod keys;
+mod points;
 
+use crate::access_point;
 use crate::acl::{self, Grant, Permission};
 use crate::auth::AuthType;
 use crate::bucket_log::LogTarget;
@@ -26,10 +28,11 @@ use drystone_iam::{
     Reason, decide,
 };
 use drystone_identity::{
-    DEFAULT_ACCOUNT, DEFAULT_CANONICAL, Directory, ExplainedDecision, Identity,
+    AccessPoint, DEFAULT_ACCOUNT, DEFAULT_CANONICAL, Directory, ExplainedDecision, Identity,
 };
 use facts::Wanted;
 pub(crate) use keys::may_use_key;
+pub(crate) use points::allow_point;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
@@ -340,6 +343,16 @@ pub(crate) struct Need {
     pub(crate) key: Option<String>,
     /// Version of the object, for conditions on its tags.
     pub(crate) version: Option<String>,
+    /// The access point by which it is reached.
+    pub(crate) point: Option<Arc<AccessPoint>>,
+}
+
+impl Need {
+    /// A right to no object.
+    pub(crate) fn on(action: &'static str, bucket: Option<&str>) -> Self {
+        let bucket = bucket.map(str::to_owned);
+        Self { action, bucket, key: None, version: None, point: None }
+    }
 }
 
 /// Decides whether an operation may run.
@@ -359,6 +372,9 @@ pub(crate) fn authorize(context: &Context<'_>, operation: Operation) -> Result<(
     check_expected_owner(context)?;
     // Most requests: the owner, on a bucket without a policy.
     let copies = matches!(operation, Operation::CopyObject | Operation::UploadPartCopy);
+    if request.point.is_some() && !access_point::takes(operation) {
+        return Err(S3Code::MethodNotAllowed.into());
+    }
     let bucket = request.bucket.as_deref().unwrap_or_default();
     if !copies && !is_decided_by_policy(context, bucket) {
         return Ok(());
@@ -367,10 +383,7 @@ pub(crate) fn authorize(context: &Context<'_>, operation: Operation) -> Result<(
     if operation == Operation::ListBuckets && !context.sender.is_nobody() {
         return Ok(());
     }
-    for need in needs(context, operation)? {
-        allow(context, &need)?;
-    }
-    Ok(())
+    needs(context, operation)?.iter().try_for_each(|need| allow(context, need))
 }
 
 /// The bucket must belong to the account that the client expects.
@@ -388,6 +401,9 @@ fn check_expected_owner(context: &Context<'_>) -> Result<(), S3Error> {
 /// Whether what the sender may do in a bucket has to be looked up: the owner of its account may do
 /// everything where there is no policy.
 pub(crate) fn is_decided_by_policy(context: &Context<'_>, bucket: &str) -> bool {
+    if context.request.point.is_some() || context.request.source_point.is_some() {
+        return true;
+    }
     if !context.sender.identity.as_ref().is_some_and(|identity| identity.is_unrestricted_root()) {
         return true;
     }
@@ -411,6 +427,9 @@ pub(crate) fn is_decided_by_policy(context: &Context<'_>, bucket: &str) -> bool 
 ///
 /// `AccessDenied`; `InternalError` if the bucket's rules cannot be read.
 pub(crate) fn allow(context: &Context<'_>, need: &Need) -> Result<(), S3Error> {
+    if let Some(point) = &need.point {
+        points::pass(context, point, need)?;
+    }
     let decision = decide_need(context, need)?;
     if decision.allowed {
         return Ok(());
@@ -524,7 +543,7 @@ pub(crate) fn hide_absence(context: &Context<'_>, error: S3Error) -> S3Error {
     if !is_decided_by_policy(context, bucket.as_deref().unwrap_or_default()) {
         return error;
     }
-    match may(context, &Need { action, bucket, key: None, version: None }) {
+    match may(context, &Need::on(action, bucket.as_deref())) {
         true => error,
         false => S3Code::AccessDenied.into(),
     }

@@ -2,6 +2,9 @@
 //!
 //! Source: S3 Control API reference, version 2018-08-20.
 
+mod access_points;
+mod tags;
+
 use crate::auth::Verified;
 use crate::authorize::{Need, allow};
 use crate::body::Body;
@@ -10,7 +13,7 @@ use crate::gateway::Context;
 use crate::ops::read_document;
 use crate::request::S3Request;
 use crate::response::{Reply, empty, xml};
-use crate::xml::{Xml, parse};
+use crate::xml::{Element, Xml, parse};
 use drystone_identity::{IdentityError, PublicAccessBlock};
 
 const PREFIX: &str = "/v20180820/";
@@ -20,6 +23,12 @@ const BLOCK: &str = "PublicAccessBlockConfiguration";
 /// Whether a request is for S3 Control. No bucket can have the name of the path.
 pub(crate) fn is_for(request: &S3Request) -> bool {
     request.raw_path.starts_with(PREFIX)
+}
+
+/// Whether it is about the scope of an access point, and signed for directory buckets, which have scopes too.
+pub(crate) fn is_scope(request: &S3Request) -> bool {
+    let authorization = request.header("authorization").unwrap_or_default();
+    request.raw_path.ends_with("/scope") && authorization.contains("/s3express/aws4_request")
 }
 
 fn failed(error: &IdentityError) -> S3Error {
@@ -46,7 +55,7 @@ pub(crate) async fn run(
     let request = &context.request;
     let path = request.raw_path.strip_prefix(PREFIX).unwrap_or_default();
     let account = account(context)?.to_owned();
-    let need = |action| Need { action, bucket: None, key: None, version: None };
+    let need = |action| Need::on(action, None);
     match (request.method.as_str(), path) {
         ("GET", "configuration/publicAccessBlock") => {
             allow(context, &need("s3:GetAccountPublicAccessBlock"))?;
@@ -61,19 +70,54 @@ pub(crate) async fn run(
             let set = context.directory.set_account_block(&account, None).await;
             set.map(|()| empty(204)).map_err(|error| failed(&error))
         }
+        (_, path) if path == "accesspoint" || path.starts_with("accesspoint/") => {
+            access_points::run(context, verified, body, &account).await
+        }
+        (_, path) if path.starts_with("tags/") => {
+            tags::run(context, verified, body, &account).await
+        }
         _ => Err(S3Error::not_implemented(path)),
     }
+}
+
+/// Begins a document of S3 Control.
+fn document(root: &str) -> Xml {
+    let mut document = Xml::bare();
+    document.raw(&format!("<{root} xmlns=\"{NAMESPACE}\">"));
+    document
+}
+
+fn write_block(document: &mut Xml, block: &PublicAccessBlock) {
+    document.bool("BlockPublicAcls", block.block_public_acls);
+    document.bool("IgnorePublicAcls", block.ignore_public_acls);
+    document.bool("BlockPublicPolicy", block.block_public_policy);
+    document.bool("RestrictPublicBuckets", block.restrict_public_buckets);
+}
+
+/// Reads the switches of a public access block; those that are not named are off.
+fn read_block(root: &Element) -> Result<PublicAccessBlock, S3Error> {
+    let known =
+        ["BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"];
+    for child in &root.children {
+        let is_switch = matches!(child.text.as_str(), "true" | "false" | "TRUE" | "FALSE");
+        if !known.contains(&child.name.as_str()) || !is_switch {
+            return Err(S3Code::MalformedXML.into());
+        }
+    }
+    let is_on = |name| root.text_of(name).is_some_and(|text| text.eq_ignore_ascii_case("true"));
+    Ok(PublicAccessBlock {
+        block_public_acls: is_on("BlockPublicAcls"),
+        ignore_public_acls: is_on("IgnorePublicAcls"),
+        block_public_policy: is_on("BlockPublicPolicy"),
+        restrict_public_buckets: is_on("RestrictPublicBuckets"),
+    })
 }
 
 fn get_block(context: &Context<'_>, account: &str) -> Result<Reply, S3Error> {
     let block = context.directory.account_block(account).map_err(|error| failed(&error))?;
     let block = block.ok_or(S3Code::NoSuchPublicAccessBlockConfiguration)?;
-    let mut document = Xml::bare();
-    document.raw(&format!("<{BLOCK} xmlns=\"{NAMESPACE}\">"));
-    document.bool("BlockPublicAcls", block.block_public_acls);
-    document.bool("IgnorePublicAcls", block.ignore_public_acls);
-    document.bool("BlockPublicPolicy", block.block_public_policy);
-    document.bool("RestrictPublicBuckets", block.restrict_public_buckets);
+    let mut document = document(BLOCK);
+    write_block(&mut document, &block);
     Ok(xml(document.finish(BLOCK)))
 }
 
@@ -87,22 +131,7 @@ async fn put_block(
     if document.is_empty() {
         return Err(S3Code::MissingRequestBodyError.into());
     }
-    let root = parse(&document, BLOCK)?;
-    let known =
-        ["BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"];
-    for child in &root.children {
-        let is_switch = matches!(child.text.as_str(), "true" | "false" | "TRUE" | "FALSE");
-        if !known.contains(&child.name.as_str()) || !is_switch {
-            return Err(S3Code::MalformedXML.into());
-        }
-    }
-    let is_on = |name| root.text_of(name).is_some_and(|text| text.eq_ignore_ascii_case("true"));
-    let block = PublicAccessBlock {
-        block_public_acls: is_on("BlockPublicAcls"),
-        ignore_public_acls: is_on("IgnorePublicAcls"),
-        block_public_policy: is_on("BlockPublicPolicy"),
-        restrict_public_buckets: is_on("RestrictPublicBuckets"),
-    };
+    let block = read_block(&parse(&document, BLOCK)?)?;
     let set = context.directory.set_account_block(account, Some(block)).await;
     set.map(|()| empty(200)).map_err(|error| failed(&error))
 }

@@ -41,6 +41,7 @@ macro_rules! codes {
 codes! {
     AccessDenied 403 "Access Denied.";
     AccessControlListNotSupported 400 "The bucket does not allow ACLs.";
+    AccessPointAlreadyOwnedByYou 409 "Your previous request to create the named access point succeeded and you already own it.";
     AccessForbidden 403 "CORSResponse: This CORS request is not allowed.";
     AuthorizationHeaderMalformed 400 "The authorization header is malformed.";
     AuthorizationQueryParametersError 400 "The query parameters of the presigned URL are malformed.";
@@ -48,6 +49,7 @@ codes! {
     BadRequest 400 "The request cannot be served.";
     BucketAlreadyExists 409 "The requested bucket name is not available.";
     BucketAlreadyOwnedByYou 409 "Your previous request to create the named bucket succeeded and you already own it.";
+    BucketHasAccessPointsAttached 400 "The bucket you tried to delete has access points attached. Delete your access points before deleting your bucket.";
     BucketNotEmpty 409 "The bucket you tried to delete is not empty.";
     ConditionalRequestConflict 409 "The object changed while the conditional request was worked on. Try again.";
     EntityTooLarge 400 "Your proposed upload exceeds the maximum allowed size.";
@@ -97,6 +99,8 @@ codes! {
     MissingContentLength 411 "You must provide the Content-Length HTTP header.";
     MissingSecurityHeader 400 "Your request is missing a required header.";
     MissingRequestBodyError 400 "Request body is empty.";
+    NoSuchAccessPoint 404 "The specified access point does not exist.";
+    NoSuchAccessPointPolicy 404 "The specified access point does not have a policy.";
     NoSuchBucket 404 "The specified bucket does not exist.";
     NoSuchBucketPolicy 404 "The bucket policy does not exist.";
     NoSuchCORSConfiguration 404 "The CORS configuration does not exist.";

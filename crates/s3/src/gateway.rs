@@ -1,5 +1,6 @@
 //! The way of a request through the gateway.
 
+use crate::access_point;
 use crate::auth::{AuthType, KeyCache, Verifier, authenticate};
 use crate::authorize::{
     BucketDefaults, Peer, RuleCache, Rules, Sender, account_of, authorize, hide_absence,
@@ -42,6 +43,8 @@ pub struct GatewayConfig {
     pub kms: Kms,
     /// Buckets without a default encryption encrypt with SSE-S3.
     pub encrypts_always: bool,
+    /// Bytes of a single PUT at most.
+    pub put_len_max: u64,
     /// How long restores of archived objects take.
     pub restore_delays: RestoreDelays,
 }
@@ -95,7 +98,14 @@ pub(crate) struct Context<'a> {
     listings: &'a Semaphore,
 }
 
-impl Context<'_> {
+impl<'a> Context<'a> {
+    /// The same sender with another request.
+    pub(crate) fn with_request(&self, request: S3Request) -> Context<'a> {
+        let Self { engine, directory, config, rules, listings, .. } = *self;
+        let (ids, sender) = (self.ids.clone(), self.sender.clone());
+        Context { engine, directory, config, request, ids, sender, rules, listings }
+    }
+
     /// The documents of a bucket that decide.
     pub(crate) fn rules_of(&self, bucket: &BucketRow) -> Result<Arc<Rules>, S3Error> {
         Ok(self.rules.get(self.engine, self.directory, bucket)?)
@@ -157,13 +167,15 @@ impl Gateway {
             Ok(_) if header_len > HEADERS_LEN_MAX => {
                 (Err(S3Code::RequestHeaderSectionTooLarge.into()), names)
             }
-            Ok(request) => {
+            Ok(mut request) => {
+                let resolved = access_point::resolve(&self.config.directory, &mut request);
                 let names = (request.bucket.clone(), request.key.clone());
                 asked = Asked::of(&self.engine, &request);
                 draft = self.draft_of(&request, peer);
-                let served = match request.method == http::Method::OPTIONS {
-                    true => preflight(&self.engine, &request),
-                    false => self.run(request, peer, &ids, &mut body, &mut trace).await,
+                let served = match (resolved, request.method == http::Method::OPTIONS) {
+                    (Err(error), _) => Err(error),
+                    (Ok(()), true) => preflight(&self.engine, &request),
+                    (Ok(()), false) => self.run(request, peer, &ids, &mut body, &mut trace).await,
                 };
                 (served, names)
             }
@@ -232,7 +244,8 @@ impl Gateway {
             directory: &self.config.directory,
             keys: &self.keys,
             region: &self.config.region,
-            service: "s3",
+            // Scopes of access points are signed as for directory buckets.
+            service: if is_control && control::is_scope(&request) { "s3express" } else { "s3" },
             any_region: false,
         };
         if ops::is_form(&request) {
@@ -254,6 +267,8 @@ impl Gateway {
         let identity = verified.identity.clone();
         (trace.identity, trace.auth) = (identity.clone(), verified.auth);
         let sender = Sender::of(identity, verified.auth, verified.signed_ms, peer);
+        let mut request = request;
+        access_point::resolve_source(&self.config.directory, &mut request)?;
         let context = context_of(request, sender);
         if is_control {
             return control::run(&context, verified, body).await;

@@ -12,7 +12,9 @@
 //!
 //! What requests mean is in `engine`; sockets and TLS are in `server`.
 
+mod access_point;
 mod acl;
+mod archive;
 mod auth;
 mod authorize;
 mod body;
@@ -51,6 +53,7 @@ pub use service::ServiceRequest;
 
 /// Entry points for fuzzing and property tests; no stable interface.
 pub mod parsers {
+    pub use crate::archive::read as read_archive;
     pub use crate::auth::{parse_authorization, parse_presigned};
     pub use crate::chunked::{ChunkDecoder, ChunkMode};
     pub use crate::form::{FormDecoder, FormPolicy, Part};

@@ -39,7 +39,6 @@ const NOT_IMPLEMENTED: &[&str] = &[
     "x-amz-object-annotation-directive",
     "x-minio-force-delete",
     "x-minio-extract",
-    "x-amz-meta-snowball-auto-extract",
 ];
 
 /// Refuses what would otherwise be left out silently.

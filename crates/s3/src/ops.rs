@@ -14,6 +14,7 @@ mod delete_bucket;
 mod delete_object;
 mod delete_objects;
 mod documents;
+mod extract_archive;
 mod get_bucket_location;
 mod get_object;
 mod get_object_attributes;

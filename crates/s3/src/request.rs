@@ -5,11 +5,13 @@ use crate::host::{Domains, bucket_of_host};
 use crate::operation::Level;
 use crate::uri::{decode_path, parse_query};
 use drystone_base::{BucketName, ObjectKey};
+use drystone_identity::AccessPoint;
 use http::HeaderMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// The parts of a request that operations look at; the body comes apart from it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct S3Request {
     pub(crate) method: http::Method,
     pub(crate) headers: HeaderMap,
@@ -27,6 +29,10 @@ pub(crate) struct S3Request {
     /// The bucket is in the path, not in the host.
     pub(crate) path_names_bucket: bool,
     pub(crate) key: Option<String>,
+    /// The access point that names the bucket.
+    pub(crate) point: Option<Arc<AccessPoint>>,
+    /// The access point that names the source of a copy.
+    pub(crate) source_point: Option<Arc<AccessPoint>>,
     pub(crate) now_ms: u64,
 }
 
@@ -73,6 +79,8 @@ impl S3Request {
             is_website,
             path_names_bucket,
             key,
+            point: None,
+            source_point: None,
             now_ms,
         })
     }

@@ -200,6 +200,9 @@ struct ServerArguments {
     /// device. Also DRYSTONE_KEYRING.
     #[arg(long)]
     keyring: Option<PathBuf>,
+    /// Bytes of a single PUT at most, such as 50GiB [default: 5GiB, as in S3]. Also DRYSTONE_PUT_LIMIT.
+    #[arg(long)]
+    put_limit: Option<String>,
     /// Start although the keyring lacks keys that something is sealed under: that is lost then.
     #[arg(long)]
     accept_lost_keyring: bool,
@@ -307,6 +310,7 @@ fn meant(arguments: ServerArguments) -> Result<ServerConfig, Box<dyn Error>> {
     let scrub_every = or_setting(arguments.scrub_every, "SCRUB_EVERY")?;
     let scrub_rate = or_setting(arguments.scrub_rate, "SCRUB_RATE")?;
     let keyring = or_setting(arguments.keyring.map(|p| p.display().to_string()), "KEYRING")?;
+    let put_limit = or_setting(arguments.put_limit, "PUT_LIMIT")?;
     let vault_url = or_setting(arguments.vault_url, "VAULT_URL")?;
     let access_log = or_setting(arguments.access_log, "ACCESS_LOG")?;
     let public = config::setting("PROMETHEUS_AUTH_TYPE")?.is_some_and(|kind| kind == "public");
@@ -344,6 +348,7 @@ fn meant(arguments: ServerArguments) -> Result<ServerConfig, Box<dyn Error>> {
             scrub_every.as_deref().unwrap_or("14d"),
         )?,
         scrub_rate: config::parse_size("scrub rate", scrub_rate.as_deref().unwrap_or("32MiB"))?,
+        put_len_max: config::parse_put_len(put_limit.as_deref())?,
         keys: KeySettings::new(
             keyring.map(PathBuf::from),
             arguments.accept_lost_keyring,
@@ -422,6 +427,7 @@ fn inspected(directories: Vec<places::GivenDirectory>) -> ServerConfig {
         rehome_after: None,
         scrub_every: None,
         scrub_rate: 0,
+        put_len_max: 0,
         keys: KeySettings::default(),
         metrics_public: false,
     }

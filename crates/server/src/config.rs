@@ -4,6 +4,7 @@ use crate::keys::KeySettings;
 use crate::places::GivenDirectory;
 use crate::proxy::TrustedProxies;
 use drystone_admin::{LdapConfig, OpenIdConfig};
+use drystone_base::limits::{OBJECT_LEN_BYTES_MAX, PUT_LEN_BYTES_MAX};
 use drystone_s3::{BucketDefaults, RestoreDelays};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -51,6 +52,8 @@ pub(crate) struct ServerConfig {
     pub(crate) scrub_every: Option<Duration>,
     /// Bytes a second of a scrub.
     pub(crate) scrub_rate: u64,
+    /// Bytes of a single PUT at most.
+    pub(crate) put_len_max: u64,
     /// Keys that things are sealed under.
     pub(crate) keys: KeySettings,
     /// Whether metrics need a token.
@@ -247,6 +250,15 @@ pub(crate) fn parse_size(name: &'static str, text: &str) -> Result<u64, ConfigEr
         value: text.to_owned(),
         allowed: "a number with KiB, MiB or GiB",
     })
+}
+
+/// The longest single PUT: 5 GiB as in S3, or more, up to the longest object.
+pub(crate) fn parse_put_len(text: Option<&str>) -> Result<u64, ConfigError> {
+    let (name, allowed) = ("put limit", "5GiB to 5120GiB");
+    let Some(text) = text else { return Ok(PUT_LEN_BYTES_MAX) };
+    let len = parse_size(name, text)?;
+    let fits = (PUT_LEN_BYTES_MAX..=OBJECT_LEN_BYTES_MAX).contains(&len);
+    fits.then_some(len).ok_or_else(|| ConfigError::Value { name, value: text.to_owned(), allowed })
 }
 
 /// A time such as `14d` or `30s`; `None` for `off`.

@@ -6,6 +6,7 @@ use crate::gateway::Context;
 use crate::object_headers::bypasses_governance;
 use crate::operation::Operation;
 use crate::ops::{parse_copy_source, rename_source as source_of};
+use crate::request::S3Request;
 
 /// The action of an operation on what its request names. `versioned`: a version is named.
 fn action(operation: Operation, versioned: bool) -> &'static str {
@@ -146,6 +147,7 @@ pub(super) fn needs(context: &Context<'_>, operation: Operation) -> Result<Vec<N
         bucket: bucket.clone(),
         key: key.clone(),
         version: version.clone(),
+        point: request.point.clone(),
     };
     // The keys of a bulk delete are decided one by one; nobody needs the right to all of them.
     if operation == O::DeleteObjects {
@@ -190,13 +192,13 @@ pub(super) fn needs(context: &Context<'_>, operation: Operation) -> Result<Vec<N
         let text = request.header("x-amz-copy-source").unwrap_or_default();
         let (bucket, key, version) = parse_copy_source(text)?;
         let action = action(O::GetObject, version.is_some());
-        all.push(Need { action, bucket: Some(bucket), key: Some(key), version });
+        let (bucket, key, point) = (Some(bucket), Some(key), request.source_point.clone());
+        all.push(Need { action, bucket, key, version, point });
     }
     if operation == O::RenameObject {
         let source = Some(source_of(request)?);
         for action in ["s3:GetObject", "s3:DeleteObject"] {
-            let (bucket, key) = (bucket.clone(), source.clone());
-            all.push(Need { action, bucket, key, version: None });
+            all.push(Need { key: source.clone(), version: None, ..need(action) });
         }
     }
     if matches!(operation, O::DeleteObject | O::PutObjectRetention) && bypasses_governance(request)
@@ -213,11 +215,12 @@ pub(super) fn needs(context: &Context<'_>, operation: Operation) -> Result<Vec<N
 pub(crate) const BYPASS: &str = "s3:BypassGovernanceRetention";
 
 /// The right to delete one key of a bulk delete.
-pub(crate) fn delete_need(bucket: &str, key: &str, version: Option<&str>) -> Need {
+pub(crate) fn delete_need(request: &S3Request, key: &str, version: Option<&str>) -> Need {
     Need {
         action: action(Operation::DeleteObject, version.is_some()),
-        bucket: Some(bucket.to_owned()),
+        bucket: request.bucket.clone(),
         key: Some(key.to_owned()),
         version: version.map(str::to_owned),
+        point: request.point.clone(),
     }
 }

@@ -127,6 +127,11 @@ fn value_of(
         "aws:principalaccount" => principal.account().and_then(text),
         "aws:userid" => principal.user_id(),
         "aws:resourceaccount" | "s3:resourceaccount" => bucket.map(account_of).and_then(text),
+        "s3:dataaccesspointarn" => {
+            need.point.as_ref().map(|point| point.arn(&context.config.region))
+        }
+        "s3:dataaccesspointaccount" => need.point.as_ref().map(|point| point.account.clone()),
+        "s3:accesspointnetworkorigin" => need.point.as_ref().and_then(|_| text("Internet")),
         "s3:authtype" => match sender.auth {
             AuthType::Anonymous => None,
             AuthType::Header => text("REST-HEADER"),

@@ -25,7 +25,7 @@ pub(crate) fn may_use_key(
         return Ok(());
     }
     let wanted = Wanted::new([Some(&identity.fact_keys), None]);
-    let need = Need { action, bucket: None, key: None, version: None };
+    let need = Need::on(action, None);
     let facts = facts::of(context, None, &need, &wanted);
     let caller = Caller { principal: sender.principal(), canonical: None };
     let named = identity.named_policies();

@@ -11,6 +11,7 @@ use crate::error::S3Error;
 use crate::gateway::Context;
 use crate::object_headers::{WRITE_OFFSET, parse_appended_draft, parse_write_conditions};
 use crate::request::S3Request;
+use drystone_base::limits::PUT_LEN_BYTES_MAX;
 use drystone_engine::plan::takes_appends;
 use drystone_engine::{
     AppendRequest, BucketRow, ChecksumAlgorithm, EngineError, Located, NewBlob, ObjectDraft,
@@ -73,7 +74,7 @@ pub(super) async fn run(
         storage_class: class.as_deref(),
         seal: seal.as_ref(),
     };
-    let stored = take_body(context, verified, body, &declared, new).await?;
+    let stored = take_body(context, verified, body, &declared, (new, PUT_LEN_BYTES_MAX)).await?;
     let (bucket, object) = (name.as_str().to_owned(), key.as_bytes().to_vec());
     let append =
         AppendRequest { bucket, object, draft, stored, offset, seen: row, seal, conditions };

@@ -1,6 +1,7 @@
 //! `CreateBucket`.
 
 use super::{Handled, read_document};
+use crate::access_point;
 use crate::acl;
 use crate::auth::Verified;
 use crate::authorize::{BucketDefaults, canonical_of};
@@ -27,6 +28,10 @@ pub(crate) async fn run(
     let request = &context.request;
     let name = BucketName::create(request.bucket.as_deref().unwrap_or_default())?;
     refuse_not_implemented(request)?;
+    // A host of an access point could be taken for this bucket.
+    if access_point::is_label_of_one(context.directory, name.as_str())? {
+        return Err(S3Code::BucketAlreadyExists.into());
+    }
     let lock = match request.header("x-amz-bucket-object-lock-enabled") {
         None => None,
         Some(text) if text.eq_ignore_ascii_case("false") => None,

@@ -101,7 +101,7 @@ fn start(
 ) -> Result<impl Future<Output = Result<DeleteOutcome, drystone_engine::EngineError>>, S3Error> {
     let key = ObjectKey::new(&entry.key)?;
     if by_key {
-        let need = delete_need(bucket, &entry.key, entry.version.as_deref());
+        let need = delete_need(&context.request, &entry.key, entry.version.as_deref());
         allow(context, &need)?;
         if entry.conditions.bypasses_governance {
             allow(context, &Need { action: BYPASS, ..need })?;

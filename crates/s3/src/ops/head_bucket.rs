@@ -14,7 +14,8 @@ pub(crate) fn run(context: &Context<'_>) -> Handled {
     let mut reply = empty(200);
     set(&mut reply, "x-amz-bucket-region", region);
     set(&mut reply, "x-amz-bucket-arn", &format!("arn:aws:s3:::{name}"));
-    set(&mut reply, "x-amz-access-point-alias", "false");
+    let is_alias = context.request.point.is_some().to_string();
+    set(&mut reply, "x-amz-access-point-alias", &is_alias);
     set(&mut reply, "content-type", "application/xml");
     Ok(reply)
 }

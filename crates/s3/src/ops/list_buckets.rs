@@ -23,12 +23,7 @@ fn visible(
     mut after: String,
     wanted: usize,
 ) -> Result<Vec<BucketRow>, S3Error> {
-    let need = |bucket: Option<&str>, action| Need {
-        action,
-        bucket: bucket.map(str::to_owned),
-        key: None,
-        version: None,
-    };
+    let need = |bucket: Option<&str>, action| Need::on(action, bucket);
     let account = context.sender.account().unwrap_or_default();
     let sees_all = may(context, &need(None, "s3:ListAllMyBuckets"));
     let is_visible = |bucket: &BucketRow| {

@@ -1,6 +1,6 @@
 //! `PutObject`.
 
-use super::{Handled, append_object};
+use super::{Handled, append_object, extract_archive};
 use crate::auth::Verified;
 use crate::body::{Body, BodyReader};
 use crate::checksum::Declared;
@@ -9,7 +9,6 @@ use crate::error::S3Error;
 use crate::gateway::Context;
 use crate::object_headers::{parse_draft, parse_write_conditions, tell_checksum};
 use crate::response::{Reply, empty, set};
-use drystone_base::limits::PUT_LEN_BYTES_MAX;
 use drystone_engine::{ChecksumAlgorithm, NewBlob, PutRequest, Stored, Versioning, WriteOutcome};
 
 pub(crate) async fn run(
@@ -20,6 +19,9 @@ pub(crate) async fn run(
     let request = &context.request;
     if let Some(offset) = append_object::offset_of(request)? {
         return append_object::run(context, verified, body, offset).await;
+    }
+    if extract_archive::is_asked(request) {
+        return extract_archive::run(context, verified, body).await;
     }
     let (name, key) = (request.bucket_name()?, request.object_key()?);
     let mut draft = parse_draft(request)?;
@@ -38,7 +40,8 @@ pub(crate) async fn run(
         storage_class: draft.storage_class.as_deref(),
         seal: sealing.seal.as_ref(),
     };
-    let stored = take_body(context, verified, body, &declared, new).await?;
+    let len_max = context.config.put_len_max;
+    let stored = take_body(context, verified, body, &declared, (new, len_max)).await?;
     let (bucket, object) = (name.as_str().to_owned(), key.as_bytes().to_vec());
     let request = PutRequest { bucket, object, draft, stored, conditions };
     let outcome = context.engine.put_object(request).await?;
@@ -69,11 +72,10 @@ pub(crate) async fn take_body(
     verified: Verified,
     body: &mut Option<Body>,
     declared: &Declared,
-    new: NewBlob<'_>,
+    (new, len_max): (NewBlob<'_>, u64),
 ) -> Result<Stored, S3Error> {
     let body = body.take().expect("a body is read once");
-    let mut reader =
-        BodyReader::new(&context.request, body, verified, declared, PUT_LEN_BYTES_MAX)?;
+    let mut reader = BodyReader::new(&context.request, body, verified, declared, len_max)?;
     let len = Some(reader.expected_len());
     let mut writer = context.engine.begin_blob(NewBlob { len, ..new }).await?;
     while let Some(bytes) = reader.next().await? {

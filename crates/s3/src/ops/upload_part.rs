@@ -11,7 +11,7 @@ use crate::gateway::Context;
 use crate::object_headers::{refuse_not_implemented, tell_checksum};
 use crate::response::{empty, set};
 use drystone_base::UploadId;
-use drystone_base::limits::PART_NUMBER_MAX;
+use drystone_base::limits::{PART_NUMBER_MAX, PUT_LEN_BYTES_MAX};
 use drystone_engine::{ChecksumAlgorithm, EngineError, NewBlob, UploadRow};
 
 /// The upload and the part number that a request names.
@@ -70,7 +70,7 @@ pub(crate) async fn run(
         storage_class: row.template.storage_class.as_deref(),
         seal: seal.as_ref(),
     };
-    let stored = take_body(context, verified, body, &declared, new).await?;
+    let stored = take_body(context, verified, body, &declared, (new, PUT_LEN_BYTES_MAX)).await?;
     let object = object.to_vec();
     let part = context.engine.put_part(name.as_str(), object, upload, number, stored).await?;
     let mut reply = empty(200);

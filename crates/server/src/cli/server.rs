@@ -100,6 +100,7 @@ fn gateway_of(config: &ServerConfig, node: &Node, directory: Directory, kms: Kms
         bucket_defaults: config.bucket_defaults,
         region: config.region.clone(),
         domains,
+        put_len_max: config.put_len_max,
         kms,
         encrypts_always: config.keys.encrypts_always,
         restore_delays: config.restore_delays,

@@ -1,0 +1,225 @@
+//! Access points: names of their own for buckets, each with a policy, a public access block and a scope.
+
+use crate::directory::Directory;
+use crate::entity::{Entity, PublicAccessBlock, Unknown};
+use crate::error::IdentityError;
+use crate::rows;
+use drystone_base::{Rng, hex};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Access points that an account may have.
+const COUNT_MAX: usize = 10_000;
+
+/// What an access point lets through.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessPointScope {
+    /// Prefixes of keys; empty for all.
+    #[serde(default)]
+    pub prefixes: Vec<String>,
+    /// Operations, such as `GetObject`; empty for all.
+    #[serde(default)]
+    pub permissions: Vec<String>,
+}
+
+/// A name for a bucket.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessPoint {
+    /// Account id.
+    pub account: String,
+    /// Name, one of its kind in the account.
+    pub name: String,
+    /// Bucket.
+    pub bucket: String,
+    /// Account of the bucket.
+    pub bucket_account: String,
+    /// Another name, by which it can be used as a bucket.
+    pub alias: String,
+    /// In milliseconds since 1970.
+    pub created_ms: u64,
+    /// Which public access is refused.
+    pub block: PublicAccessBlock,
+    /// Policy document.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
+    /// What it lets through; `None` for everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<AccessPointScope>,
+    /// Tags.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, String>,
+    #[serde(flatten)]
+    pub(crate) unknown: Unknown,
+}
+
+/// Whose an alias is.
+#[derive(Clone, Serialize, Deserialize)]
+struct Alias {
+    account: String,
+    name: String,
+}
+
+impl Entity for AccessPoint {
+    const KIND: u8 = 12;
+    const NAME: &'static str = "access point";
+}
+
+impl Entity for Alias {
+    const KIND: u8 = 13;
+    const NAME: &'static str = "alias of an access point";
+}
+
+impl AccessPoint {
+    /// A new one. Nothing public passes it.
+    #[must_use]
+    pub fn new(account: &str, name: &str, bucket: &str, bucket_account: &str) -> Self {
+        Self {
+            account: account.to_owned(),
+            name: name.to_owned(),
+            bucket: bucket.to_owned(),
+            bucket_account: bucket_account.to_owned(),
+            alias: String::new(),
+            created_ms: 0,
+            block: PublicAccessBlock {
+                block_public_acls: true,
+                ignore_public_acls: true,
+                block_public_policy: true,
+                restrict_public_buckets: true,
+            },
+            policy: None,
+            scope: None,
+            tags: BTreeMap::new(),
+            unknown: Unknown::new(),
+        }
+    }
+
+    /// Resource name.
+    #[must_use]
+    pub fn arn(&self, region: &str) -> String {
+        let Self { account, name, .. } = self;
+        format!("arn:aws:s3:{region}:{account}:accesspoint/{name}")
+    }
+}
+
+/// A name that no bucket can have, with random bits that keep it from being guessed.
+fn new_alias(rng: &dyn Rng, name: &str) -> String {
+    let mut bytes = [0; 12];
+    rng.fill(&mut bytes);
+    let short: String = name.chars().take(28).collect();
+    format!("{}-{}-s3alias", short.trim_end_matches('-'), hex(&bytes))
+}
+
+impl Directory {
+    /// Makes an access point.
+    ///
+    /// # Errors
+    ///
+    /// [`IdentityError::Exists`], [`IdentityError::Limit`], or the catalog failed.
+    pub async fn create_access_point(
+        &self,
+        point: AccessPoint,
+    ) -> Result<AccessPoint, IdentityError> {
+        if self.access_points(&point.account)?.len() >= COUNT_MAX {
+            let message = format!("An account has {COUNT_MAX} access points at most.");
+            return Err(IdentityError::Limit(message));
+        }
+        let alias = new_alias(&*self.shared.rng, &point.name);
+        let point = AccessPoint { alias, created_ms: self.now_ms(), ..point };
+        let made = point.clone();
+        self.commit(move |tx| {
+            let (account, name) = (point.account.clone(), point.name.clone());
+            rows::create(tx, &[&account, &name], &point)?;
+            rows::save(tx, &[&point.alias], &Alias { account, name });
+            Ok(())
+        })
+        .await?;
+        Ok(made)
+    }
+
+    /// The access point of a name.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read, or the catalog failed.
+    pub fn access_point(
+        &self,
+        account: &str,
+        name: &str,
+    ) -> Result<Option<AccessPoint>, IdentityError> {
+        rows::get(&self.shared.catalog, &[account, name])
+    }
+
+    /// The access point of an alias.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read, or the catalog failed.
+    pub fn access_point_of_alias(&self, alias: &str) -> Result<Option<AccessPoint>, IdentityError> {
+        let found: Option<Alias> = rows::get(&self.shared.catalog, &[alias])?;
+        match found {
+            Some(Alias { account, name }) => self.access_point(&account, &name),
+            None => Ok(None),
+        }
+    }
+
+    /// Access points of an account, by name.
+    ///
+    /// # Errors
+    ///
+    /// The catalog failed.
+    pub fn access_points(&self, account: &str) -> Result<Vec<AccessPoint>, IdentityError> {
+        rows::list(&self.shared.catalog, &[account, ""])
+    }
+
+    /// Whether any account has an access point of a bucket.
+    ///
+    /// # Errors
+    ///
+    /// The catalog failed.
+    pub fn has_access_points(&self, bucket: &str) -> Result<bool, IdentityError> {
+        let all: Vec<AccessPoint> = rows::list(&self.shared.catalog, &[""])?;
+        Ok(all.iter().any(|point| point.bucket == bucket))
+    }
+
+    /// Changes an access point.
+    ///
+    /// # Errors
+    ///
+    /// [`IdentityError::NotFound`], or the catalog failed.
+    pub async fn change_access_point(
+        &self,
+        account: &str,
+        name: &str,
+        change: impl FnOnce(&mut AccessPoint) + Send + 'static,
+    ) -> Result<(), IdentityError> {
+        let (account, name) = (account.to_owned(), name.to_owned());
+        self.commit(move |tx| {
+            rows::change(tx, &[&account, &name], |point: &mut AccessPoint| {
+                change(point);
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    /// Removes an access point.
+    ///
+    /// # Errors
+    ///
+    /// [`IdentityError::NotFound`], or the catalog failed.
+    pub async fn delete_access_point(
+        &self,
+        account: &str,
+        name: &str,
+    ) -> Result<(), IdentityError> {
+        let (account, name) = (account.to_owned(), name.to_owned());
+        self.commit(move |tx| {
+            if let Some(point) = rows::load_readable::<AccessPoint>(tx, &[&account, &name])? {
+                rows::remove::<Alias>(tx, &[&point.alias]);
+            }
+            rows::remove::<AccessPoint>(tx, &[&account, &name]);
+            Ok(())
+        })
+        .await
+    }
+}

@@ -1,0 +1,109 @@
+//! What an access point lets through: besides the rights on its bucket, its own policy must allow a request,
+//! or the policies of the caller name it.
+
+use super::{Need, Wanted, facts};
+use crate::error::{S3Code, S3Error};
+use crate::gateway::Context;
+use drystone_iam::{Caller, Document, DocumentKind, PolicySet, decide};
+use drystone_identity::{AccessPoint, AccessPointScope, DEFAULT_CANONICAL, ExplainedDecision};
+
+/// Whether the scope of an access point has a request.
+fn is_in_scope(context: &Context<'_>, scope: &AccessPointScope, need: &Need) -> bool {
+    let operation = need.action.strip_prefix("s3:").unwrap_or(need.action);
+    // Versions are read and removed by the right to do that with objects.
+    let plain = operation.replace("ObjectVersion", "Object").replace("BucketVersions", "Bucket");
+    let permits = |name: &String| *name == operation || *name == plain;
+    if !scope.permissions.is_empty() && !scope.permissions.iter().any(permits) {
+        return false;
+    }
+    let named = need.key.as_deref().or_else(|| context.request.query("prefix"));
+    scope.prefixes.is_empty()
+        || scope
+            .prefixes
+            .iter()
+            .any(|prefix| named.is_some_and(|named| named.starts_with(prefix.as_str())))
+}
+
+/// Decides on a right on an access point itself: to change it, or to read about it.
+///
+/// # Errors
+///
+/// `AccessDenied`.
+pub(crate) fn allow_point(
+    context: &Context<'_>,
+    action: &'static str,
+    account: &str,
+    name: &str,
+) -> Result<(), S3Error> {
+    let Some(identity) = &context.sender.identity else { return Err(S3Code::AccessDenied.into()) };
+    let need = Need::on(action, None);
+    let wanted = Wanted::new([Some(&identity.fact_keys), None]);
+    let facts = facts::of(context, None, &need, &wanted);
+    let caller = Caller { principal: context.sender.principal(), canonical: None };
+    let named = identity.named_policies();
+    let set = PolicySet { resource_account: Some(account), ..identity.policy_set(&named) };
+    let region = &context.config.region;
+    let resource = format!("arn:aws:s3:{region}:{account}:accesspoint/{name}");
+    let decision = decide(caller, action, &resource, &facts, &set);
+    if decision.allowed { Ok(()) } else { Err(S3Code::AccessDenied.into()) }
+}
+
+/// Decides whether a right may be used through an access point.
+///
+/// # Errors
+///
+/// `AccessDenied`; `InternalError` if its policy cannot be read.
+pub(crate) fn pass(context: &Context<'_>, point: &AccessPoint, need: &Need) -> Result<(), S3Error> {
+    let sender = &context.sender;
+    let arn = point.arn(&context.config.region);
+    let policy = match &point.policy {
+        None => None,
+        Some(text) => {
+            Some(Document::parse(text, DocumentKind::AccessPoint(&arn)).map_err(|_| {
+                tracing::error!(arn, "the policy of an access point cannot be read");
+                S3Error::new(S3Code::InternalError)
+            })?)
+        }
+    };
+    let resource = match &need.key {
+        Some(key) => format!("{arn}/object/{key}"),
+        None => arn,
+    };
+    let wanted = Wanted::new([
+        sender.identity.as_ref().map(|identity| &identity.fact_keys),
+        policy.as_ref().map(Document::fact_keys),
+    ]);
+    let facts = facts::of(context, None, need, &wanted);
+    let canonical = match sender.account() {
+        Some(drystone_identity::DEFAULT_ACCOUNT) => Some(DEFAULT_CANONICAL.to_owned()),
+        Some(account) => context.directory.canonical_of(account),
+        None => None,
+    };
+    let caller = Caller { principal: sender.principal(), canonical: canonical.as_deref() };
+    let named = sender.identity.as_ref().map(|identity| identity.named_policies());
+    let set = match (&sender.identity, &named) {
+        (Some(identity), Some(named)) => identity.policy_set(named),
+        _ => PolicySet::default(),
+    };
+    let bucket = policy.as_ref().map(|policy| ("access point policy", policy));
+    let set = PolicySet { bucket, resource_account: Some(&point.account), ..set };
+    let decision = decide(caller, need.action, &resource, &facts, &set);
+    let is_stranger = sender.account() != Some(point.account.as_str());
+    let is_public = policy.as_ref().is_some_and(Document::is_public);
+    let is_cut_off = is_stranger && is_public && point.block.restrict_public_buckets;
+    let in_scope = point.scope.as_ref().is_none_or(|scope| is_in_scope(context, scope, need));
+    if decision.allowed && in_scope && !is_cut_off {
+        return Ok(());
+    }
+    let access_key = sender.identity.as_ref().map(|identity| identity.access_key.clone());
+    context.directory.explanations().add(ExplainedDecision {
+        request_id: context.ids.request_id.clone(),
+        time_ms: context.request.now_ms,
+        principal: sender.principal().arn().unwrap_or_else(|| "anonymous".to_owned()),
+        access_key: access_key.unwrap_or_default(),
+        action: need.action.to_owned(),
+        resource,
+        explanation: decision.explanation,
+    });
+    Err(S3Code::AccessDenied.into())
+}

@@ -1,0 +1,321 @@
+//! `CreateAccessPoint` and its kin (S3 Control API reference, version 2018-08-20).
+
+use super::{document, failed, read_block, write_block};
+use crate::auth::Verified;
+use crate::authorize::{account_of, allow_point};
+use crate::body::Body;
+use crate::error::{S3Code, S3Error};
+use crate::gateway::Context;
+use crate::ops::read_document;
+use crate::response::{Reply, empty, xml};
+use crate::uri::decode_path;
+use crate::xml::{Element, Xml, parse};
+use drystone_base::{BucketName, Timestamp};
+use drystone_iam::{Document, DocumentKind};
+use drystone_identity::{AccessPoint, AccessPointScope, IdentityError};
+
+const DOCUMENT_LEN_MAX: usize = 64 << 10;
+/// Bytes of a policy at most.
+const POLICY_LEN_MAX: usize = 20_480;
+/// Access points on one page.
+const PAGE_COUNT_MAX: usize = 1000;
+/// What a scope can permit (S3 API reference, `Scope`).
+const PERMISSIONS: &[&str] = &[
+    "GetObject",
+    "GetObjectAttributes",
+    "ListMultipartUploadParts",
+    "ListBucket",
+    "ListBucketMultipartUploads",
+    "PutObject",
+    "DeleteObject",
+    "AbortMultipartUpload",
+];
+
+pub(super) async fn run(
+    context: &Context<'_>,
+    verified: Verified,
+    body: &mut Option<Body>,
+    account: &str,
+) -> Result<Reply, S3Error> {
+    let request = &context.request;
+    let path = request.raw_path.strip_prefix(super::PREFIX).unwrap_or_default();
+    let rest = path.strip_prefix("accesspoint").unwrap_or_default().trim_start_matches('/');
+    let (name, resource) = rest.split_once('/').unwrap_or((rest, ""));
+    let name = decode_path(name).ok_or(S3Code::InvalidURI)?;
+    let may = |action| allow_point(context, action, account, &name);
+    match (request.method.as_str(), name.as_str(), resource) {
+        ("GET", "", "") => {
+            allow_point(context, "s3:ListAccessPoints", account, "*")?;
+            list(context, account)
+        }
+        ("PUT", name, "") => {
+            may("s3:CreateAccessPoint")?;
+            let root = read(context, verified, body, "CreateAccessPointRequest").await?;
+            create(context, account, name, &root).await
+        }
+        ("GET", name, "") => {
+            may("s3:GetAccessPoint")?;
+            get(context, account, name)
+        }
+        ("DELETE", name, "") => {
+            may("s3:DeleteAccessPoint")?;
+            let deleted = context.directory.delete_access_point(account, name).await;
+            deleted.map(|()| empty(204)).map_err(|error| of_point(&error, name))
+        }
+        ("GET", name, "policy") => {
+            may("s3:GetAccessPointPolicy")?;
+            get_policy(context, account, name)
+        }
+        ("PUT", name, "policy") => {
+            may("s3:PutAccessPointPolicy")?;
+            let root = read(context, verified, body, "PutAccessPointPolicyRequest").await?;
+            put_policy(context, account, name, &root).await
+        }
+        ("DELETE", name, "policy") => {
+            may("s3:DeleteAccessPointPolicy")?;
+            change(context, account, name, |point| point.policy = None).await?;
+            Ok(empty(204))
+        }
+        ("GET", name, "policyStatus") => {
+            may("s3:GetAccessPointPolicyStatus")?;
+            policy_status(context, account, name)
+        }
+        ("GET", name, "scope") => {
+            may("s3:GetAccessPointScope")?;
+            get_scope(context, account, name)
+        }
+        ("PUT", name, "scope") => {
+            may("s3:PutAccessPointScope")?;
+            let root = read(context, verified, body, "PutAccessPointScopeRequest").await?;
+            let scope = root.child("Scope").map(read_scope).transpose()?;
+            change(context, account, name, |point| point.scope = scope).await?;
+            Ok(empty(200))
+        }
+        ("DELETE", name, "scope") => {
+            may("s3:DeleteAccessPointScope")?;
+            change(context, account, name, |point| point.scope = None).await?;
+            Ok(empty(204))
+        }
+        _ => Err(S3Error::not_implemented(path)),
+    }
+}
+
+/// What a failure means for an access point.
+pub(super) fn of_point(error: &IdentityError, name: &str) -> S3Error {
+    match error {
+        IdentityError::NotFound { .. } => {
+            S3Error::new(S3Code::NoSuchAccessPoint).field("AccessPointName", name)
+        }
+        IdentityError::Exists { .. } => S3Code::AccessPointAlreadyOwnedByYou.into(),
+        IdentityError::Limit(message) => S3Error::with(S3Code::InvalidRequest, message.clone()),
+        error => failed(error),
+    }
+}
+
+pub(super) fn find(
+    context: &Context<'_>,
+    account: &str,
+    name: &str,
+) -> Result<AccessPoint, S3Error> {
+    let found = context.directory.access_point(account, name).map_err(|error| failed(&error))?;
+    let missing = || S3Error::new(S3Code::NoSuchAccessPoint).field("AccessPointName", name);
+    found.ok_or_else(missing)
+}
+
+pub(super) async fn change(
+    context: &Context<'_>,
+    account: &str,
+    name: &str,
+    change: impl FnOnce(&mut AccessPoint) + Send + 'static,
+) -> Result<(), S3Error> {
+    let changed = context.directory.change_access_point(account, name, change).await;
+    changed.map_err(|error| of_point(&error, name))
+}
+
+async fn read(
+    context: &Context<'_>,
+    verified: Verified,
+    body: &mut Option<Body>,
+    root: &'static str,
+) -> Result<Element, S3Error> {
+    let document = read_document(context, verified, body, DOCUMENT_LEN_MAX).await?;
+    if document.is_empty() {
+        return Err(S3Code::MissingRequestBodyError.into());
+    }
+    parse(&document, root)
+}
+
+fn invalid(message: &str) -> S3Error {
+    S3Error::with(S3Code::InvalidRequest, message)
+}
+
+fn check_name(name: &str) -> Result<(), S3Error> {
+    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let fits = (3..=50).contains(&name.len())
+        && name.chars().all(|c| inner(c) || c == '-')
+        && name.starts_with(inner)
+        && name.ends_with(inner)
+        && !name.ends_with("-s3alias");
+    let message = "The name of an access point has 3 to 50 lower-case letters, digits and hyphens, \
+                   and begins and ends with a letter or digit.";
+    if fits { Ok(()) } else { Err(invalid(message)) }
+}
+
+async fn create(
+    context: &Context<'_>,
+    account: &str,
+    name: &str,
+    root: &Element,
+) -> Result<Reply, S3Error> {
+    check_name(name)?;
+    if root.child("VpcConfiguration").is_some() {
+        return Err(S3Error::not_implemented("VpcConfiguration"));
+    }
+    let bucket = BucketName::lookup(root.text_of("Bucket").unwrap_or_default())?;
+    let found = context.engine.find_bucket(bucket.as_str())?;
+    let owner = root.text_of("BucketAccountId").unwrap_or(account);
+    if account_of(&found) != owner {
+        return Err(S3Code::AccessDenied.into());
+    }
+    // Their hosts would be the same.
+    if context.engine.find_bucket(&format!("{name}-{account}")).is_ok() {
+        return Err(invalid("There is a bucket that the host of the access point would name."));
+    }
+    let mut point = AccessPoint::new(account, name, bucket.as_str(), owner);
+    if let Some(block) = root.child("PublicAccessBlockConfiguration") {
+        point.block = read_block(block)?;
+    }
+    point.scope = root.child("Scope").map(read_scope).transpose()?;
+    for tag in root.child("Tags").iter().flat_map(|tags| tags.children_named("Tag")) {
+        let text = |name| tag.text_of(name).unwrap_or_default().to_owned();
+        point.tags.insert(text("Key"), text("Value"));
+    }
+    let made = context.directory.create_access_point(point).await;
+    let made = made.map_err(|error| of_point(&error, name))?;
+    let mut answer = document("CreateAccessPointResult");
+    answer.text("AccessPointArn", &made.arn(&context.config.region)).text("Alias", &made.alias);
+    Ok(xml(answer.finish("CreateAccessPointResult")))
+}
+
+fn describe(answer: &mut Xml, context: &Context<'_>, point: &AccessPoint) {
+    answer.text("Name", &point.name).text("NetworkOrigin", "Internet");
+    answer.text("Bucket", &point.bucket);
+    answer.text("AccessPointArn", &point.arn(&context.config.region)).text("Alias", &point.alias);
+    answer.text("BucketAccountId", &point.bucket_account);
+}
+
+fn get(context: &Context<'_>, account: &str, name: &str) -> Result<Reply, S3Error> {
+    const ROOT: &str = "GetAccessPointResult";
+    let point = find(context, account, name)?;
+    let mut answer = document(ROOT);
+    describe(&mut answer, context, &point);
+    answer.open("PublicAccessBlockConfiguration");
+    write_block(&mut answer, &point.block);
+    answer.close("PublicAccessBlockConfiguration");
+    answer.text("CreationDate", &Timestamp(point.created_ms).to_iso());
+    Ok(xml(answer.finish(ROOT)))
+}
+
+fn list(context: &Context<'_>, account: &str) -> Result<Reply, S3Error> {
+    const ROOT: &str = "ListAccessPointsResult";
+    let request = &context.request;
+    let limit = request.query("maxResults").and_then(|text| text.parse().ok());
+    let limit = limit.unwrap_or(PAGE_COUNT_MAX).clamp(1, PAGE_COUNT_MAX);
+    let after = request.query("nextToken").unwrap_or_default();
+    let bucket = request.query("bucket");
+    let all = context.directory.access_points(account).map_err(|error| failed(&error))?;
+    let mut rest = all
+        .into_iter()
+        .filter(|point| point.name.as_str() > after)
+        .filter(|point| bucket.is_none_or(|bucket| point.bucket == bucket))
+        .peekable();
+    let mut answer = document(ROOT);
+    answer.open("AccessPointList");
+    let mut last = String::new();
+    for point in rest.by_ref().take(limit) {
+        answer.open("AccessPoint");
+        describe(&mut answer, context, &point);
+        answer.close("AccessPoint");
+        last = point.name;
+    }
+    answer.close("AccessPointList");
+    if rest.peek().is_some() {
+        answer.text("NextToken", &last);
+    }
+    Ok(xml(answer.finish(ROOT)))
+}
+
+fn get_policy(context: &Context<'_>, account: &str, name: &str) -> Result<Reply, S3Error> {
+    const ROOT: &str = "GetAccessPointPolicyResult";
+    let policy = find(context, account, name)?.policy.ok_or(S3Code::NoSuchAccessPointPolicy)?;
+    let mut answer = document(ROOT);
+    answer.text("Policy", &policy);
+    Ok(xml(answer.finish(ROOT)))
+}
+
+async fn put_policy(
+    context: &Context<'_>,
+    account: &str,
+    name: &str,
+    root: &Element,
+) -> Result<Reply, S3Error> {
+    let point = find(context, account, name)?;
+    let text = root.text_of("Policy").unwrap_or_default().to_owned();
+    let malformed = |message: &str| S3Error::with(S3Code::MalformedPolicy, message);
+    if text.len() > POLICY_LEN_MAX {
+        return Err(malformed("Policy exceeds the maximum allowed document size of 20480 bytes."));
+    }
+    let arn = point.arn(&context.config.region);
+    let policy = Document::parse(&text, DocumentKind::AccessPoint(&arn));
+    let policy = policy.map_err(|error| malformed(&error.to_string()))?;
+    if policy.is_public() && point.block.block_public_policy {
+        let message = "The policy is public, and the public access block of the access point \
+                       refuses public policies.";
+        return Err(S3Error::with(S3Code::AccessDenied, message));
+    }
+    change(context, account, name, |point| point.policy = Some(text)).await?;
+    Ok(empty(200))
+}
+
+fn policy_status(context: &Context<'_>, account: &str, name: &str) -> Result<Reply, S3Error> {
+    const ROOT: &str = "GetAccessPointPolicyStatusResult";
+    let point = find(context, account, name)?;
+    let text = point.policy.as_deref().ok_or(S3Code::NoSuchAccessPointPolicy)?;
+    let arn = point.arn(&context.config.region);
+    let policy = Document::parse(text, DocumentKind::AccessPoint(&arn));
+    let mut answer = document(ROOT);
+    answer.open("PolicyStatus");
+    // What cannot be read is not said to be private.
+    answer.bool("IsPublic", policy.map_or(true, |policy| policy.is_public()));
+    answer.close("PolicyStatus");
+    Ok(xml(answer.finish(ROOT)))
+}
+
+fn read_scope(element: &Element) -> Result<AccessPointScope, S3Error> {
+    let texts = |list: &str, item: &'static str| -> Vec<String> {
+        let list = element.child(list);
+        let items = list.iter().flat_map(|list| list.children_named(item));
+        items.map(|item| item.text.clone()).collect()
+    };
+    let permissions = texts("Permissions", "Permission");
+    if permissions.iter().any(|name| !PERMISSIONS.contains(&name.as_str())) {
+        return Err(S3Code::MalformedXML.into());
+    }
+    Ok(AccessPointScope { prefixes: texts("Prefixes", "Prefix"), permissions })
+}
+
+fn get_scope(context: &Context<'_>, account: &str, name: &str) -> Result<Reply, S3Error> {
+    const ROOT: &str = "GetAccessPointScopeResult";
+    let scope = find(context, account, name)?.scope.unwrap_or_default();
+    let mut answer = document(ROOT);
+    answer.open("Scope").open("Prefixes");
+    for prefix in &scope.prefixes {
+        answer.text("Prefix", prefix);
+    }
+    answer.close("Prefixes").open("Permissions");
+    for name in &scope.permissions {
+        answer.text("Permission", name);
+    }
+    answer.close("Permissions").close("Scope");
+    Ok(xml(answer.finish(ROOT)))
+}

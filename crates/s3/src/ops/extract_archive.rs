@@ -1,0 +1,244 @@
+//! `PutObject` of an archive that is to be taken apart (AWS Snowball, "Batching small files"; MinIO,
+//! "Snowball auto-extract"). Each regular file becomes an object, as if it had been sent alone: its key is
+//! authorized, and what PAX records `minio.metadata.*` say are its headers. What was written before an error
+//! remains.
+
+use super::{Handled, apply_acl};
+use crate::archive::{Entry, EntryKind, Event, TarError, TarReader, Unpacker};
+use crate::auth::Verified;
+use crate::authorize::authorize;
+use crate::body::{Body, BodyReader};
+use crate::checksum::Declared;
+use crate::encryption;
+use crate::error::{S3Code, S3Error};
+use crate::gateway::Context;
+use crate::object_headers::parse_draft;
+use crate::operation::Operation;
+use crate::request::S3Request;
+use crate::response::empty;
+use drystone_base::limits::PUT_LEN_BYTES_MAX;
+use drystone_engine::{
+    BlobWriter, BucketRow, ChecksumAlgorithm, Conditions, NewBlob, ObjectDraft, PutRequest,
+};
+use http::{HeaderName, HeaderValue};
+use std::sync::Arc;
+
+pub(crate) const EXTRACT: &str = "x-amz-meta-snowball-auto-extract";
+const PREFIX: &str = "x-amz-meta-minio-snowball-prefix";
+const IGNORE_DIRS: &str = "x-amz-meta-minio-snowball-ignore-dirs";
+const IGNORE_ERRORS: &str = "x-amz-meta-minio-snowball-ignore-errors";
+/// What PAX records that are headers begin with.
+const RECORD: &str = "minio.metadata.";
+/// Entries of one archive at most.
+const ENTRY_COUNT_MAX: u64 = 1_000_000;
+
+/// Whether a request asks for an archive to be taken apart.
+pub(super) fn is_asked(request: &S3Request) -> bool {
+    is_on(request, EXTRACT)
+}
+
+fn is_on(request: &S3Request, name: &str) -> bool {
+    request.header_or_query(name).is_some_and(|value| value.eq_ignore_ascii_case("true"))
+}
+
+impl From<TarError> for S3Error {
+    fn from(error: TarError) -> Self {
+        Self::with(S3Code::InvalidRequest, error.to_string())
+    }
+}
+
+impl From<crate::archive::UnpackError> for S3Error {
+    fn from(error: crate::archive::UnpackError) -> Self {
+        match error {
+            crate::archive::UnpackError::Malformed => {
+                Self::with(S3Code::InvalidRequest, "The archive cannot be unpacked.")
+            }
+            crate::archive::UnpackError::Bomb => {
+                Self::with(S3Code::EntityTooLarge, "The archive unpacks to too many bytes.")
+            }
+        }
+    }
+}
+
+/// An object on its way out of the archive.
+struct Writing {
+    context_key: String,
+    draft: ObjectDraft,
+    writer: BlobWriter,
+}
+
+/// What takes an archive apart.
+struct Extraction<'a> {
+    outer: &'a Context<'a>,
+    bucket: Arc<BucketRow>,
+    prefix: String,
+    ignores_dirs: bool,
+    ignores_errors: bool,
+    entry_count: u64,
+    writing: Option<Writing>,
+}
+
+pub(super) async fn run(
+    context: &Context<'_>,
+    verified: Verified,
+    body: &mut Option<Body>,
+) -> Handled {
+    let request = &context.request;
+    let declared = Declared::parse(request)?;
+    let bucket = context.engine.find_bucket(request.bucket_name()?.as_str())?;
+    let prefix = request.header_or_query(PREFIX).unwrap_or_default();
+    let mut extraction = Extraction {
+        outer: context,
+        bucket,
+        prefix: prefix.trim_start_matches('/').to_owned(),
+        ignores_dirs: is_on(request, IGNORE_DIRS),
+        ignores_errors: is_on(request, IGNORE_ERRORS),
+        entry_count: 0,
+        writing: None,
+    };
+    let body = body.take().expect("a body is read once");
+    let mut reader = BodyReader::new(request, body, verified, &declared, PUT_LEN_BYTES_MAX)?;
+    let algorithm = declared.algorithm().unwrap_or(ChecksumAlgorithm::Crc64Nvme);
+    let mut digests = drystone_engine::Digests::new(algorithm);
+    let (mut unpacker, mut tar) = (Unpacker::default(), TarReader::default());
+    while let Some(bytes) = reader.next().await? {
+        digests.update(&bytes);
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            let (piece, later) = rest.split_at(unpacker.step_len().min(rest.len()));
+            unpacker.feed(piece, |unpacked| tar.feed(unpacked))?;
+            extraction.take_events(&mut tar).await?;
+            rest = later;
+        }
+    }
+    unpacker.finish(|unpacked| tar.feed(unpacked))?;
+    extraction.take_events(&mut tar).await?;
+    tar.finish()?;
+    let (md5, checksum) = digests.finish();
+    declared.check(&md5, &checksum, reader.trailer.as_ref())?;
+    Ok(empty(200))
+}
+
+impl Extraction<'_> {
+    async fn take_events(&mut self, tar: &mut TarReader) -> Result<(), S3Error> {
+        while let Some(event) = tar.next_event()? {
+            let outcome = match event {
+                Event::Entry(entry) => self.begin(entry).await,
+                Event::Data(bytes) => match &mut self.writing {
+                    Some(writing) => writing.writer.write(&bytes).await.map_err(S3Error::from),
+                    None => Ok(()),
+                },
+                Event::EntryEnd => self.end().await,
+                Event::End => Ok(()),
+            };
+            if let Err(error) = outcome {
+                self.writing = None;
+                // What the server cannot do is no fault of an entry.
+                if !self.ignores_errors || error.code.status() >= 500 || error.drop_connection {
+                    return Err(error);
+                }
+                let code = error.code.name();
+                tracing::warn!(
+                    bucket = self.bucket.name,
+                    code,
+                    "an entry of an archive is left out"
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// The key of an entry: what is before a name that says where on a machine it was is cut off, and
+    /// nothing else changed.
+    fn key_of(&self, entry: &Entry) -> Result<String, S3Error> {
+        let bad = |message| Err(S3Error::with(S3Code::InvalidArgument, message));
+        let Ok(path) = std::str::from_utf8(&entry.path) else {
+            return bad("The name of an entry of the archive is not valid UTF-8.");
+        };
+        let mut name = path;
+        while let Some(rest) = name.strip_prefix("./").or(name.strip_prefix('/')) {
+            name = rest;
+        }
+        if name.split('/').any(|piece| piece == "..") {
+            return bad("The name of an entry of the archive leads out of it.");
+        }
+        Ok(format!("{}{name}", self.prefix))
+    }
+
+    async fn begin(&mut self, entry: Entry) -> Result<(), S3Error> {
+        self.entry_count += 1;
+        if self.entry_count > ENTRY_COUNT_MAX {
+            let message = "The archive has too many entries.";
+            return Err(S3Error::with(S3Code::EntityTooLarge, message));
+        }
+        let is_wanted = match entry.kind {
+            EntryKind::File => true,
+            EntryKind::Directory => !self.ignores_dirs,
+            EntryKind::Other => false,
+        };
+        let key = self.key_of(&entry)?;
+        if !is_wanted || key.is_empty() || key == "." {
+            return Ok(());
+        }
+        let is_bare = entry.kind == EntryKind::Directory && !key.ends_with('/');
+        let key = if is_bare { format!("{key}/") } else { key };
+        if entry.size > PUT_LEN_BYTES_MAX {
+            return Err(S3Code::EntityTooLarge.into());
+        }
+        let inner = self.context_of(&key, &entry)?;
+        let object = inner.request.object_key()?;
+        authorize(&inner, Operation::PutObject)?;
+        let mut draft = parse_draft(&inner.request)?;
+        apply_acl(&inner, &self.bucket, &mut draft)?;
+        let sealing = encryption::of_write(&inner, &self.bucket).await?;
+        draft.encryption = sealing.encryption;
+        let new = NewBlob {
+            bucket: &self.bucket,
+            object: object.as_bytes(),
+            len: Some(entry.size),
+            algorithm: ChecksumAlgorithm::Crc64Nvme,
+            storage_class: draft.storage_class.as_deref(),
+            seal: sealing.seal.as_ref(),
+        };
+        let writer = inner.engine.begin_blob(new).await?;
+        self.writing = Some(Writing { context_key: key, draft, writer });
+        Ok(())
+    }
+
+    /// The request that would have sent the entry alone.
+    fn context_of(&self, key: &str, entry: &Entry) -> Result<Context<'_>, S3Error> {
+        let mut request = self.outer.request.clone();
+        request.key = Some(key.to_owned());
+        // What the request says of the archive is not said of what is in it, but how it is to be encrypted
+        // and kept is.
+        let is_kept = |name: &HeaderName| {
+            let name = name.as_str();
+            name.starts_with("x-amz-server-side-encryption") || name == "x-amz-storage-class"
+        };
+        let kept: Vec<_> = request.headers.iter().filter(|(name, _)| is_kept(name)).collect();
+        let mut headers: http::HeaderMap =
+            kept.into_iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        let bad = || S3Error::with(S3Code::InvalidArgument, "A PAX record is no header.");
+        for (name, value) in &entry.records {
+            let Some(name) = name.strip_prefix(RECORD) else { continue };
+            let name: HeaderName = name.to_ascii_lowercase().parse().map_err(|_| bad())?;
+            let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| bad())?;
+            headers.insert(name, value);
+        }
+        request.headers = headers;
+        request.query.clear();
+        Ok(self.outer.with_request(request))
+    }
+
+    async fn end(&mut self) -> Result<(), S3Error> {
+        let Some(Writing { context_key, draft, writer }) = self.writing.take() else {
+            return Ok(());
+        };
+        let stored = writer.finish().await?;
+        let (bucket, object) = (self.bucket.name.clone(), context_key.into_bytes());
+        let conditions = Conditions::default();
+        let request = PutRequest { bucket, object, draft, stored, conditions };
+        self.outer.engine.put_object(request).await?;
+        Ok(())
+    }
+}
