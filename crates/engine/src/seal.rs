@@ -52,7 +52,7 @@ impl Engine {
         Ok(row)
     }
 
-    /// Opens what [`Engine::hide`] sealed. The row must not be stored as it is then.
+    /// Opens what is stored sealed in a row, which must not be stored as it is then.
     ///
     /// # Errors
     ///
