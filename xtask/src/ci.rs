@@ -10,6 +10,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("curl", "curl"),
     ("openssl", "openssl"),
     ("/usr/sbin/slapd", "slapd"),
+    ("/usr/bin/faketime", "faketime"),
     ("chromium", "chromium"),
 ];
 const VENV: &str = "target/venv";

@@ -217,6 +217,9 @@ pub struct Status {
     pub is_whole: bool,
     /// Nothing can be changed.
     pub is_read_only: bool,
+    /// Locks wait for somebody to confirm that the clock is right.
+    #[serde(default)]
+    pub is_lock_clock_held: bool,
     /// Placement groups, by the number of their drives that are missing or lack shards.
     pub groups_by_lacking_drives: std::collections::BTreeMap<u64, u64>,
     /// Objects and parts that lack shards since they were written.

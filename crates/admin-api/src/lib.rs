@@ -66,6 +66,8 @@ pub enum Request {
     MfaInfo,
     /// Takes the second factor away.
     MfaRemove,
+    /// Says that the clock is right, although it is far ahead of where it was: locks end by it from now on.
+    LockConfirmClock,
     /// Gives out the keyring, for a backup. Only over the socket of the server.
     KeyringExport,
     /// Makes a user.

@@ -97,6 +97,8 @@ impl Key {
     pub const CLOCK: &'static [u8] = &[Family::State as u8, b'c'];
     /// Something is to be moved: a drive was added, or is being emptied.
     pub const REBALANCE: &'static [u8] = &[Family::State as u8, b'b'];
+    /// The clock by which locks end.
+    pub const LOCK_CLOCK: &'static [u8] = &[Family::State as u8, b'l'];
     /// Ids of the keys of keyrings that something was sealed under.
     pub const KEYRING: &'static [u8] = &[Family::State as u8, b'k'];
     /// The last export of the only drive, in deployments that never had another.

@@ -2,6 +2,7 @@
 
 use crate::budget::ByteBudget;
 use crate::error::EngineError;
+use crate::lock_clock::LockClock;
 use crate::pace::Pace;
 use crate::pins::Pins;
 use crate::repair::Noted;
@@ -44,6 +45,7 @@ pub(crate) struct Shared {
     pub(crate) pace: Pace,
     pub(crate) hedges: AtomicU64,
     pub(crate) keyring: OnceLock<Arc<Keyring>>,
+    pub(crate) lock_clock: LockClock,
     /// Held by each large upload in progress: its count says how many there are.
     pub(crate) large_uploads: Arc<()>,
     buckets: Mutex<BucketCache>,
@@ -66,6 +68,7 @@ impl Engine {
     #[must_use]
     pub fn new(catalog: Catalog, pool: Pool, config: EngineConfig) -> Self {
         let EngineConfig { clock, rng, budget, pace } = config;
+        let lock_clock = LockClock::new(clock.now_ms());
         let shared = Shared {
             catalog,
             pool,
@@ -76,6 +79,7 @@ impl Engine {
             pace,
             hedges: AtomicU64::new(0),
             keyring: OnceLock::new(),
+            lock_clock,
             large_uploads: Arc::new(()),
             buckets: Mutex::default(),
             noted: Mutex::default(),

@@ -29,6 +29,7 @@ mod error;
 mod hedge;
 mod layout;
 mod list;
+mod lock_clock;
 mod manifest;
 mod multipart;
 mod object;

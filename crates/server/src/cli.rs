@@ -14,7 +14,7 @@ use crate::places;
 use crate::proxy::TrustedProxies;
 use admin::{
     AccountCommand, AdminOptions, BucketCommand, DriveCommand, GroupCommand, KeyCommand,
-    KmsCommand, MfaCommand, PolicyCommand, RoleCommand, UserCommand, VerifyArguments,
+    KmsCommand, LockCommand, MfaCommand, PolicyCommand, RoleCommand, UserCommand, VerifyArguments,
 };
 use clap::{Args, Parser, Subcommand};
 use drystone_s3::{BucketDefaults, RestoreDelays};
@@ -99,6 +99,13 @@ enum Command {
     Bucket {
         #[command(subcommand)]
         command: BucketCommand,
+        #[command(flatten)]
+        options: AdminOptions,
+    },
+    /// See to the clock by which locks end.
+    Lock {
+        #[command(subcommand)]
+        command: LockCommand,
         #[command(flatten)]
         options: AdminOptions,
     },
@@ -253,6 +260,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Key { command, options } => administer(&options, command.request()),
         Command::Role { command, options } => administer(&options, command.request()),
         Command::Account { command, options } => administer(&options, command.request()),
+        Command::Lock { command, options } => administer(&options, command.request()),
         Command::Mfa { command, options } => administer(&options, command.request()),
         Command::Bucket { command, options } => administer(&options, command.request()),
         Command::Kms { command, options } => administer(&options, command.request()),

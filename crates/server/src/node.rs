@@ -26,6 +26,8 @@ const WRITE_AHEAD_LEN: u32 = 1 << 20;
 const TICK: Duration = Duration::from_millis(200);
 /// Ticks between two rounds of compaction and export.
 const SLOW_TICKS: u32 = 25;
+/// Ticks between two notes of the clock of locks: an hour.
+const LOCK_CLOCK_TICKS: u32 = 18_000;
 
 /// Why a node cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -94,6 +96,9 @@ impl Node {
         if mode == OpenMode::Serve && drives.len() > 1 {
             known::write(&homes, &drives);
         }
+        if mode == OpenMode::Serve {
+            resume_lock_clock(&engine);
+        }
         let (threads, stop) = (Vec::new(), Arc::new(AtomicBool::new(false)));
         let mut node = Self { engine, identity, homes, deployment, threads, stop };
         if mode != OpenMode::Salvage {
@@ -146,7 +151,31 @@ impl Node {
                 tracing::error!("a thread panicked");
             }
         }
+        note_lock_clock(&deployment.engine);
         deployment.close();
+    }
+}
+
+/// Goes on with the clock of locks, and says so if it waits for somebody to confirm the time.
+fn resume_lock_clock(engine: &Engine) {
+    match engine.resume_lock_clock() {
+        Ok(false) => {}
+        Ok(true) => tracing::error!(
+            "the clock is more than a day ahead of where it was: locks go on by the old time; if it is right, \
+             say so: drystone lock confirm-clock"
+        ),
+        Err(error) => {
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(error, "the clock of locks cannot be read");
+        }
+    }
+    note_lock_clock(engine);
+}
+
+fn note_lock_clock(engine: &Engine) {
+    if let Err(error) = engine.note_lock_clock() {
+        let error = &error as &dyn std::error::Error;
+        tracing::warn!(error, "the clock of locks could not be noted");
     }
 }
 
@@ -403,6 +432,9 @@ fn maintain(deployment: &Deployment, stop: &AtomicBool) {
             tend_index("drive", drive.index());
         }
         ticks += 1;
+        if ticks.is_multiple_of(LOCK_CLOCK_TICKS) {
+            note_lock_clock(engine);
+        }
         let lsn = engine.drive().log().last_lsn();
         // Nothing was written: nothing can have died.
         if ticks.is_multiple_of(SLOW_TICKS) && lsn != last_lsn {

@@ -141,6 +141,7 @@ async fn status(actor: &Actor<'_>, admin: &Admin) -> Outcome {
         survives_now: status.can_lose() as u64,
         is_whole: status.is_whole(),
         is_read_only: status.is_read_only,
+        is_lock_clock_held: admin.engine.is_lock_clock_held(),
         groups_by_lacking_drives: lacking,
         waiting_repairs: status.repair_count as u64,
         moving: status.moving.map(|moving| Moving {

@@ -20,6 +20,7 @@ pub(super) async fn run(
         Request::MfaInfo => info(actor),
         Request::MfaRemove => remove(actor).await,
         Request::BucketAppends { bucket, enabled } => appends(actor, admin, &bucket, enabled).await,
+        Request::LockConfirmClock => confirm_clock(actor, admin).await,
         request => return Err(request),
     })
 }
@@ -65,6 +66,17 @@ async fn remove(actor: &Actor<'_>) -> Outcome {
     require_owner(actor)?;
     actor.require_socket()?;
     actor.directory.remove_mfa(actor.account()).await?;
+    Ok(Answer::Done)
+}
+
+/// Ends locks, perhaps: who asks must be at the machine itself, and look at its clock.
+async fn confirm_clock(actor: &Actor<'_>, admin: &Admin) -> Outcome {
+    require_owner(actor)?;
+    actor.require_socket()?;
+    let failed = |error: EngineError| {
+        Failed(Failure { code: FailureCode::Failed, message: error.to_string() })
+    };
+    admin.engine.confirm_lock_clock().await.map_err(failed)?;
     Ok(Answer::Done)
 }
 

@@ -7,6 +7,7 @@ use drystone_catalog::{LockMode, ObjectRow, Retention, Tx};
 
 /// Gives a version another retention, or takes it away. Longer ones are always allowed; a shorter or weaker
 /// one in place of governance needs the right to bypass it, and in place of compliance nothing will do.
+/// `lock_now_ms`: what time it is for locks.
 ///
 /// # Errors
 ///
@@ -18,12 +19,12 @@ pub fn set_retention(
     object: &[u8],
     version: Option<VersionRef>,
     retention: Option<Retention>,
-    bypasses: bool,
+    (bypasses, lock_now_ms): (bool, u64),
 ) -> Result<ObjectRow, EngineError> {
     if load_bucket(tx, bucket_name)?.lock.is_none() {
         return Err(EngineError::NoBucketLock);
     }
-    let now_ms = tx.now_ms();
+    let now_ms = lock_now_ms;
     let mut is_allowed = false;
     let change = |row: &mut ObjectRow| {
         is_allowed = may_replace(row.lock.retention, retention, now_ms, bypasses);

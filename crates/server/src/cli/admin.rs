@@ -6,7 +6,7 @@ mod kms;
 mod show;
 
 pub(crate) use drives::{DriveCommand, VerifyArguments, verify};
-pub(crate) use kms::{BucketCommand, KmsCommand, MfaCommand};
+pub(crate) use kms::{BucketCommand, KmsCommand, LockCommand, MfaCommand};
 
 use super::{CommandResult, print};
 use crate::socket;

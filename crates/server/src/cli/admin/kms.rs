@@ -87,3 +87,18 @@ impl BucketCommand {
         }
     }
 }
+
+#[derive(Subcommand)]
+pub(crate) enum LockCommand {
+    /// Say that the clock of this machine is right: after a start that found it more than a day ahead, locks
+    /// go on by the old time until then.
+    ConfirmClock,
+}
+
+impl LockCommand {
+    pub(crate) fn request(self) -> Made {
+        match self {
+            Self::ConfirmClock => Ok(Request::LockConfirmClock),
+        }
+    }
+}

@@ -157,6 +157,10 @@ fn status_text(status: &Status) -> String {
         many(status.survives),
         many(status.survives_now),
     );
+    if status.is_lock_clock_held {
+        text += "locks wait: the clock is far ahead of where it was; if it is right, say so: drystone \
+                 lock confirm-clock\n";
+    }
     if status.is_read_only {
         text += "READ ONLY: too few drives are here to be certain of the newest state\n";
     }
