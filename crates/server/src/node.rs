@@ -161,8 +161,8 @@ fn resume_lock_clock(engine: &Engine) {
     match engine.resume_lock_clock() {
         Ok(false) => {}
         Ok(true) => tracing::error!(
-            "the clock is more than a day ahead of where it was: locks go on by the old time; if it is right, \
-             say so: drystone lock confirm-clock"
+            "the clock is more than a day ahead of where it was: locks go on by the old time; if it is \
+             right, say so: drystone lock confirm-clock"
         ),
         Err(error) => {
             let error = &error as &dyn std::error::Error;
