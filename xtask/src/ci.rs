@@ -51,6 +51,7 @@ const CAPABILITIES: &[&str] = &[
     "s3cmd",
     "s3fs_pyarrow",
     "deltalake_iceberg",
+    "dvc_mlflow",
 ];
 
 pub(crate) type Outcome = Result<(), String>;
@@ -190,10 +191,8 @@ fn acceptance(python: &str, env: &[(&str, &str)]) -> Outcome {
     }
     let listed = std::fs::read_to_string(format!("{folder}/requirements.txt"));
     let listed = listed.map_err(|error| error.to_string())?;
-    // Packages of capabilities that are not run yet are not needed.
     let needed = listed.lines().filter(|l| !l.starts_with(['#']) && !l.is_empty());
-    let needed: Vec<&str> =
-        needed.filter(|l| !["dvc", "mlflow"].iter().any(|p| l.starts_with(p))).collect();
+    let needed: Vec<&str> = needed.collect();
     let install = [&["install", "-q"], &needed[..]].concat();
     run(&format!("{VENV}/bin/pip"), &install, &[])?;
     let options = ["tests/acceptance.py", folder, "tests/acceptance-exceptions.txt"];

@@ -294,11 +294,20 @@ fn names_of(auth: AuthType) -> (&'static str, &'static str) {
     }
 }
 
-/// Takes signatures and tokens out of a request line.
+/// Parameters whose values are not written down, in lower case. Keys of clients are refused there, and named
+/// here for whoever sends one nevertheless.
+const SECRETS: &[&str] = &[
+    "x-amz-signature=",
+    "x-amz-security-token=",
+    "signature=",
+    "server-side-encryption-customer-key=",
+];
+
+/// Takes signatures, tokens and keys out of a request line.
 fn without_secrets(uri: &str) -> String {
     let mut out = uri.to_owned();
-    for name in ["X-Amz-Signature=", "X-Amz-Security-Token=", "Signature="] {
-        if let Some(at) = out.find(name) {
+    for name in SECRETS {
+        if let Some(at) = out.to_ascii_lowercase().find(name) {
             let from = at + name.len();
             let len = out[from..].find(['&', ' ']).unwrap_or(out.len() - from);
             out.replace_range(from..from + len, "-");
@@ -317,5 +326,7 @@ mod tests {
         assert_eq!(quoted("a\"b\n"), "\"a%22b\"");
         let hidden = without_secrets("GET /b?X-Amz-Signature=abc&x=1 HTTP/1.1");
         assert_eq!(hidden, "GET /b?X-Amz-Signature=-&x=1 HTTP/1.1");
+        let hidden = without_secrets("GET /b?X-Amz-Server-Side-Encryption-Customer-Key=abc HTTP/1.1");
+        assert_eq!(hidden, "GET /b?X-Amz-Server-Side-Encryption-Customer-Key=- HTTP/1.1");
     }
 }

@@ -3,19 +3,17 @@
 //! Threads are real, so a seed fixes faults and requests but not every interleaving; the layers below
 //! have deterministic enumerations of their own (`log`, `catalog`).
 
+mod client;
 mod drives;
 mod slow;
 mod store;
 
-use bytes::Bytes;
+use client::{Client, Possible, read};
 use drives::{SimDrive, SimIndexes};
 use drystone_base::{Clock, Rng, SeededRng, SystemClock, SystemRng};
 use drystone_cluster::{Protection, Shape};
 use drystone_engine::deployment::{Deployment, DeploymentConfig, Place, Rebuild, new_deployment};
-use drystone_engine::{
-    AuditScope, ByteBudget, ChecksumAlgorithm, Conditions, Engine, EngineError, NewBlob,
-    ObjectDraft, PutRequest,
-};
+use drystone_engine::{AuditScope, ByteBudget, Conditions, Engine, EngineError};
 use drystone_io::{CrashKind, Disk, Fault};
 use drystone_log::{Class, SeededBug};
 use std::collections::BTreeMap;
@@ -57,7 +55,7 @@ pub struct World {
     drives: Vec<SimDrive>,
     rng: SeededRng,
     /// What each key may hold: `None` for nothing.
-    possible: BTreeMap<String, Vec<Option<Bytes>>>,
+    possible: Possible,
     bug: Option<SeededBug>,
     /// The device lied: what was acknowledged may be gone, but no other bytes may be served.
     lied: bool,
@@ -272,6 +270,7 @@ impl World {
         let results = runtime.block_on(async {
             let engine = process.engine.clone();
             let _ = engine.create_bucket(BUCKET, "", Vec::new(), Vec::new(), None).await;
+            let _ = engine.set_appends(BUCKET, true).await;
             let sweeping = tokio::spawn(sweep(engine.clone()));
             let tasks: Vec<_> = (0..clients)
                 .map(|client| {
@@ -291,7 +290,7 @@ impl World {
         self.possible.extend(results);
     }
 
-    fn keys_of(&self, client: u64) -> BTreeMap<String, Vec<Option<Bytes>>> {
+    fn keys_of(&self, client: u64) -> Possible {
         let prefix = format!("{client}/");
         let mine = self.possible.iter().filter(|(key, _)| key.starts_with(&prefix));
         mine.map(|(key, states)| (key.clone(), states.clone())).collect()
@@ -426,100 +425,5 @@ async fn sweep(engine: Engine) {
         if compacted.await.expect("compaction does not panic").is_err() {
             return;
         }
-    }
-}
-
-fn body(rng: &SeededRng) -> Bytes {
-    let len = match rng.below(10) {
-        0 => 0,
-        1..4 => rng.below(1024),
-        4..8 => rng.below(100_000),
-        _ => 100_000 + rng.below(600_000),
-    };
-    let mut bytes = vec![0; len as usize];
-    rng.fill(&mut bytes);
-    bytes.into()
-}
-
-async fn put(engine: &Engine, key: &str, body: &Bytes) -> Result<(), EngineError> {
-    let bucket = engine.find_bucket(BUCKET)?;
-    let len = Some(body.len() as u64);
-    let algorithm = ChecksumAlgorithm::Crc32;
-    let object = key.as_bytes();
-    let new = NewBlob { bucket: &bucket, object, len, algorithm, storage_class: None, seal: None };
-    let mut writer = engine.begin_blob(new).await?;
-    for piece in body.chunks(50_000) {
-        writer.write(piece).await?;
-    }
-    let stored = writer.finish().await?;
-    let (bucket, object) = (BUCKET.to_owned(), key.as_bytes().to_vec());
-    let (draft, conditions) = (ObjectDraft::default(), Conditions::default());
-    engine.put_object(PutRequest { bucket, object, draft, stored, conditions }).await?;
-    Ok(())
-}
-
-async fn read(engine: &Engine, key: &str) -> Result<Option<Bytes>, EngineError> {
-    let located = match engine.locate(BUCKET, key.as_bytes(), None) {
-        Err(EngineError::ObjectNotFound { .. } | EngineError::BucketNotFound) => return Ok(None),
-        located => located?,
-    };
-    let size = located.row.size;
-    let mut reader = engine.read(located, 0..size, None)?;
-    let mut bytes = Vec::new();
-    while let Some(piece) = reader.next().await? {
-        bytes.extend_from_slice(&piece);
-    }
-    Ok(Some(bytes.into()))
-}
-
-/// A client that works on keys of its own.
-struct Client {
-    engine: Engine,
-    client: u64,
-    rng: SeededRng,
-    /// The device may have lied: what a key ever held stays possible.
-    lied: bool,
-}
-
-impl Client {
-    /// Until an operation is acknowledged, what was there and what is to come are both possible. A
-    /// refusal for want of space changes nothing; after any other error the client goes home.
-    async fn run(
-        self,
-        mut keys: BTreeMap<String, Vec<Option<Bytes>>>,
-        steps: u64,
-    ) -> BTreeMap<String, Vec<Option<Bytes>>> {
-        for _ in 0..steps {
-            let key = format!("{}/{}", self.client, self.rng.below(4));
-            let states = keys.entry(key.clone()).or_insert_with(|| vec![None]);
-            let (wanted, outcome) = match self.rng.below(5) {
-                0 => {
-                    states.push(None);
-                    let none = Conditions::default();
-                    let name = key.clone().into_bytes();
-                    let deleted = self.engine.delete_object(BUCKET, name, None, none).await;
-                    (None, deleted.map(drop))
-                }
-                1 => {
-                    if let Ok(found) = read(&self.engine, &key).await {
-                        assert!(states.contains(&found), "{key} shows what it cannot hold");
-                    }
-                    continue;
-                }
-                _ => {
-                    let body = body(&self.rng);
-                    states.push(Some(body.clone()));
-                    let outcome = put(&self.engine, &key, &body).await;
-                    (Some(body), outcome)
-                }
-            };
-            match outcome {
-                Ok(()) if self.lied => {}
-                Ok(()) => *states = vec![wanted],
-                Err(EngineError::Full) => drop(states.pop()),
-                Err(_) => return keys,
-            }
-        }
-        keys
     }
 }

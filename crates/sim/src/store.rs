@@ -1,7 +1,8 @@
 //! A store on disks that a test chooses, without histories.
 
 use crate::drives::SimIndexes;
-use crate::{BUCKET, DEVICE_LEN, put, read};
+use crate::client::{put, read};
+use crate::{BUCKET, DEVICE_LEN};
 use bytes::Bytes;
 use drystone_base::{SystemClock, SystemRng};
 use drystone_engine::deployment::{Deployment, DeploymentConfig, Place, Rebuild, new_deployment};
