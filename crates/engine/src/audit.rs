@@ -353,7 +353,12 @@ impl Engine {
                 match &row.data {
                     Data::Manifest(id) => {
                         let mut seen = BTreeSet::new();
-                        self.layouts_of_parts(*id, &mut seen)?
+                        match self.layouts_of_parts(*id, &mut seen)? {
+                            Some(layouts) => layouts,
+                            // It was deleted while the walk came here.
+                            None if !self.is_still(key, value)? => Vec::new(),
+                            None => return Err(DecodeError { what: "manifest row" }.into()),
+                        }
                     }
                     data => Layout::of_data(data, row.stored_len()).into_iter().collect(),
                 }
@@ -365,17 +370,24 @@ impl Engine {
         })
     }
 
-    /// The blobs of a manifest's parts, also of those that they are pieces of; each once.
+    /// Whether a row is what it was when a walk began.
+    fn is_still(&self, key: &[u8], value: &[u8]) -> Result<bool, EngineError> {
+        Ok(self.shared.catalog.get(key)?.is_some_and(|now| now[..] == *value))
+    }
+
+    /// The blobs of a manifest's parts, also of those that they are pieces of; each once. `None` if the
+    /// manifest is not there.
     fn layouts_of_parts(
         &self,
         id: BlobId,
         seen: &mut BTreeSet<BlobId>,
-    ) -> Result<Vec<Layout>, EngineError> {
+    ) -> Result<Option<Vec<Layout>>, EngineError> {
         let mut layouts = Vec::new();
-        for part in self.stored_manifest(id)?.parts {
+        let Some(manifest) = self.manifest_if_there(id)? else { return Ok(None) };
+        for part in manifest.parts {
             layouts.extend(self.layouts_of_part(&part, seen)?);
         }
-        Ok(layouts)
+        Ok(Some(layouts))
     }
 
     pub(crate) fn layouts_of_part(
@@ -390,7 +402,8 @@ impl Engine {
                 return Ok(Vec::new());
             }
             if let Data::Manifest(id) = **base {
-                return self.layouts_of_parts(id, seen);
+                // What a piece is a piece of goes after it: if that is gone, so is the piece.
+                return Ok(self.layouts_of_parts(id, seen)?.unwrap_or_default());
             }
         }
         Ok(Layout::of_data(&part.data, part.stored_len()).into_iter().collect())

@@ -111,10 +111,13 @@ impl Engine {
                 let (mut seen, mut layouts) = (BTreeSet::new(), Vec::new());
                 for part in &parts.parts {
                     // What a piece is a piece of may be gone.
-                    let Ok(of_part) = self.layouts_of_part(part, &mut seen) else {
+                    if let Data::Slice { base, .. } = &part.data
+                        && let Data::Manifest(id) = **base
+                        && self.manifest_if_there(id)?.is_none()
+                    {
                         return Ok(false);
-                    };
-                    layouts.extend(of_part);
+                    }
+                    layouts.extend(self.layouts_of_part(part, &mut seen)?);
                 }
                 layouts
             }

@@ -102,8 +102,11 @@ impl Engine {
 
     async fn reclaim(&self, rows: Vec<Row>, report: &mut SweepReport) -> Result<(), EngineError> {
         let (mut keys, mut blobs, mut slices) = (Vec::new(), Vec::new(), Vec::new());
-        let (rows, later): (Vec<_>, Vec<_>) =
-            rows.into_iter().partition(|(_, item)| self.can_reclaim(item));
+        let (mut now, mut later) = (Vec::new(), Vec::new());
+        for row in rows {
+            if self.can_reclaim(&row.1)? { now.push(row) } else { later.push(row) }
+        }
+        let rows = now;
         self.postpone(later).await?;
         for (key, item) in rows {
             report.items += 1;
@@ -140,12 +143,25 @@ impl Engine {
 
     /// Whether every drive that may have bytes of an item is there to be told. A drive that is missing
     /// would come back with bytes that nothing names.
-    fn can_reclaim(&self, item: &SweepItem) -> bool {
-        match item {
+    fn can_reclaim(&self, item: &SweepItem) -> Result<bool, EngineError> {
+        let can_bury = |data: &Data| part_blob(data).is_none_or(|blob| self.pool().can_bury(blob));
+        Ok(match item {
             SweepItem::Blob(blob) => self.pool().can_bury(*blob),
-            SweepItem::Manifest(_) | SweepItem::Parts { .. } => self.pool().is_whole(),
+            SweepItem::Manifest(id) => {
+                let manifest = self.manifest_if_there(*id)?.unwrap_or_default();
+                self.pool().is_whole() && manifest.parts.iter().all(|part| can_bury(&part.data))
+            }
+            SweepItem::Parts { upload, .. } => {
+                let mut can = self.pool().is_whole();
+                let snapshot = self.shared.catalog.snapshot();
+                for row in snapshot.scan(prefix_range(&Key::parts_of(*upload))) {
+                    let (_, value) = row.map_err(CatalogError::from)?;
+                    can &= can_bury(&PartRow::decode(&value)?.data);
+                }
+                can
+            }
             SweepItem::Upload { .. } | SweepItem::Row(_) => true,
-        }
+        })
     }
 
     /// Makes rows due later.
@@ -164,7 +180,7 @@ impl Engine {
         .await
     }
 
-    fn manifest_if_there(&self, id: BlobId) -> Result<Option<Manifest>, EngineError> {
+    pub(crate) fn manifest_if_there(&self, id: BlobId) -> Result<Option<Manifest>, EngineError> {
         let bytes = self.shared.catalog.get(&Key::manifest(id))?;
         Ok(bytes.map(|bytes| Manifest::decode(&bytes)).transpose()?)
     }

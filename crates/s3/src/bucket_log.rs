@@ -326,7 +326,8 @@ mod tests {
         assert_eq!(quoted("a\"b\n"), "\"a%22b\"");
         let hidden = without_secrets("GET /b?X-Amz-Signature=abc&x=1 HTTP/1.1");
         assert_eq!(hidden, "GET /b?X-Amz-Signature=-&x=1 HTTP/1.1");
-        let hidden = without_secrets("GET /b?X-Amz-Server-Side-Encryption-Customer-Key=abc HTTP/1.1");
+        let hidden =
+            without_secrets("GET /b?X-Amz-Server-Side-Encryption-Customer-Key=abc HTTP/1.1");
         assert_eq!(hidden, "GET /b?X-Amz-Server-Side-Encryption-Customer-Key=- HTTP/1.1");
     }
 }

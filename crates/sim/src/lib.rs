@@ -8,6 +8,7 @@ mod drives;
 mod slow;
 mod store;
 
+use bytes::Bytes;
 use client::{Client, Possible, read};
 use drives::{SimDrive, SimIndexes};
 use drystone_base::{Clock, Rng, SeededRng, SystemClock, SystemRng};
@@ -357,7 +358,7 @@ impl World {
             while process.engine.sweep(&mut sweeper).await?.has_more {}
             process.engine.unnamed_blobs()
         });
-        let left = left.map_err(|error| error.to_string())?;
+        let left = left.map_err(|error| say(&error))?;
         // Where something is missing or damaged, nothing is concluded from what is not there.
         let pool = process.engine.pool();
         let is_whole = pool.is_whole()
@@ -382,7 +383,7 @@ impl World {
                 "{count} blobs belong to nobody: {blob} of epoch {epoch} (now {now}) on {on:?}"
             ));
         }
-        let report = process.engine.check().map_err(|error| error.to_string())?;
+        let report = process.engine.check().map_err(|error| say(&error))?;
         match report.problems.first() {
             None => Ok(()),
             Some(problem) => Err(format!("{problem} (of {})", report.problems.len())),

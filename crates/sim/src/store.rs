@@ -1,7 +1,7 @@
 //! A store on disks that a test chooses, without histories.
 
-use crate::drives::SimIndexes;
 use crate::client::{put, read};
+use crate::drives::SimIndexes;
 use crate::{BUCKET, DEVICE_LEN};
 use bytes::Bytes;
 use drystone_base::{SystemClock, SystemRng};
