@@ -396,3 +396,29 @@ def test_histories_of_sharing_with_kills(tmp_path, count):
     finally:
         if wall.server.process.poll() is None:
             wall.server.kill()
+
+
+def test_a_small_object_is_always_there_while_it_is_overwritten(server):
+    """Readers beside a writer of one small key: each gets one of its versions, whole, and nobody an error."""
+    import threading
+
+    server.client().put_object(Bucket=BUCKET, Key="hot", Body=b"0" * 500)
+    stop, found = threading.Event(), []
+
+    def read():
+        s3 = server.client()
+        while not stop.is_set():
+            found.append(code_of(lambda: found.append(body(s3, "hot"))))
+
+    readers = [threading.Thread(target=read) for _ in range(3)]
+    for reader in readers:
+        reader.start()
+    s3 = server.client()
+    for number in range(1500):
+        s3.put_object(Bucket=BUCKET, Key="hot", Body=str(number % 10).encode() * 500)
+    stop.set()
+    for reader in readers:
+        reader.join()
+    bodies = [item for item in found if isinstance(item, bytes)]
+    assert {item for item in found if not isinstance(item, bytes)} == {"done"}
+    assert len(bodies) > 100 and all(len(item) == 500 and len(set(item)) == 1 for item in bodies)

@@ -165,6 +165,9 @@ pub enum EngineError {
     /// The version is encrypted, and its key was not given.
     #[error("the version is encrypted, and its key was not given")]
     KeyNeeded,
+    /// The version went while it was opened. May be tried again.
+    #[error("the version went while it was opened")]
+    Vanished,
     /// Sealed bytes do not open: they are not at their place, or were changed behind their checksums.
     #[error("sealed bytes do not open")]
     SealBroken,

@@ -5,7 +5,7 @@ use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::layout::Layout;
 use crate::pins::Pin;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use drystone_base::{BlobId, SEALED_FRAME_LEN_BYTES, SEALED_PLAIN_LEN_BYTES};
 use drystone_catalog::{Data, Key, Manifest, ObjectRow, PartRow};
 use drystone_drive::{DriveError, ShardId};
@@ -53,9 +53,11 @@ impl Piece {
         let Some(Opening { cipher, first_frame, is_end, wanted }) = opening else {
             return Ok(bytes);
         };
-        let plain = cipher.open(first_frame, is_end, &bytes).ok_or(EngineError::SealBroken)?;
-        match wanted.end <= plain.len() {
-            true => Ok(Bytes::from(plain).slice(wanted)),
+        // Where nobody else has the bytes they are opened in place.
+        let mut buffer = bytes.try_into_mut().unwrap_or_else(|bytes| BytesMut::from(&bytes[..]));
+        let len = cipher.open(first_frame, is_end, &mut buffer).ok_or(EngineError::SealBroken)?;
+        match wanted.end <= len {
+            true => Ok(buffer.freeze().slice(wanted)),
             false => Err(EngineError::SealBroken),
         }
     }
@@ -241,10 +243,11 @@ impl Engine {
     }
 
     fn read_inline(&self, id: BlobId, range: Range<u64>) -> Result<Bytes, EngineError> {
-        let missing = || DriveError::NotFound(ShardId { blob: id, stripe: 0 });
-        let bytes = self.shared.catalog.get(&Key::inline(id))?.ok_or_else(missing)?;
+        // Small payloads go with their rows, in one transaction: nobody waits for readers.
+        let bytes = self.shared.catalog.get(&Key::inline(id))?.ok_or(EngineError::Vanished)?;
         let range = narrow(range.start) as usize..narrow(range.end) as usize;
-        if range.end > bytes.len() { Err(missing().into()) } else { Ok(bytes.slice(range)) }
+        let damaged = || DriveError::NotFound(ShardId { blob: id, stripe: 0 });
+        if range.end > bytes.len() { Err(damaged().into()) } else { Ok(bytes.slice(range)) }
     }
 
     /// The parts of a completed object.

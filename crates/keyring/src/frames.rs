@@ -50,24 +50,20 @@ impl FrameCipher {
     }
 
     /// Opens sealed frames that follow each other, beginning with frame `first`; the last of them is the
-    /// last of the part if `is_end`. `None` if one of them was changed or is not at its place.
+    /// last of the part if `is_end`. What they held is at the front of the buffer then, without gaps; returns
+    /// its length. `None` if one of them was changed or is not at its place.
     #[must_use]
-    pub fn open(&self, first: u64, is_end: bool, sealed: &[u8]) -> Option<Vec<u8>> {
-        let mut plain = Vec::with_capacity(sealed.len());
-        let mut frames = (first..).zip(sealed.chunks(FRAME_LEN)).peekable();
-        while let Some((index, frame)) = frames.next() {
-            let is_last = is_end && frames.peek().is_none();
-            let start = plain.len();
-            plain.extend_from_slice(frame);
-            let opened = self.0.open_in_place(
-                Self::nonce(index, is_last),
-                Aad::empty(),
-                &mut plain[start..],
-            );
-            let len = opened.ok()?.len();
-            plain.truncate(start + len);
+    pub fn open(&self, first: u64, is_end: bool, buffer: &mut [u8]) -> Option<usize> {
+        let (mut plain_len, sealed_len) = (0, buffer.len());
+        for (index, start) in (first..).zip((0..sealed_len).step_by(FRAME_LEN)) {
+            let end = (start + FRAME_LEN).min(sealed_len);
+            let nonce = Self::nonce(index, is_end && end == sealed_len);
+            // The cipher moves what it opens to where the frame before it ends.
+            let within = &mut buffer[plain_len..end];
+            let sealed = start - plain_len..;
+            plain_len += self.0.open_within(nonce, Aad::empty(), within, sealed).ok()?.len();
         }
-        Some(plain)
+        Some(plain_len)
     }
 }
 
@@ -146,8 +142,9 @@ mod tests {
             let cipher = FrameCipher::new(&key, &salt);
             let from = (at * FRAME_LEN).min(sealed.len() / FRAME_LEN * FRAME_LEN);
             let first = from / FRAME_LEN;
-            let opened = cipher.open(first as u64, true, &sealed[from..]).expect("as sealed");
-            prop_assert_eq!(&opened[..], &plain[(first * PLAIN_LEN).min(len)..]);
+            let mut buffer = sealed[from..].to_vec();
+            let opened = cipher.open(first as u64, true, &mut buffer).expect("as sealed");
+            prop_assert_eq!(&buffer[..opened], &plain[(first * PLAIN_LEN).min(len)..]);
         }
     }
 
@@ -160,14 +157,17 @@ mod tests {
         let sealed = seal_all(&key, &salt, &[9; 3 * PLAIN_LEN], PLAIN_LEN);
         let cipher = FrameCipher::new(&key, &salt);
         let (a, b) = (&sealed[..FRAME_LEN], &sealed[FRAME_LEN..2 * FRAME_LEN]);
-        assert!(cipher.open(0, false, a).is_some() && cipher.open(1, false, b).is_some());
-        assert!(cipher.open(1, false, a).is_none(), "at another place");
-        assert!(cipher.open(0, true, &sealed[..2 * FRAME_LEN]).is_none(), "cut off");
-        assert!(cipher.open(0, false, &sealed).is_none(), "as if more followed");
+        let opens = |cipher: &FrameCipher, first, is_end, sealed: &[u8]| {
+            cipher.open(first, is_end, &mut sealed.to_vec()).is_some()
+        };
+        assert!(opens(&cipher, 0, false, a) && opens(&cipher, 1, false, b));
+        assert!(!opens(&cipher, 1, false, a), "at another place");
+        assert!(!opens(&cipher, 0, true, &sealed[..2 * FRAME_LEN]), "cut off");
+        assert!(!opens(&cipher, 0, false, &sealed), "as if more followed");
         let mut changed = a.to_vec();
         changed[77] ^= 1;
-        assert!(cipher.open(0, false, &changed).is_none());
+        assert!(!opens(&cipher, 0, false, &changed));
         let other = FrameCipher::new(&key, &new_salt(&rng));
-        assert!(other.open(0, false, a).is_none(), "of another part");
+        assert!(!opens(&other, 0, false, a), "of another part");
     }
 }

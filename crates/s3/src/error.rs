@@ -326,7 +326,8 @@ impl From<EngineError> for S3Error {
             EngineError::Damaged(_) => broken("The stored data of this object is damaged."),
             EngineError::Keyring(error) => broken(error.to_string()),
             EngineError::SealBroken => broken("The encrypted data of this object does not open."),
-            EngineError::KeyNeeded
+            EngineError::Vanished
+            | EngineError::KeyNeeded
             | EngineError::NoKeyring
             | EngineError::Catalog(_)
             | EngineError::Drive(_) => S3Code::InternalError.into(),

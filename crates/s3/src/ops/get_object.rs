@@ -12,7 +12,7 @@ use crate::request::{S3Request, parse_range};
 use crate::response::{Reply, ResponseBody, empty, set};
 use bytes::Bytes;
 use drystone_base::{Timestamp, parse_http_date};
-use drystone_engine::{Checksum, Located, ObjectReader, ObjectRow};
+use drystone_engine::{Checksum, EngineError, Located, ObjectReader, ObjectRow};
 use std::ops::Range;
 
 /// What of an object is sent.
@@ -25,7 +25,21 @@ struct Selection {
     checksum: Option<Checksum>,
 }
 
+/// How often a version that goes while it is opened is looked for anew.
+const ATTEMPT_COUNT: usize = 5;
+
 pub(crate) async fn run(context: &Context<'_>, with_body: bool) -> Handled {
+    for _ in 1..ATTEMPT_COUNT {
+        // Small objects that are overwritten all the time: another version is there now.
+        if let Some(reply) = attempt(context, with_body).await? {
+            return Ok(reply);
+        }
+    }
+    attempt(context, with_body).await?.ok_or_else(|| EngineError::Vanished.into())
+}
+
+/// `None` if the version went while it was opened.
+async fn attempt(context: &Context<'_>, with_body: bool) -> Result<Option<Reply>, S3Error> {
     let request = &context.request;
     let (name, key) = (request.bucket_name()?, request.object_key()?);
     refuse_not_implemented(request)?;
@@ -34,7 +48,7 @@ pub(crate) async fn run(context: &Context<'_>, with_body: bool) -> Handled {
     let row = &located.row;
     match decide_read(request, "", &row.etag.to_text(), row.modified_ms) {
         ReadVerdict::Send => {}
-        ReadVerdict::NotModified => return Ok(not_modified(&located)),
+        ReadVerdict::NotModified => return Ok(Some(not_modified(&located))),
         ReadVerdict::Failed(condition) => {
             return Err(S3Error::new(S3Code::PreconditionFailed).field("Condition", condition));
         }
@@ -68,7 +82,10 @@ pub(crate) async fn run(context: &Context<'_>, with_body: bool) -> Handled {
     }
     set(&mut reply, "content-length", &(end - start).to_string());
     if with_body && start < end {
-        let mut reader = context.engine.read(located, start..end, key.as_ref())?;
+        let mut reader = match context.engine.read(located, start..end, key.as_ref()) {
+            Err(EngineError::Vanished) => return Ok(None),
+            reader => reader?,
+        };
         // A small object is read before the status is sent, so that damage is an error and not a
         // broken connection.
         *reply.body_mut() = if end - start <= SMALL_LEN {
@@ -77,7 +94,7 @@ pub(crate) async fn run(context: &Context<'_>, with_body: bool) -> Handled {
             ResponseBody::object(reader, end - start)
         };
     }
-    Ok(reply)
+    Ok(Some(reply))
 }
 
 /// Reads all of a short range; usually one read gives it.
