@@ -9,7 +9,6 @@ use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::object::{Located, ObjectDraft};
 use crate::plan::{self, AppendPlan, Conditions, MergePlan, WriteOutcome};
-use crate::repair::note_lacking;
 use crate::seal::Seal;
 use drystone_base::Seq;
 use drystone_catalog::{
@@ -126,9 +125,8 @@ impl Engine {
     ///
     /// As [`plan::append`].
     pub async fn append(&self, request: AppendRequest) -> Result<WriteOutcome, EngineError> {
-        let AppendRequest { bucket, object, draft, mut stored, offset, seen, seal, conditions } =
+        let AppendRequest { bucket, object, draft, stored, offset, seen, seal, conditions } =
             request;
-        let in_progress = stored.in_progress.take();
         let stray = stored.stray_blob();
         let part = self.part_of(&stored).inspect_err(|_| self.bury(stray))?;
         let checksum = self.checksum_of_append(seen.as_ref(), &stored);
@@ -158,21 +156,9 @@ impl Engine {
             manifest_id: self.pool().new_blob(self.now_ms(), 0),
             conditions,
         };
-        let (engine, lacking) = (self.clone(), stored.lacking);
         let (name, key) = (bucket.clone(), object.clone());
-        let outcome = self
-            .commit(move |tx| {
-                let appended = plan::append(tx, &name, &key, plan);
-                if appended.is_ok() {
-                    note_lacking(tx, lacking.as_ref());
-                }
-                appended.inspect_err(|_| engine.bury(stray)).map(|outcome| (outcome, in_progress))
-            })
-            .await
-            .map(|(outcome, _)| outcome);
-        self.bury_if_refused(&outcome, stray);
-        drop(stored);
-        let outcome = outcome?;
+        let outcome =
+            self.commit_body(stored, move |tx| plan::append(tx, &name, &key, plan)).await?;
         self.merge_later(&bucket, object, &outcome.row, seal)?;
         self.revealed(Ok(outcome))
     }
@@ -277,21 +263,9 @@ impl Engine {
         bucket: std::sync::Arc<BucketRow>,
         object: Vec<u8>,
         plan: MergePlan,
-        mut stored: Stored,
+        stored: Stored,
     ) -> Result<(), EngineError> {
-        let (in_progress, stray) = (stored.in_progress.take(), stored.stray_blob());
-        let (engine, lacking) = (self.clone(), stored.lacking);
-        let outcome = self
-            .commit(move |tx| {
-                plan::merge_parts(tx, &bucket.name, &object, plan)
-                    .inspect_err(|_| engine.bury(stray))
-                    .inspect(|()| note_lacking(tx, lacking.as_ref()))
-                    .map(|()| in_progress)
-            })
-            .await
-            .map(drop);
-        self.bury_if_refused(&outcome, stray);
-        outcome
+        self.commit_body(stored, move |tx| plan::merge_parts(tx, &bucket.name, &object, plan)).await
     }
 }
 

@@ -6,7 +6,6 @@ use crate::engine::{CommittedView, Engine};
 use crate::error::EngineError;
 use crate::object::ObjectDraft;
 use crate::plan::{self, CompletePlan, Conditions, WriteOutcome};
-use crate::repair::note_lacking;
 use drystone_base::limits::{OBJECT_LEN_BYTES_MAX, PART_LEN_BYTES_MIN};
 use drystone_base::{Seq, UploadId};
 use drystone_catalog::{
@@ -105,9 +104,8 @@ impl Engine {
         object: Vec<u8>,
         upload: UploadId,
         number: u16,
-        mut stored: Stored,
+        stored: Stored,
     ) -> Result<PartRow, EngineError> {
-        let in_progress = stored.in_progress.take();
         let stray = stored.stray_blob();
         let mut checksum = Some(stored.checksum.clone());
         if stored.etag != stored.md5 {
@@ -123,18 +121,12 @@ impl Engine {
             seq: Seq(0),
             salt: stored.salt,
         };
-        let (payload, lacking) = (stored.payload.clone(), stored.lacking);
-        let (bucket, engine, term) = (bucket.to_owned(), self.clone(), self.term());
+        let (payload, bucket, term) = (stored.payload.clone(), bucket.to_owned(), self.term());
         let outcome = self
-            .commit(move |tx| {
+            .commit_body(stored, move |tx| {
                 plan::put_part(tx, &bucket, &object, upload, part, payload, term)
-                    .inspect_err(|_| engine.bury(stray))
-                    .inspect(|_| note_lacking(tx, lacking.as_ref()))
-                    .map(|part| (part, in_progress))
             })
-            .await
-            .map(|(part, _)| part);
-        self.bury_if_refused(&outcome, stray);
+            .await;
         let mut part = outcome?;
         self.reveal_part(&mut part)?;
         Ok(part)

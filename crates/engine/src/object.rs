@@ -104,8 +104,7 @@ impl Engine {
     ///
     /// A condition that does not hold, no such bucket, or the catalog failed.
     pub async fn put_object(&self, request: PutRequest) -> Result<WriteOutcome, EngineError> {
-        let PutRequest { bucket, object, draft, mut stored, conditions } = request;
-        let in_progress = stored.in_progress.take();
+        let PutRequest { bucket, object, draft, stored, conditions } = request;
         let (stray, began_in) = (stored.stray_blob(), stored.bucket);
         let mut row = ObjectRow {
             size: stored.size,
@@ -125,23 +124,13 @@ impl Engine {
         if stray.is_some() {
             self.write_manifest(&*self.find_bucket(&bucket)?, &object, &row, None);
         }
-        let (payload, lacking) = (stored.payload.clone(), stored.lacking);
-        let engine = self.clone();
+        let payload = stored.payload.clone();
         let outcome = self
-            .commit(move |tx| {
-                let put = plan::check_bucket(tx, &bucket, began_in).and_then(|()| {
-                    plan::put_object(tx, &bucket, &object, row, payload, &conditions)
-                });
-                if put.is_ok() {
-                    note_lacking(tx, lacking.as_ref());
-                }
-                // The frame, or the tombstone, gets an lsn above any floor written before this.
-                put.inspect_err(|_| engine.bury(stray)).map(|outcome| (outcome, in_progress))
+            .commit_body(stored, move |tx| {
+                plan::check_bucket(tx, &bucket, began_in)?;
+                plan::put_object(tx, &bucket, &object, row, payload, &conditions)
             })
-            .await
-            .map(|(outcome, _)| outcome);
-        self.bury_if_refused(&outcome, stray);
-        drop(stored);
+            .await;
         self.revealed(outcome)
     }
 
@@ -167,15 +156,28 @@ impl Engine {
         }
     }
 
-    /// Declares a blob dead if its transaction certainly did not happen for want of space.
-    pub(crate) fn bury_if_refused<T>(
+    /// Runs the plan that gives a body its row, and waits for its outcome to be durable. A body that certainly
+    /// gets none is declared dead.
+    pub(crate) async fn commit_body<T: Send + 'static>(
         &self,
-        outcome: &Result<T, EngineError>,
-        stray: Option<drystone_base::BlobId>,
-    ) {
+        mut stored: Stored,
+        plan: impl FnOnce(&mut Tx<'_>) -> Result<T, EngineError> + Send + 'static,
+    ) -> Result<T, EngineError> {
+        let (in_progress, stray) = (stored.in_progress.take(), stored.stray_blob());
+        let (engine, lacking) = (self.clone(), stored.lacking);
+        let outcome = self
+            .commit(move |tx| {
+                // The frame, or the tombstone, gets an lsn above any floor written before this.
+                let outcome = plan(tx).inspect_err(|_| engine.bury(stray))?;
+                note_lacking(tx, lacking.as_ref());
+                Ok((outcome, in_progress))
+            })
+            .await
+            .map(|(outcome, _)| outcome);
         if matches!(outcome, Err(EngineError::Full)) {
             self.bury(stray);
         }
+        outcome
     }
 
     /// Finds the current or a named version of a key.

@@ -434,6 +434,12 @@ pub(crate) fn allow(context: &Context<'_>, need: &Need) -> Result<(), S3Error> {
     if decision.allowed {
         return Ok(());
     }
+    note_refusal(context, need.action, resource_of(need), decision.explanation);
+    Err(S3Code::AccessDenied.into())
+}
+
+/// Keeps the reason of a refusal for administrators.
+fn note_refusal(context: &Context<'_>, action: &str, resource: String, explanation: Explanation) {
     let sender = &context.sender;
     let access_key = sender.identity.as_ref().map(|identity| identity.access_key.clone());
     context.directory.explanations().add(ExplainedDecision {
@@ -441,11 +447,19 @@ pub(crate) fn allow(context: &Context<'_>, need: &Need) -> Result<(), S3Error> {
         time_ms: context.request.now_ms,
         principal: sender.principal().arn().unwrap_or_else(|| "anonymous".to_owned()),
         access_key: access_key.unwrap_or_default(),
-        action: need.action.to_owned(),
-        resource: resource_of(need),
-        explanation: decision.explanation,
+        action: action.to_owned(),
+        resource,
+        explanation,
     });
-    Err(S3Code::AccessDenied.into())
+}
+
+/// Canonical id of the sender's account.
+fn canonical_of_sender(context: &Context<'_>) -> Option<String> {
+    match context.sender.account() {
+        Some(DEFAULT_ACCOUNT) => Some(DEFAULT_CANONICAL.to_owned()),
+        Some(account) => context.directory.canonical_of(account),
+        None => None,
+    }
 }
 
 /// Whether the sender has a right; a question, not a refusal.
@@ -502,11 +516,7 @@ fn decide_need(context: &Context<'_>, need: &Need) -> Result<Decision, S3Error> 
     let is_stranger = owner.is_some_and(|owner| sender.account() != Some(owner));
     // RestrictPublicBuckets: a public policy admits only those of the bucket's own account.
     let is_cut_off = is_stranger && rules.as_ref().is_some_and(|rules| rules.is_restricted);
-    let canonical = match sender.account() {
-        Some(DEFAULT_ACCOUNT) => Some(DEFAULT_CANONICAL.to_owned()),
-        Some(account) => context.directory.canonical_of(account),
-        None => None,
-    };
+    let canonical = canonical_of_sender(context);
     let caller = Caller { principal: sender.principal(), canonical: canonical.as_deref() };
     let named = sender.identity.as_ref().map(|identity| identity.named_policies());
     let set = match (&sender.identity, &named) {

@@ -1,10 +1,10 @@
 //! Who may use a key of SSE-KMS.
 
-use super::{Need, Wanted, facts};
+use super::{Need, Wanted, facts, note_refusal};
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
 use drystone_iam::{Caller, PolicySet, Reason, decide};
-use drystone_identity::{DEFAULT_ACCOUNT, ExplainedDecision};
+use drystone_identity::DEFAULT_ACCOUNT;
 
 /// Decides whether the sender may seal (`kms:GenerateDataKey`) or open (`kms:Decrypt`) with a key. The
 /// default key is for everybody with an identity whom no policy stops; any other must be allowed. Policies
@@ -42,15 +42,7 @@ pub(crate) fn may_use_key(
         return Ok(());
     }
     let explanation = denied.unwrap_or(&decisions[0]).explanation.clone();
-    context.directory.explanations().add(ExplainedDecision {
-        request_id: context.ids.request_id.clone(),
-        time_ms: context.request.now_ms,
-        principal: sender.principal().arn().unwrap_or_default(),
-        access_key: identity.access_key.clone(),
-        action: action.to_owned(),
-        resource: arn.clone(),
-        explanation,
-    });
+    note_refusal(context, action, arn.clone(), explanation);
     let message = format!(
         "User: {} is not authorized to perform: {action} on resource: {arn}",
         sender.principal().arn().unwrap_or_default()

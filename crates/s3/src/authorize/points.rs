@@ -1,11 +1,11 @@
 //! What an access point lets through: besides the rights on its bucket, its own policy must allow a request,
 //! or the policies of the caller name it.
 
-use super::{Need, Wanted, facts};
+use super::{Need, Wanted, canonical_of_sender, facts, note_refusal};
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
 use drystone_iam::{Caller, Document, DocumentKind, PolicySet, decide};
-use drystone_identity::{AccessPoint, AccessPointScope, DEFAULT_CANONICAL, ExplainedDecision};
+use drystone_identity::{AccessPoint, AccessPointScope};
 
 /// Whether the scope of an access point has a request.
 fn is_in_scope(context: &Context<'_>, scope: &AccessPointScope, need: &Need) -> bool {
@@ -74,11 +74,7 @@ pub(crate) fn pass(context: &Context<'_>, point: &AccessPoint, need: &Need) -> R
         policy.as_ref().map(Document::fact_keys),
     ]);
     let facts = facts::of(context, None, need, &wanted);
-    let canonical = match sender.account() {
-        Some(drystone_identity::DEFAULT_ACCOUNT) => Some(DEFAULT_CANONICAL.to_owned()),
-        Some(account) => context.directory.canonical_of(account),
-        None => None,
-    };
+    let canonical = canonical_of_sender(context);
     let caller = Caller { principal: sender.principal(), canonical: canonical.as_deref() };
     let named = sender.identity.as_ref().map(|identity| identity.named_policies());
     let set = match (&sender.identity, &named) {
@@ -95,15 +91,6 @@ pub(crate) fn pass(context: &Context<'_>, point: &AccessPoint, need: &Need) -> R
     if decision.allowed && in_scope && !is_cut_off {
         return Ok(());
     }
-    let access_key = sender.identity.as_ref().map(|identity| identity.access_key.clone());
-    context.directory.explanations().add(ExplainedDecision {
-        request_id: context.ids.request_id.clone(),
-        time_ms: context.request.now_ms,
-        principal: sender.principal().arn().unwrap_or_else(|| "anonymous".to_owned()),
-        access_key: access_key.unwrap_or_default(),
-        action: need.action.to_owned(),
-        resource,
-        explanation: decision.explanation,
-    });
+    note_refusal(context, need.action, resource, decision.explanation);
     Err(S3Code::AccessDenied.into())
 }
