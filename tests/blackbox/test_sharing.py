@@ -1,5 +1,6 @@
 """Copies by reference, renaming and appending: rows change, bytes stay, and nothing is lost or left behind."""
 import hashlib
+import http.client
 import json
 import random
 import time
@@ -301,6 +302,26 @@ def test_appending(server, start):
     for key in ("log", "whole"):
         s3.delete_object(Bucket=BUCKET, Key=key)
     assert until_swept(server, start)["blobs"] == 0
+
+
+def test_a_body_does_not_land_in_another_bucket_of_the_same_name(server):
+    s3 = appendable(server)
+    url = s3.generate_presigned_url("put_object", Params={"Bucket": BUCKET, "Key": "a", "WriteOffsetBytes": 0})
+    data = random.Random(4).randbytes(4 << 20)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+    connection.putrequest("PUT", url[url.index("/", len("http://")):])
+    connection.putheader("x-amz-write-offset-bytes", "0")
+    connection.putheader("content-length", str(len(data)))
+    connection.endheaders()
+    connection.send(data[:2 << 20])
+    time.sleep(1)
+    s3.delete_bucket(Bucket=BUCKET)
+    s3.create_bucket(Bucket=BUCKET)
+    appendable(server)
+    connection.send(data[2 << 20:])
+    answer = connection.getresponse()
+    assert answer.status == 404 and b"<Code>NoSuchBucket</Code>" in answer.read()
+    assert keys(s3) == []
 
 
 @pytest.mark.parametrize("how", [{"ServerSideEncryption": "AES256"}, {"ServerSideEncryption": "aws:kms"}], ids=["sse-s3", "sse-kms"])

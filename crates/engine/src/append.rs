@@ -127,7 +127,7 @@ impl Engine {
     pub async fn append(&self, request: AppendRequest) -> Result<WriteOutcome, EngineError> {
         let AppendRequest { bucket, object, draft, stored, offset, seen, seal, conditions } =
             request;
-        let stray = stored.stray_blob();
+        let (stray, began_in) = (stored.stray_blob(), stored.bucket);
         let part = self.part_of(&stored).inspect_err(|_| self.bury(stray))?;
         let checksum = self.checksum_of_append(seen.as_ref(), &stored);
         let checksum = match &seen {
@@ -157,8 +157,12 @@ impl Engine {
             conditions,
         };
         let (name, key) = (bucket.clone(), object.clone());
-        let outcome =
-            self.commit_body(stored, move |tx| plan::append(tx, &name, &key, plan)).await?;
+        let outcome = self
+            .commit_body(stored, move |tx| {
+                plan::check_bucket(tx, &name, began_in)?;
+                plan::append(tx, &name, &key, plan)
+            })
+            .await?;
         self.merge_later(&bucket, object, &outcome.row, seal)?;
         self.revealed(Ok(outcome))
     }

@@ -156,8 +156,8 @@ impl Engine {
         }
     }
 
-    /// Runs the plan that gives a body its row, and waits for its outcome to be durable. A body that certainly
-    /// gets none is declared dead.
+    /// Runs the plan that gives a body its row, and waits for its outcome to be durable. A body that
+    /// certainly gets none is declared dead.
     pub(crate) async fn commit_body<T: Send + 'static>(
         &self,
         mut stored: Stored,
