@@ -1,5 +1,6 @@
 //! The admin API of our own: JSON in, JSON out, one right per request.
 
+mod buckets;
 mod drives;
 mod groups;
 mod kms;
@@ -92,19 +93,30 @@ pub(crate) async fn serve(admin: &Admin, request: &AdminRequest) -> AdminRespons
         Err(error) => return refuse_early(400, &format!("The request is not valid: {error}")),
     };
     let actor = Actor::new(&admin.directory, identity, request);
-    let outcome = match drives::run(&actor, admin, wanted).await {
-        Ok(outcome) => outcome,
-        Err(wanted) => match kms::run(&actor, admin, wanted).await {
-            Ok(outcome) => outcome,
-            Err(wanted) => match mfa::run(&actor, admin, wanted).await {
-                Ok(outcome) => outcome,
-                Err(wanted) => run(&actor, wanted).await,
-            },
-        },
-    };
+    let outcome = dispatch(&actor, admin, wanted).await;
     match outcome {
         Ok(answer) => json(StatusCode::OK, &answer),
         Err(Failed(failure)) => refuse(&failure),
+    }
+}
+
+/// Hands a request to those that may know it, one after another.
+async fn dispatch(actor: &Actor<'_>, admin: &Admin, request: Request) -> Outcome {
+    let request = match drives::run(actor, admin, request).await {
+        Ok(outcome) => return outcome,
+        Err(request) => request,
+    };
+    let request = match kms::run(actor, admin, request).await {
+        Ok(outcome) => return outcome,
+        Err(request) => request,
+    };
+    let request = match buckets::run(actor, admin, request).await {
+        Ok(outcome) => return outcome,
+        Err(request) => request,
+    };
+    match mfa::run(actor, request).await {
+        Ok(outcome) => outcome,
+        Err(request) => run(actor, request).await,
     }
 }
 

@@ -1,32 +1,24 @@
-//! The second factor of an account's owner, and what else only whoever runs buckets decides.
+//! The second factor of an account's owner.
 
 use super::{Failed, Outcome};
-use crate::Admin;
 use crate::door::Actor;
 use drystone_admin_api::{Answer, Failure, FailureCode, Mfa, Request};
 use drystone_base::Timestamp;
-use drystone_engine::EngineError;
 use drystone_identity::mfa_serial;
 
-/// Runs a request about the second factor, or about buckets; gives back any other.
-pub(super) async fn run(
-    actor: &Actor<'_>,
-    admin: &Admin,
-    request: Request,
-) -> Result<Outcome, Request> {
+/// Runs a request about the second factor; gives back any other.
+pub(super) async fn run(actor: &Actor<'_>, request: Request) -> Result<Outcome, Request> {
     Ok(match request {
         Request::MfaEnroll => enroll(actor).await,
         Request::MfaConfirm { code } => confirm(actor, &code).await,
         Request::MfaInfo => info(actor),
         Request::MfaRemove => remove(actor).await,
-        Request::BucketAppends { bucket, enabled } => appends(actor, admin, &bucket, enabled).await,
-        Request::LockConfirmClock => confirm_clock(actor, admin).await,
         request => return Err(request),
     })
 }
 
 /// Nobody but the owner of the account has to do with his second factor, whatever policies say.
-fn require_owner(actor: &Actor<'_>) -> Result<(), Failed> {
+pub(super) fn require_owner(actor: &Actor<'_>) -> Result<(), Failed> {
     if actor.identity.is_unrestricted_root() {
         return Ok(());
     }
@@ -66,32 +58,5 @@ async fn remove(actor: &Actor<'_>) -> Outcome {
     require_owner(actor)?;
     actor.require_socket()?;
     actor.directory.remove_mfa(actor.account()).await?;
-    Ok(Answer::Done)
-}
-
-/// Ends locks, perhaps: who asks must be at the machine itself, and look at its clock.
-async fn confirm_clock(actor: &Actor<'_>, admin: &Admin) -> Outcome {
-    require_owner(actor)?;
-    actor.require_socket()?;
-    let failed = |error: EngineError| {
-        Failed(Failure { code: FailureCode::Failed, message: error.to_string() })
-    };
-    admin.engine.confirm_lock_clock().await.map_err(failed)?;
-    Ok(Answer::Done)
-}
-
-async fn appends(actor: &Actor<'_>, admin: &Admin, bucket: &str, enabled: bool) -> Outcome {
-    actor.require_server(&["admin:ConfigUpdate"])?;
-    let failed = |code, message: String| Failed(Failure { code, message });
-    admin.engine.set_appends(bucket, enabled).await.map_err(|error| match error {
-        EngineError::BucketNotFound => {
-            failed(FailureCode::NotFound, format!("There is no bucket {bucket}."))
-        }
-        EngineError::BucketState => {
-            let message = "Objects of a bucket that keeps versions cannot be appended to.";
-            failed(FailureCode::Invalid, message.to_owned())
-        }
-        error => failed(FailureCode::Failed, error.to_string()),
-    })?;
     Ok(Answer::Done)
 }

@@ -1,5 +1,4 @@
-//! `drystone kms`: keys that data keys of objects are sealed under. `drystone mfa`: the second factor of the
-//! owner. `drystone bucket`: what no S3 request sets.
+//! `drystone kms`: keys that data keys of objects are sealed under.
 
 use super::Made;
 use clap::Subcommand;
@@ -43,62 +42,5 @@ impl KmsCommand {
             Self::Unalias { name } => Request::KmsAlias { name, key: None },
             Self::ExportKeyring => Request::KeyringExport,
         })
-    }
-}
-
-#[derive(Subcommand)]
-pub(crate) enum MfaCommand {
-    /// Make a second factor for the owner of the server, and print its secret once.
-    Enroll,
-    /// Let it count, by its first code.
-    Confirm { code: String },
-    /// Tell about it.
-    Info,
-    /// Take it away.
-    Remove,
-}
-
-impl MfaCommand {
-    pub(crate) fn request(self) -> Made {
-        Ok(match self {
-            Self::Enroll => Request::MfaEnroll,
-            Self::Confirm { code } => Request::MfaConfirm { code },
-            Self::Info => Request::MfaInfo,
-            Self::Remove => Request::MfaRemove,
-        })
-    }
-}
-
-#[derive(Subcommand)]
-pub(crate) enum BucketCommand {
-    /// Let objects of a bucket without versions be appended to (x-amz-write-offset-bytes).
-    Appends {
-        bucket: String,
-        /// No more.
-        #[arg(long)]
-        off: bool,
-    },
-}
-
-impl BucketCommand {
-    pub(crate) fn request(self) -> Made {
-        match self {
-            Self::Appends { bucket, off } => Ok(Request::BucketAppends { bucket, enabled: !off }),
-        }
-    }
-}
-
-#[derive(Subcommand)]
-pub(crate) enum LockCommand {
-    /// Say that the clock of this machine is right: after a start that found it more than a day ahead, locks
-    /// go on by the old time until then.
-    ConfirmClock,
-}
-
-impl LockCommand {
-    pub(crate) fn request(self) -> Made {
-        match self {
-            Self::ConfirmClock => Ok(Request::LockConfirmClock),
-        }
     }
 }

@@ -1,0 +1,48 @@
+//! What no S3 request sets: which buckets take appends, and that the clock of locks is right.
+
+use super::mfa::require_owner;
+use super::{Failed, Outcome};
+use crate::Admin;
+use crate::door::Actor;
+use drystone_admin_api::{Answer, Failure, FailureCode, Request};
+use drystone_engine::EngineError;
+
+/// Runs a request about buckets; gives back any other.
+pub(super) async fn run(
+    actor: &Actor<'_>,
+    admin: &Admin,
+    request: Request,
+) -> Result<Outcome, Request> {
+    Ok(match request {
+        Request::BucketAppends { bucket, enabled } => appends(actor, admin, &bucket, enabled).await,
+        Request::LockConfirmClock => confirm_clock(actor, admin).await,
+        request => return Err(request),
+    })
+}
+
+/// Ends locks, perhaps: who asks must be at the machine itself, and look at its clock.
+async fn confirm_clock(actor: &Actor<'_>, admin: &Admin) -> Outcome {
+    require_owner(actor)?;
+    actor.require_socket()?;
+    let failed = |error: EngineError| {
+        Failed(Failure { code: FailureCode::Failed, message: error.to_string() })
+    };
+    admin.engine.confirm_lock_clock().await.map_err(failed)?;
+    Ok(Answer::Done)
+}
+
+async fn appends(actor: &Actor<'_>, admin: &Admin, bucket: &str, enabled: bool) -> Outcome {
+    actor.require_server(&["admin:ConfigUpdate"])?;
+    let failed = |code, message: String| Failed(Failure { code, message });
+    admin.engine.set_appends(bucket, enabled).await.map_err(|error| match error {
+        EngineError::BucketNotFound => {
+            failed(FailureCode::NotFound, format!("There is no bucket {bucket}."))
+        }
+        EngineError::BucketState => {
+            let message = "Objects of a bucket that keeps versions cannot be appended to.";
+            failed(FailureCode::Invalid, message.to_owned())
+        }
+        error => failed(FailureCode::Failed, error.to_string()),
+    })?;
+    Ok(Answer::Done)
+}

@@ -1,0 +1,28 @@
+//! `drystone mfa`: the second factor of the owner.
+
+use super::Made;
+use clap::Subcommand;
+use drystone_admin_api::Request;
+
+#[derive(Subcommand)]
+pub(crate) enum MfaCommand {
+    /// Make a second factor for the owner of the server, and print its secret once.
+    Enroll,
+    /// Let it count, by its first code.
+    Confirm { code: String },
+    /// Tell about it.
+    Info,
+    /// Take it away.
+    Remove,
+}
+
+impl MfaCommand {
+    pub(crate) fn request(self) -> Made {
+        Ok(match self {
+            Self::Enroll => Request::MfaEnroll,
+            Self::Confirm { code } => Request::MfaConfirm { code },
+            Self::Info => Request::MfaInfo,
+            Self::Remove => Request::MfaRemove,
+        })
+    }
+}
