@@ -68,7 +68,11 @@ def test_lost_and_found_does_not_matter(start, tmp_path):
     start().client().list_buckets()
 
 
-def test_wrong_drive_is_refused(start):
+def test_wrong_drive_is_refused(start, tmp_path):
+    server = start("--expect-drive", "00" * 16, wait=False)
+    assert server.process.wait(10) == 1
+    assert os.listdir(tmp_path / "drive") == [], "no other is made where one is expected"
+    start().stop()
     server = start("--expect-drive", "00" * 16, wait=False)
     assert server.process.wait(10) == 1
     assert "was expected here" in server.process.stderr.read()
@@ -145,3 +149,42 @@ def test_fsck_of_an_empty_directory_changes_nothing(tmp_path):
     empty.mkdir()
     assert drystone("fsck", empty).returncode == 1
     assert os.listdir(empty) == []
+
+
+def unmounted(tmp_path, mount_point):
+    """What runs a program where `/etc/fstab` has a mount point that is not mounted."""
+    fstab = tmp_path / "fstab"
+    fstab.write_text(f"UUID=1 / ext4 defaults 0 1\nUUID=2 {mount_point} xfs noatime 0 2\n")
+    prefix = ["unshare", "--mount", "sh", "-c", f'mount --bind {fstab} /etc/fstab && exec "$@"', "sh"]
+    if subprocess.run([*prefix, "true"], capture_output=True).returncode != 0:
+        pytest.skip("no mount namespaces here")
+    return prefix
+
+
+def test_nothing_becomes_a_drive_where_a_file_system_is_meant_to_be(start, tmp_path):
+    one, other = tmp_path / "one", tmp_path / "other"
+    one.mkdir(), other.mkdir()
+    prefix = unmounted(tmp_path, one)
+    for directory, more in [(one, []), (one / "deeper", []), (other, [str(one)])]:
+        server = start(*more, directory=directory, wait=False, prefix=prefix)
+        assert server.process.wait(10) == 1
+        assert f"{one} is in /etc/fstab and not mounted" in server.process.stderr.read()
+        assert os.listdir(one) == os.listdir(other) == []
+    # What is a drive already is one, wherever it lies; others that are not mounted are missing.
+    start(directory=one, prefix=[]).stop()
+    start(directory=one, prefix=prefix).stop()
+
+
+def test_a_drive_that_is_not_mounted_is_missing_and_none_is_made_in_its_place(start, tmp_path):
+    paths = [tmp_path / str(number) for number in range(3)]
+    start(*map(str, paths[1:]), directory=paths[0]).stop()
+    paths[1].rename(tmp_path / "unplugged")
+    paths[1].mkdir()
+    prefix = unmounted(tmp_path, paths[1])
+    server = start(*map(str, paths[1:]), directory=paths[0], prefix=prefix)
+    server.client().create_bucket(Bucket="still-writable")
+    refused = drystone("drive", "replace", paths[1], paths[1], "--at", paths[0])
+    assert refused.returncode == 1 and "not mounted" in refused.stderr
+    code, said = server.stop()
+    assert f"{paths[1]} is in /etc/fstab and not mounted" in said
+    assert os.listdir(paths[1]) == []

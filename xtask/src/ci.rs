@@ -96,9 +96,10 @@ pub(crate) fn check() -> Outcome {
     interleavings()
 }
 
-/// Interleavings of the log's writers and of the committer, explored by shuttle.
+/// Interleavings of log writers, committer, group writers and mover, explored by shuttle.
 pub(crate) fn interleavings() -> Outcome {
-    let packages = ["--package", "drystone-log", "--package", "drystone-catalog"];
+    let packages = ["drystone-log", "drystone-catalog", "drystone-sim"];
+    let packages = packages.map(|name| ["--package", name]).concat();
     let options = ["--test", "shuttle", "--target-dir", "target/shuttle"];
     let arguments = [&["test"], &packages[..], &options[..]].concat();
     run("cargo", &arguments, &[("RUSTFLAGS", "--cfg shuttle")])

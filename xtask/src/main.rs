@@ -11,7 +11,7 @@ const USAGE: &str = "usage: cargo xtask TASK
   ci                everything that must hold
   check             ci without the tests of the built binary
   blackbox          the tests of the built binary with real clients
-  interleavings     the log's writers and the committer under shuttle
+  interleavings     log writers, committer, group writers and mover under shuttle
   tidy              ranks, sizes, names, S3 codes
   soak SEEDS        crash enumeration and simulation with many seeds
   neon              the erasure code on AArch64, in an emulator

@@ -17,6 +17,7 @@ pub mod limits;
 mod name;
 mod sealed;
 mod seam;
+pub mod sync;
 mod time;
 
 pub use codec::{DecodeError, Reader, TlvReader, TlvWriter, Writer, hex, unhex};

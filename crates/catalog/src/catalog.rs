@@ -8,17 +8,12 @@ use crate::mirrors::{DriveKey, Mirror, MirrorConfig, Mirrors, Positions};
 use crate::replay::{self, ReplayReport};
 use crate::tx::{Decision, Tx, View};
 use bytes::Bytes;
+use drystone_base::sync::{Mutex, lock};
 use drystone_base::{Clock, Rng, Seq};
 use drystone_index::{Index, KeyRange, Rows, Snapshot, prefix_range};
 use drystone_log::{Class, Log, Ticket};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-
-#[cfg(not(shuttle))]
-use std::sync::{Mutex, MutexGuard};
-
-#[cfg(shuttle)]
-use shuttle::sync::{Mutex, MutexGuard};
 
 /// What a catalog is opened with.
 pub struct CatalogConfig {
@@ -55,10 +50,6 @@ pub struct Catalog {
 pub struct CatalogSnapshot {
     index: Arc<dyn Index>,
     snapshot: Snapshot,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().expect("no thread panicked while it held this lock")
 }
 
 impl Catalog {

@@ -9,6 +9,7 @@ use crate::key::{Family, Key};
 use crate::mirrors::{DriveKey, Mirrors, Outcome, Outcomes, Verdict};
 use crate::tx::{Decision, RowValue, Tx, View, first_of};
 use bytes::Bytes;
+use drystone_base::sync::{self, Condvar, Mutex, MutexGuard};
 use drystone_base::{Clock, Rng, Seq};
 use drystone_index::{Change, Index, KeyRange};
 use drystone_log::{Chain, Location, RecordInput, RecordKind, encoded_len_bytes};
@@ -16,12 +17,6 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-#[cfg(not(shuttle))]
-use std::sync::{Condvar, Mutex, MutexGuard};
-
-#[cfg(shuttle)]
-use shuttle::sync::{Condvar, Mutex, MutexGuard};
 
 /// Name of the catalog's frames as a source of its index.
 pub(crate) const SOURCE: u8 = 1;
@@ -95,7 +90,7 @@ pub(crate) struct Mailbox {
 
 impl Mailbox {
     fn lock(&self) -> MutexGuard<'_, Inbox> {
-        self.inbox.lock().expect("no thread panicked while it held this lock")
+        sync::lock(&self.inbox)
     }
     /// Hands a plan in; gives it back when the catalog is closed.
     pub(crate) fn request(&self, plan: Plan) -> Result<(), Plan> {
@@ -285,27 +280,15 @@ impl Committer {
     }
 
     /// Waits for something to arrive; where members of the view may be late, not for ever.
-    #[cfg(not(shuttle))]
     fn wait<'a>(
         &self,
         mailbox: &'a Mailbox,
         inbox: MutexGuard<'a, Inbox>,
     ) -> (MutexGuard<'a, Inbox>, bool) {
-        let poisoned = "no thread panicked while it held this lock";
         if self.in_flight.iter().all(|batch| batch.outcomes.len() < 2) {
-            return (mailbox.arrived.wait(inbox).expect(poisoned), false);
+            return (sync::wait(&mailbox.arrived, inbox), false);
         }
-        let (inbox, timeout) = mailbox.arrived.wait_timeout(inbox, LATE_AFTER / 4).expect(poisoned);
-        (inbox, timeout.timed_out())
-    }
-
-    #[cfg(shuttle)]
-    fn wait<'a>(
-        &self,
-        mailbox: &'a Mailbox,
-        inbox: MutexGuard<'a, Inbox>,
-    ) -> (MutexGuard<'a, Inbox>, bool) {
-        (mailbox.arrived.wait(inbox).expect("no thread panicked while it held this lock"), false)
+        sync::wait_timeout(&mailbox.arrived, inbox, LATE_AFTER / 4)
     }
 
     /// Takes everything that has arrived; says whether there was anything.

@@ -5,17 +5,12 @@
 
 use crate::error::CatalogError;
 use bytes::Bytes;
+use drystone_base::sync::{Mutex, lock};
 use drystone_log::{
     Chain, Class, Durability, Group, Location, Log, LogError, RecordInput, RecordKind, Scanned,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
-
-#[cfg(not(shuttle))]
-use std::sync::Mutex;
-
-#[cfg(shuttle)]
-use shuttle::sync::Mutex;
 
 /// Identity of a drive.
 pub(crate) type DriveKey = [u8; 16];
@@ -194,7 +189,7 @@ impl Mirrors {
 
     /// Notes that the index holds a batch.
     pub(crate) fn applied(&self, outcomes: &Outcomes) {
-        let mut positions = self.positions.lock().expect("no thread panicked while it held this");
+        let mut positions = lock(&self.positions);
         for (drive, outcome) in outcomes {
             if let Some(Ok(places)) = outcome
                 && let Some((lsn, _)) = places.last()

@@ -3,15 +3,13 @@
 use crate::placement::{DriveId, DriveInfo, Group};
 use crate::shape::Shape;
 use drystone_base::BlobId;
+use drystone_base::sync::{Condvar, Mutex, RwLock, lock, read, wait, write};
 use drystone_drive::{Drive, DriveError};
 use drystone_erasure::Code;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
-
-/// Pause between two looks whether uploads have ended.
-const ERA_PAUSE: Duration = Duration::from_millis(20);
 
 /// What a drive was late with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -52,8 +50,21 @@ impl PoolDrive {
 /// An upload in progress on all drives; held until its row is committed or given up.
 pub struct InProgress {
     _drives: Vec<drystone_drive::InProgress>,
-    /// Held by all that chose their groups from the same set.
-    _era: Arc<()>,
+    _era: Arc<Era>,
+}
+
+/// One set of groups; held by the pool until there is another set, and by all uploads that chose from it.
+#[derive(Default)]
+struct Era {
+    /// Whether nobody holds it any more.
+    ended: Arc<(Mutex<bool>, Condvar)>,
+}
+
+impl Drop for Era {
+    fn drop(&mut self) {
+        *lock(&self.ended.0) = true;
+        self.ended.1.notify_all();
+    }
 }
 
 type Groups = BTreeMap<u16, Arc<Group>>;
@@ -79,8 +90,7 @@ struct Shared {
     moving: RwLock<Moving>,
     /// Drives that are being emptied, or were given up.
     leaving: RwLock<HashSet<DriveId>>,
-    /// The present set of groups, as long as uploads are in progress that chose from it.
-    era: Mutex<Arc<()>>,
+    era: Mutex<Arc<Era>>,
     next_group: AtomicUsize,
     next_blob: AtomicU32,
     codes: Mutex<HashMap<Shape, Arc<Code>>>,
@@ -137,20 +147,20 @@ impl Pool {
     /// All drives of the deployment, missing ones included.
     #[must_use]
     pub fn drives(&self) -> Vec<PoolDrive> {
-        self.shared.drives.read().expect("no thread panicked while it held this lock").clone()
+        read(&self.shared.drives).clone()
     }
 
     /// Drives that take records.
     #[must_use]
     pub fn online(&self) -> Vec<Drive> {
-        let drives = self.shared.drives.read().expect("no thread panicked while it held this lock");
+        let drives = read(&self.shared.drives);
         drives.iter().filter_map(|member| member.online().cloned()).collect()
     }
 
     /// A drive, if it is online.
     #[must_use]
     pub fn get(&self, id: DriveId) -> Option<Drive> {
-        let drives = self.shared.drives.read().expect("no thread panicked while it held this lock");
+        let drives = read(&self.shared.drives);
         drives.iter().find(|member| member.info.id == id)?.online().cloned()
     }
 
@@ -169,7 +179,7 @@ impl Pool {
     /// The code of new blobs.
     #[must_use]
     pub fn shape(&self) -> Shape {
-        *self.shared.shape.read().expect("no thread panicked while it held this lock")
+        *read(&self.shared.shape)
     }
 
     /// Epoch of this process.
@@ -180,31 +190,31 @@ impl Pool {
 
     /// Replaces a drive by another, or adds one.
     pub fn set_drive(&self, old: Option<DriveId>, new: PoolDrive) {
-        let mut drives =
-            self.shared.drives.write().expect("no thread panicked while it held this lock");
+        let mut drives = write(&self.shared.drives);
         drives.retain(|member| Some(member.info.id) != old && member.info.id != new.info.id);
         drives.push(new);
     }
 
     /// Takes a drive out.
     pub fn remove_drive(&self, id: DriveId) {
-        let mut drives =
-            self.shared.drives.write().expect("no thread panicked while it held this lock");
+        let mut drives = write(&self.shared.drives);
         drives.retain(|member| member.info.id != id);
     }
 
     /// New blobs get another code, and choose from these groups, of which the open ones have as many
     /// members as it needs. Blocks until no upload is in progress that chose before.
     pub fn begin_era(&self, shape: Shape, groups: Vec<Group>) {
-        *self.shared.shape.write().expect("no thread panicked while it held this lock") = shape;
+        *write(&self.shared.shape) = shape;
         self.set_groups(groups);
         let old = {
-            let mut era =
-                self.shared.era.lock().expect("no thread panicked while it held this lock");
+            let mut era = lock(&self.shared.era);
             std::mem::take(&mut *era)
         };
-        while Arc::strong_count(&old) > 1 {
-            std::thread::sleep(ERA_PAUSE);
+        let ended = old.ended.clone();
+        drop(old);
+        let mut is_over = lock(&ended.0);
+        while !*is_over {
+            is_over = wait(&ended.1, is_over);
         }
     }
 
@@ -216,21 +226,20 @@ impl Pool {
     pub fn set_groups(&self, groups: Vec<Group>) {
         assert!(!groups.is_empty(), "there is always a group");
         let groups: Groups = groups.into_iter().map(|group| (group.id, Arc::new(group))).collect();
-        *self.shared.groups.write().expect("no thread panicked while it held this lock") =
-            Arc::new(groups);
+        *write(&self.shared.groups) = Arc::new(groups);
     }
 
     /// All groups.
     #[must_use]
     pub fn groups(&self) -> Vec<Arc<Group>> {
-        let groups = self.shared.groups.read().expect("no thread panicked while it held this lock");
+        let groups = read(&self.shared.groups);
         groups.values().cloned().collect()
     }
 
     /// A group, if there is one of this number.
     #[must_use]
     pub fn group(&self, id: u16) -> Option<Arc<Group>> {
-        let groups = self.shared.groups.read().expect("no thread panicked while it held this lock");
+        let groups = read(&self.shared.groups);
         groups.get(&id).cloned()
     }
 
@@ -239,8 +248,7 @@ impl Pool {
     /// changed meanwhile.
     #[must_use]
     pub fn choose_group(&self, count: usize) -> Option<Arc<Group>> {
-        let groups =
-            self.shared.groups.read().expect("no thread panicked while it held this lock").clone();
+        let groups = read(&self.shared.groups).clone();
         let start = self.shared.next_group.fetch_add(1, Ordering::Relaxed) % groups.len();
         let is_open = |group: &&Arc<Group>| !group.is_closed && group.members.len() >= count;
         let lacks = |group: &Group| {
@@ -262,7 +270,7 @@ impl Pool {
     /// The drives of a group by place; `None` for those that are not online.
     #[must_use]
     pub fn members(&self, group: &Group) -> Vec<Option<Drive>> {
-        let drives = self.shared.drives.read().expect("no thread panicked while it held this lock");
+        let drives = read(&self.shared.drives);
         let find = |id: &DriveId| drives.iter().find(|member| member.info.id == *id)?.online();
         group.members.iter().map(|id| find(id).cloned()).collect()
     }
@@ -293,8 +301,7 @@ impl Pool {
     /// If there is no such code: a row that names one is refused before.
     #[must_use]
     pub fn code(&self, shape: Shape) -> Arc<Code> {
-        let mut codes =
-            self.shared.codes.lock().expect("no thread panicked while it held this lock");
+        let mut codes = lock(&self.shared.codes);
         let make =
             || Code::new(shape.data.into(), shape.parity.into()).expect("a code that exists");
         codes.entry(shape).or_insert_with(|| Arc::new(make())).clone()
@@ -303,7 +310,7 @@ impl Pool {
     /// Notes on all drives that an upload begins.
     #[must_use]
     pub fn begin_upload(&self) -> InProgress {
-        let era = self.shared.era.lock().expect("no thread panicked while it held this lock");
+        let era = lock(&self.shared.era);
         let era = era.clone();
         InProgress { _drives: self.online().iter().map(Drive::begin_upload).collect(), _era: era }
     }
@@ -312,14 +319,13 @@ impl Pool {
     /// a client's never waits for more than one.
     #[must_use]
     pub fn gate(&self, id: DriveId) -> Arc<Mutex<()>> {
-        let mut gates =
-            self.shared.gates.lock().expect("no thread panicked while it held this lock");
+        let mut gates = lock(&self.shared.gates);
         gates.entry(id).or_default().clone()
     }
 
     /// Notes that a drive did not answer in time: for a while it is gone around.
     pub fn note_late(&self, id: DriveId, with: Late) {
-        let mut late = self.shared.late.lock().expect("no thread panicked while it held this lock");
+        let mut late = lock(&self.shared.late);
         late.insert((id, with), Instant::now() + with.lasts());
         self.shared.has_late.store(true, Ordering::Release);
     }
@@ -330,7 +336,7 @@ impl Pool {
         if !self.shared.has_late.load(Ordering::Acquire) {
             return false;
         }
-        let mut late = self.shared.late.lock().expect("no thread panicked while it held this lock");
+        let mut late = lock(&self.shared.late);
         late.retain(|_, until| *until > Instant::now());
         self.shared.has_late.store(!late.is_empty(), Ordering::Release);
         late.contains_key(&(id, with))
@@ -346,18 +352,17 @@ impl Pool {
 
     /// Says which drives leave the deployment. One that is not online then need not be told of anything.
     pub fn set_leaving(&self, drives: HashSet<DriveId>) {
-        *self.shared.leaving.write().expect("no thread panicked while it held this lock") = drives;
+        *write(&self.shared.leaving) = drives;
     }
 
     fn is_leaving(&self, id: DriveId) -> bool {
-        let leaving =
-            self.shared.leaving.read().expect("no thread panicked while it held this lock");
+        let leaving = read(&self.shared.leaving);
         leaving.contains(&id)
     }
 
     /// Says where closed groups move.
     pub fn set_moving(&self, moving: Moving) {
-        *self.shared.moving.write().expect("no thread panicked while it held this lock") = moving;
+        *write(&self.shared.moving) = moving;
     }
 
     /// Whether every drive that has, or may get, something of a blob is online, so that nothing of it can
@@ -377,8 +382,7 @@ impl Pool {
         let group = self.group(blob.group())?;
         let mut ids = group.members.clone();
         {
-            let moving =
-                self.shared.moving.read().expect("no thread panicked while it held this lock");
+            let moving = read(&self.shared.moving);
             match &*moving {
                 Moving::Undecided if group.is_closed => return None,
                 Moving::To(targets) => {

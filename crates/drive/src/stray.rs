@@ -10,9 +10,10 @@ use crate::error::DriveError;
 use crate::shard::ShardId;
 use bytes::Bytes;
 use drystone_base::BlobId;
+use drystone_base::sync::{Mutex, lock};
 use drystone_log::{Class, Durability, RecordInput, RecordKind, Scanned};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
 type Counts = Arc<Mutex<BTreeMap<u64, usize>>>;
 
@@ -26,10 +27,6 @@ pub(crate) struct Beginnings {
 pub struct InProgress {
     counts: Counts,
     lsn: u64,
-}
-
-fn lock(counts: &Counts) -> MutexGuard<'_, BTreeMap<u64, usize>> {
-    counts.lock().expect("no thread panicked while it held this lock")
 }
 
 impl Drop for InProgress {

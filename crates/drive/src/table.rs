@@ -8,12 +8,13 @@
 use crate::error::DriveError;
 use crate::shard::ShardId;
 use bytes::Bytes;
+use drystone_base::sync::{Mutex, MutexGuard, lock};
 use drystone_base::{BlobId, Reader, Writer};
 use drystone_index::{Change, Index, prefix_range};
 use drystone_log::{Class, Damage, Location, RecordKind, Recorded, SegmentInfo};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
 
 const SHARD: u8 = 1;
 const SEGMENT: u8 = 2;
@@ -125,7 +126,7 @@ impl Table {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Place, Alive>> {
-        self.alive.lock().expect("no thread panicked while it held this lock")
+        lock(&self.alive)
     }
 
     pub(crate) fn position(&self, class: Class) -> Result<u64, DriveError> {

@@ -10,6 +10,7 @@ use crate::error::EngineError;
 use crate::object::{Located, ObjectDraft};
 use crate::plan::{self, AppendPlan, Conditions, MergePlan, WriteOutcome};
 use crate::seal::Seal;
+use crate::tasks::spawn;
 use drystone_base::Seq;
 use drystone_catalog::{
     BucketRow, Checksum, ChecksumAlgorithm, ChecksumKind, Data, ETag, Manifest, ObjectRow, PartRow,
@@ -206,7 +207,7 @@ impl Engine {
         let Some(run) = run_to_merge(&manifest) else { return Ok(()) };
         let (engine, bucket, row) = (self.clone(), bucket.to_owned(), row.clone());
         let parts = manifest.parts[run].to_vec();
-        tokio::spawn(async move {
+        spawn(async move {
             let merged = engine.merge(&bucket, &object, &row, parts, seal);
             match merged.await {
                 // Somebody wrote at the same time: the next append looks again.

@@ -5,6 +5,7 @@ use crate::error::EngineError;
 use crate::layout::Layout;
 use crate::pace::{Meter, Work};
 use crate::repair::{RepairReport, Writing};
+use drystone_base::sync::{Mutex, lock};
 use drystone_base::{BlobId, BucketId, DecodeError};
 use drystone_catalog::{CatalogError, Data, Family, Key, KeyParts, ObjectRow, PartRow};
 use drystone_cluster::DriveId;
@@ -12,8 +13,8 @@ use drystone_drive::Drive;
 use drystone_index::{KeyRange, prefix_range};
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 /// What is looked at.
@@ -123,10 +124,6 @@ impl Worker<'_> {
         }
         Ok(())
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().expect("no thread panicked while it held this lock")
 }
 
 /// Is given a key and the layouts of its row; says whether the walk goes on.

@@ -1,6 +1,7 @@
 //! The one byte budget of the process.
 
 use crate::error::EngineError;
+use drystone_base::sync::thread;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -60,7 +61,7 @@ impl ByteBudget {
         loop {
             match self.units.clone().try_acquire_many_owned(units) {
                 Ok(share) => return share,
-                Err(_) => std::thread::sleep(BLOCKING_PAUSE),
+                Err(_) => thread::sleep(BLOCKING_PAUSE),
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use crate::layout::Layout;
 use bytes::Bytes;
+use drystone_base::sync::lock;
 use drystone_cluster::{DriveId, Pool};
 use drystone_drive::{Drive, DriveError, ShardId};
 use drystone_log::Location;
@@ -44,7 +45,7 @@ fn read_gently(
 ) -> Result<Bytes, DriveError> {
     let gate = pool.gate(DriveId(drive.identity().drive));
     let read = |range: Range<u32>| {
-        let _one = gate.lock().expect("no thread panicked while it held this lock");
+        let _one = lock(&gate);
         drive.read(shard, hint, range).map(|read| read.bytes)
     };
     if range.len() <= GENTLE_LEN as usize {

@@ -20,6 +20,8 @@ pub use status::{DeploymentStatus, DriveState, DriveStatus};
 use crate::budget::ByteBudget;
 use crate::engine::{Engine, EngineConfig};
 use crate::pace::Pace;
+use drystone_base::sync::thread::{Builder, JoinHandle};
+use drystone_base::sync::{Mutex, lock};
 use drystone_base::{Clock, DecodeError, Rng};
 use drystone_catalog::{
     Catalog, CatalogConfig, CatalogError, Decision, Family, Key, Mirror, MirrorConfig, catch_up,
@@ -32,9 +34,8 @@ use drystone_index::KeyRange;
 use drystone_log::Class;
 use keeper::Keeper;
 use member::Member;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
 
 /// What a deployment is opened with.
 pub struct DeploymentConfig {
@@ -89,7 +90,7 @@ fn start_writers(drive: &Drive) -> Result<Vec<JoinHandle<()>>, OpenError> {
     let mut threads = Vec::new();
     for class in Class::ALL {
         let log = drive.log().clone();
-        let builder = std::thread::Builder::new().name(format!("log-{class:?}").to_lowercase());
+        let builder = Builder::new().name(format!("log-{class:?}").to_lowercase());
         threads.push(builder.spawn(move || log.run_writer(class)).map_err(OpenError::Thread)?);
     }
     Ok(threads)
@@ -147,7 +148,7 @@ impl Deployment {
     ) -> Result<Self, OpenError> {
         let committer = {
             let catalog = catalog.clone();
-            let builder = std::thread::Builder::new().name("committer".to_owned());
+            let builder = Builder::new().name("committer".to_owned());
             builder.spawn(move || catalog.run_committer()).map_err(OpenError::Thread)?
         };
         let first = &members[first];
@@ -229,11 +230,11 @@ impl Deployment {
                 tracing::error!("a thread panicked");
             }
         };
-        let committer = self.committer.lock().expect("no thread panicked").take();
+        let committer = lock(&self.committer).take();
         committer.into_iter().for_each(join);
-        let opened = self.opened.lock().expect("no thread panicked").clone();
+        let opened = lock(&self.opened).clone();
         opened.iter().for_each(|drive| drive.log().close());
-        let writers = std::mem::take(&mut *self.writers.lock().expect("no thread panicked"));
+        let writers = std::mem::take(&mut *lock(&self.writers));
         writers.into_iter().for_each(join);
     }
 }

@@ -6,6 +6,7 @@ use crate::lock_clock::LockClock;
 use crate::pace::Pace;
 use crate::pins::Pins;
 use crate::repair::Noted;
+use drystone_base::sync::{Mutex, MutexGuard, lock};
 use drystone_base::{Clock, Rng, hash64};
 use drystone_catalog::{BucketRow, Catalog, Decision, Tx};
 use drystone_cluster::Pool;
@@ -14,7 +15,7 @@ use drystone_keyring::Keyring;
 use drystone_log::LogSpace;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, OnceLock};
 
 /// What an engine is made of.
 pub struct EngineConfig {
@@ -108,7 +109,7 @@ impl Engine {
     }
 
     pub(crate) fn noted(&self) -> MutexGuard<'_, Noted> {
-        self.shared.noted.lock().expect("no thread panicked while it held this lock")
+        lock(&self.shared.noted)
     }
 
     /// The byte budget.
@@ -162,7 +163,7 @@ impl Engine {
     }
 
     fn bucket_cache(&self) -> MutexGuard<'_, BucketCache> {
-        self.shared.buckets.lock().expect("no thread panicked while it held this lock")
+        lock(&self.shared.buckets)
     }
 
     /// A bucket by name.

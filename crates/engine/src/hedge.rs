@@ -3,13 +3,14 @@
 
 use crate::cells::{CellRange, CellRead};
 use crate::engine::Engine;
+use crate::tasks::{JoinHandle, spawn_blocking};
 use bytes::Bytes;
 use drystone_cluster::{DriveId, Late};
 use drystone_drive::{Drive, DriveError};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
+use tokio::sync::mpsc::channel;
 
 /// A drive that has not answered after this is late: the others of the group are asked.
 const HEDGE_AFTER: Duration = Duration::from_millis(100);
@@ -98,24 +99,30 @@ impl Engine {
         }
         // The last ones are asked first.
         waiting.sort_by_key(|(is_late, place, _)| std::cmp::Reverse((*is_late, *place)));
-        let mut reads: JoinSet<(usize, Option<Bytes>)> = JoinSet::new();
+        // What still runs when enough is there is not needed any more.
+        let (sender, mut reads) = channel(shape.shard_count());
+        let mut sender = Some(sender);
         let mut asked: BTreeMap<usize, DriveId> = BTreeMap::new();
         let mut wanted = needed.saturating_sub(found);
         while found < needed {
-            while reads.len() < wanted
-                && let Some((_, place, drive)) = waiting.pop()
+            while asked.len() < wanted
+                && let (Some((_, place, drive)), Some(sender)) = (waiting.pop(), sender.clone())
             {
                 let (shard, range) = (cell.layout.shard(cell.stripe), cell.range_at(place));
                 asked.insert(place, DriveId(drive.identity().drive));
-                reads.spawn_blocking(move || {
-                    (place, drive.read(shard, None, range).ok().map(|read| read.bytes))
+                spawn_blocking(move || {
+                    let read = drive.read(shard, None, range).ok();
+                    let _ = sender.try_send((place, read.map(|read| read.bytes)));
                 });
             }
+            if waiting.is_empty() {
+                // The last answer ends the channel.
+                sender = None;
+            }
             let patience = if waiting.is_empty() { Duration::MAX } else { HEDGE_AFTER };
-            match tokio::time::timeout(patience, reads.join_next()).await {
+            match tokio::time::timeout(patience, reads.recv()).await {
                 Ok(None) => return None,
-                Ok(Some(read)) => {
-                    let (place, bytes) = read.expect(DONE);
+                Ok(Some((place, bytes))) => {
                     asked.remove(&place);
                     found += usize::from(bytes.is_some());
                     wanted -= usize::from(bytes.is_some());
@@ -125,12 +132,10 @@ impl Engine {
                     for id in asked.values() {
                         pool.note_late(*id, Late::Read);
                     }
-                    wanted = reads.len() + 1;
+                    wanted = asked.len() + 1;
                 }
             }
         }
-        // What still runs is not needed any more.
-        reads.detach_all();
         let (pool, cell) = (pool.clone(), cell.clone());
         spawn_blocking(move || cell.assemble(&pool, shards)).await.expect(DONE)
     }

@@ -46,6 +46,7 @@ mod seal;
 mod stray;
 mod stripe;
 mod sweep;
+mod tasks;
 
 pub use access_log::AccessLogRow;
 pub use append::AppendRequest;

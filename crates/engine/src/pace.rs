@@ -4,6 +4,7 @@
 //! meter makes the worker rest for a share of the time that its steps took, so that a slow device is left
 //! alone for longer than a fast one; without clients it goes as fast as it can. A scrub has a rate too.
 
+use drystone_base::sync::thread;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -123,7 +124,7 @@ impl Meter<'_> {
         };
         self.owed += rest(self.work, bytes, self.since.elapsed(), has_clients, rate);
         if self.owed >= REST_LEAST {
-            std::thread::sleep(self.owed.min(REST_MOST));
+            thread::sleep(self.owed.min(REST_MOST));
             self.owed = self.owed.saturating_sub(REST_MOST);
         }
         self.since = Instant::now();

@@ -4,8 +4,9 @@
 //! new generation, and reclaims it once no pin of the old generations is left: whoever pins
 //! later sees the delete.
 
+use drystone_base::sync::{self, Mutex, MutexGuard};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
 #[derive(Default)]
 struct State {
@@ -27,7 +28,7 @@ pub(crate) struct Pin {
 
 impl Pins {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("no thread panicked while it held this lock")
+        sync::lock(&self.state)
     }
 
     pub(crate) fn pin(&self) -> Pin {

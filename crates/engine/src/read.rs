@@ -5,6 +5,7 @@ use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::layout::Layout;
 use crate::pins::Pin;
+use crate::tasks::{JoinHandle, spawn};
 use bytes::{Bytes, BytesMut};
 use drystone_base::{BlobId, SEALED_FRAME_LEN_BYTES, SEALED_PLAIN_LEN_BYTES};
 use drystone_catalog::{Data, Key, Manifest, ObjectRow, PartRow};
@@ -113,7 +114,7 @@ impl SealedPart {
     }
 }
 
-type Running = tokio::task::JoinHandle<Result<CellRead, DriveError>>;
+type Running = JoinHandle<Result<CellRead, DriveError>>;
 
 /// Cells of a stripe that were read, or made, to go around another: place, offset, bytes.
 struct Spared {
@@ -303,7 +304,7 @@ impl ObjectReader {
 
     fn spawn_read(&self, cell: CellRange) -> Running {
         let engine = self.engine.clone();
-        tokio::spawn(async move { engine.read_cell(cell).await })
+        spawn(async move { engine.read_cell(cell).await })
     }
 
     async fn join(&mut self, cell: &CellRange, running: Running) -> Result<Bytes, EngineError> {

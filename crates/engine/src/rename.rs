@@ -3,6 +3,7 @@
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::plan::{self, RenameRequest};
+use crate::tasks::spawn_blocking;
 use drystone_catalog::{Data, ObjectRow, Versioning};
 
 impl Engine {
@@ -17,7 +18,7 @@ impl Engine {
         let renamed = self.commit(move |tx| plan::rename(tx, &name, &request, fresh)).await?;
         if let Some(row) = renamed {
             let (engine, bucket) = (self.clone(), bucket.to_owned());
-            tokio::task::spawn_blocking(move || engine.tell_new_name(&bucket, &target, &row));
+            spawn_blocking(move || engine.tell_new_name(&bucket, &target, &row));
         }
         Ok(())
     }

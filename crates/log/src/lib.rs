@@ -30,7 +30,6 @@ mod read;
 mod recovery;
 mod scan;
 mod segment;
-mod sync;
 mod ticket;
 mod writer;
 

@@ -1,7 +1,7 @@
 //! What waits for a class's writer.
 
 use crate::group::Group;
-use crate::sync::{Condvar, Mutex, lock};
+use drystone_base::sync::{self, Condvar, Mutex, lock};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -55,12 +55,11 @@ impl Queue {
                 return Work::Closed;
             }
             match idle_after {
-                None => state = self.arrived.wait(state).expect("lock is not poisoned"),
+                None => state = sync::wait(&self.arrived, state),
                 Some(time) => {
-                    let waited = self.arrived.wait_timeout(state, time);
-                    let (next, timeout) = waited.expect("lock is not poisoned");
+                    let (next, is_over) = sync::wait_timeout(&self.arrived, state, time);
                     state = next;
-                    if timeout.timed_out() && state.groups.is_empty() && !state.closed {
+                    if is_over && state.groups.is_empty() && !state.closed {
                         return Work::Idle;
                     }
                 }

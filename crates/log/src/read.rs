@@ -3,8 +3,8 @@
 use crate::error::{Damage, LogError};
 use crate::format::{FRAME_LEN, Location, RecordHeader, RecordKind, head_len};
 use crate::log::Log;
-use crate::sync::lock;
 use bytes::Bytes;
+use drystone_base::sync::lock;
 use drystone_io::DiskFile;
 use std::ops::Range;
 use std::sync::Arc;

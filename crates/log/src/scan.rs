@@ -7,8 +7,8 @@ use crate::format::{
 };
 use crate::log::Log;
 use crate::segment::SegmentInfo;
-use crate::sync::lock;
 use bytes::Bytes;
+use drystone_base::sync::lock;
 use drystone_io::DiskFile;
 use std::sync::Arc;
 

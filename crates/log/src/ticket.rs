@@ -1,8 +1,9 @@
 //! A value that another thread will deliver: to be awaited, or waited for.
 
-use crate::sync::{Arc, Condvar, Mutex, lock};
+use drystone_base::sync::{Condvar, Mutex, lock, wait};
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 struct State<T> {
@@ -43,7 +44,7 @@ impl<T: Send + 'static> Ticket<T> {
             if let Some(value) = state.value.take() {
                 return value;
             }
-            state = self.shared.1.wait(state).expect("no thread panicked while it held this lock");
+            state = wait(&self.shared.1, state);
         }
     }
 

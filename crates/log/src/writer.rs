@@ -8,9 +8,9 @@ use crate::format::{
 use crate::group::{Chain, Durability, Group, RecordInput, Recorded};
 use crate::log::{SeededBug, Shared};
 use crate::segment::{SegmentInfo, write_header, write_seal};
-use crate::sync::lock;
 use bytes::Bytes;
 use drystone_base::crc32c;
+use drystone_base::sync::lock;
 use drystone_io::DiskFile;
 use std::collections::VecDeque;
 use std::io::IoSlice;

@@ -174,7 +174,7 @@ struct ServerArguments {
     /// Length of segments if the drive is made now [default: a 1,024th of the filesystem].
     #[arg(long)]
     segment_size: Option<String>,
-    /// Refuse to start unless the directory holds the drive with this id.
+    /// Refuse to start unless a directory holds the drive with this id; none is made a drive then.
     #[arg(long)]
     expect_drive: Option<String>,
     /// Networks of proxies whose X-Forwarded-For and X-Forwarded-Proto count, separated by commas

@@ -11,6 +11,7 @@ mod config;
 mod keys;
 mod known;
 mod listen;
+mod mounts;
 mod node;
 mod places;
 mod proxy;

@@ -72,7 +72,9 @@ impl Node {
     pub(crate) fn open(config: &ServerConfig, mode: OpenMode) -> Result<Self, NodeError> {
         let mut directories = config.directories.clone();
         directories.extend(known::others(&directories));
-        let places = places::open(&directories, mode, config.segment_len)?;
+        // Where a certain drive is expected, a new deployment is not what is wanted.
+        let may_make = mode == OpenMode::Serve && config.expected_drive.is_none();
+        let places = places::open(&directories, may_make, config.segment_len)?;
         let deployment_config = DeploymentConfig {
             clock: Arc::new(SystemClock),
             rng: Arc::new(SystemRng),

@@ -1,6 +1,6 @@
 //! The directories of a node: found, locked, and made drives where they are new.
 
-use crate::node::OpenMode;
+use crate::mounts::lacking_mount;
 use drystone_base::{Clock, SystemClock, SystemRng};
 use drystone_drive::{DriveError, read_super, segment_len_for};
 use drystone_engine::deployment::{IndexKind, Indexes, OpenError, Place, new_deployment};
@@ -43,6 +43,12 @@ pub(crate) enum PlaceError {
         #[source]
         source: DriveError,
     },
+    /// A file system is meant to be there.
+    #[error(
+        "{path} is not made a drive: {mount_point} is in /etc/fstab and not mounted. Mount it, or take it \
+         out of /etc/fstab"
+    )]
+    NotMounted { path: String, mount_point: String },
     /// Drives cannot be made.
     #[error("the drives cannot be made")]
     Make(#[from] OpenError),
@@ -85,11 +91,11 @@ fn expand(text: &str) -> Result<Vec<String>, PlaceError> {
     Ok(all)
 }
 
-/// Opens and locks the directories. If none of them is a drive yet, they all become drives. Where there
-/// are several, those that are missing or empty are left out.
+/// Opens and locks the directories. If none of them is a drive yet, they all become drives, if that is
+/// allowed (`may_make`). Where there are several, those that are missing or empty are left out.
 pub(crate) fn open(
     directories: &[GivenDirectory],
-    mode: OpenMode,
+    may_make: bool,
     segment_len: Option<u32>,
 ) -> Result<Vec<Place>, PlaceError> {
     let is_alone = directories.len() == 1;
@@ -97,9 +103,8 @@ pub(crate) fn open(
     let (mut drives, mut fresh) = (Vec::new(), Vec::new());
     for given in directories {
         let path = given.path.display().to_string();
-        let is_there = given.path.try_exists().unwrap_or(false);
-        if !is_there && (any_is_drive || mode != OpenMode::Serve) && !is_alone {
-            tracing::error!(path, "a directory is missing");
+        let must_be_there = (any_is_drive || !may_make) && !is_alone;
+        if is_missing(&given.path, must_be_there, any_is_drive)? {
             continue;
         }
         let disk = open_disk(&given.path)?;
@@ -123,7 +128,7 @@ pub(crate) fn open(
             Some(identity) if identity.term == 0 => fresh.push(place),
             Some(_) => drives.push(place),
             None => match (must_be_empty(&given.path), any_is_drive && !is_alone) {
-                (Ok(()), false) if mode == OpenMode::Serve => fresh.push(place),
+                (Ok(()), false) if may_make => fresh.push(place),
                 (Ok(()), false) => {
                     let found = "nothing".to_owned();
                     let source = DriveError::NotADrive { path: path.clone(), found };
@@ -154,6 +159,25 @@ pub(crate) fn open(
     Ok(drives)
 }
 
+/// Whether a directory is to be left out because it is not there, or is not what is mounted there otherwise.
+/// Where no drive is known yet, the latter is an error.
+fn is_missing(path: &Path, must_be_there: bool, any_is_drive: bool) -> Result<bool, PlaceError> {
+    let text = path.display().to_string();
+    if must_be_there && !path.try_exists().unwrap_or(false) {
+        tracing::error!(path = text, "a directory is missing");
+        return Ok(true);
+    }
+    match must_be_mounted(path) {
+        Err(error) if !has_super(path) && !any_is_drive => Err(error),
+        Err(error) if !has_super(path) => {
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(path = text, error, "a drive is missing");
+            Ok(true)
+        }
+        _ => Ok(false),
+    }
+}
+
 /// Opens an empty directory, to become a drive.
 pub(crate) fn open_new(path: &Path) -> Result<Place, PlaceError> {
     let text = path.display().to_string();
@@ -162,6 +186,7 @@ pub(crate) fn open_new(path: &Path) -> Result<Place, PlaceError> {
         return Err(PlaceError::Directory { path: text, source });
     }
     must_be_empty(path)?;
+    must_be_mounted(path)?;
     let disk = Arc::new(open_disk(path)?);
     Ok(Place { path: text, disk, zone: String::new(), node: String::new() })
 }
@@ -176,6 +201,12 @@ fn open_disk(directory: &Path) -> Result<RealDisk, PlaceError> {
         io::ErrorKind::WouldBlock => PlaceError::InUse { path },
         _ => PlaceError::Directory { path, source },
     })
+}
+
+fn must_be_mounted(path: &Path) -> Result<(), PlaceError> {
+    let Some(mount_point) = lacking_mount(path) else { return Ok(()) };
+    let (path, mount_point) = (path.display().to_string(), mount_point.display().to_string());
+    Err(PlaceError::NotMounted { path, mount_point })
 }
 
 fn must_be_empty(path: &Path) -> Result<(), PlaceError> {

@@ -63,7 +63,7 @@ fn percentile(times: &[Duration], percent: usize) -> f64 {
 fn main() -> Result<(), Box<dyn Error>> {
     let mut out = std::io::stdout();
     let disk = |(seed, rate): (usize, &u64)| -> Arc<dyn Disk> {
-        Arc::new(SlowDisk::new(Store::memory_disk(seed as u64), Some(rate * MB)))
+        Arc::new(SlowDisk::new(Arc::new(Store::memory_disk(seed as u64)), Some(rate * MB)))
     };
     let disks: Vec<Arc<dyn Disk>> = RATES.iter().enumerate().map(disk).collect();
     let runtime = runtime();

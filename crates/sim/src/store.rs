@@ -2,13 +2,15 @@
 
 use crate::client::{put, read};
 use crate::drives::SimIndexes;
-use crate::{BUCKET, DEVICE_LEN};
+use crate::{BUCKET, DEVICE_LEN, ShiftedClock, say};
 use bytes::Bytes;
-use drystone_base::{SystemClock, SystemRng};
+use drystone_base::SystemRng;
+use drystone_base::sync::thread;
 use drystone_engine::deployment::{Deployment, DeploymentConfig, Place, Rebuild, new_deployment};
-use drystone_engine::{ByteBudget, Engine, EngineError};
+use drystone_engine::{ByteBudget, Conditions, Engine, EngineError};
 use drystone_io::{Disk, SimDisk};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// A store that was made just now.
 pub struct Store {
@@ -16,6 +18,7 @@ pub struct Store {
     pub deployment: Deployment,
     /// The engine.
     pub engine: Engine,
+    clock: Arc<ShiftedClock>,
 }
 
 impl Store {
@@ -39,8 +42,9 @@ impl Store {
     /// If that is not possible.
     #[must_use]
     pub fn open(places: Vec<Place>, is_paced: bool) -> Self {
+        let clock = Arc::new(ShiftedClock::default());
         let config = DeploymentConfig {
-            clock: Arc::new(SystemClock),
+            clock: clock.clone(),
             rng: Arc::new(SystemRng),
             budget: ByteBudget::new(256 << 20),
             is_paced,
@@ -51,7 +55,7 @@ impl Store {
         };
         let deployment = Deployment::open(places, config).expect("what was made opens");
         let engine = deployment.engine.clone();
-        Self { deployment, engine }
+        Self { deployment, engine, clock }
     }
 
     /// The place of the disk of a number.
@@ -63,8 +67,8 @@ impl Store {
 
     /// A disk in memory.
     #[must_use]
-    pub fn memory_disk(seed: u64) -> Arc<dyn Disk> {
-        Arc::new(SimDisk::new(DEVICE_LEN, seed))
+    pub fn memory_disk(seed: u64) -> SimDisk {
+        SimDisk::new(DEVICE_LEN, seed)
     }
 
     /// Makes the bucket of the store.
@@ -93,5 +97,43 @@ impl Store {
     /// As the engine.
     pub async fn read(&self, key: &str) -> Result<Option<Bytes>, EngineError> {
         read(&self.engine, key).await
+    }
+
+    /// Deletes an object.
+    ///
+    /// # Errors
+    ///
+    /// As the engine.
+    pub async fn delete(&self, key: &str) -> Result<(), EngineError> {
+        let (name, none) = (key.as_bytes().to_vec(), Conditions::default());
+        self.engine.delete_object(BUCKET, name, None, none).await.map(drop)
+    }
+
+    /// Gives back what deletes released, also what was postponed, as far as no reader needs it.
+    ///
+    /// # Errors
+    ///
+    /// As the engine.
+    pub async fn sweep(&self) -> Result<(), EngineError> {
+        self.clock.0.fetch_add(61_000, Ordering::Relaxed);
+        let mut sweeper = self.engine.sweeper();
+        while self.engine.sweep(&mut sweeper).await?.has_more {
+            // A reader may have to go on first.
+            thread::yield_now();
+        }
+        Ok(())
+    }
+
+    /// Everything that does not hold: rows, shards that are missing, blobs that belong to nobody.
+    ///
+    /// # Panics
+    ///
+    /// If drives or catalog cannot be read.
+    #[must_use]
+    pub fn problems(&self) -> Vec<String> {
+        let report = self.engine.check().unwrap_or_else(|error| panic!("{}", say(&error)));
+        let unnamed = self.engine.unnamed_blobs().unwrap_or_else(|error| panic!("{}", say(&error)));
+        let problems = report.problems.iter().map(ToString::to_string);
+        problems.chain(unnamed.iter().map(|blob| format!("{blob} belongs to nobody"))).collect()
     }
 }

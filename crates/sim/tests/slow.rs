@@ -12,7 +12,7 @@ const SEGMENT_LEN: u32 = 1 << 20;
 
 fn store(count: u64) -> (Store, Vec<SlowDisk>) {
     let disks: Vec<_> =
-        (0..count).map(|seed| SlowDisk::new(Store::memory_disk(seed), None)).collect();
+        (0..count).map(|seed| SlowDisk::new(Arc::new(Store::memory_disk(seed)), None)).collect();
     let shared: Vec<Arc<dyn Disk>> = disks.iter().map(|disk| Arc::new(disk.clone()) as _).collect();
     (Store::make(&shared, SEGMENT_LEN, false), disks)
 }

@@ -3,12 +3,13 @@
 use super::member::{OpenError, Place};
 use super::view_len;
 use drystone_base::Rng;
+use drystone_base::sync::{self, Mutex, MutexGuard};
 use drystone_catalog::ViewKeeper;
 use drystone_cluster::{Protection, Shape, next_ballot};
 use drystone_drive::{DRIVE_COUNT_MAX, NewDrive, Super, format_drive, read_super, write_super};
 use drystone_io::Disk;
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
 type DriveKey = [u8; 16];
 
@@ -29,7 +30,7 @@ impl Keeper {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("no thread panicked while it held this lock")
+        sync::lock(&self.state)
     }
 
     /// What the drives say now.

@@ -14,6 +14,7 @@ use crate::pace::Work;
 use crate::recode::PARITY_PROMISED;
 use bytes::Bytes;
 use drystone_base::BlobId;
+use drystone_base::sync::lock;
 use drystone_catalog::{Decision, Key, ViewKeeper};
 use drystone_cluster::{
     DriveId, DriveInfo, Group, Moving, PoolDrive, Protection, Shape, plan_groups, rehome,
@@ -313,8 +314,7 @@ impl Deployment {
             let done = self.engine.recode(drive_count, &|done| {
                 let (recoded, bytes) = (recoded + done.parts, bytes + done.bytes);
                 told.set(MoveReport { recoded, bytes, ..told.get() });
-                *self.moving.lock().expect("no thread panicked while it held this lock") =
-                    Some(told.get());
+                *lock(&self.moving) = Some(told.get());
                 tell(&told.get())
             })?;
             *report = MoveReport {
@@ -414,8 +414,7 @@ impl Deployment {
             }
             report.rows += 1;
             meter.step(report.bytes - before);
-            *self.moving.lock().expect("no thread panicked while it held this lock") =
-                Some(*report);
+            *lock(&self.moving) = Some(*report);
             report.stopped = !tell(report);
             Ok(!report.stopped)
         })?;

@@ -3,6 +3,7 @@
 use super::member::{Member, OpenError, Place};
 use super::{Deployment, marked_drives, start_writers, store};
 use crate::audit::{AuditReport, AuditScope};
+use drystone_base::sync::lock;
 use drystone_catalog::{Decision, Key};
 use drystone_cluster::{DriveId, Group, PoolDrive};
 use drystone_drive::{NewDrive, Super, format_drive, open_super, segment_len_for};
@@ -55,8 +56,8 @@ impl Deployment {
         self.tell_of(old, (place.disk.clone(), identity.clone()))?;
         let member = Member::open(place, identity, false, &self.config)?;
         let threads = start_writers(&member.drive)?;
-        self.writers.lock().expect("no thread panicked").extend(threads);
-        self.opened.lock().expect("no thread panicked").push(member.drive.clone());
+        lock(&self.writers).extend(threads);
+        lock(&self.opened).push(member.drive.clone());
         let (info, path) = (member.info(), member.place.path.clone());
         Ok(PoolDrive { info, path, drive: Some(member.drive) })
     }

@@ -2,10 +2,10 @@
 
 use super::member::{Member, OpenError};
 use super::{Deployment, DeploymentConfig, choose_first, open_catalog};
+use drystone_base::sync::thread::JoinHandle;
 use drystone_catalog::ViewKeeper;
 use drystone_cluster::{DriveId, Group, Protection, Shape, Start};
 use std::collections::BTreeMap;
-use std::thread::JoinHandle;
 
 impl Deployment {
     /// Opens the catalog with what is left of it on all drives. Afterwards one drive holds it; others

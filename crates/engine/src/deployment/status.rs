@@ -2,6 +2,7 @@
 
 use super::{Deployment, MoveReport, OpenError};
 use crate::scrub::ScrubState;
+use drystone_base::sync::lock;
 use drystone_catalog::{CatalogError, Family, Key};
 use drystone_cluster::{DriveId, Protection, Shape};
 
@@ -128,7 +129,7 @@ impl Deployment {
             repair_count += 1;
         }
         let (shape, is_read_only) = (pool.shape(), self.is_read_only);
-        let moving = *self.moving.lock().expect("no thread panicked while it held this lock");
+        let moving = *lock(&self.moving);
         let is_moving = self.engine.catalog().get(Key::REBALANCE)?.is_some();
         let moving = is_moving.then(|| moving.unwrap_or_default());
         Ok(DeploymentStatus {

@@ -5,6 +5,7 @@ use crate::access_log::AccessLog;
 use crate::config::{self, ServerConfig};
 use crate::keys;
 use crate::listen::{Front, Ports, serve};
+use crate::mounts;
 use crate::node::{Node, NodeDrives, OpenMode};
 use crate::secrets;
 use crate::socket;
@@ -17,7 +18,7 @@ use drystone_keyring::Keyring;
 use drystone_kms::Kms;
 use drystone_s3::{Domains, Gateway, GatewayConfig};
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -182,6 +183,11 @@ fn describe_drives(node: &Node) -> String {
     );
     if !missing.is_empty() {
         text += &format!("  MISSING     {}  (survives now: {})\n", missing.join(" "), many(left));
+    }
+    let homes: Vec<&Path> = node.homes.iter().map(PathBuf::as_path).collect();
+    for shared in mounts::sharing(&homes) {
+        let paths: Vec<String> = shared.iter().map(|path| path.display().to_string()).collect();
+        text += &format!("  ONE DEVICE  {}  (fail together)\n", paths.join(" "));
     }
     if node.deployment().is_read_only() {
         text += "  READ ONLY   too few drives are here to be certain of the newest state\n";
