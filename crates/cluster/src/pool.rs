@@ -97,6 +97,7 @@ struct Shared {
     /// Drives that did not answer in time, and until when they are left alone.
     late: Mutex<HashMap<(DriveId, Late), Instant>>,
     has_late: AtomicBool,
+    filling: RwLock<HashSet<DriveId>>,
     gates: Mutex<HashMap<DriveId, Arc<Mutex<()>>>>,
 }
 
@@ -139,6 +140,7 @@ impl Pool {
             codes: Mutex::default(),
             late: Mutex::default(),
             has_late: AtomicBool::new(false),
+            filling: RwLock::default(),
             gates: Mutex::default(),
         };
         Self { shared: Arc::new(shared) }
@@ -330,9 +332,21 @@ impl Pool {
         self.shared.has_late.store(true, Ordering::Release);
     }
 
+    /// Says that a drive is being filled, or not any more: clients' reads go around it meanwhile.
+    pub fn set_filling(&self, id: DriveId, is_filling: bool) {
+        let mut filling = write(&self.shared.filling);
+        match is_filling {
+            true => filling.insert(id),
+            false => filling.remove(&id),
+        };
+    }
+
     /// Whether a drive is to be gone around.
     #[must_use]
     pub fn is_late(&self, id: DriveId, with: Late) -> bool {
+        if with == Late::Read && read(&self.shared.filling).contains(&id) {
+            return true;
+        }
         if !self.shared.has_late.load(Ordering::Acquire) {
             return false;
         }

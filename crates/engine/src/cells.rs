@@ -1,6 +1,7 @@
 //! Reading ranges of cells: from the drive that has them, or around it.
 
 use crate::layout::Layout;
+use crate::pace::Pace;
 use bytes::Bytes;
 use drystone_base::sync::lock;
 use drystone_cluster::{DriveId, Pool};
@@ -10,9 +11,6 @@ use std::ops::Range;
 
 /// Cells up to this length are kept by a reader that had to read them for their neighbour.
 const SPARED_LEN: u64 = 256 << 10;
-
-/// Bytes of one read of work in the background: whole frames.
-const GENTLE_LEN: u32 = 128 << 10;
 
 /// A range of one cell.
 #[derive(Clone, Debug)]
@@ -35,29 +33,6 @@ pub(crate) struct CellRead {
     pub(crate) others: Vec<(usize, Bytes)>,
 }
 
-/// Reads a range of a shard for work in the background: in pieces, one at a time from each drive.
-fn read_gently(
-    pool: &Pool,
-    drive: &Drive,
-    shard: ShardId,
-    hint: Option<Location>,
-    range: Range<u32>,
-) -> Result<Bytes, DriveError> {
-    let gate = pool.gate(DriveId(drive.identity().drive));
-    let read = |range: Range<u32>| {
-        let _one = lock(&gate);
-        drive.read(shard, hint, range).map(|read| read.bytes)
-    };
-    if range.len() <= GENTLE_LEN as usize {
-        return read(range);
-    }
-    let mut bytes = Vec::with_capacity(range.len());
-    for from in range.clone().step_by(GENTLE_LEN as usize) {
-        bytes.extend_from_slice(&read(from..from.saturating_add(GENTLE_LEN).min(range.end))?);
-    }
-    Ok(bytes.into())
-}
-
 impl CellRead {
     /// What the drive had that should have it.
     pub(crate) fn direct(bytes: Bytes) -> Self {
@@ -72,50 +47,6 @@ impl CellRange {
         let drive = pool.member_of(self.layout.blob, self.place)?;
         let shard = self.layout.shard(self.stripe);
         drive.read_cached(shard, self.hint, self.range.clone()).ok()?.map(|read| read.bytes)
-    }
-
-    /// Reads from the drive that has the cell, or gives its bytes from the others. Blocks, as long as a
-    /// drive does: for work in the background.
-    pub(crate) fn read(&self, pool: &Pool) -> Result<Bytes, DriveError> {
-        let shard = self.layout.shard(self.stripe);
-        let failed = match pool.member_of(self.layout.blob, self.place) {
-            Some(drive) => match read_gently(pool, &drive, shard, self.hint, self.range.clone()) {
-                Ok(bytes) => return Ok(bytes),
-                Err(error) => Some(error),
-            },
-            None => None,
-        };
-        let recovered = self.recover(pool, &pool.members_of(self.layout.blob));
-        let error = || failed.unwrap_or(DriveError::NotFound(shard));
-        recovered.map(|read| read.bytes).ok_or_else(error)
-    }
-
-    /// The bytes from other shards of the stripe; `None` if too few are left. Blocks: for work in the
-    /// background.
-    pub(crate) fn recover(&self, pool: &Pool, members: &[Option<Drive>]) -> Option<CellRead> {
-        let Layout { shape, .. } = self.layout;
-        let needed = usize::from(shape.data);
-        if shape.parity == 0 {
-            return None;
-        }
-        let shard = self.layout.shard(self.stripe);
-        let mut shards: Vec<Option<Bytes>> = vec![None; shape.shard_count()];
-        let mut found = 0;
-        for place in (0..shape.shard_count()).filter(|place| *place != self.place) {
-            if found == needed {
-                break;
-            }
-            let range = self.range_at(place);
-            shards[place] = if range.is_empty() {
-                // A cell that is not there counts as zeros.
-                Some(Bytes::new())
-            } else {
-                let drive = members.get(place).and_then(Option::as_ref);
-                drive.and_then(|drive| read_gently(pool, drive, shard, None, range).ok())
-            };
-            found += usize::from(shards[place].is_some());
-        }
-        self.assemble(pool, shards)
     }
 
     /// The bytes, and what else comes with them, from as many shards as are needed.
@@ -143,5 +74,83 @@ impl CellRange {
     pub(crate) fn range_at(&self, place: usize) -> Range<u32> {
         let len = self.layout.shard_len(self.stripe, place) as u32;
         self.range.start.min(len)..self.range.end.min(len)
+    }
+}
+
+/// Reads for work in the background: blocks for as long as a drive does, and lets clients go first.
+pub(crate) struct GentleReader<'a> {
+    pub(crate) pool: &'a Pool,
+    pub(crate) pace: &'a Pace,
+}
+
+impl GentleReader<'_> {
+    /// Reads a range of a shard, in pieces, one at a time from each drive.
+    fn read_shard(
+        &self,
+        drive: &Drive,
+        shard: ShardId,
+        hint: Option<Location>,
+        range: Range<u32>,
+    ) -> Result<Bytes, DriveError> {
+        let gate = self.pool.gate(DriveId(drive.identity().drive));
+        let read = |range: Range<u32>| {
+            let _one = lock(&gate);
+            drive.read(shard, hint, range).map(|read| read.bytes)
+        };
+        let mut at = range.start;
+        let mut bytes = Vec::new();
+        while at < range.end {
+            let end = at.saturating_add(self.pace.read_len()).min(range.end);
+            let piece = read(at..end)?;
+            if piece.len() == range.len() {
+                return Ok(piece);
+            }
+            bytes.reserve(range.len() - bytes.len());
+            bytes.extend_from_slice(&piece);
+            at = end;
+        }
+        Ok(bytes.into())
+    }
+
+    /// Reads from the drive that has the cell, or gives its bytes from the others.
+    pub(crate) fn read(&self, cell: &CellRange) -> Result<Bytes, DriveError> {
+        let shard = cell.layout.shard(cell.stripe);
+        let failed = match self.pool.member_of(cell.layout.blob, cell.place) {
+            Some(drive) => match self.read_shard(&drive, shard, cell.hint, cell.range.clone()) {
+                Ok(bytes) => return Ok(bytes),
+                Err(error) => Some(error),
+            },
+            None => None,
+        };
+        let recovered = self.recover(cell, &self.pool.members_of(cell.layout.blob));
+        let error = || failed.unwrap_or(DriveError::NotFound(shard));
+        recovered.map(|read| read.bytes).ok_or_else(error)
+    }
+
+    /// The bytes from other shards of the stripe; `None` if too few are left.
+    pub(crate) fn recover(&self, cell: &CellRange, members: &[Option<Drive>]) -> Option<CellRead> {
+        let Layout { shape, .. } = cell.layout;
+        let needed = usize::from(shape.data);
+        if shape.parity == 0 {
+            return None;
+        }
+        let shard = cell.layout.shard(cell.stripe);
+        let mut shards: Vec<Option<Bytes>> = vec![None; shape.shard_count()];
+        let mut found = 0;
+        for place in (0..shape.shard_count()).filter(|place| *place != cell.place) {
+            if found == needed {
+                break;
+            }
+            let range = cell.range_at(place);
+            shards[place] = if range.is_empty() {
+                // A cell that is not there counts as zeros.
+                Some(Bytes::new())
+            } else {
+                let drive = members.get(place).and_then(Option::as_ref);
+                drive.and_then(|drive| self.read_shard(drive, shard, None, range).ok())
+            };
+            found += usize::from(shards[place].is_some());
+        }
+        cell.assemble(self.pool, shards)
     }
 }

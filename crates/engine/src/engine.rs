@@ -1,6 +1,7 @@
 //! The engine: what all operations share.
 
 use crate::budget::ByteBudget;
+use crate::cells::GentleReader;
 use crate::error::EngineError;
 use crate::lock_clock::LockClock;
 use crate::pace::Pace;
@@ -122,6 +123,11 @@ impl Engine {
     #[must_use]
     pub fn pace(&self) -> &Pace {
         &self.shared.pace
+    }
+
+    /// Reads for work in the background.
+    pub(crate) fn gentle_reader(&self) -> GentleReader<'_> {
+        GentleReader { pool: self.pool(), pace: self.pace() }
     }
 
     /// Reads that did not wait for a late drive but asked the others.

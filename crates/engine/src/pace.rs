@@ -53,9 +53,19 @@ const REST_LEAST: Duration = Duration::from_millis(2);
 /// Nor is it ever longer: a worker must hear when it is to end.
 const REST_MOST: Duration = Duration::from_secs(1);
 
+/// Bytes of one read from a drive while clients are there: what a client's read waits for at most.
+const GENTLE_READ_LEN: u32 = 64 << 10;
+/// Bytes of one read otherwise: a seek costs less than that.
+const READ_LEN: u32 = 1 << 20;
+/// Clients count as gone when nothing was heard of them for so long.
+const GONE_AFTER: Duration = Duration::from_secs(1);
+
 /// The budget. One per process.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Pace {
+    began: Instant,
+    /// When a client was heard of last, in milliseconds after `began`; 0 for never.
+    client_ms: AtomicU64,
     /// Steps of clients so far.
     client_steps: AtomicU64,
     bytes: [AtomicU64; 4],
@@ -73,6 +83,19 @@ pub struct Meter<'a> {
     owed: Duration,
 }
 
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            began: Instant::now(),
+            client_ms: AtomicU64::new(0),
+            client_steps: AtomicU64::new(0),
+            bytes: Default::default(),
+            scrub_rate: AtomicU64::new(0),
+            is_off: false,
+        }
+    }
+}
+
 impl Pace {
     /// No worker ever rests: for simulations.
     #[must_use]
@@ -83,6 +106,19 @@ impl Pace {
     /// Notes that a client is there.
     pub(crate) fn note_client(&self) {
         self.client_steps.fetch_add(1, Ordering::Relaxed);
+        self.client_ms.store(self.now_ms(), Ordering::Relaxed);
+    }
+
+    /// Milliseconds since the process began; not 0.
+    fn now_ms(&self) -> u64 {
+        self.began.elapsed().as_millis() as u64 + 1
+    }
+
+    /// Bytes of one read from a drive by work in the background.
+    pub(crate) fn read_len(&self) -> u32 {
+        let last = self.client_ms.load(Ordering::Relaxed);
+        let since = Duration::from_millis(self.now_ms().saturating_sub(last));
+        if last > 0 && since < GONE_AFTER { GENTLE_READ_LEN } else { READ_LEN }
     }
 
     /// Counts bytes that no meter was told of.
@@ -167,5 +203,8 @@ mod tests {
         meter.step(7);
         assert_eq!(pace.bytes(Work::Move), 12);
         assert_eq!(pace.bytes(Work::Repair), 0);
+        assert_eq!(pace.read_len(), READ_LEN);
+        pace.note_client();
+        assert_eq!(pace.read_len(), GENTLE_READ_LEN);
     }
 }

@@ -190,7 +190,7 @@ impl Engine {
         let held = u64::from(layout.shape.data) + 1;
         let share = self.shared.budget.take_blocking(held * u64::from(len));
         let cell = CellRange { layout: *layout, stripe, place, range: 0..len, hint: None };
-        match (members.get(place), cell.recover(self.pool(), &members)) {
+        match (members.get(place), self.gentle_reader().recover(&cell, &members)) {
             (Some(Some(drive)), Some(read)) => {
                 report.shards += 1;
                 report.bytes += u64::from(len);

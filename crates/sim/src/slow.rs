@@ -31,26 +31,29 @@ struct SlowFile {
 }
 
 impl Control {
-    /// Waits for as long as the device would take.
-    fn take(&self, bytes: usize) {
+    /// Does something, which then takes as long as the device would: what memory takes is part of that.
+    fn take<T>(&self, bytes: usize, work: impl FnOnce() -> T) -> T {
         let mut stuck = self.stuck.lock().expect("no thread panicked");
         while *stuck {
             stuck = self.let_go.wait(stuck).expect("no thread panicked");
         }
         drop(stuck);
-        let Some(rate) = self.rate else { return };
+        let mut from = Instant::now();
+        let done = work();
+        let Some(rate) = self.rate else { return done };
         let mut left = bytes;
         while left > 0 {
             let now = left.min(REQUEST_LEN);
             let until = {
                 let mut free_at = self.free_at.lock().expect("no thread panicked");
                 let took = Duration::from_secs_f64(now as f64 / rate as f64);
-                *free_at = (*free_at).max(Instant::now()) + took;
+                *free_at = (*free_at).max(from) + took;
                 *free_at
             };
             std::thread::sleep(until.saturating_duration_since(Instant::now()));
-            left -= now;
+            (from, left) = (until, left - now);
         }
+        done
     }
 }
 
@@ -104,20 +107,18 @@ impl DiskFile for SlowFile {
         self.inner.len_bytes()
     }
     fn write_at(&self, offset: u64, slices: &mut [IoSlice<'_>]) -> io::Result<()> {
-        self.control.take(slices.iter().map(|slice| slice.len()).sum());
-        self.inner.write_at(offset, slices)
+        let bytes = slices.iter().map(|slice| slice.len()).sum();
+        self.control.take(bytes, || self.inner.write_at(offset, slices))
     }
     fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
-        self.control.take(bytes.len());
-        self.inner.read_at(offset, bytes)
+        self.control.take(bytes.len(), || self.inner.read_at(offset, bytes))
     }
     fn read_cached_at(&self, _: u64, _: &mut [u8]) -> io::Result<bool> {
         // Nothing of it is in memory.
         Ok(false)
     }
     fn sync_data(&self) -> io::Result<()> {
-        self.control.take(0);
-        self.inner.sync_data()
+        self.control.take(0, || self.inner.sync_data())
     }
     fn drop_cache(&self) -> io::Result<()> {
         self.inner.drop_cache()

@@ -465,7 +465,7 @@ impl Deployment {
     ) -> Result<Bytes, OpenError> {
         let range = 0..len;
         let cell = crate::cells::CellRange { layout: *layout, stripe, place, range, hint: None };
-        Ok(cell.read(self.engine.pool())?)
+        Ok(self.engine.gentle_reader().read(&cell)?)
     }
 
     /// Makes the groups what they will be.

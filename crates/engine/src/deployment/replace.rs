@@ -156,7 +156,10 @@ impl Deployment {
             stopped.set(!goes_on);
             goes_on
         };
-        let report = self.engine.audit(&scope, &tell)?;
+        self.engine.pool().set_filling(drive, true);
+        let report = self.engine.audit(&scope, &tell);
+        self.engine.pool().set_filling(drive, false);
+        let report = report?;
         if !stopped.get() && report.missing == report.repaired && report.unreachable == 0 {
             self.mark(drive, None)?;
         }
