@@ -8,7 +8,7 @@ import pytest
 import requests
 from botocore.exceptions import ClientError
 
-from conftest import PASSWORD, USER, drystone
+from conftest import BINARY, PASSWORD, USER, drystone
 
 
 def test_round_trip_and_graceful_stop(start, tmp_path):
@@ -188,3 +188,36 @@ def test_a_drive_that_is_not_mounted_is_missing_and_none_is_made_in_its_place(st
     code, said = server.stop()
     assert f"{paths[1]} is in /etc/fstab and not mounted" in said
     assert os.listdir(paths[1]) == []
+
+
+def test_nothing_becomes_a_drive_beside_the_system_where_others_have_devices_of_their_own(start, tmp_path):
+    paths = [tmp_path / str(number) for number in range(3)]
+    for path in paths:
+        path.mkdir()
+    mount = " && ".join(f"mount -t tmpfs -o size=512m tmpfs {path}" for path in paths[:2])
+    prefix = ["unshare", "--mount", "sh", "-c", f'{mount} && exec "$@"', "sh"]
+    if subprocess.run([*prefix, "true"], capture_output=True).returncode != 0 or tmp_path.stat().st_dev != os.stat("/").st_dev:
+        pytest.skip("no mounts here, or nothing on the device of the root directory")
+    server = start(*map(str, paths[1:]), directory=paths[0], wait=False, prefix=prefix)
+    assert server.process.wait(10) == 1
+    assert f"{paths[2]} is not made a drive: it is on the device of the root directory" in server.process.stderr.read()
+    assert os.listdir(paths[2]) == []
+    # Neither does one that is added to them; if it is what is wanted, it can be said.
+    server = start(str(paths[1]), directory=paths[0], prefix=prefix)
+    refused = in_namespace_of(server, "drive", "add", paths[2], "--at", paths[0])
+    assert refused.returncode == 1 and "--allow-root-device" in refused.stderr
+    server.stop()
+    server = start(*map(str, paths[1:]), "--allow-root-device", directory=paths[0], prefix=prefix)
+    server.client().create_bucket(Bucket="bucket")
+    assert "super" in os.listdir(paths[2])
+
+
+def in_namespace_of(server, *arguments):
+    command = ["nsenter", "--mount", "--target", str(server.process.pid), BINARY, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+def test_directories_that_fail_together_are_told(start, tmp_path):
+    server = start(str(tmp_path / "other"))
+    _, said = server.stop()
+    assert f"ONE DEVICE  {tmp_path / 'drive'} {tmp_path / 'other'}  (fail together)" in said

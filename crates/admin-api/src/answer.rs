@@ -226,6 +226,9 @@ pub struct Status {
     pub waiting_repairs: u64,
     /// What was moved so far, if shards are being moved.
     pub moving: Option<Moving>,
+    /// How far filling a drive, or moving, is.
+    #[serde(default)]
+    pub progress: Option<Progress>,
     /// Drives.
     pub drives: Vec<Drive>,
 }
@@ -241,6 +244,19 @@ pub struct Moving {
     pub recoded: u64,
     /// Bytes of both.
     pub bytes: u64,
+}
+
+/// How far work over everything is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Percent of it that is done.
+    pub percent: u64,
+    /// Versions and parts looked at, in all of its walks.
+    pub objects: u64,
+    /// Versions and parts of all of its walks, about.
+    pub of_objects: u64,
+    /// Seconds that it will about take, if it goes on as it does.
+    pub left_s: Option<u64>,
 }
 
 /// An object that cannot be read as a whole.

@@ -20,6 +20,7 @@
 //! | `drystone_repair_waiting` | objects and parts | |
 //! | `drystone_groups_lacking` | placement groups | drives: that they lack |
 //! | `drystone_survives_drives` | drives that can be lost now | |
+//! | `drystone_work_percent` | percent of filling a drive, or moving; 100 without | |
 //! | `drystone_moved_bytes` | bytes, while drives change | |
 
 use drystone_engine::deployment::{DeploymentStatus, DriveState, DriveStatus};
@@ -192,5 +193,8 @@ fn render_drives(out: &mut String, status: &DeploymentStatus) {
     gauge("drystone_survives_drives", "Drives that can be lost now.")
         .write(out, one(status.can_lose() as u64));
     let moved = status.moving.map_or(0, |moving| moving.bytes);
+    let percent = status.progress.map_or(100, |progress| progress.percent());
+    gauge("drystone_work_percent", "How far filling a drive, or moving, is; 100 without.")
+        .write(out, one(percent));
     gauge("drystone_moved_bytes", "Bytes moved to other drives so far.").write(out, one(moved));
 }

@@ -6,6 +6,7 @@
 
 mod keeper;
 mod member;
+mod progress;
 mod rebalance;
 mod replace;
 mod salvage;
@@ -14,6 +15,7 @@ mod status;
 pub use drystone_catalog::SalvageReport;
 pub use keeper::new_deployment;
 pub use member::{IndexKind, Indexes, OpenError, Place};
+pub use progress::Progress;
 pub use rebalance::MoveReport;
 pub use status::{DeploymentStatus, DriveState, DriveStatus};
 
@@ -82,6 +84,8 @@ pub struct Deployment {
     is_moving_out: AtomicBool,
     /// Progress of the move that runs.
     moving: Mutex<Option<MoveReport>>,
+    /// Of the work over everything that runs, which is one at a time.
+    progress: Mutex<Option<Progress>>,
     salvaged: Option<SalvageReport>,
 }
 
@@ -176,6 +180,7 @@ impl Deployment {
             is_read_only,
             is_moving_out,
             moving: Mutex::default(),
+            progress: Mutex::default(),
             salvaged: None,
         })
     }

@@ -25,6 +25,8 @@ pub(crate) const PARITY_PROMISED: u8 = 2;
 /// What was given another code.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct RecodeReport {
+    /// Versions and parts looked at.
+    pub(crate) rows: u64,
     /// Objects and parts.
     pub(crate) parts: u64,
     /// Bytes of them.
@@ -94,6 +96,7 @@ impl Engine {
                     Family::Part => recoding.part(&key, &value)?,
                     _ => recoding.version(&key, &value)?,
                 }
+                recoding.report.rows += 1;
                 if !tell(&recoding.report) {
                     recoding.report.stopped = true;
                     return Ok(recoding.report);

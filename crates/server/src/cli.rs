@@ -177,6 +177,10 @@ struct ServerArguments {
     /// Refuse to start unless a directory holds the drive with this id; none is made a drive then.
     #[arg(long)]
     expect_drive: Option<String>,
+    /// Let directories on the device of the root directory become drives where others are on devices of their
+    /// own. Also DRYSTONE_ALLOW_ROOT_DEVICE=on.
+    #[arg(long)]
+    allow_root_device: bool,
     /// Networks of proxies whose X-Forwarded-For and X-Forwarded-Proto count, separated by commas
     /// [default: none]. Also DRYSTONE_TRUSTED_PROXIES.
     #[arg(long)]
@@ -339,6 +343,8 @@ fn meant(arguments: ServerArguments) -> Result<ServerConfig, Box<dyn Error>> {
             .as_deref()
             .map(config::parse_segment_len)
             .transpose()?,
+        allow_root_device: arguments.allow_root_device
+            || config::setting("ALLOW_ROOT_DEVICE")?.as_deref() == Some("on"),
         expected_drive: arguments.expect_drive,
         access_log: config::parse_access_log(access_log.as_deref().unwrap_or("stdout")),
         proxies: parse_proxies(proxies)?,
@@ -424,6 +430,7 @@ fn inspected(directories: Vec<places::GivenDirectory>) -> ServerConfig {
         certs_dir: None,
         budget_bytes: 16 << 20,
         segment_len: None,
+        allow_root_device: false,
         expected_drive: None,
         access_log: AccessLogTarget::Off,
         proxies: TrustedProxies::default(),

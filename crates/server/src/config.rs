@@ -30,6 +30,8 @@ pub(crate) struct ServerConfig {
     pub(crate) budget_bytes: u64,
     /// Length of segments of a drive that is made now; `None` for a 1,024th of the filesystem.
     pub(crate) segment_len: Option<u32>,
+    /// Directories on the device of the root directory may become drives where others are not there.
+    pub(crate) allow_root_device: bool,
     /// Drive that must be found, in hexadecimal.
     pub(crate) expected_drive: Option<String>,
     /// Where the access log goes.

@@ -24,6 +24,16 @@ pub(crate) fn sharing<'a>(directories: &[&'a Path]) -> Vec<Vec<&'a Path>> {
     by_device.into_values().filter(|paths| paths.len() > 1).collect()
 }
 
+/// The directories on the device of the root directory, where others are not: it is likely that something
+/// else was to be mounted there.
+pub(crate) fn strays_on_root<'a>(directories: &[&'a Path]) -> Vec<&'a Path> {
+    let device = |path: &Path| std::fs::metadata(path).map(|metadata| metadata.dev()).ok();
+    let root = device(Path::new("/"));
+    let (on_root, elsewhere): (Vec<&Path>, Vec<&Path>) =
+        directories.iter().partition(|path| device(path) == root);
+    if elsewhere.is_empty() { Vec::new() } else { on_root }
+}
+
 /// The path without links, as far as it is there.
 fn resolve(path: &Path) -> PathBuf {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
@@ -96,6 +106,14 @@ mod tests {
         let real = home.path().canonicalize().expect("is there");
         std::os::unix::fs::symlink(&real, real.join("link")).expect("a link");
         assert_eq!(resolve(&real.join("link/new/deep")), real.join("new/deep"));
+    }
+
+    #[test]
+    fn directories_beside_the_system_are_strays_where_others_are_not() {
+        let (root, other) = (Path::new("/"), Path::new("/proc"));
+        assert_eq!(strays_on_root(&[root, other]), [root]);
+        assert!(strays_on_root(&[root, root]).is_empty());
+        assert!(strays_on_root(&[other, other]).is_empty());
     }
 
     #[test]

@@ -2,14 +2,14 @@
 
 use crate::config::ServerConfig;
 use crate::known;
-use crate::places::{self, PlaceError};
+use crate::places::{self, Making, PlaceError};
 use crate::secrets;
 use drystone_admin::Drives;
 use drystone_base::{SystemClock, SystemRng, hex};
 use drystone_cluster::DriveId;
 use drystone_drive::{DriveError, Super};
 use drystone_engine::deployment::{
-    Deployment, DeploymentConfig, DeploymentStatus, MoveReport, OpenError, Rebuild,
+    Deployment, DeploymentConfig, DeploymentStatus, MoveReport, OpenError, Place, Rebuild,
 };
 use drystone_engine::{AuditReport, ByteBudget, Engine, EngineError, RepairReport};
 use drystone_index::Index;
@@ -73,8 +73,12 @@ impl Node {
         let mut directories = config.directories.clone();
         directories.extend(known::others(&directories));
         // Where a certain drive is expected, a new deployment is not what is wanted.
-        let may_make = mode == OpenMode::Serve && config.expected_drive.is_none();
-        let places = places::open(&directories, may_make, config.segment_len)?;
+        let making = Making {
+            is_allowed: mode == OpenMode::Serve && config.expected_drive.is_none(),
+            on_root: config.allow_root_device,
+            segment_len: config.segment_len,
+        };
+        let places = places::open(&directories, making)?;
         let deployment_config = DeploymentConfig {
             clock: Arc::new(SystemClock),
             rng: Arc::new(SystemRng),
@@ -186,9 +190,17 @@ pub(crate) struct NodeDrives {
     pub(crate) deployment: Arc<Deployment>,
     /// Directories of the drives that were open at the start.
     pub(crate) homes: Vec<PathBuf>,
+    /// New drives may be on the device of the root directory where others are not.
+    pub(crate) allow_root_device: bool,
 }
 
 impl NodeDrives {
+    /// Opens an empty directory that is to be a drive.
+    fn open_new(&self, path: &str) -> Result<Place, String> {
+        let opened = places::open_new(Path::new(path), &self.homes, self.allow_root_device);
+        opened.map_err(|error| say(&error))
+    }
+
     /// Gives a new drive the files that are to outlive any drive.
     fn move_in(&self, path: &str) {
         let mut homes = self.homes.clone();
@@ -218,14 +230,14 @@ impl Drives for NodeDrives {
 
     fn replace(&self, old: &str, path: &str) -> Result<String, String> {
         let id = self.deployment.find_drive(old).map_err(|error| say(&error))?;
-        let place = places::open_new(Path::new(path)).map_err(|error| say(&error))?;
+        let place = self.open_new(path)?;
         let new = self.deployment.replace(id, place).map_err(|error| say(&error))?;
         self.move_in(path);
         Ok(new.to_string())
     }
 
     fn add(&self, path: &str, zone: &str) -> Result<String, String> {
-        let mut place = places::open_new(Path::new(path)).map_err(|error| say(&error))?;
+        let mut place = self.open_new(path)?;
         place.zone = zone.to_owned();
         let new = self.deployment.add_drive(place).map_err(|error| say(&error))?;
         self.move_in(path);

@@ -1,6 +1,6 @@
 //! The directories of a node: found, locked, and made drives where they are new.
 
-use crate::mounts::lacking_mount;
+use crate::mounts::{lacking_mount, strays_on_root};
 use drystone_base::{Clock, SystemClock, SystemRng};
 use drystone_drive::{DriveError, read_super, segment_len_for};
 use drystone_engine::deployment::{IndexKind, Indexes, OpenError, Place, new_deployment};
@@ -49,12 +49,29 @@ pub(crate) enum PlaceError {
          out of /etc/fstab"
     )]
     NotMounted { path: String, mount_point: String },
+    /// Another file system was probably meant.
+    #[error(
+        "{path} is not made a drive: it is on the device of the root directory, and others are not. Mount \
+         what belongs there, or say --allow-root-device"
+    )]
+    OnRoot { path: String },
     /// Drives cannot be made.
     #[error("the drives cannot be made")]
     Make(#[from] OpenError),
     /// What was typed is no directory.
     #[error("{text}: {problem}")]
     Pattern { text: String, problem: &'static str },
+}
+
+/// What may become a drive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Making {
+    /// Empty directories may, if none is a drive yet.
+    pub(crate) is_allowed: bool,
+    /// Also those on the device of the root directory where others are not.
+    pub(crate) on_root: bool,
+    /// Length of segments; `None` for a 1,024th of the filesystem.
+    pub(crate) segment_len: Option<u32>,
 }
 
 /// Directories from what was typed: `PATH` or `ZONE=PATH`, with ranges such as `/data{1...6}`.
@@ -92,18 +109,17 @@ fn expand(text: &str) -> Result<Vec<String>, PlaceError> {
 }
 
 /// Opens and locks the directories. If none of them is a drive yet, they all become drives, if that is
-/// allowed (`may_make`). Where there are several, those that are missing or empty are left out.
+/// allowed. Where there are several, those that are missing or empty are left out.
 pub(crate) fn open(
     directories: &[GivenDirectory],
-    may_make: bool,
-    segment_len: Option<u32>,
+    making: Making,
 ) -> Result<Vec<Place>, PlaceError> {
     let is_alone = directories.len() == 1;
     let any_is_drive = directories.iter().any(|given| has_super(&given.path));
     let (mut drives, mut fresh) = (Vec::new(), Vec::new());
     for given in directories {
         let path = given.path.display().to_string();
-        let must_be_there = (any_is_drive || !may_make) && !is_alone;
+        let must_be_there = (any_is_drive || !making.is_allowed) && !is_alone;
         if is_missing(&given.path, must_be_there, any_is_drive)? {
             continue;
         }
@@ -128,7 +144,7 @@ pub(crate) fn open(
             Some(identity) if identity.term == 0 => fresh.push(place),
             Some(_) => drives.push(place),
             None => match (must_be_empty(&given.path), any_is_drive && !is_alone) {
-                (Ok(()), false) if may_make => fresh.push(place),
+                (Ok(()), false) if making.is_allowed => fresh.push(place),
                 (Ok(()), false) => {
                     let found = "nothing".to_owned();
                     let source = DriveError::NotADrive { path: path.clone(), found };
@@ -147,7 +163,10 @@ pub(crate) fn open(
         }
     }
     if drives.is_empty() && !fresh.is_empty() {
-        let len_for = |total_bytes| segment_len.unwrap_or_else(|| segment_len_for(total_bytes));
+        let paths: Vec<&Path> = fresh.iter().map(|place| Path::new(&place.path)).collect();
+        must_not_be_on_root(&paths, making.on_root)?;
+        let len_for =
+            |total_bytes| making.segment_len.unwrap_or_else(|| segment_len_for(total_bytes));
         new_deployment(&fresh, &SystemRng, SystemClock.now_ms(), &len_for)?;
         return Ok(fresh);
     }
@@ -178,8 +197,19 @@ fn is_missing(path: &Path, must_be_there: bool, any_is_drive: bool) -> Result<bo
     }
 }
 
-/// Opens an empty directory, to become a drive.
-pub(crate) fn open_new(path: &Path) -> Result<Place, PlaceError> {
+fn must_not_be_on_root(paths: &[&Path], is_allowed: bool) -> Result<(), PlaceError> {
+    match strays_on_root(paths).first() {
+        Some(path) if !is_allowed => Err(PlaceError::OnRoot { path: path.display().to_string() }),
+        _ => Ok(()),
+    }
+}
+
+/// Opens an empty directory, to become a drive beside others.
+pub(crate) fn open_new(
+    path: &Path,
+    others: &[PathBuf],
+    may_be_on_root: bool,
+) -> Result<Place, PlaceError> {
     let text = path.display().to_string();
     if !path.try_exists().unwrap_or(false) {
         let source = io::Error::new(io::ErrorKind::NotFound, "there is no such directory");
@@ -187,6 +217,10 @@ pub(crate) fn open_new(path: &Path) -> Result<Place, PlaceError> {
     }
     must_be_empty(path)?;
     must_be_mounted(path)?;
+    let others = others.iter().map(PathBuf::as_path);
+    if strays_on_root(&others.clone().collect::<Vec<_>>()).is_empty() {
+        must_not_be_on_root(&others.chain([path]).collect::<Vec<_>>(), may_be_on_root)?;
+    }
     let disk = Arc::new(open_disk(path)?);
     Ok(Place { path: text, disk, zone: String::new(), node: String::new() })
 }

@@ -4,8 +4,8 @@ use super::{Failed, Outcome};
 use crate::Admin;
 use crate::door::Actor;
 use drystone_admin_api::{
-    Answer, Drive, DriveState, Failure, FailureCode, LostObject, Moving, Request, Scrub, Status,
-    Verification,
+    Answer, Drive, DriveState, Failure, FailureCode, LostObject, Moving, Progress, Request, Scrub,
+    Status, Verification,
 };
 use drystone_engine::deployment::{DeploymentStatus, DriveState as State};
 use drystone_engine::{AuditReport, AuditScope, Engine};
@@ -149,6 +149,12 @@ async fn status(actor: &Actor<'_>, admin: &Admin) -> Outcome {
             shards: moving.shards,
             bytes: moving.bytes,
             recoded: moving.recoded,
+        }),
+        progress: status.progress.map(|progress| Progress {
+            percent: progress.percent(),
+            objects: progress.done,
+            of_objects: progress.of,
+            left_s: status.left_s,
         }),
         drives: drives_of(&status),
     }))

@@ -267,16 +267,30 @@ impl Deployment {
         }
         let (infos, shape) = self.staying()?;
         pool.begin_era(shape, load_groups(catalog)?);
+        let moved = self.move_to(&infos, tell);
+        self.end_work();
+        moved.map(Some)
+    }
+
+    /// Moves what is there to where it should be on these drives.
+    fn move_to(
+        &self,
+        infos: &[DriveInfo],
+        tell: &dyn Fn(&MoveReport) -> bool,
+    ) -> Result<MoveReport, OpenError> {
+        let pool = self.engine.pool();
         let mut moves = Moves::new();
         for group in pool.groups().into_iter().filter(|group| group.is_closed) {
             // What is spread over more drives than are left gets another code.
-            if let Some(target) = rehome(&group, &infos) {
+            if let Some(target) = rehome(&group, infos) {
                 moves.insert(group.id, (group, target));
             }
         }
         let targets = moves.iter().map(|(id, (_, target))| (*id, target.members.clone()));
         pool.set_moving(Moving::To(targets.collect()));
         let mut report = MoveReport::default();
+        // Codes; then copies, which are read in a second walk.
+        self.begin_work(if moves.is_empty() { 1 } else { 3 })?;
         self.recode(infos.len(), &mut report, tell)?;
         if !moves.is_empty() && !report.stopped {
             self.copy(&moves, &mut report, tell)?;
@@ -287,17 +301,17 @@ impl Deployment {
             if !self.dissolve()? {
                 // Readers may still need what was given another code, or its sweep is to come.
                 report.waits = true;
-                return Ok(Some(report));
+                return Ok(report);
             }
             self.take_out()?;
-            let ticket = catalog.submit(|tx| {
+            let ticket = self.engine.catalog().submit(|tx| {
                 tx.delete(Key::REBALANCE.to_vec());
                 Ok(Decision::Commit(()))
             });
             ticket.wait()?;
             pool.set_moving(Moving::Nowhere);
         }
-        Ok(Some(report))
+        Ok(report)
     }
 
     /// Gives another code to what needs it: until there is nothing left.
@@ -311,9 +325,11 @@ impl Deployment {
         for _ in 0..WALK_COUNT_MAX {
             let (recoded, bytes) = (report.recoded, report.bytes);
             let told = std::cell::Cell::new(*report);
+            self.begin_walk(0);
             let done = self.engine.recode(drive_count, &|done| {
                 let (recoded, bytes) = (recoded + done.parts, bytes + done.bytes);
                 told.set(MoveReport { recoded, bytes, ..told.get() });
+                self.step(done.rows);
                 *lock(&self.moving) = Some(told.get());
                 tell(&told.get())
             })?;
@@ -374,6 +390,7 @@ impl Deployment {
         let mut unread = 0;
         for walk in 0..WALK_COUNT_MAX {
             let (reads, before) = (walk > 0, report.shards);
+            self.begin_walk(1 + u64::from(walk));
             unread = self.walk(moves, reads, report, tell)?;
             if report.stopped || (reads && unread == 0 && report.shards == before) {
                 return Ok(());
@@ -413,6 +430,7 @@ impl Deployment {
                 }
             }
             report.rows += 1;
+            self.step(report.rows);
             meter.step(report.bytes - before);
             *lock(&self.moving) = Some(*report);
             report.stopped = !tell(report);

@@ -151,7 +151,9 @@ impl Deployment {
     ) -> Result<AuditReport, OpenError> {
         let scope = AuditScope { drive: Some(drive), repairs: true, ..AuditScope::default() };
         let stopped = std::cell::Cell::new(false);
+        self.begin_work(1)?;
         let tell = |report: &AuditReport| {
+            self.step(report.rows);
             let goes_on = tell(report);
             stopped.set(!goes_on);
             goes_on
@@ -159,6 +161,7 @@ impl Deployment {
         self.engine.pool().set_filling(drive, true);
         let report = self.engine.audit(&scope, &tell);
         self.engine.pool().set_filling(drive, false);
+        self.end_work();
         let report = report?;
         if !stopped.get() && report.missing == report.repaired && report.unreachable == 0 {
             self.mark(drive, None)?;

@@ -1,6 +1,6 @@
 //! What state the drives are in, by counting.
 
-use super::{Deployment, MoveReport, OpenError};
+use super::{Deployment, MoveReport, OpenError, Progress};
 use crate::scrub::ScrubState;
 use drystone_base::sync::lock;
 use drystone_catalog::{CatalogError, Family, Key};
@@ -63,6 +63,10 @@ pub struct DeploymentStatus {
     pub is_read_only: bool,
     /// What was moved so far, if shards are being moved.
     pub moving: Option<MoveReport>,
+    /// How far filling a drive, or moving, is.
+    pub progress: Option<Progress>,
+    /// Seconds that it will about take.
+    pub left_s: Option<u64>,
 }
 
 impl DeploymentStatus {
@@ -132,6 +136,8 @@ impl Deployment {
         let moving = *lock(&self.moving);
         let is_moving = self.engine.catalog().get(Key::REBALANCE)?.is_some();
         let moving = is_moving.then(|| moving.unwrap_or_default());
+        let progress = *lock(&self.progress);
+        let left_s = progress.and_then(|progress| progress.left_s(self.engine.now_ms()));
         Ok(DeploymentStatus {
             shape,
             drives,
@@ -140,6 +146,8 @@ impl Deployment {
             repair_count,
             is_read_only,
             moving,
+            progress,
+            left_s,
         })
     }
 

@@ -68,7 +68,11 @@ pub(crate) fn run(config: &ServerConfig) -> CommandResult {
             federation,
             metrics: metrics.clone(),
             token,
-            drives: Arc::new(NodeDrives { deployment, homes }),
+            drives: Arc::new(NodeDrives {
+                deployment,
+                homes,
+                allow_root_device: config.allow_root_device,
+            }),
         });
         let admin = Arc::new(admin);
         let administering = open_sockets(&node, &admin);

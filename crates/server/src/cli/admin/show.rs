@@ -1,6 +1,8 @@
 //! Answers of the administration, for people.
 
-use drystone_admin_api::{Answer, Drive, DriveState, Key, Refusal, Status, User, Verification};
+use drystone_admin_api::{
+    Answer, Drive, DriveState, Key, Progress, Refusal, Status, User, Verification,
+};
 
 /// Columns, as wide as they must be.
 fn table(heads: &[&str], rows: Vec<Vec<String>>) -> String {
@@ -172,15 +174,38 @@ fn status_text(status: &Status) -> String {
     if status.waiting_repairs > 0 {
         text += &format!("{} objects or parts wait for repair\n", status.waiting_repairs);
     }
+    let progress = status.progress.map_or_else(|| "soon".to_owned(), |now| progress_text(&now));
+    for drive in status.drives.iter().filter(|drive| drive.state == DriveState::Filling) {
+        text += &format!("filling {}: {progress}\n", drive.path);
+    }
     if let Some(moving) = status.moving {
-        let bytes = size(moving.bytes);
-        let (shards, recoded) = (moving.shards, moving.recoded);
-        text += &format!("moving: {shards} shards, {recoded} objects with another code, {bytes}\n");
+        let (shards, bytes) = (moving.shards, size(moving.bytes));
+        text += &format!("moving: {progress}; {shards} shards, {bytes}");
+        if moving.recoded > 0 {
+            text += &format!(", {} objects with another code", moving.recoded);
+        }
+        text += "\n";
     }
     for drive in &status.drives {
         text += &scrub_text(drive);
     }
     format!("{text}\n{}", drives_table(&status.drives))
+}
+
+/// How far work over everything is.
+fn progress_text(progress: &Progress) -> String {
+    let left = progress.left_s.map(|left| format!(", about {} left", time(left)));
+    format!("{} %{}", progress.percent, left.unwrap_or_default())
+}
+
+/// A time in the unit that leaves at least two of it.
+fn time(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        7200..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} days", seconds / 86_400),
+    }
 }
 
 /// What the scrub of a drive does and found; nothing if none has run.
