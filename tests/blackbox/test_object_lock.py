@@ -119,3 +119,42 @@ def test_locks_outlive_a_restart_and_a_rebuild(server, start):
     for key, version in [("held", held), ("kept", kept)]:
         refused("AccessDenied", s3.delete_object, Bucket=BUCKET, Key=key, VersionId=version)
     assert s3.get_object_legal_hold(Bucket=BUCKET, Key="held")["LegalHold"]["Status"] == "ON"
+
+
+def deny(s3, action, condition):
+    statement = {"Effect": "Deny", "Principal": "*", "Action": action, "Resource": f"arn:aws:s3:::{BUCKET}/*", "Condition": condition}
+    s3.put_bucket_policy(Bucket=BUCKET, Policy=json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
+
+
+def with_header(s3, operation, name, value):
+    """Sends what a policy must not believe: the document counts."""
+    s3.meta.events.register(f"before-sign.s3.{operation}", lambda request, **_: request.headers.add_header(name, value))
+    return s3
+
+
+@pytest.mark.parametrize("liar", [False, True])
+def test_policies_look_at_what_the_documents_of_locks_and_tags_say(server, liar):
+    s3 = server.client()
+    name = {"Bucket": BUCKET, "Key": "k", "VersionId": put(s3, mode=None)}
+    if liar:
+        soon = later(3600).strftime("%Y-%m-%dT%H:%M:%SZ")
+        with_header(s3, "PutObjectRetention", "x-amz-object-lock-retain-until-date", soon)
+        with_header(s3, "PutObjectRetention", "x-amz-object-lock-mode", "GOVERNANCE")
+        with_header(s3, "PutObjectLegalHold", "x-amz-object-lock-legal-hold", "OFF")
+        with_header(s3, "PutObjectTagging", "x-amz-tagging", "team=red")
+    deny(s3, "s3:PutObjectRetention", {"NumericGreaterThan": {"s3:object-lock-remaining-retention-days": "10"}})
+    retention = {"Mode": "GOVERNANCE", "RetainUntilDate": later(20 * 86400)}
+    refused("AccessDenied", s3.put_object_retention, **name, Retention=retention)
+    s3.put_object_retention(**name, Retention={**retention, "RetainUntilDate": later(5 * 86400)})
+    deny(s3, "s3:PutObjectRetention", {"StringEquals": {"s3:object-lock-mode": "COMPLIANCE"}})
+    refused("AccessDenied", s3.put_object_retention, **name, Retention={**retention, "Mode": "COMPLIANCE"})
+    s3.put_object_retention(**name, Retention=retention)
+    deny(s3, "s3:PutObjectLegalHold", {"StringEquals": {"s3:object-lock-legal-hold": "ON"}})
+    refused("AccessDenied", s3.put_object_legal_hold, **name, LegalHold={"Status": "ON"})
+    s3.put_object_legal_hold(**name, LegalHold={"Status": "OFF"})
+    deny(s3, "s3:PutObjectVersionTagging", {"StringNotEquals": {"s3:RequestObjectTag/team": "red"}})
+    tags = {"TagSet": [{"Key": "team", "Value": "blue"}]}
+    refused("AccessDenied", s3.put_object_tagging, **name, Tagging=tags)
+    s3.put_object_tagging(**name, Tagging={"TagSet": [{"Key": "team", "Value": "red"}]})
+    assert s3.get_object_retention(**name)["Retention"]["Mode"] == "GOVERNANCE"
+    assert s3.get_object_tagging(**name)["TagSet"] == [{"Key": "team", "Value": "red"}]

@@ -7,6 +7,7 @@ mod actions;
 mod facts;
 mod keys;
 mod points;
+mod said;
 
 use crate::access_point;
 use crate::acl::{self, Grant, Permission};
@@ -33,6 +34,7 @@ use drystone_identity::{
 use facts::Wanted;
 pub(crate) use keys::may_use_key;
 pub(crate) use points::allow_point;
+pub(crate) use said::Said;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};

@@ -3,7 +3,7 @@
 use crate::access_point;
 use crate::auth::{AuthType, KeyCache, Verifier, authenticate};
 use crate::authorize::{
-    BucketDefaults, Peer, RuleCache, Rules, Sender, account_of, authorize, hide_absence,
+    BucketDefaults, Peer, RuleCache, Rules, Said, Sender, account_of, authorize, hide_absence,
 };
 use crate::body::Body;
 use crate::bucket_log::{Draft, LogBook, Outcome};
@@ -95,6 +95,8 @@ pub(crate) struct Context<'a> {
     pub(crate) ids: Ids,
     pub(crate) sender: Sender,
     pub(crate) rules: &'a RuleCache,
+    /// What the document of the request says, where policies look at that.
+    pub(crate) said: Option<Said>,
     listings: &'a Semaphore,
 }
 
@@ -103,7 +105,7 @@ impl<'a> Context<'a> {
     pub(crate) fn with_request(&self, request: S3Request) -> Context<'a> {
         let Self { engine, directory, config, rules, listings, .. } = *self;
         let (ids, sender) = (self.ids.clone(), self.sender.clone());
-        Context { engine, directory, config, request, ids, sender, rules, listings }
+        Context { engine, directory, config, request, ids, sender, rules, said: None, listings }
     }
 
     /// The documents of a bucket that decide.
@@ -231,6 +233,7 @@ impl Gateway {
             ids: ids.clone(),
             sender,
             rules: &self.rules,
+            said: None,
             listings: &self.listings,
         };
         if request.is_website {
@@ -269,13 +272,15 @@ impl Gateway {
         let sender = Sender::of(identity, verified.auth, verified.signed_ms, peer);
         let mut request = request;
         access_point::resolve_source(&self.config.directory, &mut request)?;
-        let context = context_of(request, sender);
+        let mut context = context_of(request, sender);
         if is_control {
             return control::run(&context, verified, body).await;
         }
         let routed = routed?;
         trace.operation = Some(routed);
+        let heard = ops::hear(&mut context, routed, &verified, body).await;
         authorize(&context, routed).map_err(|error| self.with_region(&context.request, error))?;
+        heard?;
         let served = ops::dispatch(&context, routed, verified, body).await;
         served.map_err(|error| hide_absence(&context, error))
     }

@@ -37,11 +37,13 @@ mod versioning;
 pub(crate) use acls::apply as apply_acl;
 pub use copy_source::parse_copy_source;
 pub(crate) use get_object::run as read_object;
+pub(crate) use object_tagging::read_object_tags;
 pub(crate) use post_object::{is_form, run as post_object};
 pub(crate) use rename_object::source_of as rename_source;
 pub use restore_object::RestoreDelays;
 
 use crate::auth::Verified;
+use crate::authorize::Said;
 use crate::body::{Body, BodyReader};
 use crate::checksum::Declared;
 use crate::error::{S3Code, S3Error};
@@ -201,6 +203,24 @@ pub(crate) async fn read_root(
     crate::xml::parse(&document, root)
 }
 
+/// Reads the document of a request before it is decided on, if conditions of policies look at it.
+///
+/// # Errors
+///
+/// It cannot be read. Whoever may not send it is not told.
+pub(crate) async fn hear(
+    context: &mut Context<'_>,
+    operation: Operation,
+    verified: &Verified,
+    body: &mut Option<Body>,
+) -> Result<(), S3Error> {
+    if Said::is_in(operation) {
+        let document = read_document(context, verified.clone(), body, SMALL_DOCUMENT_LEN_MAX);
+        context.said = Some(Said::of(operation, document.await?));
+    }
+    Ok(())
+}
+
 /// Reads a document from the body, verified against everything that was declared.
 pub(crate) async fn read_document(
     context: &Context<'_>,
@@ -208,6 +228,9 @@ pub(crate) async fn read_document(
     body: &mut Option<Body>,
     len_max: usize,
 ) -> Result<Vec<u8>, S3Error> {
+    if let Some(said) = &context.said {
+        return Ok(said.document.clone());
+    }
     let declared = Declared::parse(&context.request)?;
     let body = body.take().expect("a body is read once");
     let limit = len_max as u64;

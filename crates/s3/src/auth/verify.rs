@@ -26,6 +26,7 @@ pub(crate) enum PayloadHash {
 }
 
 /// Signs chunks, each with the one before it.
+#[derive(Clone)]
 pub(crate) struct ChunkSigner {
     key: [u8; 32],
     date: String,
@@ -48,6 +49,7 @@ pub(crate) enum AuthType {
 }
 
 /// A request whose signature is right, or that has none.
+#[derive(Clone)]
 pub(crate) struct Verified {
     pub(crate) auth: AuthType,
     /// Who signed; nobody if there is no signature.

@@ -84,9 +84,8 @@ pub(super) fn of(
     }
     let looks_at_sent =
         wanted.has("s3:requestobjecttagkeys") || wanted.has_family("s3:requestobjecttag/");
-    if let (true, Some(header)) = (looks_at_sent, context.request.header_or_query("x-amz-tagging"))
-    {
-        for (name, value, _) in crate::uri::parse_query(header).unwrap_or_default() {
+    if looks_at_sent {
+        for (name, value) in sent_tags(context) {
             facts.add(&format!("s3:RequestObjectTag/{name}"), value);
             facts.add("s3:RequestObjectTagKeys", name);
         }
@@ -102,6 +101,24 @@ pub(super) fn of(
         }
     }
     facts
+}
+
+/// The tags that a request sends.
+fn sent_tags(context: &Context<'_>) -> Vec<(String, String)> {
+    if let Some(said) = &context.said {
+        return said.tags.clone();
+    }
+    let header = context.request.header_or_query("x-amz-tagging").unwrap_or_default();
+    let tags = crate::uri::parse_query(header).unwrap_or_default();
+    tags.into_iter().map(|(name, value, _)| (name, value)).collect()
+}
+
+/// What a request says of a lock, in a header or in its document.
+fn sent_lock<'a>(context: &'a Context<'_>, name: &str) -> Option<&'a str> {
+    match &context.said {
+        Some(said) => said.header(name),
+        None => context.request.header_or_query(name),
+    }
 }
 
 /// The value of a condition key that has one value at most; `key` is in lower case.
@@ -149,10 +166,10 @@ fn value_of(
         "s3:object-lock-mode"
         | "s3:object-lock-retain-until-date"
         | "s3:object-lock-legal-hold" => {
-            request.header_or_query(&format!("x-amz-{}", &key[3..])).and_then(text)
+            sent_lock(context, &format!("x-amz-{}", &key[3..])).and_then(text)
         }
         "s3:object-lock-remaining-retention-days" => {
-            let until = request.header_or_query("x-amz-object-lock-retain-until-date");
+            let until = sent_lock(context, "x-amz-object-lock-retain-until-date");
             let until = until.and_then(Timestamp::parse_iso)?;
             Some((until.0.saturating_sub(request.now_ms) / (24 * 3600 * 1000)).to_string())
         }

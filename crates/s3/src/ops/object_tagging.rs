@@ -1,6 +1,6 @@
 //! `GetObjectTagging`, `PutObjectTagging` and `DeleteObjectTagging`.
 
-use super::{Handled, read_document, version_of};
+use super::{Handled, SMALL_DOCUMENT_LEN_MAX, read_document, version_of};
 use crate::auth::Verified;
 use crate::body::Body;
 use crate::error::{S3Code, S3Error};
@@ -29,8 +29,13 @@ pub(crate) async fn put(
     verified: Verified,
     body: &mut Option<Body>,
 ) -> Handled {
-    let document = read_document(context, verified, body, 64 << 10).await?;
-    store(context, read_tags(&document, OBJECT_TAG_COUNT_MAX)?, 200).await
+    let document = read_document(context, verified, body, SMALL_DOCUMENT_LEN_MAX).await?;
+    store(context, read_object_tags(&document)?, 200).await
+}
+
+/// The tags of an object in a document.
+pub(crate) fn read_object_tags(document: &[u8]) -> Result<Vec<(String, String)>, S3Error> {
+    read_tags(document, OBJECT_TAG_COUNT_MAX)
 }
 
 /// The tags of a document.
