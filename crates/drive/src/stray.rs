@@ -82,13 +82,34 @@ impl Drive {
         Ok(())
     }
 
+    /// Gives each blob that has shards on the drive once, in order.
+    ///
+    /// # Errors
+    ///
+    /// The index failed, or `visit` did, which ends it.
+    pub fn visit_blobs(
+        &self,
+        visit: &mut dyn FnMut(BlobId) -> Result<(), DriveError>,
+    ) -> Result<(), DriveError> {
+        self.shared.table.visit_blobs(None, visit)
+    }
+
     /// All blobs that have shards on the drive; for tools.
     ///
     /// # Errors
     ///
     /// The index failed.
     pub fn all_blobs(&self) -> Result<BTreeSet<BlobId>, DriveError> {
-        self.shared.table.blobs_with(None)
+        self.gather(None)
+    }
+
+    fn gather(&self, stripe: Option<u32>) -> Result<BTreeSet<BlobId>, DriveError> {
+        let mut blobs = BTreeSet::new();
+        self.shared.table.visit_blobs(stripe, &mut |blob| {
+            blobs.insert(blob);
+            Ok(())
+        })?;
+        Ok(blobs)
     }
 
     /// All blobs whose manifests are on the drive.
@@ -97,7 +118,7 @@ impl Drive {
     ///
     /// The index failed.
     pub fn manifests(&self) -> Result<BTreeSet<BlobId>, DriveError> {
-        self.shared.table.blobs_with(Some(ShardId::MANIFEST))
+        self.gather(Some(ShardId::MANIFEST))
     }
 
     /// Blobs of earlier processes that have shards behind an lsn and were not declared dead.

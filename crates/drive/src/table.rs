@@ -163,17 +163,22 @@ impl Table {
         Ok(row.and_then(|bytes| bytes[..].try_into().ok()).map_or(0, u64::from_le_bytes))
     }
 
-    /// All blobs that have shards here, or that one.
-    pub(crate) fn blobs_with(&self, stripe: Option<u32>) -> Result<BTreeSet<BlobId>, DriveError> {
+    /// Gives each blob that has shards here, or that one, once, in order.
+    pub(crate) fn visit_blobs(
+        &self,
+        stripe: Option<u32>,
+        visit: &mut dyn FnMut(BlobId) -> Result<(), DriveError>,
+    ) -> Result<(), DriveError> {
         let snapshot = self.index.snapshot();
-        let rows = self.index.scan(&snapshot, prefix_range(&[SHARD]));
-        let mut blobs = BTreeSet::new();
-        for row in rows {
-            let shard = shard_of_key(&row?.0);
-            let is_meant = |shard: &ShardId| stripe.is_none_or(|stripe| shard.stripe == stripe);
-            blobs.extend(shard.filter(is_meant).map(|shard| shard.blob));
+        let mut last = None;
+        for row in self.index.scan(&snapshot, prefix_range(&[SHARD])) {
+            let Some(shard) = shard_of_key(&row?.0) else { continue };
+            let is_meant = stripe.is_none_or(|stripe| shard.stripe == stripe);
+            if is_meant && last.replace(shard.blob) != Some(shard.blob) {
+                visit(shard.blob)?;
+            }
         }
-        Ok(blobs)
+        Ok(())
     }
 
     /// Some shards of each placement group, at most `most` of one.

@@ -507,9 +507,19 @@ impl Deployment {
             let is_foreign = |blob: &BlobId| {
                 pool.group(blob.group()).is_some_and(|group| !group.members.contains(&id))
             };
-            let foreign: Vec<BlobId> = drive.all_blobs()?.into_iter().filter(is_foreign).collect();
-            for blobs in foreign.chunks(BURY_COUNT) {
-                drive.discard(blobs).wait()?;
+            let mut foreign = Vec::new();
+            drive.visit_blobs(&mut |blob| {
+                if is_foreign(&blob) {
+                    foreign.push(blob);
+                }
+                if foreign.len() >= BURY_COUNT {
+                    drive.discard(&foreign).wait()?;
+                    foreign.clear();
+                }
+                Ok(())
+            })?;
+            if !foreign.is_empty() {
+                drive.discard(&foreign).wait()?;
             }
         }
         Ok(())
