@@ -3,6 +3,7 @@ import json
 import os
 import pathlib
 import random
+import re
 import shutil
 import subprocess
 import threading
@@ -13,7 +14,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from conftest import BINARY, PASSWORD, USER, Server
+from conftest import BINARY, PASSWORD, USER, Server, drystone
 from wall import BUCKET, SIZES, Wall, pull, wall  # noqa: F401
 
 def put_back(path):
@@ -666,3 +667,29 @@ def test_the_chance_of_a_loss_is_told_before_anything_is_bought():
     assert slow["object_loss_per_year"] > 50 * six["object_loss_per_year"]
     done = subprocess.run([BINARY, "durability", "--drives", "0"], capture_output=True, text=True, timeout=20)
     assert done.returncode == 1 and "above 0" in done.stderr
+
+
+def test_a_move_keeps_its_rate_and_says_how_long_it_takes(wall):
+    seven, rate = wall(count=7), 256 << 10
+    seven.start("--repair-rate", "256KiB")
+    seven.fill([400_000] * 20)
+    seven.wait_whole()
+    began, told, texts = time.monotonic(), [], []
+    seven.command("drive", "drain", seven.directories[6])
+    while (status := seven.status())["moving"]:
+        if status["progress"]:
+            told.append((time.monotonic() - began, status["moving"]["bytes"], status["progress"]))
+            texts.append(drystone("status", "--at", seven.directories[0]).stdout)
+        time.sleep(0.2)
+    took = time.monotonic() - began
+    # Two walks: one copies, one reads the copies, and both are counted.
+    moved = max(size for _, size, _ in told)
+    assert moved > 1 << 20 and took > moved / rate - 1
+    assert all(size < (at + 2) * rate for at, size, _ in told), told
+    percents = [progress["percent"] for _, _, progress in told]
+    assert percents == sorted(percents) and 0 < percents[len(percents) // 2] < 100
+    assert any(progress["left_s"] for _, _, progress in told)
+    assert any(re.search(r"moving: \d+ %, about \d+ s left; \d+ shards, [\d.]+ [KM]iB\n", text) for text in texts), texts
+    seven.directories.pop()
+    seven.wait_whole()
+    seven.check()

@@ -69,8 +69,10 @@ pub struct Pace {
     /// Steps of clients so far.
     client_steps: AtomicU64,
     bytes: [AtomicU64; 4],
-    /// Bytes a second of a scrub; 0 for no limit.
-    scrub_rate: AtomicU64,
+    /// Bytes a second of each work, all workers together; 0 for no limit.
+    rates: [AtomicU64; 4],
+    /// Until when the limit of each work is used up, in nanoseconds after `began`.
+    used_until_ns: [AtomicU64; 4],
     is_off: bool,
 }
 
@@ -90,7 +92,8 @@ impl Default for Pace {
             client_ms: AtomicU64::new(0),
             client_steps: AtomicU64::new(0),
             bytes: Default::default(),
-            scrub_rate: AtomicU64::new(0),
+            rates: Default::default(),
+            used_until_ns: Default::default(),
             is_off: false,
         }
     }
@@ -126,9 +129,23 @@ impl Pace {
         self.bytes[work as usize].fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Limits a scrub to so many bytes a second.
-    pub fn set_scrub_rate(&self, bytes_per_s: u64) {
-        self.scrub_rate.store(bytes_per_s, Ordering::Relaxed);
+    /// Limits a kind of work to so many bytes a second; 0 for no limit.
+    pub fn set_rate(&self, work: Work, bytes_per_s: u64) {
+        self.rates[work as usize].store(bytes_per_s, Ordering::Relaxed);
+    }
+
+    /// Uses up the limit of a work for a step of so many bytes. Returns how long to wait for it.
+    fn use_up(&self, work: Work, bytes: u64, since: Instant) -> Duration {
+        let rate = self.rates[work as usize].load(Ordering::Relaxed);
+        if rate == 0 {
+            return Duration::ZERO;
+        }
+        let nanos = |at: Instant| at.saturating_duration_since(self.began).as_nanos() as u64;
+        let used = &self.used_until_ns[work as usize];
+        let more = |until| Some(used_until(until, nanos(since), bytes, rate));
+        let before = used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+        let until = used_until(before.unwrap_or_else(|now| now), nanos(since), bytes, rate);
+        Duration::from_nanos(until.saturating_sub(nanos(Instant::now())))
     }
 
     /// Bytes that a kind of work was about so far.
@@ -154,30 +171,25 @@ impl Meter<'_> {
         }
         let steps = self.pace.client_steps.load(Ordering::Relaxed);
         let has_clients = steps != std::mem::replace(&mut self.seen, steps);
-        let rate = match self.work {
-            Work::Scrub => self.pace.scrub_rate.load(Ordering::Relaxed),
-            _ => 0,
-        };
-        self.owed += rest(self.work, bytes, self.since.elapsed(), has_clients, rate);
-        if self.owed >= REST_LEAST {
-            thread::sleep(self.owed.min(REST_MOST));
-            self.owed = self.owed.saturating_sub(REST_MOST);
+        if has_clients {
+            self.owed += self.since.elapsed() * self.work.rest_percent() / 100;
+        }
+        let limited = self.pace.use_up(self.work, bytes, self.since);
+        let due = self.owed.max(limited);
+        if due >= REST_LEAST {
+            let rest = due.min(REST_MOST);
+            thread::sleep(rest);
+            self.owed = self.owed.saturating_sub(rest);
         }
         self.since = Instant::now();
     }
 }
 
-/// How long to rest after a step that took `spent`. `rate`: bytes a second at most, 0 for any.
-fn rest(work: Work, bytes: u64, spent: Duration, has_clients: bool, rate: u64) -> Duration {
-    let yielded = match has_clients {
-        true => spent * work.rest_percent() / 100,
-        false => Duration::ZERO,
-    };
-    let least = match rate {
-        0 => Duration::ZERO,
-        rate => Duration::from_secs_f64(bytes as f64 / rate as f64).saturating_sub(spent),
-    };
-    yielded.max(least)
+/// Until when a limit of so many bytes a second is used up after a step that began at `since`. In
+/// nanoseconds.
+fn used_until(until: u64, since: u64, bytes: u64, rate: u64) -> u64 {
+    let took = u128::from(bytes) * 1_000_000_000 / u128::from(rate);
+    until.max(since).saturating_add(u64::try_from(took).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]
@@ -185,14 +197,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn work_rests_only_while_clients_are_there_and_a_scrub_keeps_its_rate() {
-        let ms = Duration::from_millis;
-        assert_eq!(rest(Work::Repair, 1 << 20, ms(10), false, 0), ms(0));
-        assert_eq!(rest(Work::Repair, 1 << 20, ms(10), true, 0), ms(5));
-        assert_eq!(rest(Work::Move, 1 << 20, ms(10), true, 0), ms(10));
-        assert_eq!(rest(Work::Scrub, 1_000_000, ms(10), true, 0), ms(90));
-        assert_eq!(rest(Work::Scrub, 1_000_000, ms(10), false, 10_000_000), ms(90));
-        assert_eq!(rest(Work::Scrub, 1_000_000, ms(200), false, 10_000_000), ms(0));
+    fn a_limit_holds_for_all_workers_together() {
+        let (second, megabyte) = (1_000_000_000, 1_000_000);
+        // A step that began two seconds ago and is allowed one.
+        assert_eq!(used_until(0, 5 * second, 10 * megabyte, 10 * megabyte), 6 * second);
+        // Another worker, in the same time.
+        assert_eq!(used_until(6 * second, 5 * second, 5 * megabyte, 10 * megabyte), 6_500_000_000);
+        assert_eq!(used_until(0, 0, u64::MAX, 1), u64::MAX);
+    }
+
+    #[test]
+    fn work_rests_for_its_share_while_clients_are_there_and_for_its_limit_always() {
+        let pace = Pace::default();
+        let mut meter = pace.meter(Work::Move);
+        assert_eq!(pace.use_up(Work::Move, 1 << 40, Instant::now()), Duration::ZERO);
+        meter.since -= Duration::from_millis(1);
+        meter.step(1 << 20);
+        assert_eq!(meter.owed, Duration::ZERO);
+        pace.note_client();
+        meter.since -= Duration::from_millis(1);
+        meter.step(1 << 20);
+        // Less than is worth a rest: as long as the step took.
+        assert!(meter.owed >= Duration::from_millis(1));
+        pace.set_rate(Work::Repair, 1 << 20);
+        let waits = pace.use_up(Work::Repair, 1 << 20, Instant::now());
+        assert!(waits > Duration::from_millis(500) && waits <= Duration::from_secs(1));
+        assert_eq!(pace.use_up(Work::Scrub, 1 << 20, Instant::now()), Duration::ZERO);
     }
 
     #[test]

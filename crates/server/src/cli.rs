@@ -203,6 +203,10 @@ struct ServerArguments {
     /// Bytes a second that a scrub reads at most [default: 32MiB]. Also DRYSTONE_SCRUB_RATE.
     #[arg(long)]
     scrub_rate: Option<String>,
+    /// Bytes a second of repair, and of moves when drives change, at most [default: what clients leave]. Also
+    /// DRYSTONE_REPAIR_RATE.
+    #[arg(long)]
+    repair_rate: Option<String>,
     /// Public access to buckets whose owners have not said anything: compat, aws or open [default:
     /// compat]. Also DRYSTONE_BUCKET_DEFAULTS.
     #[arg(long)]
@@ -321,6 +325,7 @@ fn meant(arguments: ServerArguments) -> Result<ServerConfig, Box<dyn Error>> {
     let rehome_after = or_setting(arguments.rehome_after, "REHOME_AFTER")?;
     let scrub_every = or_setting(arguments.scrub_every, "SCRUB_EVERY")?;
     let scrub_rate = or_setting(arguments.scrub_rate, "SCRUB_RATE")?;
+    let repair_rate = or_setting(arguments.repair_rate, "REPAIR_RATE")?;
     let keyring = or_setting(arguments.keyring.map(|p| p.display().to_string()), "KEYRING")?;
     let put_limit = or_setting(arguments.put_limit, "PUT_LIMIT")?;
     let vault_url = or_setting(arguments.vault_url, "VAULT_URL")?;
@@ -362,6 +367,7 @@ fn meant(arguments: ServerArguments) -> Result<ServerConfig, Box<dyn Error>> {
             scrub_every.as_deref().unwrap_or("14d"),
         )?,
         scrub_rate: config::parse_size("scrub rate", scrub_rate.as_deref().unwrap_or("32MiB"))?,
+        repair_rate: config::parse_size("repair rate", repair_rate.as_deref().unwrap_or("0"))?,
         put_len_max: config::parse_put_len(put_limit.as_deref())?,
         keys: KeySettings::new(
             keyring.map(PathBuf::from),
@@ -442,6 +448,7 @@ fn inspected(directories: Vec<places::GivenDirectory>) -> ServerConfig {
         rehome_after: None,
         scrub_every: None,
         scrub_rate: 0,
+        repair_rate: 0,
         put_len_max: 0,
         keys: KeySettings::default(),
         metrics_public: false,

@@ -54,6 +54,8 @@ pub(crate) struct ServerConfig {
     pub(crate) scrub_every: Option<Duration>,
     /// Bytes a second of a scrub.
     pub(crate) scrub_rate: u64,
+    /// Bytes a second of repair, and of moves, at most; 0 for no limit.
+    pub(crate) repair_rate: u64,
     /// Bytes of a single PUT at most.
     pub(crate) put_len_max: u64,
     /// Keys that things are sealed under.

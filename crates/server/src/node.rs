@@ -11,7 +11,7 @@ use drystone_drive::{DriveError, Super};
 use drystone_engine::deployment::{
     Deployment, DeploymentConfig, DeploymentStatus, MoveReport, OpenError, Place, Rebuild,
 };
-use drystone_engine::{AuditReport, ByteBudget, Engine, EngineError, RepairReport};
+use drystone_engine::{AuditReport, ByteBudget, Engine, EngineError, RepairReport, Work};
 use drystone_index::Index;
 use std::collections::HashMap;
 use std::io;
@@ -111,13 +111,16 @@ impl Node {
             let (deployment, stop) = (node.deployment.clone(), node.stop.clone());
             node.spawn("maintenance", move || maintain(&deployment, &stop))?;
         }
+        for work in [Work::Repair, Work::Move] {
+            node.engine.pace().set_rate(work, config.repair_rate);
+        }
         if !node.engine.pool().is_single() && mode == OpenMode::Serve {
             let (deployment, stop) = (node.deployment.clone(), node.stop.clone());
             let rehome_after = config.rehome_after;
             node.spawn("repair", move || repair(&deployment, rehome_after, &stop))?;
         }
         if let Some(every) = config.scrub_every.filter(|_| mode == OpenMode::Serve) {
-            node.engine.pace().set_scrub_rate(config.scrub_rate);
+            node.engine.pace().set_rate(Work::Scrub, config.scrub_rate);
             let (deployment, stop) = (node.deployment.clone(), node.stop.clone());
             node.spawn("scrub", move || scrub(&deployment, every, &stop))?;
         }
