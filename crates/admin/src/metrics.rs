@@ -23,12 +23,12 @@
 //! | `drystone_work_percent` | percent of filling a drive, or moving; 100 without | |
 //! | `drystone_moved_bytes` | bytes, while drives change | |
 
+use drystone_base::sync::{self, Mutex, MutexGuard};
 use drystone_engine::deployment::{DeploymentStatus, DriveState, DriveStatus};
 use drystone_engine::{Engine, Work};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard};
 
 /// One request that was served.
 #[derive(Clone, Copy, Debug)]
@@ -56,7 +56,7 @@ pub struct Metrics {
 
 impl Metrics {
     fn lock(&self) -> MutexGuard<'_, Requests> {
-        self.requests.lock().expect("no thread panicked while it held this lock")
+        sync::lock(&self.requests)
     }
 
     /// Counts a request.

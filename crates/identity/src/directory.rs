@@ -7,12 +7,13 @@ use crate::names;
 use crate::resolve::Identity;
 use crate::rows;
 use crate::{DEFAULT_ACCOUNT, DEFAULT_CANONICAL};
+use drystone_base::sync::{Mutex, MutexGuard, lock};
 use drystone_base::{Clock, Rng};
 use drystone_catalog::{Catalog, Decision, Tx};
 use drystone_keyring::{Keyring, Secret};
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
 
 /// The pair of keys of the owner of the default account. Has no `Debug`: it is a secret.
 #[derive(Clone)]
@@ -103,7 +104,7 @@ impl Directory {
     }
 
     fn cache(&self) -> MutexGuard<'_, HashMap<String, (u64, Arc<Identity>)>> {
-        self.shared.cache.lock().expect("no thread panicked while it held this lock")
+        lock(&self.shared.cache)
     }
 
     /// The public access block of an account.

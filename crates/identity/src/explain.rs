@@ -1,8 +1,8 @@
 //! The last refusals, for administrators.
 
+use drystone_base::sync::{Mutex, lock};
 use drystone_iam::Explanation;
 use std::collections::VecDeque;
-use std::sync::Mutex;
 
 /// Refusals that are kept.
 const COUNT_MAX: usize = 4096;
@@ -47,7 +47,7 @@ impl Explanations {
         for text in [&mut decision.principal, &mut decision.access_key, &mut decision.resource] {
             shorten(text);
         }
-        let mut ring = self.ring.lock().expect("no thread panicked while it held this lock");
+        let mut ring = lock(&self.ring);
         if ring.len() >= COUNT_MAX {
             ring.pop_front();
         }
@@ -57,7 +57,7 @@ impl Explanations {
     /// The refusals of a request, oldest first; of all requests if `request_id` is empty.
     #[must_use]
     pub fn find(&self, request_id: &str) -> Vec<ExplainedDecision> {
-        let ring = self.ring.lock().expect("no thread panicked while it held this lock");
+        let ring = lock(&self.ring);
         let fits = |d: &&ExplainedDecision| request_id.is_empty() || d.request_id == request_id;
         ring.iter().filter(fits).cloned().collect()
     }

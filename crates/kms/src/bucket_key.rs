@@ -2,10 +2,11 @@
 //! bucket, and that under the named key; both are stored with the object. What is remembered of a key of a
 //! bucket is used for some seconds only, so that a key that its provider disables opens nothing soon after.
 
+use drystone_base::sync::{Mutex, lock};
 use drystone_base::{BucketId, Reader, Writer};
 use drystone_keyring::DataKey;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
 /// For how long a key of a bucket is remembered, in milliseconds.
 const FRESH_MS: u64 = 5000;
@@ -58,10 +59,6 @@ type Sealing = HashMap<(String, BucketKeyScope), Known>;
 pub(crate) struct BucketKeys {
     sealing: Mutex<Sealing>,
     opened: Mutex<HashMap<Vec<u8>, Known>>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().expect("no thread panicked while it held this lock")
 }
 
 impl BucketKeys {

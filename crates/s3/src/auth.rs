@@ -14,11 +14,11 @@ pub(crate) use verify::{
     authenticate_service, check_form,
 };
 
+use drystone_base::sync::{Mutex, lock};
 use drystone_identity::Identity;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
-use std::sync::Mutex;
 
 /// What a signing key is derived for: the reading of the identity, day, region and service.
 type KeyName = (u64, String, String, String);
@@ -44,7 +44,7 @@ pub(crate) fn sha256_hex(data: &[u8]) -> String {
 impl KeyCache {
     fn get(&self, identity: &Identity, date: &str, region: &str, service: &str) -> [u8; 32] {
         let name = (identity.serial, date.to_owned(), region.to_owned(), service.to_owned());
-        let mut keys = self.keys.lock().expect("no thread panicked while it held this lock");
+        let mut keys = lock(&self.keys);
         if let Some(key) = keys.get(&name) {
             return *key;
         }

@@ -22,6 +22,7 @@ use crate::xml::parse;
 use actions::needs;
 pub(crate) use actions::{BYPASS, delete_need};
 use drystone_base::BucketId;
+use drystone_base::sync::{Mutex, lock};
 use drystone_engine::plan::DocumentKind;
 use drystone_engine::{BucketRow, Engine, EngineError, VersionRef};
 use drystone_iam::{
@@ -37,7 +38,7 @@ pub(crate) use points::allow_point;
 pub(crate) use said::Said;
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 /// Buckets whose rules are kept at hand.
 const CACHE_COUNT_MAX: usize = 10_000;
@@ -319,15 +320,14 @@ impl RuleCache {
     ) -> Result<Arc<Rules>, EngineError> {
         // Of the bucket's configuration, and of the settings of accounts.
         let now = (bucket.epoch, directory.epoch());
-        let lock = || self.rules.lock().expect("no thread panicked while it held this lock");
-        if let Some((epoch, rules)) = lock().get(&bucket.id)
+        if let Some((epoch, rules)) = lock(&self.rules).get(&bucket.id)
             && *epoch == now
         {
             return Ok(rules.clone());
         }
         let defaults = (self.defaults, self.encrypts);
         let rules = Arc::new(Rules::load(engine, directory, bucket, defaults)?);
-        let mut cache = lock();
+        let mut cache = lock(&self.rules);
         if cache.len() >= CACHE_COUNT_MAX {
             cache.clear();
         }

@@ -3,9 +3,10 @@
 
 use crate::config::AccessLogTarget;
 use drystone_admin::Metrics;
+use drystone_base::sync::{self, Condvar, Mutex, MutexGuard};
 use std::fs::OpenOptions;
 use std::io::{self, Write};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Bytes of lines that wait at most.
@@ -22,7 +23,7 @@ struct Waiting {
 
 impl Waiting {
     fn lock(&self) -> MutexGuard<'_, Vec<u8>> {
-        self.lines.lock().expect("no thread panicked while it held this lock")
+        sync::lock(&self.lines)
     }
 }
 
@@ -110,7 +111,7 @@ fn write_lines(mut out: Box<dyn Write + Send>, waiting: &Waiting) {
     loop {
         let mut lines = waiting.lock();
         while lines.is_empty() {
-            lines = waiting.arrived.wait(lines).expect("lock is not poisoned");
+            lines = sync::wait(&waiting.arrived, lines);
         }
         drop(lines);
         std::thread::park_timeout(GATHER);

@@ -462,13 +462,7 @@ pub(crate) fn print(text: &str) {
 
 /// Prints an error with its causes.
 fn report(error: &dyn Error) {
-    let mut text = format!("error: {error}");
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(&format!(": {cause}"));
-        source = cause.source();
-    }
-    text.push('\n');
+    let text = format!("error: {}\n", drystone_base::say(error));
     let _ = std::io::stderr().write_all(text.as_bytes());
 }
 

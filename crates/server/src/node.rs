@@ -5,7 +5,7 @@ use crate::known;
 use crate::places::{self, Making, PlaceError};
 use crate::secrets;
 use drystone_admin::Drives;
-use drystone_base::{SystemClock, SystemRng, hex};
+use drystone_base::{SystemClock, SystemRng, hex, say};
 use drystone_cluster::DriveId;
 use drystone_drive::{DriveError, Super};
 use drystone_engine::deployment::{
@@ -213,17 +213,6 @@ impl NodeDrives {
         }
         known::write(&homes, &self.deployment.engine.pool().drives());
     }
-}
-
-/// An error with its causes.
-fn say(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text += &format!(": {error}");
-        cause = error.source();
-    }
-    text
 }
 
 impl Drives for NodeDrives {

@@ -1,7 +1,7 @@
 //! Drives on the simulated disk, and what happens to them between and under processes.
 
-use crate::{BUCKET, DEVICE_LEN, Process, SEGMENT_LEN, World, runtime, say};
-use drystone_base::Rng;
+use crate::{BUCKET, DEVICE_LEN, Process, SEGMENT_LEN, World, runtime};
+use drystone_base::{Rng, say};
 use drystone_engine::deployment::{IndexKind, Indexes, MoveReport, OpenError};
 use drystone_engine::{Conditions, Engine};
 use drystone_index::{Index, IndexError, MemIndex};

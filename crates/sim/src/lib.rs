@@ -11,7 +11,7 @@ mod store;
 use bytes::Bytes;
 use client::{Client, Possible, read};
 use drives::{SimDrive, SimIndexes};
-use drystone_base::{Clock, Rng, SeededRng, SystemClock, SystemRng};
+use drystone_base::{Clock, Rng, SeededRng, SystemClock, SystemRng, say};
 use drystone_cluster::{Protection, Shape};
 use drystone_engine::deployment::{Deployment, DeploymentConfig, Place, Rebuild, new_deployment};
 use drystone_engine::{AuditScope, ByteBudget, Conditions, Engine, EngineError};
@@ -394,17 +394,6 @@ impl World {
 fn runtime() -> tokio::runtime::Runtime {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     builder.enable_all().build().expect("a runtime starts")
-}
-
-/// An error with its causes.
-fn say(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text += &format!(": {error}");
-        cause = error.source();
-    }
-    text
 }
 
 async fn sweep(engine: Engine) {

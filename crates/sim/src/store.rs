@@ -2,10 +2,10 @@
 
 use crate::client::{put, read};
 use crate::drives::SimIndexes;
-use crate::{BUCKET, DEVICE_LEN, ShiftedClock, say};
+use crate::{BUCKET, DEVICE_LEN, ShiftedClock};
 use bytes::Bytes;
-use drystone_base::SystemRng;
 use drystone_base::sync::thread;
+use drystone_base::{SystemRng, say};
 use drystone_engine::deployment::{Deployment, DeploymentConfig, Place, Rebuild, new_deployment};
 use drystone_engine::{ByteBudget, Conditions, Engine, EngineError};
 use drystone_io::{Disk, SimDisk};

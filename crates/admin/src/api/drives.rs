@@ -7,10 +7,10 @@ use drystone_admin_api::{
     Answer, Drive, DriveState, Failure, FailureCode, LostObject, Moving, Progress, Request, Scrub,
     Status, Verification,
 };
+use drystone_base::sync::{self, Mutex, MutexGuard};
 use drystone_engine::deployment::{DeploymentStatus, DriveState as State};
 use drystone_engine::{AuditReport, AuditScope, Engine};
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The drives of the process, as its administration needs them. Calls may block.
@@ -232,8 +232,8 @@ fn verification(actor: &Actor<'_>, admin: &Admin) -> Outcome {
 }
 
 impl Verifying {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Verification> {
-        self.state.lock().expect("no thread panicked while it held this lock")
+    fn lock(&self) -> MutexGuard<'_, Verification> {
+        sync::lock(&self.state)
     }
 }
 

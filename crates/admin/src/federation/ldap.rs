@@ -2,10 +2,10 @@
 //!
 //! Sources: RFC 4511 (bind, search), RFC 4514 (names), RFC 4515 (filters).
 
+use drystone_base::sync::{Mutex, lock};
 use ldap3::{LdapConnAsync, LdapConnSettings, Scope, SearchEntry, ldap_escape};
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// A server, as settings give it.
@@ -138,7 +138,7 @@ impl Ldap {
     }
 
     fn check_throttle(&self, user: &str, source: IpAddr) -> Result<(), LdapError> {
-        let failures = self.failures.lock().expect("no thread panicked while it held this lock");
+        let failures = lock(&self.failures);
         match failures.get(&(user.to_owned(), source)) {
             Some((count, when))
                 if *count >= FAILURE_COUNT_MAX && when.elapsed() < FAILURE_PAUSE =>
@@ -150,8 +150,7 @@ impl Ldap {
     }
 
     fn note_failure(&self, user: &str, source: IpAddr) {
-        let mut failures =
-            self.failures.lock().expect("no thread panicked while it held this lock");
+        let mut failures = lock(&self.failures);
         if failures.len() >= FAILURES_KEPT_MAX {
             failures.retain(|_, (_, when)| when.elapsed() < FAILURE_PAUSE);
         }

@@ -3,12 +3,12 @@
 //! Sources: OpenID Connect Discovery 1.0; OpenID Connect Core 1.0, §3.1.3.7; RFC 7517, RFC 7518.
 
 use drystone_base::hex;
+use drystone_base::sync::{Mutex, lock};
 use jsonwebtoken::jwk::{AlgorithmParameters, Jwk, JwkSet};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use ring::digest;
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// A provider, as settings give it.
@@ -162,7 +162,7 @@ impl OpenId {
         id: Option<&str>,
         algorithm: Algorithm,
     ) -> Result<Option<(String, Jwk)>, TokenError> {
-        let known = self.known.lock().expect("no thread panicked while it held this lock");
+        let known = lock(&self.known);
         if let Some(keys) = &known.keys
             && keys.fetched.elapsed() < KEYS_AGE_MAX
         {
@@ -188,13 +188,13 @@ impl OpenId {
         if let Some(found) = self.known_key(id, algorithm)? {
             return Ok(found);
         }
-        let _asking = self.asking.lock().expect("no thread panicked while it held this lock");
+        let _asking = lock(&self.asking);
         // Another thread may have asked meanwhile.
         if let Some(found) = self.known_key(id, algorithm)? {
             return Ok(found);
         }
         let fetched = self.fetch();
-        let mut known = self.known.lock().expect("no thread panicked while it held this lock");
+        let mut known = lock(&self.known);
         known.failed = fetched.as_ref().err().map(|error| (Instant::now(), error.clone()));
         known.keys = Some(fetched?);
         drop(known);
@@ -214,7 +214,7 @@ impl OpenId {
         access_token: &str,
     ) -> Result<(), TokenError> {
         let endpoint = {
-            let known = self.known.lock().expect("no thread panicked while it held this lock");
+            let known = lock(&self.known);
             known.keys.as_ref().and_then(|keys| keys.userinfo_endpoint.clone())
         };
         let none = || TokenError::Unavailable("the provider has no user info endpoint".to_owned());

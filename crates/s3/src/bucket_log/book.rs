@@ -7,13 +7,14 @@ use crate::encryption::{self, DefaultEncryption};
 use crate::error::{S3Code, S3Error};
 use crate::gateway::GatewayConfig;
 use crate::uri::{decode_path, encode};
+use drystone_base::sync::{Mutex, lock};
 use drystone_base::{Rng, SystemRng, Timestamp, hex};
 use drystone_engine::{
     ChecksumAlgorithm, Conditions, Engine, EngineError, NewBlob, ObjectDraft, PutRequest,
 };
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 
 /// Bytes of stored lines at most; more are dropped, with a warning.
@@ -91,8 +92,7 @@ impl LogBook {
 impl Shared {
     /// Puts lines to those that wait; returns the round that will store them.
     fn gather(self: &Arc<Self>, source: &Source, lines: &str) -> u64 {
-        let mut gathered =
-            self.gathered.lock().expect("no thread panicked while it held this lock");
+        let mut gathered = lock(&self.gathered);
         gathered.lines.entry(source.clone()).or_default().push_str(lines);
         if !gathered.is_storing {
             gathered.is_storing = true;
@@ -120,8 +120,7 @@ impl Shared {
     }
 
     fn take(&self) -> Option<(BTreeMap<Source, String>, u64)> {
-        let mut gathered =
-            self.gathered.lock().expect("no thread panicked while it held this lock");
+        let mut gathered = lock(&self.gathered);
         gathered.is_storing = !gathered.lines.is_empty();
         if !gathered.is_storing {
             return None;
