@@ -10,10 +10,10 @@ use crate::authorize::{Need, allow};
 use crate::body::Body;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
-use crate::ops::read_document;
+use crate::ops::read_root;
 use crate::request::S3Request;
 use crate::response::{Reply, empty, xml};
-use crate::xml::{Element, Xml, parse};
+use crate::xml::{Element, Xml};
 use drystone_identity::{IdentityError, PublicAccessBlock};
 
 const PREFIX: &str = "/v20180820/";
@@ -127,11 +127,7 @@ async fn put_block(
     body: &mut Option<Body>,
     account: &str,
 ) -> Result<Reply, S3Error> {
-    let document = read_document(context, verified, body, 64 << 10).await?;
-    if document.is_empty() {
-        return Err(S3Code::MissingRequestBodyError.into());
-    }
-    let block = read_block(&parse(&document, BLOCK)?)?;
+    let block = read_block(&read_root(context, verified, body, BLOCK).await?)?;
     let set = context.directory.set_account_block(account, Some(block)).await;
     set.map(|()| empty(200)).map_err(|error| failed(&error))
 }

@@ -186,14 +186,17 @@ fn is_missing(path: &Path, must_be_there: bool, any_is_drive: bool) -> Result<bo
         tracing::error!(path = text, "a directory is missing");
         return Ok(true);
     }
+    // What is a drive is one, wherever it lies.
+    if has_super(path) {
+        return Ok(false);
+    }
     match must_be_mounted(path) {
-        Err(error) if !has_super(path) && !any_is_drive => Err(error),
-        Err(error) if !has_super(path) => {
+        Err(error) if any_is_drive => {
             let error = &error as &dyn std::error::Error;
             tracing::error!(path = text, error, "a drive is missing");
             Ok(true)
         }
-        _ => Ok(false),
+        outcome => outcome.map(|()| false),
     }
 }
 

@@ -6,15 +6,14 @@ use crate::authorize::{account_of, allow_point};
 use crate::body::Body;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
-use crate::ops::read_document;
+use crate::ops::read_root;
 use crate::response::{Reply, empty, xml};
 use crate::uri::decode_path;
-use crate::xml::{Element, Xml, parse};
+use crate::xml::{Element, Xml};
 use drystone_base::{BucketName, Timestamp};
 use drystone_iam::{Document, DocumentKind};
 use drystone_identity::{AccessPoint, AccessPointScope, IdentityError};
 
-const DOCUMENT_LEN_MAX: usize = 64 << 10;
 /// Bytes of a policy at most.
 const POLICY_LEN_MAX: usize = 20_480;
 /// Access points on one page.
@@ -50,7 +49,7 @@ pub(super) async fn run(
         }
         ("PUT", name, "") => {
             may("s3:CreateAccessPoint")?;
-            let root = read(context, verified, body, "CreateAccessPointRequest").await?;
+            let root = read_root(context, verified, body, "CreateAccessPointRequest").await?;
             create(context, account, name, &root).await
         }
         ("GET", name, "") => {
@@ -68,7 +67,7 @@ pub(super) async fn run(
         }
         ("PUT", name, "policy") => {
             may("s3:PutAccessPointPolicy")?;
-            let root = read(context, verified, body, "PutAccessPointPolicyRequest").await?;
+            let root = read_root(context, verified, body, "PutAccessPointPolicyRequest").await?;
             put_policy(context, account, name, &root).await
         }
         ("DELETE", name, "policy") => {
@@ -86,7 +85,7 @@ pub(super) async fn run(
         }
         ("PUT", name, "scope") => {
             may("s3:PutAccessPointScope")?;
-            let root = read(context, verified, body, "PutAccessPointScopeRequest").await?;
+            let root = read_root(context, verified, body, "PutAccessPointScopeRequest").await?;
             let scope = root.child("Scope").map(read_scope).transpose()?;
             change(context, account, name, |point| point.scope = scope).await?;
             Ok(empty(200))
@@ -130,19 +129,6 @@ pub(super) async fn change(
 ) -> Result<(), S3Error> {
     let changed = context.directory.change_access_point(account, name, change).await;
     changed.map_err(|error| of_point(&error, name))
-}
-
-async fn read(
-    context: &Context<'_>,
-    verified: Verified,
-    body: &mut Option<Body>,
-    root: &'static str,
-) -> Result<Element, S3Error> {
-    let document = read_document(context, verified, body, DOCUMENT_LEN_MAX).await?;
-    if document.is_empty() {
-        return Err(S3Code::MissingRequestBodyError.into());
-    }
-    parse(&document, root)
 }
 
 fn invalid(message: &str) -> S3Error {
