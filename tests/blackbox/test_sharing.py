@@ -312,9 +312,11 @@ def test_a_body_does_not_land_in_another_bucket_of_the_same_name(server):
     connection.putrequest("PUT", url[url.index("/", len("http://")):])
     connection.putheader("x-amz-write-offset-bytes", "0")
     connection.putheader("content-length", str(len(data)))
+    connection.putheader("expect", "100-continue")
     connection.endheaders()
+    # Who asks for the body has found the bucket.
+    assert connection.sock.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
     connection.send(data[:2 << 20])
-    time.sleep(1)
     s3.delete_bucket(Bucket=BUCKET)
     s3.create_bucket(Bucket=BUCKET)
     appendable(server)
