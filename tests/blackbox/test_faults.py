@@ -188,13 +188,15 @@ def can_unshare():
 
 @pytest.mark.skipif(not can_unshare(), reason="no user namespaces here")
 @pytest.mark.timeout(120)
-def test_full_drive_refuses_writes_but_serves_reads_and_deletes(start, tmp_path):
+@pytest.mark.parametrize("count, size", [(1, 96), (6, 288)], ids=["one", "six"])
+def test_full_drive_refuses_writes_but_serves_reads_and_deletes(start, tmp_path, count, size):
     mount = tmp_path / "small"
     mount.mkdir()
     script = tmp_path / "run.sh"
-    script.write_text(f'#!/bin/sh\nmount -t tmpfs -o size=96m tmpfs {mount}\nexec "$@"\n')
+    script.write_text(f'#!/bin/sh\nmount -t tmpfs -o size={size}m tmpfs {mount}\nexec "$@"\n')
     script.chmod(0o755)
-    server = start("--segment-size", "1MiB", directory=mount, prefix=("unshare", "-rm", str(script)))
+    first, *others = [mount / f"d{number}" for number in range(count)] if count > 1 else [mount]
+    server = start(*map(str, others), "--segment-size", "1MiB", directory=first, prefix=("unshare", "-rm", str(script)))
     s3 = server.client()
     s3.create_bucket(Bucket="bucket")
     stored, refused = {}, None
