@@ -4,7 +4,7 @@
 //!
 //! - Ids and names are checked once, when they are made, and never again.
 //! - Nothing here does I/O or keeps state, apart from the operating system's clock and randomness
-//!   behind the [`Clock`] and [`Rng`] seams.
+//!   behind the [`Clock`] and [`Rng`] seams, and the counts of [`log_limit`].
 //!
 //! # Not here
 //!
@@ -14,6 +14,7 @@ mod codec;
 mod crc;
 mod id;
 pub mod limits;
+pub mod log_limit;
 mod name;
 mod say;
 mod sealed;
@@ -25,6 +26,7 @@ pub use codec::{DecodeError, Reader, TlvReader, TlvWriter, Writer, hex, unhex};
 pub use crc::{crc32c, crc32c_seeded, hash64};
 pub use id::{BlobId, BucketId, Seq, UploadId, VersionId};
 pub use limits::{GIB, KIB, MIB};
+pub use log_limit::LogLimit;
 pub use name::{BucketName, NameError, ObjectKey};
 pub use say::say;
 pub use sealed::{SEAL_TAG_LEN_BYTES, SEALED_FRAME_LEN_BYTES, SEALED_PLAIN_LEN_BYTES, sealed_len};

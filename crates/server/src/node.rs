@@ -4,6 +4,7 @@ use crate::config::ServerConfig;
 use crate::known;
 use crate::places::{self, Making, PlaceError};
 use crate::secrets;
+use crate::telemetry;
 use drystone_admin::Drives;
 use drystone_base::{SystemClock, SystemRng, hex, say};
 use drystone_cluster::DriveId;
@@ -438,6 +439,9 @@ fn maintain(deployment: &Deployment, stop: &AtomicBool) {
             tend_index("drive", drive.index());
         }
         ticks += 1;
+        if ticks.is_multiple_of(SLOW_TICKS) {
+            telemetry::write_suppressed();
+        }
         if ticks.is_multiple_of(LOCK_CLOCK_TICKS) {
             note_lock_clock(engine);
         }

@@ -1,6 +1,7 @@
 //! Logs of the process.
 
 use crate::config::LogFormat;
+use drystone_base::log_limit;
 use std::io::IsTerminal;
 use tracing::level_filters::LevelFilter;
 
@@ -14,4 +15,11 @@ pub(crate) fn start(format: LogFormat, level: LevelFilter) {
         }
     };
     result.expect("logs are started once");
+}
+
+/// Writes the counts of log lines that were left out and that no line has counted since.
+pub(crate) fn write_suppressed() {
+    for (kind, count) in log_limit::take_suppressed() {
+        tracing::warn!(kind, count, "log lines were left out");
+    }
 }

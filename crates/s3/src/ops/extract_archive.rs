@@ -17,6 +17,7 @@ use crate::operation::Operation;
 use crate::request::S3Request;
 use crate::response::empty;
 use drystone_base::limits::PUT_LEN_BYTES_MAX;
+use drystone_base::warn_limited;
 use drystone_engine::{
     BlobWriter, BucketRow, ChecksumAlgorithm, Conditions, NewBlob, ObjectDraft, PutRequest,
 };
@@ -138,11 +139,7 @@ impl Extraction<'_> {
                     return Err(error);
                 }
                 let code = error.code.name();
-                tracing::warn!(
-                    bucket = self.bucket.name,
-                    code,
-                    "an entry of an archive is left out"
-                );
+                warn_limited!("an entry of an archive is left out"; bucket = self.bucket.name, code);
             }
         }
         Ok(())
