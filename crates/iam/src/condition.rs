@@ -85,6 +85,20 @@ fn moment(text: &str) -> Option<i64> {
     }
 }
 
+/// Characters of a number, a date or an address at most: longer texts are none, and are not read for each
+/// value of a policy.
+const SCALAR_LEN_MAX: usize = 64;
+
+/// Whether two texts are the same in lower case. A character has at most three times the bytes in another
+/// case: texts of very different lengths are not looked at.
+fn same_ignoring_case(a: &str, b: &str) -> bool {
+    let (short, long) = (a.len().min(b.len()), a.len().max(b.len()));
+    if a.is_ascii() && b.is_ascii() {
+        return a.eq_ignore_ascii_case(b);
+    }
+    long <= 3 * short && a.to_lowercase() == b.to_lowercase()
+}
+
 fn number(text: &str) -> Option<f64> {
     let plain = text.bytes().all(|b| b.is_ascii_digit() || b"+-.eE".contains(&b));
     text.parse().ok().filter(|value: &f64| plain && value.is_finite())
@@ -126,9 +140,14 @@ impl Comparison {
     }
 
     fn equal(self, wanted: &str, value: &str) -> bool {
+        let is_scalar =
+            matches!(self, Self::Bool | Self::Number(_) | Self::Date(_) | Self::Address);
+        if is_scalar && value.len().max(wanted.len()) > SCALAR_LEN_MAX {
+            return false;
+        }
         match self {
             Self::Text => wanted == value,
-            Self::TextIgnoringCase => wanted.to_lowercase() == value.to_lowercase(),
+            Self::TextIgnoringCase => same_ignoring_case(wanted, value),
             Self::Bool => wanted.eq_ignore_ascii_case(value),
             Self::Number(test) => match (number(value), number(wanted)) {
                 (Some(value), Some(wanted)) => value.partial_cmp(&wanted).is_some_and(test),
@@ -138,10 +157,8 @@ impl Comparison {
                 (Some(value), Some(wanted)) => test(value.cmp(&wanted)),
                 _ => false,
             },
-            Self::Binary => match (STANDARD.decode(wanted), STANDARD.decode(value)) {
-                (Ok(wanted), Ok(value)) => wanted == value,
-                _ => false,
-            },
+            // Bytes are written in one way only.
+            Self::Binary => wanted == value && STANDARD.decode(value).is_ok(),
             Self::Address => match (Network::parse(wanted), value.parse()) {
                 (Some(network), Ok(address)) => network.contains(address),
                 _ => false,
@@ -235,7 +252,7 @@ impl Condition {
             return if found.is_none() { wants_missing } else { wants_present };
         }
         // "Not equal to a variable that has no value" is not known to be true.
-        if self.negated && self.values.iter().any(|value| value.expand(facts).is_none()) {
+        if self.negated && !self.values.iter().all(|value| value.is_known(facts)) {
             return false;
         }
         let Some(found) = found else {

@@ -2,6 +2,10 @@
 
 use std::collections::BTreeMap;
 
+/// Longest value of a condition key, in bytes: longer ones are cut. An encoded source of a copy is the
+/// longest that means anything.
+pub const FACT_LEN_BYTES_MAX: usize = 4 << 10;
+
 /// Condition keys of a request and their values. Names are compared without regard to case. Only what
 /// was verified belongs here: a header that was not signed does not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,9 +20,12 @@ impl Facts {
         Self::default()
     }
 
-    /// Adds a value to a key.
+    /// Adds a value to a key. What is longer than [`FACT_LEN_BYTES_MAX`] is cut: each value is compared
+    /// with each of a policy.
     pub fn add(&mut self, key: &str, value: impl Into<String>) -> &mut Self {
-        self.values.entry(key.to_ascii_lowercase()).or_default().push(value.into());
+        let mut value = value.into();
+        value.truncate(value.floor_char_boundary(FACT_LEN_BYTES_MAX));
+        self.values.entry(key.to_ascii_lowercase()).or_default().push(value);
         self
     }
 

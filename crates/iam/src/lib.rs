@@ -31,6 +31,6 @@ pub use decide::{
     Caller, Decision, Explanation, Named, PolicySet, Reason, Source, decide, decide_trust,
 };
 pub use document::{Document, DocumentKind, PolicyError};
-pub use facts::Facts;
+pub use facts::{FACT_LEN_BYTES_MAX, Facts};
 pub use network::Network;
 pub use principal::Principal;

@@ -3,8 +3,16 @@
 //! `*` stands for any characters, `?` for one. In a document of version 2012-10-17, `${key}` stands for
 //! the value of a condition key, `${key, 'default'}` has a value if the key has none, and `${*}`,
 //! `${?}`, `${$}` are the characters themselves.
+//!
+//! # Invariants
+//!
+//! - A match takes time in proportion to the sum of the lengths of pattern and text: both may come from a
+//!   client. What stands between two stars is looked for from where the piece before it ended, each by an
+//!   algorithm that never goes back. A piece with `?` takes a machine word for each 64 of its characters.
+//! - A pattern does not grow without bound when variables are filled in.
 
-use crate::facts::Facts;
+use crate::facts::{FACT_LEN_BYTES_MAX, Facts};
+use memchr::memmem;
 use std::borrow::Cow;
 
 /// A piece of a pattern.
@@ -20,26 +28,24 @@ enum Piece {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Template {
     text: String,
+    /// Empty if it has no variables.
     pieces: Vec<Piece>,
     /// What it always is, if it has no variables.
     fixed: Option<Pattern>,
 }
 
-/// A character of a pattern whose variables have their values.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Symbol {
-    Char(char),
-    Any,
-    One,
+/// A pattern without variables.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Pattern {
+    /// Its characters; where a wildcard stands, that wildcard.
+    text: String,
+    /// Where in `text` the wildcards are: a variable may have brought characters that look like them.
+    wildcards: Vec<u32>,
 }
 
-/// A pattern without variables.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Pattern {
-    symbols: Vec<Symbol>,
-    /// Most patterns are a text, or a text with a star at its end: the text, and whether there is one.
-    plain: Option<(String, bool)>,
-}
+/// Longer than any text that is matched: resource names, and values of condition keys. The rest of a
+/// pattern with more characters than this is left out, since it matches nothing in any case.
+const FILLED_LEN_MAX: usize = 2 * FACT_LEN_BYTES_MAX;
 
 /// Reads `${…}` at the start of `text`; returns the piece and its length.
 fn variable(text: &str) -> Option<(Piece, usize)> {
@@ -94,11 +100,11 @@ impl Template {
         if !literal.is_empty() {
             pieces.push(Piece::Literal(literal));
         }
-        let mut template = Self { text: text.to_owned(), pieces, fixed: None };
-        if template.variables().next().is_none() {
-            template.fixed = template.fill(&Facts::new());
+        if !pieces.iter().any(|piece| matches!(piece, Piece::Variable { .. })) {
+            let fixed = fill(&pieces, &Facts::new(), usize::MAX);
+            return Self { text: text.to_owned(), pieces: Vec::new(), fixed };
         }
-        template
+        Self { text: text.to_owned(), pieces, fixed: None }
     }
 
     /// Condition keys whose values it needs, in lower case.
@@ -116,131 +122,274 @@ impl Template {
 
     /// Whether it has neither wildcards nor variables.
     pub(crate) fn is_fixed(&self) -> bool {
-        self.pieces.iter().all(|piece| matches!(piece, Piece::Literal(_)))
+        self.fixed.as_ref().is_some_and(|pattern| pattern.wildcards.is_empty())
+    }
+
+    /// Whether each of its variables has a value.
+    pub(crate) fn is_known(&self, facts: &Facts) -> bool {
+        self.pieces.iter().all(|piece| match piece {
+            Piece::Variable { key, default } => default.is_some() || facts.single(key).is_some(),
+            _ => true,
+        })
     }
 
     /// Puts in the values of variables; `None` if one has none.
     pub(crate) fn expand(&self, facts: &Facts) -> Option<Cow<'_, Pattern>> {
         match &self.fixed {
             Some(pattern) => Some(Cow::Borrowed(pattern)),
-            None => self.fill(facts).map(Cow::Owned),
+            None => fill(&self.pieces, facts, FILLED_LEN_MAX).map(Cow::Owned),
         }
-    }
-
-    fn fill(&self, facts: &Facts) -> Option<Pattern> {
-        let mut symbols = Vec::with_capacity(self.text.len());
-        for piece in &self.pieces {
-            match piece {
-                Piece::Literal(text) => symbols.extend(text.chars().map(Symbol::Char)),
-                Piece::Any => symbols.push(Symbol::Any),
-                Piece::One => symbols.push(Symbol::One),
-                Piece::Variable { key, default } => {
-                    let value = facts.single(key).or(default.as_deref())?;
-                    symbols.extend(value.chars().map(Symbol::Char));
-                }
-            }
-        }
-        Some(Pattern::new(symbols))
     }
 
     /// The text with the values of variables, wildcards being characters; `None` if one has none.
-    pub(crate) fn expand_text(&self, facts: &Facts) -> Option<String> {
-        let pattern = self.expand(facts)?;
-        let symbols = pattern.symbols.iter();
-        Some(
-            symbols
-                .map(|symbol| match symbol {
-                    Symbol::Char(c) => *c,
-                    Symbol::Any => '*',
-                    Symbol::One => '?',
-                })
-                .collect(),
-        )
+    pub(crate) fn expand_text(&self, facts: &Facts) -> Option<Cow<'_, str>> {
+        Some(match self.expand(facts)? {
+            Cow::Borrowed(pattern) => Cow::Borrowed(&pattern.text),
+            Cow::Owned(pattern) => Cow::Owned(pattern.text),
+        })
+    }
+}
+
+/// Puts pieces together. What has more characters than `len_max` besides its wildcards is cut there.
+fn fill(pieces: &[Piece], facts: &Facts, len_max: usize) -> Option<Pattern> {
+    let mut pattern = Pattern::default();
+    for piece in pieces {
+        let value = match piece {
+            Piece::Literal(text) => text,
+            Piece::Any => "*",
+            Piece::One => "?",
+            Piece::Variable { key, default } => facts.single(key).or(default.as_deref())?,
+        };
+        if pattern.text.len() - pattern.wildcards.len() > len_max {
+            continue;
+        }
+        if matches!(piece, Piece::Any | Piece::One) {
+            pattern.wildcards.push(place(pattern.text.len()));
+        }
+        pattern.text.push_str(value);
+    }
+    Some(pattern)
+}
+
+fn place(at: usize) -> u32 {
+    u32::try_from(at).expect("policies are below 4 GiB")
+}
+
+/// What a match costs, in bytes and words looked at.
+type Steps = usize;
+
+/// What stands between two stars.
+#[derive(Clone, Copy)]
+struct Segment<'a> {
+    text: &'a str,
+    /// Where a `?` stands for any character, counted from `base`.
+    ones: &'a [u32],
+    base: usize,
+}
+
+impl Segment<'_> {
+    /// Its characters, `None` for any one.
+    fn chars(&self) -> impl DoubleEndedIterator<Item = Option<char>> {
+        let is_one = |at: usize| self.ones.binary_search(&place(self.base + at)).is_ok();
+        let chars = self.text.char_indices();
+        chars.map(move |(at, c)| if c == '?' && is_one(at) { None } else { Some(c) })
+    }
+
+    /// Length in bytes of what it matches at the start of `text`.
+    fn at_start(&self, text: &str) -> Option<usize> {
+        if self.ones.is_empty() {
+            return text.starts_with(self.text).then_some(self.text.len());
+        }
+        let mut rest = text.chars();
+        for wanted in self.chars() {
+            let c = rest.next()?;
+            if wanted.is_some_and(|wanted| wanted != c) {
+                return None;
+            }
+        }
+        Some(text.len() - rest.as_str().len())
+    }
+
+    /// Whether it matches at the end of `text`.
+    fn at_end(&self, text: &str) -> bool {
+        if self.ones.is_empty() {
+            return text.ends_with(self.text);
+        }
+        let mut rest = text.chars().rev();
+        self.chars().rev().all(|wanted| match (wanted, rest.next()) {
+            (_, None) => false,
+            (None, Some(_)) => true,
+            (Some(wanted), Some(c)) => wanted == c,
+        })
+    }
+
+    /// Where the first match in `text` ends.
+    fn find(&self, text: &str, steps: &mut Steps) -> Option<usize> {
+        // No character is shorter than a byte.
+        if self.text.len() - self.ones.len() > text.len() || self.ones.len() > text.len() {
+            return None;
+        }
+        if !self.ones.is_empty() {
+            return self.find_by_words(text, steps);
+        }
+        let found = memmem::find(text.as_bytes(), self.text.as_bytes());
+        let end = found.map(|at| at + self.text.len());
+        *steps += self.text.len() + end.unwrap_or(text.len());
+        end
+    }
+
+    /// The same for a segment with `?`: bit `n` of `state` says whether its first `n + 1` characters match
+    /// up to here (Shift-And; Baeza-Yates and Gonnet, "A new approach to text searching", 1992).
+    fn find_by_words(&self, text: &str, steps: &mut Steps) -> Option<usize> {
+        let wanted: Vec<Option<char>> = self.chars().collect();
+        if wanted.len() > text.len() {
+            return None;
+        }
+        let mut alphabet: Vec<char> = wanted.iter().flatten().copied().collect();
+        alphabet.sort_unstable();
+        alphabet.dedup();
+        let word_count = wanted.len().div_ceil(64);
+        let bit = |at: usize| 1_u64 << (at % 64);
+        let mut any = vec![0_u64; word_count];
+        for (at, _) in wanted.iter().enumerate().filter(|(_, wanted)| wanted.is_none()) {
+            any[at / 64] |= bit(at);
+        }
+        // The last row is for characters that do not occur in the segment.
+        let mut masks = any.repeat(alphabet.len() + 1);
+        for (at, wanted) in wanted.iter().enumerate() {
+            if let Some(c) = wanted {
+                let row = alphabet.binary_search(c).expect("it is of the segment");
+                masks[row * word_count + at / 64] |= bit(at);
+            }
+        }
+        let (mut state, last) = (vec![0_u64; word_count], wanted.len() - 1);
+        *steps += self.text.len() + masks.len();
+        for (at, c) in text.char_indices() {
+            let row = alphabet.binary_search(&c).unwrap_or(alphabet.len());
+            let mut carry = 1;
+            let mask = &masks[row * word_count..][..word_count];
+            for (word, mask) in state.iter_mut().zip(mask) {
+                let shifted = *word << 1 | carry;
+                carry = *word >> 63;
+                *word = shifted & mask;
+            }
+            *steps += word_count;
+            if state[last / 64] >> (last % 64) & 1 == 1 {
+                return Some(at + c.len_utf8());
+            }
+        }
+        None
     }
 }
 
 impl Pattern {
     /// A pattern without variables.
     pub(crate) fn of(text: &str) -> Self {
-        let symbol = |c| match c {
-            '*' => Symbol::Any,
-            '?' => Symbol::One,
-            other => Symbol::Char(other),
-        };
-        Self::new(text.chars().map(symbol).collect())
+        let wildcards = text.bytes().enumerate().filter(|(_, byte)| b"*?".contains(byte));
+        Self { text: text.to_owned(), wildcards: wildcards.map(|(at, _)| place(at)).collect() }
     }
 
-    fn new(symbols: Vec<Symbol>) -> Self {
-        let (text, has_star) = match symbols.split_last() {
-            Some((Symbol::Any, rest)) => (rest, true),
-            _ => (&symbols[..], false),
-        };
-        let chars = text.iter().map(|symbol| match symbol {
-            Symbol::Char(c) => Some(*c),
-            Symbol::Any | Symbol::One => None,
-        });
-        let plain = chars.collect::<Option<String>>().map(|text| (text, has_star));
-        Self { symbols, plain }
+    fn is_star(&self, wildcard: u32) -> bool {
+        self.text.as_bytes()[wildcard as usize] == b'*'
     }
 
-    /// Whether the whole of `text` matches. Takes time in proportion to the product of the lengths.
+    /// The text before its star, if that is its only wildcard and stands at its end.
+    fn before_last_star(&self) -> Option<&str> {
+        match self.wildcards[..] {
+            [at] if at as usize + 1 == self.text.len() => self.text.strip_suffix('*'),
+            _ => None,
+        }
+    }
+
+    /// What stands between its stars: one segment more than there are stars.
+    fn segments(&self) -> impl Iterator<Item = Segment<'_>> {
+        let mut base = 0;
+        self.wildcards
+            .split_inclusive(|at| self.is_star(*at))
+            .chain(
+                // After a star at the end of the list, what follows has no wildcard.
+                std::iter::once(&[][..])
+                    .filter(|_| self.wildcards.last().is_none_or(|last| self.is_star(*last))),
+            )
+            .map(move |wildcards| {
+                let (ones, end) = match wildcards.split_last() {
+                    Some((star, ones)) if self.is_star(*star) => (ones, *star as usize),
+                    _ => (wildcards, self.text.len()),
+                };
+                let segment = Segment { text: &self.text[base..end], ones, base };
+                base = end + 1;
+                segment
+            })
+    }
+
+    /// Whether the whole of `text` matches.
     pub(crate) fn matches(&self, text: &str) -> bool {
-        match &self.plain {
-            Some((start, true)) => text.starts_with(start.as_str()),
-            Some((whole, false)) => text == whole,
-            None => self.matches_with(text, |a, b| a == b),
+        if self.wildcards.is_empty() {
+            return self.text == text;
+        }
+        match self.before_last_star() {
+            Some(start) => text.starts_with(start),
+            None => self.matches_counted(text, &mut 0),
         }
     }
 
-    /// As [`Pattern::matches`], without regard to case.
+    /// As [`Pattern::matches`], without regard to the case of ASCII letters.
     pub(crate) fn matches_ignoring_case(&self, text: &str) -> bool {
-        match &self.plain {
-            Some((plain, has_star)) if plain.is_ascii() && text.is_ascii() => {
-                let start = if *has_star { text.get(..plain.len()) } else { Some(text) };
-                start.is_some_and(|start| start.eq_ignore_ascii_case(plain))
-            }
-            _ => self.matches_with(text, |a, b| a == b || a.to_lowercase().eq(b.to_lowercase())),
+        if self.wildcards.is_empty() {
+            return self.text.eq_ignore_ascii_case(text);
         }
+        if let Some(start) = self.before_last_star() {
+            let head = text.as_bytes().get(..start.len());
+            return head.is_some_and(|head| head.eq_ignore_ascii_case(start.as_bytes()));
+        }
+        // Lengths stay, and with them the places of wildcards.
+        let (mut folded, text) = (self.clone(), text.to_ascii_lowercase());
+        folded.text.make_ascii_lowercase();
+        folded.matches_counted(&text, &mut 0)
     }
 
-    fn matches_with(&self, text: &str, same: impl Fn(char, char) -> bool) -> bool {
-        let text: Vec<char> = text.chars().collect();
-        let (mut at, mut s) = (0, 0);
-        let mut retry: Option<(usize, usize)> = None;
-        while at < text.len() {
-            match self.symbols.get(s) {
-                Some(Symbol::Any) => {
-                    retry = Some((s + 1, at));
-                    s += 1;
-                    continue;
-                }
-                Some(Symbol::One) => {
-                    (s, at) = (s + 1, at + 1);
-                    continue;
-                }
-                Some(Symbol::Char(c)) if same(*c, text[at]) => {
-                    (s, at) = (s + 1, at + 1);
-                    continue;
-                }
-                _ => {}
+    fn matches_counted(&self, text: &str, steps: &mut Steps) -> bool {
+        let mut segments = self.segments();
+        let first = segments.next().expect("there is one segment more than stars");
+        *steps += first.text.len().min(text.len());
+        let Some(start) = first.at_start(text) else { return false };
+        let Some(mut next) = segments.next() else { return start == text.len() };
+        let mut rest = &text[start..];
+        for following in segments {
+            // As early as it can be: whatever follows has the most room then.
+            if !next.text.is_empty() {
+                let Some(end) = next.find(rest, steps) else { return false };
+                rest = &rest[end..];
             }
-            let Some((after, from)) = retry else { return false };
-            (s, at) = (after, from + 1);
-            retry = Some((after, from + 1));
+            *steps += 1;
+            next = following;
         }
-        self.symbols[s..].iter().all(|symbol| *symbol == Symbol::Any)
+        *steps += next.text.len().min(rest.len());
+        next.at_end(rest)
     }
 
     /// Splits at colons, at most into `count` parts; wildcards do not stand for a colon.
     pub(crate) fn split_colons(&self, count: usize) -> Vec<Pattern> {
-        let parts = self.symbols.splitn(count, |symbol| *symbol == Symbol::Char(':'));
-        parts.map(|part| Pattern::new(part.to_vec())).collect()
+        let (mut base, mut wildcards) = (0, self.wildcards.iter().peekable());
+        let parts = self.text.splitn(count, ':');
+        parts
+            .map(|part| {
+                let end = base + part.len();
+                let mut own = Vec::new();
+                while let Some(at) = wildcards.next_if(|at| (**at as usize) < end) {
+                    own.push(*at - place(base));
+                }
+                base = end + 1;
+                Pattern { text: part.to_owned(), wildcards: own }
+            })
+            .collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn matches(template: &str, text: &str) -> bool {
         let mut facts = Facts::new();
@@ -289,10 +438,88 @@ mod tests {
         assert!(plain.expect("no variables").matches("${aws:username}"));
     }
 
+    /// What a pattern means, in the plainest way.
+    fn naive(pattern: &[char], text: &[char]) -> bool {
+        match (pattern.split_first(), text.split_first()) {
+            (None, _) => text.is_empty(),
+            (Some((&'*', rest)), Some((_, later))) => naive(rest, text) || naive(pattern, later),
+            (Some((&'*', rest)), None) => naive(rest, text),
+            (Some((_, _)), None) => false,
+            (Some((&'?', rest)), Some((_, later))) => naive(rest, later),
+            (Some((wanted, rest)), Some((c, later))) => wanted == c && naive(rest, later),
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4000))]
+        /// Goal: the fast way means the same as the plain one. Method: short patterns and texts of few
+        /// characters, of one to four bytes, so that many match and many nearly do.
+        #[test]
+        fn matches_as_the_naive_matcher(pattern in "[ab*?ü𝄞]{0,9}", text in "[abü𝄞]{0,12}") {
+            let chars = |text: &str| text.chars().collect::<Vec<_>>();
+            let wanted = naive(&chars(&pattern), &chars(&text));
+            prop_assert_eq!(Pattern::of(&pattern).matches(&text), wanted);
+            let folded = Pattern::of(&pattern).matches_ignoring_case(&text.to_ascii_uppercase());
+            prop_assert_eq!(folded, wanted);
+        }
+
+        /// Goal: splitting keeps what wildcards are. Method: matching the parts is matching the whole.
+        #[test]
+        fn parts_match_as_the_whole(parts in prop::collection::vec("[a*?ü]{0,4}", 1..5)) {
+            let split = Pattern::of(&parts.join(":")).split_colons(parts.len());
+            let whole: Vec<_> = parts.iter().map(|part| Pattern::of(part)).collect();
+            prop_assert_eq!(split, whole);
+        }
+    }
+
+    /// Goal: no pattern takes time in proportion to the product of the lengths. Method: the worst that
+    /// fit into a policy, on texts as long as a value may be; bytes and words are counted, not time.
     #[test]
-    fn a_hostile_pattern_ends_in_time() {
-        let pattern = Pattern::of(&"*a".repeat(200));
-        assert!(!pattern.matches(&"a".repeat(199)));
-        assert!(!pattern.matches(&"ab".repeat(2000)));
+    fn the_worst_patterns_take_linear_time() {
+        let text_len = FACT_LEN_BYTES_MAX;
+        let runs = |unit: &str, len: usize| unit.repeat(len / unit.len());
+        let pattern_len = 20 << 10;
+        let patterns = [
+            format!("*{}b", "a".repeat(text_len / 2)),
+            format!("*{}b*", "a".repeat(text_len / 2)),
+            format!("*{}?b*", "a".repeat(text_len / 2)),
+            format!("*{}b*", runs("a?", text_len / 2)),
+            format!("*{}b*", runs("?", text_len - 1)),
+            runs("*a", pattern_len),
+            runs("*a?", pattern_len),
+            runs("*?", pattern_len),
+            runs("*aaaaaaaa?aaaaaaaab", pattern_len),
+            format!("{}b*", runs("*aaaaaaaaaaaaaaaa", pattern_len)),
+            format!("*{}", runs("ab?ü", text_len / 2)),
+        ];
+        let texts = ["a", "ab", "ü", "aü", "aaaaaaab"].map(|unit| runs(unit, text_len));
+        for pattern in &patterns {
+            for text in &texts {
+                let mut steps = 0;
+                Pattern::of(pattern).matches_counted(text, &mut steps);
+                // A word for each 64 characters of the longest segment with `?`.
+                let allowed = 4 * (pattern.len() + text.len()) * (1 + text_len / 64 / 4);
+                let allowed =
+                    if pattern.contains('?') { allowed } else { 2 * (pattern.len() + text.len()) };
+                assert!(steps <= allowed, "{} on {}: {steps}", &pattern[..20], &text[..8]);
+            }
+        }
+    }
+
+    /// Goal: a variable that stands a thousand times does not make a pattern of megabytes.
+    #[test]
+    fn a_filled_pattern_is_bounded() {
+        let mut facts = Facts::new();
+        facts.add("aws:useragent", "a".repeat(FACT_LEN_BYTES_MAX));
+        let template = Template::parse(&"${aws:useragent}*".repeat(1000), true);
+        let pattern = template.expand(&facts).expect("a value");
+        assert!(pattern.text.len() <= FILLED_LEN_MAX + FACT_LEN_BYTES_MAX + 1000);
+        assert!(!pattern.matches(&"a".repeat(FACT_LEN_BYTES_MAX)));
+        assert!(
+            Template::parse("${aws:useragent}*", true)
+                .expand(&facts)
+                .expect("a value")
+                .matches(&"a".repeat(FACT_LEN_BYTES_MAX))
+        );
     }
 }
