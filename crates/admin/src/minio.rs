@@ -135,7 +135,7 @@ async fn run(call: &Call<'_>) -> Answer {
         ("GET", "info") => info::info(call),
         ("GET", "storageinfo") => info::storage(call),
         ("GET", "datausageinfo") => info::usage(call),
-        ("GET", "accountinfo") => info::account(call),
+        ("GET", "accountinfo") => info::account(call).await,
         ("PUT", "add-user") => users::add(call).await,
         ("PUT", "set-user-status") => users::set_status(call).await,
         ("DELETE", "remove-user") => users::remove(call).await,

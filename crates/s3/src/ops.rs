@@ -65,7 +65,7 @@ pub(crate) async fn dispatch(
 ) -> Handled {
     use Operation as O;
     match operation {
-        O::ListBuckets => list_buckets::run(context),
+        O::ListBuckets => list_buckets::run(context).await,
         O::CreateBucket => create_bucket::run(context, verified, body).await,
         O::HeadBucket => head_bucket::run(context),
         O::DeleteBucket => delete_bucket::run(context).await,

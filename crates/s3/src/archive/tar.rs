@@ -1,11 +1,16 @@
 //! Reads tar archives piece by piece: ustar, GNU long names and PAX headers (POSIX.1-2017, "pax"; GNU tar
-//! manual, "Basic Tar Format"). Nothing is held but one block and the headers of one entry.
+//! manual, "Basic Tar Format"). Nothing is held but what was fed last and the headers of one entry, which
+//! are bounded together.
 
 use std::collections::VecDeque;
 
 const BLOCK_LEN: usize = 512;
-/// Bytes of a PAX header or long name at most.
-const META_LEN_MAX: u64 = 1 << 20;
+/// Bytes of the PAX headers and long names of one entry at most, in all.
+const META_LEN_MAX: u64 = 64 << 10;
+/// What a record costs beyond its bytes: records are counted, too.
+const RECORD_COST: u64 = 96;
+/// What records that matter to the caller begin with; others are not kept.
+pub(crate) const RECORD_PREFIX: &str = "minio.metadata.";
 /// Bytes of data in one event at most.
 const DATA_LEN_MAX: usize = 256 << 10;
 
@@ -15,6 +20,9 @@ pub(crate) enum TarError {
     /// A header is not one.
     #[error("The archive is not a well-formed tar archive.")]
     Malformed,
+    /// An entry has more headers than are kept.
+    #[error("An entry of the archive has too many or too long headers.")]
+    HeadersTooLong,
     /// It ended before its end.
     #[error("The archive ended early.")]
     Truncated,
@@ -45,7 +53,7 @@ pub(crate) struct Entry {
     pub(crate) kind: EntryKind,
     /// Bytes of its data.
     pub(crate) size: u64,
-    /// Its PAX records, but those that say path and size.
+    /// Its PAX records that begin with [`RECORD_PREFIX`].
     pub(crate) records: Vec<(String, String)>,
 }
 
@@ -67,7 +75,6 @@ pub(crate) enum Event {
 enum Meta {
     LongName,
     Pax,
-    Ignored,
 }
 
 enum State {
@@ -84,12 +91,14 @@ pub(crate) struct TarReader {
     state: State,
     long_name: Option<Vec<u8>>,
     records: Vec<(String, String)>,
+    /// What the headers of the next entry cost so far.
+    meta_len: u64,
 }
 
 impl Default for TarReader {
     fn default() -> Self {
         let (buffer, records) = (VecDeque::new(), Vec::new());
-        Self { buffer, state: State::Header, long_name: None, records }
+        Self { buffer, state: State::Header, long_name: None, records, meta_len: 0 }
     }
 }
 
@@ -114,7 +123,7 @@ fn padding_of(size: u64) -> u64 {
     size.wrapping_neg() % BLOCK_LEN as u64
 }
 
-/// Records of a PAX header: `LENGTH KEY=VALUE` and a line feed.
+/// The records of a PAX header that matter: `LENGTH KEY=VALUE` and a line feed.
 fn read_records(mut bytes: &[u8]) -> Result<Vec<(String, String)>, TarError> {
     let mut records = Vec::new();
     while !bytes.is_empty() {
@@ -122,10 +131,17 @@ fn read_records(mut bytes: &[u8]) -> Result<Vec<(String, String)>, TarError> {
         let len = std::str::from_utf8(&bytes[..blank]).ok().and_then(|text| text.parse().ok());
         let len: usize = len.ok_or(TarError::Malformed)?;
         let record = bytes.get(blank + 1..len).and_then(|record| record.strip_suffix(b"\n"));
-        let record = std::str::from_utf8(record.ok_or(TarError::Malformed)?);
-        let pair = record.ok().and_then(|record| record.split_once('='));
-        let (key, value) = pair.ok_or(TarError::Malformed)?;
-        records.push((key.to_owned(), value.to_owned()));
+        let record = record.ok_or(TarError::Malformed)?;
+        let equals = record.iter().position(|byte| *byte == b'=').ok_or(TarError::Malformed)?;
+        let (key, value) = (&record[..equals], &record[equals + 1..]);
+        let text = |bytes| std::str::from_utf8(bytes).map_err(|_| TarError::Malformed);
+        let key = text(key)?;
+        if key.starts_with("GNU.sparse.") {
+            return Err(TarError::Unsupported);
+        }
+        if matches!(key, "path" | "size") || key.starts_with(RECORD_PREFIX) {
+            records.push((key.to_owned(), text(value)?.to_owned()));
+        }
         bytes = &bytes[len..];
     }
     Ok(records)
@@ -213,10 +229,19 @@ impl TarReader {
     fn note(&mut self, kind: Meta, bytes: &[u8]) -> Result<(), TarError> {
         match kind {
             Meta::LongName => self.long_name = Some(text(bytes).to_vec()),
-            Meta::Pax => self.records.extend(read_records(bytes)?),
-            Meta::Ignored => {}
+            Meta::Pax => {
+                let records = read_records(bytes)?;
+                self.count(records.len() as u64 * RECORD_COST)?;
+                self.records.extend(records);
+            }
         }
         Ok(())
+    }
+
+    /// Counts what the headers of the next entry cost.
+    fn count(&mut self, len: u64) -> Result<(), TarError> {
+        self.meta_len = self.meta_len.saturating_add(len);
+        if self.meta_len > META_LEN_MAX { Err(TarError::HeadersTooLong) } else { Ok(()) }
     }
 
     fn header(&mut self, block: &[u8]) -> Result<Option<Event>, TarError> {
@@ -234,15 +259,17 @@ impl TarReader {
             b'L' => Some(Meta::LongName),
             b'x' => Some(Meta::Pax),
             // Long names of links, and what holds for all entries: neither changes names or bytes of files.
-            b'K' | b'g' => Some(Meta::Ignored),
+            b'K' | b'g' => None,
             b'S' | b'M' | b'V' => return Err(TarError::Unsupported),
             _ => None,
         };
         let padding = padding_of(size);
+        if matches!(block[156], b'K' | b'g') {
+            self.state = State::Padding(size.saturating_add(padding));
+            return Ok(None);
+        }
         if let Some(kind) = meta {
-            if size > META_LEN_MAX {
-                return Err(TarError::Malformed);
-            }
+            self.count(size)?;
             self.state = State::Meta { kind, left: size, padding, bytes: Vec::new() };
             return Ok(None);
         }
@@ -261,11 +288,11 @@ impl TarReader {
         }
         path = self.long_name.take().unwrap_or(path);
         let mut records = std::mem::take(&mut self.records);
+        self.meta_len = 0;
         for (key, value) in &records {
             match key.as_str() {
                 "path" => path = value.clone().into_bytes(),
                 "size" => size = value.parse().map_err(|_| TarError::Malformed)?,
-                key if key.starts_with("GNU.sparse.") => return Err(TarError::Unsupported),
                 _ => {}
             }
         }
@@ -379,13 +406,15 @@ mod tests {
         ];
         assert_eq!(read(&archive, 7), Ok(wanted));
         assert_eq!(read_records(&pax).map(|records| records[1].1.clone()), Ok("b=c".to_owned()));
+        let other = record("SCHILY.xattr.user.a", "b");
+        assert_eq!(read_records(&other).map(|records| records.len()), Ok(0));
     }
 
     #[test]
     fn what_is_no_archive_is_refused() {
         assert_eq!(read(&[7; 600], 600), Err(TarError::Malformed));
         let huge = [block(b"x", b'x', 1 << 32), vec![0; 512]].concat();
-        assert_eq!(read(&huge, 600), Err(TarError::Malformed));
+        assert_eq!(read(&huge, 600), Err(TarError::HeadersTooLong));
         assert_eq!(
             read(&[block(b"s", b'S', 0), vec![0; 1024]].concat(), 99),
             Err(TarError::Unsupported)
@@ -394,5 +423,24 @@ mod tests {
         assert_eq!(read(&broken, 512), Err(TarError::Malformed));
         let link = [block(b"l", b'2', 5), vec![0; 1024]].concat();
         assert_eq!(read(&link, 512), Ok(vec![(b"l".to_vec(), Vec::new())]), "links have no data");
+    }
+    /// Goal: the headers of one entry are bounded in sum, and counted. Method: many that are small, of each
+    /// kind that is kept; the same ones before many entries are fine.
+    #[test]
+    fn headers_of_one_entry_are_bounded_in_sum() {
+        let small = record("minio.metadata.a", "b");
+        let pax = |count: usize| member(b"p", b'x', &small.repeat(count));
+        let end = || vec![0; 1024];
+        let piled = [pax(100).repeat(100), end()].concat();
+        assert_eq!(read(&piled, 512), Err(TarError::HeadersTooLong));
+        let one = [pax(1000), end()].concat();
+        assert_eq!(read(&one, 512), Err(TarError::HeadersTooLong));
+        let names = [member(b"n", b'L', &[b'x'; 1000]).repeat(100), end()].concat();
+        assert_eq!(read(&names, 512), Err(TarError::HeadersTooLong));
+        let spread = [[pax(100), member(b"f", b'0', b"1")].concat().repeat(100), end()].concat();
+        assert_eq!(read(&spread, 512).map(|found| found.len()), Ok(100));
+        // What is ignored is not held, however long it is.
+        let ignored = [member(b"g", b'g', &[b'x'; 200_000]), member(b"f", b'0', b""), end()];
+        assert_eq!(read(&ignored.concat(), 512).map(|found| found.len()), Ok(1));
     }
 }

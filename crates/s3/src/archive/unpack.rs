@@ -1,24 +1,45 @@
 //! Decompression of archives, told apart by their first bytes.
+//!
+//! # Invariants
+//!
+//! - What comes of the packed bytes is given out in pieces of [`PIECE_LEN`] at most, however much one packed
+//!   byte stands for.
+//! - What a decoder itself holds is bounded: a window that a stream asks for beyond that is refused.
 
 use std::io::{self, Write};
+use zstd::stream::raw::{DParameter, InBuffer, Operation, OutBuffer};
 
 /// Bytes that unpack before their ratio is looked at.
 const FREE_LEN: u64 = 64 << 20;
 /// Bytes that one packed byte may give at most: more is a bomb.
 const RATIO_MAX: u64 = 200;
+/// Bytes that are given out at once at most.
+const PIECE_LEN: usize = 64 << 10;
+/// Bytes that show how an archive is packed.
+pub(crate) const START_LEN: usize = 4;
+/// Largest window of zstd, as a power of two: 8 MiB is what the tools write without `--long` or `--ultra`.
+const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 
 enum Decoder {
-    /// Not enough bytes to tell.
-    Unknown(Vec<u8>),
-    Plain(Vec<u8>),
+    Plain,
     Gzip(Box<flate2::write::MultiGzDecoder<Vec<u8>>>),
-    Zstd(Box<zstd::stream::write::Decoder<'static, Vec<u8>>>),
-    Bzip2(Box<bzip2::write::BzDecoder<Vec<u8>>>),
+    Zstd { decoder: Box<zstd::stream::raw::Decoder<'static>>, is_between_frames: bool },
+    Bzip2 { decoder: Box<bzip2::Decompress>, is_ended: bool },
+}
+
+/// How an archive is packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Packing {
+    Plain,
+    Gzip,
+    Zstd,
+    Bzip2,
 }
 
 /// Unpacks what is fed to it.
 pub(crate) struct Unpacker {
     decoder: Decoder,
+    piece: Vec<u8>,
     packed_len: u64,
     unpacked_len: u64,
 }
@@ -26,7 +47,7 @@ pub(crate) struct Unpacker {
 /// Why an archive cannot be unpacked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum UnpackError {
-    /// It is not packed as its first bytes say.
+    /// It is not packed as its first bytes say, or needs more memory than is allowed.
     Malformed,
     /// It unpacks to more than anything sensible.
     Bomb,
@@ -38,112 +59,216 @@ impl From<io::Error> for UnpackError {
     }
 }
 
-impl Default for Unpacker {
-    fn default() -> Self {
-        Self { decoder: Decoder::Unknown(Vec::new()), packed_len: 0, unpacked_len: 0 }
+impl From<bzip2::Error> for UnpackError {
+    fn from(_: bzip2::Error) -> Self {
+        Self::Malformed
     }
 }
 
-fn decoder_of(start: &[u8]) -> Result<Decoder, UnpackError> {
-    Ok(match start {
-        [0x1F, 0x8B, ..] => Decoder::Gzip(Box::new(flate2::write::MultiGzDecoder::new(Vec::new()))),
-        [0x28, 0xB5, 0x2F, 0xFD, ..] => {
-            let mut decoder = zstd::stream::write::Decoder::new(Vec::new())?;
-            // The window is what a decoder holds: 128 MiB is what the tools write at most by default.
-            decoder.window_log_max(27)?;
-            Decoder::Zstd(Box::new(decoder))
+impl Packing {
+    fn of(start: &[u8]) -> Self {
+        match start {
+            [0x1F, 0x8B, ..] => Self::Gzip,
+            [0x28, 0xB5, 0x2F, 0xFD, ..] => Self::Zstd,
+            [b'B', b'Z', b'h', ..] => Self::Bzip2,
+            _ => Self::Plain,
         }
-        [b'B', b'Z', b'h', ..] => {
-            Decoder::Bzip2(Box::new(bzip2::write::BzDecoder::new(Vec::new())))
-        }
-        _ => Decoder::Plain(Vec::new()),
-    })
+    }
 }
 
-/// Packed bytes that are fed at once: what comes of them is held, and some formats give 32,768 bytes for
-/// one.
-const STEP_LEN: usize = 512;
-/// The same of bytes that are not packed.
-const PLAIN_STEP_LEN: usize = 64 << 10;
+impl Decoder {
+    fn new(packing: Packing) -> Result<Self, UnpackError> {
+        Ok(match packing {
+            Packing::Plain => Self::Plain,
+            Packing::Gzip => Self::Gzip(Box::new(flate2::write::MultiGzDecoder::new(Vec::new()))),
+            Packing::Zstd => {
+                let mut decoder = zstd::stream::raw::Decoder::new()?;
+                decoder.set_parameter(DParameter::WindowLogMax(ZSTD_WINDOW_LOG_MAX))?;
+                Self::Zstd { decoder: Box::new(decoder), is_between_frames: true }
+            }
+            Packing::Bzip2 => {
+                let decoder = Box::new(bzip2::Decompress::new(false));
+                Self::Bzip2 { decoder, is_ended: false }
+            }
+        })
+    }
+
+    /// Unpacks into `piece`, up to its length. Returns how many bytes were used, and how many were made.
+    fn step(&mut self, input: &[u8], piece: &mut Vec<u8>) -> Result<(usize, usize), UnpackError> {
+        match self {
+            Self::Plain => {
+                let len = input.len().min(PIECE_LEN);
+                piece.clear();
+                piece.extend_from_slice(&input[..len]);
+                Ok((len, len))
+            }
+            Self::Gzip(decoder) => {
+                // One write fills a buffer of the decoder once, and hands out what it held before.
+                let used = decoder.write(input)?;
+                piece.clear();
+                std::mem::swap(piece, decoder.get_mut());
+                Ok((used, piece.len()))
+            }
+            Self::Zstd { decoder, is_between_frames } => {
+                piece.resize(PIECE_LEN, 0);
+                let mut input = InBuffer::around(input);
+                let mut output = OutBuffer::around(&mut piece[..]);
+                let hint = decoder.run(&mut input, &mut output)?;
+                let (used, made) = (input.pos(), output.pos());
+                if used + made > 0 {
+                    *is_between_frames = hint == 0;
+                }
+                Ok((used, made))
+            }
+            Self::Bzip2 { decoder, is_ended } => {
+                if *is_ended {
+                    if input.is_empty() {
+                        return Ok((0, 0));
+                    }
+                    // Tools that work in parallel write one stream after the other.
+                    (**decoder, *is_ended) = (bzip2::Decompress::new(false), false);
+                }
+                piece.resize(PIECE_LEN, 0);
+                let before = (decoder.total_in(), decoder.total_out());
+                let status = decoder.decompress(input, piece)?;
+                *is_ended = status == bzip2::Status::StreamEnd;
+                let used = decoder.total_in() - before.0;
+                let made = decoder.total_out() - before.1;
+                let small = |len| usize::try_from(len).expect("no longer than a slice");
+                Ok((small(used), small(made)))
+            }
+        }
+    }
+}
 
 impl Unpacker {
-    /// How many bytes to feed at most before what came of them is taken.
-    pub(crate) fn step_len(&self) -> usize {
-        if matches!(self.decoder, Decoder::Plain(_)) { PLAIN_STEP_LEN } else { STEP_LEN }
+    /// What unpacks an archive that begins so.
+    ///
+    /// # Errors
+    ///
+    /// The decoder cannot be made.
+    pub(crate) fn new(start: &[u8]) -> Result<Self, UnpackError> {
+        let decoder = Decoder::new(Packing::of(start))?;
+        Ok(Self { decoder, piece: Vec::new(), packed_len: 0, unpacked_len: 0 })
     }
 
-    /// Unpacks more; `each` gets what comes of it, in order.
+    /// The next unpacked bytes; takes what it uses off the front of `input`. `None`: all of it is used, and
+    /// more is needed.
     ///
     /// # Errors
     ///
     /// It cannot be unpacked.
-    pub(crate) fn feed(
-        &mut self,
-        bytes: &[u8],
-        mut each: impl FnMut(&[u8]),
-    ) -> Result<(), UnpackError> {
-        let mut bytes = bytes.to_vec();
-        if let Decoder::Unknown(start) = &mut self.decoder {
-            start.extend_from_slice(&bytes);
-            if start.len() < 4 {
-                return Ok(());
-            }
-            bytes = std::mem::take(start);
-            self.decoder = decoder_of(&bytes)?;
-        }
-        for step in bytes.chunks(self.step_len()) {
-            self.packed_len += step.len() as u64;
-            let unpacked = match &mut self.decoder {
-                Decoder::Unknown(_) => Vec::new(),
-                Decoder::Plain(out) => {
-                    out.extend_from_slice(step);
-                    std::mem::take(out)
-                }
-                Decoder::Gzip(decoder) => {
-                    decoder.write_all(step)?;
-                    std::mem::take(decoder.get_mut())
-                }
-                Decoder::Zstd(decoder) => {
-                    decoder.write_all(step)?;
-                    decoder.flush()?;
-                    std::mem::take(decoder.get_mut())
-                }
-                Decoder::Bzip2(decoder) => {
-                    decoder.write_all(step)?;
-                    std::mem::take(decoder.get_mut())
-                }
-            };
-            self.unpacked_len += unpacked.len() as u64;
+    pub(crate) fn next(&mut self, input: &mut &[u8]) -> Result<Option<&[u8]>, UnpackError> {
+        loop {
+            let (used, made) = self.decoder.step(input, &mut self.piece)?;
+            *input = &input[used..];
+            self.packed_len += used as u64;
+            self.unpacked_len += made as u64;
             if self.unpacked_len > FREE_LEN.max(self.packed_len.saturating_mul(RATIO_MAX)) {
                 return Err(UnpackError::Bomb);
             }
-            each(&unpacked);
+            if made > 0 {
+                return Ok(Some(&self.piece[..made]));
+            }
+            if input.is_empty() {
+                return Ok(None);
+            }
+            if used == 0 {
+                return Err(UnpackError::Malformed);
+            }
         }
-        Ok(())
     }
 
-    /// Ends what was packed; `each` gets the rest.
+    /// Ends what was packed; returns the rest.
     ///
     /// # Errors
     ///
     /// It ended early.
-    pub(crate) fn finish(&mut self, mut each: impl FnMut(&[u8])) -> Result<(), UnpackError> {
+    pub(crate) fn finish(mut self) -> Result<Vec<u8>, UnpackError> {
         match &mut self.decoder {
-            Decoder::Unknown(start) => each(start),
-            Decoder::Plain(_) => {}
+            Decoder::Plain => Ok(Vec::new()),
             Decoder::Gzip(decoder) => {
                 decoder.try_finish()?;
-                each(&std::mem::take(decoder.get_mut()));
+                Ok(std::mem::take(decoder.get_mut()))
             }
-            Decoder::Zstd(decoder) => {
-                decoder.flush()?;
-                each(&std::mem::take(decoder.get_mut()));
-            }
-            Decoder::Bzip2(decoder) => {
-                decoder.try_finish()?;
-                each(&std::mem::take(decoder.get_mut()));
+            Decoder::Zstd { is_between_frames: true, .. } => Ok(Vec::new()),
+            Decoder::Bzip2 { is_ended: true, .. } => Ok(Vec::new()),
+            Decoder::Zstd { .. } | Decoder::Bzip2 { .. } => Err(UnpackError::Malformed),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        encoder.write_all(bytes).expect("to memory");
+        encoder.finish().expect("to memory")
+    }
+
+    fn bzip2(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::best());
+        encoder.write_all(bytes).expect("to memory");
+        encoder.finish().expect("to memory")
+    }
+
+    fn zstd_of(bytes: &[u8], window_log: u32) -> Vec<u8> {
+        let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 3).expect("an encoder");
+        encoder.window_log(window_log).expect("a window");
+        encoder.write_all(bytes).expect("to memory");
+        encoder.finish().expect("to memory")
+    }
+
+    /// Unpacks with input in pieces of `step`; also the longest piece that came out.
+    fn unpack(packed: &[u8], step: usize) -> Result<(Vec<u8>, usize), UnpackError> {
+        let mut unpacker = Unpacker::new(&packed[..packed.len().min(START_LEN)])?;
+        let (mut all, mut longest) = (Vec::new(), 0);
+        for mut input in packed.chunks(step) {
+            while let Some(piece) = unpacker.next(&mut input)? {
+                longest = longest.max(piece.len());
+                all.extend_from_slice(piece);
             }
         }
-        Ok(())
+        let rest = unpacker.finish()?;
+        longest = longest.max(rest.len());
+        all.extend(rest);
+        Ok((all, longest))
+    }
+
+    /// Goal: what one packed byte stands for is not held at once. Method: a thousandfold and more, in pieces
+    /// of one byte, of many, and whole.
+    #[test]
+    fn what_comes_of_few_bytes_comes_in_small_pieces() {
+        let plain: Vec<u8> = (0..3 << 20).map(|n: u32| (n >> 18) as u8).collect();
+        for packed in [gzip(&plain), bzip2(&plain), zstd_of(&plain, 20), plain.clone()] {
+            for step in [1, 511, packed.len()] {
+                let step = if packed.len() == plain.len() { step.max(99) } else { step };
+                let (all, longest) = unpack(&packed, step).expect("well-formed");
+                assert!(all == plain, "{} bytes in pieces of {step}", packed.len());
+                assert!(longest <= 2 * PIECE_LEN, "{longest}");
+            }
+            // What follows another is unpacked too.
+            let twice = unpack(&[&packed[..], &packed].concat(), 4096).expect("well-formed");
+            assert_eq!(twice.0.len(), 2 * plain.len());
+        }
+    }
+
+    #[test]
+    fn what_ends_early_or_needs_too_much_is_refused() {
+        let plain = vec![7; 100_000];
+        for packed in [gzip(&plain), bzip2(&plain), zstd_of(&plain, 20)] {
+            let cut = &packed[..packed.len() - 5];
+            assert_eq!(unpack(cut, 64).err(), Some(UnpackError::Malformed));
+        }
+        // The window is of the frame's header, not of what is in it.
+        let mut wide = zstd_of(&vec![7; 1 << 20], 27);
+        assert!(wide.len() > 6);
+        // Single-segment frames have no window of their own: a header that has one.
+        wide.splice(4..6, [0x00, (27 - 10) << 3]);
+        assert_eq!(unpack(&wide, 64).err(), Some(UnpackError::Malformed));
+        let bomb = bzip2(&vec![0; FREE_LEN as usize + (1 << 20)]);
+        assert_eq!(unpack(&bomb, 64).err(), Some(UnpackError::Bomb));
     }
 }

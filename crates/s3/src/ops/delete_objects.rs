@@ -52,8 +52,14 @@ pub(crate) async fn run(
     }
     // Handed in together and in order: the committer sees repeated keys as the client listed them.
     let by_key = is_decided_by_policy(context, name.as_str());
-    let started: Vec<_> =
-        entries.iter().map(|entry| start(context, name.as_str(), entry, by_key)).collect();
+    let mut started = Vec::with_capacity(entries.len());
+    for entry in &entries {
+        started.push(start(context, name.as_str(), entry, by_key));
+        if by_key {
+            // A thousand decisions in one go would keep others waiting.
+            tokio::task::yield_now().await;
+        }
+    }
     let mut answer = Xml::new(ROOT);
     let mut deletions = Vec::with_capacity(entries.len());
     for (entry, started) in entries.iter().zip(started) {

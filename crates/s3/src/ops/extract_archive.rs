@@ -4,7 +4,9 @@
 //! remains.
 
 use super::{Handled, apply_acl};
-use crate::archive::{Entry, EntryKind, Event, TarError, TarReader, Unpacker};
+use crate::archive::{
+    Entry, EntryKind, Event, RECORD_PREFIX, START_LEN, TarError, TarReader, Unpacker,
+};
 use crate::auth::Verified;
 use crate::authorize::authorize;
 use crate::body::{Body, BodyReader};
@@ -28,8 +30,6 @@ pub(crate) const EXTRACT: &str = "x-amz-meta-snowball-auto-extract";
 const PREFIX: &str = "x-amz-meta-minio-snowball-prefix";
 const IGNORE_DIRS: &str = "x-amz-meta-minio-snowball-ignore-dirs";
 const IGNORE_ERRORS: &str = "x-amz-meta-minio-snowball-ignore-errors";
-/// What PAX records that are headers begin with.
-const RECORD: &str = "minio.metadata.";
 /// Entries of one archive at most.
 const ENTRY_COUNT_MAX: u64 = 1_000_000;
 
@@ -101,18 +101,29 @@ pub(super) async fn run(
     let mut reader = BodyReader::new(request, body, verified, &declared, PUT_LEN_BYTES_MAX)?;
     let algorithm = declared.algorithm().unwrap_or(ChecksumAlgorithm::Crc64Nvme);
     let mut digests = drystone_engine::Digests::new(algorithm);
-    let (mut unpacker, mut tar) = (Unpacker::default(), TarReader::default());
-    while let Some(bytes) = reader.next().await? {
+    // How it is packed says what unpacking it holds.
+    let mut start = Vec::new();
+    while start.len() < START_LEN
+        && let Some(bytes) = reader.next().await?
+    {
         digests.update(&bytes);
-        let mut rest = &bytes[..];
-        while !rest.is_empty() {
-            let (piece, later) = rest.split_at(unpacker.step_len().min(rest.len()));
-            unpacker.feed(piece, |unpacked| tar.feed(unpacked))?;
-            extraction.take_events(&mut tar).await?;
-            rest = later;
-        }
+        start.extend_from_slice(&bytes);
     }
-    unpacker.finish(|unpacked| tar.feed(unpacked))?;
+    let (mut unpacker, mut tar) = (Unpacker::new(&start)?, TarReader::default());
+    let mut bytes = bytes::Bytes::from(start);
+    loop {
+        let mut rest = &bytes[..];
+        while let Some(unpacked) = unpacker.next(&mut rest)? {
+            tar.feed(unpacked);
+            extraction.take_events(&mut tar).await?;
+            // Unpacking takes much time for few bytes that a client sends: others come in between.
+            tokio::task::yield_now().await;
+        }
+        let Some(next) = reader.next().await? else { break };
+        digests.update(&next);
+        bytes = next;
+    }
+    tar.feed(&unpacker.finish()?);
     extraction.take_events(&mut tar).await?;
     tar.finish()?;
     let (md5, checksum) = digests.finish();
@@ -124,7 +135,11 @@ impl Extraction<'_> {
     async fn take_events(&mut self, tar: &mut TarReader) -> Result<(), S3Error> {
         while let Some(event) = tar.next_event()? {
             let outcome = match event {
-                Event::Entry(entry) => self.begin(entry).await,
+                Event::Entry(entry) => {
+                    // Each is decided on, and may be refused without anything to wait for.
+                    tokio::task::yield_now().await;
+                    self.begin(entry).await
+                }
                 Event::Data(bytes) => match &mut self.writing {
                     Some(writing) => writing.writer.write(&bytes).await.map_err(S3Error::from),
                     None => Ok(()),
@@ -217,7 +232,7 @@ impl Extraction<'_> {
             kept.into_iter().map(|(name, value)| (name.clone(), value.clone())).collect();
         let bad = || S3Error::with(S3Code::InvalidArgument, "A PAX record is no header.");
         for (name, value) in &entry.records {
-            let Some(name) = name.strip_prefix(RECORD) else { continue };
+            let Some(name) = name.strip_prefix(RECORD_PREFIX) else { continue };
             let name: HeaderName = name.to_ascii_lowercase().parse().map_err(|_| bad())?;
             let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| bad())?;
             headers.insert(name, value);

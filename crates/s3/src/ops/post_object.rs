@@ -27,8 +27,12 @@ use drystone_engine::{
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::ops::RangeInclusive;
 
-/// Bytes of all fields before the file.
+/// Bytes of all fields before the file, with [`FIELD_COST`] for each.
 const FIELDS_LEN_MAX: usize = 20 << 10;
+/// What a field costs beyond its name and value: fields without either are counted, too.
+const FIELD_COST: usize = 40;
+/// Fields before the file.
+const FIELD_COUNT_MAX: usize = 100;
 /// Bytes of the whole body beyond the file.
 const ENVELOPE_LEN_MAX: u64 = 1 << 20;
 
@@ -80,6 +84,10 @@ impl Form {
             if part.name.eq_ignore_ascii_case("file") {
                 return Ok((part.filename.unwrap_or_default(), part.content_type));
             }
+            len += part.name.len() + FIELD_COST;
+            if self.fields.len() == FIELD_COUNT_MAX {
+                return Err(S3Code::MaxPostPreDataLengthExceededError.into());
+            }
             let mut value = Vec::new();
             loop {
                 let (bytes, last) = self.decoder.take();
@@ -96,7 +104,6 @@ impl Form {
                 }
             }
             let value = String::from_utf8(value).map_err(|_| S3Code::MalformedPOSTRequest)?;
-            len += part.name.len();
             self.fields.push((part.name.to_ascii_lowercase(), value));
         }
     }
