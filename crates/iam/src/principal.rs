@@ -28,6 +28,11 @@ pub enum Principal {
         /// Name of the provider: its issuer without scheme.
         provider: String,
     },
+    /// A service of the server itself, such as the one that delivers access logs.
+    Service {
+        /// Name of the service, such as `logging.s3.amazonaws.com`.
+        name: &'static str,
+    },
     /// Somebody whom an identity provider vouched for, with a session without a role.
     FederatedUser {
         /// Account id that the session belongs to.
@@ -53,7 +58,7 @@ impl Principal {
     #[must_use]
     pub fn account(&self) -> Option<&str> {
         match self {
-            Self::Anonymous | Self::Federated { .. } => None,
+            Self::Anonymous | Self::Federated { .. } | Self::Service { .. } => None,
             Self::Root { account } | Self::User { account, .. } => Some(account),
             Self::RoleSession { account, .. } | Self::FederatedUser { account, .. } => {
                 Some(account)
@@ -65,7 +70,7 @@ impl Principal {
     #[must_use]
     pub fn arn(&self) -> Option<String> {
         Some(match self {
-            Self::Anonymous | Self::Federated { .. } => return None,
+            Self::Anonymous | Self::Federated { .. } | Self::Service { .. } => return None,
             Self::Root { account } => format!("arn:aws:iam::{account}:root"),
             Self::User { account, path_name, .. } => {
                 format!("arn:aws:iam::{account}:user{path_name}")
@@ -85,6 +90,7 @@ impl Principal {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Anonymous => "Anonymous",
+            Self::Service { .. } => "Service",
             Self::Federated { .. } | Self::FederatedUser { .. } => "FederatedUser",
             Self::Root { .. } => "Account",
             Self::User { .. } => "User",
@@ -96,7 +102,7 @@ impl Principal {
     #[must_use]
     pub fn user_id(&self) -> Option<String> {
         match self {
-            Self::Anonymous | Self::Federated { .. } => None,
+            Self::Anonymous | Self::Federated { .. } | Self::Service { .. } => None,
             Self::Root { account } => Some(account.clone()),
             Self::User { id, .. } => Some(id.clone()),
             Self::FederatedUser { account, name } => Some(format!("{account}:{name}")),
@@ -230,7 +236,11 @@ impl PrincipalPattern {
                 }
                 _ => None,
             },
-            Self::Arn(_) | Self::Service(_) => None,
+            Self::Service(named) => match caller {
+                Principal::Service { name } => (named == name).then_some(Reach::Named),
+                _ => None,
+            },
+            Self::Arn(_) => None,
         }
     }
 }

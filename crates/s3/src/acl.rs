@@ -103,6 +103,13 @@ pub(crate) fn allows(
     })
 }
 
+/// Whether a list lets the log service write.
+pub(crate) fn allows_log_delivery(grants: &[Grant]) -> bool {
+    grants
+        .iter()
+        .any(|grant| grant.grantee == Grantee::LogDelivery && grant.allows(Permission::Write))
+}
+
 /// The list of a canned name; `None` if there is no such name.
 fn canned(name: &str, owner: &str, bucket_owner: &str, of_bucket: bool) -> Option<Vec<Grant>> {
     use Permission as P;

@@ -4,6 +4,8 @@
 //! what his policies, the policy of the bucket and its access control list add up to.
 
 mod actions;
+mod carried;
+mod delivery;
 mod facts;
 mod keys;
 mod points;
@@ -21,6 +23,8 @@ use crate::ops::parse_copy_source;
 use crate::xml::parse;
 use actions::needs;
 pub(crate) use actions::{BYPASS, delete_need};
+pub(crate) use carried::allow_carried_tags;
+pub(crate) use delivery::{may_deliver, may_log_to};
 use drystone_base::BucketId;
 use drystone_base::sync::{Mutex, lock};
 use drystone_engine::plan::DocumentKind;
@@ -114,6 +118,8 @@ pub(crate) struct Rules {
     pub(crate) block_public_acls: bool,
     /// Public grants count as absent.
     ignore_public_acls: bool,
+    /// It was said who owns the objects.
+    has_controls: bool,
     /// The policy or the block is there but cannot be read: nobody may do anything but repair it.
     is_broken: bool,
     /// `RestrictPublicBuckets` of a bucket with a public policy.
@@ -143,14 +149,13 @@ pub(crate) struct RuleCache {
     rules: Mutex<HashMap<BucketId, (Epochs, Arc<Rules>)>>,
 }
 
-/// Whether a switch of the public access block of a bucket, or of its account, is on.
-pub(crate) fn is_blocked(
-    engine: &Engine,
+/// Whether a switch of the public access block of an account is on.
+pub(crate) fn is_blocked_by_account(
     directory: &Directory,
-    bucket: &BucketRow,
+    account: &str,
     switch: &str,
 ) -> Result<bool, S3Error> {
-    let of_account = directory.account_block(account_of(bucket)).map_err(|error| {
+    let of_account = directory.account_block(account).map_err(|error| {
         tracing::error!(%error, "the public access block of an account cannot be read");
         S3Error::new(S3Code::InternalError)
     })?;
@@ -160,7 +165,17 @@ pub(crate) fn is_blocked(
         "BlockPublicPolicy" => block.block_public_policy,
         _ => block.restrict_public_buckets,
     };
-    if of_account.is_some_and(is_on) {
+    Ok(of_account.is_some_and(is_on))
+}
+
+/// Whether a switch of the public access block of a bucket, or of its account, is on.
+pub(crate) fn is_blocked(
+    engine: &Engine,
+    directory: &Directory,
+    bucket: &BucketRow,
+    switch: &str,
+) -> Result<bool, S3Error> {
+    if is_blocked_by_account(directory, account_of(bucket), switch)? {
         return Ok(true);
     }
     let Some(bytes) = engine.document(bucket, DocumentKind::PublicAccessBlock, "")? else {
@@ -208,6 +223,7 @@ impl Rules {
             logging,
             encryption: encryption.unwrap_or_default(),
             ownership: ownership.unwrap_or(Ownership::Enforced),
+            has_controls: controls.is_some(),
             acl,
             block_public_acls: blocked("BlockPublicAcls").unwrap_or(true),
             ignore_public_acls: is_undecided || blocked("IgnorePublicAcls").unwrap_or(true),
@@ -371,7 +387,7 @@ pub(crate) fn authorize(context: &Context<'_>, operation: Operation) -> Result<(
             "Request specific response headers cannot be used for anonymous GET requests.";
         return Err(S3Error::with(S3Code::InvalidRequest, message));
     }
-    check_expected_owner(context)?;
+    check_expected_owners(context, operation)?;
     // Most requests: the owner, on a bucket without a policy.
     let copies = matches!(operation, Operation::CopyObject | Operation::UploadPartCopy);
     if request.point.is_some() && !access_point::takes(operation) {
@@ -381,23 +397,40 @@ pub(crate) fn authorize(context: &Context<'_>, operation: Operation) -> Result<(
     if !copies && !is_decided_by_policy(context, bucket) {
         return Ok(());
     }
-    // Whom the right to all buckets is not given sees those that he has rights to.
+    // Without the right to all buckets a sender sees those to which there are rights, unless that is denied.
     if operation == Operation::ListBuckets && !context.sender.is_nobody() {
-        return Ok(());
+        return refuse_denied(context, &Need::on("s3:ListAllMyBuckets", None));
     }
     needs(context, operation)?.iter().try_for_each(|need| allow(context, need))
 }
 
-/// The bucket must belong to the account that the client expects.
-fn check_expected_owner(context: &Context<'_>) -> Result<(), S3Error> {
-    let Some(expected) = context.request.header_or_query("x-amz-expected-bucket-owner") else {
-        return Ok(());
+/// The buckets must belong to the accounts that the client expects.
+fn check_expected_owners(context: &Context<'_>, operation: Operation) -> Result<(), S3Error> {
+    let request = &context.request;
+    let check = |header: &str, bucket: &str| match request.header(header) {
+        None => Ok(()),
+        Some(expected) => match context.engine.find_bucket(bucket) {
+            Ok(row) if account_of(&row) != expected => Err(S3Error::new(S3Code::AccessDenied)),
+            _ => Ok(()),
+        },
     };
-    let Some(bucket) = context.request.bucket.as_deref() else { return Ok(()) };
-    match context.engine.find_bucket(bucket) {
-        Ok(row) if account_of(&row) != expected => Err(S3Code::AccessDenied.into()),
-        _ => Ok(()),
+    check("x-amz-expected-bucket-owner", request.bucket.as_deref().unwrap_or_default())?;
+    if !matches!(operation, Operation::CopyObject | Operation::UploadPartCopy) {
+        return Ok(());
     }
+    let source = request.header("x-amz-copy-source").unwrap_or_default();
+    let (bucket, ..) = parse_copy_source(source)?;
+    check("x-amz-source-expected-bucket-owner", &bucket)
+}
+
+/// Refuses what a statement denies, whether or not one allows it.
+fn refuse_denied(context: &Context<'_>, need: &Need) -> Result<(), S3Error> {
+    let decision = decide_need(context, need)?;
+    if decision.explanation.reason != Reason::ExplicitDeny {
+        return Ok(());
+    }
+    note_refusal(context, need.action, resource_of(need), decision.explanation);
+    Err(S3Code::AccessDenied.into())
 }
 
 /// Whether what the sender may do in a bucket has to be looked up: the owner of its account may do

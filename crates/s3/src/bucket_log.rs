@@ -7,7 +7,7 @@
 
 mod book;
 
-pub(crate) use book::LogBook;
+pub(crate) use book::{LogBook, key_of};
 
 use crate::auth::AuthType;
 use crate::error::S3Code;

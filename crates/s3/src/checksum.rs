@@ -88,7 +88,7 @@ fn algorithm_of_header(name: &str) -> Option<Result<ChecksumAlgorithm, S3Error>>
 }
 
 impl Declared {
-    /// Reads the declarations of a request. Presigners put headers into the query; they count too.
+    /// Reads the declarations of a request.
     pub(crate) fn parse(request: &S3Request) -> Result<Self, S3Error> {
         let mut declared = Self::default();
         if let Some(text) = request.headers.get("content-md5") {
@@ -96,21 +96,16 @@ impl Declared {
             let md5 = md5.and_then(|bytes| bytes.try_into().ok());
             declared.md5 = Some(md5.ok_or(S3Code::InvalidDigest)?);
         }
-        let headers = request
-            .headers
-            .iter()
-            .map(|(name, value)| (name.as_str().to_owned(), S3Request::header_text(value)));
-        let query =
-            request.query.iter().map(|(name, value, _)| (name.to_ascii_lowercase(), value.clone()));
-        for (name, value) in headers.chain(query) {
-            let Some(algorithm) = algorithm_of_header(&name) else { continue };
+        for (name, value) in &request.headers {
+            let (name, value) = (name.as_str(), S3Request::header_text(value));
+            let Some(algorithm) = algorithm_of_header(name) else { continue };
             let algorithm = algorithm?;
             if declared.checksum.is_some() {
                 let message = "Expecting a single x-amz-checksum- header. Multiple checksum Types \
                                are not allowed.";
                 return Err(S3Error::with(S3Code::InvalidRequest, message));
             }
-            declared.checksum = Some((algorithm, parse_value(algorithm, &name, &value)?));
+            declared.checksum = Some((algorithm, parse_value(algorithm, name, &value)?));
         }
         if let Some(text) = request.header("x-amz-trailer") {
             let name = text.trim().to_ascii_lowercase();

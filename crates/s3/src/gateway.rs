@@ -271,6 +271,7 @@ impl Gateway {
         (trace.identity, trace.auth) = (identity.clone(), verified.auth);
         let sender = Sender::of(identity, verified.auth, verified.signed_ms, peer);
         let mut request = request;
+        request.take_headers_of_query()?;
         access_point::resolve_source(&self.config.directory, &mut request)?;
         let mut context = context_of(request, sender);
         if is_control {

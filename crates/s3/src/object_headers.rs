@@ -149,13 +149,9 @@ fn without_chunked(value: &str) -> String {
 
 fn parse_metadata(request: &S3Request) -> Result<Vec<(String, String)>, S3Error> {
     let mut metadata: Vec<(String, String)> = Vec::new();
-    let headers = request
-        .headers
-        .iter()
-        .map(|(name, value)| (name.as_str().to_owned(), S3Request::header_text(value)));
-    let query = request.query.iter().map(|(n, value, _)| (n.to_ascii_lowercase(), value.clone()));
-    for (name, value) in headers.chain(query) {
-        let Some(name) = name.strip_prefix("x-amz-meta-") else { continue };
+    for (name, value) in &request.headers {
+        let Some(name) = name.as_str().strip_prefix("x-amz-meta-") else { continue };
+        let value = S3Request::header_text(value);
         match metadata.iter_mut().find(|(n, _)| n == name) {
             Some((_, values)) => {
                 values.push(',');

@@ -6,9 +6,26 @@ use crate::operation::Level;
 use crate::uri::{decode_path, parse_query};
 use drystone_base::{BucketName, ObjectKey};
 use drystone_identity::AccessPoint;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use std::ops::Range;
 use std::sync::Arc;
+
+/// Parameters of a presigned URL that are about its signature, in lower case.
+const OF_THE_SIGNATURE: &[&str] = &[
+    "x-amz-algorithm",
+    "x-amz-content-sha256",
+    "x-amz-credential",
+    "x-amz-date",
+    "x-amz-expires",
+    "x-amz-security-token",
+    "x-amz-signature",
+    "x-amz-signedheaders",
+];
+
+/// Headers that objects keep as they were sent.
+fn may_be_any_text(name: &str) -> bool {
+    name.starts_with("x-amz-meta-") || name == "x-amz-website-redirect-location"
+}
 
 /// The parts of a request that operations look at; the body comes apart from it.
 #[derive(Clone, Debug)]
@@ -83,6 +100,41 @@ impl S3Request {
             source_point: None,
             now_ms,
         })
+    }
+
+    /// Takes parameters of the query that stand for headers, as presigners write them, for these headers:
+    /// conditions of policies and operations then read the same. Only what was signed with the request, or
+    /// was not signed at all, gets here.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` for a header that is given in both places with different values, or that is no text.
+    pub(crate) fn take_headers_of_query(&mut self) -> Result<(), S3Error> {
+        for (name, value) in &self.headers {
+            let name = name.as_str();
+            if name.starts_with("x-amz-") && value.to_str().is_err() && !may_be_any_text(name) {
+                return Err(S3Error::argument(name, "", "The header is not printable ASCII."));
+            }
+        }
+        for (name, value, _) in &self.query {
+            let name = name.to_ascii_lowercase();
+            if !name.starts_with("x-amz-") || OF_THE_SIGNATURE.contains(&name.as_str()) {
+                continue;
+            }
+            let bad = |message: &str| S3Error::argument(&name, value, message);
+            let header = HeaderName::from_bytes(name.as_bytes())
+                .map_err(|_| bad("The parameter is no name of a header."))?;
+            let text = HeaderValue::from_bytes(value.as_bytes())
+                .map_err(|_| bad("The parameter is no value of a header."))?;
+            match self.headers.get(&header) {
+                None => drop(self.headers.insert(header, text)),
+                Some(known) if *known == text => {}
+                Some(_) => {
+                    return Err(bad("The parameter is given twice, with different values."));
+                }
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn level(&self) -> Level {

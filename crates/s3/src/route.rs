@@ -106,7 +106,7 @@ pub(crate) fn route(request: &S3Request) -> Result<Operation, S3Error> {
         return Err(not_allowed(request, level, key));
     }
     check_unknown_keys(request, level)?;
-    let copies = request.headers.contains_key("x-amz-copy-source");
+    let copies = request.header_or_query("x-amz-copy-source").is_some();
     let fits = |row: &&Row| {
         let is_copy = row.headers.contains(&"x-amz-copy-source");
         row.level == level

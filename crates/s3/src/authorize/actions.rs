@@ -1,6 +1,7 @@
 //! Which rights an operation needs (Service Authorization Reference; S3 API reference, "Permissions").
 
 use super::Need;
+use crate::acl;
 use crate::error::S3Error;
 use crate::gateway::Context;
 use crate::object_headers::bypasses_governance;
@@ -164,7 +165,6 @@ pub(super) fn needs(context: &Context<'_>, operation: Operation) -> Result<Vec<N
     if writes {
         let with_header = [
             ("x-amz-tagging", "s3:PutObjectTagging"),
-            ("x-amz-acl", "s3:PutObjectAcl"),
             ("x-amz-object-lock-mode", "s3:PutObjectRetention"),
             ("x-amz-object-lock-retain-until-date", "s3:PutObjectRetention"),
             ("x-amz-object-lock-legal-hold", "s3:PutObjectLegalHold"),
@@ -172,12 +172,13 @@ pub(super) fn needs(context: &Context<'_>, operation: Operation) -> Result<Vec<N
         ];
         let has = |name| request.header_or_query(name).is_some();
         all.extend(with_header.iter().filter(|(name, _)| has(name)).map(|(_, a)| need(a)));
+        if acl::is_given(request) {
+            all.push(need("s3:PutObjectAcl"));
+        }
     }
     if operation == O::CreateBucket {
         let has = |name| request.header_or_query(name).is_some();
-        if has("x-amz-acl")
-            || request.headers.keys().any(|n| n.as_str().starts_with("x-amz-grant-"))
-        {
+        if acl::is_given(request) {
             all.push(need("s3:PutBucketAcl"));
         }
         if has("x-amz-object-ownership") {

@@ -14,6 +14,11 @@ pub(crate) struct Said {
 }
 
 impl Said {
+    /// Tags that a request sets without naming them.
+    pub(super) fn of_tags(tags: Vec<(String, String)>) -> Self {
+        Self { document: Vec::new(), headers: Vec::new(), tags }
+    }
+
     /// Whether conditions look at the document of an operation.
     pub(crate) fn is_in(operation: Operation) -> bool {
         use Operation as O;

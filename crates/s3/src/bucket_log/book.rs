@@ -3,6 +3,7 @@
 //! At least once: a line is forgotten only after the object that holds it is durable.
 
 use super::{Draft, LogTarget, Outcome, Source};
+use crate::authorize::may_deliver;
 use crate::encryption::{self, DefaultEncryption};
 use crate::error::{S3Code, S3Error};
 use crate::gateway::GatewayConfig;
@@ -201,7 +202,8 @@ async fn deliver_rows(
     left
 }
 
-fn key_of(source: &Source, region: &str, now_ms: u64) -> String {
+/// Key of a delivery.
+pub(crate) fn key_of(source: &Source, region: &str, now_ms: u64) -> String {
     let Source { bucket, account, target } = source;
     // 2026-02-06T00:00:38.000Z
     let iso = Timestamp(now_ms).to_iso();
@@ -226,7 +228,9 @@ async fn write(
 ) -> Result<(), S3Error> {
     let target = &source.target;
     let bucket = engine.find_bucket(&target.bucket)?;
-    let object = key_of(source, &config.region, engine.now_ms()).into_bytes();
+    let object = key_of(source, &config.region, engine.now_ms());
+    may_deliver(engine, config, source, &bucket, &object)?;
+    let object = object.into_bytes();
     let len = Some(lines.len() as u64);
     let algorithm = ChecksumAlgorithm::Crc64Nvme;
     let default = DefaultEncryption::of(engine, &bucket, config.encrypts_always)?;

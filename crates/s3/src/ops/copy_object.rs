@@ -2,6 +2,7 @@
 
 use super::Handled;
 use super::copy_source::{Source, find};
+use crate::authorize::allow_carried_tags;
 use crate::checksum::{element_name, parse_algorithm, text_of};
 use crate::encryption;
 use crate::error::{S3Code, S3Error};
@@ -40,7 +41,10 @@ pub(crate) async fn run(context: &Context<'_>) -> Handled {
     context.engine.find_bucket(name.as_str())?;
     let source = find(context).await?;
     let is_same_key =
-        source.bucket == name.as_str() && source.key == key.as_str() && !source.names_version;
+        source.bucket == name.as_str() && source.key == key.as_str() && source.version.is_none();
+    if !replaces_tags {
+        allow_carried_tags(context, source.need(context), &source.located.row.tags)?;
+    }
     let mut draft = draft(&source.located.row, sent, replaces_metadata, replaces_tags);
     // A list is never copied.
     let target = context.engine.find_bucket(name.as_str())?;

@@ -1,6 +1,7 @@
 //! The source of a copy, shared by `CopyObject` and `UploadPartCopy`.
 
 use super::restore_object::must_be_readable;
+use crate::authorize::Need;
 use crate::encryption::{self, Side};
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
@@ -39,7 +40,7 @@ pub(crate) struct Source {
     pub(crate) located: Located,
     pub(crate) bucket: String,
     pub(crate) key: String,
-    pub(crate) names_version: bool,
+    pub(crate) version: Option<String>,
     /// Its data key, if it is encrypted.
     pub(crate) data_key: Option<DataKey>,
 }
@@ -83,7 +84,19 @@ pub(crate) async fn find(context: &Context<'_>) -> Result<Source, S3Error> {
     must_be_readable(&located.row, request.now_ms)?;
     let data_key =
         encryption::of_read(context, &located.bucket, &located.row, Side::CopySource).await?;
-    Ok(Source { located, bucket, key, names_version: version.is_some(), data_key })
+    Ok(Source { located, bucket, key, version, data_key })
+}
+
+impl Source {
+    /// The right to read it.
+    pub(crate) fn need(&self, context: &Context<'_>) -> Need {
+        Need {
+            key: Some(self.key.clone()),
+            version: self.version.clone(),
+            point: context.request.source_point.clone(),
+            ..Need::on("s3:GetObject", Some(&self.bucket))
+        }
+    }
 }
 
 #[cfg(test)]

@@ -2,9 +2,9 @@
 
 use super::{Handled, read_document};
 use crate::access_point;
-use crate::acl;
+use crate::acl::{self, Grant};
 use crate::auth::Verified;
-use crate::authorize::{BucketDefaults, canonical_of};
+use crate::authorize::{BucketDefaults, canonical_of, is_blocked_by_account};
 use crate::body::Body;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
@@ -110,6 +110,12 @@ fn documents(context: &Context<'_>) -> Result<Vec<(DocumentKind, Vec<u8>)>, S3Er
     if let Some(grants) = grants.filter(|grants| !acl::is_plain(grants, &owner, &owner)) {
         if ownership == Some("BucketOwnerEnforced") {
             return Err(S3Code::InvalidBucketAclWithObjectOwnership.into());
+        }
+        let account = context.sender.account().unwrap_or(DEFAULT_ACCOUNT);
+        if grants.iter().any(Grant::is_public)
+            && is_blocked_by_account(context.directory, account, "BlockPublicAcls")?
+        {
+            return Err(S3Code::AccessDenied.into());
         }
         documents.push((DocumentKind::Acl, acl::encode(&grants).into_bytes()));
     }

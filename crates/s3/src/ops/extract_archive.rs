@@ -4,6 +4,7 @@
 //! remains.
 
 use super::{Handled, apply_acl};
+use crate::acl;
 use crate::archive::{
     Entry, EntryKind, Event, RECORD_PREFIX, START_LEN, TarError, TarReader, Unpacker,
 };
@@ -14,7 +15,7 @@ use crate::checksum::Declared;
 use crate::encryption;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
-use crate::object_headers::parse_draft;
+use crate::object_headers::{parse_draft, parse_write_conditions};
 use crate::operation::Operation;
 use crate::request::S3Request;
 use crate::response::empty;
@@ -65,6 +66,7 @@ impl From<crate::archive::UnpackError> for S3Error {
 struct Writing {
     context_key: String,
     draft: ObjectDraft,
+    conditions: Conditions,
     writer: BlobWriter,
 }
 
@@ -85,6 +87,7 @@ pub(super) async fn run(
     body: &mut Option<Body>,
 ) -> Handled {
     let request = &context.request;
+    refuse_of_archive(request)?;
     let declared = Declared::parse(request)?;
     let bucket = context.engine.find_bucket(request.bucket_name()?.as_str())?;
     let prefix = request.header_or_query(PREFIX).unwrap_or_default();
@@ -129,6 +132,25 @@ pub(super) async fn run(
     let (md5, checksum) = digests.finish();
     declared.check(&md5, &checksum, reader.trailer.as_ref())?;
     Ok(empty(200))
+}
+
+/// Refuses headers that would be said of each object of the archive: they stand in its PAX records.
+fn refuse_of_archive(request: &S3Request) -> Result<(), S3Error> {
+    const OF_OBJECTS: &[&str] = &[
+        "if-match",
+        "if-none-match",
+        "x-amz-tagging",
+        "x-amz-object-lock-mode",
+        "x-amz-object-lock-retain-until-date",
+        "x-amz-object-lock-legal-hold",
+        "x-amz-website-redirect-location",
+    ];
+    let given = OF_OBJECTS.iter().find(|name| request.headers.contains_key(**name));
+    match given {
+        Some(name) => Err(S3Error::not_implemented(name)),
+        None if acl::is_given(request) => Err(S3Error::not_implemented("x-amz-acl")),
+        None => Ok(()),
+    }
 }
 
 impl Extraction<'_> {
@@ -201,6 +223,7 @@ impl Extraction<'_> {
         let object = inner.request.object_key()?;
         authorize(&inner, Operation::PutObject)?;
         let mut draft = parse_draft(&inner.request)?;
+        let conditions = parse_write_conditions(&inner.request)?;
         apply_acl(&inner, &self.bucket, &mut draft)?;
         let sealing = encryption::of_write(&inner, &self.bucket).await?;
         draft.encryption = sealing.encryption;
@@ -213,7 +236,7 @@ impl Extraction<'_> {
             seal: sealing.seal.as_ref(),
         };
         let writer = inner.engine.begin_blob(new).await?;
-        self.writing = Some(Writing { context_key: key, draft, writer });
+        self.writing = Some(Writing { context_key: key, draft, conditions, writer });
         Ok(())
     }
 
@@ -243,12 +266,11 @@ impl Extraction<'_> {
     }
 
     async fn end(&mut self) -> Result<(), S3Error> {
-        let Some(Writing { context_key, draft, writer }) = self.writing.take() else {
+        let Some(Writing { context_key, draft, conditions, writer }) = self.writing.take() else {
             return Ok(());
         };
         let stored = writer.finish().await?;
         let (bucket, object) = (self.bucket.name.clone(), context_key.into_bytes());
-        let conditions = Conditions::default();
         let request = PutRequest { bucket, object, draft, stored, conditions };
         self.outer.engine.put_object(request).await?;
         Ok(())

@@ -104,7 +104,13 @@ impl Form {
                 }
             }
             let value = String::from_utf8(value).map_err(|_| S3Code::MalformedPOSTRequest)?;
-            self.fields.push((part.name.to_ascii_lowercase(), value));
+            let name = part.name.to_ascii_lowercase();
+            // Conditions would look at one of them, and what is stored might be the other.
+            if self.field(&name).is_some() && !name.starts_with("x-ignore-") {
+                let message = "A field of the form is given twice.";
+                return Err(S3Error::argument(&name, &value, message));
+            }
+            self.fields.push((name, value));
         }
     }
 
@@ -174,13 +180,19 @@ fn headers_of(form: &Form) -> Result<HeaderMap, S3Error> {
         let header = match name.as_str() {
             "acl" => "x-amz-acl",
             name if SAME.contains(&name) => name,
+            // A form brings its own bytes.
+            name if name.starts_with("x-amz-copy-source") => {
+                return Err(S3Error::not_implemented(name));
+            }
             name if name.starts_with("x-amz-") && !OF_THE_FORM.contains(&name) => name,
             _ => continue,
         };
         let invalid = || S3Error::argument("field", name, "A field of the form is not valid");
         let header = HeaderName::from_bytes(header.as_bytes()).map_err(|_| invalid())?;
         let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| invalid())?;
-        headers.append(header, value);
+        if headers.insert(header, value).is_some() {
+            return Err(S3Error::argument(name, "", "A field of the form is given twice."));
+        }
     }
     Ok(headers)
 }
@@ -246,7 +258,10 @@ fn take_tags(
         .map(|(name, value)| format!("{}={}", encode(name, false), encode(value, false)));
     let text = pairs.collect::<Vec<_>>().join("&");
     let text = HeaderValue::from_str(&text).map_err(|_| S3Code::InvalidTag)?;
-    headers.insert("x-amz-tagging", text);
+    if headers.insert("x-amz-tagging", text).is_some() {
+        let message = "Tags are given twice.";
+        return Err(S3Error::argument("tagging", "", message));
+    }
     Ok(tags)
 }
 

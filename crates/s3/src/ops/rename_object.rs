@@ -1,6 +1,7 @@
 //! `RenameObject`.
 
 use super::Handled;
+use crate::authorize::{Need, allow_carried_tags};
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
 use crate::object_headers::{parse_etags, refuse_not_implemented};
@@ -61,6 +62,15 @@ pub(crate) async fn run(context: &Context<'_>) -> Handled {
         target_conditions: conditions(request, "")?,
         token,
     };
+    // What is not there is said by the renaming.
+    if let Ok(located) = context.engine.locate(name.as_str(), source.as_bytes(), None) {
+        let need = Need {
+            key: Some(source.as_str().to_owned()),
+            point: request.point.clone(),
+            ..Need::on("s3:GetObject", Some(name.as_str()))
+        };
+        allow_carried_tags(context, need, &located.row.tags)?;
+    }
     context.engine.rename(name.as_str(), rename).await?;
     Ok(empty(200))
 }

@@ -2,7 +2,8 @@
 
 use super::{Form, Subject, Unset};
 use crate::acl;
-use crate::authorize::{account_of, canonical_of};
+use crate::authorize::{account_of, canonical_of, may_log_to};
+use crate::bucket_log::{LogTarget, Source};
 use crate::error::{S3Code, S3Error};
 use crate::schema::{Content, Node, one, optional};
 use crate::xml::Element;
@@ -92,6 +93,11 @@ fn check_logging(root: &mut Element, subject: &Subject<'_>) -> Result<(), S3Erro
     let found = subject.context.engine.find_bucket(target).map_err(|_| invalid())?;
     if account_of(&found) != account_of(subject.bucket) {
         return Err(invalid());
+    }
+    if let Some(to) = LogTarget::of_document(root) {
+        let (bucket, account) =
+            (subject.bucket.name.clone(), account_of(subject.bucket).to_owned());
+        may_log_to(subject.context, &Source { bucket, account, target: to }, &found)?;
     }
     if enabled.child("TargetGrants").is_some_and(|grants| !grants.children.is_empty()) {
         return Err(S3Error::not_implemented("TargetGrants"));
