@@ -172,7 +172,8 @@ fn refusal(decision: ExplainedDecision) -> Refusal {
     let reason = match explanation.reason {
         Reason::ExplicitDeny => "a statement denies it",
         Reason::NoAllow => "no statement allows it",
-        Reason::SessionLimits => "the policy of the session does not allow it",
+        Reason::BoundaryLimits => "the permissions boundary does not allow it",
+        Reason::SessionLimits => "the policies of the session do not allow it",
         Reason::ServiceAccountLimits => "the policy of the key does not allow it",
         Reason::OneSideOnly => "the bucket belongs to another account, and only one side allows it",
         Reason::PublicAccessBlock => "the public access block refuses it",

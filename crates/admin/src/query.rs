@@ -6,6 +6,7 @@ mod error;
 mod groups;
 mod keys;
 mod ldap_identity;
+mod parameters;
 mod policies;
 mod roles;
 mod sts;
@@ -21,6 +22,7 @@ use drystone_identity::Directory;
 use error::QueryError;
 pub(crate) use error::refuse_early;
 use http::StatusCode;
+use parameters::Parameters;
 use std::collections::BTreeMap;
 use write::Xml;
 
@@ -29,65 +31,6 @@ const STS_NAMESPACE: &str = "https://sts.amazonaws.com/doc/2011-06-15/";
 /// Entries of a page, unless the client says otherwise.
 const PAGE_LEN: usize = 100;
 const PAGE_LEN_MAX: usize = 1000;
-
-/// Parameters of a call.
-struct Parameters {
-    values: BTreeMap<String, String>,
-}
-
-impl Parameters {
-    fn parse(body: &[u8]) -> Result<Self, QueryError> {
-        let malformed = || QueryError::new("MalformedQueryString", 400, "The form is malformed.");
-        let text = std::str::from_utf8(body).map_err(|_| malformed())?;
-        let mut values = BTreeMap::new();
-        for pair in text.split('&').filter(|pair| !pair.is_empty()) {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let name = write::decode(name).ok_or_else(malformed)?;
-            let value = write::decode(value).ok_or_else(malformed)?;
-            values.insert(name, value);
-        }
-        Ok(Self { values })
-    }
-
-    fn get(&self, name: &str) -> Option<&str> {
-        self.values.get(name).map(String::as_str)
-    }
-
-    fn need(&self, name: &str) -> Result<&str, QueryError> {
-        self.get(name).filter(|value| !value.is_empty()).ok_or_else(|| {
-            QueryError::validation(format!(
-                "1 validation error detected: Value null at '{name}' failed to satisfy constraint: \
-                 Member must not be null"
-            ))
-        })
-    }
-
-    fn text(&self, name: &str) -> String {
-        self.get(name).unwrap_or_default().to_owned()
-    }
-
-    fn number(&self, name: &str) -> Result<Option<u64>, QueryError> {
-        let invalid = |_| QueryError::validation(format!("{name} must be a number"));
-        self.get(name).map(|text| text.parse().map_err(invalid)).transpose()
-    }
-
-    /// `Tags.member.1.Key` and so on.
-    fn tags(&self) -> BTreeMap<String, String> {
-        let mut tags = BTreeMap::new();
-        for number in 1..=50 {
-            let part = |name| self.get(&format!("Tags.member.{number}.{name}"));
-            let Some(key) = part("Key") else { break };
-            tags.insert(key.to_owned(), part("Value").unwrap_or_default().to_owned());
-        }
-        tags
-    }
-
-    /// `TagKeys.member.1` and so on.
-    fn list(&self, name: &str) -> Vec<String> {
-        let members = (1..).map_while(|number| self.get(&format!("{name}.member.{number}")));
-        members.map(str::to_owned).collect()
-    }
-}
 
 /// A call on its way.
 struct Call<'a> {
@@ -98,6 +41,13 @@ struct Call<'a> {
 impl Call<'_> {
     fn account(&self) -> &str {
         self.actor.account()
+    }
+
+    /// The directory, for a change: every parameter of the call must have been read by now. Operations
+    /// change nothing by another way.
+    fn changes(&self) -> Result<&Directory, QueryError> {
+        self.parameters.refuse_unread()?;
+        Ok(self.actor.directory)
     }
 
     /// Refuses unless the caller may do what the call's action says, here or as an administrator.
@@ -135,17 +85,22 @@ impl Call<'_> {
         format!("arn:aws:iam::{}:{kind}{path}{name}", self.account())
     }
 
+    /// Entries of a page.
+    fn page_len(&self) -> Result<usize, QueryError> {
+        match self.parameters.number("MaxItems")? {
+            None => Ok(PAGE_LEN),
+            Some(limit) if (1..=PAGE_LEN_MAX as u64).contains(&limit) => Ok(limit as usize),
+            Some(_) => Err(QueryError::validation("MaxItems must be from 1 to 1000")),
+        }
+    }
+
     /// A page of entities, sorted by name.
     fn page<'e, T>(
         &self,
         entities: &'e [T],
         name: impl Fn(&T) -> &str,
     ) -> Result<(Vec<&'e T>, Option<String>), QueryError> {
-        let limit = match self.parameters.number("MaxItems")? {
-            None => PAGE_LEN,
-            Some(limit) if (1..=PAGE_LEN_MAX as u64).contains(&limit) => limit as usize,
-            Some(_) => return Err(QueryError::validation("MaxItems must be from 1 to 1000")),
-        };
+        let limit = self.page_len()?;
         let after = self.parameters.get("Marker").unwrap_or_default();
         let mut rest = entities.iter().filter(|entity| after.is_empty() || name(entity) > after);
         let page: Vec<_> = rest.by_ref().take(limit).collect();
@@ -154,13 +109,43 @@ impl Call<'_> {
         Ok((page, marker))
     }
 
-    /// Whether a path is in the prefix that the client asks for.
-    fn in_prefix(&self, path: &str) -> bool {
-        path.starts_with(self.parameters.get("PathPrefix").unwrap_or("/"))
+    /// The prefix of paths that the client asks for.
+    fn path_prefix(&self) -> &str {
+        self.parameters.get("PathPrefix").filter(|prefix| !prefix.is_empty()).unwrap_or("/")
+    }
+
+    /// Tags as the answers of all entities page them.
+    fn tags_page(&self, tags: &BTreeMap<String, String>) -> Answer {
+        let tags: Vec<_> = tags.iter().collect();
+        let (page, marker) = self.page(&tags, |(key, _)| key)?;
+        let mut xml = Xml::new();
+        xml.tags(page.into_iter().copied()).page_end(marker.as_deref());
+        Ok(xml)
+    }
+
+    /// Takes tags from an entity or gives it some, as the call says.
+    fn tag_change(&self, action: &str) -> Result<TagChange, QueryError> {
+        Ok(match action.starts_with("Untag") {
+            true => TagChange { set: BTreeMap::new(), gone: self.parameters.list("TagKeys") },
+            false => TagChange { set: self.parameters.tags()?, gone: Vec::new() },
+        })
     }
 }
 
 type Answer = Result<Xml, QueryError>;
+
+/// What becomes of the tags of an entity.
+struct TagChange {
+    set: BTreeMap<String, String>,
+    gone: Vec<String>,
+}
+
+impl TagChange {
+    fn apply(self, tags: &mut BTreeMap<String, String>) {
+        tags.extend(self.set);
+        tags.retain(|key, _| !self.gone.contains(key));
+    }
+}
 
 /// Answers a call.
 pub(crate) async fn serve(
@@ -169,7 +154,7 @@ pub(crate) async fn serve(
     request: &AdminRequest,
 ) -> AdminResponse {
     let id = &request.request_id;
-    let parsed = Parameters::parse(&request.body);
+    let parsed = Parameters::parse(request);
     let action = match &parsed {
         Ok(parameters) => parameters.text("Action"),
         Err(_) => String::new(),
@@ -215,22 +200,29 @@ async fn run(
         return Err(QueryError::new("MissingAuthenticationToken", 403, message));
     };
     let call = Call { actor: Actor::new(directory, identity, request), parameters };
-    if is_sts {
-        return sts::run(&call, action).await;
-    }
-    if let Some(answer) = users::run(&call, action).await {
+    let answer = match is_sts {
+        true => sts::run(&call, action).await?,
+        false => run_iam(&call, action).await?,
+    };
+    // An operation that changed something has asked before.
+    call.parameters.refuse_unread()?;
+    Ok(answer)
+}
+
+async fn run_iam(call: &Call<'_>, action: &str) -> Answer {
+    if let Some(answer) = users::run(call, action).await {
         return answer;
     }
-    if let Some(answer) = keys::run(&call, action).await {
+    if let Some(answer) = keys::run(call, action).await {
         return answer;
     }
-    if let Some(answer) = groups::run(&call, action).await {
+    if let Some(answer) = groups::run(call, action).await {
         return answer;
     }
-    if let Some(answer) = roles::run(&call, action).await {
+    if let Some(answer) = roles::run(call, action).await {
         return answer;
     }
-    if let Some(answer) = policies::run(&call, action).await {
+    if let Some(answer) = policies::run(call, action).await {
         return answer;
     }
     let message = format!("The action {action} is not valid for this endpoint.");

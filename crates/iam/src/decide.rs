@@ -2,7 +2,7 @@
 //!
 //! The order is AWS's ("Policy evaluation logic"): explicit denies first; within an account an allow of
 //! the identity's policies or of the resource's suffices; between accounts both must allow; session
-//! and service-account policies only narrow.
+//! and service-account policies only narrow, and so does a permissions boundary.
 
 use crate::document::Document;
 use crate::facts::Facts;
@@ -14,6 +14,8 @@ use crate::statement::{Effect, Statement};
 pub enum Source {
     /// Attached to the identity, or to a group that it is in.
     Identity,
+    /// The permissions boundary of the identity.
+    Boundary,
     /// The policy of the bucket.
     Bucket,
     /// Embedded in a service account.
@@ -39,7 +41,9 @@ pub enum Reason {
     NoAllow,
     /// The public access block of the bucket or its account refuses it.
     PublicAccessBlock,
-    /// The policy of the session does not allow it.
+    /// The permissions boundary of the identity does not allow it.
+    BoundaryLimits,
+    /// The policies of the session do not allow it.
     SessionLimits,
     /// The policy of the service account does not allow it.
     ServiceAccountLimits,
@@ -88,14 +92,17 @@ pub type Named<'a> = (&'a str, &'a Document);
 pub struct PolicySet<'a> {
     /// Policies of the user or role, and of groups.
     pub identity: &'a [Named<'a>],
+    /// Permissions boundary of the user or role: what it does not allow, its policies do not either.
+    pub boundary: Option<Named<'a>>,
     /// Policy of the bucket.
     pub bucket: Option<Named<'a>>,
     /// Account that the resource belongs to; `None` if it belongs to the caller's own.
     pub resource_account: Option<&'a str>,
     /// Policy embedded in the service account that signed.
     pub service_account: Option<Named<'a>>,
-    /// Policy given with the session that signed.
-    pub session: Option<Named<'a>>,
+    /// Policies given with the session that signed, which may do what any of them allows; `None` if it
+    /// was given none.
+    pub session: Option<&'a [(String, Document)]>,
     /// Whether an access control list grants it.
     pub acl_allows: bool,
 }
@@ -154,10 +161,13 @@ impl Request<'_> {
     }
 
     fn find_deny(&self, set: &PolicySet<'_>) -> Option<Explanation> {
-        let identity = set.identity.iter().map(|named| (Source::Identity, named));
-        let service_account = set.service_account.iter().map(|n| (Source::ServiceAccount, n));
-        let session = set.session.iter().map(|named| (Source::Session, named));
-        for (source, (name, document)) in identity.chain(service_account).chain(session) {
+        let identity = set.identity.iter().map(|named| (Source::Identity, *named));
+        let boundary = set.boundary.map(|named| (Source::Boundary, named));
+        let service_account = set.service_account.map(|named| (Source::ServiceAccount, named));
+        let session = set.session.unwrap_or_default().iter();
+        let session = session.map(|(name, document)| (Source::Session, (name.as_str(), document)));
+        let narrowing = boundary.into_iter().chain(service_account).chain(session);
+        for (source, (name, document)) in identity.chain(narrowing) {
             if let Some(found) = self.find(document, Effect::Deny) {
                 return Some(at(Reason::ExplicitDeny, source, name, found));
             }
@@ -175,6 +185,34 @@ impl Request<'_> {
             let found = self.find(document, Effect::Allow)?;
             Some(at(Reason::Allow, Source::Identity, name, found))
         })
+    }
+
+    /// Why what is granted is more than the caller's boundary allows; `None` if it is not. A policy of the
+    /// resource that names the very user, or the very session of a role, gives what it gives in spite of
+    /// a boundary that is silent ("Permissions boundaries for IAM entities").
+    fn exceeds_boundary(&self, set: &PolicySet<'_>, reach: Option<Reach>) -> Option<Explanation> {
+        let (name, document) = set.boundary?;
+        let is_given = match reach {
+            Some(Reach::Session) => true,
+            Some(Reach::Named) => matches!(self.caller.principal, Principal::User { .. }),
+            _ => false,
+        };
+        if is_given || self.find(document, Effect::Allow).is_some() {
+            return None;
+        }
+        let (source, policy) = (Some(Source::Boundary), Some(name.to_owned()));
+        Some(Explanation { source, policy, ..because(Reason::BoundaryLimits) })
+    }
+
+    /// Why what is granted is more than the policies of the key or of the session allow.
+    fn exceeds_limits(&self, set: &PolicySet<'_>, reach: Option<Reach>) -> Option<Explanation> {
+        let allows = |document: &Document| self.find(document, Effect::Allow).is_some();
+        if set.service_account.is_some_and(|(_, document)| !allows(document)) {
+            return Some(because(Reason::ServiceAccountLimits));
+        }
+        let session = set.session.filter(|_| reach != Some(Reach::Session))?;
+        let is_allowed = session.iter().any(|(_, document)| allows(document));
+        (!is_allowed).then(|| because(Reason::SessionLimits))
     }
 }
 
@@ -205,8 +243,10 @@ pub fn decide(
     });
     let acl = set.acl_allows.then(|| because(Reason::Acl));
     let identity = request.identity_allow(set);
-    let names_caller = reaching.clone().filter(|(reach, _)| *reach >= Reach::Named);
-    let granted = if is_own || caller.principal.account().is_none() {
+    let names_caller = reaching.clone().filter(|(reach, _)| *reach >= Reach::Everyone);
+    let reach = reaching.as_ref().map(|(reach, _)| *reach);
+    let is_within = is_own || caller.principal.account().is_none();
+    let granted = if is_within {
         identity.or(names_caller.map(|(_, explanation)| explanation)).or(acl)
     } else {
         let resource_side = reaching.clone().map(|(_, explanation)| explanation).or(acl);
@@ -217,21 +257,19 @@ pub fn decide(
         }
     };
     let Some(explanation) = granted else { return refused(because(Reason::NoAllow)) };
-    let names_session = reaching.is_some_and(|(reach, _)| reach == Reach::Session);
-    let limits = |named: Option<Named<'_>>| {
-        named.is_some_and(|(_, document)| request.find(document, Effect::Allow).is_none())
-    };
-    if limits(set.service_account) {
-        return refused(because(Reason::ServiceAccountLimits));
+    // Between accounts the identity's side counts in any case, within its boundary.
+    if let Some(explanation) = request.exceeds_boundary(set, reach.filter(|_| is_within)) {
+        return refused(explanation);
     }
-    if !names_session && limits(set.session) {
-        return refused(because(Reason::SessionLimits));
+    match request.exceeds_limits(set, reach) {
+        Some(explanation) => refused(explanation),
+        None => Decision { allowed: true, explanation },
     }
-    Decision { allowed: true, explanation }
 }
 
 /// Decides whether a caller may take on a role (`sts:AssumeRole` and its kin): the trust policy must
-/// reach him, and where it only names his account, his own policies must allow it too.
+/// reach him, and where it only names his account, his own policies must allow it too. Of `own` the
+/// policies of the caller count, and what narrows him.
 #[must_use]
 pub fn decide_trust(
     caller: Caller<'_>,
@@ -239,12 +277,12 @@ pub fn decide_trust(
     role_arn: &str,
     facts: &Facts,
     trust: Named<'_>,
-    identity: &[Named<'_>],
+    own: &PolicySet<'_>,
 ) -> Decision {
     let request = Request { caller, action, resource: role_arn, facts };
     let refused = |explanation| Decision { allowed: false, explanation };
     let (name, document) = trust;
-    let set = PolicySet { identity, bucket: Some(trust), ..PolicySet::default() };
+    let set = PolicySet { bucket: Some(trust), ..*own };
     if let Some(explanation) = request.find_deny(&set) {
         return refused(explanation);
     }
@@ -252,14 +290,20 @@ pub fn decide_trust(
         return refused(because(Reason::NoAllow));
     };
     let explanation = at(Reason::Allow, Source::Trust, name, found);
-    let Some(own) = caller.principal.account() else {
+    let Some(account) = caller.principal.account() else {
         // Somebody whom another provider vouches for has no policies here.
-        return Decision { allowed: reach >= Reach::Named, explanation };
+        return Decision { allowed: reach >= Reach::Everyone, explanation };
     };
-    let is_own = role_arn.split(':').nth(4) == Some(own);
-    let by_trust_alone = is_own && reach >= Reach::Named;
-    if by_trust_alone || request.identity_allow(&set).is_some() {
-        return Decision { allowed: true, explanation };
+    let is_own = role_arn.split(':').nth(4) == Some(account);
+    let by_trust_alone = is_own && reach >= Reach::Everyone;
+    if !by_trust_alone && request.identity_allow(&set).is_none() {
+        return refused(because(if is_own { Reason::NoAllow } else { Reason::OneSideOnly }));
     }
-    refused(because(if is_own { Reason::NoAllow } else { Reason::OneSideOnly }))
+    let exceeds = request
+        .exceeds_boundary(&set, Some(reach).filter(|_| is_own))
+        .or_else(|| request.exceeds_limits(&set, Some(reach)));
+    match exceeds {
+        Some(explanation) => refused(explanation),
+        None => Decision { allowed: true, explanation },
+    }
 }

@@ -140,7 +140,9 @@ pub(crate) enum PrincipalPattern {
 pub(crate) enum Reach {
     /// The account was named: its own policies decide.
     Account,
-    /// Everyone, or the user or role was named.
+    /// Everyone was named.
+    Everyone,
+    /// The user or role was named.
     Named,
     /// This very session was named.
     Session,
@@ -219,7 +221,7 @@ impl PrincipalPattern {
     /// Whether and how this names somebody; `canonical` is the canonical id of the caller's account.
     fn names(&self, caller: &Principal, canonical: Option<&str>) -> Option<Reach> {
         match self {
-            Self::Everyone => Some(Reach::Named),
+            Self::Everyone => Some(Reach::Everyone),
             Self::Account(account) => {
                 (caller.account() == Some(account.as_str())).then_some(Reach::Account)
             }

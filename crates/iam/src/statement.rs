@@ -72,7 +72,7 @@ impl Statement {
             Either::In(patterns) => reach(patterns, caller, canonical),
             Either::NotIn(patterns) => match reach(patterns, caller, canonical) {
                 Some(_) => None,
-                None => Some(Reach::Named),
+                None => Some(Reach::Everyone),
             },
         }
     }

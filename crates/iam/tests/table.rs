@@ -111,7 +111,7 @@ fn decisions() {
     let rows = rows(include_str!("cases/decisions.txt"), 5);
     for row in &rows {
         let [name, action, resource, policies, expected] = row[..] else { unreachable!("five") };
-        let mut of: [Vec<Value>; 4] = Default::default();
+        let mut of: [Vec<Value>; 6] = Default::default();
         let mut acl_allows = false;
         for policy in policies.split(';').map(str::trim).filter(|policy| !policy.is_empty()) {
             let (place, rest) = policy.split_once(':').expect("a place");
@@ -120,6 +120,9 @@ fn decisions() {
                 "bucket" => 1,
                 "session" => 2,
                 "service" => 3,
+                "boundary" => 4,
+                // A second policy of the session.
+                "more" => 5,
                 _ => {
                     acl_allows = true;
                     continue;
@@ -133,8 +136,8 @@ fn decisions() {
             let parsed = (!statements.is_empty()).then(|| Document::parse(&text, kind));
             parsed.transpose().unwrap_or_else(|error| panic!("{row:?}: {error}"))
         };
-        let [identity, session, service] =
-            [0, 2, 3].map(|at| parse(&of[at], DocumentKind::Identity));
+        let [identity, session, service, boundary, more] =
+            [0, 2, 3, 4, 5].map(|at| parse(&of[at], DocumentKind::Identity));
         let bucket = parse(&of[1], DocumentKind::Bucket("b"));
         let (principal, canonical) = caller(name);
         let mut facts = Facts::new();
@@ -142,13 +145,17 @@ fn decisions() {
             facts.add("aws:username", &path_name[1..]);
         }
         let named: Vec<_> = identity.iter().map(|document| ("attached", document)).collect();
+        let given =
+            session.iter().chain(&more).map(|document| ("given".to_owned(), document.clone()));
+        let given: Vec<_> = given.collect();
         let owner = account('1');
         let set = PolicySet {
             identity: &named,
             bucket: bucket.as_ref().map(|document| ("bucket", document)),
             resource_account: Some(&owner),
             service_account: service.as_ref().map(|document| ("embedded", document)),
-            session: session.as_ref().map(|document| ("given", document)),
+            session: session.is_some().then_some(&given),
+            boundary: boundary.as_ref().map(|document| ("limit", document)),
             acl_allows,
         };
         let caller = Caller { principal: &principal, canonical };

@@ -85,6 +85,9 @@ pub struct User {
     /// Sessions made before this do not count any more.
     #[serde(default)]
     pub sessions_after_ms: u64,
+    /// Name of the managed policy that bounds what its other policies allow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boundary: Option<String>,
     #[serde(flatten)]
     pub(crate) unknown: Unknown,
 }
@@ -144,6 +147,9 @@ pub struct Role {
     /// Sessions made before this do not count any more.
     #[serde(default)]
     pub sessions_after_ms: u64,
+    /// Name of the managed policy that bounds what its other policies allow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boundary: Option<String>,
     #[serde(flatten)]
     pub(crate) unknown: Unknown,
 }
@@ -311,6 +317,21 @@ pub(crate) struct ForeignName {
 impl Entity for ForeignName {
     const KIND: u8 = 10;
     const NAME: &'static str = "name";
+}
+
+/// From when on sessions of a name count: of the owner of an account, or of a name of another directory,
+/// which have no row that could say it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SessionsEnd {
+    /// Sessions made before this do not count any more.
+    pub(crate) sessions_after_ms: u64,
+    #[serde(flatten)]
+    pub(crate) unknown: Unknown,
+}
+
+impl Entity for SessionsEnd {
+    const KIND: u8 = 14;
+    const NAME: &'static str = "end of sessions";
 }
 
 impl Entity for Account {

@@ -34,6 +34,29 @@ impl Holder {
         Self { account: account.to_owned(), kind, name: name.to_owned() }
     }
 
+    /// Sets the boundary of a user or role, or takes it away.
+    pub(crate) fn set_boundary(
+        &self,
+        tx: &mut Tx<'_>,
+        policy: Option<String>,
+    ) -> Result<(), IdentityError> {
+        let parts = [self.account.as_str(), self.name.as_str()];
+        let now = tx.now_ms();
+        match self.kind {
+            HolderKind::User => rows::change(tx, &parts, |user: &mut User| {
+                (user.boundary, user.updated_ms) = (policy, now);
+                Ok(())
+            }),
+            HolderKind::Role => rows::change(tx, &parts, |role: &mut Role| {
+                role.boundary = policy;
+                Ok(())
+            }),
+            HolderKind::Group => {
+                Err(IdentityError::invalid("GroupName", "A group has no permissions boundary."))
+            }
+        }
+    }
+
     /// Changes what the holder is allowed.
     pub(crate) fn change<R>(
         &self,

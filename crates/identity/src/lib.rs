@@ -33,6 +33,8 @@ mod resolve;
 mod roles;
 mod rows;
 mod session;
+mod session_end;
+mod session_policy;
 mod token;
 
 pub use access_points::{AccessPoint, AccessPointScope};
@@ -51,6 +53,7 @@ pub use principals::NewUser;
 pub use resolve::{IdentifyError, Identity};
 pub use roles::{AssumeRequest, NewRole};
 pub use session::{SessionCredentials, SessionRequest};
+pub use session_end::SessionsOf;
 
 /// Id of the account that every server has.
 pub const DEFAULT_ACCOUNT: &str = "000000000000";

@@ -10,6 +10,8 @@ use drystone_catalog::Tx;
 use drystone_iam::{Document, DocumentKind, canned_policy};
 use std::collections::BTreeSet;
 
+/// What the resource names of canned policies begin with.
+const CANNED_PREFIX: &str = "arn:aws:iam::aws:policy/";
 const POLICY_NAME_LEN_MAX: usize = 128;
 const DOCUMENT_LEN_MAX: usize = 20_480;
 const VERSION_COUNT_MAX: usize = 5;
@@ -24,6 +26,10 @@ pub struct PolicyUse {
     pub groups: Vec<String>,
     /// Names of roles.
     pub roles: Vec<String>,
+    /// Names of users whose boundary it is.
+    pub bounded_users: Vec<String>,
+    /// Names of roles whose boundary it is.
+    pub bounded_roles: Vec<String>,
 }
 
 pub(crate) fn check_document(document: &str) -> Result<(), IdentityError> {
@@ -116,6 +122,52 @@ impl Directory {
             Some(text) => Ok(text.to_owned()),
             None => Ok(self.policy(account, name)?.document().to_owned()),
         }
+    }
+
+    /// The resource name of a policy, canned or the account's own.
+    #[must_use]
+    pub fn policy_arn(&self, account: &str, name: &str) -> String {
+        if canned_policy(name).is_some() {
+            return format!("{CANNED_PREFIX}{name}");
+        }
+        let path = self.policy(account, name).map_or_else(|_| "/".to_owned(), |policy| policy.path);
+        format!("arn:aws:iam::{account}:policy{path}{name}")
+    }
+
+    /// The name of the policy that a resource name means: a canned one, or one of the account.
+    ///
+    /// # Errors
+    ///
+    /// [`IdentityError::NotFound`], or the catalog failed.
+    pub fn policy_of_arn(&self, account: &str, arn: &str) -> Result<String, IdentityError> {
+        let missing = || IdentityError::NotFound { kind: "policy", name: arn.to_owned() };
+        if let Some(name) = arn.strip_prefix(CANNED_PREFIX) {
+            return canned_policy(name).map(|_| name.to_owned()).ok_or_else(missing);
+        }
+        let (_, name) = arn.rsplit_once('/').ok_or_else(missing)?;
+        let policy = match self.policy(account, name) {
+            Err(IdentityError::NotFound { .. }) => return Err(missing()),
+            policy => policy?,
+        };
+        let is_meant = format!("arn:aws:iam::{account}:policy{}{name}", policy.path) == arn;
+        if is_meant { Ok(policy.name) } else { Err(missing()) }
+    }
+
+    /// Bounds what the policies of a user or role allow, or takes the bound away.
+    ///
+    /// # Errors
+    ///
+    /// [`IdentityError::NotFound`] for the policy or the holder, or the catalog failed.
+    pub async fn set_boundary(
+        &self,
+        holder: Holder,
+        policy: Option<String>,
+    ) -> Result<(), IdentityError> {
+        self.commit(move |tx| {
+            must_have(tx, &holder.account, policy.as_deref())?;
+            holder.set_boundary(tx, policy)
+        })
+        .await
     }
 
     /// Changes a policy of the account.
@@ -221,14 +273,27 @@ impl Directory {
     pub fn policy_use(&self, account: &str, name: &str) -> Result<PolicyUse, IdentityError> {
         let catalog = &self.shared.catalog;
         let parts = [account, ""];
-        let users = rows::list::<User>(catalog, &parts)?.into_iter();
+        let mut found = PolicyUse::default();
+        for user in rows::list::<User>(catalog, &parts)? {
+            if user.boundary.as_deref() == Some(name) {
+                found.bounded_users.push(user.name.clone());
+            }
+            if user.grants.attached.contains(name) {
+                found.users.push(user.name);
+            }
+        }
+        for role in rows::list::<Role>(catalog, &parts)? {
+            if role.boundary.as_deref() == Some(name) {
+                found.bounded_roles.push(role.name.clone());
+            }
+            if role.grants.attached.contains(name) {
+                found.roles.push(role.name);
+            }
+        }
         let groups = rows::list::<Group>(catalog, &parts)?.into_iter();
-        let roles = rows::list::<Role>(catalog, &parts)?.into_iter();
-        Ok(PolicyUse {
-            users: users.filter(|u| u.grants.attached.contains(name)).map(|u| u.name).collect(),
-            groups: groups.filter(|g| g.grants.attached.contains(name)).map(|g| g.name).collect(),
-            roles: roles.filter(|r| r.grants.attached.contains(name)).map(|r| r.name).collect(),
-        })
+        let groups = groups.filter(|group| group.grants.attached.contains(name));
+        found.groups = groups.map(|group| group.name).collect();
+        Ok(found)
     }
 
     /// Attaches policies to somebody, or detaches them: all of them or none. Says which were changed.
@@ -362,9 +427,12 @@ impl Directory {
 fn is_held(tx: &Tx<'_>, account: &str, policy: &str) -> Result<bool, IdentityError> {
     let parts = [account, ""];
     let has = |grants: &crate::Grants| grants.attached.contains(policy);
-    Ok(rows::all::<User>(tx, &parts)?.iter().any(|user| has(&user.grants))
+    let bounds = |boundary: &Option<String>| boundary.as_deref() == Some(policy);
+    let by_user = |user: &User| has(&user.grants) || bounds(&user.boundary);
+    let by_role = |role: &Role| has(&role.grants) || bounds(&role.boundary);
+    Ok(rows::all::<User>(tx, &parts)?.iter().any(by_user)
         || rows::all::<Group>(tx, &parts)?.iter().any(|group| has(&group.grants))
-        || rows::all::<Role>(tx, &parts)?.iter().any(|role| has(&role.grants))
+        || rows::all::<Role>(tx, &parts)?.iter().any(by_role)
         || (account == crate::DEFAULT_ACCOUNT
             && rows::all::<ForeignName>(tx, &[""])?.iter().any(|n| n.attached.contains(policy))))
 }
@@ -385,6 +453,15 @@ fn change_attached(
         return Err(IdentityError::Limit(message));
     }
     Ok(changed)
+}
+
+/// As [`must_exist`], for a policy that need not be named.
+pub(crate) fn must_have(
+    tx: &Tx<'_>,
+    account: &str,
+    policy: Option<&str>,
+) -> Result<(), IdentityError> {
+    policy.map_or(Ok(()), |policy| must_exist(tx, account, policy))
 }
 
 fn must_exist(tx: &Tx<'_>, account: &str, policy: &str) -> Result<(), IdentityError> {

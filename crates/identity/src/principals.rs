@@ -5,6 +5,7 @@ use crate::entity::{Group, User};
 use crate::error::IdentityError;
 use crate::keys;
 use crate::names::{check_name, check_path, check_tags, unique_id};
+use crate::policies::must_have;
 use crate::rows;
 use drystone_catalog::Tx;
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,6 +22,8 @@ pub struct NewUser {
     pub path: String,
     /// Tags.
     pub tags: BTreeMap<String, String>,
+    /// Name of the managed policy that bounds what other policies allow.
+    pub boundary: Option<String>,
 }
 
 impl Directory {
@@ -28,7 +31,8 @@ impl Directory {
     ///
     /// # Errors
     ///
-    /// [`IdentityError::Invalid`], [`IdentityError::Exists`], or the catalog failed.
+    /// [`IdentityError::Invalid`], [`IdentityError::Exists`], [`IdentityError::NotFound`] for the boundary,
+    /// or the catalog failed.
     pub async fn create_user(&self, account: &str, new: NewUser) -> Result<User, IdentityError> {
         let path = if new.path.is_empty() { "/".to_owned() } else { new.path };
         check_name("UserName", &new.name, USER_NAME_LEN_MAX)?;
@@ -50,10 +54,15 @@ impl Directory {
             groups: Default::default(),
             tags: new.tags,
             sessions_after_ms: 0,
+            boundary: new.boundary,
             unknown: Default::default(),
         };
         let stored = user.clone();
-        self.commit(move |tx| rows::create(tx, &[&stored.account, &stored.name], &stored)).await?;
+        self.commit(move |tx| {
+            must_have(tx, &stored.account, stored.boundary.as_deref())?;
+            rows::create(tx, &[&stored.account, &stored.name], &stored)
+        })
+        .await?;
         Ok(user)
     }
 

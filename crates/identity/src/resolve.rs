@@ -6,11 +6,15 @@ use crate::entity::{AccessKey, Grants, Group, Parent, Role, User};
 use crate::error::IdentityError;
 use crate::keys::seal_context;
 use crate::rows;
+use crate::session_policy::closed;
 use crate::token::{Claims, Subject};
 use drystone_iam::{Document, DocumentKind, Facts, Named, PolicySet, Principal};
 use drystone_keyring::Secret;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+
+/// Condition key that says whether a session was made with a second factor. Keys that last have none.
+const MFA_PRESENT: &str = "aws:MultiFactorAuthPresent";
 
 /// Somebody whose key was looked up: what signatures are checked and decisions made with.
 pub struct Identity {
@@ -26,14 +30,18 @@ pub struct Identity {
     pub policies: Vec<(String, Document)>,
     /// The policy of the key, which narrows.
     pub key_policy: Option<Document>,
-    /// The policy of the session, which narrows.
-    pub session_policy: Option<Document>,
+    /// The permissions boundary of user or role, which narrows what its policies allow.
+    pub boundary: Option<(String, Document)>,
+    /// The policies of the session, which narrow: what any of them allows is left.
+    pub session_policies: Option<Vec<(String, Document)>>,
     /// Condition keys that come with the identity.
     pub facts: Facts,
     /// Condition keys that decisions about it may depend on, in lower case.
     pub fact_keys: BTreeSet<String>,
     /// Whether it is a session.
     pub is_session: bool,
+    /// When the session was made, in milliseconds since 1970.
+    pub issued_ms: Option<u64>,
     /// When it ends, in milliseconds since 1970.
     pub expires_ms: Option<u64>,
 }
@@ -69,10 +77,12 @@ impl Identity {
             principal,
             policies: Vec::new(),
             key_policy: None,
-            session_policy: None,
+            boundary: None,
+            session_policies: None,
             facts: Facts::new(),
             fact_keys: BTreeSet::new(),
             is_session: false,
+            issued_ms: None,
             expires_ms: None,
         }
     }
@@ -82,12 +92,13 @@ impl Identity {
     pub fn is_unrestricted_root(&self) -> bool {
         matches!(self.principal, Principal::Root { .. })
             && self.key_policy.is_none()
-            && self.session_policy.is_none()
+            && self.session_policies.is_none()
     }
 
     /// Notes which condition keys its policies look at.
     fn index(mut self) -> Self {
-        let narrowing = self.key_policy.iter().chain(&self.session_policy);
+        let of_session = self.session_policies.iter().flatten().chain(&self.boundary);
+        let narrowing = of_session.map(|(_, document)| document).chain(&self.key_policy);
         let own = self.policies.iter().map(|(_, document)| document);
         let keys = own.chain(narrowing).flat_map(|document| document.fact_keys().iter().cloned());
         self.fact_keys = keys.collect();
@@ -106,7 +117,8 @@ impl Identity {
         PolicySet {
             identity,
             service_account: self.key_policy.as_ref().map(|d| ("access key policy", d)),
-            session: self.session_policy.as_ref().map(|d| ("session policy", d)),
+            boundary: self.boundary.as_ref().map(|(name, document)| (name.as_str(), document)),
+            session: self.session_policies.as_deref(),
             ..PolicySet::default()
         }
     }
@@ -116,6 +128,13 @@ impl Identity {
     #[must_use]
     pub fn may_make_keys(&self) -> bool {
         !self.is_session && self.key_policy.is_none()
+    }
+
+    /// Seconds since the second factor was shown that the session was made with; `None` without one.
+    #[must_use]
+    pub fn mfa_age_s(&self, now_ms: u64) -> Option<u64> {
+        let was_shown = self.facts.single(MFA_PRESENT) == Some("true");
+        self.issued_ms.filter(|_| was_shown).map(|issued| now_ms.saturating_sub(issued) / 1000)
     }
 
     /// Name of the user; `None` for owners, roles and sessions of roles.
@@ -227,6 +246,7 @@ impl Directory {
         };
         let mut identity = Identity::bare(self.next_serial(), key.to_owned(), secret, principal);
         self.add_grants(&mut identity, &user.account, "user", &user.name, &user.grants)?;
+        identity.boundary = self.boundary(&user.account, user.boundary.as_deref())?;
         identity.facts.add("aws:username", user.name.clone());
         for (tag, value) in &user.tags {
             identity.facts.add(&format!("aws:PrincipalTag/{tag}"), value.clone());
@@ -240,6 +260,26 @@ impl Directory {
             }
         }
         Ok(identity)
+    }
+
+    /// A permissions boundary. One that cannot be read denies everything: without it there would be no
+    /// bound at all.
+    fn boundary(
+        &self,
+        account: &str,
+        name: Option<&str>,
+    ) -> Result<Option<(String, Document)>, IdentityError> {
+        let Some(name) = name else { return Ok(None) };
+        let document = match self.policy_text(account, name) {
+            Ok(text) => Document::parse(&text, DocumentKind::Identity).ok(),
+            Err(IdentityError::NotFound { .. } | IdentityError::Damaged { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        let document = document.unwrap_or_else(|| {
+            tracing::error!(account, policy = name, "a permissions boundary cannot be read");
+            closed()
+        });
+        Ok(Some((name.to_owned(), document)))
     }
 
     fn add_grants(
@@ -269,7 +309,8 @@ impl Directory {
     fn read_session(&self, access_key: &str, token: &str) -> Result<Identity, IdentifyError> {
         let (claims, secret) = self.verify_token(access_key, token)?;
         let mut identity = match &claims.subject {
-            Subject::Root { account } => {
+            Subject::Root { account, .. } => {
+                refuse_revoked(&claims, self.owner_sessions_after(account)?)?;
                 let principal = Principal::Root { account: account.clone() };
                 Identity::bare(self.next_serial(), access_key.to_owned(), secret, principal)
             }
@@ -285,6 +326,7 @@ impl Directory {
                 self.of_role(&role, session, &claims, secret)?
             }
             Subject::External { account, name, policies } => {
+                refuse_revoked(&claims, self.external_sessions_after(account, name)?)?;
                 // Not a user: one of the same name may exist here, and is somebody else.
                 let principal =
                     Principal::FederatedUser { account: account.clone(), name: name.clone() };
@@ -297,8 +339,17 @@ impl Directory {
                 identity
             }
         };
-        if let Some(policy) = &claims.policy {
-            identity.session_policy = Some(parse("session", access_key, policy)?);
+        let account = claims.subject.account();
+        if let Some(name) = &claims.vouched {
+            refuse_revoked(&claims, self.external_sessions_after(account, name)?)?;
+        }
+        if claims.policy.is_some() || !claims.pinned.is_empty() {
+            let mut policies = self.pinned_documents(account, &claims.pinned)?;
+            if let Some(policy) = &claims.policy {
+                let document = parse("session", access_key, policy)?;
+                policies.push(("session policy".to_owned(), document));
+            }
+            identity.session_policies = Some(policies);
         }
         for (key, values) in &claims.facts {
             for value in values {
@@ -307,7 +358,11 @@ impl Directory {
         }
         let issued = drystone_base::Timestamp(claims.iat * 1000).to_iso();
         identity.facts.add("aws:TokenIssueTime", issued);
+        if !claims.facts.contains_key(MFA_PRESENT) {
+            identity.facts.add(MFA_PRESENT, "false");
+        }
         identity.is_session = true;
+        identity.issued_ms = Some(claims.made_ms());
         identity.expires_ms = Some(claims.exp * 1000);
         Ok(identity)
     }
@@ -332,12 +387,13 @@ impl Directory {
             identity.facts.add(&format!("aws:PrincipalTag/{tag}"), value.clone());
         }
         self.add_grants(&mut identity, &role.account, "role", &role.name, &role.grants)?;
+        identity.boundary = self.boundary(&role.account, role.boundary.as_deref())?;
         Ok(identity)
     }
 }
 
 fn refuse_revoked(claims: &Claims, after_ms: u64) -> Result<(), IdentifyError> {
-    match claims.iat * 1000 < after_ms {
+    match claims.made_ms() < after_ms {
         true => Err(IdentifyError::InvalidToken),
         false => Ok(()),
     }

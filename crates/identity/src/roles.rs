@@ -4,10 +4,11 @@ use crate::directory::Directory;
 use crate::entity::Role;
 use crate::error::IdentityError;
 use crate::names::{check_name, check_path, check_tags, unique_id};
+use crate::policies::must_have;
 use crate::principals::policies_first;
 use crate::rows;
 use drystone_iam::{
-    Caller, Document, DocumentKind, Explanation, Facts, Named, Principal, decide_trust,
+    Caller, Document, DocumentKind, Explanation, Facts, PolicySet, Principal, decide_trust,
 };
 use std::collections::BTreeMap;
 
@@ -31,6 +32,8 @@ pub struct NewRole {
     pub session_max_s: Option<u64>,
     /// Tags.
     pub tags: BTreeMap<String, String>,
+    /// Name of the managed policy that bounds what other policies allow.
+    pub boundary: Option<String>,
 }
 
 /// Somebody wants to take on a role.
@@ -39,8 +42,8 @@ pub struct AssumeRequest<'a> {
     pub principal: &'a Principal,
     /// Canonical id of his account.
     pub canonical: Option<&'a str>,
-    /// His policies.
-    pub policies: &'a [Named<'a>],
+    /// His policies, and what narrows him.
+    pub own: PolicySet<'a>,
     /// `sts:AssumeRole` or one of its kin.
     pub action: &'a str,
     /// What is known about the request.
@@ -77,8 +80,8 @@ impl Directory {
     ///
     /// # Errors
     ///
-    /// [`IdentityError::Invalid`], [`IdentityError::Policy`], [`IdentityError::Exists`], or the catalog
-    /// failed.
+    /// [`IdentityError::Invalid`], [`IdentityError::Policy`], [`IdentityError::Exists`],
+    /// [`IdentityError::NotFound`] for the boundary, or the catalog failed.
     pub async fn create_role(&self, account: &str, new: NewRole) -> Result<Role, IdentityError> {
         let path = if new.path.is_empty() { "/".to_owned() } else { new.path };
         let session_max_s = new.session_max_s.unwrap_or(SESSION_DEFAULT_S);
@@ -99,10 +102,15 @@ impl Directory {
             grants: Default::default(),
             tags: new.tags,
             sessions_after_ms: 0,
+            boundary: new.boundary,
             unknown: Default::default(),
         };
         let stored = role.clone();
-        self.commit(move |tx| rows::create(tx, &[&stored.account, &stored.name], &stored)).await?;
+        self.commit(move |tx| {
+            must_have(tx, &stored.account, stored.boundary.as_deref())?;
+            rows::create(tx, &[&stored.account, &stored.name], &stored)
+        })
+        .await?;
         Ok(role)
     }
 
@@ -193,7 +201,7 @@ impl Directory {
         let caller = Caller { principal: request.principal, canonical: request.canonical };
         let (action, facts) = (request.action, request.facts);
         let named = ("trust policy", &trust);
-        let decision = decide_trust(caller, action, arn, facts, named, request.policies);
+        let decision = decide_trust(caller, action, arn, facts, named, &request.own);
         Ok(if decision.allowed { Ok(role) } else { Err(decision.explanation) })
     }
 }

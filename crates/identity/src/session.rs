@@ -1,9 +1,11 @@
 //! Sessions: keys that end by themselves. Nothing of them is stored: the token carries what they are,
 //! and their secret is derived from it.
 
+use crate::DEFAULT_ACCOUNT;
 use crate::directory::Directory;
-use crate::entity::{Role, SigningKey, SigningKeys};
+use crate::entity::{AccessKey, Parent, Role, SigningKey, SigningKeys};
 use crate::error::IdentityError;
+use crate::keys::seal_context;
 use crate::names::unique_id;
 use crate::resolve::{IdentifyError, Identity};
 use crate::rows;
@@ -27,6 +29,11 @@ pub struct SessionRequest {
     pub duration_s: u64,
     /// Narrows it.
     pub policy: Option<String>,
+    /// Resource names of managed policies that narrow it too: it may do what any of them allows, or the
+    /// policy above.
+    pub policy_arns: Vec<String>,
+    /// The name by which another directory knows whoever takes on a role.
+    pub vouched: Option<String>,
     /// Condition keys that it brings with it.
     pub facts: BTreeMap<String, Vec<String>>,
 }
@@ -55,7 +62,35 @@ fn context_of(id: &str) -> String {
     format!("identity/{SIGNING_KEYS}/{id}")
 }
 
+/// Ties a session of an owner to the credentials that it is made with.
+fn bind(subject: Subject, made_with: Option<&Identity>, signing: &Secret) -> Subject {
+    match (subject, made_with) {
+        (Subject::Root { account, .. }, Some(identity)) => {
+            let (key, secret) = (identity.access_key.clone(), identity.secret_key.reveal());
+            let origin = token::origin_of(signing.reveal().as_bytes(), &key, secret);
+            Subject::Root { account, key, origin }
+        }
+        (subject, _) => subject,
+    }
+}
+
 impl Directory {
+    /// The secret of credentials that owners of an account make sessions with; `None` if they are not
+    /// theirs any more.
+    fn owner_secret(&self, account: &str, key: &str) -> Result<Option<Secret>, IdentityError> {
+        let root = &self.shared.root;
+        if key == root.access_key {
+            return Ok((account == DEFAULT_ACCOUNT).then(|| root.secret_key.clone()));
+        }
+        let stored: Option<AccessKey> = rows::get(&self.shared.catalog, &[key])?;
+        let is_live = |stored: &AccessKey| {
+            let of_owner = matches!(&stored.parent, Parent::Root { account: of } if of == account);
+            of_owner && stored.is_enabled && stored.policy.is_none()
+        };
+        let Some(stored) = stored.filter(is_live) else { return Ok(None) };
+        self.open_secret(&seal_context(key), &stored.sealed_secret).map(Some)
+    }
+
     fn signing_keys(&self) -> Result<Option<SigningKeys>, IdentityError> {
         rows::get(&self.shared.catalog, &[SIGNING_KEYS])
     }
@@ -103,6 +138,7 @@ impl Directory {
     async fn issue(
         &self,
         subject: Subject,
+        made_with: Option<&Identity>,
         request: SessionRequest,
     ) -> Result<SessionCredentials, IdentityError> {
         if let Some(policy) = &request.policy {
@@ -112,17 +148,23 @@ impl Directory {
             }
             Document::parse(policy, DocumentKind::Identity)?;
         }
+        let pinned = self.pin_policies(subject.account(), &request.policy_arns)?;
         let key = self.signing_key().await?;
         let secret = self.open_secret(&context_of(&key.id), &key.sealed_secret)?;
+        let subject = bind(subject, made_with, &secret);
         let access_key = unique_id(&*self.shared.rng, "ASIA");
-        let iat = self.now_ms() / 1000;
+        let iat_ms = self.now_ms();
+        let iat = iat_ms / 1000;
         let exp = iat + request.duration_s;
         let claims = Claims {
             access_key: access_key.clone(),
             subject,
             iat,
             exp,
+            iat_ms,
             policy: request.policy,
+            pinned,
+            vouched: request.vouched,
             facts: request.facts,
         };
         let token = token::issue(&key.id, secret.reveal().as_bytes(), &claims);
@@ -152,7 +194,12 @@ impl Directory {
             return Err(IdentityError::Forbidden(message.to_owned()));
         }
         let subject = match &identity.principal {
-            Principal::Root { account } => Subject::Root { account: account.clone() },
+            // What it was made with is filled in under the key that signs.
+            Principal::Root { account } => Subject::Root {
+                account: account.clone(),
+                key: String::new(),
+                origin: String::new(),
+            },
             Principal::User { account, id, .. } => Subject::User {
                 account: account.clone(),
                 name: identity.user_name().unwrap_or_default().to_owned(),
@@ -160,7 +207,7 @@ impl Directory {
             },
             _ => return Err(IdentityError::Forbidden("Access denied.".to_owned())),
         };
-        self.issue(subject, request).await
+        self.issue(subject, Some(identity), request).await
     }
 
     /// A session of a role that the caller has been found to be allowed to take on.
@@ -185,7 +232,7 @@ impl Directory {
             id: role.id.clone(),
             session: session.to_owned(),
         };
-        self.issue(subject, request).await
+        self.issue(subject, None, request).await
     }
 
     /// A session of somebody whom another directory vouches for, with the policies that it names.
@@ -201,7 +248,7 @@ impl Directory {
         request: SessionRequest,
     ) -> Result<SessionCredentials, IdentityError> {
         let (account, name) = (account.to_owned(), name.to_owned());
-        self.issue(Subject::External { account, name, policies }, request).await
+        self.issue(Subject::External { account, name, policies }, None, request).await
     }
 
     /// What a token says about an access key, and the secret of the session.
@@ -219,6 +266,12 @@ impl Directory {
         let claims = token::verify(secret, token).ok_or(invalid.clone())?;
         if claims.access_key != access_key {
             return Err(invalid);
+        }
+        if let Subject::Root { account, key, origin } = &claims.subject {
+            let made_with = self.owner_secret(account, key)?.ok_or(invalid.clone())?;
+            if token::origin_of(secret, key, made_with.reveal()) != *origin {
+                return Err(invalid);
+            }
         }
         Ok((claims, Secret::new(token::secret_of(secret, access_key))))
     }

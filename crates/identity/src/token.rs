@@ -22,14 +22,31 @@ struct Header {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub(crate) enum Subject {
-    /// The owner of an account.
-    Root { account: String },
+    /// The owner of an account, by the credentials that the session was made with: their access key, and
+    /// what [`origin_of`] says of them. Tokens of before have neither, and are of no use any more.
+    Root {
+        account: String,
+        #[serde(default)]
+        key: String,
+        #[serde(default)]
+        origin: String,
+    },
     /// A user.
     User { account: String, name: String, id: String },
     /// Whoever took on a role.
     Role { account: String, name: String, id: String, session: String },
     /// Somebody whom another directory knows, with the policies that it names.
     External { account: String, name: String, policies: Vec<String> },
+}
+
+impl Subject {
+    /// Account id.
+    pub(crate) fn account(&self) -> &str {
+        match self {
+            Self::Root { account, .. } | Self::User { account, .. } => account,
+            Self::Role { account, .. } | Self::External { account, .. } => account,
+        }
+    }
 }
 
 /// What a token says.
@@ -42,9 +59,18 @@ pub(crate) struct Claims {
     /// In seconds since 1970.
     pub(crate) iat: u64,
     pub(crate) exp: u64,
+    /// When it was made in milliseconds; 0 in tokens of before, which have whole seconds only.
+    #[serde(default)]
+    pub(crate) iat_ms: u64,
     /// Narrows the session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) policy: Option<String>,
+    /// Managed policies that narrow the session too, as `session_policy` pins them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) pinned: Vec<String>,
+    /// The name by which another directory knows the one who took on a role.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) vouched: Option<String>,
     /// Condition keys that the session brings with it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) facts: BTreeMap<String, Vec<String>>,
@@ -88,6 +114,20 @@ pub(crate) fn verify(secret: &[u8], token: &str) -> Option<Claims> {
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()
 }
 
+/// Ties a session to the credentials that it was made with: other ones of the same name give another
+/// text. Whoever reads the token learns nothing about them.
+pub(crate) fn origin_of(secret: &[u8], access_key: &str, secret_key: &str) -> String {
+    let bytes = mac(secret, &format!("session origin {access_key}\n{secret_key}"));
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+impl Claims {
+    /// When the session was made, in milliseconds since 1970.
+    pub(crate) fn made_ms(&self) -> u64 {
+        self.iat_ms.max(self.iat * 1000)
+    }
+}
+
 /// The secret key of a session, which is not stored anywhere.
 pub(crate) fn secret_of(secret: &[u8], access_key: &str) -> String {
     let bytes = mac(secret, &format!("session secret {access_key}"));
@@ -101,10 +141,17 @@ mod tests {
     fn claims() -> Claims {
         Claims {
             access_key: "ASIA".to_owned(),
-            subject: Subject::Root { account: "0".to_owned() },
+            subject: Subject::Root {
+                account: "0".to_owned(),
+                key: "k".to_owned(),
+                origin: String::new(),
+            },
             iat: 1,
             exp: 2,
+            iat_ms: 1500,
             policy: None,
+            pinned: Vec::new(),
+            vouched: None,
             facts: BTreeMap::new(),
         }
     }

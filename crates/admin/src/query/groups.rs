@@ -32,7 +32,7 @@ async fn create(call: &Call<'_>) -> Answer {
     let name = call.parameters.need("GroupName")?;
     let path = call.parameters.get("Path").unwrap_or("/");
     call.require("CreateGroup", &call.arn("group", path, name))?;
-    let group = call.actor.directory.create_group(call.account(), name, path).await?;
+    let group = call.changes()?.create_group(call.account(), name, path).await?;
     let mut xml = Xml::new();
     xml.open("Group");
     write_group(&mut xml, call, &group);
@@ -69,7 +69,8 @@ fn write_list(call: &Call<'_>, groups: &[Group]) -> Answer {
 fn list(call: &Call<'_>) -> Answer {
     call.require("ListGroups", &call.arn("group", "/", "*"))?;
     let mut groups = call.actor.directory.groups(call.account())?;
-    groups.retain(|group| call.in_prefix(&group.path));
+    let prefix = call.path_prefix();
+    groups.retain(|group| group.path.starts_with(prefix));
     write_list(call, &groups)
 }
 
@@ -88,7 +89,7 @@ fn list_of_user(call: &Call<'_>) -> Answer {
 async fn delete(call: &Call<'_>) -> Answer {
     let name = call.parameters.need("GroupName")?;
     call.require("DeleteGroup", &call.arn("group", "/", name))?;
-    call.actor.directory.delete_group(call.account(), name, false).await?;
+    call.changes()?.delete_group(call.account(), name, false).await?;
     Ok(Xml::new())
 }
 
@@ -97,6 +98,6 @@ async fn change_member(call: &Call<'_>, action: &str) -> Answer {
     let user = call.parameters.need("UserName")?.to_owned();
     call.require(action, &call.arn("group", "/", name))?;
     let add = action == "AddUserToGroup";
-    call.actor.directory.change_members(call.account(), name, vec![user], add).await?;
+    call.changes()?.change_members(call.account(), name, vec![user], add).await?;
     Ok(Xml::new())
 }

@@ -46,7 +46,7 @@ async fn create(call: &Call<'_>) -> Answer {
         Some(name) => NewKey::of_user(call.account(), name),
         None => NewKey::of_root(call.account()),
     };
-    let (key, secret) = call.actor.directory.create_key(new).await?;
+    let (key, secret) = call.changes()?.create_key(new).await?;
     let mut xml = Xml::new();
     xml.open("AccessKey");
     xml.text("UserName", owner.as_deref().unwrap_or_default()).text("AccessKeyId", &key.id);
@@ -81,13 +81,13 @@ async fn update(call: &Call<'_>) -> Answer {
     };
     let key = named_key(call, "UpdateAccessKey")?;
     let change = KeyChange { is_enabled: Some(is_enabled), ..KeyChange::default() };
-    call.actor.directory.change_key(&key.id, change).await?;
+    call.changes()?.change_key(&key.id, change).await?;
     Ok(Xml::new())
 }
 
 async fn delete(call: &Call<'_>) -> Answer {
     let key = named_key(call, "DeleteAccessKey")?;
-    call.actor.directory.delete_key(&key.id).await?;
+    call.changes()?.delete_key(&key.id).await?;
     Ok(Xml::new())
 }
 

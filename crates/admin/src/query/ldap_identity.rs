@@ -1,7 +1,9 @@
 //! `AssumeRoleWithLDAPIdentity`: a session for whoever has a name and a password of the LDAP server, with
 //! the policies that are attached to his name or to his groups. The call itself is not signed.
 
-use super::sts::{DURATION_DEFAULT_S, ROLE_RANGE_S, duration, write_credentials};
+use super::sts::{
+    DURATION_DEFAULT_S, ROLE_RANGE_S, duration, narrowed, session_error, write_credentials,
+};
 use super::write::Xml;
 use super::{Answer, Parameters, QueryError};
 use crate::door::AdminRequest;
@@ -34,7 +36,11 @@ pub(super) async fn run(
     let Some(ldap) = &federation.ldap else {
         return Err(QueryError::not_implemented("No LDAP server is configured."));
     };
+    let narrowed = narrowed(parameters);
+    // The name of a class of sessions, by which MinIO ends some of them: here all of a name end.
+    parameters.get("TokenRevokeType");
     let seconds = duration(parameters, ROLE_RANGE_S, DURATION_DEFAULT_S)?;
+    parameters.refuse_unread()?;
     let known = ldap.login(user, password, request.address).await?;
     let mut policies: BTreeSet<String> = directory.name_policies(&known.dn)?;
     for group in &known.groups {
@@ -49,10 +55,10 @@ pub(super) async fn run(
         ("ldap:username".to_owned(), vec![user.to_owned()]),
         ("ldap:groups".to_owned(), known.groups.clone()),
     ]);
-    let policy = parameters.get("Policy").map(str::to_owned);
-    let session = SessionRequest { duration_s: seconds, policy, facts };
+    let session = SessionRequest { duration_s: seconds, facts, ..narrowed };
     let policies = policies.into_iter().collect();
-    let made = directory.session_of_external(DEFAULT_ACCOUNT, &known.dn, policies, session).await?;
+    let made = directory.session_of_external(DEFAULT_ACCOUNT, &known.dn, policies, session).await;
+    let made = made.map_err(session_error)?;
     let mut xml = Xml::new();
     write_credentials(&mut xml, &made);
     Ok(xml)

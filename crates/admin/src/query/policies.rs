@@ -57,6 +57,12 @@ fn arn_of(call: &Call<'_>, name: &str) -> String {
     }
 }
 
+/// The path of a policy that somebody holds; that of a canned one, and of one that is gone, is `/`.
+fn path_of(call: &Call<'_>, name: &str) -> String {
+    let own = call.actor.directory.policy(call.account(), name).ok();
+    own.map_or("/".to_owned(), |policy| policy.path)
+}
+
 fn missing(arn: &str) -> QueryError {
     QueryError::new(
         "NoSuchEntity",
@@ -144,10 +150,10 @@ async fn create(call: &Call<'_>) -> Answer {
     call.require("CreatePolicy", &call.arn("policy", path, name))?;
     let document = call.parameters.need("PolicyDocument")?;
     let description = call.parameters.text("Description");
-    let directory = call.actor.directory;
+    let tags = call.parameters.tags()?;
+    let directory = call.changes()?;
     let account = call.account();
     let mut policy = directory.create_policy(account, name, path, &description, document).await?;
-    let tags = call.parameters.tags();
     if !tags.is_empty() {
         policy.tags.clone_from(&tags);
         let change = move |policy: &mut ManagedPolicy, _| {
@@ -166,13 +172,14 @@ fn get(call: &Call<'_>) -> Answer {
 fn list(call: &Call<'_>) -> Answer {
     call.require("ListPolicies", "*")?;
     let scope = call.parameters.get("Scope").unwrap_or("All");
-    let only_attached = call.parameters.get("OnlyAttached") == Some("true");
+    let only_attached = call.parameters.bool("OnlyAttached")? == Some(true);
+    let prefix = call.path_prefix();
     let mut all: Vec<Found> = Vec::new();
     if scope != "AWS" {
         let own = call.actor.directory.policies(call.account())?;
-        all.extend(own.into_iter().filter(|p| call.in_prefix(&p.path)).map(Found::Own));
+        all.extend(own.into_iter().filter(|p| p.path.starts_with(prefix)).map(Found::Own));
     }
-    if scope != "Local" && call.in_prefix("/") {
+    if scope != "Local" && prefix == "/" {
         all.extend(canned_names().map(Found::Canned));
     }
     if only_attached {
@@ -197,7 +204,7 @@ fn list(call: &Call<'_>) -> Answer {
 
 async fn delete(call: &Call<'_>) -> Answer {
     let policy = find_own(call, "DeletePolicy")?;
-    call.actor.directory.delete_policy(call.account(), &policy.name, false).await?;
+    call.changes()?.delete_policy(call.account(), &policy.name, false).await?;
     Ok(Xml::new())
 }
 
@@ -223,9 +230,9 @@ fn versions_of(found: &Found) -> (Vec<PolicyVersion>, u32) {
 async fn create_version(call: &Call<'_>) -> Answer {
     let policy = find_own(call, "CreatePolicyVersion")?;
     let document = call.parameters.need("PolicyDocument")?;
-    let set_default = call.parameters.get("SetAsDefault") == Some("true");
+    let set_default = call.parameters.bool("SetAsDefault")? == Some(true);
     let (account, name) = (call.account(), &policy.name);
-    let directory = call.actor.directory;
+    let directory = call.changes()?;
     let number = directory.add_policy_version(account, name, document, set_default, false).await?;
     let policy = directory.policy(account, name)?;
     let mut xml = Xml::new();
@@ -260,11 +267,22 @@ fn get_version(call: &Call<'_>) -> Answer {
 
 fn list_versions(call: &Call<'_>) -> Answer {
     let (versions, default) = versions_of(&find(call, "ListPolicyVersions")?);
+    let mut versions: Vec<_> = versions.into_iter().rev().collect();
+    // A page goes on behind the version that ended the one before it.
+    if let Some(after) = call.parameters.get("Marker").filter(|after| !after.is_empty()) {
+        let is_after = |version: &PolicyVersion| format!("v{}", version.number) == after;
+        let at = versions.iter().position(is_after);
+        let at = at.ok_or_else(|| QueryError::validation("Marker is not one of this list"))?;
+        versions.drain(..=at);
+    }
+    let len = versions.len();
+    versions.truncate(call.page_len()?);
     let mut xml = Xml::new();
-    xml.members("Versions", versions.iter().rev(), |xml, version| {
+    xml.members("Versions", &versions, |xml, version| {
         write_version(xml, version, default, false);
     });
-    xml.page_end(None);
+    let last = versions.last().filter(|_| versions.len() < len);
+    xml.page_end(last.map(|version| format!("v{}", version.number)).as_deref());
     Ok(xml)
 }
 
@@ -286,51 +304,51 @@ async fn change_version(call: &Call<'_>, action: &str) -> Answer {
         }
         Ok(())
     };
-    call.actor.directory.change_policy(call.account(), &policy.name, change).await?;
+    call.changes()?.change_policy(call.account(), &policy.name, change).await?;
     Ok(Xml::new())
 }
 
 fn list_entities(call: &Call<'_>) -> Answer {
     let policy = find(call, "ListEntitiesForPolicy")?;
     let held = call.actor.directory.policy_use(call.account(), policy.name())?;
-    let filter = call.parameters.get("EntityFilter");
-    let wanted = |kind| filter.is_none_or(|filter| filter == kind);
-    let mut xml = Xml::new();
+    let filter = call.parameters.get("EntityFilter").filter(|filter| !filter.is_empty());
     let lists = [
         ("PolicyGroups", "GroupName", "Group", &held.groups),
-        ("PolicyUsers", "UserName", "User", &held.users),
         ("PolicyRoles", "RoleName", "Role", &held.roles),
+        ("PolicyUsers", "UserName", "User", &held.users),
     ];
-    for (list, element, kind, names) in lists {
-        let names = names.iter().filter(|_| wanted(kind));
+    let mut all = Vec::new();
+    for (_, _, kind, names) in lists.iter().filter(|list| filter.is_none_or(|f| f == list.2)) {
+        all.extend(names.iter().map(|name| (*kind, name, format!("{kind}/{name}"))));
+    }
+    let (page, marker) = call.page(&all, |(_, _, mark)| mark)?;
+    let mut xml = Xml::new();
+    for (list, element, kind, _) in lists {
+        let names = page.iter().filter(|(of, ..)| *of == kind).map(|(_, name, _)| name);
         xml.members(list, names, |xml, name| {
             xml.text(element, name);
         });
     }
-    xml.page_end(None);
+    xml.page_end(marker.as_deref());
     Ok(xml)
 }
 
 async fn tag(call: &Call<'_>, action: &str) -> Answer {
     let policy = find_own(call, action)?;
-    let (tags, gone) = (call.parameters.tags(), call.parameters.list("TagKeys"));
+    let tags = call.tag_change(action)?;
     let change = move |policy: &mut ManagedPolicy, _| {
-        policy.tags.extend(tags);
-        policy.tags.retain(|key, _| !gone.contains(key));
+        tags.apply(&mut policy.tags);
         Ok(())
     };
-    call.actor.directory.change_policy(call.account(), &policy.name, change).await?;
+    call.changes()?.change_policy(call.account(), &policy.name, change).await?;
     Ok(Xml::new())
 }
 
 fn list_tags(call: &Call<'_>) -> Answer {
-    let mut xml = Xml::new();
-    match find(call, "ListPolicyTags")? {
-        Found::Own(policy) => xml.tags(&policy.tags),
-        Found::Canned(_) => xml.texts("Tags", []),
-    };
-    xml.page_end(None);
-    Ok(xml)
+    call.tags_page(&match find(call, "ListPolicyTags")? {
+        Found::Own(policy) => policy.tags,
+        Found::Canned(_) => Default::default(),
+    })
 }
 
 /// What is done to the policies of a holder.
@@ -382,10 +400,11 @@ async fn on_holder(call: &Call<'_>, action: &str, verb: Verb, kind: HolderKind) 
         Verb::Put => {
             let policy = call.parameters.need("PolicyName")?;
             let document = call.parameters.need("PolicyDocument")?;
-            directory.set_inline(holder, policy, Some(document)).await?;
+            call.changes()?.set_inline(holder, policy, Some(document)).await?;
         }
         Verb::Delete => {
-            directory.set_inline(holder, call.parameters.need("PolicyName")?, None).await?;
+            let policy = call.parameters.need("PolicyName")?;
+            call.changes()?.set_inline(holder, policy, None).await?;
         }
         Verb::Get => {
             let policy = call.parameters.need("PolicyName")?;
@@ -406,14 +425,16 @@ async fn on_holder(call: &Call<'_>, action: &str, verb: Verb, kind: HolderKind) 
         Verb::Attach | Verb::Detach => {
             let policy = find(call, action)?.name().to_owned();
             let attach = verb == Verb::Attach;
-            let changed = directory.attach(holder, vec![policy], attach).await?;
+            let changed = call.changes()?.attach(holder, vec![policy], attach).await?;
             if !attach && changed.is_empty() {
                 return Err(missing(call.parameters.need("PolicyArn")?));
             }
         }
         Verb::ListAttached => {
             let grants = directory.grants(&holder)?;
-            let names: Vec<_> = grants.attached.iter().cloned().collect();
+            let prefix = call.path_prefix();
+            let mut names: Vec<_> = grants.attached.iter().cloned().collect();
+            names.retain(|name| path_of(call, name).starts_with(prefix));
             let (page, marker) = call.page(&names, |name| name)?;
             xml.members("AttachedPolicies", page, |xml, name| {
                 xml.text("PolicyName", name).text("PolicyArn", &arn_of(call, name));

@@ -63,9 +63,10 @@ async fn create(call: &Call<'_>) -> Answer {
         trust: call.parameters.need("AssumeRolePolicyDocument")?.to_owned(),
         description: call.parameters.text("Description"),
         session_max_s: call.parameters.number("MaxSessionDuration")?,
-        tags: call.parameters.tags(),
+        tags: call.parameters.tags()?,
+        boundary: None,
     };
-    Ok(one(&call.actor.directory.create_role(call.account(), new).await?))
+    Ok(one(&call.changes()?.create_role(call.account(), new).await?))
 }
 
 fn get(call: &Call<'_>) -> Answer {
@@ -75,7 +76,8 @@ fn get(call: &Call<'_>) -> Answer {
 fn list(call: &Call<'_>) -> Answer {
     call.require("ListRoles", &call.arn("role", "/", "*"))?;
     let mut roles = call.actor.directory.roles(call.account())?;
-    roles.retain(|role| call.in_prefix(&role.path));
+    let prefix = call.path_prefix();
+    roles.retain(|role| role.path.starts_with(prefix));
     let (page, marker) = call.page(&roles, |role| &role.name)?;
     let mut xml = Xml::new();
     xml.members("Roles", page, write_role);
@@ -86,13 +88,16 @@ fn list(call: &Call<'_>) -> Answer {
 async fn update(call: &Call<'_>, action: &str) -> Answer {
     let role = named(call, action)?;
     let description = call.parameters.get("Description").map(str::to_owned);
-    let session_max_s = call.parameters.number("MaxSessionDuration")?;
+    let session_max_s = match action {
+        "UpdateRole" => call.parameters.number("MaxSessionDuration")?,
+        _ => None,
+    };
     let change = move |role: &mut Role| {
         role.description = description.unwrap_or_else(|| role.description.clone());
         role.session_max_s = session_max_s.unwrap_or(role.session_max_s);
         Ok(())
     };
-    call.actor.directory.change_role(call.account(), &role.name, change).await?;
+    call.changes()?.change_role(call.account(), &role.name, change).await?;
     match action {
         "UpdateRoleDescription" => {
             Ok(one(&call.actor.directory.role(call.account(), &role.name)?))
@@ -108,38 +113,36 @@ async fn update_trust(call: &Call<'_>) -> Answer {
         role.trust = trust;
         Ok(())
     };
-    call.actor.directory.change_role(call.account(), &role.name, change).await?;
+    call.changes()?.change_role(call.account(), &role.name, change).await?;
     Ok(Xml::new())
 }
 
 async fn delete(call: &Call<'_>) -> Answer {
     let role = named(call, "DeleteRole")?;
-    call.actor.directory.delete_role(call.account(), &role.name).await?;
+    call.changes()?.delete_role(call.account(), &role.name).await?;
     Ok(Xml::new())
 }
 
 async fn tag(call: &Call<'_>, action: &str) -> Answer {
     let role = named(call, action)?;
-    let (tags, gone) = (call.parameters.tags(), call.parameters.list("TagKeys"));
+    let tags = call.tag_change(action)?;
     let change = move |role: &mut Role| {
-        role.tags.extend(tags);
-        role.tags.retain(|key, _| !gone.contains(key));
+        tags.apply(&mut role.tags);
         Ok(())
     };
-    call.actor.directory.change_role(call.account(), &role.name, change).await?;
+    call.changes()?.change_role(call.account(), &role.name, change).await?;
     Ok(Xml::new())
 }
 
 fn list_tags(call: &Call<'_>) -> Answer {
     let role = named(call, "ListRoleTags")?;
-    let mut xml = Xml::new();
-    xml.tags(&role.tags).page_end(None);
-    Ok(xml)
+    call.tags_page(&role.tags)
 }
 
 /// There are no instances here, and so no profiles.
 fn list_instance_profiles(call: &Call<'_>) -> Answer {
     named(call, "ListInstanceProfilesForRole")?;
+    call.page::<String>(&[], |name| name)?;
     let mut xml = Xml::new();
     xml.texts("InstanceProfiles", []).page_end(None);
     Ok(xml)

@@ -71,16 +71,37 @@ pub(super) fn write_credentials(xml: &mut Xml, credentials: &SessionCredentials)
     xml.text("Expiration", &Timestamp(credentials.expires_ms).to_iso()).close("Credentials");
 }
 
+/// What narrows a session: a policy, and managed policies by their resource names.
+pub(super) fn narrowed(parameters: &Parameters) -> SessionRequest {
+    SessionRequest {
+        policy: parameters.get("Policy").map(str::to_owned),
+        policy_arns: parameters.members("PolicyArns", ".arn"),
+        ..SessionRequest::default()
+    }
+}
+
+/// A policy that is not there is a document that cannot be read, in the words of STS.
+pub(super) fn session_error(error: IdentityError) -> QueryError {
+    match &error {
+        IdentityError::NotFound { kind: "policy", .. } => {
+            QueryError::new("MalformedPolicyDocument", 400, error.to_string())
+        }
+        _ => error.into(),
+    }
+}
+
 /// Tags of a session become condition keys of its requests.
-fn session_facts(call: &Call<'_>) -> BTreeMap<String, Vec<String>> {
-    let tags = call.parameters.tags().into_iter();
-    tags.map(|(key, value)| (format!("aws:PrincipalTag/{key}"), vec![value])).collect()
+fn session_facts(call: &Call<'_>) -> Result<BTreeMap<String, Vec<String>>, QueryError> {
+    let tags = call.parameters.tags()?.into_iter();
+    Ok(tags.map(|(key, value)| (format!("aws:PrincipalTag/{key}"), vec![value])).collect())
 }
 
 async fn assume_role(call: &Call<'_>) -> Answer {
     let arn = call.parameters.need("RoleArn")?;
     let session = call.parameters.need("RoleSessionName")?;
     let seconds = duration(&call.parameters, ROLE_RANGE_S, DURATION_DEFAULT_S)?;
+    // The name of a class of sessions, by which MinIO ends some of them: here all of a name end.
+    call.parameters.get("TokenRevokeType");
     let identity = call.actor.identity;
     let denied = || {
         let who = identity.principal.arn().unwrap_or_default();
@@ -95,14 +116,15 @@ async fn assume_role(call: &Call<'_>) -> Answer {
     facts.add_if("sts:ExternalId", call.parameters.get("ExternalId"));
     facts.add("sts:RoleSessionName", session);
     facts.add("sts:DurationSeconds", seconds.to_string());
-    for (key, value) in call.parameters.tags() {
+    for (key, value) in call.parameters.tags()? {
         facts.add(&format!("aws:RequestTag/{key}"), value).add("aws:TagKeys", key);
     }
     let canonical = call.actor.directory.canonical_of(call.account());
+    let named = identity.named_policies();
     let request = AssumeRequest {
         principal: &identity.principal,
         canonical: canonical.as_deref(),
-        policies: &identity.named_policies(),
+        own: identity.policy_set(&named),
         action: "sts:AssumeRole",
         facts: &facts,
     };
@@ -114,7 +136,7 @@ async fn assume_role(call: &Call<'_>) -> Answer {
     };
     check_role_duration(&role, seconds)?;
     // Tags become condition keys of the session: whoever sets them must be trusted to.
-    if !call.parameters.tags().is_empty() {
+    if !call.parameters.tags()?.is_empty() {
         let tagging = AssumeRequest { action: "sts:TagSession", ..request };
         if !matches!(call.actor.directory.assume(arn, &tagging), Ok(Ok(_))) {
             return Err(denied());
@@ -122,10 +144,11 @@ async fn assume_role(call: &Call<'_>) -> Answer {
     }
     let request = SessionRequest {
         duration_s: seconds,
-        policy: call.parameters.get("Policy").map(str::to_owned),
-        facts: session_facts(call),
+        facts: session_facts(call)?,
+        ..narrowed(&call.parameters)
     };
-    let credentials = call.actor.directory.session_of_role(&role, session, request).await?;
+    let made = call.changes()?.session_of_role(&role, session, request).await;
+    let credentials = made.map_err(session_error)?;
     let principal = Principal::RoleSession {
         account: role.account.clone(),
         role: format!("{}{}", role.path, role.name),
@@ -150,7 +173,7 @@ fn check_role_duration(role: &Role, seconds: u64) -> Result<(), QueryError> {
 async fn session_token(call: &Call<'_>) -> Answer {
     let seconds = duration(&call.parameters, SESSION_RANGE_S, 43_200)?;
     let request = SessionRequest { duration_s: seconds, ..SessionRequest::default() };
-    let credentials = call.actor.directory.session_of(call.actor.identity, request).await?;
+    let credentials = call.changes()?.session_of(call.actor.identity, request).await?;
     let mut xml = Xml::new();
     write_credentials(&mut xml, &credentials);
     Ok(xml)

@@ -38,9 +38,9 @@ async fn create(call: &Call<'_>) -> Answer {
     let name = call.parameters.need("UserName")?;
     let path = call.parameters.get("Path").unwrap_or("/");
     call.require("CreateUser", &call.arn("user", path, name))?;
-    let tags = call.parameters.tags();
-    let new = NewUser { name: name.to_owned(), path: path.to_owned(), tags };
-    let user = call.actor.directory.create_user(call.account(), new).await?;
+    let tags = call.parameters.tags()?;
+    let new = NewUser { name: name.to_owned(), path: path.to_owned(), tags, boundary: None };
+    let user = call.changes()?.create_user(call.account(), new).await?;
     let mut xml = Xml::new();
     xml.open("User");
     write_user(&mut xml, call, &user);
@@ -69,7 +69,8 @@ fn get(call: &Call<'_>) -> Answer {
 fn list(call: &Call<'_>) -> Answer {
     call.require("ListUsers", &call.arn("user", "/", "*"))?;
     let mut users = call.actor.directory.users(call.account())?;
-    users.retain(|user| call.in_prefix(&user.path));
+    let prefix = call.path_prefix();
+    users.retain(|user| user.path.starts_with(prefix));
     let (page, marker) = call.page(&users, |user| &user.name)?;
     let mut xml = Xml::new();
     xml.members("Users", page, |xml, user| write_user(xml, call, user));
@@ -90,27 +91,26 @@ async fn update(call: &Call<'_>) -> Answer {
         user.path = path.unwrap_or_else(|| user.path.clone());
         Ok(())
     };
-    call.actor.directory.change_user(call.account(), name, change).await?;
+    call.changes()?.change_user(call.account(), name, change).await?;
     Ok(Xml::new())
 }
 
 async fn delete(call: &Call<'_>) -> Answer {
     let name = call.parameters.need("UserName")?;
     call.require("DeleteUser", &call.arn("user", "/", name))?;
-    call.actor.directory.delete_user(call.account(), name, false).await?;
+    call.changes()?.delete_user(call.account(), name, false).await?;
     Ok(Xml::new())
 }
 
 async fn tag(call: &Call<'_>, action: &str) -> Answer {
     let name = call.parameters.need("UserName")?;
     call.require(action, &call.arn("user", "/", name))?;
-    let (tags, gone) = (call.parameters.tags(), call.parameters.list("TagKeys"));
+    let tags = call.tag_change(action)?;
     let change = move |user: &mut User| {
-        user.tags.extend(tags);
-        user.tags.retain(|key, _| !gone.contains(key));
+        tags.apply(&mut user.tags);
         Ok(())
     };
-    call.actor.directory.change_user(call.account(), name, change).await?;
+    call.changes()?.change_user(call.account(), name, change).await?;
     Ok(Xml::new())
 }
 
@@ -118,9 +118,7 @@ fn list_tags(call: &Call<'_>) -> Answer {
     let name = call.parameters.need("UserName")?;
     call.require("ListUserTags", &call.arn("user", "/", name))?;
     let user = call.actor.directory.user(call.account(), name)?;
-    let mut xml = Xml::new();
-    xml.tags(&user.tags).page_end(None);
-    Ok(xml)
+    call.tags_page(&user.tags)
 }
 
 /// Nobody signs in here with a password of IAM.
@@ -137,6 +135,11 @@ fn empty_list(call: &Call<'_>, action: &str, name: &str) -> Answer {
     if let Some(user) = call.parameters.get("UserName") {
         call.actor.directory.user(call.account(), user)?;
     }
+    // Filters of these lists: nothing is what they leave of nothing.
+    for filter in ["AllUsers", "AssignmentStatus", "ServiceName"] {
+        call.parameters.get(filter);
+    }
+    call.page::<String>(&[], |name| name)?;
     let mut xml = Xml::new();
     xml.texts(name, []).page_end(None);
     Ok(xml)

@@ -1,14 +1,16 @@
 //! `AssumeRoleWithWebIdentity`: a session for whoever has a token of an OpenID provider. The call itself
 //! is not signed.
 
-use super::sts::{DURATION_DEFAULT_S, ROLE_RANGE_S, duration, write_credentials};
+use super::sts::{
+    DURATION_DEFAULT_S, ROLE_RANGE_S, duration, narrowed, session_error, write_credentials,
+};
 use super::write::Xml;
 use super::{Answer, Parameters, QueryError};
 use crate::door::AdminRequest;
 use crate::federation::oidc::{TokenError, Vouched, texts};
 use crate::federation::{Federation, OpenId};
 use drystone_base::Timestamp;
-use drystone_iam::{Facts, Principal, canned_policy};
+use drystone_iam::{Facts, PolicySet, Principal, canned_policy};
 use drystone_identity::{
     AssumeRequest, DEFAULT_ACCOUNT, Directory, IdentityError, Role, SessionRequest,
 };
@@ -92,6 +94,11 @@ pub(super) async fn run(
     parameters: &Parameters,
 ) -> Answer {
     let token = parameters.need("WebIdentityToken")?;
+    // What clients of MinIO send along: a token that is looked at only where user info is asked for, one
+    // to get others with, and the name of a class of sessions, all of which end together here.
+    for name in ["WebIdentityAccessToken", "WebIdentityRefreshToken", "TokenRevokeType"] {
+        parameters.get(name);
+    }
     let now_s = directory.now_ms() / 1000;
     let (provider, mut vouched) = vouch(federation, token, now_s).await?;
     if provider.config.claim_userinfo {
@@ -103,14 +110,16 @@ pub(super) async fn run(
     let left_s = vouched.expires_s.saturating_sub(now_s).max(1);
     let session = SessionRequest {
         duration_s: seconds.min(left_s),
-        policy: parameters.get("Policy").map(str::to_owned),
         facts: facts_of(&vouched),
+        ..narrowed(parameters)
     };
     let subject = vouched.subject(&provider.config).unwrap_or_default();
     if subject.is_empty() || subject.len() > 256 || subject.chars().any(char::is_control) {
         return Err(TokenError::Invalid("the token does not say who it is for".to_owned()).into());
     }
     let arn = parameters.get("RoleArn").filter(|arn| !arn.is_empty());
+    let name = parameters.get("RoleSessionName").unwrap_or(&subject);
+    parameters.refuse_unread()?;
     let is_own_role = arn.is_none() || arn == Some(&*provider.role_arn());
     let mut xml = Xml::new();
     if is_own_role {
@@ -119,7 +128,8 @@ pub(super) async fn run(
             return Err(QueryError::denied("The token names no policy of this server."));
         }
         let account = DEFAULT_ACCOUNT;
-        let made = directory.session_of_external(account, &subject, policies, session).await?;
+        let made = directory.session_of_external(account, &subject, policies, session).await;
+        let made = made.map_err(session_error)?;
         write_credentials(&mut xml, &made);
         write_assumed(
             &mut xml,
@@ -128,14 +138,15 @@ pub(super) async fn run(
         );
     } else {
         let arn = arn.unwrap_or_default();
-        let name = parameters.get("RoleSessionName").unwrap_or(&subject);
         let role = assume(directory, request, &vouched, arn, &session.facts)?;
         if seconds > role.session_max_s {
             let message = "The requested DurationSeconds exceeds the MaxSessionDuration set for \
                            this role.";
             return Err(QueryError::validation(message));
         }
-        let made = directory.session_of_role(&role, name, session).await?;
+        let session = SessionRequest { vouched: Some(subject.clone()), ..session };
+        let made = directory.session_of_role(&role, name, session).await;
+        let made = made.map_err(session_error)?;
         write_credentials(&mut xml, &made);
         let assumed = format!("arn:aws:sts::{}:assumed-role/{}/{name}", role.account, role.name);
         write_assumed(&mut xml, &assumed, &format!("{}:{name}", role.id));
@@ -180,7 +191,7 @@ fn assume(
     let request = AssumeRequest {
         principal: &principal,
         canonical: None,
-        policies: &[],
+        own: PolicySet::default(),
         action: "sts:AssumeRoleWithWebIdentity",
         facts: &facts,
     };

@@ -159,7 +159,8 @@ proptest! {
     fn the_compiled_evaluator_agrees_with_the_naive_one(
         identity in prop::collection::vec(document(false), 0..3),
         bucket in prop::option::of(document(true)),
-        session in prop::option::of(document(false)),
+        boundary in prop::option::of(document(false)),
+        session in prop::option::of(prop::collection::vec(document(false), 0..3)),
         caller in caller(),
         facts in facts(),
         action in prop::sample::select(vec!["s3:GetObject", "s3:PutObject", "s3:ListBucket"]),
@@ -173,19 +174,25 @@ proptest! {
         let named: Vec<_> = compiled.iter().map(|d| ("identity", d)).collect();
         // An action may apply to no resource of its statement: such a policy is refused.
         let bucket_compiled = bucket.as_ref().and_then(|d| parse(d, DocumentKind::Bucket("b")).ok());
-        let session_compiled = session.as_ref().map(|d| parse(d, DocumentKind::Identity).expect("valid"));
+        let of_identity = |d: &Value| parse(d, DocumentKind::Identity).expect("valid");
+        let session_compiled: Option<Vec<_>> = session.as_ref().map(|all| {
+            all.iter().map(|d| ("session".to_owned(), of_identity(d))).collect()
+        });
+        let boundary_compiled = boundary.as_ref().map(of_identity);
         let set = PolicySet {
             identity: &named,
             bucket: bucket_compiled.as_ref().map(|d| ("bucket", d)),
             resource_account: Some("111111111111"),
-            session: session_compiled.as_ref().map(|d| ("session", d)),
+            session: session_compiled.as_deref(),
+            boundary: boundary_compiled.as_ref().map(|d| ("boundary", d)),
             ..PolicySet::default()
         };
         let decision = decide(Caller { principal: &caller, canonical: None }, action, resource, &facts, &set);
         let bucket = if bucket_compiled.is_some() { bucket } else { None };
         let expected = naive::allows(&naive::Question {
             caller: &caller, action, resource, facts: &facts,
-            identity: &identity, bucket: bucket.as_ref(), session: session.as_ref(),
+            identity: &identity, bucket: bucket.as_ref(), session: session.as_deref(),
+            boundary: boundary.as_ref(),
         });
         prop_assert_eq!(decision.allowed, expected, "{:?}", decision.explanation);
     }

@@ -10,7 +10,8 @@ pub(crate) struct Question<'a> {
     pub(crate) facts: &'a Facts,
     pub(crate) identity: &'a [Value],
     pub(crate) bucket: Option<&'a Value>,
-    pub(crate) session: Option<&'a Value>,
+    pub(crate) boundary: Option<&'a Value>,
+    pub(crate) session: Option<&'a [Value]>,
 }
 
 fn list(value: &Value) -> Vec<&Value> {
@@ -109,10 +110,10 @@ fn statement_matches(statement: &Value, q: &Question<'_>) -> bool {
     action_fits && resource_fits && conditions_hold
 }
 
-/// Does the statement name the caller, and does it do so himself, not only by the account?
-fn names(statement: &Value, caller: &Principal) -> Option<bool> {
+/// How a statement names a caller: by the account (1), by everybody (2), or as this very user (3).
+fn names(statement: &Value, caller: &Principal) -> Option<u8> {
     if statement["Principal"] == "*" {
-        return Some(true);
+        return Some(2);
     }
     let mut found = None;
     for text in texts(&statement["Principal"]["AWS"]) {
@@ -120,9 +121,9 @@ fn names(statement: &Value, caller: &Principal) -> Option<bool> {
             text == account || text == format!("arn:aws:iam::{account}:root")
         });
         if caller.arn().as_deref() == Some(text) && !text.ends_with(":root") {
-            found = Some(true);
+            found = Some(3);
         } else if by_account {
-            found = found.or(Some(false));
+            found = found.or(Some(1));
         }
     }
     found
@@ -134,7 +135,7 @@ pub(crate) fn allows(q: &Question<'_>) -> bool {
         let all = statements(d).into_iter();
         all.filter(|s| s["Effect"] == effect && statement_matches(s, q)).collect::<Vec<_>>()
     };
-    let policies = q.identity.iter().chain(q.session);
+    let policies = q.identity.iter().chain(q.boundary).chain(q.session.unwrap_or_default());
     if policies.clone().any(|d| !matching(d, "Deny").is_empty()) {
         return false;
     }
@@ -148,9 +149,15 @@ pub(crate) fn allows(q: &Question<'_>) -> bool {
     let is_root = matches!(q.caller, Principal::Root { .. });
     let identity = is_root || q.identity.iter().any(|d| !matching(d, "Allow").is_empty());
     let by_bucket = bucket("Allow");
+    let allowed_by = |d: &Value| !matching(d, "Allow").is_empty();
+    let is_bounded = q.boundary.is_some_and(|d| !allowed_by(d));
+    let is_user = matches!(q.caller, Principal::User { .. });
     let granted = match q.caller.account() {
-        Some("111111111111") | None => identity || by_bucket == Some(true),
-        Some(_) => identity && by_bucket.is_some(),
+        Some("111111111111") | None => {
+            let by_itself = (identity || by_bucket >= Some(2)) && !is_bounded;
+            by_itself || (by_bucket == Some(3) && is_user)
+        }
+        Some(_) => identity && by_bucket.is_some() && !is_bounded,
     };
-    granted && q.session.is_none_or(|d| !matching(d, "Allow").is_empty())
+    granted && q.session.is_none_or(|all| all.iter().any(allowed_by))
 }

@@ -1,0 +1,85 @@
+//! Ending sessions before their time.
+//!
+//! Sessions are not stored, so none can be taken out of a list: a row says from when on those of a name
+//! count. Users and roles have it in their own row; owners of accounts and names of other directories in
+//! one that is made for it.
+
+use crate::directory::Directory;
+use crate::entity::{Role, SessionsEnd, User};
+use crate::error::IdentityError;
+use crate::rows;
+
+/// Whose sessions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SessionsOf {
+    /// Of the owner of an account.
+    Root,
+    /// Of a user.
+    User(String),
+    /// Of whoever took on a role.
+    Role(String),
+    /// Of a name of another directory: what a provider of OpenID calls the user, or a distinguished name
+    /// of LDAP in its normal form.
+    External(String),
+}
+
+/// Where it is noted for the owner of an account.
+const OWNER: &str = "owner";
+/// Where it is noted for names of other directories.
+const EXTERNAL: &str = "external";
+
+impl Directory {
+    /// Ends all sessions that were made until now.
+    ///
+    /// # Errors
+    ///
+    /// [`IdentityError::NotFound`] for a user or role, or the catalog failed.
+    pub async fn end_sessions(&self, account: &str, of: SessionsOf) -> Result<(), IdentityError> {
+        let account = account.to_owned();
+        // Those of this millisecond end too.
+        let after_ms = self.now_ms() + 1;
+        self.commit(move |tx| {
+            let (kind, name) = match of {
+                SessionsOf::User(name) => {
+                    return rows::change(tx, &[&account, &name], |user: &mut User| {
+                        user.sessions_after_ms = user.sessions_after_ms.max(after_ms);
+                        Ok(())
+                    });
+                }
+                SessionsOf::Role(name) => {
+                    return rows::change(tx, &[&account, &name], |role: &mut Role| {
+                        role.sessions_after_ms = role.sessions_after_ms.max(after_ms);
+                        Ok(())
+                    });
+                }
+                SessionsOf::Root => (OWNER, String::new()),
+                SessionsOf::External(name) => (EXTERNAL, name),
+            };
+            let parts = [account.as_str(), kind, name.as_str()];
+            let mut end = rows::find::<SessionsEnd>(tx, &parts)?.unwrap_or_default();
+            end.sessions_after_ms = end.sessions_after_ms.max(after_ms);
+            rows::save(tx, &parts, &end);
+            Ok(())
+        })
+        .await
+    }
+
+    /// From when on sessions of the owner of an account count, in milliseconds since 1970.
+    pub(crate) fn owner_sessions_after(&self, account: &str) -> Result<u64, IdentityError> {
+        self.sessions_after(&[account, OWNER, ""])
+    }
+
+    /// From when on sessions of a name of another directory count, in milliseconds since 1970.
+    pub(crate) fn external_sessions_after(
+        &self,
+        account: &str,
+        name: &str,
+    ) -> Result<u64, IdentityError> {
+        self.sessions_after(&[account, EXTERNAL, name])
+    }
+
+    fn sessions_after(&self, parts: &[&str]) -> Result<u64, IdentityError> {
+        let end: Option<SessionsEnd> = rows::get(&self.shared.catalog, parts)?;
+        Ok(end.unwrap_or_default().sessions_after_ms)
+    }
+}
