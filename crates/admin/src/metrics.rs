@@ -5,6 +5,9 @@
 //! | `drystone_requests_total` | requests | operation, status |
 //! | `drystone_request_seconds_total` | seconds | operation |
 //! | `drystone_access_log_dropped_total` | lines | |
+//! | `drystone_connections_open`, `drystone_connections_limit` | connections | |
+//! | `drystone_connections_refused_total` | connections | |
+//! | `drystone_connections_ended_total` | connections that were too slow | |
 //! | `drystone_space_bytes` | bytes | state: total, free, used |
 //! | `drystone_budget_free_bytes` | bytes | |
 //! | `drystone_catalog_retained_frame_bytes` | bytes | |
@@ -52,6 +55,21 @@ struct Requests {
 pub struct Metrics {
     requests: Mutex<Requests>,
     dropped_log_lines: AtomicU64,
+    /// Connections of clients, kept up to date by the listener.
+    pub connections: ConnectionCounts,
+}
+
+/// Connections of clients, on all ports.
+#[derive(Default)]
+pub struct ConnectionCounts {
+    /// Open now.
+    pub open: AtomicU64,
+    /// That may be open at once.
+    pub limit: AtomicU64,
+    /// Refused since the start because too many were open.
+    pub refused: AtomicU64,
+    /// Ended since the start because the client was too slow, or silent for too long.
+    pub ended: AtomicU64,
 }
 
 impl Metrics {
@@ -97,6 +115,15 @@ impl Metrics {
         };
         let dropped = self.dropped_log_lines.load(Ordering::Relaxed);
         one("drystone_access_log_dropped_total", "counter", "Lines without room.", dropped);
+        let ConnectionCounts { open, limit, refused, ended } = &self.connections;
+        for (name, kind, help, value) in [
+            ("drystone_connections_open", "gauge", "Connections of clients.", open),
+            ("drystone_connections_limit", "gauge", "Connections that may be open.", limit),
+            ("drystone_connections_refused_total", "counter", "Above a limit.", refused),
+            ("drystone_connections_ended_total", "counter", "Silent or too slow.", ended),
+        ] {
+            one(name, kind, help, value.load(Ordering::Relaxed));
+        }
         let hedged = engine.hedge_count();
         one("drystone_hedged_reads_total", "counter", "Reads around a late drive.", hedged);
         let free = engine.budget().free_bytes();

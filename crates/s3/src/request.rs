@@ -62,10 +62,7 @@ impl S3Request {
         let raw_path = parts.uri.path().to_owned();
         let invalid = || S3Error::new(S3Code::InvalidURI);
         let query = parse_query(parts.uri.query().unwrap_or_default()).ok_or_else(invalid)?;
-        let host = match parts.headers.get(http::header::HOST) {
-            Some(host) => host.to_str().map_err(|_| invalid())?.to_owned(),
-            None => parts.uri.authority().map(ToString::to_string).unwrap_or_default(),
-        };
+        let host = host_of(&parts)?;
         // The bucket is cut off before decoding: an encoded slash in it is no separator.
         let rest = raw_path.strip_prefix('/').ok_or_else(invalid)?;
         // Hosts of websites lie below the domain that the others lie below too.
@@ -191,6 +188,22 @@ impl S3Request {
         };
         let number: u64 = text.parse().map_err(|_| bad())?;
         if number > i32::MAX as u64 { Err(bad()) } else { Ok(Some(number)) }
+    }
+}
+
+/// The host that a request names. HTTP requires exactly one, RFC 9112 section 3.2: it selects the bucket, so
+/// that nothing may be guessed.
+fn host_of(parts: &http::request::Parts) -> Result<String, S3Error> {
+    let refused = |message| S3Error::with(S3Code::InvalidRequest, message);
+    let mut lines = parts.headers.get_all(http::header::HOST).iter();
+    match (lines.next(), lines.next(), parts.uri.authority()) {
+        (Some(host), None, _) => {
+            let text = host.to_str().ok().filter(|text| !text.is_empty());
+            Ok(text.ok_or_else(|| refused("The Host header is not valid."))?.to_owned())
+        }
+        (None, None, Some(authority)) => Ok(authority.to_string()),
+        (None, None, None) => Err(refused("Missing required header for this request: Host")),
+        (_, Some(_), _) => Err(refused("There is more than one Host header.")),
     }
 }
 

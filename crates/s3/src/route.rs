@@ -85,7 +85,8 @@ fn is_alias(operation: Operation) -> bool {
 ///
 /// # Errors
 ///
-/// `NotImplemented`, `MethodNotAllowed`, or `InvalidArgument` for two selectors at once.
+/// `NotImplemented`, `MethodNotAllowed`, or `InvalidArgument` for two selectors at once. Browsers' forms have
+/// no row in the model: they are recognized before.
 pub(crate) fn route(request: &S3Request) -> Result<Operation, S3Error> {
     let level = request.level();
     let method = request.method.as_str();
@@ -118,7 +119,6 @@ pub(crate) fn route(request: &S3Request) -> Result<Operation, S3Error> {
     };
     let best = TABLE.iter().filter(fits).max_by_key(|row| (row.headers.len(), row.queries.len()));
     match best {
-        // A browser's form comes without a sub-resource; it has no row in the model.
         Some(row) => Ok(row.operation),
         None => Err(no_row(request, level, key)),
     }
@@ -131,11 +131,9 @@ fn no_row(request: &S3Request, level: Level, key: &str) -> S3Error {
     let here = TABLE.iter().any(|row| {
         row.level == level && selector(row) == key && row.method == request.method.as_str()
     });
-    // A form post to a bucket is an operation of S3 that is not here yet.
-    let is_form = request.method == http::Method::POST && level == Level::Bucket && key.is_empty();
     if here {
         S3Error::argument(key, "", "A required parameter of the request is missing.")
-    } else if elsewhere && !is_form {
+    } else if elsewhere {
         not_allowed(request, level, key)
     } else {
         S3Error::not_implemented(if key.is_empty() { "operation" } else { key })
@@ -158,7 +156,9 @@ fn not_allowed(request: &S3Request, level: Level, key: &str) -> S3Error {
 /// what people add against caches.
 fn check_unknown_keys(request: &S3Request, level: Level) -> Result<(), S3Error> {
     let is_read = matches!(request.method.as_str(), "GET" | "HEAD");
-    if is_read && level == Level::Object {
+    // All that is posted to a bucket without a known sub-resource is a form, or a mistake.
+    let is_post = request.method == http::Method::POST && level == Level::Bucket;
+    if (is_read && level == Level::Object) || is_post {
         return Ok(());
     }
     const KNOWN: &[&str] = &["versionId", "partNumber", "prefix", "marker", "delimiter"];
@@ -177,7 +177,7 @@ mod tests {
     use crate::host::Domains;
 
     fn ask(method: &str, target: &str, copies: bool) -> Result<Operation, S3Code> {
-        let mut builder = http::Request::builder().method(method).uri(target);
+        let mut builder = http::Request::builder().method(method).uri(target).header("host", "a");
         if copies {
             builder = builder.header("x-amz-copy-source", "a/b");
         }
@@ -235,6 +235,8 @@ mod tests {
         assert_eq!(ask("PATCH", "/b/k", false), Err(S3Code::MethodNotAllowed));
         assert_eq!(ask("DELETE", "/b?acl", false), Err(S3Code::MethodNotAllowed));
         assert_eq!(ask("GET", "/b?acl&policy", false), Err(S3Code::InvalidArgument));
-        assert_eq!(ask("POST", "/b", false), Err(S3Code::NotImplemented));
+        for target in ["/b", "/b?", "/b?x", "/b?x=1"] {
+            assert_eq!(ask("POST", target, false), Err(S3Code::MethodNotAllowed), "{target}");
+        }
     }
 }

@@ -8,6 +8,7 @@ mod server;
 
 use crate::bench::BenchArguments;
 use crate::config::{self, AccessLogTarget, ConfigError, LogFormat, ServerConfig};
+use crate::connection::TimeLimits;
 use crate::keys::KeySettings;
 use crate::node::OpenMode;
 use crate::places;
@@ -22,6 +23,7 @@ use std::error::Error;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// Drystone, an S3-compatible object store.
 #[derive(Parser)]
@@ -185,6 +187,21 @@ struct ServerArguments {
     /// [default: none]. Also DRYSTONE_TRUSTED_PROXIES.
     #[arg(long)]
     trusted_proxies: Option<String>,
+    /// Connections that may be open at once, on all ports [default: half of the free file descriptors, at most
+    /// 16384]. Also DRYSTONE_MAX_CONNECTIONS.
+    #[arg(long)]
+    max_connections: Option<String>,
+    /// Connections that one source address may have open; trusted proxies are exempt [default: half of all].
+    /// Also DRYSTONE_MAX_CONNECTIONS_PER_SOURCE.
+    #[arg(long)]
+    max_connections_per_source: Option<String>,
+    /// Time in which the head of a request must be complete [default: 30s]. Also
+    /// DRYSTONE_READ_HEADER_TIMEOUT.
+    #[arg(long)]
+    read_header_timeout: Option<String>,
+    /// Time after which a connection without a request is closed [default: 30s]. Also DRYSTONE_IDLE_TIMEOUT.
+    #[arg(long)]
+    idle_timeout: Option<String>,
     /// Seconds between two deliveries of buckets' access logs. Also DRYSTONE_LOG_DELIVERY_SECONDS.
     #[arg(long)]
     log_delivery_seconds: Option<String>,
@@ -320,6 +337,11 @@ fn meant(arguments: ServerArguments) -> Result<ServerConfig, Box<dyn Error>> {
     let budget = or_setting(arguments.memory_budget, "MEMORY_BUDGET")?;
     let defaults = or_setting(arguments.bucket_defaults, "BUCKET_DEFAULTS")?;
     let proxies = or_setting(arguments.trusted_proxies, "TRUSTED_PROXIES")?;
+    let connections = or_setting(arguments.max_connections, "MAX_CONNECTIONS")?;
+    let per_source =
+        or_setting(arguments.max_connections_per_source, "MAX_CONNECTIONS_PER_SOURCE")?;
+    let head_timeout = or_setting(arguments.read_header_timeout, "READ_HEADER_TIMEOUT")?;
+    let idle_timeout = or_setting(arguments.idle_timeout, "IDLE_TIMEOUT")?;
     let delivery = or_setting(arguments.log_delivery_seconds, "LOG_DELIVERY_SECONDS")?;
     let restore_delays = or_setting(arguments.restore_delays, "RESTORE_DELAYS")?;
     let rehome_after = or_setting(arguments.rehome_after, "REHOME_AFTER")?;
@@ -353,6 +375,15 @@ fn meant(arguments: ServerArguments) -> Result<ServerConfig, Box<dyn Error>> {
         expected_drive: arguments.expect_drive,
         access_log: config::parse_access_log(access_log.as_deref().unwrap_or("stdout")),
         proxies: parse_proxies(proxies)?,
+        connections: config::parse_count("max connections", connections.as_deref())?,
+        connections_per_source: config::parse_count(
+            "max connections per source",
+            per_source.as_deref(),
+        )?,
+        times: TimeLimits {
+            head_max: config::parse_limit("read header timeout", head_timeout.as_deref())?,
+            idle_max: config::parse_limit("idle timeout", idle_timeout.as_deref())?,
+        },
         openid: config::openid()?,
         ldap: config::ldap()?,
         log_delivery: parse_seconds(delivery)?,
@@ -386,12 +417,10 @@ fn parse_proxies(text: Option<String>) -> Result<TrustedProxies, ConfigError> {
     })
 }
 
-fn parse_seconds(text: Option<String>) -> Result<std::time::Duration, ConfigError> {
+fn parse_seconds(text: Option<String>) -> Result<Duration, ConfigError> {
     let value = text.unwrap_or_else(|| "300".to_owned());
     match value.parse::<u64>() {
-        Ok(seconds) if (1..=86_400).contains(&seconds) => {
-            Ok(std::time::Duration::from_secs(seconds))
-        }
+        Ok(seconds) if (1..=86_400).contains(&seconds) => Ok(Duration::from_secs(seconds)),
         _ => {
             let (name, allowed) = ("log delivery seconds", "1 to 86400");
             Err(ConfigError::Value { name, value, allowed })
@@ -440,9 +469,12 @@ fn inspected(directories: Vec<places::GivenDirectory>) -> ServerConfig {
         expected_drive: None,
         access_log: AccessLogTarget::Off,
         proxies: TrustedProxies::default(),
+        connections: None,
+        connections_per_source: None,
+        times: TimeLimits { head_max: Duration::ZERO, idle_max: Duration::ZERO },
         openid: Vec::new(),
         ldap: None,
-        log_delivery: std::time::Duration::ZERO,
+        log_delivery: Duration::ZERO,
         bucket_defaults: BucketDefaults::Compat,
         restore_delays: RestoreDelays::default(),
         rehome_after: None,

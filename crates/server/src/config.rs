@@ -1,5 +1,6 @@
 //! Settings: the only place that reads the environment.
 
+use crate::connection::TimeLimits;
 use crate::keys::KeySettings;
 use crate::places::GivenDirectory;
 use crate::proxy::TrustedProxies;
@@ -40,6 +41,12 @@ pub(crate) struct ServerConfig {
     pub(crate) bucket_defaults: BucketDefaults,
     /// Proxies whose forwarding headers count.
     pub(crate) proxies: TrustedProxies,
+    /// Connections that may be open at once, if that is set.
+    pub(crate) connections: Option<usize>,
+    /// Connections that one source may have open, if that is set.
+    pub(crate) connections_per_source: Option<usize>,
+    /// Time limits of connections.
+    pub(crate) times: TimeLimits,
     /// OpenID providers.
     pub(crate) openid: Vec<OpenIdConfig>,
     /// LDAP server.
@@ -256,6 +263,20 @@ pub(crate) fn parse_size(name: &'static str, text: &str) -> Result<u64, ConfigEr
     })
 }
 
+/// A count of at least one, if it is set.
+pub(crate) fn parse_count(
+    name: &'static str,
+    text: Option<&str>,
+) -> Result<Option<usize>, ConfigError> {
+    let Some(text) = text else { return Ok(None) };
+    let count = text.parse::<usize>().ok().filter(|count| *count > 0);
+    count.map(Some).ok_or_else(|| ConfigError::Value {
+        name,
+        value: text.to_owned(),
+        allowed: "a number from 1 on",
+    })
+}
+
 /// The longest single PUT: 5 GiB as in S3, or more, up to the longest object.
 pub(crate) fn parse_put_len(text: Option<&str>) -> Result<u64, ConfigError> {
     let (name, allowed) = ("put limit", "5GiB to 5120GiB");
@@ -287,6 +308,17 @@ pub(crate) fn parse_interval(
         name,
         value: text.to_owned(),
         allowed: "a number with s, m, h or d, or off",
+    })
+}
+
+/// A time limit of connections, such as `30s`; 30 seconds if none is set.
+pub(crate) fn parse_limit(name: &'static str, text: Option<&str>) -> Result<Duration, ConfigError> {
+    let limit = parse_interval(name, text.unwrap_or("30s"))?;
+    let limit = limit.filter(|limit| *limit <= Duration::from_secs(3600));
+    limit.ok_or_else(|| ConfigError::Value {
+        name,
+        value: text.unwrap_or_default().to_owned(),
+        allowed: "1s to 1h",
     })
 }
 

@@ -1,7 +1,11 @@
 //! Listeners: connections become requests of the gateway.
 
 use crate::access_log::{AccessLog, Line};
+use crate::admission::Admission;
 use crate::config::ServerConfig;
+use crate::connection::{
+    Activity, ClientStream, Ended, StreamLimits, TimeLimits, Tracked, drive, in_time, protocols,
+};
 use crate::proxy::TrustedProxies;
 use crate::tls::Certificates;
 use drystone_admin::{
@@ -16,25 +20,29 @@ use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Body as _;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::GracefulShutdown;
 use std::convert::Infallible;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 type OutBody = UnsyncBoxBody<bytes::Bytes, EngineError>;
 
-/// Bytes that a connection may hold before they are taken from it, headers included.
-const READ_BUFFER_LEN: usize = 64 << 10;
-/// Headers of a request; their total length is limited by the gateway.
-const HEADER_COUNT_MAX: usize = 512;
-/// Time in which the head of a request must have come.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Pause after a connection that could not be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// What a connection above the limits is answered, before it has sent anything.
+const REFUSAL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n\
+    Connection: close\r\nContent-Length: 0\r\n\r\n";
+/// Connections that are told so at once; others are closed without a word.
+const REFUSALS_MAX: usize = 64;
+/// Time for the client to read it.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 /// Time for requests in progress when the server stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -47,6 +55,8 @@ pub(crate) struct Front {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) access_log: AccessLog,
     pub(crate) certificates: Option<Certificates>,
+    pub(crate) admission: Arc<Admission>,
+    pub(crate) times: TimeLimits,
 }
 
 /// The connection must be closed without an answer.
@@ -90,80 +100,138 @@ impl Ports {
 
 /// Serves until told to stop, then lets requests in progress end.
 pub(crate) async fn serve(front: Arc<Front>, ports: Ports, stop: impl Future<Output = ()>) {
-    let mut builder = Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .max_headers(HEADER_COUNT_MAX)
-        .header_read_timeout(HEADER_TIMEOUT)
-        .max_buf_size(READ_BUFFER_LEN)
-        .pipeline_flush(true);
-    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(256);
-    let graceful = GracefulShutdown::new();
-    tokio::pin!(stop);
-    let console = tokio::spawn(serve_console(ports.console));
-    loop {
-        tokio::select! {
-            () = &mut stop => break,
-            accepted = ports.s3.accept() => match accepted {
-                Ok((stream, remote)) => {
-                    accept(&front, &builder, &graceful, stream, remote.ip());
-                }
-                Err(error) => {
-                    let error = &error as &dyn std::error::Error;
-                    tracing::warn!(error, "a connection could not be accepted");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                }
-            }
-        }
-    }
+    let Ports { s3, console } = ports;
+    let (told, stopping) = watch::channel(false);
+    let doors = Arc::new(Doors {
+        builder: protocols(),
+        admission: front.admission.clone(),
+        proxies: front.proxies.clone(),
+        times: front.times,
+        metrics: front.metrics.clone(),
+        refusals: Arc::new(Semaphore::new(REFUSALS_MAX)),
+        stopping,
+    });
+    let accepting = tokio::spawn(accept_all(s3, doors.clone(), Port::S3(front)));
+    let console = tokio::spawn(accept_all(console, doors.clone(), Port::Console));
+    stop.await;
+    accepting.abort();
     console.abort();
-    drop(ports.s3);
-    if tokio::time::timeout(DRAIN_TIMEOUT, graceful.shutdown()).await.is_err() {
-        tracing::warn!("requests in progress were cut off");
+    // Its receivers are the connections.
+    let _ = told.send(true);
+    if tokio::time::timeout(DRAIN_TIMEOUT, doors.admission.wait_empty()).await.is_err() {
+        tracing::warn!(open = doors.admission.open(), "requests in progress were cut off");
     }
 }
 
-fn accept(
-    front: &Arc<Front>,
-    builder: &Builder<TokioExecutor>,
-    graceful: &GracefulShutdown,
-    stream: TcpStream,
-    remote: IpAddr,
-) {
-    let _ = stream.set_nodelay(true);
-    let (front, builder, watcher) = (front.clone(), builder.clone(), graceful.watcher());
-    let peer = move |is_secure| Peer { address: remote, is_secure };
-    tokio::spawn(async move {
-        match &front.certificates {
-            None => talk(front, &builder, watcher, stream, peer(false)).await,
-            Some(certificates) => {
-                let handshake = certificates.acceptor().accept(stream);
-                match tokio::time::timeout(HEADER_TIMEOUT, handshake).await {
-                    Ok(Ok(stream)) => talk(front, &builder, watcher, stream, peer(true)).await,
-                    Ok(Err(error)) => tracing::debug!(%error, %remote, "handshake failed"),
-                    Err(_) => tracing::debug!(%remote, "handshake took too long"),
-                }
+/// What a port serves.
+#[derive(Clone)]
+enum Port {
+    S3(Arc<Front>),
+    Console,
+}
+
+/// What all ports share.
+struct Doors {
+    builder: Builder<TokioExecutor>,
+    admission: Arc<Admission>,
+    proxies: TrustedProxies,
+    times: TimeLimits,
+    metrics: Arc<Metrics>,
+    /// Refused connections that are being told so.
+    refusals: Arc<Semaphore>,
+    stopping: watch::Receiver<bool>,
+}
+
+async fn accept_all(listener: TcpListener, doors: Arc<Doors>, port: Port) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, remote)) => accept(&doors, &port, stream, remote.ip()),
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
+    }
+}
+
+fn accept(doors: &Arc<Doors>, port: &Port, stream: TcpStream, remote: IpAddr) {
+    let _ = stream.set_nodelay(true);
+    let certificates = match port {
+        Port::S3(front) => front.certificates.as_ref(),
+        Port::Console => None,
+    };
+    let permit = match doors.admission.admit(remote, doors.proxies.trusts(remote)) {
+        Ok(permit) => permit,
+        Err(refused) => {
+            tracing::debug!(%remote, ?refused, "too many connections");
+            // A handshake would cost more than the answer is worth.
+            if certificates.is_none()
+                && let Ok(refusal) = doors.refusals.clone().try_acquire_owned()
+            {
+                tokio::spawn(refuse(stream, refusal));
+            }
+            return;
+        }
+    };
+    let acceptor = certificates.map(Certificates::acceptor);
+    let (doors, port) = (doors.clone(), port.clone());
+    tokio::spawn(async move {
+        let activity = Activity::new(doors.admission.clone(), doors.times);
+        let stream = ClientStream::new(stream, activity.clone(), StreamLimits::default());
+        let peer = Peer { address: remote, is_secure: acceptor.is_some() };
+        let ended = match acceptor {
+            None => talk(&doors, port, stream, &activity, peer).await,
+            Some(acceptor) => match in_time(&activity, acceptor.accept(stream)).await {
+                Ok(stream) => talk(&doors, port, stream, &activity, peer).await,
+                Err(ended) => Err(ended),
+            },
+        };
+        if let Err(ended) = ended {
+            if matches!(ended, Ended::TooSlow) {
+                doors.metrics.connections.ended.fetch_add(1, Ordering::Relaxed);
+            }
+            let error = &ended as &dyn std::error::Error;
+            tracing::debug!(error, %remote, "connection ended");
+        }
+        drop(permit);
     });
+}
+
+/// Says to a client that too many connections are open, and closes.
+async fn refuse(mut stream: TcpStream, refusal: OwnedSemaphorePermit) {
+    let told = async {
+        stream.write_all(REFUSAL).await?;
+        stream.shutdown().await?;
+        // What it has sent is taken, so that the answer is not lost with a reset.
+        let mut dropped = [0; 4096];
+        while stream.read(&mut dropped).await? > 0 {}
+        Ok::<_, io::Error>(())
+    };
+    let _ = tokio::time::timeout(REFUSAL_TIMEOUT, told).await;
+    drop(refusal);
 }
 
 async fn talk(
-    front: Arc<Front>,
-    builder: &Builder<TokioExecutor>,
-    watcher: hyper_util::server::graceful::Watcher,
+    doors: &Doors,
+    port: Port,
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    activity: &Arc<Activity>,
     peer: Peer,
-) {
-    let service = service_fn(move |request| {
-        let front = front.clone();
-        async move { answer(&front, request, peer).await }
+) -> Result<(), Ended> {
+    let service = service_fn(|request: Request<Incoming>| {
+        let guard = activity.begin_request();
+        let is_http2 = request.version() == http::Version::HTTP_2;
+        let port = port.clone();
+        async move {
+            let response = match port {
+                Port::S3(front) => answer(&front, request, peer).await?,
+                Port::Console => boxed(console_page(env!("CARGO_PKG_VERSION"))),
+            };
+            Ok::<_, Dropped>(response.map(|body| Tracked::new(body, guard, is_http2)))
+        }
     });
-    let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
-    if let Err(error) = watcher.watch(connection).await {
-        tracing::debug!(%error, "connection ended");
-    }
+    let connection = doors.builder.serve_connection(TokioIo::new(stream), service);
+    drive(connection, activity, doors.stopping.clone()).await
 }
 
 fn boxed(response: AdminResponse) -> Response<OutBody> {
@@ -275,25 +343,4 @@ async fn administer(
         });
     }
     response
-}
-
-async fn serve_console(listener: TcpListener) {
-    let builder = Builder::new(TokioExecutor::new());
-    loop {
-        let Ok((stream, _)) = listener.accept().await else {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            continue;
-        };
-        let builder = builder.clone();
-        tokio::spawn(async move {
-            let service = service_fn(|_| async {
-                Ok::<_, Infallible>(console_page(env!("CARGO_PKG_VERSION")))
-            });
-            let connection = builder.serve_connection(TokioIo::new(stream), service);
-            let served = tokio::time::timeout(HEADER_TIMEOUT, connection).await;
-            if let Ok(Err(error)) = served {
-                tracing::debug!(%error, "console connection ended");
-            }
-        });
-    }
 }

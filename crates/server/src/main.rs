@@ -5,9 +5,11 @@
 //! Everything that has a meaning: see `engine`, `s3` and the crates below them.
 
 mod access_log;
+mod admission;
 mod bench;
 mod cli;
 mod config;
+mod connection;
 mod keys;
 mod known;
 mod listen;

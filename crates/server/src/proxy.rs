@@ -20,7 +20,8 @@ impl TrustedProxies {
         Ok(Self { networks: networks.collect::<Result<_, _>>()? })
     }
 
-    fn trusts(&self, address: IpAddr) -> bool {
+    /// Whether an address is that of a proxy that is believed.
+    pub(crate) fn trusts(&self, address: IpAddr) -> bool {
         self.networks.iter().any(|network| network.contains(address.to_canonical()))
     }
 

@@ -2,6 +2,7 @@
 
 use super::CommandResult;
 use crate::access_log::AccessLog;
+use crate::admission::{Admission, ConnectionLimits, descriptors_in_use, raise_descriptor_limit};
 use crate::config::{self, ServerConfig};
 use crate::keys;
 use crate::listen::{Front, Ports, serve};
@@ -28,6 +29,7 @@ const SWEEP_IDLE: Duration = Duration::from_secs(1);
 const SWEEP_BUSY: Duration = Duration::from_millis(50);
 
 pub(crate) fn run(config: &ServerConfig) -> CommandResult {
+    let descriptors = raise_descriptor_limit();
     let certificates = match &config.certs_dir {
         Some(directory) => Some(Certificates::open(directory)?),
         None => None,
@@ -83,7 +85,20 @@ pub(crate) fn run(config: &ServerConfig) -> CommandResult {
         let delivering = tokio::spawn(deliver(gateway.clone(), config.log_delivery));
         let logs = gateway.clone();
         let proxies = config.proxies.clone();
-        let front = Front { proxies, gateway, admin, engine, metrics, access_log, certificates };
+        let limits = ConnectionLimits::of_descriptors(descriptors, descriptors_in_use())
+            .with(config.connections, config.connections_per_source);
+        let admission = Admission::new(limits, metrics.clone());
+        let front = Front {
+            proxies,
+            gateway,
+            admin,
+            engine,
+            metrics,
+            access_log,
+            certificates,
+            admission,
+            times: config.times,
+        };
         serve(Arc::new(front), ports, stop_signal()).await;
         delivering.abort();
         logs.deliver_logs().await;

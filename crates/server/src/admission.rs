@@ -1,0 +1,239 @@
+//! Admission of connections: how many may be open, in all and for each source.
+//!
+//! A connection costs a file descriptor and some buffers, and nothing is known of its peer when it is accepted.
+//! So connections are capped below the descriptor limit of the process, and half of the rest of that limit stays
+//! free for files. One source address may hold half of all connections, so that it cannot shut out the others;
+//! proxies that the operator named stand for many clients and are exempt from that share.
+//!
+//! # Not here
+//!
+//! What a connection may do once it is admitted, and for how long: `connection`.
+
+use drystone_admin::Metrics;
+use drystone_base::sync::{Mutex, lock};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::sync::Notify;
+
+/// Connections at most, whatever the descriptor limit is: each may hold some 128 KiB of buffers.
+const CONNECTIONS_MAX: usize = 16_384;
+/// Connections that are allowed even where the descriptor limit is tiny.
+const CONNECTIONS_MIN: usize = 16;
+/// Descriptors that are assumed where the system does not tell.
+const DESCRIPTORS_UNKNOWN: u64 = 1024;
+
+/// How many connections may be open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ConnectionLimits {
+    /// In all.
+    pub(crate) total: usize,
+    /// From one source address (IPv4), or one /64 network (IPv6).
+    pub(crate) per_source: usize,
+}
+
+impl ConnectionLimits {
+    /// Half of the descriptors that are still free, and half of that for one source.
+    pub(crate) fn of_descriptors(limit: u64, in_use: usize) -> Self {
+        let free = usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(in_use);
+        let total = (free / 2).clamp(CONNECTIONS_MIN, CONNECTIONS_MAX);
+        Self { total, per_source: total / 2 }
+    }
+
+    /// The limits with those that settings give.
+    pub(crate) fn with(self, total: Option<usize>, per_source: Option<usize>) -> Self {
+        let total = total.unwrap_or(self.total);
+        Self { total, per_source: per_source.unwrap_or(total / 2).clamp(1, total.max(1)) }
+    }
+}
+
+/// Raises the soft limit of file descriptors to the hard limit and returns what holds now.
+pub(crate) fn raise_descriptor_limit() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if limit.current != limit.maximum
+        && let Err(error) = setrlimit(Resource::Nofile, wanted)
+    {
+        tracing::warn!(%error, "the limit of open files could not be raised");
+    }
+    // No limit at all is reported as none.
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
+/// Descriptors that the process has open.
+pub(crate) fn descriptors_in_use() -> usize {
+    std::fs::read_dir("/proc/self/fd").map_or(DESCRIPTORS_UNKNOWN as usize / 4, Iterator::count)
+}
+
+/// Why a connection is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// As many are open as may be.
+    Total,
+    /// Its source has as many as it may have.
+    Source,
+}
+
+#[derive(Default)]
+struct Open {
+    total: usize,
+    by_source: HashMap<IpAddr, usize>,
+}
+
+/// Counts open connections. `by_source` has an entry only for sources that have one.
+pub(crate) struct Admission {
+    limits: ConnectionLimits,
+    open: Mutex<Open>,
+    /// Bytes of request heads that are not complete yet, over all connections.
+    pub(crate) head_bytes: AtomicUsize,
+    metrics: Arc<Metrics>,
+    emptied: Notify,
+}
+
+/// What is counted as one source: a host with IPv6 has a /64 network to choose addresses from.
+fn source_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+        v4 => v4,
+    }
+}
+
+impl Admission {
+    /// Nothing is open at first. `metrics` gets the numbers of open and refused connections.
+    pub(crate) fn new(limits: ConnectionLimits, metrics: Arc<Metrics>) -> Arc<Self> {
+        metrics.connections.limit.store(limits.total as u64, Ordering::Relaxed);
+        Arc::new(Self {
+            limits,
+            open: Mutex::default(),
+            head_bytes: AtomicUsize::new(0),
+            metrics,
+            emptied: Notify::new(),
+        })
+    }
+
+    /// Admits a connection; it counts until the permit is dropped. `is_proxy` exempts it from the share of
+    /// its source.
+    pub(crate) fn admit(
+        self: &Arc<Self>,
+        address: IpAddr,
+        is_proxy: bool,
+    ) -> Result<Permit, Refused> {
+        let source = source_of(address);
+        let mut open = lock(&self.open);
+        let held = open.by_source.get(&source).copied().unwrap_or(0);
+        let refused = if open.total >= self.limits.total {
+            Some(Refused::Total)
+        } else if !is_proxy && held >= self.limits.per_source {
+            Some(Refused::Source)
+        } else {
+            None
+        };
+        if let Some(refused) = refused {
+            self.metrics.connections.refused.fetch_add(1, Ordering::Relaxed);
+            return Err(refused);
+        }
+        open.total += 1;
+        self.metrics.connections.open.store(open.total as u64, Ordering::Relaxed);
+        open.by_source.insert(source, held + 1);
+        Ok(Permit { admission: self.clone(), source })
+    }
+
+    /// Connections that are open.
+    pub(crate) fn open(&self) -> usize {
+        lock(&self.open).total
+    }
+
+    /// Returns when no connection is open.
+    pub(crate) async fn wait_empty(&self) {
+        loop {
+            let emptied = self.emptied.notified();
+            if self.open() == 0 {
+                return;
+            }
+            emptied.await;
+        }
+    }
+}
+
+/// A connection that counts as open.
+pub(crate) struct Permit {
+    admission: Arc<Admission>,
+    source: IpAddr,
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let mut open = lock(&self.admission.open);
+        open.total -= 1;
+        self.admission.metrics.connections.open.store(open.total as u64, Ordering::Relaxed);
+        let is_last = open.by_source.get_mut(&self.source).is_some_and(|count| {
+            *count -= 1;
+            *count == 0
+        });
+        if is_last {
+            open.by_source.remove(&self.source);
+        }
+        if open.total == 0 {
+            self.admission.emptied.notify_waiters();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn admission(total: usize, per_source: usize) -> Arc<Admission> {
+        Admission::new(ConnectionLimits { total, per_source }, Arc::default())
+    }
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().expect("an address")
+    }
+
+    #[test]
+    fn a_source_cannot_take_all_connections() {
+        let admission = admission(4, 2);
+        let greedy = address("10.0.0.1");
+        let held: Vec<_> =
+            (0..2).map(|_| admission.admit(greedy, false).expect("below the share")).collect();
+        assert_eq!(admission.admit(greedy, false).err(), Some(Refused::Source));
+        assert!(admission.admit(address("::ffff:10.0.0.1"), false).is_err(), "the same host");
+        let other = admission.admit(address("10.0.0.2"), false).expect("another source");
+        let proxy = admission.admit(greedy, true).expect("a proxy is exempt");
+        assert_eq!(admission.admit(address("10.0.0.3"), false).err(), Some(Refused::Total));
+        let refused = admission.metrics.connections.refused.load(Ordering::Relaxed);
+        assert_eq!((admission.open(), refused), (4, 3));
+        drop((held, other, proxy));
+        assert_eq!(admission.open(), 0);
+        assert!(lock(&admission.open).by_source.is_empty(), "nothing is kept of closed ones");
+    }
+
+    #[test]
+    fn addresses_of_one_network_are_one_source() {
+        let admission = admission(9, 1);
+        let first = admission.admit(address("2001:db8::1"), false);
+        assert!(first.is_ok());
+        assert_eq!(
+            admission.admit(address("2001:db8::ffff:2"), false).err(),
+            Some(Refused::Source)
+        );
+        assert!(admission.admit(address("2001:db8:0:1::1"), false).is_ok());
+    }
+
+    #[test]
+    fn limits_leave_descriptors_for_files() {
+        let of = ConnectionLimits::of_descriptors;
+        assert_eq!(of(1024, 64), ConnectionLimits { total: 480, per_source: 240 });
+        assert_eq!(of(1 << 20, 64).total, CONNECTIONS_MAX);
+        assert_eq!(of(32, 64).total, CONNECTIONS_MIN);
+        let set = of(1024, 64).with(Some(10), None);
+        assert_eq!(set, ConnectionLimits { total: 10, per_source: 5 });
+        assert_eq!(of(1024, 64).with(Some(10), Some(99)).per_source, 10);
+    }
+}
