@@ -11,7 +11,7 @@ use crate::tls::Certificates;
 use drystone_admin::{
     Admin, AdminRequest, AdminResponse, Door, Metrics, RequestRecord, console_page,
 };
-use drystone_base::Timestamp;
+use drystone_base::{Timestamp, warn_limited};
 use drystone_engine::{Engine, EngineError};
 use drystone_s3::{Gateway, Peer, ResponseBody, Served};
 use http::{Request, Response};
@@ -147,7 +147,7 @@ async fn accept_all(listener: TcpListener, doors: Arc<Doors>, port: Port) {
         match listener.accept().await {
             Ok((stream, remote)) => accept(&doors, &port, stream, remote.ip()),
             Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
+                warn_limited!("a connection could not be accepted"; %error);
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }

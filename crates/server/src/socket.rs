@@ -2,6 +2,7 @@
 //! of the server, without a signature.
 
 use drystone_admin::{Admin, AdminRequest, Door};
+use drystone_base::warn_limited;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
@@ -49,7 +50,7 @@ pub(crate) async fn serve(listener: UnixListener, admin: Arc<Admin>) {
         match stream.peer_cred() {
             Ok(peer) if peer.uid() == own || peer.uid() == 0 => {}
             Ok(peer) => {
-                tracing::warn!(uid = peer.uid(), "another user was turned away from the socket");
+                warn_limited!("another user was turned away from the socket"; uid = peer.uid());
                 continue;
             }
             Err(_) => continue,
