@@ -1,14 +1,15 @@
 //! Admission of connections: how many may be open, in all and for each source.
 //!
-//! A connection costs a file descriptor and some buffers, and nothing is known of its peer when it is accepted.
-//! So connections are capped below the descriptor limit of the process, and half of the rest of that limit stays
-//! free for files. One source address may hold half of all connections, so that it cannot shut out the others;
-//! proxies that the operator named stand for many clients and are exempt from that share.
+//! A connection costs a file descriptor and some buffers, and nothing is known of its peer when it is
+//! accepted. So connections are capped below the descriptor limit of the process, and half of the rest of
+//! that limit stays free for files. One source address may hold half of all connections, so that it cannot
+//! shut out the others; proxies that the operator named stand for many clients and are exempt from it.
 //!
 //! # Not here
 //!
 //! What a connection may do once it is admitted, and for how long: `connection`.
 
+use crate::connection::TimeLimits;
 use drystone_admin::Metrics;
 use drystone_base::sync::{Mutex, lock};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -85,6 +86,8 @@ struct Open {
 /// Counts open connections. `by_source` has an entry only for sources that have one.
 pub(crate) struct Admission {
     limits: ConnectionLimits,
+    /// Time limits of each connection.
+    pub(crate) times: TimeLimits,
     open: Mutex<Open>,
     /// Bytes of request heads that are not complete yet, over all connections.
     pub(crate) head_bytes: AtomicUsize,
@@ -105,10 +108,15 @@ fn source_of(address: IpAddr) -> IpAddr {
 
 impl Admission {
     /// Nothing is open at first. `metrics` gets the numbers of open and refused connections.
-    pub(crate) fn new(limits: ConnectionLimits, metrics: Arc<Metrics>) -> Arc<Self> {
+    pub(crate) fn new(
+        limits: ConnectionLimits,
+        times: TimeLimits,
+        metrics: Arc<Metrics>,
+    ) -> Arc<Self> {
         metrics.connections.limit.store(limits.total as u64, Ordering::Relaxed);
         Arc::new(Self {
             limits,
+            times,
             open: Mutex::default(),
             head_bytes: AtomicUsize::new(0),
             metrics,
@@ -189,7 +197,11 @@ mod tests {
     use super::*;
 
     fn admission(total: usize, per_source: usize) -> Arc<Admission> {
-        Admission::new(ConnectionLimits { total, per_source }, Arc::default())
+        Admission::new(
+            ConnectionLimits { total, per_source },
+            TimeLimits::default(),
+            Arc::default(),
+        )
     }
 
     fn address(text: &str) -> IpAddr {

@@ -1,6 +1,7 @@
 //! The command line: what was typed becomes what was meant.
 
 mod admin;
+mod connections;
 mod durability;
 mod fsck;
 mod salvage;
@@ -8,7 +9,7 @@ mod server;
 
 use crate::bench::BenchArguments;
 use crate::config::{self, AccessLogTarget, ConfigError, LogFormat, ServerConfig};
-use crate::connection::TimeLimits;
+use crate::connection::ConnectionSettings;
 use crate::keys::KeySettings;
 use crate::node::OpenMode;
 use crate::places;
@@ -18,6 +19,7 @@ use admin::{
     KmsCommand, LockCommand, MfaCommand, PolicyCommand, RoleCommand, UserCommand, VerifyArguments,
 };
 use clap::{Args, Parser, Subcommand};
+use connections::ConnectionArguments;
 use drystone_s3::{BucketDefaults, RestoreDelays};
 use std::error::Error;
 use std::io::Write;
@@ -187,21 +189,8 @@ struct ServerArguments {
     /// [default: none]. Also DRYSTONE_TRUSTED_PROXIES.
     #[arg(long)]
     trusted_proxies: Option<String>,
-    /// Connections that may be open at once, on all ports [default: half of the free file descriptors, at most
-    /// 16384]. Also DRYSTONE_MAX_CONNECTIONS.
-    #[arg(long)]
-    max_connections: Option<String>,
-    /// Connections that one source address may have open; trusted proxies are exempt [default: half of all].
-    /// Also DRYSTONE_MAX_CONNECTIONS_PER_SOURCE.
-    #[arg(long)]
-    max_connections_per_source: Option<String>,
-    /// Time in which the head of a request must be complete [default: 30s]. Also
-    /// DRYSTONE_READ_HEADER_TIMEOUT.
-    #[arg(long)]
-    read_header_timeout: Option<String>,
-    /// Time after which a connection without a request is closed [default: 30s]. Also DRYSTONE_IDLE_TIMEOUT.
-    #[arg(long)]
-    idle_timeout: Option<String>,
+    #[command(flatten)]
+    connections: ConnectionArguments,
     /// Seconds between two deliveries of buckets' access logs. Also DRYSTONE_LOG_DELIVERY_SECONDS.
     #[arg(long)]
     log_delivery_seconds: Option<String>,
@@ -337,11 +326,6 @@ fn meant(arguments: ServerArguments) -> Result<ServerConfig, Box<dyn Error>> {
     let budget = or_setting(arguments.memory_budget, "MEMORY_BUDGET")?;
     let defaults = or_setting(arguments.bucket_defaults, "BUCKET_DEFAULTS")?;
     let proxies = or_setting(arguments.trusted_proxies, "TRUSTED_PROXIES")?;
-    let connections = or_setting(arguments.max_connections, "MAX_CONNECTIONS")?;
-    let per_source =
-        or_setting(arguments.max_connections_per_source, "MAX_CONNECTIONS_PER_SOURCE")?;
-    let head_timeout = or_setting(arguments.read_header_timeout, "READ_HEADER_TIMEOUT")?;
-    let idle_timeout = or_setting(arguments.idle_timeout, "IDLE_TIMEOUT")?;
     let delivery = or_setting(arguments.log_delivery_seconds, "LOG_DELIVERY_SECONDS")?;
     let restore_delays = or_setting(arguments.restore_delays, "RESTORE_DELAYS")?;
     let rehome_after = or_setting(arguments.rehome_after, "REHOME_AFTER")?;
@@ -375,15 +359,7 @@ fn meant(arguments: ServerArguments) -> Result<ServerConfig, Box<dyn Error>> {
         expected_drive: arguments.expect_drive,
         access_log: config::parse_access_log(access_log.as_deref().unwrap_or("stdout")),
         proxies: parse_proxies(proxies)?,
-        connections: config::parse_count("max connections", connections.as_deref())?,
-        connections_per_source: config::parse_count(
-            "max connections per source",
-            per_source.as_deref(),
-        )?,
-        times: TimeLimits {
-            head_max: config::parse_limit("read header timeout", head_timeout.as_deref())?,
-            idle_max: config::parse_limit("idle timeout", idle_timeout.as_deref())?,
-        },
+        connections: arguments.connections.meant()?,
         openid: config::openid()?,
         ldap: config::ldap()?,
         log_delivery: parse_seconds(delivery)?,
@@ -469,9 +445,7 @@ fn inspected(directories: Vec<places::GivenDirectory>) -> ServerConfig {
         expected_drive: None,
         access_log: AccessLogTarget::Off,
         proxies: TrustedProxies::default(),
-        connections: None,
-        connections_per_source: None,
-        times: TimeLimits { head_max: Duration::ZERO, idle_max: Duration::ZERO },
+        connections: ConnectionSettings::default(),
         openid: Vec::new(),
         ldap: None,
         log_delivery: Duration::ZERO,

@@ -1,6 +1,6 @@
 //! Settings: the only place that reads the environment.
 
-use crate::connection::TimeLimits;
+use crate::connection::ConnectionSettings;
 use crate::keys::KeySettings;
 use crate::places::GivenDirectory;
 use crate::proxy::TrustedProxies;
@@ -41,12 +41,8 @@ pub(crate) struct ServerConfig {
     pub(crate) bucket_defaults: BucketDefaults,
     /// Proxies whose forwarding headers count.
     pub(crate) proxies: TrustedProxies,
-    /// Connections that may be open at once, if that is set.
-    pub(crate) connections: Option<usize>,
-    /// Connections that one source may have open, if that is set.
-    pub(crate) connections_per_source: Option<usize>,
-    /// Time limits of connections.
-    pub(crate) times: TimeLimits,
+    /// Bounds of connections.
+    pub(crate) connections: ConnectionSettings,
     /// OpenID providers.
     pub(crate) openid: Vec<OpenIdConfig>,
     /// LDAP server.

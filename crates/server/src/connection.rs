@@ -2,10 +2,10 @@
 //!
 //! Nothing is believed of a client but what it sends in time:
 //!
-//! - The head of a request must be complete within [`TimeLimits::head_max`] of its first byte; that of the first
-//!   one within the same time of the accept, whatever the protocol, the TLS handshake included.
-//! - A connection without a request in progress is closed after [`TimeLimits::idle_max`]; pings of HTTP/2 find
-//!   dead peers.
+//! - The head of a request must be complete within [`TimeLimits::head_max`] of its first byte; that of the
+//!   first one within the same time of the accept, whatever the protocol, the TLS handshake included.
+//! - A connection without a request in progress is closed after [`TimeLimits::idle_max`]; pings of HTTP/2
+//!   find dead peers.
 //! - A socket that takes nothing, or less than the least rate, is closed (`stream`). A response of HTTP/2
 //!   whose client opens no window for [`STREAM_STALL_MAX`] ends its connection.
 //!
@@ -28,9 +28,21 @@ use std::future::Future;
 use std::pin::pin;
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
-/// Time limits of a connection that settings give.
-#[derive(Clone, Copy, Debug)]
+/// Bounds of connections that settings give.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct ConnectionSettings {
+    /// Connections at once, if it is not to follow from the limit of descriptors.
+    pub(crate) total: Option<usize>,
+    /// Connections of one source at once, if it is not to be half of all.
+    pub(crate) per_source: Option<usize>,
+    /// Time limits.
+    pub(crate) times: TimeLimits,
+}
+
+/// Time limits of a connection.
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct TimeLimits {
     /// From the first byte of a head to its end, and from the accept to the end of the first head.
     pub(crate) head_max: Duration,
@@ -101,8 +113,8 @@ pub(crate) enum Ended {
     TooSlow,
 }
 
-/// Drives a connection until its end, or until `stop` says that the server stops and the requests in progress
-/// are answered.
+/// Drives a connection until its end, or until `stop` says that the server stops and the requests in
+/// progress are answered.
 pub(crate) async fn drive<C>(
     connection: C,
     activity: &Activity,
@@ -125,15 +137,16 @@ where
                 connection.as_mut().graceful_shutdown();
             }
             () = check.as_mut() => {
-                match activity.verdict() {
-                    Verdict::Keep => check.as_mut().reset(tokio::time::Instant::now() + activity.check_every()),
+                let pause = match activity.verdict() {
+                    Verdict::Keep => activity.check_every(),
                     Verdict::SayGoodbye => {
                         is_ending = true;
                         connection.as_mut().graceful_shutdown();
-                        check.as_mut().reset(tokio::time::Instant::now() + GOODBYE_MAX);
+                        GOODBYE_MAX
                     }
                     Verdict::End => return Err(Ended::TooSlow),
-                }
+                };
+                check.as_mut().reset(Instant::now() + pause);
             }
         }
     }

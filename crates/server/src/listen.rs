@@ -4,7 +4,7 @@ use crate::access_log::{AccessLog, Line};
 use crate::admission::Admission;
 use crate::config::ServerConfig;
 use crate::connection::{
-    Activity, ClientStream, Ended, StreamLimits, TimeLimits, Tracked, drive, in_time, protocols,
+    Activity, ClientStream, Ended, StreamLimits, Tracked, drive, in_time, protocols,
 };
 use crate::proxy::TrustedProxies;
 use crate::tls::Certificates;
@@ -56,7 +56,6 @@ pub(crate) struct Front {
     pub(crate) access_log: AccessLog,
     pub(crate) certificates: Option<Certificates>,
     pub(crate) admission: Arc<Admission>,
-    pub(crate) times: TimeLimits,
 }
 
 /// The connection must be closed without an answer.
@@ -106,7 +105,6 @@ pub(crate) async fn serve(front: Arc<Front>, ports: Ports, stop: impl Future<Out
         builder: protocols(),
         admission: front.admission.clone(),
         proxies: front.proxies.clone(),
-        times: front.times,
         metrics: front.metrics.clone(),
         refusals: Arc::new(Semaphore::new(REFUSALS_MAX)),
         stopping,
@@ -135,7 +133,6 @@ struct Doors {
     builder: Builder<TokioExecutor>,
     admission: Arc<Admission>,
     proxies: TrustedProxies,
-    times: TimeLimits,
     metrics: Arc<Metrics>,
     /// Refused connections that are being told so.
     refusals: Arc<Semaphore>,
@@ -176,7 +173,7 @@ fn accept(doors: &Arc<Doors>, port: &Port, stream: TcpStream, remote: IpAddr) {
     let acceptor = certificates.map(Certificates::acceptor);
     let (doors, port) = (doors.clone(), port.clone());
     tokio::spawn(async move {
-        let activity = Activity::new(doors.admission.clone(), doors.times);
+        let activity = Activity::new(doors.admission.clone());
         let stream = ClientStream::new(stream, activity.clone(), StreamLimits::default());
         let peer = Peer { address: remote, is_secure: acceptor.is_some() };
         let ended = match acceptor {

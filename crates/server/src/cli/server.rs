@@ -44,15 +44,7 @@ pub(crate) fn run(config: &ServerConfig) -> CommandResult {
     for file in [secrets::FILE, secrets::KEYRING_FILE] {
         secrets::spread(&node.homes, file);
     }
-    let (rebuilt, rows, frames) = node.engine.catalog().replayed();
-    tracing::info!(
-        drive = node.identity.drive_text(),
-        term = node.identity.term,
-        rebuilt,
-        rows,
-        frames,
-        "drive is open"
-    );
+    log_open(&node);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = runtime.block_on(async {
         let ports = Ports::open(config).await?;
@@ -61,7 +53,6 @@ pub(crate) fn run(config: &ServerConfig) -> CommandResult {
         let federation = federation(config);
         let token = metrics_token(config, credentials.secret_key.reveal());
         let gateway = gateway_of(config, &node, directory.clone(), kms.clone());
-        let (deployment, homes) = (node.deployment().clone(), node.homes.clone());
         let admin = Admin::new(AdminConfig {
             engine: node.engine.clone(),
             directory,
@@ -70,11 +61,7 @@ pub(crate) fn run(config: &ServerConfig) -> CommandResult {
             federation,
             metrics: metrics.clone(),
             token,
-            drives: Arc::new(NodeDrives {
-                deployment,
-                homes,
-                allow_root_device: config.allow_root_device,
-            }),
+            drives: Arc::new(drives_of(config, &node)),
         });
         let admin = Arc::new(admin);
         let administering = open_sockets(&node, &admin);
@@ -85,20 +72,9 @@ pub(crate) fn run(config: &ServerConfig) -> CommandResult {
         let delivering = tokio::spawn(deliver(gateway.clone(), config.log_delivery));
         let logs = gateway.clone();
         let proxies = config.proxies.clone();
-        let limits = ConnectionLimits::of_descriptors(descriptors, descriptors_in_use())
-            .with(config.connections, config.connections_per_source);
-        let admission = Admission::new(limits, metrics.clone());
-        let front = Front {
-            proxies,
-            gateway,
-            admin,
-            engine,
-            metrics,
-            access_log,
-            certificates,
-            admission,
-            times: config.times,
-        };
+        let admission = admission(config, descriptors, &metrics);
+        let front =
+            Front { proxies, gateway, admin, engine, metrics, access_log, certificates, admission };
         serve(Arc::new(front), ports, stop_signal()).await;
         delivering.abort();
         logs.deliver_logs().await;
@@ -111,6 +87,31 @@ pub(crate) fn run(config: &ServerConfig) -> CommandResult {
     result?;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+fn log_open(node: &Node) {
+    let (rebuilt, rows, frames) = node.engine.catalog().replayed();
+    tracing::info!(
+        drive = node.identity.drive_text(),
+        term = node.identity.term,
+        rebuilt,
+        rows,
+        frames,
+        "drive is open"
+    );
+}
+
+/// How many connections there may be: the drives have opened their files by now.
+fn admission(config: &ServerConfig, descriptors: u64, metrics: &Arc<Metrics>) -> Arc<Admission> {
+    let settings = config.connections;
+    let limits = ConnectionLimits::of_descriptors(descriptors, descriptors_in_use())
+        .with(settings.total, settings.per_source);
+    Admission::new(limits, settings.times, metrics.clone())
+}
+
+fn drives_of(config: &ServerConfig, node: &Node) -> NodeDrives {
+    let (deployment, homes) = (node.deployment().clone(), node.homes.clone());
+    NodeDrives { deployment, homes, allow_root_device: config.allow_root_device }
 }
 
 fn gateway_of(config: &ServerConfig, node: &Node, directory: Directory, kms: Kms) -> Arc<Gateway> {

@@ -1,6 +1,6 @@
 //! What a connection is doing: its requests in progress, and since when it waits for its client.
 
-use super::{STREAM_STALL_MAX, TimeLimits};
+use super::STREAM_STALL_MAX;
 use crate::admission::Admission;
 use bytes::Bytes;
 use drystone_base::sync::{Mutex, lock};
@@ -45,7 +45,6 @@ struct Requests {
 /// What a connection is doing.
 pub(crate) struct Activity {
     admission: Arc<Admission>,
-    limits: TimeLimits,
     accepted: Instant,
     requests: Mutex<Requests>,
     is_stopping: AtomicBool,
@@ -55,10 +54,9 @@ pub(crate) struct Activity {
 
 impl Activity {
     /// A connection that was accepted now.
-    pub(crate) fn new(admission: Arc<Admission>, limits: TimeLimits) -> Arc<Self> {
+    pub(crate) fn new(admission: Arc<Admission>) -> Arc<Self> {
         Arc::new(Self {
             admission,
-            limits,
             accepted: Instant::now(),
             requests: Mutex::default(),
             is_stopping: AtomicBool::new(false),
@@ -68,12 +66,12 @@ impl Activity {
 
     /// When the first head must be complete.
     pub(crate) fn first_request_due(&self) -> Instant {
-        self.accepted + self.limits.head_max
+        self.accepted + self.admission.times.head_max
     }
 
     /// Time between two looks at the connection.
     pub(super) fn check_every(&self) -> std::time::Duration {
-        self.limits.check_every()
+        self.admission.times.check_every()
     }
 
     /// The server stops.
@@ -130,8 +128,9 @@ impl Activity {
         let Some(idle_since) = requests.idle_since.filter(|_| requests.open == 0) else {
             return if requests.open == 0 { Verdict::End } else { Verdict::Keep };
         };
-        let is_late = requests.head_since.is_some_and(|since| is_old(&since, self.limits.head_max));
-        if !is_late && !is_old(&idle_since, self.limits.idle_max) {
+        let is_late =
+            requests.head_since.is_some_and(|since| is_old(&since, self.admission.times.head_max));
+        if !is_late && !is_old(&idle_since, self.admission.times.idle_max) {
             return Verdict::Keep;
         }
         match std::mem::replace(&mut requests.was_told, true) {
