@@ -15,9 +15,11 @@
 //! What the bytes mean: see `log`. The index engine writes its own files beside these (see `index`).
 
 mod direct;
+mod modes;
 mod real;
 mod sim;
 
+pub use modes::{Tightened, tighten};
 pub use real::RealDisk;
 pub use sim::{CrashKind, Fault, SimDisk};
 

@@ -1,11 +1,12 @@
 //! A directory of the operating system.
 
 use crate::direct::Direct;
+use crate::modes::{DIRECTORY_MODE, FILE_MODE};
 use crate::{Disk, DiskFile, Space};
 use rustix::fs::{Advice, FallocateFlags, FlockOperation};
-use std::fs::{File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, IoSlice, IoSliceMut};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -28,7 +29,7 @@ impl RealDisk {
     /// `WouldBlock` if another process has it locked, or whatever the operating system reports.
     pub fn open(path: &Path) -> io::Result<Self> {
         if !path.try_exists()? {
-            std::fs::create_dir_all(path)?;
+            DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(path)?;
             if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
                 File::open(parent)?.sync_all()?;
             }
@@ -88,7 +89,9 @@ impl Disk for RealDisk {
 
     fn create(&self, name: &str, len_bytes: u64) -> io::Result<Arc<dyn DiskFile>> {
         let path = self.path.join(name);
-        let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true).mode(FILE_MODE);
+        let file = options.open(&path)?;
         if let Err(error) = rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, len_bytes) {
             std::fs::remove_file(&path)?;
             return Err(error.into());
@@ -193,6 +196,19 @@ mod tests {
         assert_eq!(second.kind(), io::ErrorKind::WouldBlock);
         drop(first);
         RealDisk::open(dir.path()).expect("free again");
+    }
+
+    #[test]
+    fn what_is_created_is_closed_to_other_users() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let path = dir.path().join("drive");
+        let disk = RealDisk::open(&path).expect("disk");
+        disk.create("f", 1).expect("created");
+        for (path, expected) in [(path.clone(), 0o700), (path.join("f"), 0o600)] {
+            let mode = std::fs::metadata(&path).expect("is there").permissions().mode();
+            assert_eq!(mode & 0o777, expected, "{}", path.display());
+        }
     }
 
     #[test]

@@ -264,6 +264,8 @@ struct RebuildArguments {
 
 /// Runs the command; 0 if it succeeded, 1 if it failed, 2 if it was not understood.
 pub(crate) fn run() -> ExitCode {
+    // The index makes files of its own; none of them is for other users of the machine.
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let result = match Arguments::parse().command {
         Command::Server(arguments) => start_server(*arguments),
         Command::Fsck(arguments) => inspect(&arguments, OpenMode::Inspect),

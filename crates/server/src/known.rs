@@ -10,8 +10,9 @@ use drystone_cluster::PoolDrive;
 use drystone_drive::read_super;
 use drystone_io::RealDisk;
 use std::collections::BTreeSet;
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf, absolute};
 
 /// Name of the file.
@@ -34,7 +35,9 @@ pub(crate) fn write(homes: &[PathBuf], drives: &[PoolDrive]) {
         if std::fs::read_to_string(&path).is_ok_and(|known| known == text) {
             continue;
         }
-        let written = File::create(&path).and_then(|mut file| {
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(0o600);
+        let written = options.open(&path).and_then(|mut file| {
             file.write_all(text.as_bytes())?;
             file.sync_all()
         });

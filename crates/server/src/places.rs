@@ -5,8 +5,10 @@ use drystone_base::{Clock, SystemClock, SystemRng};
 use drystone_drive::{DriveError, read_super, segment_len_for};
 use drystone_engine::deployment::{IndexKind, Indexes, OpenError, Place, new_deployment};
 use drystone_index::{Index, IndexError, LsmConfig, LsmIndex};
-use drystone_io::RealDisk;
+use drystone_io::{RealDisk, Tightened, tighten};
+use std::fs::DirBuilder;
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -141,10 +143,10 @@ pub(crate) fn open(
         };
         match identity {
             // A making that was cut short: nothing was ever served from it.
-            Some(identity) if identity.term == 0 => fresh.push(place),
-            Some(_) => drives.push(place),
+            Some(identity) if identity.term == 0 => fresh.push(closed(place)),
+            Some(_) => drives.push(closed(place)),
             None => match (must_be_empty(&given.path), any_is_drive && !is_alone) {
-                (Ok(()), false) if making.is_allowed => fresh.push(place),
+                (Ok(()), false) if making.is_allowed => fresh.push(closed(place)),
                 (Ok(()), false) => {
                     let found = "nothing".to_owned();
                     let source = DriveError::NotADrive { path: path.clone(), found };
@@ -225,7 +227,32 @@ pub(crate) fn open_new(
         must_not_be_on_root(&others.chain([path]).collect::<Vec<_>>(), may_be_on_root)?;
     }
     let disk = Arc::new(open_disk(path)?);
-    Ok(Place { path: text, disk, zone: String::new(), node: String::new() })
+    Ok(closed(Place { path: text, disk, zone: String::new(), node: String::new() }))
+}
+
+/// Takes the rights of other users of the machine from a directory that is, or becomes, a drive. A mode
+/// that cannot be changed keeps no drive from starting.
+fn closed(place: Place) -> Place {
+    let path = place.path.as_str();
+    match tighten(Path::new(path)) {
+        Ok(Tightened { changed: 0, failed: 0 }) => {}
+        Ok(Tightened { changed, failed: 0 }) => tracing::warn!(
+            path,
+            changed,
+            "other users could reach files of a drive: modes set to 0600 and 0700"
+        ),
+        Ok(Tightened { changed, failed }) => tracing::warn!(
+            path,
+            changed,
+            failed,
+            "other users can reach files of a drive, and some modes cannot be changed: run chmod as the \
+             owner of the files"
+        ),
+        Err(error) => {
+            tracing::warn!(path, %error, "the modes of the files of a drive cannot be checked")
+        }
+    }
+    place
 }
 
 fn has_super(path: &Path) -> bool {
@@ -279,6 +306,15 @@ fn remove(folder: &Path) -> Result<(), IndexError> {
     }
 }
 
+/// Makes the directory of an index; the files in it are made under the umask of the process.
+fn make(folder: &Path) -> Result<(), IndexError> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .map_err(|error| IndexError { reason: format!("{}: {error}", folder.display()) })
+}
+
 impl Indexes for LsmIndexes {
     fn open(&self, path: &str, kind: IndexKind, anew: bool) -> Result<Arc<dyn Index>, IndexError> {
         let folder = folder(path, kind);
@@ -290,12 +326,14 @@ impl Indexes for LsmIndexes {
         if anew {
             remove(&folder)?;
         }
+        make(&folder)?;
         match LsmIndex::open(&folder, config()) {
             Ok(index) => Ok(Arc::new(index)),
             Err(error) => {
                 let index = folder.display().to_string();
                 tracing::warn!(index, reason = error.reason, "index is built anew");
                 remove(&folder)?;
+                make(&folder)?;
                 Ok(Arc::new(LsmIndex::open(&folder, config())?))
             }
         }
