@@ -6,6 +6,7 @@
 //! Source: S3 user guide, "Amazon S3 server access log format".
 
 mod book;
+mod field;
 
 pub(crate) use book::{LogBook, key_of};
 
@@ -14,9 +15,9 @@ use crate::error::S3Code;
 use crate::operation::Operation;
 use crate::request::S3Request;
 use crate::response::Reply;
-use crate::uri::encode;
 use crate::xml::Element;
 use drystone_base::Timestamp;
+use field::{quoted, word};
 
 /// Where the lines of a bucket go.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,7 +57,7 @@ pub(crate) struct BatchDeletion {
     pub(crate) error: Option<S3Code>,
 }
 
-/// What is known of a request before it runs.
+/// What is known of a request before it runs. What clients wrote is encoded here and not later ([`field`]).
 pub(crate) struct Draft {
     source: Source,
     owner: String,
@@ -87,20 +88,6 @@ pub(crate) struct Outcome<'a> {
     pub(crate) millis: u64,
 }
 
-/// A field without blanks; nothing is a dash.
-fn field(text: &str) -> &str {
-    if text.is_empty() { "-" } else { text }
-}
-
-/// A field in quotes.
-fn quoted(text: &str) -> String {
-    if text.is_empty() {
-        return "-".to_owned();
-    }
-    let plain: String = text.chars().filter(|c| !c.is_control()).collect();
-    format!("\"{}\"", plain.replace('"', "%22"))
-}
-
 /// `[06/Feb/2026:00:00:38 +0000]`.
 fn log_time(now_ms: u64) -> String {
     // Of `Fri, 06 Feb 2026 00:00:38 GMT`.
@@ -121,32 +108,22 @@ impl Draft {
         is_secure: bool,
         target: LogTarget,
     ) -> Self {
-        let header = |name: &str| request.header(name).unwrap_or_default().to_owned();
+        let header = |name: &str| quoted(&field::header(&request.headers, name));
         let bucket = request.bucket.clone().unwrap_or_default();
-        let queries: Vec<String> = request
-            .query
-            .iter()
-            .map(|(name, value, has_equals)| match has_equals {
-                true => format!("{}={}", encode(name, false), encode(value, false)),
-                false => encode(name, false),
-            })
-            .collect();
-        let mark = if queries.is_empty() { "" } else { "?" };
-        let version = format!("{:?}", http::Version::HTTP_11);
+        let query = field::query(&request.query);
         let uri =
-            format!("{} {}{mark}{} {version}", request.method, request.raw_path, queries.join("&"));
-        let key = request.key.as_deref().map(|key| encode(&encode(key, false), false));
+            format!("{} {}{query} {:?}", request.method, request.raw_path, http::Version::HTTP_11);
         Self {
             source: Source { bucket, account: account.to_owned(), target },
             owner,
             remote,
-            key: key.unwrap_or_default(),
-            uri: without_secrets(&uri),
+            key: field::key(request.key.as_deref().unwrap_or_default()),
+            uri: quoted(uri.as_bytes()),
             referrer: header("referer"),
             agent: header("user-agent"),
-            version: request.query("versionId").unwrap_or_default().to_owned(),
-            host: request.host.clone(),
-            method: request.method.to_string(),
+            version: word(request.query("versionId").unwrap_or_default().as_bytes()),
+            host: word(request.host.as_bytes()),
+            method: field::method(&request.method),
             is_website: request.is_website,
             is_secure,
             sub_resource: crate::route::sub_resource(request),
@@ -172,14 +149,14 @@ impl Draft {
     }
 
     fn resource(&self) -> String {
-        let of_object = !self.key.is_empty();
+        let of_object = self.key != "-";
         match self.sub_resource.as_deref() {
             None => if of_object { "OBJECT" } else { "BUCKET" }.to_owned(),
             Some("tagging") if of_object => "OBJECT_TAGGING".to_owned(),
             Some("policy") => "BUCKETPOLICY".to_owned(),
             Some("versions") => "BUCKETVERSIONS".to_owned(),
             Some("logging") => "LOGGING_STATUS".to_owned(),
-            Some(other) => other.replace('-', "_").to_uppercase(),
+            Some(other) => word(other.replace('-', "_").to_uppercase().as_bytes()),
         }
     }
 
@@ -196,13 +173,13 @@ impl Draft {
     }
 
     fn batch_line(&self, outcome: &Outcome<'_>, deletion: &BatchDeletion) -> String {
-        let key = encode(&encode(&deletion.key, false), false);
+        let key = field::key(&deletion.key);
         let status = deletion.error.map_or(204, S3Code::status).to_string();
         let error = deletion.error.map_or("-", S3Code::name);
-        let version = field(&deletion.version);
+        let version = word(deletion.version.as_bytes());
         // Bytes, size, times, referrer and agent are those of no key.
         let none = ["-"; 6];
-        self.join(outcome, "BATCH.DELETE.OBJECT", [field(&key), "-", &status, error], none, version)
+        self.join(outcome, "BATCH.DELETE.OBJECT", [&key, "-", &status, error], none, &version)
     }
 
     /// A line, from what requests and keys of a batch say of their own: key, request line, status and error;
@@ -217,11 +194,11 @@ impl Draft {
     ) -> String {
         let (auth, signature) = names_of(outcome.auth);
         let fields = [
-            field(&self.owner),
-            field(&self.source.bucket),
+            &word(self.owner.as_bytes()),
+            &word(self.source.bucket.as_bytes()),
             &log_time(self.now_ms),
-            field(&self.remote),
-            field(&outcome.requester),
+            &word(self.remote.as_bytes()),
+            &word(outcome.requester.as_bytes()),
             outcome.request_id,
             operation,
             key,
@@ -236,11 +213,11 @@ impl Draft {
             agent,
             version,
             outcome.host_id,
-            field(signature),
+            signature,
             "-",
-            field(auth),
-            field(&self.host),
-            field(self.tls()),
+            auth,
+            &self.host,
+            self.tls(),
             "-",
             "-",
             outcome.region,
@@ -249,37 +226,32 @@ impl Draft {
     }
 
     fn tls(&self) -> &'static str {
-        if self.is_secure { "TLSv1.3" } else { "" }
+        if self.is_secure { "TLSv1.3" } else { "-" }
     }
 
     fn line(&self, outcome: &Outcome<'_>) -> String {
         let header = |name: &str| {
             let value = outcome.reply.headers().get(name).and_then(|value| value.to_str().ok());
-            value.unwrap_or_default().to_owned()
+            value.filter(|value| !value.is_empty()).map(|value| word(value.as_bytes()))
         };
-        let total = header("content-range").rsplit_once('/').map(|(_, size)| size.to_owned());
-        let object_size = match header("x-amz-object-size") {
-            size if !size.is_empty() => size,
-            _ => total.unwrap_or_else(|| match outcome.operation {
-                Some(Operation::GetObject | Operation::HeadObject) => header("content-length"),
-                _ => String::new(),
-            }),
-        };
-        let is_head = self.method == "HEAD";
-        let sent = if is_head { String::new() } else { header("content-length") };
+        let none = || "-".to_owned();
+        let range = header("content-range");
+        let total = range.and_then(|range| Some(range.rsplit_once('/')?.1.to_owned()));
+        let is_read =
+            matches!(outcome.operation, Some(Operation::GetObject | Operation::HeadObject));
+        let whole = || header("content-length").filter(|_| is_read);
+        let object_size = header("x-amz-object-size").or(total).or_else(whole);
+        let sent = header("content-length").filter(|_| self.method != "HEAD");
         let status = outcome.reply.status().as_u16().to_string();
         let millis = outcome.millis.to_string();
-        let version = match header("x-amz-version-id") {
-            version if version.is_empty() => self.version.clone(),
-            version => version,
-        };
-        let (referrer, agent) = (quoted(&self.referrer), quoted(&self.agent));
+        let version = header("x-amz-version-id").unwrap_or_else(|| self.version.clone());
+        let (sent, object_size) = (sent.unwrap_or_else(none), object_size.unwrap_or_else(none));
         self.join(
             outcome,
             &self.operation(outcome.operation),
-            [field(&self.key), &quoted(&self.uri), &status, outcome.error.unwrap_or("-")],
-            [field(&sent), field(&object_size), &millis, &millis, &referrer, &agent],
-            field(&version),
+            [&self.key, &self.uri, &status, outcome.error.unwrap_or("-")],
+            [&sent, &object_size, &millis, &millis, &self.referrer, &self.agent],
+            &version,
         )
     }
 }
@@ -287,33 +259,11 @@ impl Draft {
 /// Kind of authentication, and version of the signature.
 fn names_of(auth: AuthType) -> (&'static str, &'static str) {
     match auth {
-        AuthType::Anonymous => ("", ""),
+        AuthType::Anonymous => ("-", "-"),
         AuthType::Header => ("AuthHeader", "SigV4"),
         AuthType::Query => ("QueryString", "SigV4"),
         AuthType::Form => ("POST", "SigV4"),
     }
-}
-
-/// Parameters whose values are not written down, in lower case. Keys of clients are refused there, and named
-/// here for whoever sends one nevertheless.
-const SECRETS: &[&str] = &[
-    "x-amz-signature=",
-    "x-amz-security-token=",
-    "signature=",
-    "server-side-encryption-customer-key=",
-];
-
-/// Takes signatures, tokens and keys out of a request line.
-fn without_secrets(uri: &str) -> String {
-    let mut out = uri.to_owned();
-    for name in SECRETS {
-        if let Some(at) = out.to_ascii_lowercase().find(name) {
-            let from = at + name.len();
-            let len = out[from..].find(['&', ' ']).unwrap_or(out.len() - from);
-            out.replace_range(from..from + len, "-");
-        }
-    }
-    out
 }
 
 #[cfg(test)]
@@ -321,13 +271,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_and_lines_look_as_aws_writes_them() {
+    fn times_look_as_aws_writes_them() {
         assert_eq!(log_time(1_770_336_038_000), "[06/Feb/2026:00:00:38 +0000]");
-        assert_eq!(quoted("a\"b\n"), "\"a%22b\"");
-        let hidden = without_secrets("GET /b?X-Amz-Signature=abc&x=1 HTTP/1.1");
-        assert_eq!(hidden, "GET /b?X-Amz-Signature=-&x=1 HTTP/1.1");
-        let hidden =
-            without_secrets("GET /b?X-Amz-Server-Side-Encryption-Customer-Key=abc HTTP/1.1");
-        assert_eq!(hidden, "GET /b?X-Amz-Server-Side-Encryption-Customer-Key=- HTTP/1.1");
     }
 }

@@ -2,10 +2,12 @@
 //! up, lines are dropped and counted; requests never wait for it.
 
 use crate::config::AccessLogTarget;
+use crate::log_text::clean;
 use drystone_admin::Metrics;
 use drystone_base::sync::{self, Condvar, Mutex, MutexGuard};
 use std::fs::OpenOptions;
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,7 +57,8 @@ impl AccessLog {
             AccessLogTarget::Off => return Ok(Self { waiting: None, metrics }),
             AccessLogTarget::Stdout => Box::new(io::stdout()),
             AccessLogTarget::File(path) => {
-                Box::new(OpenOptions::new().append(true).create(true).open(path)?)
+                // A file that is there keeps its mode: it may be meant for a program that collects logs.
+                Box::new(OpenOptions::new().append(true).create(true).mode(0o600).open(path)?)
             }
         };
         let waiting = Arc::new(Waiting::default());
@@ -72,7 +75,7 @@ impl AccessLog {
 
     pub(crate) fn write(&self, line: &Line<'_>) {
         let Some(waiting) = &self.waiting else { return };
-        let text = |text: &str| serde_json::to_string(text).unwrap_or_default();
+        let text = |text: &str| serde_json::to_string(&clean(text)).unwrap_or_default();
         let mut out = format!(
             "{{\"time\":\"{}\",\"remote\":\"{}\",\"method\":{},\"path\":{},\"operation\":\"{}\",\
              \"status\":{},\"micros\":{},\"request_id\":\"{}\"",

@@ -13,6 +13,7 @@ mod connection;
 mod keys;
 mod known;
 mod listen;
+mod log_text;
 mod mounts;
 mod node;
 mod places;
