@@ -1,4 +1,11 @@
 //! Listings: each page is one snapshot, in key order, seeking past common prefixes.
+//!
+//! # Invariants
+//!
+//! - A page looks at a bounded number of rows, whatever the bucket holds. A page that ends at that bound is
+//!   short or empty, and says where to continue; each page continues behind the one before, so that a client
+//!   that follows the markers comes to an end.
+//! - A marker stands for what was looked at: nothing that could be listed is skipped.
 
 use crate::engine::Engine;
 use crate::error::EngineError;
@@ -10,8 +17,9 @@ use drystone_catalog::{
 use drystone_index::{KeyRange, prefix_end, prefix_range};
 use std::ops::Bound;
 
-/// Rows looked at for one page at most; beyond it the page is refused, never cut short.
-const WORK_MAX: usize = 4_000_000;
+/// Rows looked at for one page at most, about 10 ms of work. Delete markers and completed uploads are such
+/// rows that are not listed.
+const ROW_COUNT_MAX: usize = 20_000;
 
 /// Where a listing goes on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,6 +34,8 @@ pub struct ListRequest {
     pub after_is_prefix: bool,
     /// Entries at most.
     pub limit: usize,
+    /// Rows looked at at most, if that is not to be the usual number.
+    pub row_count_max: Option<usize>,
 }
 
 /// A page of current versions.
@@ -35,7 +45,8 @@ pub struct ListPage {
     pub objects: Vec<(Vec<u8>, ObjectRow)>,
     /// Common prefixes.
     pub prefixes: Vec<Vec<u8>>,
-    /// The last entry of the page, and whether it is a common prefix, if there is more.
+    /// Where the next page continues, if there is more: the last entry of the page, or the last key that was
+    /// looked at; and whether that is a common prefix.
     pub next: Option<(Vec<u8>, bool)>,
 }
 
@@ -99,7 +110,8 @@ pub struct UploadPage {
     pub uploads: Vec<(Vec<u8>, UploadId, UploadRow)>,
     /// Common prefixes.
     pub prefixes: Vec<Vec<u8>>,
-    /// Key, and upload id unless it is a common prefix, of the last entry, if there is more.
+    /// Where the next page continues, if there is more: key, and upload id unless it is a common prefix, of
+    /// the last entry or of the last upload that was looked at.
     pub next: Option<(Vec<u8>, Option<UploadId>)>,
 }
 
@@ -119,6 +131,17 @@ fn range_from(start: Bound<Vec<u8>>, prefix_key: &[u8]) -> KeyRange {
 }
 
 impl ListRequest {
+    fn rows_max(&self) -> usize {
+        self.row_count_max.unwrap_or(ROW_COUNT_MAX)
+    }
+
+    /// Whether a page may end with a key as its marker. One that is its own common prefix stands for all that
+    /// is in that prefix, so everything in it must have been looked at.
+    fn may_end_at(&self, key: &[u8], following: Option<&[u8]>) -> bool {
+        let is_prefix = common_prefix(key, &self.prefix, &self.delimiter).as_deref() == Some(key);
+        !is_prefix || following.is_none_or(|next| !next.starts_with(key))
+    }
+
     /// Where to begin among keys that `key_of` makes.
     fn start(&self, key_of: &dyn Fn(&[u8]) -> Vec<u8>) -> Bound<Vec<u8>> {
         if self.after.is_empty() || self.after.as_slice() < self.prefix.as_slice() {
@@ -145,8 +168,7 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// [`EngineError::BucketNotFound`], [`EngineError::Busy`] beyond the work bound, or the catalog
-    /// failed.
+    /// [`EngineError::BucketNotFound`], or the catalog failed.
     pub fn list(&self, bucket: &str, request: &ListRequest) -> Result<ListPage, EngineError> {
         let bucket = self.find_bucket(bucket)?;
         let mut page = ListPage::default();
@@ -158,14 +180,25 @@ impl Engine {
         let head_len = prefix_key.len() - request.prefix.len();
         let snapshot = self.shared.catalog.snapshot();
         let mut rows = snapshot.scan(range_from(request.start(&key_of), &prefix_key));
-        let mut last = None;
-        for _ in 0..WORK_MAX {
+        let mut last: Option<(Vec<u8>, bool)> = None;
+        // The last delete marker that was looked at, behind everything that was listed.
+        let mut skipped: Option<Vec<u8>> = None;
+        for count in 0.. {
             let Some(row) = rows.next() else { return Ok(page) };
             let (key, value) = row.map_err(CatalogError::from)?;
+            if count >= request.rows_max()
+                && let Some(at) = &skipped
+                && request.may_end_at(at, Some(&key[head_len..]))
+            {
+                page.next = Some((at.clone(), false));
+                return Ok(page);
+            }
             let object = ObjectRow::decode_for_listing(&value)?;
             if object.is_marker {
+                skipped = Some(key[head_len..].to_vec());
                 continue;
             }
+            skipped = None;
             if page.objects.len() + page.prefixes.len() == request.limit {
                 page.next = last;
                 return Ok(page);
@@ -183,7 +216,7 @@ impl Engine {
                 }
             }
         }
-        Err(EngineError::Busy)
+        Ok(page)
     }
 
     /// A page of all versions of a bucket: keys in order, versions newest first. Blocks on cold rows.
@@ -212,8 +245,8 @@ impl Engine {
         }
         let mut heads = snapshot.scan(range_from(start, &prefix_key));
         let mut full = Filling { page: &mut page, limit: list.limit, last: None };
-        for _ in 0..WORK_MAX {
-            let Some(row) = heads.next() else { return Ok(page) };
+        // Each row is an entry or lies before the mark of one key, so the limit ends the walk.
+        while let Some(row) = heads.next() {
             let (key, value) = row.map_err(CatalogError::from)?;
             let key = &key[head_len..];
             if let Some(prefix) = common_prefix(key, &list.prefix, &list.delimiter) {
@@ -224,29 +257,14 @@ impl Engine {
                 continue;
             }
             let head = ObjectRow::decode_for_listing(&value)?;
-            let versions = Versions::new(&snapshot, &bucket, key, head);
-            let mut mark = request.older_than.filter(|_| key == list.after.as_slice());
-            for version in versions {
-                let version = version?;
-                if let Some(VersionMark(wanted)) = mark {
-                    let row = &version.row;
-                    let (skip, found) = match wanted {
-                        Mark::Null => (true, row.is_null),
-                        Mark::Seq(seq) => (row.seq >= seq, row.seq <= seq),
-                    };
-                    if found {
-                        mark = None;
-                    }
-                    if skip {
-                        continue;
-                    }
-                }
-                if !full.push(version) {
+            let mark = request.older_than.filter(|_| key == list.after.as_slice());
+            for version in Versions::new(&snapshot, &bucket, key, head, mark) {
+                if !full.push(version?) {
                     return Ok(page);
                 }
             }
         }
-        Err(EngineError::Busy)
+        Ok(page)
     }
 
     /// A page of the uploads of a bucket that are not completed. With `after_upload`, uploads of the
@@ -279,16 +297,23 @@ impl Engine {
         let snapshot = self.shared.catalog.snapshot();
         let mut rows = snapshot.scan(range_from(start, &prefix_key));
         let mut last = None;
-        for _ in 0..WORK_MAX {
+        // The last upload that was looked at, where that is none to list.
+        let mut skipped = None;
+        for count in 0.. {
             let Some(row) = rows.next() else { return Ok(page) };
+            if count >= request.rows_max() && skipped.is_some() {
+                page.next = skipped;
+                return Ok(page);
+            }
             let (key, value) = row.map_err(CatalogError::from)?;
             let parts = KeyParts::parse(&key)?;
             let upload_row = UploadRow::decode(&value)?;
-            let (Some(upload), false) =
-                (parts.upload(), matches!(upload_row.state, UploadState::Completed { .. }))
-            else {
+            let Some(upload) = parts.upload() else { continue };
+            if matches!(upload_row.state, UploadState::Completed { .. }) {
+                skipped = Some((parts.object, Some(upload)));
                 continue;
-            };
+            }
+            skipped = None;
             if page.uploads.len() + page.prefixes.len() == request.limit {
                 page.next = last;
                 return Ok(page);
@@ -306,7 +331,7 @@ impl Engine {
                 }
             }
         }
-        Err(EngineError::Busy)
+        Ok(page)
     }
 }
 
@@ -344,7 +369,7 @@ impl Filling<'_> {
     }
 }
 
-/// The versions of one key, newest first.
+/// The versions of one key, newest first, from a mark on.
 struct Versions<'a> {
     snapshot: &'a CatalogSnapshot,
     range: KeyRange,
@@ -361,10 +386,22 @@ impl<'a> Versions<'a> {
         bucket: &BucketRow,
         key: &'a [u8],
         head: ObjectRow,
+        mark: Option<VersionMark>,
     ) -> Self {
-        let range = prefix_range(&Key::versions_of(bucket.id, key));
+        let mut range = prefix_range(&Key::versions_of(bucket.id, key));
         let has_versions = bucket.versioning != Versioning::Off;
-        Self { snapshot, range, key, head: Some(head), rows: None, has_versions }
+        let older_than = match mark {
+            None => None,
+            Some(VersionMark(Mark::Seq(seq))) => Some(seq),
+            // A null version that is gone says nothing of where it was: listed again is better than skipped.
+            Some(VersionMark(Mark::Null)) if head.is_null => Some(head.seq),
+            Some(VersionMark(Mark::Null)) => head.null_seq,
+        };
+        if let Some(seq) = older_than {
+            range.0 = Bound::Excluded(Key::version(bucket.id, key, seq));
+        }
+        let head = Some(head).filter(|head| older_than.is_none_or(|seq| head.seq < seq));
+        Self { snapshot, range, key, head, rows: None, has_versions }
     }
 }
 

@@ -69,10 +69,12 @@ impl<'a> Listing<'a> {
         }
     }
 
-    /// Whether a marker was given out for a common prefix: it ends in the delimiter.
+    /// Whether a marker was given out for a common prefix: it has the delimiter at its end and nowhere before
+    /// it. What has two was a key that was looked at, and the rest of its prefix was not.
     pub(crate) fn is_common_prefix(&self, marker: &str) -> bool {
         let rest = marker.strip_prefix(self.prefix).unwrap_or_default();
-        !self.delimiter.is_empty() && rest.ends_with(self.delimiter)
+        let first = rest.find(self.delimiter).map(|at| at + self.delimiter.len());
+        !self.delimiter.is_empty() && first == Some(rest.len())
     }
 
     /// A key as it is written.
@@ -106,6 +108,7 @@ impl<'a> Listing<'a> {
             after: after.to_vec(),
             after_is_prefix,
             limit: self.limit as usize,
+            row_count_max: None,
         }
     }
 }
@@ -162,7 +165,11 @@ pub(crate) async fn run_v1(context: &Context<'_>) -> Handled {
     listing.write_head(&mut document, name.as_str());
     document.text("Marker", &listing.key(marker.as_bytes())).int("MaxKeys", listing.limit);
     document.bool("IsTruncated", page.next.is_some());
-    if let (Some((next, _)), false) = (&page.next, listing.delimiter.is_empty()) {
+    // Without a delimiter clients continue behind the last key, unless the page ended at another.
+    let is_last = |next: &[u8]| page.objects.last().is_some_and(|(key, _)| key == next);
+    if let Some((next, _)) = &page.next
+        && (!listing.delimiter.is_empty() || !is_last(next))
+    {
         document.text("NextMarker", &listing.key(next));
     }
     write_contents(&mut document, &listing, &page, true);
