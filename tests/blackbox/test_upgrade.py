@@ -1,0 +1,141 @@
+"""Stores of earlier binaries (`tests/fixtures/`): every byte, right and lock is as it was, and stays so."""
+import datetime
+import hashlib
+import json
+import lzma
+import pathlib
+import tarfile
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+
+from conftest import PASSWORD, USER, drystone
+from test_encryption import CUSTOMER, certificates, code_of
+
+FIXTURES = pathlib.Path(__file__).parent.parent / "fixtures"
+STORES = sorted(path.relative_to(FIXTURES).as_posix()[:-len(".tar.xz")] for path in FIXTURES.glob("*/*.tar.xz"))
+DATES = {"ObjectLockRetainUntilDate"}
+
+
+class Store:
+    """A fixture that was unpacked, and what must be in it."""
+
+    def __init__(self, name, folder, start):
+        self.expected = json.loads((FIXTURES / f"{name}.json").read_text())
+        self.folder, self.begin = folder, start
+        with lzma.open(FIXTURES / f"{name}.tar.xz") as packed, tarfile.open(fileobj=packed) as archive:
+            archive.extractall(folder / "store", filter="data")
+        self.drives = sorted((folder / "store").iterdir())
+        self.certs = certificates(folder / "certs")
+
+    def start(self, *arguments, **kw):
+        first, *others = self.drives
+        self.server = self.begin(*map(str, others), "--segment-size", "1MiB", *self.certs, *arguments, directory=first, **kw)
+        return self.server
+
+    def client(self, service="s3", keys=(USER, PASSWORD)):
+        return boto3.client(service, endpoint_url=self.server.url, region_name="us-east-1", verify=False,
+                            aws_access_key_id=keys[0], aws_secret_access_key=keys[1])
+
+    def check(self):
+        s3 = self.client()
+        for entry in self.expected["objects"]:
+            self.check_object(s3, entry)
+        for call, document in self.expected["documents"].items():
+            found = getattr(s3, call)(Bucket="plain")
+            del found["ResponseMetadata"]
+            assert json.loads(json.dumps(found, default=str)) == document, call
+        marker = self.expected["marker"]
+        listed = s3.list_object_versions(Bucket=marker["bucket"])
+        assert [(m["Key"], m["VersionId"], m["IsLatest"]) for m in listed["DeleteMarkers"]] == [("gone", marker["version"], True)]
+        versions = {(v["Key"], v["VersionId"]) for v in listed["Versions"]}
+        assert versions == {(e["key"], e["version"] or "null") for e in self.expected["objects"] if e["bucket"] == marker["bucket"]}
+        self.check_rights()
+        self.check_locks(s3)
+
+    def check_object(self, s3, entry):
+        named = {"VersionId": entry["version"]} if entry["version"] else {}
+        place = {"Bucket": entry["bucket"], "Key": entry["key"], **named}
+        customer = CUSTOMER if entry["customer"] else {}
+        found = s3.get_object(**place, **customer, ChecksumMode="ENABLED")
+        content = found["Body"].read()
+        assert hashlib.sha256(content).hexdigest() == entry["sha256"], entry
+        assert len(content) == entry["size"] and s3.get_object_tagging(**place)["TagSet"] == entry["tags"], entry
+        head = s3.head_object(**place, **customer, ChecksumMode="ENABLED")
+        for name, value in entry["head"].items():
+            shown = head[name].isoformat() if name in DATES else head[name]
+            assert shown == value, (entry, name)
+        if entry["customer"]:
+            assert code_of(s3.get_object, **place) == "InvalidRequest"
+
+    def check_rights(self):
+        for right in self.expected["rights"]:
+            s3 = self.client(keys=self.expected["keys"][right["who"]])
+            code = code_of(s3.get_object, Bucket="plain", Key=right["key"])
+            assert code == (right["code"] or "done"), right
+        policy = self.expected["policy"]
+        iam = self.client("iam")
+        version = iam.get_policy(PolicyArn=policy["arn"])["Policy"]["DefaultVersionId"]
+        found = iam.get_policy_version(PolicyArn=policy["arn"], VersionId=version)
+        assert found["PolicyVersion"]["Document"] == policy["document"]
+
+    def check_locks(self, s3):
+        for entry in (e for e in self.expected["objects"] if e["bucket"] == "locks"):
+            place = {"Bucket": "locks", "Key": entry["key"], "VersionId": entry["version"]}
+            assert code_of(s3.delete_object, **place) == "AccessDenied", entry
+        compliance = next(e for e in self.expected["objects"] if e["key"] == "compliance")
+        soon = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=1)
+        place = {"Bucket": "locks", "Key": "compliance", "VersionId": compliance["version"]}
+        shorter = {"Retention": {"Mode": "COMPLIANCE", "RetainUntilDate": soon}, "BypassGovernanceRetention": True}
+        assert code_of(s3.put_object_retention, **place, **shorter) == "AccessDenied"
+
+    def complete_uploads(self):
+        """Each open upload gets another part and becomes an object that is expected from then on."""
+        s3 = self.client()
+        for upload in self.expected["uploads"]:
+            place = {"Bucket": "plain", "Key": upload["key"], "UploadId": upload["upload"]}
+            customer, more = CUSTOMER if upload["customer"] else {}, b"the last part"
+            listed = [(p["PartNumber"], p["ETag"], p["Size"]) for p in s3.list_parts(**place)["Parts"]]
+            assert listed == [(p["PartNumber"], p["ETag"], upload["size"]) for p in upload["parts"]]
+            content = body(upload["key"], upload["size"])
+            parts = upload["parts"]
+            # A part that another follows has 5 MiB.
+            if upload["size"] >= 5 << 20:
+                etag = s3.upload_part(**place, PartNumber=2, Body=more, **customer)["ETag"]
+                parts, content = [*parts, {"PartNumber": 2, "ETag": etag}], content + more
+            else:
+                etag = s3.upload_part(**place, PartNumber=2, Body=more, **customer)["ETag"]
+                parts, content = [{"PartNumber": 2, "ETag": etag}], more
+            s3.complete_multipart_upload(**place, MultipartUpload={"Parts": parts})
+            self.expected["objects"].append({
+                "bucket": "plain", "key": upload["key"], "version": None, "size": len(content), "tags": [], "head": {},
+                "sha256": hashlib.sha256(content).hexdigest(), "customer": upload["customer"]})
+        self.expected["uploads"] = []
+
+
+def body(name, size):
+    line = f"{name} of {size} bytes\n".encode()
+    return (line * (size // len(line) + 1))[:size]
+
+
+@pytest.fixture(params=STORES)
+def store(request, tmp_path, start):
+    return Store(request.param, tmp_path, start)
+
+
+def test_a_store_of_an_earlier_binary_is_as_it_was(store):
+    """Everything is read; what was begun is completed; a restart and a crash change nothing."""
+    store.start()
+    store.check()
+    store.complete_uploads()
+    store.check()
+    code, log = store.server.stop()
+    assert code == 0, log
+    checked = drystone("fsck", *store.drives)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    store.start()
+    store.check()
+    store.server.kill()
+    store.start()
+    store.check()
