@@ -103,6 +103,7 @@ impl Engine {
             owner: row.owner.clone(),
             lock: row.lock,
             encryption: row.encryption.clone(),
+            sealed_in: Some(source.bucket.id),
         };
         let if_match = Some(vec![row.etag.to_text()]);
         let conditions = Conditions { if_match, ..Conditions::default() };
@@ -129,11 +130,13 @@ impl Engine {
         let AppendRequest { bucket, object, draft, stored, offset, seen, seal, conditions } =
             request;
         let (stray, began_in) = (stored.stray_blob(), stored.bucket);
+        let named = (began_in, &object[..]);
         let part = self.part_of(&stored).inspect_err(|_| self.bury(stray))?;
         let checksum = self.checksum_of_append(seen.as_ref(), &stored);
         let checksum = match &seen {
             Some(row) if row.encryption.as_ref().is_some_and(|e| e.hides_digests()) => {
-                self.hide_checksum(checksum).inspect_err(|_| self.bury(stray))?
+                let hidden = self.hide_checksum(named, row.encryption.as_ref(), checksum);
+                hidden.inspect_err(|_| self.bury(stray))?
             }
             _ => checksum,
         };
@@ -152,7 +155,7 @@ impl Engine {
             seen: seen.map(|row| row.seq),
             part,
             payload: stored.payload.clone(),
-            draft: self.hide(row).inspect_err(|_| self.bury(stray))?,
+            draft: self.hide(named, row).inspect_err(|_| self.bury(stray))?,
             checksum,
             manifest_id: self.pool().new_blob(self.now_ms(), 0),
             conditions,
@@ -164,15 +167,16 @@ impl Engine {
                 plan::append(tx, &name, &key, plan)
             })
             .await?;
+        let outcome = self.revealed((began_in, &object), Ok(outcome))?;
         self.merge_later(&bucket, object, &outcome.row, seal)?;
-        self.revealed(Ok(outcome))
+        Ok(outcome)
     }
 
     /// A body as a part; its number, time and place are set at the commit.
     fn part_of(&self, stored: &Stored) -> Result<PartRow, EngineError> {
         let mut checksum = Some(stored.checksum.clone());
         if stored.etag != stored.md5 {
-            checksum = self.hide_checksum(checksum)?;
+            checksum = self.hide_part_checksum(stored.salt.as_ref(), checksum)?;
         }
         let (size, md5, data) = (stored.size, stored.etag, stored.data.clone());
         let (number, modified_ms, seq, salt) = (1, 0, Seq(0), stored.salt);

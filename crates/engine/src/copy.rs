@@ -101,11 +101,16 @@ impl Engine {
         if let (Some(encryption), Some(old)) = (&mut draft.encryption, &row.encryption) {
             encryption.salt = old.salt;
         }
-        let draft = self.hide(draft)?;
+        let bucket_id = self.find_bucket(&request.bucket)?.id;
+        if request.draft.sealed_in.is_some_and(|sealed_in| sealed_in != bucket_id) {
+            return Err(EngineError::BucketNotFound);
+        }
+        let draft = self.hide((bucket_id, &request.object), draft)?;
         let (name, object, conditions) =
             (request.bucket.clone(), request.object.clone(), request.conditions.clone());
         let source_ref = source.source();
         let copied = self.commit(move |tx| {
+            plan::check_bucket(tx, &name, bucket_id)?;
             plan::copy_reference(tx, &name, &object, &source_ref, draft, &conditions)
         });
         match copied.await {
@@ -115,7 +120,7 @@ impl Engine {
                 if let (Ok(outcome), true) = (&outcome, source.is_of(&request)) {
                     self.tell_manifest(&source, &request, &outcome.row)?;
                 }
-                self.revealed(outcome)
+                self.revealed((bucket_id, &request.object), outcome)
             }
         }
     }

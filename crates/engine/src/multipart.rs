@@ -7,10 +7,10 @@ use crate::error::EngineError;
 use crate::object::ObjectDraft;
 use crate::plan::{self, CompletePlan, Conditions, WriteOutcome};
 use drystone_base::limits::{OBJECT_LEN_BYTES_MAX, PART_LEN_BYTES_MIN};
-use drystone_base::{Seq, UploadId};
+use drystone_base::{BucketId, Seq, UploadId};
 use drystone_catalog::{
-    BucketRow, CatalogError, Checksum, ChecksumAlgorithm, ChecksumKind, Data, ETag, Encryption,
-    Key, Manifest, ObjectRow, PartRow, Tx, UploadRow, UploadState,
+    BucketRow, CatalogError, Checksum, ChecksumAlgorithm, ChecksumKind, Data, ETag, Key, Manifest,
+    ObjectRow, PartRow, Tx, UploadRow, UploadState,
 };
 use drystone_index::prefix_range;
 use md5::Digest as _;
@@ -69,8 +69,16 @@ impl Engine {
     pub async fn create_upload(&self, request: NewUpload) -> Result<UploadId, EngineError> {
         self.check_space()?;
         let NewUpload { bucket, object, draft, checksum } = request;
-        let template = self.hide(draft.into_row())?;
-        self.commit(move |tx| plan::create_upload(tx, &bucket, &object, template, checksum)).await
+        let bucket_id = self.find_bucket(&bucket)?.id;
+        if draft.sealed_in.is_some_and(|sealed_in| sealed_in != bucket_id) {
+            return Err(EngineError::BucketNotFound);
+        }
+        let template = self.hide((bucket_id, &object), draft.into_row())?;
+        self.commit(move |tx| {
+            plan::check_bucket(tx, &bucket, bucket_id)?;
+            plan::create_upload(tx, &bucket, &object, template, checksum)
+        })
+        .await
     }
 
     /// The bucket and row of an upload. Its template is as it is stored.
@@ -109,7 +117,8 @@ impl Engine {
         let stray = stored.stray_blob();
         let mut checksum = Some(stored.checksum.clone());
         if stored.etag != stored.md5 {
-            checksum = self.hide_checksum(checksum).inspect_err(|_| self.bury(stray))?;
+            let hidden = self.hide_part_checksum(stored.salt.as_ref(), checksum);
+            checksum = hidden.inspect_err(|_| self.bury(stray))?;
         }
         let part = PartRow {
             number,
@@ -197,9 +206,10 @@ impl Engine {
                 return Err(EngineError::UploadNotFound);
             }
             let row = (**result).clone();
-            return self.revealed(Ok(WriteOutcome { row, versioning: bucket_row.versioning }));
+            let outcome = Ok(WriteOutcome { row, versioning: bucket_row.versioning });
+            return self.revealed((bucket_row.id, &request.object), outcome);
         }
-        let result = self.complete_frozen(&request, &row).await;
+        let result = self.complete_frozen(&request, bucket_row.id, &row).await;
         if result.is_err() {
             let CompleteRequest { bucket, object, upload, .. } = request;
             self.commit(move |tx| plan::reopen_upload(tx, &bucket, &object, upload)).await?;
@@ -210,14 +220,17 @@ impl Engine {
     async fn complete_frozen(
         &self,
         request: &CompleteRequest,
+        bucket_id: BucketId,
         upload: &UploadRow,
     ) -> Result<WriteOutcome, EngineError> {
+        let named = (bucket_id, &request.object[..]);
         let (uploaded, _) = self.list_parts(request.upload, 0, usize::MAX)?;
         let (mut manifest, mut draft) = select_parts(request, upload, uploaded)?;
-        if draft.encryption.as_ref().is_some_and(Encryption::hides_digests) {
-            draft.checksum = self.hide_checksum(draft.checksum)?;
+        if let Some(encryption) = draft.encryption.as_ref().filter(|e| e.hides_digests()) {
+            draft.checksum = self.hide_checksum(named, Some(encryption), draft.checksum)?;
             for part in &mut manifest.parts {
-                part.checksum = self.hide_checksum(part.checksum.take())?;
+                let checksum = part.checksum.take();
+                part.checksum = self.hide_part_checksum(part.salt.as_ref(), checksum)?;
             }
         }
         let manifest_id = self.pool().new_blob(self.now_ms(), 0);
@@ -232,7 +245,7 @@ impl Engine {
         // Only now: the parts outlive a completion that is refused, and must not look like an object.
         let bucket = self.find_bucket(&request.bucket)?;
         self.write_manifest(&bucket, &request.object, &outcome.row, Some(&parts));
-        self.revealed(Ok(outcome))
+        self.revealed(named, Ok(outcome))
     }
 }
 

@@ -7,7 +7,8 @@ use crate::pins::Pin;
 use crate::plan::{self, Conditions, DeleteOutcome, SourceRef, VersionRef, WriteOutcome};
 use crate::read::ObjectReader;
 use crate::repair::note_lacking;
-use drystone_base::Seq;
+use crate::seal::Named;
+use drystone_base::{BucketId, Seq};
 use drystone_catalog::{
     BucketRow, ETag, Encryption, Headers, Key, ObjectLock, ObjectRow, Retention, Tx, Versioning,
 };
@@ -34,6 +35,8 @@ pub struct ObjectDraft {
     pub lock: ObjectLock,
     /// How its bytes are sealed.
     pub encryption: Option<Encryption>,
+    /// The bucket that its data key is bound to: it can be opened in no other. Not part of the row.
+    pub sealed_in: Option<BucketId>,
 }
 
 impl ObjectDraft {
@@ -106,6 +109,11 @@ impl Engine {
     pub async fn put_object(&self, request: PutRequest) -> Result<WriteOutcome, EngineError> {
         let PutRequest { bucket, object, draft, stored, conditions } = request;
         let (stray, began_in) = (stored.stray_blob(), stored.bucket);
+        let is_there = draft.sealed_in.is_none_or(|bucket| bucket == began_in);
+        if !is_there {
+            self.bury(stray);
+            return Err(EngineError::BucketNotFound);
+        }
         let mut row = ObjectRow {
             size: stored.size,
             etag: ETag { md5: stored.etag, part_count: None },
@@ -120,27 +128,28 @@ impl Engine {
                 "bytes are sealed where their row says so"
             ),
         }
-        let row = self.hide(row).inspect_err(|_| self.bury(stray))?;
+        let row = self.hide((began_in, &object), row).inspect_err(|_| self.bury(stray))?;
         if stray.is_some() {
             self.write_manifest(&*self.find_bucket(&bucket)?, &object, &row, None);
         }
-        let payload = stored.payload.clone();
+        let (payload, key) = (stored.payload.clone(), object.clone());
         let outcome = self
             .commit_body(stored, move |tx| {
                 plan::check_bucket(tx, &bucket, began_in)?;
                 plan::put_object(tx, &bucket, &object, row, payload, &conditions)
             })
             .await;
-        self.revealed(outcome)
+        self.revealed((began_in, &key), outcome)
     }
 
     /// An outcome whose row can be shown.
     pub(crate) fn revealed(
         &self,
+        named: Named<'_>,
         outcome: Result<WriteOutcome, EngineError>,
     ) -> Result<WriteOutcome, EngineError> {
         let mut outcome = outcome?;
-        self.reveal(&mut outcome.row)?;
+        self.reveal(named, &mut outcome.row)?;
         Ok(outcome)
     }
 
@@ -193,11 +202,12 @@ impl Engine {
         version: Option<VersionRef>,
     ) -> Result<Located, EngineError> {
         let mut located = self.locate_sealed(bucket, object, version)?;
-        self.reveal(&mut located.row)?;
+        self.reveal((located.bucket.id, object), &mut located.row)?;
         Ok(located)
     }
 
-    fn locate_sealed(
+    /// As [`Engine::locate`], with the row as it is stored.
+    pub(crate) fn locate_sealed(
         &self,
         bucket: &str,
         object: &[u8],

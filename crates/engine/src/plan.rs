@@ -24,7 +24,7 @@ pub use delete::{DeleteOutcome, delete_object};
 pub use document::{DOCUMENT_COUNT_MAX, DocumentKind, set_bucket_tags, set_document};
 pub use lock::{set_legal_hold, set_retention};
 pub use put::{Payload, WriteOutcome, put_object};
-pub use rename::{RenameRequest, SideConditions, rename};
+pub use rename::{RenameRequest, Resealed, SealedFields, SideConditions, rename};
 pub use restore::{RestoreOutcome, is_archive_class, is_readable, restore};
 pub use rows::{
     SweepItem, VersionRef, adjust_usage, check_bucket, load_bucket, load_head, load_version,

@@ -2,18 +2,28 @@
 
 use crate::engine::Engine;
 use crate::error::EngineError;
-use crate::plan::{self, RenameRequest};
+use crate::plan::{self, RenameRequest, Resealed, SealedFields};
 use crate::tasks::spawn_blocking;
-use drystone_catalog::{Data, ObjectRow, Versioning};
+use drystone_catalog::{Data, Encryption, ObjectRow, Versioning};
 
 impl Engine {
-    /// Gives the current version of a key another key: rows change, bytes do not.
+    /// Gives the current version of a key another key: rows change, bytes do not. An encrypted one needs
+    /// `encryption`: the one that it was found with, and the one that it gets under the new key.
     ///
     /// # Errors
     ///
-    /// As [`plan::rename`].
-    pub async fn rename(&self, bucket: &str, request: RenameRequest) -> Result<(), EngineError> {
+    /// As [`plan::rename`]; [`EngineError::Conflict`] if it is not as it was found, so that it is to be
+    /// looked at again.
+    pub async fn rename(
+        &self,
+        bucket: &str,
+        mut request: RenameRequest,
+        encryption: Option<(Encryption, Encryption)>,
+    ) -> Result<(), EngineError> {
         let (fresh, target) = (self.pool().new_blob(self.now_ms(), 0), request.target.clone());
+        if let Some(pair) = encryption {
+            request.resealed = Some(self.reseal(bucket, &request, pair)?);
+        }
         let name = bucket.to_owned();
         let renamed = self.commit(move |tx| plan::rename(tx, &name, &request, fresh)).await?;
         if let Some(row) = renamed {
@@ -21,6 +31,26 @@ impl Engine {
             spawn_blocking(move || engine.tell_new_name(&bucket, &target, &row));
         }
         Ok(())
+    }
+
+    /// Seals what belongs to an encrypted version for another key of its bucket.
+    fn reseal(
+        &self,
+        bucket: &str,
+        request: &RenameRequest,
+        (old, new): (Encryption, Encryption),
+    ) -> Result<Resealed, EngineError> {
+        let located = self.locate_sealed(bucket, &request.source, None)?;
+        let bucket = located.bucket.id;
+        let from = located.row.clone();
+        if from.encryption.as_ref() != Some(&old) {
+            return Err(EngineError::Conflict);
+        }
+        let mut row = located.row;
+        self.reveal((bucket, &request.source), &mut row)?;
+        row.encryption = Some(new);
+        let to = self.hide((bucket, &request.target), row)?;
+        Ok(Resealed { bucket, from: SealedFields::of(&from), to: SealedFields::of(&to) })
     }
 
     /// Lets the manifest beside the bytes of a renamed object say its new name. Nobody waits for it.

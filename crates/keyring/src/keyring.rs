@@ -107,10 +107,10 @@ impl Keyring {
 
     /// Seals `plain` for the place that `context` names: the id of the key, then what [`wrap`] gives.
     #[must_use]
-    pub fn seal_bytes(&self, rng: &dyn Rng, context: &str, plain: &[u8]) -> Vec<u8> {
+    pub fn seal_bytes(&self, rng: &dyn Rng, context: &[u8], plain: &[u8]) -> Vec<u8> {
         let (root, key) = self.current();
         let mut sealed = unhex(&root.id).expect("checked when it was read");
-        sealed.extend(wrap(key, rng, context.as_bytes(), plain));
+        sealed.extend(wrap(key, rng, context, plain));
         sealed
     }
 
@@ -119,18 +119,18 @@ impl Keyring {
     /// # Errors
     ///
     /// [`KeyringError::UnknownKey`], [`KeyringError::Damaged`].
-    pub fn open_bytes(&self, context: &str, sealed: &[u8]) -> Result<Vec<u8>, KeyringError> {
+    pub fn open_bytes(&self, context: &[u8], sealed: &[u8]) -> Result<Vec<u8>, KeyringError> {
         let (id, body) = sealed.split_at_checked(KEY_ID_LEN).ok_or(KeyringError::Damaged)?;
         let id = hex(id);
         let key = self.keys.iter().find(|(root, _)| root.id == id);
         let (_, key) = key.ok_or(KeyringError::UnknownKey(id))?;
-        unwrap(key, context.as_bytes(), body).ok_or(KeyringError::Damaged)
+        unwrap(key, context, body).ok_or(KeyringError::Damaged)
     }
 
     /// As [`Keyring::seal_bytes`], as a text.
     #[must_use]
     pub fn seal(&self, rng: &dyn Rng, context: &str, plain: &[u8]) -> String {
-        let sealed = self.seal_bytes(rng, context, plain);
+        let sealed = self.seal_bytes(rng, context.as_bytes(), plain);
         format!("{SEALED_PREFIX}.{}", URL_SAFE_NO_PAD.encode(sealed))
     }
 
@@ -142,7 +142,7 @@ impl Keyring {
     pub fn open(&self, context: &str, sealed: &str) -> Result<Vec<u8>, KeyringError> {
         let text = sealed.strip_prefix(SEALED_PREFIX).and_then(|rest| rest.strip_prefix('.'));
         let bytes = URL_SAFE_NO_PAD.decode(text.ok_or(KeyringError::Damaged)?);
-        self.open_bytes(context, &bytes.map_err(|_| KeyringError::Damaged)?)
+        self.open_bytes(context.as_bytes(), &bytes.map_err(|_| KeyringError::Damaged)?)
     }
 }
 

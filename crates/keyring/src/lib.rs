@@ -11,10 +11,12 @@
 
 mod frames;
 mod keyring;
+mod place;
 mod secret;
 mod wrap;
 
 pub use frames::{FrameCipher, FrameSalt, FrameSealer, new_salt};
 pub use keyring::{Keyring, KeyringError};
+pub use place::{OBJECT_ID_LEN_BYTES, ObjectPlace, bound_context, new_object_id};
 pub use secret::{DataKey, Secret};
 pub use wrap::{unwrap, wrap};

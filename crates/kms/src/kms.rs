@@ -7,11 +7,13 @@ use crate::provider::{Local, Provider, Static, StaticKey};
 use crate::vault::{Vault, VaultConfig};
 use drystone_base::{BucketId, Clock, Rng, hex};
 use drystone_catalog::{Catalog, Decision, Tx};
-use drystone_keyring::{DataKey, Keyring, Secret, unwrap, wrap};
+use drystone_keyring::{
+    DataKey, Keyring, ObjectPlace, Secret, bound_context, new_object_id, unwrap, wrap,
+};
 use std::sync::Arc;
 
 /// What data keys of SSE-S3 are bound to.
-const S3_CONTEXT: &str = "object/sse-s3";
+const S3_CONTEXT: &[u8] = b"object/sse-s3";
 /// Id of the key that SSE-KMS uses where none is named, unless a setting gives one.
 const DEFAULT_KEY: &str = "aws-s3";
 /// Its other name, as in AWS.
@@ -60,8 +62,10 @@ pub struct Kms {
 pub struct Sealed<'a> {
     /// Id of the key.
     pub key_id: &'a str,
-    /// What it is bound to.
+    /// What it is bound to: the encryption context.
     pub context: &'a str,
+    /// The object that it is bound to; `None` for one that was sealed before keys were bound to objects.
+    pub place: Option<ObjectPlace<'a>>,
     /// Whether it is under a key of its bucket.
     pub has_bucket_key: bool,
     /// What is stored.
@@ -103,20 +107,33 @@ impl Kms {
         DataKey::generate(&*self.shared.rng)
     }
 
-    /// Opens a data key of SSE-S3.
+    /// A new id of an object, to which its data key is bound.
+    #[must_use]
+    pub fn new_object_id(&self) -> [u8; 16] {
+        new_object_id(&*self.shared.rng)
+    }
+
+    /// Opens a data key of SSE-S3. `place` is `None` for one that was sealed before keys were bound to
+    /// objects.
     ///
     /// # Errors
     ///
     /// [`KmsError::Keyring`] names the root key that is missing.
-    pub fn open_s3(&self, sealed: &[u8]) -> Result<DataKey, KmsError> {
-        let bytes = self.shared.keyring.open_bytes(S3_CONTEXT, sealed)?;
+    pub fn open_s3(
+        &self,
+        place: Option<&ObjectPlace<'_>>,
+        sealed: &[u8],
+    ) -> Result<DataKey, KmsError> {
+        let context = bound_context(S3_CONTEXT, place);
+        let bytes = self.shared.keyring.open_bytes(&context, sealed)?;
         DataKey::from_slice(&bytes).ok_or_else(|| KmsError::Damaged("keyring".to_owned()))
     }
 
     /// Seals a data key as one of SSE-S3.
     #[must_use]
-    pub fn seal_s3(&self, key: &DataKey) -> Vec<u8> {
-        self.shared.keyring.seal_bytes(&*self.shared.rng, S3_CONTEXT, key.reveal())
+    pub fn seal_s3(&self, place: &ObjectPlace<'_>, key: &DataKey) -> Vec<u8> {
+        let context = bound_context(S3_CONTEXT, Some(place));
+        self.shared.keyring.seal_bytes(&*self.shared.rng, &context, key.reveal())
     }
 
     /// Seals a data key under a key that its client keeps: for SSE-C.
@@ -238,7 +255,8 @@ impl Kms {
         }
     }
 
-    /// Seals a data key under a named key, bound to a context. Under a key of the bucket, if one is given.
+    /// Seals a data key under a named key, bound to a context and an object. Under a key of the bucket, if
+    /// one is given.
     ///
     /// # Errors
     ///
@@ -246,15 +264,16 @@ impl Kms {
     pub async fn seal(
         &self,
         id: &str,
-        context: &str,
+        (context, place): (&str, Option<&ObjectPlace<'_>>),
         bucket: Option<BucketKeyScope>,
         key: &DataKey,
     ) -> Result<Vec<u8>, KmsError> {
         self.must_be_usable(id).await?;
         let row = self.row(id)?;
         let provider = self.provider(row.provider);
+        let context = bound_context(context.as_bytes(), place);
         let Some(bucket) = bucket else {
-            return provider.seal(&row, context.as_bytes(), key.reveal()).await;
+            return provider.seal(&row, &context, key.reveal()).await;
         };
         let now = self.shared.clock.now_ms();
         let (bucket_key, sealed) = match self.shared.bucket_keys.sealing(id, bucket, now) {
@@ -267,7 +286,7 @@ impl Kms {
                 (new, sealed)
             }
         };
-        let data_key = wrap(&bucket_key, &*self.shared.rng, context.as_bytes(), key.reveal());
+        let data_key = wrap(&bucket_key, &*self.shared.rng, &context, key.reveal());
         Ok(Layered { bucket_key: sealed.to_vec(), data_key }.encode())
     }
 
@@ -285,7 +304,7 @@ impl Kms {
         row.must_be_enabled()?;
         let provider = self.provider(row.provider);
         let damaged = || KmsError::Damaged(sealed.key_id.to_owned());
-        let context = sealed.context.as_bytes();
+        let context = &bound_context(sealed.context.as_bytes(), sealed.place.as_ref())[..];
         let bytes = if sealed.has_bucket_key {
             let layered = Layered::decode(sealed.sealed).ok_or_else(damaged)?;
             let now = self.shared.clock.now_ms();
@@ -312,8 +331,9 @@ impl Kms {
     ///
     /// As [`Kms::seal`] and [`Kms::open`].
     pub async fn try_key(&self, id: &str) -> Result<(), KmsError> {
-        let sealed = self.seal(id, "", None, &self.new_data_key()).await?;
-        let sealed = Sealed { key_id: id, context: "", has_bucket_key: false, sealed: &sealed };
+        let sealed = self.seal(id, ("", None), None, &self.new_data_key()).await?;
+        let (context, place, has_bucket_key) = ("", None, false);
+        let sealed = Sealed { key_id: id, context, place, has_bucket_key, sealed: &sealed };
         self.open(&sealed, BucketKeyScope(BucketId(0))).await.map(drop)
     }
 

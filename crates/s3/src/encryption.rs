@@ -12,29 +12,40 @@ use crate::gateway::Context;
 use crate::request::S3Request;
 use crate::response::{Reply, set};
 use default::Method;
-use drystone_engine::{BucketRow, Encryption, ObjectRow, Seal, SseMode};
-use drystone_keyring::{DataKey, unwrap};
+use drystone_base::BucketId;
+use drystone_engine::{BucketRow, Encryption, ObjectDraft, ObjectRow, Seal, SseMode};
+use drystone_keyring::{DataKey, ObjectPlace, bound_context, unwrap};
 use drystone_kms::{BucketKeyScope, Kms, KmsError, Sealed};
 use headers::{Asked, BUCKET_KEY, KMS_CONTEXT, KMS_KEY, KmsAsked, SSE, bucket_key};
 
 /// What a data key that is sealed under a key of the client is bound to.
 const CUSTOMER_CONTEXT: &[u8] = b"object/sse-c";
+const OTHER_CUSTOMER_KEY: &str =
+    "The provided encryption parameters did not match the ones used originally.";
 
 /// How an object that is written is sealed, and what its row says of it.
 #[derive(Default)]
 pub(crate) struct Sealing {
-    pub(crate) encryption: Option<Encryption>,
+    encryption: Option<Encryption>,
     pub(crate) seal: Option<Seal>,
+    /// The bucket that the data key is bound to.
+    bucket: Option<BucketId>,
 }
 
 impl Sealing {
-    fn new(encryption: Encryption, key: DataKey) -> Self {
+    fn new(encryption: Encryption, place: &ObjectPlace<'_>, key: DataKey) -> Self {
         let seal = Seal { key, hides_digests: encryption.hides_digests() };
-        Self { encryption: Some(encryption), seal: Some(seal) }
+        Self { encryption: Some(encryption), seal: Some(seal), bucket: Some(place.bucket) }
+    }
+
+    /// Says in the draft of an object how it is sealed, and in which bucket it can be opened.
+    pub(crate) fn describe(&self, draft: &mut ObjectDraft) {
+        draft.encryption = self.encryption.clone();
+        draft.sealed_in = self.bucket;
     }
 }
 
-fn encryption(mode: SseMode, sealed_key: Vec<u8>) -> Encryption {
+fn encryption(mode: SseMode, place: &ObjectPlace<'_>, sealed_key: Vec<u8>) -> Encryption {
     Encryption {
         mode,
         key_id: String::new(),
@@ -42,10 +53,21 @@ fn encryption(mode: SseMode, sealed_key: Vec<u8>) -> Encryption {
         has_bucket_key: false,
         sealed_key,
         salt: [0; 16],
+        object_id: Some(place.object_id),
     }
 }
 
-/// Which encryption an object gets that is written by a request, with a new data key.
+/// Where an object is that was sealed before: `None` if it was not bound to its place yet.
+fn place_of<'a>(
+    bucket: &BucketRow,
+    key: &'a [u8],
+    encryption: &Encryption,
+) -> Option<ObjectPlace<'a>> {
+    let object_id = encryption.object_id?;
+    Some(ObjectPlace { bucket: bucket.id, object_id, key })
+}
+
+/// Which encryption an object gets that is written by a request under a key, with a new data key.
 ///
 /// # Errors
 ///
@@ -53,8 +75,9 @@ fn encryption(mode: SseMode, sealed_key: Vec<u8>) -> Encryption {
 pub(crate) async fn of_write(
     context: &Context<'_>,
     bucket: &BucketRow,
+    key: &[u8],
 ) -> Result<Sealing, S3Error> {
-    of_copy(context, bucket, None).await
+    of_copy(context, bucket, key, None).await
 }
 
 /// As [`of_write`], for a copy: the data key of its source is sealed anew, so that both can have the same
@@ -66,9 +89,12 @@ pub(crate) async fn of_write(
 pub(crate) async fn of_copy(
     context: &Context<'_>,
     bucket: &BucketRow,
+    key: &[u8],
     source_key: Option<&DataKey>,
 ) -> Result<Sealing, S3Error> {
     let data_key = source_key.cloned().unwrap_or_else(|| context.config.kms.new_data_key());
+    let object_id = context.config.kms.new_object_id();
+    let place = ObjectPlace { bucket: bucket.id, object_id, key };
     let request = &context.request;
     let default = &context.rules_of(bucket)?.encryption;
     let asked = match headers::parse(request, context.sender.peer.is_secure)? {
@@ -86,26 +112,34 @@ pub(crate) async fn of_copy(
     let kms = &context.config.kms;
     match asked {
         Asked::Nothing => Ok(Sealing::default()),
-        Asked::S3 => Ok(sealed_by_server(kms, data_key)),
+        Asked::S3 => Ok(sealed_by_server(kms, &place, data_key)),
         Asked::Customer(_) if default.blocks_customer_keys => {
             let message = "The bucket does not take objects that are encrypted with keys of \
                            customers.";
             Err(S3Error::with(S3Code::AccessDenied, message))
         }
-        Asked::Customer(customer) => {
-            let sealed = kms.seal_for(&customer, CUSTOMER_CONTEXT, &data_key);
-            Ok(Sealing::new(encryption(SseMode::Customer, sealed), data_key))
-        }
+        Asked::Customer(customer) => Ok(sealed_by_customer(kms, &place, &customer, data_key)),
         Asked::Kms(asked) => {
             let id = key_of(kms, asked.key.as_deref())?;
             may_use_key(context, "kms:GenerateDataKey", &id)?;
-            seal_by_kms(kms, bucket, (id, asked), data_key).await
+            seal_by_kms(kms, &place, (id, asked), data_key).await
         }
     }
 }
 
-fn sealed_by_server(kms: &Kms, key: DataKey) -> Sealing {
-    Sealing::new(encryption(SseMode::S3, kms.seal_s3(&key)), key)
+fn sealed_by_server(kms: &Kms, place: &ObjectPlace<'_>, key: DataKey) -> Sealing {
+    Sealing::new(encryption(SseMode::S3, place, kms.seal_s3(place, &key)), place, key)
+}
+
+fn sealed_by_customer(
+    kms: &Kms,
+    place: &ObjectPlace<'_>,
+    customer: &DataKey,
+    key: DataKey,
+) -> Sealing {
+    let context = bound_context(CUSTOMER_CONTEXT, Some(place));
+    let sealed = kms.seal_for(customer, &context, &key);
+    Sealing::new(encryption(SseMode::Customer, place, sealed), place, key)
 }
 
 fn key_of(kms: &Kms, named: Option<&str>) -> Result<String, S3Error> {
@@ -117,35 +151,37 @@ fn key_of(kms: &Kms, named: Option<&str>) -> Result<String, S3Error> {
 
 async fn seal_by_kms(
     kms: &Kms,
-    bucket: &BucketRow,
+    place: &ObjectPlace<'_>,
     (id, asked): (String, KmsAsked),
     key: DataKey,
 ) -> Result<Sealing, S3Error> {
     let has_bucket_key = asked.bucket_key.unwrap_or(false);
-    let scope = has_bucket_key.then_some(BucketKeyScope(bucket.id));
-    let sealed = kms.seal(&id, &asked.context, scope, &key).await?;
+    let scope = has_bucket_key.then_some(BucketKeyScope(place.bucket));
+    let sealed = kms.seal(&id, (&asked.context, Some(place)), scope, &key).await?;
     let encryption = Encryption {
         key_id: id,
         context: asked.context,
         has_bucket_key,
-        ..encryption(SseMode::Kms, sealed)
+        ..encryption(SseMode::Kms, place, sealed)
     };
-    Ok(Sealing::new(encryption, key))
+    Ok(Sealing::new(encryption, place, key))
 }
 
 /// Which encryption an object gets that the server itself writes.
 pub(crate) async fn of_server(
     kms: &Kms,
     bucket: &BucketRow,
+    key: &[u8],
     default: &DefaultEncryption,
 ) -> Result<Sealing, S3Error> {
+    let place = ObjectPlace { bucket: bucket.id, object_id: kms.new_object_id(), key };
     match &default.method {
         None => Ok(Sealing::default()),
-        Some(Method::S3) => Ok(sealed_by_server(kms, kms.new_data_key())),
+        Some(Method::S3) => Ok(sealed_by_server(kms, &place, kms.new_data_key())),
         Some(Method::Kms { key, bucket_key }) => {
             let (id, bucket_key) = (key_of(kms, key.as_deref())?, Some(*bucket_key));
             let asked = KmsAsked { bucket_key, ..KmsAsked::default() };
-            seal_by_kms(kms, bucket, (id, asked), kms.new_data_key()).await
+            seal_by_kms(kms, &place, (id, asked), kms.new_data_key()).await
         }
     }
 }
@@ -158,7 +194,7 @@ pub(crate) async fn of_server(
 /// is another one, or the sender may not use the named key; `KMS.*`.
 pub(crate) async fn of_read(
     context: &Context<'_>,
-    bucket: &BucketRow,
+    (bucket, key): (&BucketRow, &[u8]),
     row: &ObjectRow,
     side: Side,
 ) -> Result<Option<DataKey>, S3Error> {
@@ -172,21 +208,27 @@ pub(crate) async fn of_read(
             None => Ok(None),
         };
     };
+    let place = place_of(bucket, key, encryption);
     match (encryption.mode, customer) {
-        (SseMode::Customer, Some(customer)) => match open_customer(encryption, &customer) {
-            Some(key) => Ok(Some(key)),
-            None => Err(S3Code::AccessDenied.into()),
-        },
+        (SseMode::Customer, Some(customer)) => {
+            match open_customer(encryption, place.as_ref(), &customer) {
+                Some(key) => Ok(Some(key)),
+                None => Err(S3Code::AccessDenied.into()),
+            }
+        }
         (SseMode::Customer, None) => {
             let message = "The object was stored using a form of Server Side Encryption. The \
                            correct parameters must be provided to retrieve the object.";
             Err(S3Error::with(S3Code::InvalidRequest, message))
         }
         (_, Some(_)) => Err(not_applicable()),
-        (SseMode::S3, None) => Ok(Some(context.config.kms.open_s3(&encryption.sealed_key)?)),
+        (SseMode::S3, None) => {
+            let key = context.config.kms.open_s3(place.as_ref(), &encryption.sealed_key)?;
+            Ok(Some(key))
+        }
         (SseMode::Kms, None) => {
             may_use_key(context, "kms:Decrypt", &encryption.key_id)?;
-            Ok(Some(open_kms(context, bucket, encryption).await?))
+            Ok(Some(open_kms(context, (bucket, place), encryption).await?))
         }
     }
 }
@@ -196,19 +238,25 @@ fn not_applicable() -> S3Error {
     S3Error::with(S3Code::InvalidRequest, message)
 }
 
-fn open_customer(encryption: &Encryption, customer: &DataKey) -> Option<DataKey> {
-    let bytes = unwrap(customer, CUSTOMER_CONTEXT, &encryption.sealed_key)?;
+fn open_customer(
+    encryption: &Encryption,
+    place: Option<&ObjectPlace<'_>>,
+    customer: &DataKey,
+) -> Option<DataKey> {
+    let context = bound_context(CUSTOMER_CONTEXT, place);
+    let bytes = unwrap(customer, &context, &encryption.sealed_key)?;
     DataKey::from_slice(&bytes)
 }
 
 async fn open_kms(
     context: &Context<'_>,
-    bucket: &BucketRow,
+    (bucket, place): (&BucketRow, Option<ObjectPlace<'_>>),
     encryption: &Encryption,
 ) -> Result<DataKey, S3Error> {
     let sealed = Sealed {
         key_id: &encryption.key_id,
         context: &encryption.context,
+        place,
         has_bucket_key: encryption.has_bucket_key,
         sealed: &encryption.sealed_key,
     };
@@ -234,7 +282,7 @@ fn refuse_on_read(request: &S3Request) -> Result<(), S3Error> {
 /// As [`of_read`].
 pub(crate) async fn of_head(
     context: &Context<'_>,
-    bucket: &BucketRow,
+    place: (&BucketRow, &[u8]),
     row: &ObjectRow,
     asks_digest: bool,
 ) -> Result<(), S3Error> {
@@ -249,7 +297,7 @@ pub(crate) async fn of_head(
             }
         }
         Some(SseMode::Kms) if !asks_digest => refuse_on_read(&context.request),
-        Some(_) => of_read(context, bucket, row, Side::Object).await.map(drop),
+        Some(_) => of_read(context, place, row, Side::Object).await.map(drop),
     }
 }
 
@@ -260,7 +308,7 @@ pub(crate) async fn of_head(
 /// As [`of_read`]; `InvalidRequest` where the key of the client is not that of the upload.
 pub(crate) async fn of_part(
     context: &Context<'_>,
-    bucket: &BucketRow,
+    (bucket, key): (&BucketRow, &[u8]),
     template: &ObjectRow,
 ) -> Result<Option<Seal>, S3Error> {
     refuse_on_read(&context.request)?;
@@ -276,15 +324,14 @@ pub(crate) async fn of_part(
             ),
         };
     };
+    let place = place_of(bucket, key, encryption);
     let key = match (encryption.mode, customer) {
-        (SseMode::Customer, Some(customer)) => match open_customer(encryption, &customer) {
-            Some(key) => key,
-            None => {
-                return invalid(
-                    "The provided encryption parameters did not match the ones used originally.",
-                );
+        (SseMode::Customer, Some(customer)) => {
+            match open_customer(encryption, place.as_ref(), &customer) {
+                Some(key) => key,
+                None => return invalid(OTHER_CUSTOMER_KEY),
             }
-        },
+        }
         (SseMode::Customer, None) => {
             return invalid(
                 "The multipart upload initiate requested encryption. Subsequent part requests must \
@@ -292,13 +339,57 @@ pub(crate) async fn of_part(
             );
         }
         (_, Some(_)) => return Err(not_applicable()),
-        (SseMode::S3, None) => context.config.kms.open_s3(&encryption.sealed_key)?,
+        (SseMode::S3, None) => {
+            context.config.kms.open_s3(place.as_ref(), &encryption.sealed_key)?
+        }
         (SseMode::Kms, None) => {
             may_use_key(context, "kms:GenerateDataKey", &encryption.key_id)?;
-            open_kms(context, bucket, encryption).await?
+            open_kms(context, (bucket, place), encryption).await?
         }
     };
     Ok(Some(Seal { key, hides_digests: encryption.hides_digests() }))
+}
+
+/// The encryption that a version gets under another key of its bucket: its data key, sealed for that place.
+/// No right to use a named key is asked for: nothing is shown of the bytes, and nothing new is sealed.
+///
+/// # Errors
+///
+/// `InvalidRequest` where the key of the client is missing, `AccessDenied` where it is another one; `KMS.*`.
+pub(crate) async fn of_rename(
+    context: &Context<'_>,
+    bucket: &BucketRow,
+    (source, target): (&[u8], &[u8]),
+    old: &Encryption,
+) -> Result<Encryption, S3Error> {
+    let kms = &context.config.kms;
+    let customer = customer_key(&context.request, context.sender.peer.is_secure, Side::Object)?;
+    let (from, object_id) = (place_of(bucket, source, old), kms.new_object_id());
+    let place = ObjectPlace { bucket: bucket.id, object_id, key: target };
+    let sealed_key = match (old.mode, customer) {
+        (SseMode::Customer, None) => {
+            let message = "The object was stored using a form of Server Side Encryption. The \
+                           correct parameters must be provided to rename the object.";
+            return Err(S3Error::with(S3Code::InvalidRequest, message));
+        }
+        (SseMode::Customer, Some(customer)) => {
+            let key = open_customer(old, from.as_ref(), &customer);
+            let key = key.ok_or_else(|| S3Error::from(S3Code::AccessDenied))?;
+            let context = bound_context(CUSTOMER_CONTEXT, Some(&place));
+            kms.seal_for(&customer, &context, &key)
+        }
+        (_, Some(_)) => return Err(not_applicable()),
+        (SseMode::S3, None) => {
+            let key = kms.open_s3(from.as_ref(), &old.sealed_key)?;
+            kms.seal_s3(&place, &key)
+        }
+        (SseMode::Kms, None) => {
+            let key = open_kms(context, (bucket, from), old).await?;
+            let scope = old.has_bucket_key.then_some(BucketKeyScope(bucket.id));
+            kms.seal(&old.key_id, (&old.context, Some(&place)), scope, &key).await?
+        }
+    };
+    Ok(Encryption { sealed_key, object_id: Some(object_id), ..old.clone() })
 }
 
 /// Refuses what a request that completes an upload says of keys, if it is wrong.
@@ -308,12 +399,12 @@ pub(crate) async fn of_part(
 /// `InvalidRequest` for a key that is not that of the upload.
 pub(crate) async fn of_completion(
     context: &Context<'_>,
-    bucket: &BucketRow,
+    place: (&BucketRow, &[u8]),
     template: &ObjectRow,
 ) -> Result<(), S3Error> {
     let secure = context.sender.peer.is_secure;
     match customer_key(&context.request, secure, Side::Object)? {
-        Some(_) => of_part(context, bucket, template).await.map(drop),
+        Some(_) => of_part(context, place, template).await.map(drop),
         None => Ok(()),
     }
 }

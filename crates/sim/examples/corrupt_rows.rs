@@ -3,12 +3,14 @@
 //!
 //! ```text
 //! corrupt_rows DIRECTORY TEXT REPLACEMENT
+//! corrupt_rows DIRECTORY --copy BUCKET/KEY BUCKET/KEY
 //! ```
 //!
-//! Prints how many rows it changed, and fails if there was none.
+//! With `--copy` the row of one object is put under the key of another, which is in the same bucket or
+//! another one. Prints how many rows it changed, and fails if there was none.
 
-use drystone_base::{SystemClock, SystemRng};
-use drystone_catalog::{Catalog, CatalogConfig, Decision};
+use drystone_base::{BucketId, SystemClock, SystemRng};
+use drystone_catalog::{Catalog, CatalogConfig, Decision, Key};
 use drystone_drive::{Drive, DriveConfig, open_super};
 use drystone_index::MemIndex;
 use drystone_io::{Disk, RealDisk};
@@ -23,14 +25,35 @@ fn replace(bytes: &[u8], text: &[u8], replacement: &[u8]) -> Option<Vec<u8>> {
     Some([&bytes[..at], replacement, &bytes[at + text.len()..]].concat())
 }
 
-/// Commits the changed rows; returns how many.
-fn corrupt(catalog: &Catalog, text: &[u8], replacement: &[u8]) -> Result<usize, Box<dyn Error>> {
+type Changes = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// The rows with a text replaced.
+fn replaced(catalog: &Catalog, text: &[u8], replacement: &[u8]) -> Result<Changes, Box<dyn Error>> {
     let rows = catalog.snapshot().scan((std::ops::Bound::Unbounded, std::ops::Bound::Unbounded));
     let mut changed = Vec::new();
     for row in rows {
         let (key, value) = row?;
         changed.extend(replace(&value, text, replacement).map(|value| (key.to_vec(), value)));
     }
+    Ok(changed)
+}
+
+/// The key of the current version of `BUCKET/KEY`.
+fn head_of(catalog: &Catalog, name: &str) -> Result<Vec<u8>, Box<dyn Error>> {
+    let (bucket, key) = name.split_once('/').ok_or("this is no BUCKET/KEY")?;
+    let id = catalog.get(&Key::bucket_name(bucket))?.ok_or("there is no such bucket")?;
+    let id = u64::from_le_bytes(id[..8].try_into()?);
+    Ok(Key::head(BucketId(id), key.as_bytes()))
+}
+
+/// The row of one object under the key of another.
+fn copied(catalog: &Catalog, from: &str, to: &str) -> Result<Changes, Box<dyn Error>> {
+    let value = catalog.get(&head_of(catalog, from)?)?.ok_or("there is no such object")?;
+    Ok(vec![(head_of(catalog, to)?, value.to_vec())])
+}
+
+/// Commits the changed rows; returns how many.
+fn corrupt(catalog: &Catalog, changed: Changes) -> Result<usize, Box<dyn Error>> {
     let count = changed.len();
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     runtime.block_on(catalog.submit(move |tx| {
@@ -42,8 +65,10 @@ fn corrupt(catalog: &Catalog, text: &[u8], replacement: &[u8]) -> Result<usize, 
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [directory, text, replacement] = arguments.as_slice() else {
-        return Err("usage: corrupt_rows DIRECTORY TEXT REPLACEMENT".into());
+    let (directory, is_copy, from, to) = match arguments.as_slice() {
+        [directory, flag, from, to] if flag == "--copy" => (directory, true, from, to),
+        [directory, text, replacement] => (directory, false, text, replacement),
+        _ => return Err("usage: corrupt_rows DIRECTORY [--copy] TEXT REPLACEMENT".into()),
     };
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::open(Path::new(directory))?);
     let identity = open_super(&*disk)?.ok_or("this is no drive")?;
@@ -60,7 +85,11 @@ fn main() -> Result<(), Box<dyn Error>> {
             scope.spawn(move || log.run_writer(class));
         }
         scope.spawn(|| catalog.run_committer());
-        let count = corrupt(&catalog, text.as_bytes(), replacement.as_bytes());
+        let changes = match is_copy {
+            true => copied(&catalog, from, to),
+            false => replaced(&catalog, from.as_bytes(), to.as_bytes()),
+        };
+        let count = changes.and_then(|changes| corrupt(&catalog, changes));
         catalog.close();
         log.close();
         count

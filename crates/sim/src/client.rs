@@ -62,7 +62,7 @@ async fn copy(engine: &Engine, source: &str, target: &str) -> Result<(), EngineE
 
 async fn rename(engine: &Engine, source: &str, target: &str) -> Result<(), EngineError> {
     let (source, target) = (source.as_bytes().to_vec(), target.as_bytes().to_vec());
-    engine.rename(BUCKET, RenameRequest { source, target, ..RenameRequest::default() }).await
+    engine.rename(BUCKET, RenameRequest { source, target, ..RenameRequest::default() }, None).await
 }
 
 async fn append(engine: &Engine, key: &str, body: &Bytes) -> Result<(), EngineError> {

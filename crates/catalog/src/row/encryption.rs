@@ -29,6 +29,9 @@ pub struct Encryption {
     pub sealed_key: Vec<u8>,
     /// Salt of the bytes, where they are not in parts.
     pub salt: [u8; 16],
+    /// Random id of the object, which what is sealed of it is bound to, with its bucket and key. `None`
+    /// where it was written before there were such ids: what is sealed is bound to no place then.
+    pub object_id: Option<[u8; 16]>,
 }
 
 impl Encryption {
@@ -46,6 +49,9 @@ impl Encryption {
         w.text_if(3, Some(self.context.as_str()).filter(|context| !context.is_empty()));
         w.int_unless_zero(4, self.has_bucket_key.into());
         w.bytes(5, &self.sealed_key).bytes(6, &self.salt);
+        if let Some(id) = &self.object_id {
+            w.bytes(7, id);
+        }
         w.finish()
     }
 
@@ -53,7 +59,7 @@ impl Encryption {
         let mut r = TlvReader::new(bytes, FORMAT, "encryption of an object")?;
         let (mut mode, mut salt) = (None, None);
         let (mut key_id, mut context) = (String::new(), String::new());
-        let (mut has_bucket_key, mut sealed_key) = (false, Vec::new());
+        let (mut has_bucket_key, mut sealed_key, mut object_id) = (false, Vec::new(), None);
         while let Some((tag, value)) = r.field()? {
             match tag {
                 1 => {
@@ -69,12 +75,13 @@ impl Encryption {
                 4 => has_bucket_key = r.int(value)? == 1,
                 5 => sealed_key = value.to_vec(),
                 6 => salt = value.try_into().ok(),
+                7 => object_id = Some(value.try_into().map_err(|_| r.malformed())?),
                 // What is not understood may be needed to open the bytes.
                 _ => return Err(r.malformed()),
             }
         }
         let (Some(mode), Some(salt)) = (mode, salt) else { return Err(r.malformed()) };
-        Ok(Self { mode, key_id, context, has_bucket_key, sealed_key, salt })
+        Ok(Self { mode, key_id, context, has_bucket_key, sealed_key, salt, object_id })
     }
 }
 
@@ -91,10 +98,15 @@ mod tests {
             has_bucket_key: true,
             sealed_key: vec![1; 60],
             salt: [2; 16],
+            object_id: Some([3; 16]),
         };
         let mut bytes = encryption.encode();
         assert_eq!(Encryption::decode(&bytes), Ok(encryption));
         bytes.extend_from_slice(&[99, 1, 0]);
         assert!(Encryption::decode(&bytes).is_err());
+        let old = "01010100050101061002020202020202020202020202020202";
+        let old = drystone_base::unhex(old).expect("hexadecimal");
+        let read = Encryption::decode(&old).expect("without an id");
+        assert_eq!((read.object_id, read.encode()), (None, old));
     }
 }

@@ -122,7 +122,8 @@ fn parts_of(
         size: row.size,
         md5: row.etag.md5,
         modified_ms: row.modified_ms,
-        checksum: row.checksum.clone(),
+        // A sealed one is bound to the object; of parts of what was appended to none is shown.
+        checksum: row.checksum.clone().filter(|checksum| !checksum.is_sealed),
         data: row.data.clone(),
         seq: row.seq,
         salt: row.encryption.as_ref().map(|encryption| encryption.salt),

@@ -6,8 +6,8 @@ use super::put::{Payload, put_dated, put_over};
 use super::rows::{SweepItem, add_sweep, adjust_usage, count_version, load_bucket, load_head};
 use super::share::{SourceRef, forget_owner, share_source};
 use crate::error::{Condition, EngineError};
-use drystone_base::{BlobId, hash64};
-use drystone_catalog::{BucketRow, Data, Key, ObjectRow, Tx, Versioning};
+use drystone_base::{BlobId, BucketId, hash64};
+use drystone_catalog::{BucketRow, Checksum, Data, Encryption, Key, ObjectRow, Tx, Versioning};
 
 /// Time that a token is remembered, in milliseconds.
 const TOKEN_KEPT_MS: u64 = 24 * 3600 * 1000;
@@ -76,6 +76,37 @@ pub struct RenameRequest {
     pub target_conditions: SideConditions,
     /// By which a repeated request is known.
     pub token: Option<String>,
+    /// What is sealed of the source, and the same for the target, if it is encrypted.
+    pub resealed: Option<Resealed>,
+}
+
+/// What is sealed of a version beside its bytes, and what belongs to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SealedFields {
+    encryption: Option<Encryption>,
+    hidden: Option<Vec<u8>>,
+    checksum: Option<Checksum>,
+}
+
+impl SealedFields {
+    /// Those of a row as it is stored.
+    #[must_use]
+    pub fn of(row: &ObjectRow) -> Self {
+        let (encryption, hidden) = (row.encryption.clone(), row.hidden.clone());
+        Self { encryption, hidden, checksum: row.checksum.clone() }
+    }
+}
+
+/// What is sealed of a version, and the same sealed for another key. Made before the plan, which does not
+/// seal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resealed {
+    /// The bucket that both are bound to.
+    pub bucket: BucketId,
+    /// As it was found.
+    pub from: SealedFields,
+    /// As it is to be.
+    pub to: SealedFields,
 }
 
 /// Gives the current version of a key another key. In a bucket that keeps versions the target gets a new
@@ -85,7 +116,8 @@ pub struct RenameRequest {
 /// # Errors
 ///
 /// [`EngineError::ObjectNotFound`], a condition that does not hold, [`EngineError::TokenMismatch`],
-/// [`EngineError::BucketNotFound`], or the catalog failed.
+/// [`EngineError::BucketNotFound`], [`EngineError::Conflict`] if what is sealed of the source is not what was
+/// sealed again for the target, or the catalog failed.
 pub fn rename(
     tx: &mut Tx<'_>,
     bucket_name: &str,
@@ -106,6 +138,7 @@ pub fn rename(
         return Err(EngineError::ObjectNotFound { marker: Some(row.version_text()) });
     }
     request.source_conditions.check(Some(&row))?;
+    let row = resealed(bucket.id, row, request.resealed.as_ref())?;
     let head = load_head(tx, bucket.id, &request.target)?;
     let there = head.as_ref().and_then(|head| head.as_ref().ok()).filter(|head| !head.is_marker);
     request.target_conditions.check(there)?;
@@ -131,6 +164,24 @@ pub fn rename(
         }
     };
     Ok(Some(renamed.row))
+}
+
+/// The row as it is to be under the new key.
+fn resealed(
+    bucket: BucketId,
+    row: ObjectRow,
+    resealed: Option<&Resealed>,
+) -> Result<ObjectRow, EngineError> {
+    match resealed {
+        None if row.encryption.is_none() => Ok(row),
+        Some(Resealed { bucket: known, from, to })
+            if *known == bucket && *from == SealedFields::of(&row) =>
+        {
+            let SealedFields { encryption, hidden, checksum } = to.clone();
+            Ok(ObjectRow { encryption, hidden, checksum, ..row })
+        }
+        _ => Err(EngineError::Conflict),
+    }
 }
 
 /// A new version with the bytes of another, which keeps them.

@@ -234,7 +234,7 @@ async fn write(
     let len = Some(lines.len() as u64);
     let algorithm = ChecksumAlgorithm::Crc64Nvme;
     let default = DefaultEncryption::of(engine, &bucket, config.encrypts_always)?;
-    let sealing = encryption::of_server(&config.kms, &bucket, &default).await?;
+    let sealing = encryption::of_server(&config.kms, &bucket, &object, &default).await?;
     let seal = sealing.seal.as_ref();
     let new =
         NewBlob { bucket: &bucket, object: &object, len, algorithm, storage_class: None, seal };
@@ -244,8 +244,8 @@ async fn write(
     }
     let stored = writer.finish().await?;
     let headers = vec![("content-type".to_owned(), "text/plain".to_owned())];
-    let encryption = sealing.encryption;
-    let draft = ObjectDraft { headers, encryption, ..ObjectDraft::default() };
+    let mut draft = ObjectDraft { headers, ..ObjectDraft::default() };
+    sealing.describe(&mut draft);
     let (bucket, conditions) = (target.bucket.clone(), Conditions::default());
     let put = engine.put_object(PutRequest { bucket, object, draft, stored, conditions }).await;
     put.map(drop).map_err(|error: EngineError| error.into())

@@ -93,14 +93,14 @@ async fn find(
             Ok(located) => located,
             Err(EngineError::ObjectNotFound { .. }) => {
                 apply_acl(context, bucket, &mut draft)?;
-                let sealing = encryption::of_write(context, bucket).await?;
-                draft.encryption = sealing.encryption;
+                let sealing = encryption::of_write(context, bucket, key.as_bytes()).await?;
+                sealing.describe(&mut draft);
                 return Ok(Found { row: None, seal: sealing.seal, draft });
             }
             Err(error) => return Err(error.into()),
         };
         must_be_readable(&located.row, context.request.now_ms)?;
-        let seal = encryption::of_part(context, bucket, &located.row).await?;
+        let seal = encryption::of_part(context, (bucket, key.as_bytes()), &located.row).await?;
         if !located.row.is_shared {
             return Ok(Found { row: Some(located.row), seal, draft });
         }

@@ -60,7 +60,7 @@ pub(crate) async fn run(
     }
     // A completion that is repeated finds no open upload, and needs no key.
     if let Ok((bucket, row)) = context.engine.find_upload(name.as_str(), key.as_bytes(), upload) {
-        encryption::of_completion(context, &bucket, &row.template).await?;
+        encryption::of_completion(context, (&bucket, key.as_bytes()), &row.template).await?;
     }
     let (bucket, object) = (name.as_str().to_owned(), key.as_bytes().to_vec());
     let outcome = context

@@ -62,8 +62,9 @@ pub(crate) async fn run(context: &Context<'_>) -> Handled {
         return Err(S3Error::with(S3Code::InvalidRequest, message));
     }
     let (bucket, object) = (name.as_str().to_owned(), key.as_bytes().to_vec());
-    let sealing = encryption::of_copy(context, &target, source.data_key.as_ref()).await?;
-    draft.encryption = sealing.encryption;
+    let source_key = source.data_key.as_ref();
+    let sealing = encryption::of_copy(context, &target, &object, source_key).await?;
+    sealing.describe(&mut draft);
     let copy = CopyRequest {
         bucket,
         object,

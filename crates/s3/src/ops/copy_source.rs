@@ -82,8 +82,8 @@ pub(crate) async fn find(context: &Context<'_>) -> Result<Source, S3Error> {
         }
     }
     must_be_readable(&located.row, request.now_ms)?;
-    let data_key =
-        encryption::of_read(context, &located.bucket, &located.row, Side::CopySource).await?;
+    let place = (&*located.bucket, key.as_bytes());
+    let data_key = encryption::of_read(context, place, &located.row, Side::CopySource).await?;
     Ok(Source { located, bucket, key, version, data_key })
 }
 

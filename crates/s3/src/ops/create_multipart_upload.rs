@@ -19,7 +19,7 @@ pub(crate) async fn run(context: &Context<'_>) -> Handled {
     let target = context.engine.find_bucket(name.as_str())?;
     super::apply_acl(context, &target, &mut draft)?;
     let checksum = checksum(context)?;
-    draft.encryption = encryption::of_write(context, &target).await?.encryption;
+    encryption::of_write(context, &target, key.as_bytes()).await?.describe(&mut draft);
     let encryption = draft.encryption.clone();
     let (bucket, object) = (name.as_str().to_owned(), key.as_bytes().to_vec());
     let new = NewUpload { bucket, object, draft, checksum };

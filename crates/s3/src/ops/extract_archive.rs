@@ -225,8 +225,8 @@ impl Extraction<'_> {
         let mut draft = parse_draft(&inner.request)?;
         let conditions = parse_write_conditions(&inner.request)?;
         apply_acl(&inner, &self.bucket, &mut draft)?;
-        let sealing = encryption::of_write(&inner, &self.bucket).await?;
-        draft.encryption = sealing.encryption;
+        let sealing = encryption::of_write(&inner, &self.bucket, object.as_bytes()).await?;
+        sealing.describe(&mut draft);
         let new = NewBlob {
             bucket: &self.bucket,
             object: object.as_bytes(),

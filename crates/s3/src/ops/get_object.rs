@@ -55,12 +55,13 @@ async fn attempt(context: &Context<'_>, with_body: bool) -> Result<Option<Reply>
     }
     let wants_checksum =
         request.header("x-amz-checksum-mode").is_some_and(|v| v.eq_ignore_ascii_case("enabled"));
-    let mut key = None;
+    let place = (&*located.bucket, key.as_bytes());
+    let mut data_key = None;
     if with_body {
         must_be_readable(row, request.now_ms)?;
-        key = encryption::of_read(context, &located.bucket, row, Side::Object).await?;
+        data_key = encryption::of_read(context, place, row, Side::Object).await?;
     } else {
-        encryption::of_head(context, &located.bucket, row, wants_checksum).await?;
+        encryption::of_head(context, place, row, wants_checksum).await?;
     }
     let selection = select(context, row)?;
     let mut reply = empty(if selection.is_partial { 206 } else { 200 });
@@ -82,7 +83,7 @@ async fn attempt(context: &Context<'_>, with_body: bool) -> Result<Option<Reply>
     }
     set(&mut reply, "content-length", &(end - start).to_string());
     if with_body && start < end {
-        let mut reader = match context.engine.read(located, start..end, key.as_ref()) {
+        let mut reader = match context.engine.read(located, start..end, data_key.as_ref()) {
             Err(EngineError::Vanished) => return Ok(None),
             reader => reader?,
         };

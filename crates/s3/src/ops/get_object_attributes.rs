@@ -24,7 +24,8 @@ pub(crate) async fn run(context: &Context<'_>) -> Handled {
     let wants = |attribute: &str| wanted.iter().any(|name| name == attribute);
     let located = context.engine.locate(name.as_str(), key.as_bytes(), version)?;
     let row = &located.row;
-    encryption::of_head(context, &located.bucket, row, wants("Checksum")).await?;
+    let place = (&*located.bucket, key.as_bytes());
+    encryption::of_head(context, place, row, wants("Checksum")).await?;
     let mut document = Xml::new(ROOT);
     if wants("ETag") {
         document.text("ETag", &row.etag.to_text());

@@ -307,8 +307,9 @@ pub(crate) async fn run(
     let declared = Declared::parse(&context.request)?;
     let algorithm = declared.algorithm().unwrap_or(ChecksumAlgorithm::Crc64Nvme);
     let length = policy.and_then(|policy| policy.length).unwrap_or(0..=PUT_LEN_BYTES_MAX);
-    let sealing = encryption::of_write(context, &bucket).await?;
-    draft.encryption = sealing.encryption;
+    let object = context.request.object_key()?;
+    let sealing = encryption::of_write(context, &bucket, object.as_bytes()).await?;
+    sealing.describe(&mut draft);
     let class = draft.storage_class.as_deref();
     let stored =
         form.read_file(context, algorithm, (class, sealing.seal.as_ref()), &length).await?;

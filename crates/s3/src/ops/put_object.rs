@@ -29,8 +29,8 @@ pub(crate) async fn run(
     let declared = Declared::parse(request)?;
     let bucket = context.engine.find_bucket(name.as_str())?;
     super::apply_acl(context, &bucket, &mut draft)?;
-    let sealing = encryption::of_write(context, &bucket).await?;
-    draft.encryption = sealing.encryption;
+    let sealing = encryption::of_write(context, &bucket, key.as_bytes()).await?;
+    sealing.describe(&mut draft);
     let algorithm = declared.algorithm().unwrap_or(ChecksumAlgorithm::Crc64Nvme);
     let new = NewBlob {
         bucket: &bucket,

@@ -2,6 +2,7 @@
 
 use super::Handled;
 use crate::authorize::{Need, allow_carried_tags};
+use crate::encryption;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
 use crate::object_headers::{parse_etags, refuse_not_implemented};
@@ -10,11 +11,14 @@ use crate::response::empty;
 use crate::uri::decode_path;
 use drystone_base::{ObjectKey, parse_http_date};
 use drystone_engine::plan::{RenameRequest, SideConditions};
+use drystone_engine::{Encryption, EngineError};
 
 pub(crate) const SOURCE: &str = "x-amz-rename-source";
 const TOKEN: &str = "x-amz-client-token";
 /// Characters of a token at most.
 const TOKEN_LEN_MAX: usize = 64;
+/// How often the key of an encrypted object is sealed again before its client is told to try again.
+const RESEAL_COUNT: usize = 3;
 
 /// The key that a renaming is of.
 ///
@@ -61,6 +65,7 @@ pub(crate) async fn run(context: &Context<'_>) -> Handled {
         source_conditions: conditions(request, "x-amz-rename-source-")?,
         target_conditions: conditions(request, "")?,
         token,
+        resealed: None,
     };
     // What is not there is said by the renaming.
     if let Ok(located) = context.engine.locate(name.as_str(), source.as_bytes(), None) {
@@ -71,6 +76,31 @@ pub(crate) async fn run(context: &Context<'_>) -> Handled {
         };
         allow_carried_tags(context, need, &located.row.tags)?;
     }
-    context.engine.rename(name.as_str(), rename).await?;
-    Ok(empty(200))
+    for _ in 0..RESEAL_COUNT {
+        let encryption = resealed(context, name.as_str(), &rename).await?;
+        match context.engine.rename(name.as_str(), rename.clone(), encryption).await {
+            // It was written meanwhile.
+            Err(EngineError::Conflict) => {}
+            outcome => return Ok(outcome.map(|()| empty(200))?),
+        }
+    }
+    Err(EngineError::Conflict.into())
+}
+
+/// The encryption of the source, if it is encrypted, and the one that the target gets.
+async fn resealed(
+    context: &Context<'_>,
+    bucket: &str,
+    rename: &RenameRequest,
+) -> Result<Option<(Encryption, Encryption)>, S3Error> {
+    let located = match context.engine.locate(bucket, &rename.source, None) {
+        Ok(located) => located,
+        // The same request may have been carried out before.
+        Err(EngineError::ObjectNotFound { .. }) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let Some(old) = &located.row.encryption else { return Ok(None) };
+    let keys = (&rename.source[..], &rename.target[..]);
+    let new = encryption::of_rename(context, &located.bucket, keys, old).await?;
+    Ok(Some((old.clone(), new)))
 }

@@ -61,7 +61,7 @@ pub(crate) async fn run(
     let object = key.as_bytes();
     let (bucket, row) = context.engine.find_upload(name.as_str(), object, upload)?;
     let algorithm = part_algorithm(&row, declared.algorithm())?;
-    let seal = encryption::of_part(context, &bucket, &row.template).await?;
+    let seal = encryption::of_part(context, (&bucket, object), &row.template).await?;
     let new = NewBlob {
         bucket: &bucket,
         object,

@@ -61,7 +61,7 @@ pub(crate) async fn run(context: &Context<'_>) -> Handled {
         return Err(S3Error::with(S3Code::InvalidRequest, message));
     }
     let algorithm = part_algorithm(&row, None)?;
-    let seal = encryption::of_part(context, &target, &row.template).await?;
+    let seal = encryption::of_part(context, (&target, key.as_bytes()), &row.template).await?;
     let source_version = source.located.reported_version();
     let is_long = range.end - range.start > EARLY_STATUS_LEN;
     let (engine, located) = (context.engine.clone(), source.located);
