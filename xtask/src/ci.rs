@@ -107,7 +107,7 @@ pub(crate) fn interleavings() -> Outcome {
 
 /// Longer crash enumeration and simulation: `seeds` instead of the few of each change.
 pub(crate) fn soak(seeds: &str) -> Outcome {
-    let env = [("DRYSTONE_SEEDS", seeds)];
+    let env = [("DRYSTONE_SEEDS", seeds), ("DRYSTONE_STARTS", "1000")];
     for package in ["drystone-log", "drystone-catalog", "drystone-sim"] {
         run("cargo", &["test", "--release", "--package", package], &env)?;
     }

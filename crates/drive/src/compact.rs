@@ -53,7 +53,8 @@ impl Drive {
             }
             let alive = self.shared.table.alive(info.segment, info.incarnation);
             let alive_bytes = alive.map_or(0, |alive| alive.bytes);
-            if alive_bytes * 100 > u64::from(info.end) * ALIVE_PERCENT_MAX {
+            // A segment that was closed early takes the space of a full one.
+            if alive_bytes * 100 > u64::from(self.log().segment_len()) * ALIVE_PERCENT_MAX {
                 continue;
             }
             match self.empty(&info, &mut report, pump) {
@@ -77,7 +78,9 @@ impl Drive {
         let births = self.log().segments().into_iter().map(|info| {
             let alive = self.shared.table.alive(info.segment, info.incarnation);
             let in_table = alive.map_or(u64::MAX, |alive| alive.least_birth_lsn);
-            if info.sealed { in_table } else { in_table.min(info.after_lsn) }
+            // What is on its way into an open segment may not be in the table yet.
+            let unknown = info.after_lsn.max(info.found_lsn);
+            if info.sealed { in_table } else { in_table.min(unknown) }
         });
         births.min().unwrap_or(0)
     }

@@ -19,8 +19,8 @@ pub struct Scrubbed {
 }
 
 impl Drive {
-    /// Reads a sealed segment from the device, in order. `visit` hears the length of each record, and
-    /// which shard it is if that is alive. Blocks.
+    /// Reads a segment, as far as it can be, from the device, in order. `visit` gets the length of each
+    /// record, and which shard it is if that is alive. Blocks.
     ///
     /// # Errors
     ///

@@ -11,10 +11,13 @@ use std::io::{self, IoSlice};
 pub const SUPER_FILE: &str = "super";
 const SLOT_LEN: usize = 4096;
 const MAGIC: &[u8; 8] = b"DRYSUPER";
-/// The format of a deployment with one drive.
-const FORMAT: u8 = 1;
+/// A deployment with one drive, of an earlier version.
+const FORMAT_ALONE: u8 = 1;
 /// The same, followed by view term and roster.
 const FORMAT_SEVERAL: u8 = 2;
+/// As that, also with one drive; a start writes on the segments that it finds open. Versions that know
+/// only the formats before would take what lies behind their end for records.
+const FORMAT: u8 = 3;
 /// Drives of a deployment at most: their ids and those of the view fit into a slot.
 pub const DRIVE_COUNT_MAX: usize = 200;
 
@@ -46,20 +49,17 @@ pub struct Super {
 impl Super {
     fn encode(&self) -> Vec<u8> {
         let mut w = Writer::new();
-        let format = if self.roster.is_empty() { FORMAT } else { FORMAT_SEVERAL };
-        w.raw(MAGIC).u8(format).raw(&[0; 7]).u64(self.sequence);
+        w.raw(MAGIC).u8(FORMAT).raw(&[0; 7]).u64(self.sequence);
         w.raw(&self.deployment).raw(&self.drive).u32(self.term).u32(self.segment_len);
         w.u64(self.created_ms).u16(self.view.len() as u16);
         for member in &self.view {
             w.raw(member);
         }
-        if format == FORMAT_SEVERAL {
-            w.u32(self.view_term).u16(self.roster.len() as u16);
-            for drive in &self.roster {
-                w.raw(drive);
-            }
-            w.u32(self.promised);
+        w.u32(self.view_term).u16(self.roster.len() as u16);
+        for drive in &self.roster {
+            w.raw(drive);
         }
+        w.u32(self.promised);
         let mut slot = w.finish();
         slot.resize(SLOT_LEN - 4, 0);
         let crc = crc32c(&slot);
@@ -74,7 +74,7 @@ impl Super {
             return Ok(None);
         }
         let format = body[8];
-        if format != FORMAT && format != FORMAT_SEVERAL {
+        if !(FORMAT_ALONE..=FORMAT).contains(&format) {
             return Err(DriveError::Format { format });
         }
         let mut r = Reader::new(&body[16..], "super");
@@ -90,7 +90,7 @@ impl Super {
                 view.push(id(r.take(16)?)?);
             }
             let (mut view_term, mut roster, mut promised) = (0, Vec::new(), 0);
-            if format == FORMAT_SEVERAL {
+            if format >= FORMAT_SEVERAL {
                 view_term = r.u32()?;
                 for _ in 0..r.u16()? {
                     roster.push(id(r.take(16)?)?);
@@ -264,6 +264,21 @@ mod tests {
             let again = open_super(&disk).expect("opens").expect("there");
             assert!(again.term >= 2 && again.drive == first.drive, "seed {seed}");
         }
+    }
+
+    #[test]
+    fn a_drive_of_an_earlier_format_opens_and_has_the_present_one_afterwards() {
+        let disk = SimDisk::new(1 << 20, 1);
+        format_drive(&disk, &NewDrive::alone(&SeededRng::new(1), 5, 1 << 20)).expect("formats");
+        let mut slot = disk.contents(SUPER_FILE)[..SLOT_LEN].to_vec();
+        // Nothing follows the view in format 1.
+        slot[8] = FORMAT_ALONE;
+        let crc = crc32c(&slot[..SLOT_LEN - 4]);
+        slot[SLOT_LEN - 4..].copy_from_slice(&crc.to_le_bytes());
+        let file = disk.open(SUPER_FILE).expect("opens");
+        file.write_at(0, &mut [IoSlice::new(&slot)]).expect("writes");
+        assert_eq!(open_super(&disk).expect("opens").expect("there").term, 1);
+        assert_eq!(disk.contents(SUPER_FILE)[SLOT_LEN + 8], FORMAT);
     }
 
     #[test]

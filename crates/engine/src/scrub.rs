@@ -116,7 +116,7 @@ impl Engine {
         }
         let mut saved_ms = self.now_ms();
         let mut segments = drive.log().segments();
-        segments.retain(|info| info.sealed && info.segment > state.segment);
+        segments.retain(|info| info.has_readable_part() && info.segment > state.segment);
         segments.sort_by_key(|info| info.segment);
         for info in segments {
             if !goes_on() {

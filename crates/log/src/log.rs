@@ -27,8 +27,12 @@ pub enum SeededBug {
     SkipFlush,
     /// Callbacks run before the flush.
     AcknowledgeEarly,
-    /// What was found beyond the durable part is served where it lies, not rewritten and sealed.
+    /// What was found beyond the durable part is served as it lies, not written again and flushed.
     ServeUnsealedTail,
+    /// Batches that an earlier term left behind those of a later one count.
+    TakeOlderTerms,
+    /// The header of an open segment is not written again when the segment is written on.
+    LeaveOpenHeader,
     /// Bad bytes below the durable lsn are taken for a torn tail.
     TakeDamageForTail,
     /// The layers above commit a row before the cells that it names are flushed.
@@ -61,7 +65,7 @@ pub struct LogConfig {
 pub struct LogSpace {
     /// Size of the filesystem.
     pub total_bytes: u64,
-    /// Free on the filesystem, and in free segments beyond the spares.
+    /// Free on the filesystem, and in free segments, spares among them.
     pub free_bytes: u64,
     /// Bytes in segments that are in use.
     pub used_bytes: u64,
@@ -121,15 +125,16 @@ pub struct Log {
 
 impl Log {
     /// Opens the log in a directory, recovering the tail of each class. Nothing is served before the
-    /// tail is rewritten and sealed.
+    /// tail is durable.
     ///
     /// # Errors
     ///
     /// [`LogError::Foreign`], [`LogError::Format`], or input and output errors. Damage is no error
     /// here: see [`Log::damage`].
-    pub fn open(disk: Arc<dyn Disk>, config: LogConfig) -> Result<Self, LogError> {
+    pub fn open(disk: Arc<dyn Disk>, mut config: LogConfig) -> Result<Self, LogError> {
         let recovered = recovery::recover(&*disk, &config)?;
         let written = recovered.table.entries.keys().copied().collect();
+        config.term = recovered.term;
         let shared = Shared {
             disk,
             config,
@@ -146,7 +151,9 @@ impl Log {
         };
         let log = Self { shared: Arc::new(shared) };
         log.prepare_spares()?;
-        Ok(log)
+        // A tail that was found is durable now: that is written down, so that it is missed if it rots.
+        Class::ALL.into_iter().for_each(|class| log.mark(class));
+        if log.is_quarantined() { Err(LogError::Quarantined) } else { Ok(log) }
     }
 
     /// Fills the pool up to the number of spares, as far as there is space.
@@ -358,7 +365,7 @@ impl Log {
         let table = lock(&self.shared.table);
         let len = u64::from(self.shared.config.segment_len);
         let free = table.free_ids().len();
-        let pool_bytes = free.saturating_sub(SPARE_COUNT) as u64 * len;
+        let pool_bytes = free as u64 * len;
         Ok(LogSpace {
             total_bytes: space.total_bytes,
             free_bytes: space.free_bytes + pool_bytes,

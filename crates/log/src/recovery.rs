@@ -1,27 +1,33 @@
-//! Opening a log: find the durable part, rewrite and seal the tail.
+//! Opening a log: find the durable part, make the tail durable where it lies, write on behind it.
 //!
-//! The order of flushes is the point of this file. The accepted tail is written to a new segment
-//! and flushed; then the new segment's header, which makes it count and names the end of the old one,
-//! is flushed; then the old segment is sealed. A crash between any two of them leaves a log
-//! from which the same tail is recovered again.
+//! The accepted tail is written over itself, byte for byte, and flushed together with the segment's
+//! header: a crash in the middle leaves the same tail. The writer goes on behind it. What lies there,
+//! from writes that were cut off, is of an earlier term, and a batch counts only if no batch before it
+//! in its segment is of a later term; so the first thing written there is a mark of this term, which
+//! is flushed before anything else is written.
+//!
+//! A segment that is damaged, or full, is sealed instead.
 
 use crate::error::{Damage, LogError};
 use crate::format::{
-    BatchHeader, Class, SEAL_LEN, SEAL_OFFSET, SEGMENT_HEADER_LEN, Seal, SegmentHeader,
+    BATCH_HEADER_LEN, BatchHeader, Class, SEAL_LEN, SEAL_OFFSET, SEGMENT_HEADER_LEN, Seal,
+    SegmentHeader,
 };
-use crate::group::RecordInput;
 use crate::log::{LogConfig, SeededBug};
-use crate::scan::{ScannedRecord, Window, read_records};
+use crate::scan::{Window, read_records};
 use crate::segment::{Entry, SegmentInfo, SegmentTable, parse_file_name, write_header, write_seal};
-use crate::writer::{BatchPlace, EncodedBatch, Numbered, Previous, Writer};
+use crate::writer::{Previous, Resumed, Writer, mark_len, write_bytes};
 use drystone_io::{Disk, DiskFile};
 use std::collections::BTreeMap;
+use std::io::IoSlice;
 use std::sync::Arc;
 
 pub(crate) struct Recovered {
     pub(crate) table: SegmentTable,
     pub(crate) writers: [Writer; 3],
     pub(crate) last_lsn: u64,
+    /// Term to write with: above every one that was met.
+    pub(crate) term: u32,
     pub(crate) damage: Vec<Damage>,
 }
 
@@ -47,6 +53,7 @@ pub(crate) fn recover(disk: &dyn Disk, config: &LogConfig) -> Result<Recovered, 
         },
         damage: Vec::new(),
         last_lsn: 0,
+        newest_term: 0,
     };
     let found = recovery.find_segments()?;
     let mut writers = Vec::new();
@@ -60,8 +67,9 @@ pub(crate) fn recover(disk: &dyn Disk, config: &LogConfig) -> Result<Recovered, 
         writers.push(recovery.recover_class(class, &chain)?);
     }
     let writers = writers.try_into().map_err(|_| ()).expect("three classes");
-    let Recovery { table, damage, last_lsn, .. } = recovery;
-    Ok(Recovered { table, writers, last_lsn, damage })
+    let Recovery { table, damage, last_lsn, newest_term, .. } = recovery;
+    let term = config.term.max(newest_term + 1);
+    Ok(Recovered { table, writers, last_lsn, term, damage })
 }
 
 struct Recovery<'a> {
@@ -70,20 +78,35 @@ struct Recovery<'a> {
     table: SegmentTable,
     damage: Vec<Damage>,
     last_lsn: u64,
+    /// Highest term of any header that verifies. The terms of this process are above those of the
+    /// drive's identity, but that may have rotted.
+    newest_term: u32,
 }
 
-/// What lies behind the durable part of an open segment.
+/// What an open segment holds.
 struct Tail {
     durable_lsn: u64,
-    /// Offset behind the last durable batch.
+    /// Offset behind the last batch with records that is durable.
     durable_end: u32,
-    /// Whole batches behind it.
+    /// What follows: marks, and whole batches.
     batches: Vec<BatchHeader>,
+    is_damaged: bool,
+}
+
+/// An open segment whose end is known, and durable.
+struct Settled {
+    end: u32,
+    last_lsn: u64,
+    /// What its batches say is durable.
+    told_lsn: u64,
+    is_damaged: bool,
 }
 
 impl Recovery<'_> {
     fn find_segments(&mut self) -> Result<Vec<Found>, LogError> {
         let mut found = Vec::new();
+        // A file that was created just before a kill may not be in the directory durably.
+        self.disk.sync_dir()?;
         for name in self.disk.list()? {
             let Some(id) = parse_file_name(&name) else { continue };
             let file = self.disk.open(&name)?;
@@ -104,6 +127,7 @@ impl Recovery<'_> {
             }
             let next = &mut self.table.next_incarnation;
             *next = (*next).max(header.incarnation + 1);
+            self.newest_term = self.newest_term.max(header.term);
             let seal_at = SEAL_OFFSET as usize;
             let seal = Seal::decode(&page[seal_at..seal_at + SEAL_LEN], id)
                 .filter(|seal| seal.incarnation == header.incarnation);
@@ -115,7 +139,7 @@ impl Recovery<'_> {
             };
             // In use from here on: no tail may be rewritten over it.
             let open = Seal { incarnation: header.incarnation, end: 0, last_lsn: u64::MAX };
-            self.enter(class, &header, &open, false);
+            self.enter(class, &header, &open, header.previous_last_lsn);
             found.push(Found { header, seal, file });
         }
         Ok(found)
@@ -150,6 +174,7 @@ impl Recovery<'_> {
 
     fn recover_class(&mut self, class: Class, chain: &[Found]) -> Result<Writer, LogError> {
         let (mut previous, mut last_lsn) = (Previous::default(), 0);
+        let mut resumed = None;
         for (at, segment) in chain.iter().enumerate() {
             let header = segment.header;
             let successor = chain.get(at + 1).map(|next| next.header).filter(|next| {
@@ -161,30 +186,52 @@ impl Recovery<'_> {
                 end: next.previous_end,
                 last_lsn: next.previous_last_lsn,
             });
-            let reached = match segment.seal.or(from_successor) {
-                Some(seal) => {
-                    if segment.seal.is_none() {
-                        write_seal(&*segment.file, header.segment, &seal)?;
-                    }
-                    self.enter(class, &header, &seal, true);
-                    previous = Previous::new(header.segment, &seal);
-                    seal.last_lsn
-                }
+            let seal = match segment.seal.or(from_successor) {
+                Some(seal) => seal,
                 None => {
-                    let (segment, seal) = self.recover_open(class, segment)?;
-                    previous = Previous::new(segment, &seal);
-                    seal.last_lsn
+                    let settled = self.settle_open(class, segment)?;
+                    last_lsn = last_lsn.max(settled.last_lsn);
+                    let seal = Seal {
+                        incarnation: header.incarnation,
+                        end: settled.end,
+                        last_lsn: settled.last_lsn,
+                    };
+                    if at + 1 == chain.len() && self.has_room(class, &settled) {
+                        let open = Seal { last_lsn: u64::MAX, ..seal };
+                        self.enter(class, &header, &open, seal.last_lsn);
+                        resumed = Some(Resumed {
+                            segment: header.segment,
+                            incarnation: header.incarnation,
+                            file: segment.file.clone(),
+                            offset: settled.end,
+                            told_lsn: settled.told_lsn,
+                        });
+                        continue;
+                    }
+                    seal
                 }
             };
-            last_lsn = last_lsn.max(reached);
+            if segment.seal.is_none() {
+                write_seal(&*segment.file, header.segment, &seal)?;
+            }
+            self.enter(class, &header, &seal, seal.last_lsn);
+            previous = Previous::new(header.segment, &seal);
+            last_lsn = last_lsn.max(seal.last_lsn);
         }
         last_lsn = last_lsn.max(chain.last().map_or(0, |s| s.header.previous_last_lsn));
         self.last_lsn = self.last_lsn.max(last_lsn);
-        Ok(Writer::new(class, previous, last_lsn))
+        Ok(Writer::new(class, previous, resumed, last_lsn))
     }
 
-    /// Enters a segment into the table.
-    fn enter(&mut self, class: Class, header: &SegmentHeader, seal: &Seal, sealed: bool) {
+    /// Whether a segment can be written on. Behind damage nothing is written: how far it reaches is not
+    /// certain.
+    fn has_room(&self, class: Class, settled: &Settled) -> bool {
+        let least = mark_len(class) + BATCH_HEADER_LEN as u32;
+        !settled.is_damaged && settled.end.saturating_add(least) < self.config.segment_len
+    }
+
+    /// Enters a segment into the table; it is open if the last lsn is `u64::MAX`.
+    fn enter(&mut self, class: Class, header: &SegmentHeader, seal: &Seal, found_lsn: u64) {
         let entry = self.table.entries.get_mut(&header.segment).expect("the segment was listed");
         entry.info = Some(SegmentInfo {
             segment: header.segment,
@@ -193,37 +240,67 @@ impl Recovery<'_> {
             after_lsn: header.previous_last_lsn,
             last_lsn: seal.last_lsn,
             end: seal.end,
-            sealed,
+            sealed: seal.last_lsn < u64::MAX,
+            found_lsn,
         });
     }
 
-    /// Recovers the segment that was being written when the process stopped; returns the last
-    /// segment of the class and its end.
-    fn recover_open(&mut self, class: Class, segment: &Found) -> Result<(u32, Seal), LogError> {
+    /// Finds the end of the segment that was being written when the process stopped, and makes
+    /// everything before it durable.
+    fn settle_open(&mut self, class: Class, segment: &Found) -> Result<Settled, LogError> {
         let header = segment.header;
         let tail = self.find_tail(class, segment)?;
-        let durable = Seal {
-            incarnation: header.incarnation,
+        let told_lsn = tail.durable_lsn;
+        let mut settled = Settled {
             end: tail.durable_end,
-            last_lsn: tail.durable_lsn.max(header.previous_last_lsn),
+            last_lsn: told_lsn,
+            told_lsn,
+            is_damaged: tail.is_damaged,
         };
-        if self.config.bug == Some(SeededBug::ServeUnsealedTail) {
-            let last = tail.batches.last();
-            let seal = Seal {
-                end: last.map_or(durable.end, |batch| batch.end() as u32),
-                last_lsn: last.map_or(durable.last_lsn, |batch| batch.last_lsn),
-                ..durable
-            };
-            self.enter(class, &header, &seal, true);
-            return Ok((header.segment, seal));
+        let is_bad = |bug| self.config.bug == Some(bug);
+        let file = &*segment.file;
+        file.drop_cache()?;
+        if !is_bad(SeededBug::LeaveOpenHeader) {
+            write_header(file, &header)?;
         }
-        let mut reached = (header.segment, durable);
-        if !tail.batches.is_empty() {
-            reached = self.rewrite_tail(class, segment, &tail, &durable)?;
+        let mut window = Window::new(file, u64::from(self.config.segment_len), class);
+        for batch in &tail.batches {
+            let at = u64::from(batch.offset);
+            let is_same = window.batch(header.incarnation, at)? == Some(*batch);
+            // The device holds something else than memory did: the tail ends here.
+            if !is_same || read_records(&mut window, header.segment, batch, &|_| true)?.is_none() {
+                break;
+            }
+            let len = (batch.end() - at) as usize;
+            let bytes = window.get(at, len)?.expect("a batch ends inside its segment");
+            if !is_bad(SeededBug::ServeUnsealedTail) {
+                write_bytes(class, file, batch.offset, &mut [IoSlice::new(bytes)])?;
+            }
+            settled.end = batch.end() as u32;
+            settled.last_lsn = settled.last_lsn.max(batch.last_lsn);
         }
-        write_seal(&*segment.file, header.segment, &durable)?;
-        self.enter(class, &header, &durable, true);
-        Ok(reached)
+        if !is_bad(SeededBug::ServeUnsealedTail) {
+            file.sync_data()?;
+        }
+        Ok(settled)
+    }
+
+    /// The next batch of at least a term. Notes the terms of the others.
+    fn next_batch(
+        &mut self,
+        window: &mut Window<'_>,
+        incarnation: u32,
+        mut at: u64,
+        least_term: u32,
+    ) -> Result<Option<BatchHeader>, LogError> {
+        while let Some(batch) = window.find_batch(incarnation, at)? {
+            self.newest_term = self.newest_term.max(batch.term);
+            if batch.term >= least_term {
+                return Ok(Some(batch));
+            }
+            at = u64::from(batch.offset) + 8;
+        }
+        Ok(None)
     }
 
     /// Walks the batches of an open segment and finds what is durable, damaged and torn.
@@ -233,14 +310,19 @@ impl Recovery<'_> {
         let mut window = Window::new(&*segment.file, len, class);
         let mut batches: Vec<BatchHeader> = Vec::new();
         let mut gaps = Vec::new();
-        let mut at = u64::from(SEGMENT_HEADER_LEN);
+        let (mut at, mut term) = (u64::from(SEGMENT_HEADER_LEN), 0);
         loop {
-            if let Some(batch) = window.batch(incarnation, at)? {
+            let batch = window.batch(incarnation, at)?;
+            if let Some(batch) = batch.filter(|batch| batch.term >= term) {
                 at = batch.end();
+                if self.config.bug != Some(SeededBug::TakeOlderTerms) {
+                    term = batch.term;
+                }
+                self.newest_term = self.newest_term.max(batch.term);
                 batches.push(batch);
                 continue;
             }
-            let Some(next) = window.find_batch(incarnation, at + 8)? else { break };
+            let Some(next) = self.next_batch(&mut window, incarnation, at, term)? else { break };
             gaps.push((at, batches.len(), next.offset));
             at = u64::from(next.offset);
         }
@@ -255,12 +337,10 @@ impl Recovery<'_> {
         let durable_count =
             batches.iter().take_while(|batch| batch.last_lsn <= durable_lsn).count();
         // Marks at the end are left out: they are behind the last flush that they tell of.
-        let mut durable_end = batches[..durable_count]
-            .iter()
-            .rev()
-            .find(|batch| batch.record_count > 0)
-            .map_or(SEGMENT_HEADER_LEN, |batch| batch.end() as u32);
+        let last = batches[..durable_count].iter().rposition(|batch| batch.record_count > 0);
+        let mut durable_end = last.map_or(SEGMENT_HEADER_LEN, |last| batches[last].end() as u32);
         let mut tail_end = batches.len();
+        let mut is_damaged = false;
         for (from, count, to) in gaps {
             let after_lsn = match count.checked_sub(1) {
                 Some(last) => batches[last].last_lsn,
@@ -270,14 +350,19 @@ impl Recovery<'_> {
             // the durable lsn it is where the tail was torn.
             if after_lsn < durable_lsn {
                 self.damage.push(Damage { segment: id, from: from as u32, to, after_lsn });
+                is_damaged = true;
                 durable_end = durable_end.max(to.min(end_before(&batches, durable_count, to)));
             } else {
                 tail_end = tail_end.min(count);
             }
         }
+        let tail = last.map_or(0, |last| last + 1)..tail_end;
         let mut accepted = Vec::new();
         let mut lsn = durable_lsn;
-        for batch in &batches[durable_count..tail_end] {
+        for batch in batches.get(tail).unwrap_or_default() {
+            if batch.offset < durable_end {
+                continue;
+            }
             let follows = batch.first_lsn > lsn || batch.record_count == 0;
             let whole = read_records(&mut window, id, batch, &|_| true)?.is_some();
             if !follows || !whole {
@@ -286,67 +371,11 @@ impl Recovery<'_> {
             lsn = lsn.max(batch.last_lsn);
             accepted.push(*batch);
         }
-        Ok(Tail { durable_lsn, durable_end, batches: accepted })
-    }
-
-    /// Copies the accepted tail into a new segment, under the same lsns.
-    fn rewrite_tail(
-        &mut self,
-        class: Class,
-        old: &Found,
-        tail: &Tail,
-        durable: &Seal,
-    ) -> Result<(u32, Seal), LogError> {
-        old.file.drop_cache()?;
-        let len = u64::from(self.config.segment_len);
-        let (id, incarnation, file) = self.table.acquire(self.disk, len, true)?;
-        let mut window = Window::new(&*old.file, len, class);
-        let mut place = BatchPlace {
-            class,
-            segment: id,
-            incarnation,
-            offset: SEGMENT_HEADER_LEN,
-            term: self.config.term,
-            durable_lsn: durable.last_lsn,
-            last_lsn: durable.last_lsn,
-        };
-        for batch in &tail.batches {
-            let records = read_records(&mut window, old.header.segment, batch, &|_| true)?;
-            // The device holds something else than memory did: the tail ends here.
-            let Some(records) = records else { break };
-            place.last_lsn = place.last_lsn.max(batch.last_lsn);
-            let numbered: Vec<_> = records.into_iter().map(renumbered).collect();
-            let encoded = EncodedBatch::new(place, &numbered);
-            encoded.write(&*file, place.offset, &[])?;
-            place.offset += encoded.len;
-        }
-        file.sync_data()?;
-        let header = SegmentHeader {
-            class: Some(class),
-            drive: self.config.drive,
-            segment: id,
-            incarnation,
-            term: self.config.term,
-            previous_segment: old.header.segment,
-            previous_incarnation: old.header.incarnation,
-            previous_end: durable.end,
-            previous_last_lsn: durable.last_lsn,
-        };
-        write_header(&*file, &header)?;
-        file.sync_data()?;
-        let seal = Seal { incarnation, end: place.offset, last_lsn: place.last_lsn };
-        write_seal(&*file, id, &seal)?;
-        self.enter(class, &header, &seal, true);
-        Ok((id, seal))
+        Ok(Tail { durable_lsn, durable_end, batches: accepted, is_damaged })
     }
 }
 
 /// The beginning of the first batch that is not durable, or `otherwise` if there is none.
 fn end_before(batches: &[BatchHeader], durable_count: usize, otherwise: u32) -> u32 {
     batches.get(durable_count).map_or(otherwise, |batch| batch.offset)
-}
-
-fn renumbered(record: ScannedRecord) -> Numbered {
-    let ScannedRecord { kind, lsn, birth_lsn, meta, payload, .. } = record;
-    Numbered { lsn, birth_lsn, record: RecordInput { kind, meta, payload, birth_lsn: None } }
 }

@@ -106,10 +106,9 @@ impl<'a> Window<'a> {
         while offset + BATCH_HEADER_LEN as u64 <= self.end {
             let len = (1_u64 << 20).min(self.end - offset) as usize;
             let chunk = self.get(offset, len)?.expect("inside the segment").to_vec();
-            for at in (0..len).step_by(8) {
-                if chunk[at..].starts_with(b"BTCH")
-                    && let Some(header) = self.batch(incarnation, offset + at as u64)?
-                {
+            let words = chunk.chunks_exact(8).enumerate();
+            for (index, _) in words.filter(|(_, word)| word.starts_with(b"BTCH")) {
+                if let Some(header) = self.batch(incarnation, offset + index as u64 * 8)? {
                     return Ok(Some(header));
                 }
             }
@@ -173,8 +172,8 @@ pub(crate) fn read_records(
 }
 
 impl Log {
-    /// Visits everything in a class with an lsn above `after_lsn`, in the order of lsns. Only
-    /// sealed segments, and what was written before this process opened the log, are visited.
+    /// Visits everything in a class with an lsn above `after_lsn`, in the order of lsns. Of a segment
+    /// that is not sealed only what was there when the log was opened is visited.
     ///
     /// # Errors
     ///
@@ -186,14 +185,14 @@ impl Log {
         mut visit: impl FnMut(Scanned) -> Result<(), E>,
     ) -> Result<(), E> {
         for info in self.segments() {
-            if info.class == class && info.sealed && info.last_lsn > after_lsn {
+            if info.class == class && info.has_readable_part() && info.last_lsn > after_lsn {
                 self.scan_segment(info.segment, after_lsn, &mut visit)?;
             }
         }
         Ok(())
     }
 
-    /// Visits the records of one sealed segment that have an lsn above `after_lsn`.
+    /// Visits the records of one segment that have an lsn above `after_lsn`, as [`Log::scan`] does.
     ///
     /// # Errors
     ///
@@ -210,8 +209,8 @@ impl Log {
         scan_window(window, &info, after_lsn, &is_control, visit)
     }
 
-    /// Reads everything in a sealed segment from the device, in order, and visits the records. A stretch
-    /// that the device cannot read counts as damaged, up to the end of the segment.
+    /// Reads everything in a segment from the device, in order, and visits the records, as [`Log::scan`]
+    /// does. A stretch that the device cannot read counts as damaged, up to the end of the segment.
     ///
     /// # Errors
     ///
@@ -222,7 +221,7 @@ impl Log {
         visit: &mut impl FnMut(Scanned) -> Result<(), E>,
     ) -> Result<(), E> {
         let (file, info) = self.segment_file(segment).map_err(E::from)?;
-        if !info.sealed {
+        if !info.has_readable_part() {
             return Err(E::from(LogError::NotThere));
         }
         let window = Window::around_memory(&*file, u64::from(info.end));

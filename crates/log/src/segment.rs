@@ -20,10 +20,21 @@ pub struct SegmentInfo {
     pub after_lsn: u64,
     /// Highest lsn in it; `u64::MAX` while it is written to.
     pub last_lsn: u64,
-    /// Offset behind its last batch; only known once it is sealed.
+    /// Offset behind its last batch. While it is written to: behind what was found in it when the log
+    /// was opened, or 0 if this process began it.
     pub end: u32,
     /// Whether its end is fixed.
     pub sealed: bool,
+    /// Highest lsn that was found in it when the log was opened; where there was none, as `after_lsn`.
+    pub found_lsn: u64,
+}
+
+impl SegmentInfo {
+    /// Whether there is a part of it that can be read from one end to the other.
+    #[must_use]
+    pub fn has_readable_part(&self) -> bool {
+        self.end > 0
+    }
 }
 
 pub(crate) struct Entry {

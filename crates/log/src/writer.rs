@@ -130,11 +130,26 @@ impl EncodedBatch {
         if !zeros.is_empty() {
             slices.push(IoSlice::new(zeros));
         }
-        match self.class {
-            Class::Small => file.write_at(u64::from(offset), &mut slices),
-            Class::Bulk | Class::Moved => file.write_direct_at(u64::from(offset), &mut slices),
-        }
+        write_bytes(self.class, file, offset, &mut slices)
     }
+}
+
+/// Writes into a segment of a class.
+pub(crate) fn write_bytes(
+    class: Class,
+    file: &dyn DiskFile,
+    offset: u32,
+    slices: &mut [IoSlice<'_>],
+) -> std::io::Result<()> {
+    match class {
+        Class::Small => file.write_at(u64::from(offset), slices),
+        Class::Bulk | Class::Moved => file.write_direct_at(u64::from(offset), slices),
+    }
+}
+
+/// Bytes of a batch without records.
+pub(crate) fn mark_len(class: Class) -> u32 {
+    (BATCH_HEADER_LEN as u32).next_multiple_of(class.alignment())
 }
 
 struct Active {
@@ -144,6 +159,18 @@ struct Active {
     offset: u32,
     /// Up to here the file's blocks have been written, so that an append changes no metadata.
     written_to: u64,
+    /// A batch of this term is durable in it, if an earlier term wrote into it too.
+    is_pinned: bool,
+}
+
+/// An open segment that was found, to be written on.
+pub(crate) struct Resumed {
+    pub(crate) segment: u32,
+    pub(crate) incarnation: u32,
+    pub(crate) file: Arc<dyn DiskFile>,
+    pub(crate) offset: u32,
+    /// What its batches say is durable.
+    pub(crate) told_lsn: u64,
 }
 
 /// Where the last segment of a class ended.
@@ -177,14 +204,28 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    pub(crate) fn new(class: Class, previous: Previous, last_lsn: u64) -> Self {
+    pub(crate) fn new(
+        class: Class,
+        previous: Previous,
+        resumed: Option<Resumed>,
+        last_lsn: u64,
+    ) -> Self {
+        let told_lsn = resumed.as_ref().map_or(last_lsn, |resumed| resumed.told_lsn);
+        let active = resumed.map(|resumed| Active {
+            segment: resumed.segment,
+            incarnation: resumed.incarnation,
+            file: resumed.file,
+            offset: resumed.offset,
+            written_to: u64::from(resumed.offset),
+            is_pinned: false,
+        });
         Self {
             class,
-            active: None,
+            active,
             previous,
             last_lsn,
             durable_lsn: last_lsn,
-            told_lsn: last_lsn,
+            told_lsn,
             unsynced_bytes: 0,
             unobserved: Vec::new(),
             chain_broken: false,
@@ -235,8 +276,10 @@ impl Writer {
 
     /// Bytes of records that still fit into the open segment as one batch.
     fn room(&self, shared: &Shared) -> u64 {
-        let used = self.active.as_ref().map_or(shared.config.segment_len, |a| a.offset);
-        u64::from(shared.config.segment_len - used).saturating_sub(BATCH_HEADER_LEN as u64)
+        let Some(active) = &self.active else { return 0 };
+        let mark = if active.is_pinned { 0 } else { mark_len(self.class) };
+        let used = u64::from(active.offset + mark) + BATCH_HEADER_LEN as u64;
+        u64::from(shared.config.segment_len).saturating_sub(used)
     }
 
     /// An error that leaves the state of the device unknown ends all writing.
@@ -278,7 +321,7 @@ impl Writer {
         let early = shared.config.bug == Some(SeededBug::AcknowledgeEarly);
         let written = match numbered.is_empty() {
             true => Ok(Vec::new()),
-            false => self.append(shared, &numbered),
+            false => self.pin(shared).and_then(|()| self.append(shared, &numbered)),
         };
         let result = written.and_then(|places| {
             if flush && !early {
@@ -322,7 +365,8 @@ impl Writer {
         let end = u64::from(active.offset) + u64::from(batch.len);
         assert!(end <= u64::from(shared.config.segment_len), "a batch stays inside its segment");
         let ahead = shared.config.write_ahead_len.min(shared.config.segment_len - end as u32);
-        let zeros = if self.class == Class::Small && end > active.written_to { ahead } else { 0 };
+        let is_new = self.class == Class::Small && end > active.written_to;
+        let zeros = if is_new && !records.is_empty() { ahead } else { 0 };
         batch.write(&*active.file, active.offset, &shared.zeros[..zeros as usize])?;
         let active = self.active.as_mut().expect("a segment was opened for this batch");
         active.offset = end as u32;
@@ -331,6 +375,20 @@ impl Writer {
         self.told_lsn = self.durable_lsn;
         self.last_lsn = records.last().map_or(self.last_lsn, |record| record.lsn);
         Ok(batch.places)
+    }
+
+    /// Makes the first batch of this term behind those of an earlier one durable, before any other is
+    /// written: from then on nothing counts that lies behind from a write that was cut off.
+    fn pin(&mut self, shared: &Shared) -> Result<(), LogError> {
+        if self.active.as_ref().is_none_or(|active| active.is_pinned) {
+            return Ok(());
+        }
+        self.append(shared, &[])?;
+        self.flush(shared)?;
+        if let Some(active) = &mut self.active {
+            active.is_pinned = true;
+        }
+        Ok(())
     }
 
     /// After a flush that failed the device may have forgotten what it did not write, and a second
@@ -395,9 +453,12 @@ impl Writer {
             last_lsn: u64::MAX,
             end: 0,
             sealed: false,
+            found_lsn: self.last_lsn,
         });
         let offset = SEGMENT_HEADER_LEN;
-        self.active = Some(Active { segment: id, incarnation, file, offset, written_to });
+        let is_pinned = true;
+        self.active =
+            Some(Active { segment: id, incarnation, file, offset, written_to, is_pinned });
         Ok(())
     }
 
@@ -425,6 +486,9 @@ impl Writer {
         }
         let result = self.flush(shared).and_then(|()| {
             shared.observe(self.class, &mut self.unobserved);
+            if self.active.as_ref().is_some_and(|active| !active.is_pinned) {
+                return self.pin(shared);
+            }
             self.append(shared, &[])?;
             self.flush(shared)
         });

@@ -61,6 +61,44 @@ impl Indexes for SimIndexes {
 }
 
 impl World {
+    /// Bytes of the files of each drive.
+    ///
+    /// # Panics
+    ///
+    /// If a device does not answer.
+    #[must_use]
+    pub fn used_bytes(&self) -> Vec<u64> {
+        let spaces = self.drives.iter().map(|drive| drive.disk.space().expect("it answers"));
+        spaces.map(|space| space.total_bytes - space.free_bytes).collect()
+    }
+
+    /// Length of the segments of each drive.
+    #[must_use]
+    pub fn segment_len(&self) -> u64 {
+        SEGMENT_LEN.into()
+    }
+
+    /// Stops every machine: nothing more is written until the next start.
+    pub fn halt(&self) {
+        self.drives.iter().for_each(|drive| drive.disk.crash_at(0));
+    }
+
+    /// Writes one small and one large object, always the same ones.
+    ///
+    /// # Errors
+    ///
+    /// What does not work, in words.
+    pub fn touch(&mut self, process: &Process, number: u8) -> Result<(), String> {
+        let engine = process.engine.clone();
+        for (key, len) in [("touched/small", 100), ("touched/large", 40_000)] {
+            let body = bytes::Bytes::from(vec![number; len]);
+            let put = runtime().block_on(crate::client::put(&engine, key, &body));
+            put.map_err(|error| say(&error))?;
+            self.possible.insert(key.to_owned(), vec![Some(body)]);
+        }
+        Ok(())
+    }
+
     /// Pulls out as many drives as may be lost, or fewer; never more than half of all, without which
     /// nothing starts.
     pub fn pull_out(&mut self) {
