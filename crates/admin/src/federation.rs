@@ -1,7 +1,9 @@
 //! Identities of other directories: OpenID providers, and LDAP servers.
 
+mod gate;
 pub(crate) mod ldap;
 pub(crate) mod oidc;
+mod throttle;
 
 pub(crate) use ldap::normalise;
 pub use ldap::{Ldap, LdapConfig};

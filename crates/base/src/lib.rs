@@ -10,6 +10,7 @@
 //!
 //! Rows of the catalog are in `catalog`, records of the log in `log`, S3 error codes in `s3`.
 
+mod cache;
 mod codec;
 mod crc;
 mod id;
@@ -22,6 +23,7 @@ mod seam;
 pub mod sync;
 mod time;
 
+pub use cache::Cache;
 pub use codec::{DecodeError, Reader, TlvReader, TlvWriter, Writer, hex, unhex};
 pub use crc::{crc32c, crc32c_seeded, hash64};
 pub use id::{BlobId, BucketId, Seq, UploadId, VersionId};

@@ -8,13 +8,12 @@ use crate::pace::Pace;
 use crate::pins::Pins;
 use crate::repair::Noted;
 use drystone_base::sync::{Mutex, MutexGuard, lock};
-use drystone_base::{Clock, Rng, hash64};
+use drystone_base::{Cache, Clock, Rng, hash64};
 use drystone_catalog::{BucketRow, Catalog, Decision, Tx};
 use drystone_cluster::Pool;
 use drystone_drive::Drive;
 use drystone_keyring::Keyring;
 use drystone_log::LogSpace;
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -30,11 +29,28 @@ pub struct EngineConfig {
     pub pace: Pace,
 }
 
-#[derive(Default)]
+/// Bytes of rows of buckets that are kept.
+const BUCKETS_LEN_MAX: usize = 16 << 20;
+
 struct BucketCache {
     /// Raised by each change, so that a row that was read before it is not put in after it.
     version: u64,
-    rows: HashMap<String, Arc<BucketRow>>,
+    rows: Cache<String, Arc<BucketRow>>,
+}
+
+impl Default for BucketCache {
+    fn default() -> Self {
+        Self { version: 0, rows: Cache::new(BUCKETS_LEN_MAX) }
+    }
+}
+
+/// Bytes that a row of a bucket holds, about.
+fn weight_of(row: &BucketRow) -> usize {
+    let of_tag = |(name, value): &(String, String)| {
+        size_of::<(String, String)>() + name.len() + value.len() + 32
+    };
+    let of_tags: usize = row.tags.iter().map(of_tag).sum();
+    size_of::<BucketRow>() + 2 * row.name.len() + row.owner.len() + of_tags
 }
 
 pub(crate) struct Shared {
@@ -179,9 +195,9 @@ impl Engine {
     /// [`EngineError::BucketNotFound`], or the catalog failed.
     pub fn find_bucket(&self, name: &str) -> Result<Arc<BucketRow>, EngineError> {
         let version = {
-            let cache = self.bucket_cache();
+            let mut cache = self.bucket_cache();
             if let Some(row) = cache.rows.get(name) {
-                return Ok(row.clone());
+                return Ok(row);
             }
             cache.version
         };
@@ -190,7 +206,7 @@ impl Engine {
         let row = Arc::new(crate::plan::load_bucket(&tx, name)?);
         let mut cache = self.bucket_cache();
         if cache.version == version {
-            cache.rows.insert(name.to_owned(), row.clone());
+            cache.rows.insert(name.to_owned(), row.clone(), weight_of(&row));
         }
         Ok(row)
     }

@@ -4,7 +4,7 @@ use crate::document::PolicyError;
 use crate::facts::Facts;
 use crate::json::Json;
 use crate::network::Network;
-use crate::pattern::{Pattern, Template};
+use crate::pattern::{ALLOCATION_COST, Pattern, Template};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use drystone_base::Timestamp;
@@ -217,6 +217,12 @@ impl Condition {
     pub(crate) fn fact_keys(&self) -> impl Iterator<Item = String> {
         let of_values = self.values.iter().flat_map(Template::variables).map(str::to_owned);
         std::iter::once(self.key.to_ascii_lowercase()).chain(of_values)
+    }
+
+    /// Bytes that it holds.
+    pub(crate) fn weight(&self) -> usize {
+        let of_values: usize = self.values.iter().map(Template::weight).sum();
+        size_of::<Self>() + self.key.capacity() + 2 * ALLOCATION_COST + of_values
     }
 
     /// The condition key.

@@ -49,6 +49,9 @@ pub struct Document {
     fact_keys: BTreeSet<String>,
 }
 
+/// What a key costs in a tree of keys, beyond its text.
+const FACT_KEY_COST: usize = 64;
+
 type Fields = Vec<(String, Json)>;
 
 /// Takes the value of a key out.
@@ -104,6 +107,13 @@ impl Document {
     #[must_use]
     pub fn fact_keys(&self) -> &BTreeSet<String> {
         &self.fact_keys
+    }
+
+    /// Bytes that it holds, for whoever keeps it: many times its text, where values are short.
+    #[must_use]
+    pub fn weight_bytes(&self) -> usize {
+        let of_keys: usize = self.fact_keys.iter().map(|key| key.capacity() + FACT_KEY_COST).sum();
+        size_of::<Self>() + self.statements.iter().map(Statement::weight).sum::<usize>() + of_keys
     }
 
     /// Whether nobody is allowed anything by it.

@@ -6,6 +6,9 @@ use std::collections::BTreeMap;
 /// longest that means anything.
 pub const FACT_LEN_BYTES_MAX: usize = 4 << 10;
 
+/// What a text costs beyond its bytes.
+const VALUE_COST: usize = size_of::<String>() + 16;
+
 /// Condition keys of a request and their values. Names are compared without regard to case. Only what
 /// was verified belongs here: a header that was not signed does not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,6 +38,16 @@ impl Facts {
             self.add(key, value);
         }
         self
+    }
+
+    /// Bytes that it holds.
+    #[must_use]
+    pub fn weight_bytes(&self) -> usize {
+        let of = |(key, values): (&String, &Vec<String>)| {
+            let of_values: usize = values.iter().map(|value| value.capacity() + VALUE_COST).sum();
+            key.capacity() + 2 * VALUE_COST + of_values
+        };
+        size_of::<Self>() + self.values.iter().map(of).sum::<usize>()
     }
 
     /// The values of a key; `None` if the request has no such key.

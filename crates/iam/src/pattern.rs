@@ -24,23 +24,29 @@ enum Piece {
     Variable { key: String, default: Option<String> },
 }
 
-/// A pattern as a policy gives it.
+/// A pattern as a policy gives it. A policy may have thousands: they are small.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Template {
+pub(crate) enum Template {
+    /// It stands for itself.
+    Plain(Pattern),
+    /// It has variables, or characters written as such.
+    Filled(Box<Written>),
+}
+
+/// What has to be filled in before it is a pattern.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Written {
     text: String,
-    /// Empty if it has no variables.
     pieces: Vec<Piece>,
-    /// What it always is, if it has no variables.
-    fixed: Option<Pattern>,
 }
 
 /// A pattern without variables.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Pattern {
     /// Its characters; where a wildcard stands, that wildcard.
-    text: String,
+    text: Box<str>,
     /// Where in `text` the wildcards are: a variable may have brought characters that look like them.
-    wildcards: Vec<u32>,
+    wildcards: Box<[u32]>,
 }
 
 /// Longer than any text that is matched: resource names, and values of condition keys. The rest of a
@@ -71,12 +77,15 @@ impl Template {
     /// Parses a pattern; `with_variables` as the version of its document says. What looks like a
     /// variable but is none stands for itself.
     pub(crate) fn parse(text: &str, with_variables: bool) -> Self {
+        if !with_variables || !text.contains("${") {
+            return Self::Plain(Pattern::of(text));
+        }
         let (mut pieces, mut literal, mut rest) = (Vec::new(), String::new(), text);
         while let Some(c) = rest.chars().next() {
             let special = match c {
                 '*' => Some((Piece::Any, 1)),
                 '?' => Some((Piece::One, 1)),
-                '$' if with_variables => variable(rest),
+                '$' => variable(rest),
                 _ => None,
             };
             match special {
@@ -100,16 +109,19 @@ impl Template {
         if !literal.is_empty() {
             pieces.push(Piece::Literal(literal));
         }
-        if !pieces.iter().any(|piece| matches!(piece, Piece::Variable { .. })) {
-            let fixed = fill(&pieces, &Facts::new(), usize::MAX);
-            return Self { text: text.to_owned(), pieces: Vec::new(), fixed };
+        Self::Filled(Box::new(Written { text: text.to_owned(), pieces }))
+    }
+
+    fn pieces(&self) -> &[Piece] {
+        match self {
+            Self::Plain(_) => &[],
+            Self::Filled(written) => &written.pieces,
         }
-        Self { text: text.to_owned(), pieces, fixed: None }
     }
 
     /// Condition keys whose values it needs, in lower case.
     pub(crate) fn variables(&self) -> impl Iterator<Item = &str> {
-        self.pieces.iter().filter_map(|piece| match piece {
+        self.pieces().iter().filter_map(|piece| match piece {
             Piece::Variable { key, .. } => Some(key.as_str()),
             _ => None,
         })
@@ -117,17 +129,25 @@ impl Template {
 
     /// As it was written.
     pub(crate) fn text(&self) -> &str {
-        &self.text
+        match self {
+            Self::Plain(pattern) => &pattern.text,
+            Self::Filled(written) => &written.text,
+        }
     }
 
     /// Whether it has neither wildcards nor variables.
     pub(crate) fn is_fixed(&self) -> bool {
-        self.fixed.as_ref().is_some_and(|pattern| pattern.wildcards.is_empty())
+        match self {
+            Self::Plain(pattern) => pattern.wildcards.is_empty(),
+            Self::Filled(written) => {
+                written.pieces.iter().all(|piece| matches!(piece, Piece::Literal(_)))
+            }
+        }
     }
 
     /// Whether each of its variables has a value.
     pub(crate) fn is_known(&self, facts: &Facts) -> bool {
-        self.pieces.iter().all(|piece| match piece {
+        self.pieces().iter().all(|piece| match piece {
             Piece::Variable { key, default } => default.is_some() || facts.single(key).is_some(),
             _ => true,
         })
@@ -135,24 +155,51 @@ impl Template {
 
     /// Puts in the values of variables; `None` if one has none.
     pub(crate) fn expand(&self, facts: &Facts) -> Option<Cow<'_, Pattern>> {
-        match &self.fixed {
-            Some(pattern) => Some(Cow::Borrowed(pattern)),
-            None => fill(&self.pieces, facts, FILLED_LEN_MAX).map(Cow::Owned),
+        match self {
+            Self::Plain(pattern) => Some(Cow::Borrowed(pattern)),
+            Self::Filled(written) => fill(&written.pieces, facts).map(Cow::Owned),
         }
     }
 
     /// The text with the values of variables, wildcards being characters; `None` if one has none.
     pub(crate) fn expand_text(&self, facts: &Facts) -> Option<Cow<'_, str>> {
         Some(match self.expand(facts)? {
-            Cow::Borrowed(pattern) => Cow::Borrowed(&pattern.text),
-            Cow::Owned(pattern) => Cow::Owned(pattern.text),
+            Cow::Borrowed(pattern) => Cow::Borrowed(&*pattern.text),
+            Cow::Owned(pattern) => Cow::Owned(pattern.text.into()),
         })
+    }
+
+    /// Bytes that it holds.
+    pub(crate) fn weight(&self) -> usize {
+        let of_pieces: usize = self.pieces().iter().map(Piece::weight).sum();
+        match self {
+            Self::Plain(pattern) => pattern.weight(),
+            Self::Filled(written) => {
+                size_of::<Self>() + size_of::<Written>() + written.text.capacity() + of_pieces
+            }
+        }
     }
 }
 
-/// Puts pieces together. What has more characters than `len_max` besides its wildcards is cut there.
-fn fill(pieces: &[Piece], facts: &Facts, len_max: usize) -> Option<Pattern> {
-    let mut pattern = Pattern::default();
+impl Piece {
+    fn weight(&self) -> usize {
+        let of_text = match self {
+            Self::Literal(text) => text.capacity(),
+            Self::Variable { key, default } => {
+                key.capacity() + default.as_ref().map_or(0, String::capacity)
+            }
+            Self::Any | Self::One => 0,
+        };
+        size_of::<Self>() + ALLOCATION_COST + of_text
+    }
+}
+
+/// What an allocation costs beyond what was asked for.
+pub(crate) const ALLOCATION_COST: usize = 16;
+
+/// Puts pieces together; what has more characters than [`FILLED_LEN_MAX`] besides its wildcards is cut there.
+fn fill(pieces: &[Piece], facts: &Facts) -> Option<Pattern> {
+    let (mut text, mut wildcards) = (String::new(), Vec::new());
     for piece in pieces {
         let value = match piece {
             Piece::Literal(text) => text,
@@ -160,15 +207,15 @@ fn fill(pieces: &[Piece], facts: &Facts, len_max: usize) -> Option<Pattern> {
             Piece::One => "?",
             Piece::Variable { key, default } => facts.single(key).or(default.as_deref())?,
         };
-        if pattern.text.len() - pattern.wildcards.len() > len_max {
+        if text.len() - wildcards.len() > FILLED_LEN_MAX {
             continue;
         }
         if matches!(piece, Piece::Any | Piece::One) {
-            pattern.wildcards.push(place(pattern.text.len()));
+            wildcards.push(place(text.len()));
         }
-        pattern.text.push_str(value);
+        text.push_str(value);
     }
-    Some(pattern)
+    Some(Pattern { text: text.into(), wildcards: wildcards.into() })
 }
 
 fn place(at: usize) -> u32 {
@@ -286,7 +333,13 @@ impl Pattern {
     /// A pattern without variables.
     pub(crate) fn of(text: &str) -> Self {
         let wildcards = text.bytes().enumerate().filter(|(_, byte)| b"*?".contains(byte));
-        Self { text: text.to_owned(), wildcards: wildcards.map(|(at, _)| place(at)).collect() }
+        Self { text: text.into(), wildcards: wildcards.map(|(at, _)| place(at)).collect() }
+    }
+
+    /// Bytes that it holds.
+    pub(crate) fn weight(&self) -> usize {
+        let of_wildcards = size_of_val(&*self.wildcards);
+        size_of::<Self>() + 2 * ALLOCATION_COST + self.text.len() + of_wildcards
     }
 
     fn is_star(&self, wildcard: u32) -> bool {
@@ -325,7 +378,7 @@ impl Pattern {
     /// Whether the whole of `text` matches.
     pub(crate) fn matches(&self, text: &str) -> bool {
         if self.wildcards.is_empty() {
-            return self.text == text;
+            return *self.text == *text;
         }
         match self.before_last_star() {
             Some(start) => text.starts_with(start),
@@ -380,7 +433,7 @@ impl Pattern {
                     own.push(*at - place(base));
                 }
                 base = end + 1;
-                Pattern { text: part.to_owned(), wildcards: own }
+                Pattern { text: part.into(), wildcards: own.into() }
             })
             .collect()
     }

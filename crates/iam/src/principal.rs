@@ -3,6 +3,7 @@
 use crate::arn::Arn;
 use crate::document::PolicyError;
 use crate::json::Json;
+use crate::pattern::ALLOCATION_COST;
 
 /// Who a request was signed by. A service account or a key of a user is that user.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -211,6 +212,19 @@ impl PrincipalPattern {
             }
             _ => Err(wrong()),
         }
+    }
+
+    /// Bytes that it holds.
+    pub(crate) fn weight(&self) -> usize {
+        let of_text = match self {
+            Self::Everyone => 0,
+            Self::Account(text)
+            | Self::Arn(text)
+            | Self::Canonical(text)
+            | Self::Federated(text)
+            | Self::Service(text) => text.capacity() + ALLOCATION_COST,
+        };
+        size_of::<Self>() + of_text
     }
 
     /// Whether everybody is meant.

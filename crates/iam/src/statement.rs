@@ -32,7 +32,24 @@ pub(crate) struct Statement {
     pub(crate) conditions: Vec<Condition>,
 }
 
+impl<T> Either<T> {
+    fn weight(&self, each: impl Fn(&T) -> usize) -> usize {
+        let (Self::In(items) | Self::NotIn(items)) = self;
+        items.iter().map(each).sum()
+    }
+}
+
 impl Statement {
+    /// Bytes that it holds.
+    pub(crate) fn weight(&self) -> usize {
+        size_of::<Self>()
+            + self.sid.as_ref().map_or(0, String::capacity)
+            + self.principals.as_ref().map_or(0, |all| all.weight(PrincipalPattern::weight))
+            + self.actions.weight(Pattern::weight)
+            + self.resources.as_ref().map_or(0, |all| all.weight(Template::weight))
+            + self.conditions.iter().map(Condition::weight).sum::<usize>()
+    }
+
     /// Whether action, resource and conditions match; the principal is another question.
     pub(crate) fn matches(&self, action: &str, resource: &str, facts: &Facts) -> bool {
         let action_matches = match &self.actions {

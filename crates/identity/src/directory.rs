@@ -7,11 +7,10 @@ use crate::names;
 use crate::resolve::Identity;
 use crate::rows;
 use crate::{DEFAULT_ACCOUNT, DEFAULT_CANONICAL};
-use drystone_base::sync::{Mutex, MutexGuard, lock};
-use drystone_base::{Clock, Rng};
+use drystone_base::sync::{Mutex, lock};
+use drystone_base::{Cache, Clock, Rng};
 use drystone_catalog::{Catalog, Decision, Tx};
 use drystone_keyring::{Keyring, Secret};
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -47,7 +46,7 @@ pub(crate) struct Shared {
     /// Raised by each change: what was remembered under an older number is not used.
     epoch: AtomicU64,
     serial: AtomicU64,
-    cache: Mutex<HashMap<String, (u64, Arc<Identity>)>>,
+    cache: Mutex<Identities>,
     explanations: Explanations,
 }
 
@@ -57,8 +56,14 @@ pub struct Directory {
     pub(crate) shared: Arc<Shared>,
 }
 
-/// Identities that are kept at hand.
-const CACHE_COUNT_MAX: usize = 10_000;
+/// Hash of an access key and its session token: neither was verified when it is looked up.
+type IdentityName = [u8; 32];
+
+/// Identities, each as it was read at an epoch.
+type Identities = Cache<IdentityName, (u64, Arc<Identity>)>;
+
+/// Bytes of identities that are kept, with their compiled policies.
+const CACHE_LEN_MAX: usize = 32 << 20;
 
 impl Directory {
     /// Puts a directory together.
@@ -73,7 +78,7 @@ impl Directory {
             root: Arc::new(Identity::of_root(root)),
             epoch: AtomicU64::new(1),
             serial: AtomicU64::new(1),
-            cache: Mutex::default(),
+            cache: Mutex::new(Cache::new(CACHE_LEN_MAX)),
             explanations: Explanations::default(),
         };
         Self { shared: Arc::new(shared) }
@@ -101,10 +106,6 @@ impl Directory {
     #[must_use]
     pub fn now_ms(&self) -> u64 {
         self.shared.clock.now_ms()
-    }
-
-    fn cache(&self) -> MutexGuard<'_, HashMap<String, (u64, Arc<Identity>)>> {
-        lock(&self.shared.cache)
     }
 
     /// The public access block of an account.
@@ -147,19 +148,22 @@ impl Directory {
         self.shared.serial.fetch_add(1, Ordering::Relaxed)
     }
 
-    pub(crate) fn remembered(&self, name: &str) -> Option<Arc<Identity>> {
+    pub(crate) fn remembered(&self, name: &IdentityName) -> Option<Arc<Identity>> {
         let epoch = self.epoch();
-        let cache = self.cache();
-        cache.get(name).filter(|(known, _)| *known == epoch).map(|(_, identity)| identity.clone())
+        let found = lock(&self.shared.cache).get(name);
+        found.filter(|(known, _)| *known == epoch).map(|(_, identity)| identity)
     }
 
     /// Remembers what was read when the directory was at `epoch`.
-    pub(crate) fn remember(&self, name: String, epoch: u64, identity: Arc<Identity>) {
-        let mut cache = self.cache();
-        if cache.len() >= CACHE_COUNT_MAX {
-            cache.clear();
-        }
-        cache.insert(name, (epoch, identity));
+    pub(crate) fn remember(&self, name: IdentityName, epoch: u64, identity: Arc<Identity>) {
+        let weight = identity.weight_bytes();
+        lock(&self.shared.cache).insert(name, (epoch, identity), weight);
+    }
+
+    /// Bytes of identities that are kept.
+    #[must_use]
+    pub fn kept_bytes(&self) -> usize {
+        lock(&self.shared.cache).len_bytes()
     }
 
     /// Runs a plan; its outcome acts before this returns.

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 
 /// Refusals that are kept.
 const COUNT_MAX: usize = 4096;
-/// Characters kept of each text, so that long keys fill nothing.
+/// Bytes kept of each text, so that long keys fill nothing.
 const TEXT_LEN_MAX: usize = 256;
 
 /// A decision that refused a request, and why.
@@ -28,25 +28,31 @@ pub struct ExplainedDecision {
     pub explanation: Explanation,
 }
 
-/// A bounded ring of refusals: a flood of them drives out old ones, and fills nothing.
+/// A bounded ring of refusals: a flood of them drives out old ones, and fills nothing. With all its texts
+/// as long as they may be, it holds 8 MiB.
 #[derive(Default)]
 pub struct Explanations {
     ring: Mutex<VecDeque<ExplainedDecision>>,
 }
 
 fn shorten(text: &mut String) {
-    if let Some((at, _)) = text.char_indices().nth(TEXT_LEN_MAX) {
-        text.truncate(at);
+    if text.len() > TEXT_LEN_MAX {
+        text.truncate(text.floor_char_boundary(TEXT_LEN_MAX));
         text.push('…');
     }
+    text.shrink_to_fit();
 }
 
 impl Explanations {
     /// Keeps a refusal.
     pub fn add(&self, mut decision: ExplainedDecision) {
-        for text in [&mut decision.principal, &mut decision.access_key, &mut decision.resource] {
+        let ExplainedDecision { request_id, principal, access_key, action, resource, .. } =
+            &mut decision;
+        for text in [request_id, principal, access_key, action, resource] {
             shorten(text);
         }
+        let Explanation { policy, sid, .. } = &mut decision.explanation;
+        policy.iter_mut().chain(sid).for_each(shorten);
         let mut ring = lock(&self.ring);
         if ring.len() >= COUNT_MAX {
             ring.pop_front();
@@ -83,8 +89,8 @@ mod tests {
                 explanation: Explanation {
                     reason: Reason::NoAllow,
                     source: None,
-                    policy: None,
-                    sid: None,
+                    policy: Some("p".repeat(10_000)),
+                    sid: Some("s".repeat(10_000)),
                     index: None,
                 },
             });
@@ -92,6 +98,10 @@ mod tests {
         assert_eq!(ring.find("").len(), COUNT_MAX);
         assert!(ring.find("3").is_empty());
         let newest = &ring.find(&(COUNT_MAX + 9).to_string())[0];
-        assert!(newest.resource.chars().count() <= TEXT_LEN_MAX + 1);
+        let explanation = &newest.explanation;
+        for text in [Some(&newest.resource), explanation.policy.as_ref(), explanation.sid.as_ref()]
+        {
+            assert!(text.expect("it was given").capacity() <= TEXT_LEN_MAX + 3);
+        }
     }
 }

@@ -10,6 +10,7 @@ use crate::session_policy::closed;
 use crate::token::{Claims, Subject};
 use drystone_iam::{Document, DocumentKind, Facts, Named, PolicySet, Principal};
 use drystone_keyring::Secret;
+use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -95,6 +96,22 @@ impl Identity {
             && self.session_policies.is_none()
     }
 
+    /// Bytes that it holds.
+    pub(crate) fn weight_bytes(&self) -> usize {
+        let named = self.policies.iter().chain(self.session_policies.iter().flatten());
+        let of_named = named.chain(&self.boundary).map(|(name, document)| {
+            size_of::<(String, Document)>() + name.capacity() + document.weight_bytes()
+        });
+        let of_keys: usize = self.fact_keys.iter().map(|key| key.capacity() + 64).sum();
+        size_of::<Self>()
+            + self.access_key.capacity()
+            + self.secret_key.reveal().len()
+            + of_named.sum::<usize>()
+            + self.key_policy.as_ref().map_or(0, Document::weight_bytes)
+            + self.facts.weight_bytes()
+            + of_keys
+    }
+
     /// Notes which condition keys its policies look at.
     fn index(mut self) -> Self {
         let of_session = self.session_policies.iter().flatten().chain(&self.boundary);
@@ -153,6 +170,18 @@ impl Identity {
     }
 }
 
+/// What an identity is remembered under.
+fn name_of(access_key: &str, token: Option<&str>) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update((access_key.len() as u64).to_le_bytes());
+    hash.update(access_key.as_bytes());
+    if let Some(token) = token {
+        hash.update(b" ");
+        hash.update(token.as_bytes());
+    }
+    hash.finalize().into()
+}
+
 fn parse(kind: &'static str, name: &str, text: &str) -> Result<Document, IdentityError> {
     Document::parse(text, DocumentKind::Identity)
         .map_err(|_| IdentityError::Damaged { kind, name: name.to_owned() })
@@ -177,10 +206,7 @@ impl Directory {
                 Err(IdentifyError::InvalidToken)
             };
         }
-        let name = match token {
-            None => access_key.to_owned(),
-            Some(token) => format!("{access_key} {token}"),
-        };
+        let name = name_of(access_key, token);
         let epoch = self.epoch();
         let identity = match self.remembered(&name) {
             Some(identity) => identity,

@@ -3,15 +3,14 @@
 //! bucket is used for some seconds only, so that a key that its provider disables opens nothing soon after.
 
 use drystone_base::sync::{Mutex, lock};
-use drystone_base::{BucketId, Reader, Writer};
+use drystone_base::{BucketId, Cache, Reader, Writer};
 use drystone_keyring::DataKey;
-use std::collections::HashMap;
 use std::sync::Arc;
 
 /// For how long a key of a bucket is remembered, in milliseconds.
 const FRESH_MS: u64 = 5000;
-/// Remembered keys at most.
-const COUNT_MAX: usize = 10_000;
+/// Bytes of keys that are remembered, for sealing and for opening each.
+const LEN_MAX: usize = 4 << 20;
 
 /// The bucket that a key belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -52,13 +51,18 @@ struct Known {
 }
 
 /// The key that a bucket seals with at present, by named key and bucket.
-type Sealing = HashMap<(String, BucketKeyScope), Known>;
+type Sealing = Cache<(String, BucketKeyScope), Known>;
 
 /// Keys of buckets that are remembered.
-#[derive(Default)]
 pub(crate) struct BucketKeys {
     sealing: Mutex<Sealing>,
-    opened: Mutex<HashMap<Vec<u8>, Known>>,
+    opened: Mutex<Cache<Vec<u8>, Known>>,
+}
+
+impl Default for BucketKeys {
+    fn default() -> Self {
+        Self { sealing: Mutex::new(Cache::new(LEN_MAX)), opened: Mutex::new(Cache::new(LEN_MAX)) }
+    }
 }
 
 impl BucketKeys {
@@ -69,9 +73,9 @@ impl BucketKeys {
         bucket: BucketKeyScope,
         now_ms: u64,
     ) -> Option<(DataKey, Arc<Vec<u8>>)> {
-        let keys = lock(&self.sealing);
-        let known = keys.get(&(id.to_owned(), bucket)).filter(|known| known.until_ms > now_ms)?;
-        Some((known.key.clone(), known.sealed.clone()))
+        let known = lock(&self.sealing).get(&(id.to_owned(), bucket));
+        let known = known.filter(|known| known.until_ms > now_ms)?;
+        Some((known.key, known.sealed))
     }
 
     pub(crate) fn keep_sealing(
@@ -82,27 +86,21 @@ impl BucketKeys {
         sealed: Arc<Vec<u8>>,
         now_ms: u64,
     ) {
-        let mut keys = lock(&self.sealing);
-        if keys.len() >= COUNT_MAX {
-            keys.clear();
-        }
+        let weight = id.len() + sealed.len() + size_of::<DataKey>();
         let known = Known { key, sealed, until_ms: now_ms + FRESH_MS };
-        keys.insert((id.to_owned(), bucket), known);
+        lock(&self.sealing).insert((id.to_owned(), bucket), known, weight);
     }
 
     /// What a sealed key of a bucket opened to.
     pub(crate) fn opened(&self, sealed: &[u8], now_ms: u64) -> Option<DataKey> {
-        let keys = lock(&self.opened);
-        keys.get(sealed).filter(|known| known.until_ms > now_ms).map(|known| known.key.clone())
+        let known = lock(&self.opened).get(sealed);
+        known.filter(|known| known.until_ms > now_ms).map(|known| known.key)
     }
 
     pub(crate) fn keep_opened(&self, sealed: Vec<u8>, key: DataKey, now_ms: u64) {
-        let mut keys = lock(&self.opened);
-        if keys.len() >= COUNT_MAX {
-            keys.clear();
-        }
+        let weight = sealed.len() + size_of::<DataKey>();
         let known = Known { key, sealed: Arc::default(), until_ms: now_ms + FRESH_MS };
-        keys.insert(sealed, known);
+        lock(&self.opened).insert(sealed, known, weight);
     }
 
     /// Forgets everything: a key was changed.

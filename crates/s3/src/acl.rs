@@ -37,6 +37,11 @@ pub(crate) struct Grant {
     pub(crate) permission: Permission,
 }
 
+/// Bytes that a list holds: a grantee is an id of 64 characters, or the name of a group.
+pub(crate) fn weight_bytes(grants: &[Grant]) -> usize {
+    grants.len() * (size_of::<Grant>() + 96)
+}
+
 const GRANT_COUNT_MAX: usize = 100;
 const ROOT: &str = "AccessControlPolicy";
 const PERMISSIONS: &[(Permission, &str, char, &str)] = &[

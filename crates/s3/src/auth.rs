@@ -14,22 +14,35 @@ pub(crate) use verify::{
     authenticate_service, check_form,
 };
 
+use drystone_base::Cache;
 use drystone_base::sync::{Mutex, lock};
-use drystone_identity::Identity;
+use drystone_keyring::Secret;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
-use std::collections::HashMap;
 
-/// What a signing key is derived for: the reading of the identity, day, region and service.
-type KeyName = (u64, String, String, String);
+/// Signing keys that are kept, in bytes: some tens of thousands.
+const KEYS_LEN_MAX: usize = 4 << 20;
 
-/// Signing keys that were derived lately.
-#[derive(Default)]
+/// Hash of what a signing key is derived for: the reading of the identity, day, region and service.
+type KeyName = [u8; 32];
+
+/// Signing keys of signatures that were right.
 pub(crate) struct KeyCache {
-    keys: Mutex<HashMap<KeyName, [u8; 32]>>,
+    keys: Mutex<Cache<KeyName, [u8; 32]>>,
 }
 
-const KEY_COUNT_MAX: usize = 4096;
+impl Default for KeyCache {
+    fn default() -> Self {
+        Self { keys: Mutex::new(Cache::new(KEYS_LEN_MAX)) }
+    }
+}
+
+/// A signing key; kept once a signature by it was found to be right.
+pub(crate) struct SigningKey {
+    pub(crate) bytes: [u8; 32],
+    name: KeyName,
+    is_kept: bool,
+}
 
 pub(crate) fn hmac(key: &[u8], data: &[u8]) -> [u8; 32] {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("any key length will do");
@@ -42,22 +55,32 @@ pub(crate) fn sha256_hex(data: &[u8]) -> String {
 }
 
 impl KeyCache {
-    fn get(&self, identity: &Identity, date: &str, region: &str, service: &str) -> [u8; 32] {
-        let name = (identity.serial, date.to_owned(), region.to_owned(), service.to_owned());
-        let mut keys = lock(&self.keys);
-        if let Some(key) = keys.get(&name) {
-            return *key;
+    /// The key of an identity, given as the serial number of its reading and its secret, for a day, a region
+    /// and a service.
+    fn get(&self, (serial, secret): (u64, &Secret), scope: [&str; 3]) -> SigningKey {
+        let mut hash = Sha256::new();
+        hash.update(serial.to_le_bytes());
+        for piece in scope {
+            hash.update(piece.as_bytes());
+            hash.update(b"/");
         }
-        let secret = format!("AWS4{}", identity.secret_key.reveal());
-        let mut key = hmac(secret.as_bytes(), date.as_bytes());
-        for piece in [region, service, "aws4_request"] {
-            key = hmac(&key, piece.as_bytes());
+        let name: KeyName = hash.finalize().into();
+        if let Some(bytes) = lock(&self.keys).get(&name) {
+            return SigningKey { bytes, name, is_kept: true };
         }
-        if keys.len() >= KEY_COUNT_MAX {
-            keys.clear();
+        let secret = format!("AWS4{}", secret.reveal());
+        let mut bytes = hmac(secret.as_bytes(), scope[0].as_bytes());
+        for piece in [scope[1], scope[2], "aws4_request"] {
+            bytes = hmac(&bytes, piece.as_bytes());
         }
-        keys.insert(name, key);
-        key
+        SigningKey { bytes, name, is_kept: false }
+    }
+
+    /// Keeps a key: a signature by it was right.
+    fn keep(&self, key: &SigningKey) {
+        if !key.is_kept {
+            lock(&self.keys).insert(key.name, key.bytes, 0);
+        }
     }
 }
 
@@ -65,4 +88,30 @@ impl KeyCache {
 #[must_use]
 pub fn metrics_token(secret_key: &str) -> String {
     drystone_base::hex(&hmac(secret_key.as_bytes(), b"drystone metrics token"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: the cache cannot be filled from outside. Method: names of any length are hashed, and a key is
+    /// not there before it is kept.
+    #[test]
+    fn a_key_is_kept_only_after_its_signature_was_right() {
+        let cache = KeyCache::default();
+        let secret = Secret::new("secret");
+        let get = |scope| cache.get((7, &secret), scope);
+        let far = "r".repeat(60_000);
+        for _ in 0..2 {
+            assert!(!get(["20260101", &far, "s3"]).is_kept);
+        }
+        assert_eq!(lock(&cache.keys).len_bytes(), 0);
+        let key = get(["20260101", "us-east-1", "s3"]);
+        cache.keep(&key);
+        let again = get(["20260101", "us-east-1", "s3"]);
+        assert!(again.is_kept && again.bytes == key.bytes);
+        assert!(!get(["20260101", "us-east-", "1s3"]).is_kept);
+        assert!(!cache.get((8, &secret), ["20260101", "us-east-1", "s3"]).is_kept);
+        assert!(lock(&cache.keys).len_bytes() < 300);
+    }
 }

@@ -25,8 +25,8 @@ use actions::needs;
 pub(crate) use actions::{BYPASS, delete_need};
 pub(crate) use carried::allow_carried_tags;
 pub(crate) use delivery::{may_deliver, may_log_to};
-use drystone_base::BucketId;
 use drystone_base::sync::{Mutex, lock};
+use drystone_base::{BucketId, Cache};
 use drystone_engine::plan::DocumentKind;
 use drystone_engine::{BucketRow, Engine, EngineError, VersionRef};
 use drystone_iam::{
@@ -40,12 +40,11 @@ use facts::Wanted;
 pub(crate) use keys::may_use_key;
 pub(crate) use points::allow_point;
 pub(crate) use said::Said;
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// Buckets whose rules are kept at hand.
-const CACHE_COUNT_MAX: usize = 10_000;
+/// Bytes of rules that are kept, with compiled policies.
+const RULES_LEN_MAX: usize = 16 << 20;
 
 /// Where a request came from.
 #[derive(Clone, Copy, Debug)]
@@ -141,12 +140,11 @@ pub(crate) enum Ownership {
 type Epochs = (u64, u64);
 
 /// Rules of buckets by bucket and epochs.
-#[derive(Default)]
 pub(crate) struct RuleCache {
     defaults: BucketDefaults,
     /// Buckets without a rule encrypt, too.
     encrypts: bool,
-    rules: Mutex<HashMap<BucketId, (Epochs, Arc<Rules>)>>,
+    rules: Mutex<Cache<BucketId, (Epochs, Arc<Rules>)>>,
 }
 
 /// Whether a switch of the public access block of an account is on.
@@ -186,6 +184,13 @@ pub(crate) fn is_blocked(
 }
 
 impl Rules {
+    /// Bytes that they hold.
+    fn weight_bytes(&self) -> usize {
+        let of_policy = self.policy.as_ref().map_or(0, Document::weight_bytes);
+        // With a target for logs, which is as short as a bucket's name and a key.
+        size_of::<Self>() + 2048 + of_policy + self.acl.as_deref().map_or(0, acl::weight_bytes)
+    }
+
     fn load(
         engine: &Engine,
         directory: &Directory,
@@ -325,7 +330,7 @@ impl BucketDefaults {
 
 impl RuleCache {
     pub(crate) fn new(defaults: BucketDefaults, encrypts: bool) -> Self {
-        Self { defaults, encrypts, ..Self::default() }
+        Self { defaults, encrypts, rules: Mutex::new(Cache::new(RULES_LEN_MAX)) }
     }
 
     pub(crate) fn get(
@@ -337,17 +342,14 @@ impl RuleCache {
         // Of the bucket's configuration, and of the settings of accounts.
         let now = (bucket.epoch, directory.epoch());
         if let Some((epoch, rules)) = lock(&self.rules).get(&bucket.id)
-            && *epoch == now
+            && epoch == now
         {
-            return Ok(rules.clone());
+            return Ok(rules);
         }
         let defaults = (self.defaults, self.encrypts);
         let rules = Arc::new(Rules::load(engine, directory, bucket, defaults)?);
-        let mut cache = lock(&self.rules);
-        if cache.len() >= CACHE_COUNT_MAX {
-            cache.clear();
-        }
-        cache.insert(bucket.id, (now, rules.clone()));
+        let weight = rules.weight_bytes();
+        lock(&self.rules).insert(bucket.id, (now, rules.clone()), weight);
         Ok(rules)
     }
 }

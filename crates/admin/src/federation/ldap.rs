@@ -2,11 +2,11 @@
 //!
 //! Sources: RFC 4511 (bind, search), RFC 4514 (names), RFC 4515 (filters).
 
-use drystone_base::sync::{Mutex, lock};
+use super::gate::Gate;
+use super::throttle::{Kind, Throttle};
 use ldap3::{LdapConnAsync, LdapConnSettings, Scope, SearchEntry, ldap_escape};
-use std::collections::HashMap;
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A server, as settings give it.
 #[derive(Clone, Default)]
@@ -59,14 +59,34 @@ pub(crate) struct Known {
 /// A server, and who failed to get in lately.
 pub struct Ldap {
     config: LdapConfig,
-    failures: Mutex<HashMap<(String, IpAddr), (u32, Instant)>>,
+    failures: Throttle,
+    gate: Gate,
 }
 
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// A login in all.
+const LOGIN_TIMEOUT: Duration = Duration::from_secs(30);
+/// Logins that the server is asked about at once.
+const ASKING_MAX: usize = 16;
 /// Wrong passwords of one user from one address, before further ones wait out the pause.
-const FAILURE_COUNT_MAX: u32 = 5;
-const FAILURE_PAUSE: Duration = Duration::from_secs(60);
-const FAILURES_KEPT_MAX: usize = 10_000;
+const PAIR_FAILURES_MAX: u32 = 5;
+/// The same of one user from anywhere, and from one address for any names.
+const USER_FAILURES_MAX: u32 = 50;
+const SOURCE_FAILURES_MAX: u32 = 50;
+/// Bytes of a user name or a password at most.
+const NAME_LEN_MAX: usize = 256;
+const PASSWORD_LEN_MAX: usize = 1024;
+
+/// What counts as one source: clients choose the lower half of an IPv6 address themselves.
+fn network_of(source: IpAddr) -> IpAddr {
+    match source.to_canonical() {
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            std::net::Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+        }
+        v4 => v4,
+    }
+}
 
 /// A name in one of its forms: attribute types and values in lower case, no blanks around separators.
 /// Directories compare most names so.
@@ -96,7 +116,7 @@ impl Ldap {
     /// A server. Nothing is asked before the first login.
     #[must_use]
     pub fn new(config: LdapConfig) -> Self {
-        Self { config, failures: Mutex::default() }
+        Self { config, failures: Throttle::new(), gate: Gate::new(ASKING_MAX) }
     }
 
     async fn connect(&self) -> Result<ldap3::Ldap, LdapError> {
@@ -137,27 +157,29 @@ impl Ldap {
         Ok(found)
     }
 
-    fn check_throttle(&self, user: &str, source: IpAddr) -> Result<(), LdapError> {
-        let failures = lock(&self.failures);
-        match failures.get(&(user.to_owned(), source)) {
-            Some((count, when))
-                if *count >= FAILURE_COUNT_MAX && when.elapsed() < FAILURE_PAUSE =>
-            {
-                Err(LdapError::Throttled)
-            }
-            _ => Ok(()),
+    /// What the failures of a login count for: the address, and the user it turned out to be with and
+    /// without that address. A name in another spelling is the same user; one that is nobody's counts for
+    /// its address only.
+    fn kinds(&self, dn: Option<&str>, source: IpAddr) -> Vec<Kind> {
+        let network = network_of(source);
+        let mut kinds = vec![self.failures.kind(network, SOURCE_FAILURES_MAX)];
+        if let Some(dn) = dn.map(normalise) {
+            kinds.push(self.failures.kind((&dn, network), PAIR_FAILURES_MAX));
+            kinds.push(self.failures.kind(&dn, USER_FAILURES_MAX));
+        }
+        kinds
+    }
+
+    fn check_throttle(&self, kinds: &[Kind]) -> Result<(), LdapError> {
+        match kinds.iter().any(|kind| self.failures.is_closed(*kind)) {
+            true => Err(LdapError::Throttled),
+            false => Ok(()),
         }
     }
 
-    fn note_failure(&self, user: &str, source: IpAddr) {
-        let mut failures = lock(&self.failures);
-        if failures.len() >= FAILURES_KEPT_MAX {
-            failures.retain(|_, (_, when)| when.elapsed() < FAILURE_PAUSE);
-        }
-        let now = Instant::now();
-        let entry = failures.entry((user.to_owned(), source)).or_insert((0, now));
-        let is_old = entry.1.elapsed() >= FAILURE_PAUSE;
-        *entry = (if is_old { 1 } else { entry.0 + 1 }, now);
+    fn refuse(&self, kinds: &[Kind]) -> LdapError {
+        kinds.iter().for_each(|kind| self.failures.note(*kind));
+        LdapError::Refused
     }
 
     /// Checks a password.
@@ -171,10 +193,23 @@ impl Ldap {
         password: &str,
         source: IpAddr,
     ) -> Result<Known, LdapError> {
-        self.check_throttle(user, source)?;
         if user.is_empty() || password.is_empty() {
             return Err(LdapError::Refused);
         }
+        let kinds = self.kinds(None, source);
+        self.check_throttle(&kinds)?;
+        if user.len() > NAME_LEN_MAX || password.len() > PASSWORD_LEN_MAX {
+            return Err(self.refuse(&kinds));
+        }
+        let unavailable = |what: &str| LdapError::Unavailable(what.to_owned());
+        let passage = self.gate.pass().await;
+        let _passage = passage.ok_or_else(|| unavailable("too many requests wait for it"))?;
+        let asked = tokio::time::timeout(LOGIN_TIMEOUT, self.ask(user, password, source)).await;
+        asked.map_err(|_| unavailable("it takes too long"))?
+    }
+
+    /// Looks a user up and tries the password.
+    async fn ask(&self, user: &str, password: &str, source: IpAddr) -> Result<Known, LdapError> {
         let config = &self.config;
         let mut lookup = self.connect().await?;
         if !config.lookup_bind_dn.is_empty() {
@@ -185,15 +220,15 @@ impl Ldap {
         let filter = config.user_filter.replace("%s", &ldap_escape(user));
         let found = self.find(&mut lookup, &config.user_base, &filter).await?;
         let [dn] = found.as_slice() else {
-            self.note_failure(user, source);
-            return Err(LdapError::Refused);
+            return Err(self.refuse(&self.kinds(None, source)));
         };
+        let kinds = self.kinds(Some(dn), source);
+        self.check_throttle(&kinds)?;
         let mut own = self.connect().await?;
         let bound = own.simple_bind(dn, password).await.map_err(|error| failed(&error))?;
         let _ = own.unbind().await;
         if bound.success().is_err() {
-            self.note_failure(user, source);
-            return Err(LdapError::Refused);
+            return Err(self.refuse(&kinds));
         }
         let mut groups = Vec::new();
         if !config.group_filter.is_empty() {
@@ -224,17 +259,30 @@ mod tests {
         assert_eq!(normalise("cn=a\\,b,dc=x"), "cn=a\\,b,dc=x");
     }
 
-    /// Goal: guessing is slow, and does not lock the user out from elsewhere.
+    /// Goal: guessing is slow, however the name is spelled, and does not lock the user out from elsewhere.
     #[test]
     fn wrong_passwords_are_throttled_by_user_and_source() {
         let ldap = Ldap::new(LdapConfig::default());
         let (here, there) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([10, 0, 0, 1]));
-        for _ in 0..FAILURE_COUNT_MAX {
-            assert!(ldap.check_throttle("ana", here).is_ok());
-            ldap.note_failure("ana", here);
+        let (ana, bob) = ("uid=ana,dc=x", "uid=bob,dc=x");
+        for attempt in 0..PAIR_FAILURES_MAX {
+            let spelled = if attempt % 2 == 0 { ana } else { "UID=Ana, DC=x" };
+            let kinds = ldap.kinds(Some(spelled), here);
+            assert!(ldap.check_throttle(&kinds).is_ok());
+            assert!(matches!(ldap.refuse(&kinds), LdapError::Refused));
         }
-        assert!(matches!(ldap.check_throttle("ana", here), Err(LdapError::Throttled)));
-        assert!(ldap.check_throttle("ana", there).is_ok());
-        assert!(ldap.check_throttle("bob", here).is_ok());
+        let is_open = |dn, source| ldap.check_throttle(&ldap.kinds(dn, source)).is_ok();
+        assert!(!is_open(Some(ana), here) && is_open(Some(ana), there) && is_open(Some(bob), here));
+        for _ in 0..SOURCE_FAILURES_MAX {
+            ldap.refuse(&ldap.kinds(None, here));
+        }
+        assert!(!is_open(None, here) && !is_open(Some(bob), here) && is_open(Some(bob), there));
+        for host in 1..=9_u16 {
+            let source = IpAddr::from([0xFD00, 0, 0, host, 1, 2, 3, host]);
+            (0..PAIR_FAILURES_MAX).for_each(|_| drop(ldap.refuse(&ldap.kinds(Some(bob), source))));
+        }
+        assert!(is_open(Some(bob), there), "45 from anywhere");
+        (0..5).for_each(|_| drop(ldap.refuse(&ldap.kinds(Some(bob), IpAddr::from([1, 1, 1, 1])))));
+        assert!(!is_open(Some(bob), there), "50 from anywhere");
     }
 }

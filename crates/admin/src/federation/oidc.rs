@@ -2,6 +2,7 @@
 //!
 //! Sources: OpenID Connect Discovery 1.0; OpenID Connect Core 1.0, §3.1.3.7; RFC 7517, RFC 7518.
 
+use super::gate::Gate;
 use drystone_base::hex;
 use drystone_base::sync::{Mutex, lock};
 use jsonwebtoken::jwk::{AlgorithmParameters, Jwk, JwkSet};
@@ -9,6 +10,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use ring::digest;
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A provider, as settings give it.
@@ -71,9 +73,11 @@ struct Keys {
 /// A provider and its keys.
 pub struct OpenId {
     pub(crate) config: OpenIdConfig,
-    known: Mutex<Known>,
-    /// Held by the one that asks the provider; whoever needs only a known key does not wait for it.
-    asking: Mutex<()>,
+    known: Arc<Mutex<Known>>,
+    /// One at a time asks for keys; whoever needs only a known key does not wait for it.
+    keys_gate: Gate,
+    /// The same for what the provider says of a user.
+    users_gate: Gate,
 }
 
 /// What is known of a provider's keys.
@@ -91,6 +95,10 @@ const LEEWAY_S: u64 = 60;
 const KEYS_AGE_MAX: Duration = Duration::from_secs(3600);
 const REFRESH_PAUSE: Duration = Duration::from_secs(5);
 const DOCUMENT_LEN_MAX: u64 = 1 << 20;
+/// How long a provider may take for one document.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// Users that one provider is asked about at once.
+const USERS_ASKED_MAX: usize = 8;
 const ALGORITHMS: &[Algorithm] = &[
     Algorithm::RS256,
     Algorithm::RS384,
@@ -106,7 +114,7 @@ const ALGORITHMS: &[Algorithm] = &[
 fn get<T: serde::de::DeserializeOwned>(url: &str, bearer: Option<&str>) -> Result<T, TokenError> {
     let unavailable = |error: &dyn std::fmt::Display| TokenError::Unavailable(error.to_string());
     let agent = ureq::Agent::config_builder()
-        .timeout_global(Some(Duration::from_secs(10)))
+        .timeout_global(Some(TIMEOUT))
         .max_redirects(0)
         .build()
         .new_agent();
@@ -125,6 +133,28 @@ fn get<T: serde::de::DeserializeOwned>(url: &str, bearer: Option<&str>) -> Resul
     serde_json::from_str(&text).map_err(|error| unavailable(&error))
 }
 
+fn fetch(config_url: &str) -> Result<Keys, TokenError> {
+    let Discovery { issuer, jwks_uri, userinfo_endpoint } = get(config_url, None)?;
+    let set: JwkSet = get(&jwks_uri, None)?;
+    Ok(Keys { issuer, userinfo_endpoint, set, fetched: Instant::now() })
+}
+
+/// Waits for a turn to ask, and asks on a thread that may block. What is asked for is asked to the end, also
+/// when the request is gone.
+async fn ask<T: Send + 'static>(
+    gate: &Gate,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, TokenError> {
+    let busy = || TokenError::Unavailable("too many requests wait for it".to_owned());
+    let passage = gate.pass().await.ok_or_else(busy)?;
+    let asked = tokio::task::spawn_blocking(move || {
+        let answer = work();
+        drop(passage);
+        answer
+    });
+    asked.await.map_err(|_| TokenError::Unavailable("asking it failed".to_owned()))
+}
+
 /// Whether a key may be used for an algorithm: the token does not choose how it is looked at.
 fn fits(key: &Jwk, algorithm: Algorithm) -> bool {
     use Algorithm as A;
@@ -136,34 +166,14 @@ fn fits(key: &Jwk, algorithm: Algorithm) -> bool {
     }
 }
 
-impl OpenId {
-    /// A provider. Nothing is fetched before the first token.
-    #[must_use]
-    pub fn new(config: OpenIdConfig) -> Self {
-        Self { config, known: Mutex::default(), asking: Mutex::default() }
-    }
-
-    /// Resource name of the role that everybody from this provider has, if it has `role_policy`.
-    pub(crate) fn role_arn(&self) -> String {
-        let text = format!("{} {}", self.config.config_url, self.config.client_id);
-        let hash = digest::digest(&digest::SHA256, text.as_bytes());
-        format!("arn:minio:iam:::role/{}", &hex(hash.as_ref())[..27])
-    }
-
-    fn fetch(&self) -> Result<Keys, TokenError> {
-        let Discovery { issuer, jwks_uri, userinfo_endpoint } = get(&self.config.config_url, None)?;
-        let set: JwkSet = get(&jwks_uri, None)?;
-        Ok(Keys { issuer, userinfo_endpoint, set, fetched: Instant::now() })
-    }
-
+impl Known {
     /// Issuer and key, as far as they are known: `None` if the provider should be asked.
-    fn known_key(
+    fn key(
         &self,
         id: Option<&str>,
         algorithm: Algorithm,
     ) -> Result<Option<(String, Jwk)>, TokenError> {
-        let known = lock(&self.known);
-        if let Some(keys) = &known.keys
+        if let Some(keys) = &self.keys
             && keys.fetched.elapsed() < KEYS_AGE_MAX
         {
             let found = keys.set.keys.iter().find(|key| {
@@ -177,38 +187,71 @@ impl OpenId {
                 return Err(TokenError::Invalid("the token's key is not known".to_owned()));
             }
         }
-        match &known.failed {
+        match &self.failed {
             Some((when, error)) if when.elapsed() < REFRESH_PAUSE => Err(error.clone()),
             _ => Ok(None),
         }
     }
+}
 
-    /// Issuer and key; fetched anew if they are old or the key is not known. Blocks.
-    fn key(&self, id: Option<&str>, algorithm: Algorithm) -> Result<(String, Jwk), TokenError> {
+impl OpenId {
+    /// A provider. Nothing is fetched before the first token.
+    #[must_use]
+    pub fn new(config: OpenIdConfig) -> Self {
+        let (keys_gate, users_gate) = (Gate::new(1), Gate::new(USERS_ASKED_MAX));
+        Self { config, known: Arc::default(), keys_gate, users_gate }
+    }
+
+    /// Resource name of the role that everybody from this provider has, if it has `role_policy`.
+    pub(crate) fn role_arn(&self) -> String {
+        let text = format!("{} {}", self.config.config_url, self.config.client_id);
+        let hash = digest::digest(&digest::SHA256, text.as_bytes());
+        format!("arn:minio:iam:::role/{}", &hex(hash.as_ref())[..27])
+    }
+
+    fn known_key(
+        &self,
+        id: Option<&str>,
+        algorithm: Algorithm,
+    ) -> Result<Option<(String, Jwk)>, TokenError> {
+        lock(&self.known).key(id, algorithm)
+    }
+
+    /// Issuer and key; fetched if they are old or the key is not known.
+    async fn key(
+        &self,
+        id: Option<&str>,
+        algorithm: Algorithm,
+    ) -> Result<(String, Jwk), TokenError> {
         if let Some(found) = self.known_key(id, algorithm)? {
             return Ok(found);
         }
-        let _asking = lock(&self.asking);
-        // Another thread may have asked meanwhile.
-        if let Some(found) = self.known_key(id, algorithm)? {
-            return Ok(found);
-        }
-        let fetched = self.fetch();
-        let mut known = lock(&self.known);
-        known.failed = fetched.as_ref().err().map(|error| (Instant::now(), error.clone()));
-        known.keys = Some(fetched?);
-        drop(known);
+        let (known, url, wanted) =
+            (self.known.clone(), self.config.config_url.clone(), id.map(str::to_owned));
+        ask(&self.keys_gate, move || {
+            // Another request may have asked meanwhile.
+            if !matches!(lock(&known).key(wanted.as_deref(), algorithm), Ok(None)) {
+                return;
+            }
+            let fetched = fetch(&url);
+            let mut known = lock(&known);
+            known.failed = fetched.as_ref().err().map(|error| (Instant::now(), error.clone()));
+            if let Ok(keys) = fetched {
+                known.keys = Some(keys);
+            }
+        })
+        .await?;
         let unknown = || TokenError::Invalid("the token's key is not known".to_owned());
         self.known_key(id, algorithm)?.ok_or_else(unknown)
     }
 
     /// Adds what the provider says about the user to what the token says, which counts where both say
-    /// something. Blocks.
+    /// something.
     ///
     /// # Errors
     ///
     /// [`TokenError`].
-    pub(crate) fn add_userinfo(
+    pub(crate) async fn add_userinfo(
         &self,
         vouched: &mut Vouched,
         access_token: &str,
@@ -218,7 +261,9 @@ impl OpenId {
             known.keys.as_ref().and_then(|keys| keys.userinfo_endpoint.clone())
         };
         let none = || TokenError::Unavailable("the provider has no user info endpoint".to_owned());
-        let info: Map<String, Value> = get(&endpoint.ok_or_else(none)?, Some(access_token))?;
+        let (endpoint, token) = (endpoint.ok_or_else(none)?, access_token.to_owned());
+        let asked = ask(&self.users_gate, move || get(&endpoint, Some(&token))).await?;
+        let info: Map<String, Value> = asked?;
         // OpenID Connect Core 1.0, §5.3.2: an answer about somebody else must not be used.
         if info.get("sub").is_none() || info.get("sub") != vouched.claims.get("sub") {
             let message = "the access token is of another user than the token";
@@ -230,18 +275,18 @@ impl OpenId {
         Ok(())
     }
 
-    /// Checks a token. Blocks while keys are fetched.
+    /// Checks a token. Waits while keys are fetched.
     ///
     /// # Errors
     ///
     /// [`TokenError`].
-    pub(crate) fn verify(&self, token: &str, now_s: u64) -> Result<Vouched, TokenError> {
+    pub(crate) async fn verify(&self, token: &str, now_s: u64) -> Result<Vouched, TokenError> {
         let invalid = |what: &str| TokenError::Invalid(what.to_owned());
         let header = decode_header(token).map_err(|_| invalid("the token is malformed"))?;
         if !ALGORITHMS.contains(&header.alg) {
             return Err(invalid("the token's algorithm is not allowed"));
         }
-        let (issuer, key) = self.key(header.kid.as_deref(), header.alg)?;
+        let (issuer, key) = self.key(header.kid.as_deref(), header.alg).await?;
         let key = DecodingKey::from_jwk(&key).map_err(|_| invalid("the key is malformed"))?;
         let mut validation = Validation::new(header.alg);
         // Times and audience are looked at below: the clock is ours, and `azp` counts too.

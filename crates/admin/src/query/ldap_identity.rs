@@ -9,6 +9,7 @@ use super::{Answer, Parameters, QueryError};
 use crate::door::AdminRequest;
 use crate::federation::Federation;
 use crate::federation::ldap::LdapError;
+use drystone_base::warn_limited;
 use drystone_identity::{DEFAULT_ACCOUNT, Directory, SessionRequest};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +19,7 @@ impl From<LdapError> for QueryError {
         match error {
             LdapError::Refused | LdapError::Throttled => Self::denied(message),
             LdapError::Unavailable(_) => {
-                tracing::warn!(message, "the LDAP server is not available");
+                warn_limited!("the LDAP server is not available"; message);
                 Self::new("IDPCommunicationError", 400, "The LDAP server does not answer.")
             }
         }

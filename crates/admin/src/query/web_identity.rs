@@ -9,7 +9,7 @@ use super::{Answer, Parameters, QueryError};
 use crate::door::AdminRequest;
 use crate::federation::oidc::{TokenError, Vouched, texts};
 use crate::federation::{Federation, OpenId};
-use drystone_base::Timestamp;
+use drystone_base::{Timestamp, warn_limited};
 use drystone_iam::{Facts, PolicySet, Principal, canned_policy};
 use drystone_identity::{
     AssumeRequest, DEFAULT_ACCOUNT, Directory, IdentityError, Role, SessionRequest,
@@ -49,7 +49,7 @@ impl From<TokenError> for QueryError {
             TokenError::Expired => Self::expired_token(message),
             TokenError::Invalid(_) => Self::new("InvalidIdentityToken", 400, message),
             TokenError::Unavailable(_) => {
-                tracing::warn!(message, "an identity provider is not available");
+                warn_limited!("an identity provider is not available"; message);
                 Self::new("IDPCommunicationError", 400, message)
             }
         }
@@ -79,7 +79,7 @@ async fn vouch<'f>(
 ) -> Result<(&'f OpenId, Vouched), QueryError> {
     let mut refused = TokenError::Invalid("No identity provider is configured.".to_owned());
     for provider in &federation.openid {
-        match tokio::task::block_in_place(|| provider.verify(token, now_s)) {
+        match provider.verify(token, now_s).await {
             Ok(vouched) => return Ok((provider, vouched)),
             Err(error) => refused = error,
         }
@@ -103,7 +103,7 @@ pub(super) async fn run(
     let (provider, mut vouched) = vouch(federation, token, now_s).await?;
     if provider.config.claim_userinfo {
         let access_token = parameters.need("WebIdentityAccessToken")?;
-        tokio::task::block_in_place(|| provider.add_userinfo(&mut vouched, access_token))?;
+        provider.add_userinfo(&mut vouched, access_token).await?;
     }
     let seconds = duration(parameters, ROLE_RANGE_S, DURATION_DEFAULT_S)?;
     // A session does not outlive what it was made from.

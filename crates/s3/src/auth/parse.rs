@@ -1,6 +1,7 @@
 //! The two places where a signature stands.
 
 use crate::error::{S3Code, S3Error};
+use std::collections::BTreeSet;
 
 /// What a client says about its signature.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub struct Claim {
     pub signature: String,
 }
 
+/// Characters of a region or a service at most.
+const SCOPE_NAME_LEN_MAX: usize = 64;
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 
 fn scope(credential: &str) -> Option<(String, String, String, String)> {
@@ -28,6 +31,9 @@ fn scope(credential: &str) -> Option<(String, String, String, String)> {
         (pieces.next()?, pieces.next()?, pieces.next()?, pieces.next()?);
     let access_key = pieces.next().filter(|key| !key.is_empty())?;
     let is_day = day.len() == 8 && day.bytes().all(|byte| byte.is_ascii_digit());
+    if [region, service].iter().any(|name| name.len() > SCOPE_NAME_LEN_MAX) {
+        return None;
+    }
     if end != "aws4_request" || !is_day {
         return None;
     }
@@ -38,6 +44,11 @@ fn claim(credential: &str, signed: &str, signature: &str) -> Option<Claim> {
     let (access_key, day, region, service) = scope(credential)?;
     let signed_headers: Vec<String> = signed.split(';').map(str::to_ascii_lowercase).collect();
     if signature.len() != 64 || signed_headers.iter().any(String::is_empty) {
+        return None;
+    }
+    // Named a thousand times, a header would be signed a thousand times.
+    let names: BTreeSet<&String> = signed_headers.iter().collect();
+    if names.len() != signed_headers.len() {
         return None;
     }
     let signature = signature.to_owned();
@@ -137,6 +148,8 @@ mod tests {
             (good.replace("aws4_request", "aws4"), S3Code::AuthorizationHeaderMalformed),
             (good.replace("20260101", "2026"), S3Code::AuthorizationHeaderMalformed),
             (good.replace(&sig, "short"), S3Code::AuthorizationHeaderMalformed),
+            (good.replace("/r/", &format!("/{sig}r/")), S3Code::AuthorizationHeaderMalformed),
+            (good.replace("=host", "=a;host;A"), S3Code::AuthorizationHeaderMalformed),
         ] {
             assert_eq!(parse_authorization(&text).expect_err("refused").code, code, "{text}");
         }

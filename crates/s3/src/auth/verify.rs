@@ -2,11 +2,12 @@
 
 use super::canonical::{PathForm, canonical_request};
 use super::parse::{Claim, parse_authorization, parse_presigned};
-use super::{KeyCache, hmac, sha256_hex};
+use super::{KeyCache, SigningKey, hmac, sha256_hex};
 use crate::error::{S3Code, S3Error};
 use crate::request::S3Request;
 use drystone_base::{Timestamp, hex, parse_http_date};
 use drystone_identity::{Directory, IdentifyError, Identity};
+use std::fmt::Write as _;
 use std::sync::Arc;
 use subtle::ConstantTimeEq;
 
@@ -73,6 +74,11 @@ pub(crate) struct Verifier<'a> {
 }
 
 impl Verifier<'_> {
+    fn signing_key(&self, identity: &Identity, claim: &Claim) -> SigningKey {
+        let scope = [claim.day.as_str(), &claim.region, &claim.service];
+        self.keys.get((identity.serial, &identity.secret_key), scope)
+    }
+
     /// Whom an access key belongs to.
     ///
     /// # Errors
@@ -303,9 +309,10 @@ pub(crate) fn check_form(
     let signed = Timestamp::parse_amz(&date).ok_or_else(invalid)?;
     check_scope(&claim, verifier, signed)?;
     let identity = verifier.identify(&claim.access_key, token)?;
-    let key = verifier.keys.get(&identity, &claim.day, &claim.region, &claim.service);
-    let expected = hex(&hmac(&key, policy.as_bytes()));
+    let key = verifier.signing_key(&identity, &claim);
+    let expected = hex(&hmac(&key.bytes, policy.as_bytes()));
     if bool::from(expected.as_bytes().ct_eq(claim.signature.as_bytes())) {
+        verifier.keys.keep(&key);
         return Ok((identity, signed.0));
     }
     Err(S3Error::new(S3Code::SignatureDoesNotMatch)
@@ -362,7 +369,7 @@ fn check_signature(
     date: Timestamp,
     hash: &str,
 ) -> Result<ChunkSigner, S3Error> {
-    let key = verifier.keys.get(identity, &claim.day, &claim.region, &claim.service);
+    let key = verifier.signing_key(identity, claim);
     let scope = format!("{}/{}/{}/aws4_request", claim.day, claim.region, claim.service);
     let date = date.to_amz();
     let mut shown = None;
@@ -371,15 +378,22 @@ fn check_signature(
         let Some(canonical) = canonical else { break };
         let hashed = sha256_hex(canonical.as_bytes());
         let to_sign = format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{hashed}");
-        let signature = hex(&hmac(&key, to_sign.as_bytes()));
+        let signature = hex(&hmac(&key.bytes, to_sign.as_bytes()));
         if bool::from(signature.as_bytes().ct_eq(claim.signature.as_bytes())) {
-            return Ok(ChunkSigner { key, date, scope, previous: signature });
+            verifier.keys.keep(&key);
+            return Ok(ChunkSigner { key: key.bytes, date, scope, previous: signature });
         }
         shown.get_or_insert((to_sign, canonical));
     }
     let (to_sign, canonical) = shown.unwrap_or_default();
-    let spaced =
-        |text: &str| text.bytes().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ");
+    let spaced = |text: &str| {
+        let mut out = String::with_capacity(3 * text.len());
+        for byte in text.bytes() {
+            let separator = if out.is_empty() { "" } else { " " };
+            let _ = write!(out, "{separator}{byte:02x}");
+        }
+        out
+    };
     Err(S3Error::new(S3Code::SignatureDoesNotMatch)
         .field("AWSAccessKeyId", claim.access_key.clone())
         .field("StringToSign", to_sign.clone())
