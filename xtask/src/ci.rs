@@ -98,7 +98,7 @@ pub(crate) fn check() -> Outcome {
 
 /// Interleavings of log writers, committer, group writers and mover, explored by shuttle.
 pub(crate) fn interleavings() -> Outcome {
-    let packages = ["drystone-log", "drystone-catalog", "drystone-sim"];
+    let packages = ["drystone-log", "drystone-catalog", "drystone-engine", "drystone-sim"];
     let packages = packages.map(|name| ["--package", name]).concat();
     let options = ["--test", "shuttle", "--target-dir", "target/shuttle"];
     let arguments = [&["test"], &packages[..], &options[..]].concat();

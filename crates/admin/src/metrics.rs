@@ -9,7 +9,11 @@
 //! | `drystone_connections_refused_total` | connections | |
 //! | `drystone_connections_ended_total` | connections that were too slow | |
 //! | `drystone_space_bytes` | bytes | state: total, free, used |
-//! | `drystone_budget_free_bytes` | bytes | |
+//! | `drystone_budget_free_bytes` | bytes that clients can still take | |
+//! | `drystone_budget_bytes` | bytes that a kind of work draws on | kind: decode, upload, read, … |
+//! | `drystone_budget_used_bytes` | bytes | kind |
+//! | `drystone_budget_waiting` | requests | kind |
+//! | `drystone_budget_refused_total` | requests | kind |
 //! | `drystone_catalog_retained_frame_bytes` | bytes | |
 //! | `drystone_drive_up` | 0 or 1 | drive |
 //! | `drystone_drive_space_bytes` | bytes | drive, state: total, free |
@@ -28,7 +32,7 @@
 
 use drystone_base::sync::{self, Mutex, MutexGuard};
 use drystone_engine::deployment::{DeploymentStatus, DriveState, DriveStatus};
-use drystone_engine::{Engine, Work};
+use drystone_engine::{ByteBudget, Engine, Kind, KindUsage, Work};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -143,6 +147,7 @@ impl Metrics {
                 let _ = writeln!(out, "{name}{{state=\"{state}\"}} {bytes}");
             }
         }
+        render_budget(&mut out, engine.budget());
         let name = "drystone_background_bytes_total";
         head(&mut out, name, "counter", "Bytes of work in the background.");
         for work in Work::ALL {
@@ -174,6 +179,21 @@ impl Labelled<'_> {
             };
         }
     }
+}
+
+fn render_budget(out: &mut String, budget: &ByteBudget) {
+    let of = |kind: Kind| format!("kind=\"{}\"", kind.name());
+    let gauge = |name, help| Labelled { name, kind: "gauge", help };
+    let each = |value: fn(KindUsage) -> u64| {
+        Kind::ALL.into_iter().map(move |kind| (of(kind), value(budget.usage(kind))))
+    };
+    let bytes = Kind::ALL.into_iter().map(|kind| (of(kind), budget.partition_bytes(kind)));
+    gauge("drystone_budget_bytes", "Memory that a kind of work draws on.").write(out, bytes);
+    gauge("drystone_budget_used_bytes", "Memory held.").write(out, each(|u| u.used_bytes));
+    gauge("drystone_budget_waiting", "Requests that wait for memory.")
+        .write(out, each(|usage| usage.waiting));
+    let (name, help) = ("drystone_budget_refused_total", "Requests refused for lack of memory.");
+    Labelled { name, kind: "counter", help }.write(out, each(|usage| usage.refused));
 }
 
 fn render_drives(out: &mut String, status: &DeploymentStatus) {

@@ -255,11 +255,11 @@ impl Engine {
         parts: &[PartRow],
         seal: Option<&Seal>,
     ) -> Result<Stored, EngineError> {
-        let mut writer = self.begin_blob(new).await?;
+        let (mut writer, lane) = self.begin_copy(new).await?;
         for part in parts {
             let pin = self.shared.pins.pin();
             let key = seal.map(|seal| &seal.key);
-            let mut reader = self.open_part(part, key, pin)?;
+            let mut reader = self.open_part(part, key, (pin, lane.clone()))?;
             while let Some(bytes) = reader.next().await? {
                 writer.write(&bytes).await?;
             }

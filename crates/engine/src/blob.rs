@@ -1,6 +1,6 @@
 //! Streaming a body to the drives.
 
-use crate::budget::Share;
+use crate::budget::{Kind, ReadLane, Share};
 use crate::digest::Digests;
 use crate::engine::Engine;
 use crate::error::EngineError;
@@ -32,16 +32,20 @@ pub struct BlobWriter {
     owner: u64,
     digests: Digests,
     shape: Shape,
+    /// Bytes of a cell. While the first one fills it grows as far as the budget allows.
     cell_len: u64,
+    cell_len_wanted: u64,
     cell: Vec<u8>,
     /// Bytes that will be stored, if that is known.
     expected_len: Option<u64>,
+    /// The same, if they become one record.
+    small_len: Option<u64>,
     /// Bytes that came to be stored so far.
     stored_len: u64,
     sealing: Option<Sealing>,
     large: Option<StripeWriter>,
-    /// Bytes of the budget that this upload may hold.
-    _share: Share,
+    /// Bytes of the budget that this upload may hold; nothing before the first byte came.
+    share: Option<Share>,
     /// Counts this upload among the large ones.
     _large: Option<Arc<()>>,
 }
@@ -69,7 +73,8 @@ pub struct Stored {
     pub salt: Option<[u8; 16]>,
     /// The checksum that was asked for.
     pub checksum: Checksum,
-    _share: Share,
+    /// Bytes that are held until the row is durable.
+    _share: Option<Share>,
     /// Bucket that the upload began in: a new one of the same name is another.
     pub(crate) bucket: BucketId,
     /// Kept until the row is committed or refused.
@@ -106,43 +111,56 @@ pub struct NewBlob<'a> {
 }
 
 impl Engine {
-    /// Begins to take in a body.
+    /// Begins to take in a body. Its share of the byte budget is taken when the first byte comes.
     ///
     /// # Errors
     ///
-    /// [`EngineError::Full`] or [`EngineError::Busy`], before anything is read.
-    pub async fn begin_blob(&self, new: NewBlob<'_>) -> Result<BlobWriter, EngineError> {
+    /// [`EngineError::Full`], before anything is read.
+    pub fn begin_blob(&self, new: NewBlob<'_>) -> Result<BlobWriter, EngineError> {
         let NewBlob { bucket, object, len, algorithm, storage_class, seal } = new;
         let expected_len = if seal.is_some() { len.map(sealed_len) } else { len };
         self.check_space()?;
         let standard = self.pool().shape().with(Protection::of_class(storage_class));
-        let small = expected_len.filter(|len| *len <= RECORD_LEN_MAX);
-        let counted = small.is_none().then(|| self.shared.large_uploads.clone());
+        let small_len = expected_len.filter(|len| *len <= RECORD_LEN_MAX);
         let shape = match expected_len {
             Some(len) => standard.reduced_for(len, CELL_LEN_MIN),
             None => standard,
         };
-        let cell_len = match small {
-            Some(_) => RECORD_LEN_MAX,
-            None => self.choose_cell_len(shape, expected_len),
-        };
-        let held = StripeWriter::held_cells(shape) * cell_len;
-        let share = self.shared.budget.take(small.unwrap_or(held)).await?;
         Ok(BlobWriter {
             engine: self.clone(),
             bucket: bucket.id,
             owner: Self::owner_hash(bucket, object),
             digests: Digests::new(algorithm),
             shape,
-            cell_len,
-            cell: Vec::with_capacity(small.unwrap_or(cell_len) as usize),
+            cell_len: CELL_LEN_MIN,
+            cell_len_wanted: CELL_LEN_MIN,
+            cell: Vec::new(),
             expected_len,
+            small_len,
             stored_len: 0,
             sealing: seal.map(|seal| self.begin_seal(seal)),
             large: None,
-            _share: share,
-            _large: counted,
+            share: None,
+            _large: None,
         })
+    }
+
+    /// Begins to copy: a writer, and what its readers need, reserved in one step.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Full`] or [`EngineError::Busy`], before anything is read.
+    pub(crate) async fn begin_copy(
+        &self,
+        new: NewBlob<'_>,
+    ) -> Result<(BlobWriter, Arc<ReadLane>), EngineError> {
+        let mut writer = self.begin_blob(new)?;
+        let chunk_len = ReadLane::CHUNK_LEN_MAX;
+        let bytes = writer.minimum_bytes() + chunk_len;
+        let mut share = self.reserve(Kind::Upload, bytes).await?;
+        let lane = self.lane(chunk_len, share.split(chunk_len));
+        writer.begin(share);
+        Ok((writer, lane))
     }
 
     fn begin_seal(&self, seal: &Seal) -> Sealing {
@@ -173,12 +191,46 @@ impl Engine {
 }
 
 impl BlobWriter {
-    /// Takes more of the body. Waits while the drive is behind.
+    /// Bytes that this upload holds at least: the cell that fills, and the parity of its stripe.
+    fn minimum_bytes(&self) -> u64 {
+        let frame = if self.sealing.is_some() { SEALED_FRAME_LEN_BYTES } else { 0 };
+        frame + self.small_len.unwrap_or(StripeWriter::minimum_cells(self.shape) * CELL_LEN_MIN)
+    }
+
+    /// The first bytes are there, and what they need is reserved.
+    fn begin(&mut self, share: Share) {
+        self.share = Some(share);
+        if self.small_len.is_none() {
+            self._large = Some(self.engine.shared.large_uploads.clone());
+            self.cell_len_wanted = self.engine.choose_cell_len(self.shape, self.expected_len);
+        }
+    }
+
+    /// Makes the first cell larger instead of writing it, where larger ones are wanted and the budget has
+    /// room.
+    fn try_larger_cell(&mut self) -> bool {
+        let len = (2 * self.cell_len).min(self.cell_len_wanted);
+        if self.large.is_some() || len <= self.cell_len {
+            return false;
+        }
+        let more = StripeWriter::minimum_cells(self.shape) * (len - self.cell_len);
+        let is_larger = self.share.as_mut().is_some_and(|share| share.try_grow(more));
+        if is_larger {
+            self.cell_len = len;
+        }
+        is_larger
+    }
+
+    /// Takes more of the body. Waits for its share before the first bytes, and while the drive is behind.
     ///
     /// # Errors
     ///
-    /// The drive failed or is full.
+    /// [`EngineError::Busy`] before the first bytes; the drive failed or is full.
     pub async fn write(&mut self, mut bytes: &[u8]) -> Result<(), EngineError> {
+        if self.share.is_none() && !bytes.is_empty() {
+            let share = self.engine.reserve(Kind::Upload, self.minimum_bytes()).await?;
+            self.begin(share);
+        }
         self.digests.update(bytes);
         if self.sealing.is_none() {
             return self.store(bytes).await;
@@ -200,14 +252,26 @@ impl BlobWriter {
         while !bytes.is_empty() {
             let room = self.cell_len as usize - self.cell.len();
             let (now, later) = bytes.split_at(room.min(bytes.len()));
+            self.make_room(now.len());
             self.cell.extend_from_slice(now);
             bytes = later;
             let is_whole = self.expected_len == Some(self.stored_len) && later.is_empty();
-            if self.cell.len() as u64 == self.cell_len && !(is_whole && self.large.is_none()) {
+            if self.cell.len() as u64 == self.cell_len
+                && !(is_whole && self.large.is_none())
+                && !self.try_larger_cell()
+            {
                 self.append_cell().await?;
             }
         }
         Ok(())
+    }
+
+    /// Memory for the cell is taken when there are bytes for it, and all at once.
+    fn make_room(&mut self, len: usize) {
+        if self.cell.capacity() - self.cell.len() < len {
+            let cell_len = self.small_len.unwrap_or(self.cell_len) as usize;
+            self.cell.reserve_exact(cell_len.saturating_sub(self.cell.len()).max(len));
+        }
     }
 
     /// Bytes taken so far.
@@ -218,8 +282,7 @@ impl BlobWriter {
 
     async fn append_cell(&mut self) -> Result<(), EngineError> {
         self.engine.shared.pace.note_client();
-        let next = Vec::with_capacity(self.cell.capacity());
-        let payload = Bytes::from(std::mem::replace(&mut self.cell, next));
+        let payload = Bytes::from(std::mem::take(&mut self.cell));
         if self.large.is_none() {
             let begun = StripeWriter::begin(&self.engine, self.shape, self.cell_len, self.owner)?;
             self.large = Some(begun);
@@ -271,6 +334,8 @@ impl BlobWriter {
         if sealed_as.is_some_and(|(_, hides_digests)| hides_digests) {
             self.engine.shared.rng.fill(&mut etag);
         }
+        // What is on the drives is not in memory any more.
+        let share = self.share.filter(|_| !matches!(payload, Payload::Stored));
         Ok(Stored {
             data,
             payload,
@@ -279,7 +344,7 @@ impl BlobWriter {
             etag,
             salt: sealed_as.map(|(salt, _)| salt),
             checksum,
-            _share: self._share,
+            _share: share,
             bucket: self.bucket,
             in_progress,
             lacking,

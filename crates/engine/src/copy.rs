@@ -196,7 +196,9 @@ impl Engine {
         algorithm: ChecksumAlgorithm,
     ) -> Result<([u8; 16], Checksum), EngineError> {
         let mut digests = Digests::new(algorithm);
-        let mut reader = self.open_reader(&source.row, range, key, self.shared.pins.pin())?;
+        let lane = self.reserve_read(&source.row, &range).await?;
+        let pin = self.shared.pins.pin();
+        let mut reader = self.open_reader(&source.row, range, key, (pin, lane))?;
         while let Some(bytes) = reader.next().await? {
             digests.update(&bytes);
         }
@@ -240,8 +242,9 @@ impl Engine {
                  source: 5368709120",
             ));
         }
-        let mut writer = self.begin_blob(NewBlob { len: Some(len), ..new }).await?;
-        let mut reader = self.read(source, range, source_key)?;
+        let (mut writer, lane) = self.begin_copy(NewBlob { len: Some(len), ..new }).await?;
+        let held = (source.pin, lane);
+        let mut reader = self.open_reader(&source.row, range, source_key, held)?;
         while let Some(bytes) = reader.next().await? {
             writer.write(&bytes).await?;
         }

@@ -1,6 +1,6 @@
 //! The engine: what all operations share.
 
-use crate::budget::ByteBudget;
+use crate::budget::{ByteBudget, Consumer, Kind, ReadLane, Share};
 use crate::cells::GentleReader;
 use crate::error::EngineError;
 use crate::lock_clock::LockClock;
@@ -72,10 +72,11 @@ pub(crate) struct Shared {
     space_is_short: AtomicU64,
 }
 
-/// Handle to the engine. Clones share it.
+/// Handle to the engine, for one consumer. Clones share it.
 #[derive(Clone)]
 pub struct Engine {
     pub(crate) shared: Arc<Shared>,
+    consumer: Consumer,
 }
 
 /// Time for which an answer about free space is used again, in milliseconds.
@@ -104,7 +105,27 @@ impl Engine {
             space_checked_ms: AtomicU64::new(0),
             space_is_short: AtomicU64::new(0),
         };
-        Self { shared: Arc::new(shared) }
+        Self { shared: Arc::new(shared), consumer: Consumer::BACKGROUND }
+    }
+
+    /// The same engine, for a consumer whose bytes are counted together.
+    #[must_use]
+    pub fn for_consumer(&self, consumer: Consumer) -> Self {
+        Self { shared: self.shared.clone(), consumer }
+    }
+
+    pub(crate) fn consumer(&self) -> Consumer {
+        self.consumer
+    }
+
+    /// Reserves the minimum of a request of this consumer. See [`ByteBudget::reserve`].
+    pub(crate) async fn reserve(&self, kind: Kind, bytes: u64) -> Result<Share, EngineError> {
+        self.shared.budget.reserve(self.consumer, kind, bytes).await
+    }
+
+    /// What a reader of this consumer holds, for chunks of `chunk_len` bytes.
+    pub(crate) fn lane(&self, chunk_len: u64, minimum: Share) -> Arc<ReadLane> {
+        ReadLane::new(self.shared.budget.clone(), self.consumer, chunk_len, minimum)
     }
 
     /// The catalog, for workers and tools.

@@ -1,8 +1,10 @@
 //! Reading a range of a cell without waiting for ever: a drive that is late or gone is gone around, with as
 //! many of the others as are needed, asked at once.
 
+use crate::budget::Kind;
 use crate::cells::{CellRange, CellRead};
 use crate::engine::Engine;
+use crate::error::EngineError;
 use crate::tasks::{JoinHandle, spawn_blocking};
 use bytes::Bytes;
 use drystone_cluster::{DriveId, Late};
@@ -21,7 +23,7 @@ type Direct = JoinHandle<Result<Bytes, DriveError>>;
 
 impl Engine {
     /// Reads from the drive that has the cell, or gives its bytes from the others.
-    pub(crate) async fn read_cell(&self, cell: CellRange) -> Result<CellRead, DriveError> {
+    pub(crate) async fn read_cell(&self, cell: CellRange) -> Result<CellRead, EngineError> {
         let pool = self.pool();
         let member = pool.member_of(cell.layout.blob, cell.place);
         let has_parity = cell.layout.shape.parity > 0;
@@ -36,7 +38,7 @@ impl Engine {
             let id = DriveId(drive.identity().drive);
             let mut direct = spawn_direct(&cell, drive);
             if !has_parity {
-                return direct.await.expect(DONE).map(CellRead::direct);
+                return Ok(direct.await.expect(DONE).map(CellRead::direct)?);
             }
             match tokio::time::timeout(HEDGE_AFTER, &mut direct).await {
                 Ok(read) => match read.expect(DONE) {
@@ -64,24 +66,33 @@ impl Engine {
                 },
             },
         };
-        if let Some(recovered) = recovered {
-            return Ok(CellRead { is_damaged: failed.is_some(), ..recovered });
-        }
+        let refused = match recovered {
+            Ok(Some(recovered)) => {
+                return Ok(CellRead { is_damaged: failed.is_some(), ..recovered });
+            }
+            Ok(None) => None,
+            Err(busy) => Some(busy),
+        };
         // The others are not enough: the one that is late is waited for.
         let last = running.or_else(|| late.map(|drive| spawn_direct(&cell, drive)));
         match last {
-            Some(direct) => direct.await.expect(DONE).map(CellRead::direct),
-            None => Err(failed.unwrap_or(DriveError::NotFound(cell.layout.shard(cell.stripe)))),
+            Some(direct) => Ok(direct.await.expect(DONE).map(CellRead::direct)?),
+            None => Err(refused.unwrap_or_else(|| {
+                failed.unwrap_or(DriveError::NotFound(cell.layout.shard(cell.stripe))).into()
+            })),
         }
     }
 
     /// The bytes from other shards of the stripe; `None` if too few are left. Drives that are not late are
     /// asked first, as many as are needed; one more for each that fails or does not answer in time.
-    async fn read_around(&self, cell: &CellRange) -> Option<CellRead> {
+    async fn read_around(&self, cell: &CellRange) -> Result<Option<CellRead>, EngineError> {
         let shape = cell.layout.shape;
         if shape.parity == 0 {
-            return None;
+            return Ok(None);
         }
+        // As many cells as are needed, and what is made of them.
+        let held = cell.range.len() as u64 * (u64::from(shape.data) + 1);
+        let _share = self.reserve(Kind::Reconstruct, held).await?;
         let pool = self.pool();
         let members = pool.members_of(cell.layout.blob);
         let mut shards: Vec<Option<Bytes>> = vec![None; shape.shard_count()];
@@ -121,7 +132,7 @@ impl Engine {
             }
             let patience = if waiting.is_empty() { Duration::MAX } else { HEDGE_AFTER };
             match tokio::time::timeout(patience, reads.recv()).await {
-                Ok(None) => return None,
+                Ok(None) => return Ok(None),
                 Ok(Some((place, bytes))) => {
                     asked.remove(&place);
                     found += usize::from(bytes.is_some());
@@ -137,7 +148,7 @@ impl Engine {
             }
         }
         let (pool, cell) = (pool.clone(), cell.clone());
-        spawn_blocking(move || cell.assemble(&pool, shards)).await.expect(DONE)
+        Ok(spawn_blocking(move || cell.assemble(&pool, shards)).await.expect(DONE))
     }
 }
 

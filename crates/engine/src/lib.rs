@@ -5,7 +5,8 @@
 //!
 //! - What a request means is decided by a plan ([`plan`]), a pure function of rows, request and
 //!   clock, evaluated at the commit. No lock is held while a client sends.
-//! - No body is ever held whole: an upload holds at most two cells, taken from one byte budget.
+//! - No body is ever held whole: what requests hold is taken from one byte budget, the minimum before they
+//!   begin.
 //! - A payload is durable before the row that names it can be.
 //!
 //! # Not here
@@ -52,7 +53,7 @@ pub use access_log::AccessLogRow;
 pub use append::AppendRequest;
 pub use audit::{AuditReport, AuditScope};
 pub use blob::{BlobWriter, NewBlob, Stored};
-pub use budget::ByteBudget;
+pub use budget::{ByteBudget, Consumer, Kind, KindUsage, Share};
 pub use check::CheckReport;
 pub use copy::{CopyPart, CopyRequest};
 pub use digest::{Digests, combine_crc};

@@ -78,7 +78,7 @@ pub struct Located {
     /// Its bucket.
     pub bucket: Arc<BucketRow>,
     object: Vec<u8>,
-    pin: Pin,
+    pub(crate) pin: Pin,
 }
 
 impl Located {
@@ -240,18 +240,20 @@ impl Engine {
         Err(EngineError::VersionNotFound)
     }
 
-    /// Opens bytes `range` of a version. `key`: its data key, if it is encrypted.
+    /// Opens bytes `range` of a version, after a share of the byte budget was reserved. `key`: its data key,
+    /// if it is encrypted.
     ///
     /// # Errors
     ///
-    /// [`EngineError::KeyNeeded`], or the catalog failed.
-    pub fn read(
+    /// [`EngineError::Busy`], [`EngineError::KeyNeeded`], or the catalog failed.
+    pub async fn read(
         &self,
         located: Located,
         range: Range<u64>,
         key: Option<&DataKey>,
     ) -> Result<ObjectReader, EngineError> {
-        self.open_reader(&located.row, range, key, located.pin)
+        let lane = self.reserve_read(&located.row, &range).await?;
+        self.open_reader(&located.row, range, key, (located.pin, lane))
     }
 
     /// Deletes a key, or one version of it.

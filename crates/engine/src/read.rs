@@ -1,5 +1,6 @@
 //! Streaming bytes from the drives.
 
+use crate::budget::{CHUNK_LEN, Kind, Permit, ReadLane, Reclaimable, Share};
 use crate::cells::{CellRange, CellRead};
 use crate::engine::Engine;
 use crate::error::EngineError;
@@ -7,17 +8,19 @@ use crate::layout::Layout;
 use crate::pins::Pin;
 use crate::tasks::{JoinHandle, spawn};
 use bytes::{Bytes, BytesMut};
-use drystone_base::{BlobId, SEALED_FRAME_LEN_BYTES, SEALED_PLAIN_LEN_BYTES};
+use drystone_base::sync::{Mutex, lock};
+use drystone_base::{BlobId, DecodeError, SEALED_FRAME_LEN_BYTES, SEALED_PLAIN_LEN_BYTES};
 use drystone_catalog::{Data, Key, Manifest, ObjectRow, PartRow};
 use drystone_drive::{DriveError, ShardId};
 use drystone_keyring::{DataKey, FrameCipher, FrameSalt};
 use drystone_log::Location;
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
-/// Bytes of one read at most.
-const CHUNK_LEN: u64 = 256 << 10;
+/// What was read ahead and is not asked for in this time is given up when requests wait for its bytes.
+const AHEAD_MAX: Duration = Duration::from_millis(100);
 
 /// One read of a drive, or bytes at hand.
 enum Source {
@@ -114,23 +117,86 @@ impl SealedPart {
     }
 }
 
-type Running = JoinHandle<Result<CellRead, DriveError>>;
+type Running = JoinHandle<(Result<CellRead, EngineError>, Permit)>;
 
 /// Cells of a stripe that were read, or made, to go around another: place, offset, bytes.
 struct Spared {
     blob: BlobId,
     stripe: u32,
     cells: Vec<(usize, u32, Bytes)>,
+    _share: Share,
+}
+
+impl Spared {
+    fn find(&self, cell: &CellRange) -> Option<Bytes> {
+        if self.blob != cell.layout.blob || self.stripe != cell.stripe {
+            return None;
+        }
+        let (_, start, bytes) = self.cells.iter().find(|(place, ..)| *place == cell.place)?;
+        let from = cell.range.start.checked_sub(*start)? as usize;
+        let to = from + cell.range.len();
+        (to <= bytes.len()).then(|| bytes.slice(from..to))
+    }
+}
+
+/// What a reader has beyond the chunk that it gave out last, and can do without.
+struct Ahead(Mutex<AheadState>);
+
+struct AheadState {
+    next: Option<Running>,
+    spared: Option<Spared>,
+    /// When the client asked last.
+    asked: Instant,
+}
+
+impl Ahead {
+    fn new() -> Self {
+        Self(Mutex::new(AheadState { next: None, spared: None, asked: Instant::now() }))
+    }
+
+    /// Takes what there is of a cell: its bytes, or the read of it.
+    fn take(&self, cell: &CellRange) -> (Option<Bytes>, Option<Running>) {
+        let mut state = lock(&self.0);
+        state.asked = Instant::now();
+        let running = state.next.take();
+        let Some(spared) = &mut state.spared else { return (None, running) };
+        match spared.find(cell) {
+            Some(bytes) => {
+                spared.cells.retain(|(place, ..)| *place != cell.place);
+                (Some(bytes), None)
+            }
+            None => (None, running),
+        }
+    }
+
+    fn is_spared(&self, cell: &CellRange) -> bool {
+        lock(&self.0).spared.as_ref().is_some_and(|spared| spared.find(cell).is_some())
+    }
+}
+
+impl Reclaimable for Ahead {
+    fn give_up(&self, now: Instant) {
+        let mut state = lock(&self.0);
+        if now.duration_since(state.asked) > AHEAD_MAX {
+            let given = (state.next.take(), state.spared.take());
+            drop(state);
+            drop(given);
+        }
+    }
 }
 
 /// Gives the bytes of a range of an object, in order. Holds a pin: they are not reclaimed meanwhile.
 pub struct ObjectReader {
     engine: Engine,
     pieces: VecDeque<Piece>,
-    next: Option<Running>,
-    spared: Spared,
+    lane: Arc<ReadLane>,
+    /// `None` where one read gives everything.
+    ahead: Option<Arc<Ahead>>,
     _pin: Pin,
 }
+
+/// What keeps bytes readable, and what of the byte budget they may take.
+pub(crate) type Held = (Pin, Arc<ReadLane>);
 
 /// Cuts stored bytes `range` of a part into reads.
 fn cut(
@@ -161,19 +227,32 @@ fn narrow(bytes: u64) -> u32 {
 }
 
 impl Engine {
-    /// Opens bytes `range` of a version that was found under `pin`. `key`: its data key, if it has one.
+    /// Reserves what a reader of bytes `range` of a version needs at least.
+    pub(crate) async fn reserve_read(
+        &self,
+        row: &ObjectRow,
+        range: &Range<u64>,
+    ) -> Result<Arc<ReadLane>, EngineError> {
+        let chunk_len = match row.data {
+            Data::Inline(_) | Data::Empty => range.end - range.start,
+            _ => ReadLane::chunk_len(row.stored_len(), range),
+        };
+        Ok(self.lane(chunk_len, self.reserve(Kind::Read, chunk_len).await?))
+    }
+
+    /// Opens bytes `range` of a version that was found under a pin. `key`: its data key, if it has one.
     pub(crate) fn open_reader(
         &self,
         row: &ObjectRow,
         range: Range<u64>,
         key: Option<&DataKey>,
-        pin: Pin,
+        held: Held,
     ) -> Result<ObjectReader, EngineError> {
         let mut pieces = VecDeque::new();
         let salt = row.encryption.as_ref().map(|encryption| &encryption.salt);
         let whole = Stretch { data: &row.data, stored_len: row.stored_len(), salt };
         self.cut_stretch(&mut pieces, &whole, key, range)?;
-        Ok(self.reader(pieces, pin))
+        Ok(self.reader(pieces, held))
     }
 
     /// Opens a part.
@@ -181,18 +260,18 @@ impl Engine {
         &self,
         part: &PartRow,
         key: Option<&DataKey>,
-        pin: Pin,
+        held: Held,
     ) -> Result<ObjectReader, EngineError> {
         let (data, stored_len) = (&part.data, part.stored_len());
         let whole = Stretch { data, stored_len, salt: part.salt.as_ref() };
         let mut pieces = VecDeque::new();
         self.cut_stretch(&mut pieces, &whole, key, 0..part.size)?;
-        Ok(self.reader(pieces, pin))
+        Ok(self.reader(pieces, held))
     }
 
-    fn reader(&self, pieces: VecDeque<Piece>, pin: Pin) -> ObjectReader {
-        let spared = Spared { blob: BlobId([0; 16]), stripe: 0, cells: Vec::new() };
-        ObjectReader { engine: self.clone(), pieces, next: None, spared, _pin: pin }
+    fn reader(&self, pieces: VecDeque<Piece>, (pin, lane): Held) -> ObjectReader {
+        let ahead = (pieces.len() > 1).then(|| Arc::new(Ahead::new()));
+        ObjectReader { engine: self.clone(), pieces, lane, ahead, _pin: pin }
     }
 
     /// Cuts bytes `range` of a stretch into reads; what it is made of, in turn.
@@ -265,78 +344,114 @@ impl Engine {
     /// As [`Engine::load_manifest`], with digests sealed where they are stored so.
     pub(crate) fn stored_manifest(&self, id: BlobId) -> Result<Manifest, EngineError> {
         let bytes = self.shared.catalog.get(&Key::manifest(id))?;
-        let missing = drystone_base::DecodeError { what: "manifest row" };
+        let missing = DecodeError { what: "manifest row" };
         Ok(Manifest::decode(&bytes.ok_or(missing)?)?)
     }
 }
 
 impl ObjectReader {
-    /// The next bytes, verified; `None` at the end.
+    /// The next bytes, verified; `None` at the end. They are counted until they are dropped: those that were
+    /// given out before must have been, or the next ones may be waited for without end.
     ///
     /// # Errors
     ///
     /// [`EngineError::Damaged`] names the shard; nothing of it has been given out.
     pub async fn next(&mut self) -> Result<Option<Bytes>, EngineError> {
         let Some(Piece { source, opening }) = self.pieces.pop_front() else { return Ok(None) };
-        let cell = match source {
-            Source::Bytes(bytes) => return Piece::opened(opening, bytes).map(Some),
-            Source::Cell(cell) => cell,
+        let (bytes, permit) = match source {
+            Source::Bytes(bytes) => (bytes, self.lane.permit().await),
+            Source::Cell(cell) => {
+                let read = self.read(&cell).await?;
+                self.engine.shared.pace.note_client();
+                self.read_ahead();
+                read
+            }
         };
-        let running = self.next.take();
-        let spared = self.take_spared(&cell);
-        let bytes = match (spared, running) {
-            (Some(bytes), _) => bytes,
-            (None, Some(running)) => self.join(&cell, running).await?,
-            (None, None) => match cell.read_cached(self.engine.pool()) {
-                Some(bytes) => bytes,
-                None => self.join(&cell, self.spawn_read(cell.clone())).await?,
-            },
-        };
-        self.engine.shared.pace.note_client();
-        // While the client takes these bytes, the next ones are read.
-        if let Some(cell) = self.pieces.front().and_then(Piece::cell)
-            && !self.has_spared(cell)
-        {
-            self.next = Some(self.spawn_read(cell.clone()));
+        Piece::opened(opening, bytes).map(|bytes| Some(permit.wrap(bytes)))
+    }
+
+    /// All of a short range of `len` bytes, in one piece.
+    ///
+    /// # Errors
+    ///
+    /// As [`ObjectReader::next`]; the object ends early.
+    pub async fn read_whole(mut self, len: usize) -> Result<Bytes, EngineError> {
+        let first = self.next().await?.unwrap_or_default();
+        if first.len() == len {
+            return Ok(first);
         }
-        Piece::opened(opening, bytes).map(Some)
+        let mut joined = first.to_vec();
+        drop(first);
+        while let Some(bytes) = self.next().await? {
+            joined.extend_from_slice(&bytes);
+        }
+        match joined.len() == len {
+            true => Ok(self.lane.permit().await.wrap(joined.into())),
+            false => Err(DecodeError { what: "length of an object" }.into()),
+        }
     }
 
-    fn spawn_read(&self, cell: CellRange) -> Running {
+    async fn read(&self, cell: &CellRange) -> Result<(Bytes, Permit), EngineError> {
+        let ahead = self.ahead.as_ref().map(|ahead| ahead.take(cell));
+        let running = match ahead {
+            Some((Some(bytes), _)) => return Ok((bytes, self.lane.permit().await)),
+            Some((None, Some(running))) => running,
+            Some((None, None)) | None => {
+                let permit = self.lane.permit().await;
+                match cell.read_cached(self.engine.pool()) {
+                    Some(bytes) => return Ok((bytes, permit)),
+                    None => self.spawn_read(cell.clone(), permit),
+                }
+            }
+        };
+        let (read, permit) = running.await.expect("reading does not panic");
+        Ok((self.keep_others(cell, read?), permit))
+    }
+
+    /// While the client takes what it is given, the next bytes are read, if the budget has room for them.
+    fn read_ahead(&self) {
+        let next = self.pieces.front().and_then(Piece::cell);
+        let (Some(ahead), Some(next)) = (&self.ahead, next) else { return };
+        if ahead.is_spared(next) {
+            return;
+        }
+        if let Some(permit) = self.lane.try_permit() {
+            self.register(ahead);
+            lock(&ahead.0).next = Some(self.spawn_read(next.clone(), permit));
+        }
+    }
+
+    fn register(&self, ahead: &Arc<Ahead>) {
+        self.lane.register(|| {
+            let weak: Weak<Ahead> = Arc::downgrade(ahead);
+            weak
+        });
+    }
+
+    fn spawn_read(&self, cell: CellRange, permit: Permit) -> Running {
         let engine = self.engine.clone();
-        spawn(async move { engine.read_cell(cell).await })
+        spawn(async move { (engine.read_cell(cell).await, permit) })
     }
 
-    async fn join(&mut self, cell: &CellRange, running: Running) -> Result<Bytes, EngineError> {
-        let read = running.await.expect("reading does not panic")?;
+    /// The bytes of a cell; what else was read with them is kept, if the budget has room for it.
+    fn keep_others(&self, cell: &CellRange, read: CellRead) -> Bytes {
         if read.is_damaged {
             self.engine.note_damage(cell);
         }
-        self.spared = Spared { stripe: cell.stripe, blob: cell.layout.blob, cells: Vec::new() };
-        let cells = read.others.into_iter();
-        self.spared.cells.extend(cells.map(|(place, bytes)| (place, cell.range.start, bytes)));
-        Ok(read.bytes)
-    }
-
-    fn has_spared(&self, cell: &CellRange) -> bool {
-        self.find_spared(cell).is_some()
-    }
-
-    fn find_spared(&self, cell: &CellRange) -> Option<Bytes> {
-        let Spared { blob, stripe, cells } = &self.spared;
-        if *blob != cell.layout.blob || *stripe != cell.stripe {
-            return None;
+        if let Some(ahead) = &self.ahead {
+            let len = read.others.iter().map(|(_, bytes)| bytes.len() as u64).sum();
+            let share = if len > 0 { self.lane.try_share(len) } else { None };
+            let spared = share.map(|share| {
+                self.register(ahead);
+                let (stripe, blob) = (cell.stripe, cell.layout.blob);
+                let others = read.others.into_iter();
+                let cells = others.map(|(place, bytes)| (place, cell.range.start, bytes)).collect();
+                Spared { stripe, blob, cells, _share: share }
+            });
+            let before = std::mem::replace(&mut lock(&ahead.0).spared, spared);
+            drop(before);
         }
-        let (_, start, bytes) = cells.iter().find(|(place, ..)| *place == cell.place)?;
-        let from = cell.range.start.checked_sub(*start)? as usize;
-        let to = from + cell.range.len();
-        (to <= bytes.len()).then(|| bytes.slice(from..to))
-    }
-
-    fn take_spared(&mut self, cell: &CellRange) -> Option<Bytes> {
-        let found = self.find_spared(cell)?;
-        self.spared.cells.retain(|(place, ..)| *place != cell.place);
-        Some(found)
+        read.bytes
     }
 }
 

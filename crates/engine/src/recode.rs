@@ -320,10 +320,10 @@ impl Engine {
             storage_class: piece.storage_class,
             seal: None,
         };
-        let mut writer = self.begin_blob(new).await?;
+        let (mut writer, lane) = self.begin_copy(new).await?;
         let pin = self.shared.pins.pin();
         let row = ObjectRow { data: piece.data.clone(), size: piece.size, ..ObjectRow::empty() };
-        let mut reader = self.open_reader(&row, 0..piece.size, None, pin)?;
+        let mut reader = self.open_reader(&row, 0..piece.size, None, (pin, lane))?;
         while let Some(bytes) = reader.next().await? {
             writer.write(&bytes).await?;
         }

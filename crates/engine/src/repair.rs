@@ -188,7 +188,7 @@ impl Engine {
         let len = layout.shard_len(stripe, place) as u32;
         let members = self.pool().members_of(layout.blob);
         let held = u64::from(layout.shape.data) + 1;
-        let share = self.shared.budget.take_blocking(held * u64::from(len));
+        let share = self.shared.budget.reserve_blocking(held * u64::from(len));
         let cell = CellRange { layout: *layout, stripe, place, range: 0..len, hint: None };
         match (members.get(place), self.gentle_reader().recover(&cell, &members)) {
             (Some(Some(drive)), Some(read)) => {

@@ -1,5 +1,6 @@
 //! Writing the cells of a part to the drives of its group, with parity.
 
+use crate::budget::{Kind, Share};
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::layout::Layout;
@@ -35,6 +36,18 @@ pub(crate) struct StripeWriter {
     first: Option<Location>,
     is_kept: bool,
     pub(crate) in_progress: Option<InProgress>,
+}
+
+/// A cell on its way to a drive, with the share that it took beyond the minimum of its upload.
+struct ExtraCell {
+    payload: Bytes,
+    _share: Share,
+}
+
+impl AsRef<[u8]> for ExtraCell {
+    fn as_ref(&self) -> &[u8] {
+        &self.payload
+    }
 }
 
 /// Leaves out members that were late with writes, as far as enough are left.
@@ -108,6 +121,12 @@ impl StripeWriter {
         }
     }
 
+    /// Cells in memory at least: the one that fills, and the parity of its stripe. Each that is on its way to
+    /// a drive meanwhile takes a share of its own, or is waited for.
+    pub(crate) fn minimum_cells(shape: Shape) -> u64 {
+        1 + u64::from(shape.parity)
+    }
+
     /// Takes the next cell. Waits while the drives are behind.
     pub(crate) async fn append(&mut self, cell: Bytes) -> Result<(), EngineError> {
         self.layout.size += cell.len() as u64;
@@ -146,10 +165,21 @@ impl StripeWriter {
             self.wait_for_one().await?;
         }
         let Some(drive) = &self.members[place] else { return Ok(()) };
+        let len = payload.len() as u64;
+        let share = self.engine.shared.budget.try_extra(self.engine.consumer(), Kind::Upload, len);
+        let is_extra = share.is_some();
+        let payload = match share {
+            Some(share) => Bytes::from_owner(ExtraCell { payload, _share: share }),
+            None => payload,
+        };
         let coding = self.layout.coding(self.stripe, place);
         let shard = self.layout.shard(self.stripe);
         let record = shard.record(self.owner, coding, payload);
         self.in_flight.push_back((place, drive.append(record)));
+        // Without a share of its own it is part of the minimum, which the next cell needs.
+        while !is_extra && !self.in_flight.is_empty() {
+            self.wait_for_one().await?;
+        }
         Ok(())
     }
 

@@ -7,6 +7,7 @@ use crate::authorize::{
 };
 use crate::body::Body;
 use crate::bucket_log::{Draft, LogBook, Outcome};
+use crate::consumer::consumer_of;
 use crate::control;
 use crate::cors::{Asked, preflight};
 use crate::error::{S3Code, S3Error};
@@ -219,14 +220,14 @@ impl Gateway {
 
     async fn run(
         &self,
-        request: S3Request,
+        mut request: S3Request,
         peer: Peer,
         ids: &Ids,
         body: &mut Option<Body>,
         trace: &mut Trace,
     ) -> Result<Reply, S3Error> {
-        let context_of = |request, sender| Context {
-            engine: &self.engine,
+        let context_of = |engine, request, sender| Context {
+            engine,
             directory: &self.config.directory,
             config: &self.config,
             request,
@@ -239,7 +240,8 @@ impl Gateway {
         if request.is_website {
             trace.operation = Some(Operation::GetObject);
             let sender = Sender::of(None, AuthType::Anonymous, None, peer);
-            return Ok(website::serve(context_of(request, sender)).await);
+            let engine = self.engine.for_consumer(consumer_of(&sender));
+            return Ok(website::serve(context_of(&engine, request, sender)).await);
         }
         let is_control = control::is_for(&request);
         let routed = route(&request);
@@ -254,7 +256,8 @@ impl Gateway {
         if ops::is_form(&request) {
             (trace.operation, trace.auth) = (Some(Operation::PutObject), AuthType::Form);
             let sender = Sender::of(None, AuthType::Anonymous, None, peer);
-            let mut context = context_of(request, sender);
+            let engine = self.engine.for_consumer(consumer_of(&sender));
+            let mut context = context_of(&engine, request, sender);
             let served = ops::post_object(&mut context, &verifier, body).await;
             trace.identity = context.sender.identity;
             return served;
@@ -270,10 +273,10 @@ impl Gateway {
         let identity = verified.identity.clone();
         (trace.identity, trace.auth) = (identity.clone(), verified.auth);
         let sender = Sender::of(identity, verified.auth, verified.signed_ms, peer);
-        let mut request = request;
         request.take_headers_of_query()?;
         access_point::resolve_source(&self.config.directory, &mut request)?;
-        let mut context = context_of(request, sender);
+        let engine = self.engine.for_consumer(consumer_of(&sender));
+        let mut context = context_of(&engine, request, sender);
         if is_control {
             return control::run(&context, verified, body).await;
         }

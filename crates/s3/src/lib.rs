@@ -21,6 +21,7 @@ mod body;
 mod bucket_log;
 mod checksum;
 mod chunked;
+mod consumer;
 mod control;
 mod cors;
 mod encryption;

@@ -172,7 +172,8 @@ struct ServerArguments {
     /// Directory with public.crt and private.key; turns TLS on.
     #[arg(long)]
     certs_dir: Option<PathBuf>,
-    /// Bytes of bodies held in memory at most. Also DRYSTONE_MEMORY_BUDGET.
+    /// Memory for bodies, decoders and work in the background, shared by caller [default: 128MiB]. Also
+    /// DRYSTONE_MEMORY_BUDGET.
     #[arg(long)]
     memory_budget: Option<String>,
     /// Length of segments if the drive is made now [default: a 1,024th of the filesystem].

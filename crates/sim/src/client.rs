@@ -31,7 +31,7 @@ async fn store(engine: &Engine, key: &str, body: &Bytes) -> Result<Stored, Engin
     let algorithm = ChecksumAlgorithm::Crc32;
     let object = key.as_bytes();
     let new = NewBlob { bucket: &bucket, object, len, algorithm, storage_class: None, seal: None };
-    let mut writer = engine.begin_blob(new).await?;
+    let mut writer = engine.begin_blob(new)?;
     for piece in body.chunks(50_000) {
         writer.write(piece).await?;
     }
@@ -87,7 +87,7 @@ pub(crate) async fn read(engine: &Engine, key: &str) -> Result<Option<Bytes>, En
         located => located?,
     };
     let size = located.row.size;
-    let mut reader = engine.read(located, 0..size, None)?;
+    let mut reader = engine.read(located, 0..size, None).await?;
     let mut bytes = Vec::new();
     while let Some(piece) = reader.next().await? {
         bytes.extend_from_slice(&piece);

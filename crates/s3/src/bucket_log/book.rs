@@ -238,7 +238,7 @@ async fn write(
     let seal = sealing.seal.as_ref();
     let new =
         NewBlob { bucket: &bucket, object: &object, len, algorithm, storage_class: None, seal };
-    let mut writer = engine.begin_blob(new).await?;
+    let mut writer = engine.begin_blob(new)?;
     for piece in lines.as_bytes().chunks(64 << 10) {
         writer.write(piece).await?;
     }

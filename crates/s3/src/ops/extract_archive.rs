@@ -235,7 +235,7 @@ impl Extraction<'_> {
             storage_class: draft.storage_class.as_deref(),
             seal: sealing.seal.as_ref(),
         };
-        let writer = inner.engine.begin_blob(new).await?;
+        let writer = inner.engine.begin_blob(new)?;
         self.writing = Some(Writing { context_key: key, draft, conditions, writer });
         Ok(())
     }

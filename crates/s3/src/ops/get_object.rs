@@ -10,9 +10,8 @@ use crate::object_headers::{
 };
 use crate::request::{S3Request, parse_range};
 use crate::response::{Reply, ResponseBody, empty, set};
-use bytes::Bytes;
 use drystone_base::{Timestamp, parse_http_date};
-use drystone_engine::{Checksum, EngineError, Located, ObjectReader, ObjectRow};
+use drystone_engine::{Checksum, EngineError, Located, ObjectRow};
 use std::ops::Range;
 
 /// What of an object is sent.
@@ -83,32 +82,19 @@ async fn attempt(context: &Context<'_>, with_body: bool) -> Result<Option<Reply>
     }
     set(&mut reply, "content-length", &(end - start).to_string());
     if with_body && start < end {
-        let mut reader = match context.engine.read(located, start..end, data_key.as_ref()) {
+        let reader = match context.engine.read(located, start..end, data_key.as_ref()).await {
             Err(EngineError::Vanished) => return Ok(None),
             reader => reader?,
         };
         // A small object is read before the status is sent, so that damage is an error and not a
         // broken connection.
         *reply.body_mut() = if end - start <= SMALL_LEN {
-            ResponseBody::Full(Some(read_whole(&mut reader, end - start).await?))
+            ResponseBody::Full(Some(reader.read_whole((end - start) as usize).await?))
         } else {
             ResponseBody::object(reader, end - start)
         };
     }
     Ok(Some(reply))
-}
-
-/// Reads all of a short range; usually one read gives it.
-async fn read_whole(reader: &mut ObjectReader, len: u64) -> Result<Bytes, S3Error> {
-    let mut whole = reader.next().await?.unwrap_or_default();
-    if (whole.len() as u64) < len {
-        let mut joined = whole.to_vec();
-        while let Some(bytes) = reader.next().await? {
-            joined.extend_from_slice(&bytes);
-        }
-        whole = joined.into();
-    }
-    if whole.len() as u64 == len { Ok(whole) } else { Err(S3Code::InternalError.into()) }
 }
 
 /// Ranges that are read before the status is sent.

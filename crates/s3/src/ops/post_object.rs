@@ -8,6 +8,7 @@ use crate::auth::{
 use crate::authorize::{Sender, authorize};
 use crate::body::{Body, BodyReader};
 use crate::checksum::Declared;
+use crate::consumer::consumer_of;
 use crate::encryption;
 use crate::error::{S3Code, S3Error};
 use crate::form::{FormDecoder, FormPolicy};
@@ -132,7 +133,9 @@ impl Form {
             storage_class: class,
             seal,
         };
-        let mut writer = context.engine.begin_blob(new).await?;
+        // Who sends the form is known only now.
+        let engine = context.engine.for_consumer(consumer_of(&context.sender));
+        let mut writer = engine.begin_blob(new)?;
         loop {
             let (bytes, last) = self.decoder.take();
             let len = writer.len_bytes() + bytes.len() as u64;

@@ -77,7 +77,7 @@ pub(crate) async fn take_body(
     let body = body.take().expect("a body is read once");
     let mut reader = BodyReader::new(&context.request, body, verified, declared, len_max)?;
     let len = Some(reader.expected_len());
-    let mut writer = context.engine.begin_blob(NewBlob { len, ..new }).await?;
+    let mut writer = context.engine.begin_blob(NewBlob { len, ..new })?;
     while let Some(bytes) = reader.next().await? {
         writer.write(&bytes).await?;
     }

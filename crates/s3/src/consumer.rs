@@ -1,0 +1,50 @@
+//! Whose bytes in memory are counted together in the byte budget.
+
+use crate::authorize::Sender;
+use drystone_engine::Consumer;
+use drystone_iam::Principal;
+use std::net::IpAddr;
+
+/// An identity, with all its keys and sessions; without a signature, the network that a request comes from.
+pub(crate) fn consumer_of(sender: &Sender) -> Consumer {
+    match sender.principal() {
+        Principal::Anonymous | Principal::Federated { .. } => of_address(sender.peer.address),
+        Principal::Root { account } => Consumer::client(&("root", account)),
+        Principal::User { id, .. } => Consumer::client(&("user", id)),
+        Principal::FederatedUser { account, name } => {
+            Consumer::client(&("federated", account, name))
+        }
+        // A part of the server acts by itself.
+        Principal::Service { .. } => Consumer::BACKGROUND,
+        // Sessions name themselves: all sessions of a role are one consumer.
+        Principal::RoleSession { id, .. } => Consumer::client(&("role", id)),
+    }
+}
+
+fn of_address(address: IpAddr) -> Consumer {
+    match address.to_canonical() {
+        IpAddr::V4(address) => Consumer::client(&address),
+        // A host commonly has all addresses of a /64.
+        IpAddr::V6(address) => Consumer::client(&&address.segments()[..4]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(one: &str, other: &str, is_same: bool) {
+        let [one, other] = [one, other].map(|text| of_address(text.parse().expect("an address")));
+        assert_eq!(one == other, is_same);
+    }
+
+    #[test]
+    fn a_network_of_one_host_is_one_consumer() {
+        check("10.0.0.1", "10.0.0.1", true);
+        check("10.0.0.1", "::ffff:10.0.0.1", true);
+        check("10.0.0.1", "10.0.0.2", false);
+        check("2001:db8::1", "2001:db8::ffff:1", true);
+        check("2001:db8::1", "2001:db8:0:1::1", false);
+    }
+}
