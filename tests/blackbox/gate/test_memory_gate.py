@@ -1,0 +1,320 @@
+"""The memory and fairness gate: under each pattern of abuse the server stays within its byte budget and 128 MiB,
+answers others within half a second (99 of 100), and gives the memory back afterwards.
+
+Run alone (`cargo xtask gate`): latencies are measured, so that nothing else may run beside it."""
+import concurrent.futures
+import contextlib
+import http.client
+import io
+import json
+import multiprocessing
+import os
+import pathlib
+import signal
+import socket
+import struct
+import sys
+import tarfile
+import threading
+import time
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
+
+from conftest import PASSWORD, USER, Server  # noqa: E402
+from raw import Signer  # noqa: E402
+
+MIB = 1 << 20
+BUDGET = 64 * MIB
+ABOVE_BUDGET = 128 * MIB
+LEFT_BEHIND = 64 * MIB
+P99_MAX = 0.5
+SECONDS = 6
+
+
+def resident(pid):
+    with open(f"/proc/{pid}/status") as status:
+        line = next(line for line in status if line.startswith("VmRSS"))
+    return int(line.split()[1]) << 10
+
+
+def probe(port, path, stop, out):
+    """Another client: reads and writes 4 KiB in turn, on connections of its own, and notes how long each takes."""
+    signer = Signer(USER, PASSWORD)
+    host = f"127.0.0.1:{port}"
+    read, write = (signer.presigned(m, path, host, expires=3600) for m in ("GET", "PUT"))
+    times, failures, number = [], [], 0
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    while not stop.is_set():
+        number += 1
+        method, target, body = ("PUT", write, b"x" * 4096) if number % 2 else ("GET", read, None)
+        begun = time.monotonic()
+        try:
+            connection.request(method, target, body=body, headers={"Host": host})
+            answer = connection.getresponse()
+            answer.read()
+            if answer.status != 200:
+                failures.append(answer.status)
+        except OSError as error:
+            failures.append(repr(error))
+            connection.close()
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        times.append(time.monotonic() - begun)
+        time.sleep(0.005)
+    out.put((sorted(times), failures))
+
+
+class Attack:
+    """What a pattern works with: the server, and sockets that are closed at its end."""
+
+    def __init__(self, server):
+        self.server, self.until = server, time.monotonic() + SECONDS
+        self.socks, self.signer = [], Signer(USER, PASSWORD)
+        self.host = f"127.0.0.1:{server.port}"
+
+    @property
+    def is_on(self):
+        return time.monotonic() < self.until
+
+    def connect(self, data=b"", buffer=None):
+        sock = socket.socket()
+        if buffer:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+        sock.settimeout(20)
+        with contextlib.suppress(OSError):
+            sock.connect(("127.0.0.1", self.server.port))
+            sock.sendall(data)
+        self.socks.append(sock)
+        return sock
+
+    def get(self, key, **config):
+        target = self.signer.presigned("GET", f"/bucket/{key}", self.host, expires=600)
+        return self.connect(f"GET {target} HTTP/1.1\r\nHost: {self.host}\r\n\r\n".encode(), **config)
+
+    def wait(self):
+        time.sleep(max(0, self.until - time.monotonic()))
+
+    def repeat(self, act, workers=8):
+        """Acts again and again, on several threads, until the time is over."""
+        def run():
+            while self.is_on:
+                with contextlib.suppress(OSError, http.client.HTTPException):
+                    act()
+        with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+            list(pool.map(lambda _: run(), range(workers)))
+
+    def exchange(self, data):
+        with socket.create_connection(("127.0.0.1", self.server.port), timeout=20) as sock:
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                sock.sendall(data)
+            return sock.recv(65536)
+
+
+def slow_readers(attack):
+    socks = [attack.get("large", buffer=8 << 10) for _ in range(64)]
+    while attack.is_on:
+        for sock in socks:
+            with contextlib.suppress(OSError):
+                sock.recv(2048)
+        time.sleep(0.05)
+
+
+def silent_readers(attack):
+    for _ in range(128):
+        attack.get("large", buffer=4 << 10)
+    attack.wait()
+
+
+def frame(kind, flags, stream, payload=b""):
+    return struct.pack(">I", len(payload))[1:] + bytes([kind, flags]) + struct.pack(">I", stream) + payload
+
+
+def literal(name, value):
+    """A header field of HPACK, literal without indexing, not compressed (RFC 7541, section 6.2.2)."""
+    def text(data):
+        assert len(data) < 127 + 128 * 127
+        if len(data) < 127:
+            return bytes([len(data)]) + data
+        rest = len(data) - 127
+        return bytes([127, rest % 128 + 128, rest // 128]) if rest >= 128 else bytes([127, rest])
+
+    data = value.encode()
+    return b"\x00" + bytes([len(name)]) + name.encode() + text(data) + (data if len(data) >= 127 else b"")
+
+
+def http2_unread_streams(attack):
+    target = attack.signer.presigned("GET", "/bucket/large", attack.host, expires=600)
+    fields = [(":method", "GET"), (":scheme", "http"), (":path", target), (":authority", attack.host)]
+    block = b"".join(literal(*field) for field in fields)
+    hello = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0)
+    for _ in range(4):
+        streams = b"".join(frame(1, 5, 2 * number + 1, block) for number in range(100))
+        attack.connect(hello + frame(4, 1, 0) + streams, buffer=4 << 10)
+    attack.wait()
+
+
+def idle_sockets(attack):
+    for _ in range(1000):
+        attack.connect()
+    attack.wait()
+
+
+def half_prefaces(attack):
+    for number in range(800):
+        attack.connect([b"PRI * HTTP/2", b"GET / HTTP/1.1\r\nX: " + b"y" * (60 << 10)][number % 2])
+    attack.wait()
+
+
+def drip_uploads(attack):
+    """One user's uploads that never end, opened again when they are refused."""
+    target = attack.signer.presigned("PUT", "/bucket/drip", attack.host, expires=600)
+    head = f"PUT {target} HTTP/1.1\r\nHost: {attack.host}\r\nContent-Length: {64 * MIB}\r\n\r\n".encode()
+    socks = [attack.connect(head) for _ in range(400)]
+    while attack.is_on:
+        for number, sock in enumerate(socks):
+            try:
+                sock.sendall(b"x" * 64)
+            except OSError:
+                socks[number] = attack.connect(head)
+        time.sleep(0.25)
+
+
+def anonymous_forms(attack):
+    head = (f"POST /bucket HTTP/1.1\r\nHost: {attack.host}\r\nContent-Length: {5 << 30}\r\n"
+            "Content-Type: multipart/form-data; boundary=b\r\n\r\n").encode()
+    part = b"--b\r\nContent-Disposition:a;name=\r\n\r\n\r\n" * 1000
+    attack.repeat(lambda: attack.exchange(head + part * 200))
+
+
+def bombs():
+    pax = io.BytesIO()
+    with tarfile.open(fileobj=pax, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for number in range(60):
+            info = tarfile.TarInfo("x")
+            info.type, records = b"x", b"6 a=b\n" * (MIB // 6)
+            info.size = len(records)
+            tar.addfile(info, io.BytesIO(records))
+    import gzip
+    yield gzip.compress(pax.getvalue(), 9), "gz"
+    import pyarrow
+    yield bytes(pyarrow.compress(b"\0" * (128 * MIB), codec="zstd", asbytes=True)), "zst"
+
+
+def archive_bombs(attack):
+    requests = []
+    for body, ending in bombs():
+        target = attack.signer.presigned("PUT", f"/bucket/bomb.tar.{ending}", attack.host, expires=600,
+                                         headers={"x-amz-meta-snowball-auto-extract": "true"})
+        requests.append(f"PUT {target} HTTP/1.1\r\nHost: {attack.host}\r\nContent-Length: {len(body)}\r\n"
+                        f"x-amz-meta-snowball-auto-extract: true\r\n\r\n".encode() + body)
+    numbers = iter(range(1 << 30))
+    attack.repeat(lambda: attack.exchange(requests[next(numbers) % 2]))
+
+
+def policy_patterns(attack):
+    pattern = "*" + "a" * 9000 + "b"
+    agent = "a" * 20000
+    statement = {"Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": "arn:aws:s3:::bucket/*",
+                 "Condition": {"StringLike": {"aws:UserAgent": [pattern, "*" + pattern]}}}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    with contextlib.suppress(Exception):
+        attack.server.client().put_bucket_policy(Bucket="bucket", Policy=document)
+    request = f"GET /bucket/k HTTP/1.1\r\nHost: {attack.host}\r\nUser-Agent: {agent}\r\n\r\n".encode()
+    attack.repeat(lambda: attack.exchange(request))
+
+
+def log_floods(attack):
+    uri = "y" * 50_000
+    request = f"GET /logged/k?versionId={uri} HTTP/1.1\r\nHost: {attack.host}\r\n\r\n".encode()
+    attack.repeat(lambda: attack.exchange(request))
+
+
+def ldap_floods(attack):
+    name = "n" * 60_000
+    body = (f"Action=AssumeRoleWithLDAPIdentity&Version=2011-06-15&LDAPUsername={name}&LDAPPassword=p").encode()
+    request = (f"POST / HTTP/1.1\r\nHost: {attack.host}\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+               f"Content-Length: {len(body)}\r\n\r\n").encode() + body
+    attack.repeat(lambda: attack.exchange(request), workers=32)
+
+
+def wrong_signatures(attack):
+    numbers = iter(range(1 << 30))
+
+    def act():
+        signer = Signer(USER, "wrong-password", region=f"{next(numbers)}-" + "r" * 20_000)
+        headers, _ = signer.headers("GET", "/bucket/k", attack.host)
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        attack.exchange(f"GET /bucket/k HTTP/1.1\r\n{lines}\r\n".encode())
+
+    attack.repeat(act)
+
+
+PATTERNS = [slow_readers, silent_readers, http2_unread_streams, idle_sockets, half_prefaces, drip_uploads,
+            anonymous_forms, archive_bombs, policy_patterns, log_floods, ldap_floods, wrong_signatures]
+
+
+@pytest.fixture
+def server(tmp_path):
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(64)
+        ldap = {"DRYSTONE_ROOT_USER": USER, "DRYSTONE_ROOT_PASSWORD": PASSWORD,
+                "DRYSTONE_IDENTITY_LDAP_SERVER_ADDR": "127.0.0.1:%d" % silent.getsockname()[1],
+                "DRYSTONE_IDENTITY_LDAP_SERVER_INSECURE": "on",
+                "DRYSTONE_IDENTITY_LDAP_USER_DN_SEARCH_BASE_DN": "dc=example",
+                "DRYSTONE_IDENTITY_LDAP_USER_DN_SEARCH_FILTER": "(uid=%s)"}
+        server = Server(tmp_path / "drive", "--memory-budget", str(BUDGET), env=ldap, prefix=("prlimit", "--nofile=8192"))
+        # What it writes is read, so that a full pipe does not hold it up.
+        threading.Thread(target=server.process.stderr.read, daemon=True).start()
+        server.wait_ready()
+        s3 = server.client()
+        for bucket in ("bucket", "logged", "logs", "other"):
+            s3.create_bucket(Bucket=bucket)
+        allow = {"Effect": "Allow", "Principal": {"Service": "logging.s3.amazonaws.com"}, "Action": "s3:PutObject",
+                 "Resource": "arn:aws:s3:::logs/*"}
+        s3.put_bucket_policy(Bucket="logs", Policy=json.dumps({"Version": "2012-10-17", "Statement": [allow]}))
+        s3.put_bucket_logging(Bucket="logged", BucketLoggingStatus={
+            "LoggingEnabled": {"TargetBucket": "logs", "TargetPrefix": "l/"}})
+        s3.put_object(Bucket="bucket", Key="large", Body=b"x" * (32 * MIB))
+        s3.put_object(Bucket="bucket", Key="k", Body=b"x")
+        yield server
+        server.kill()
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("pattern", PATTERNS, ids=lambda pattern: pattern.__name__)
+def test_abuse_is_bounded(server, pattern):
+    stop, out = multiprocessing.Event(), multiprocessing.Queue()
+    other = multiprocessing.Process(target=probe, args=(server.port, "/other/key", stop, out), daemon=True)
+    other.start()
+    time.sleep(1)
+    pid = server.process.pid
+    before, highest, is_over = resident(pid), [0], threading.Event()
+
+    def watch():
+        while not is_over.wait(0.05):
+            highest[0] = max(highest[0], resident(pid))
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    attack = Attack(server)
+    pattern(attack)
+    stop.set()
+    times, failures = out.get(timeout=40)
+    for sock in attack.socks:
+        sock.close()
+    deadline = time.monotonic() + 30
+    while resident(pid) > before + LEFT_BEHIND and time.monotonic() < deadline:
+        time.sleep(0.1)
+    is_over.set()
+    watching.join()
+    after, p99 = resident(pid), times[len(times) * 99 // 100]
+    figures = (f"{pattern.__name__}: before {before / MIB:.0f} MiB, highest {highest[0] / MIB:.0f}, after "
+               f"{after / MIB:.0f}; p99 of {len(times)} requests of another client {p99 * 1000:.0f} ms, "
+               f"slowest {times[-1] * 1000:.0f} ms, failed {len(failures)}")
+    print(figures)
+    assert not failures, (figures, failures[:5])
+    assert highest[0] < BUDGET + ABOVE_BUDGET, figures
+    assert p99 < P99_MAX, figures
+    assert after <= before + LEFT_BEHIND, figures
