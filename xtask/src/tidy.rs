@@ -51,6 +51,7 @@ pub(crate) fn check(root: &Path) -> Result<Vec<String>, String> {
         let text = fs::read_to_string(&file).map_err(|error| format!("{name}: {error}"))?;
         check_file(&name, &text, &exceptions, &mut problems);
         check_codes(&name, &text, &codes, &mut problems);
+        check_arns(&name, &text, &mut problems);
     }
     Ok(problems)
 }
@@ -169,6 +170,37 @@ fn check_codes(name: &str, text: &str, codes: &[String], problems: &mut Vec<Stri
     for code in codes {
         if text.contains(code.as_str()) {
             problems.push(format!("{name}: S3 code {code} outside crates/s3/src/error.rs"));
+        }
+    }
+}
+
+/// The files that build resource names (ARNs) of identities: of stored ones, and of those who sign.
+const ARN_BUILDERS: &[&str] = &["crates/identity/src/arn.rs", "crates/iam/src/principal.rs"];
+/// What only a text that is or becomes such a resource name has.
+const ARN_PARTS: &[&str] = &[
+    "arn:aws:iam:",
+    "arn:aws:sts:",
+    ":user/",
+    ":role/",
+    ":group/",
+    ":policy/",
+    ":user{",
+    ":role{",
+];
+
+/// A resource name of an identity that is built from a bare name lacks the path, and statements about the
+/// path do not match it: only the resolver builds them, from rows.
+fn check_arns(name: &str, text: &str, problems: &mut Vec<String>) {
+    let is_test = name.contains("/tests/") || name.ends_with("/tests.rs");
+    if is_test || ARN_BUILDERS.contains(&name) || name == "xtask/src/tidy.rs" {
+        return;
+    }
+    let production = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    for (index, line) in production.lines().enumerate() {
+        let code = if line.trim_start().starts_with("//") { "" } else { line };
+        if ARN_PARTS.iter().any(|part| code.contains(part)) {
+            let line = index + 1;
+            problems.push(format!("{name}:{line}: only identity/src/arn.rs builds such an ARN"));
         }
     }
 }

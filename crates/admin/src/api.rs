@@ -13,11 +13,12 @@ pub(crate) use drives::Verifying;
 
 use crate::door::{Actor, AdminRequest, Denied};
 use crate::respond;
+use crate::rights::Right;
 use crate::{Admin, AdminResponse};
 use drystone_admin_api::{Account, Answer, Failure, FailureCode, Refusal, Request};
 use drystone_base::Timestamp;
 use drystone_iam::Reason;
-use drystone_identity::{ExplainedDecision, IdentityError};
+use drystone_identity::{EntityKind, ExplainedDecision, IdentityError};
 use http::StatusCode;
 
 impl From<Denied> for Failed {
@@ -48,6 +49,12 @@ impl From<IdentityError> for Failed {
 
 /// A failure on its way out.
 struct Failed(Failure);
+
+/// The name of an operation.
+#[derive(serde::Deserialize)]
+struct Named {
+    op: String,
+}
 
 type Outcome = Result<Answer, Failed>;
 
@@ -92,6 +99,11 @@ pub(crate) async fn serve(admin: &Admin, request: &AdminRequest) -> AdminRespons
         Ok(wanted) => wanted,
         Err(error) => return refuse_early(400, &format!("The request is not valid: {error}")),
     };
+    // What the table of rights does not name is not served.
+    let op = serde_json::from_slice::<Named>(&request.body).map(|named| named.op);
+    if op.ok().and_then(|op| Right::of_api(&op)).is_none() {
+        return refuse_early(400, "This request is not implemented.");
+    }
     let actor = Actor::new(&admin.directory, identity, request);
     let outcome = dispatch(&actor, admin, wanted).await;
     match outcome {
@@ -121,14 +133,14 @@ async fn dispatch(actor: &Actor<'_>, admin: &Admin, request: Request) -> Outcome
 }
 
 impl Actor<'_> {
-    /// The resource name of an entity of the caller's account, as rights to change it name it.
-    fn entity(&self, kind: &str, name: &str) -> String {
-        format!("arn:aws:iam::{}:{kind}/{name}", self.account())
+    /// Refuses unless the caller has a right to an entity of the account.
+    fn need(&self, right: Right, kind: EntityKind, name: &str) -> Result<(), Failed> {
+        Ok(self.require(right, &self.arn(kind, name)?)?)
     }
 
-    fn need(&self, action: &str, kind: &str, name: &str) -> Result<(), Failed> {
-        let (iam, admin) = (format!("iam:{action}"), format!("admin:{action}"));
-        Ok(self.require(&[&iam, &admin], &self.entity(kind, name))?)
+    /// As [`Actor::need`], for a list of all of a kind.
+    fn need_all(&self, right: Right, kind: EntityKind) -> Result<(), Failed> {
+        Ok(self.require(right, &self.all(kind))?)
     }
 }
 
@@ -136,24 +148,24 @@ async fn run(actor: &Actor<'_>, request: Request) -> Outcome {
     let directory = actor.directory;
     match request {
         Request::AccountAdd { id, name } => {
-            actor.require_server(&["admin:CreateAccount"])?;
+            actor.require_server(Right::CreateAccount)?;
             let (_, access_key, secret) = directory.create_account(&id, &name).await?;
             Ok(Answer::Secret { access_key, secret_key: secret.reveal().to_owned() })
         }
         Request::AccountList => {
-            actor.require_server(&["admin:ListAccounts"])?;
+            actor.require_server(Right::ListAccounts)?;
             let accounts = directory.accounts()?.into_iter();
             let named =
                 accounts.map(|a| Account { id: a.id, canonical: a.canonical, name: a.name });
             Ok(Answer::Accounts(named.collect()))
         }
         Request::RotateSigningKey => {
-            actor.require_server(&["admin:RotateSigningKey"])?;
+            actor.require_server(Right::RotateSigningKey)?;
             directory.rotate_signing_key().await?;
             Ok(Answer::Done)
         }
         Request::Explain { request_id } => {
-            actor.require_server(&["admin:Explain"])?;
+            actor.require_server(Right::Explain)?;
             let refusals = directory.explanations().find(&request_id);
             Ok(Answer::Refusals(refusals.into_iter().map(refusal).collect()))
         }

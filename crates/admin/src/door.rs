@@ -1,10 +1,14 @@
 //! What all doors of the administration share: a request whose signature was checked, and whether the
-//! caller may do what it asks for.
+//! caller may do what it asks for. All of them decide here, by the table of `rights`.
 
+use crate::rights::Right;
 use bytes::Bytes;
 use drystone_base::Timestamp;
-use drystone_iam::{Caller, Explanation, Facts, decide};
-use drystone_identity::{DEFAULT_ACCOUNT, Directory, ExplainedDecision, Identity};
+use drystone_iam::{Caller, Explanation, Facts, Reason, decide};
+use drystone_identity::{
+    DEFAULT_ACCOUNT, Directory, EntityArn, EntityKind, ExplainedDecision, Identity, IdentityError,
+};
+use drystone_kms::Kms;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -34,11 +38,33 @@ pub struct AdminRequest {
     pub is_local: bool,
 }
 
+/// What policies of MinIO name as the resource of an action of its administration.
+pub(crate) const EVERYTHING: &str = "arn:aws:s3:::*";
+
+/// What was decided on a right.
+struct Verdict {
+    allowed: bool,
+    /// Why; `None` for a right without names, which nothing allows.
+    explanation: Option<Explanation>,
+}
+
+impl Verdict {
+    fn is_denied(&self) -> bool {
+        self.explanation.as_ref().is_some_and(|why| why.reason == Reason::ExplicitDeny)
+    }
+}
+
 /// The caller may not.
 #[derive(Clone, Debug)]
 pub(crate) struct Denied {
     /// What he is told.
     pub(crate) message: String,
+}
+
+impl From<Denied> for IdentityError {
+    fn from(denied: Denied) -> Self {
+        Self::Forbidden(denied.message)
+    }
 }
 
 impl AdminRequest {
@@ -89,36 +115,157 @@ impl<'a> Actor<'a> {
         self.identity.account()
     }
 
-    fn decide(&self, action: &str, resource: &str) -> (bool, Explanation) {
+    fn decide(&self, action: &str, resource: &str, facts: &Facts) -> (bool, Explanation) {
         let canonical = self.directory.canonical_of(self.account());
         let caller =
             Caller { principal: &self.identity.principal, canonical: canonical.as_deref() };
         let named = self.identity.named_policies();
         let set = self.identity.policy_set(&named);
-        let decision = decide(caller, action, resource, &self.facts, &set);
+        let decision = decide(caller, action, resource, facts, &set);
         (decision.allowed, decision.explanation)
     }
 
-    /// Whether an action is denied by a statement; for what everybody may do to his own keys.
-    pub(crate) fn is_denied(&self, action: &str, resource: &str) -> bool {
-        self.decide(action, resource).1.reason == drystone_iam::Reason::ExplicitDeny
+    /// Decides on a right by all of its names: a deny of any of them, on any of the resources, denies; an
+    /// allow of any of `names` allows. Names of MinIO are decided on what MinIO's policies name, too.
+    fn verdict(&self, right: Right, resources: &[&str], facts: &Facts) -> Verdict {
+        let row = right.row();
+        let pairs = |names: &'static str| {
+            names.split_whitespace().flat_map(move |name| {
+                let everything = name.starts_with("admin:").then_some(EVERYTHING);
+                resources.iter().copied().chain(everything).map(move |resource| (name, resource))
+            })
+        };
+        let mut verdict = Verdict { allowed: false, explanation: None };
+        for (name, resource) in pairs(row.names) {
+            let (allowed, explanation) = self.decide(name, resource, facts);
+            if explanation.reason == Reason::ExplicitDeny {
+                return Verdict { allowed: false, explanation: Some(explanation) };
+            }
+            verdict.allowed |= allowed;
+            verdict.explanation.get_or_insert(explanation);
+        }
+        for (name, resource) in pairs(row.denied_by) {
+            let (_, explanation) = self.decide(name, resource, facts);
+            if explanation.reason == Reason::ExplicitDeny {
+                return Verdict { allowed: false, explanation: Some(explanation) };
+            }
+        }
+        verdict
     }
 
-    /// Whether one of several actions, which mean the same at different doors, is allowed, and none
-    /// is denied.
-    pub(crate) fn may(&self, actions: &[&str], resource: &str) -> bool {
-        !actions.iter().any(|action| self.is_denied(action, resource))
-            && actions.iter().any(|action| self.decide(action, resource).0)
+    /// Whether a statement denies a right; for what everybody may do to their own keys.
+    pub(crate) fn is_denied(&self, right: Right, resource: &EntityArn) -> bool {
+        self.verdict(right, &[resource], &self.facts).is_denied()
+    }
+
+    /// Whether an action of S3 is allowed.
+    pub(crate) fn may_s3(&self, action: &str, resource: &str) -> bool {
+        self.decide(action, resource, &self.facts).0
+    }
+
+    /// Refuses unless a right is allowed, and not denied by any of its names. The reason of a refusal is kept
+    /// for administrators.
+    pub(crate) fn require(&self, right: Right, resource: &EntityArn) -> Result<(), Denied> {
+        self.require_on(right, &[resource], &self.facts)
+    }
+
+    /// Refuses if a statement denies a right. For an effect that another right allows, such as the key
+    /// that a user of MinIO is made with.
+    pub(crate) fn refuse_denied(&self, right: Right, resource: &EntityArn) -> Result<(), Denied> {
+        match self.is_denied(right, resource) {
+            true => self.require(right, resource),
+            false => Ok(()),
+        }
+    }
+
+    fn require_on(&self, right: Right, resources: &[&str], facts: &Facts) -> Result<(), Denied> {
+        let verdict = self.verdict(right, resources, facts);
+        match verdict.allowed {
+            true => Ok(()),
+            false => {
+                let resource = resources.first().copied().unwrap_or_default();
+                Err(self.denied(right, resource, verdict.explanation))
+            }
+        }
+    }
+
+    /// A refusal, with its reason kept for administrators.
+    fn denied(&self, right: Right, resource: &str, explanation: Option<Explanation>) -> Denied {
+        let action = right.row().names.split_whitespace().next().unwrap_or_default();
+        let principal = self.identity.principal.arn().unwrap_or_default();
+        let shown = EntityArn::without_path(resource);
+        let message = format!(
+            "User: {principal} is not authorized to perform: {action} on resource: {shown}"
+        );
+        if let Some(explanation) = explanation {
+            self.directory.explanations().add(ExplainedDecision {
+                request_id: self.request_id.to_owned(),
+                time_ms: self.now_ms,
+                principal,
+                access_key: self.identity.access_key.clone(),
+                action: action.to_owned(),
+                resource: resource.to_owned(),
+                explanation,
+            });
+        }
+        Denied { message }
+    }
+
+    /// The right to attach a policy to a holder, or to detach it. A statement may name either of them, and
+    /// the policy as condition `iam:PolicyARN`; both must be allowed.
+    pub(crate) fn require_attach(
+        &self,
+        right: Right,
+        holder: &EntityArn,
+        policy: &EntityArn,
+    ) -> Result<(), Denied> {
+        let mut facts = self.facts.clone();
+        facts.add("iam:PolicyARN", policy.to_string());
+        self.require_on(right, &[holder], &facts)?;
+        self.require_on(right, &[policy], &facts)
     }
 
     /// As [`Actor::require`], for what concerns the whole server: only those of the default account,
-    /// since the owner of another one may do everything in his own.
-    pub(crate) fn require_server(&self, actions: &[&str]) -> Result<(), Denied> {
+    /// since the owner of another one may do everything in it.
+    pub(crate) fn require_server(&self, right: Right) -> Result<(), Denied> {
+        self.require_server_on(right, &[EVERYTHING])
+    }
+
+    /// As [`Actor::require_server`], on something of the server that has resource names of its own.
+    pub(crate) fn require_server_on(&self, right: Right, names: &[&str]) -> Result<(), Denied> {
         if self.account() != DEFAULT_ACCOUNT {
             let message = "This is for administrators of the server.".to_owned();
             return Err(Denied { message });
         }
-        self.require(actions, "arn:aws:s3:::*")
+        self.require_on(right, names, &self.facts)
+    }
+
+    /// As [`Actor::require_server`], on a key of the key service: policies name it as AWS does, as MinIO
+    /// does, or not at all. An empty id stands for no key in particular.
+    pub(crate) fn require_kms(&self, right: Right, kms: &Kms, id: &str) -> Result<(), Denied> {
+        match id.is_empty() {
+            true => self.require_server(right),
+            false => {
+                let (of_aws, of_minio) = (kms.arn(id), format!("arn:minio:kms:::{id}"));
+                self.require_server_on(right, &[&of_aws, &of_minio, EVERYTHING])
+            }
+        }
+    }
+
+    /// The resource name of an entity of the caller's account, from its row. Only the owner of the account
+    /// acts on a row that cannot be read, so that it can be removed.
+    pub(crate) fn arn(&self, kind: EntityKind, name: &str) -> Result<EntityArn, IdentityError> {
+        match self.directory.arn_of(kind, self.account(), name) {
+            Err(IdentityError::Damaged { .. }) if self.identity.is_unrestricted_root() => {
+                Ok(EntityArn::of_new(kind, self.account(), "/", name))
+            }
+            arn => arn,
+        }
+    }
+
+    /// All entities of a kind of the caller's account, for lists.
+    pub(crate) fn all(&self, kind: EntityKind) -> EntityArn {
+        EntityArn::of_all(kind, self.account())
     }
 
     /// For what is given out at the machine itself only.
@@ -130,27 +277,5 @@ impl<'a> Actor<'a> {
                 Err(Denied { message })
             }
         }
-    }
-
-    /// As [`Actor::may`], with the reason of a refusal kept for administrators.
-    pub(crate) fn require(&self, actions: &[&str], resource: &str) -> Result<(), Denied> {
-        if self.may(actions, resource) {
-            return Ok(());
-        }
-        let action = actions.first().copied().unwrap_or_default();
-        let principal = self.identity.principal.arn().unwrap_or_default();
-        self.directory.explanations().add(ExplainedDecision {
-            request_id: self.request_id.to_owned(),
-            time_ms: self.now_ms,
-            principal: principal.clone(),
-            access_key: self.identity.access_key.clone(),
-            action: action.to_owned(),
-            resource: resource.to_owned(),
-            explanation: self.decide(action, resource).1,
-        });
-        let message = format!(
-            "User: {principal} is not authorized to perform: {action} on resource: {resource}"
-        );
-        Err(Denied { message })
     }
 }

@@ -9,9 +9,11 @@ mod console;
 mod door;
 mod federation;
 mod health;
+mod holders;
 mod metrics;
 mod minio;
 mod query;
+mod rights;
 
 pub use api::Drives;
 pub use console::console_page;

@@ -11,9 +11,11 @@ mod policies;
 mod users;
 
 use crate::door::{Actor, AdminRequest};
+use crate::rights::Right;
 use crate::{About, Admin, AdminResponse, respond};
 use drystone_base::SystemRng;
 use drystone_engine::Engine;
+use drystone_identity::{EntityArn, EntityKind};
 use drystone_kms::Kms;
 pub(crate) use error::MinioError;
 use http::StatusCode;
@@ -63,8 +65,16 @@ impl Call<'_> {
         self.request.query(name).filter(|value| !value.is_empty()).ok_or_else(missing)
     }
 
-    fn require(&self, action: &str) -> Result<(), MinioError> {
-        Ok(self.actor.require(&[&format!("admin:{action}")], "arn:aws:s3:::*")?)
+    /// Refuses unless the caller has a right to an entity of the account.
+    fn require(&self, right: Right, kind: EntityKind, name: &str) -> Result<EntityArn, MinioError> {
+        let arn = self.actor.arn(kind, name)?;
+        self.actor.require(right, &arn)?;
+        Ok(arn)
+    }
+
+    /// As [`Call::require`], for a list of all of a kind.
+    fn require_all(&self, right: Right, kind: EntityKind) -> Result<(), MinioError> {
+        Ok(self.actor.require(right, &self.actor.all(kind))?)
     }
 
     /// The body, decrypted if it is encrypted.
@@ -124,12 +134,14 @@ pub(crate) fn refuse_early(
 }
 
 async fn run(call: &Call<'_>) -> Answer {
-    if let Some(name) = call.request.path.strip_prefix(KMS_PREFIX) {
+    let path = call.request.path.as_str();
+    let name = path.strip_prefix(PREFIX).unwrap_or_default();
+    if let Some(name) = path.strip_prefix(KMS_PREFIX).or_else(|| name.strip_prefix("kms/")) {
         return kms::run(call, name).await;
     }
-    let name = call.request.path.strip_prefix(PREFIX).unwrap_or_default();
-    if let Some(name) = name.strip_prefix("kms/") {
-        return kms::run(call, name).await;
+    // What the table of rights does not name is not served.
+    if Right::of_minio(name).is_none() {
+        return Err(MinioError::not_supported(path));
     }
     match (call.request.method.as_str(), name) {
         ("GET", "info") => info::info(call),
@@ -145,7 +157,7 @@ async fn run(call: &Call<'_>) -> Answer {
         ("POST", "update-service-account") => keys::update(call).await,
         ("GET", "info-service-account") => keys::info(call),
         ("GET", "list-service-accounts") => keys::list(call),
-        ("GET", "list-access-keys-bulk") => keys::list_bulk(call),
+        ("GET", "list-access-keys-bulk") => keys::list_bulk(call).await,
         ("GET", "info-access-key") => keys::info(call),
         ("DELETE", "delete-service-account") => keys::remove(call).await,
         ("PUT", "update-group-members") => groups::update_members(call).await,

@@ -18,7 +18,8 @@ use crate::AdminResponse;
 use crate::door::{Actor, AdminRequest};
 use crate::federation::Federation;
 use crate::respond;
-use drystone_identity::Directory;
+use crate::rights::Right;
+use drystone_identity::{Directory, EntityArn, EntityKind};
 use error::QueryError;
 pub(crate) use error::refuse_early;
 use http::StatusCode;
@@ -50,39 +51,53 @@ impl Call<'_> {
         Ok(self.actor.directory)
     }
 
-    /// Refuses unless the caller may do what the call's action says, here or as an administrator.
-    fn require(&self, action: &str, resource: &str) -> Result<(), QueryError> {
-        let (iam, admin) = (format!("iam:{action}"), format!("admin:{action}"));
-        Ok(self.actor.require(&[&iam, &admin], resource)?)
+    /// Refuses unless the caller has the right that the table names for an action.
+    fn require(&self, action: &str, resource: &EntityArn) -> Result<(), QueryError> {
+        let right = Right::of_query(action).ok_or_else(|| invalid_action(action))?;
+        Ok(self.actor.require(right, resource)?)
     }
 
-    /// The user that the call is about: the one it names, else the caller. Everybody may do this to
-    /// himself unless a statement denies it.
-    fn own_or_named(&self, action: &str) -> Result<Option<String>, QueryError> {
-        let own = self.actor.identity.user_name();
-        let named = self.parameters.get("UserName").or(own);
-        let Some(name) = named else {
-            // The owner of the account, about himself.
-            return match self.actor.identity.is_unrestricted_root() {
-                true => Ok(None),
-                false => Err(QueryError::validation(
-                    "Must specify userName when calling with non-User credentials",
-                )),
-            };
-        };
-        let arn = match self.actor.directory.user(self.account(), name) {
-            Ok(user) => self.arn("user", &user.path, &user.name),
-            Err(_) => self.arn("user", "/", name),
-        };
-        let iam = format!("iam:{action}");
-        if own != Some(name) || self.actor.is_denied(&iam, &arn) {
-            self.require(action, &arn)?;
+    /// The resource name of an entity of the account, from its row.
+    fn arn(&self, kind: EntityKind, name: &str) -> Result<EntityArn, QueryError> {
+        Ok(self.actor.arn(kind, name)?)
+    }
+
+    /// The resource name of an entity that is about to be made below the path that the call names.
+    fn new_arn(&self, kind: EntityKind, name: &str) -> EntityArn {
+        let path = self.parameters.get("Path").unwrap_or("/");
+        EntityArn::of_new(kind, self.account(), path, name)
+    }
+
+    /// The resource name of the user who calls, else of the owner of the account.
+    fn caller_arn(&self) -> Result<EntityArn, QueryError> {
+        match self.actor.identity.user_name() {
+            Some(name) => self.arn(EntityKind::User, name),
+            None => Ok(EntityArn::of_owner(self.account())),
         }
-        Ok(Some(name.to_owned()))
     }
 
-    fn arn(&self, kind: &str, path: &str, name: &str) -> String {
-        format!("arn:aws:iam::{}:{kind}{path}{name}", self.account())
+    /// The user that the call names, else the caller; `None` for the owner of the account.
+    fn named_or_own(&self) -> Result<Option<String>, QueryError> {
+        let named = self.parameters.get("UserName").or(self.actor.identity.user_name());
+        match named {
+            Some(name) => Ok(Some(name.to_owned())),
+            None if self.actor.identity.is_unrestricted_root() => Ok(None),
+            None => Err(QueryError::validation(
+                "Must specify userName when calling with non-User credentials",
+            )),
+        }
+    }
+
+    /// As [`Call::named_or_own`], decided: everybody may do this to themselves unless a statement denies it.
+    fn own_or_named(&self, action: &str) -> Result<Option<String>, QueryError> {
+        let Some(name) = self.named_or_own()? else { return Ok(None) };
+        let right = Right::of_query(action).ok_or_else(|| invalid_action(action))?;
+        let arn = self.arn(EntityKind::User, &name)?;
+        let is_own = self.actor.identity.user_name() == Some(&*name);
+        if !is_own || self.actor.is_denied(right, &arn) {
+            self.actor.require(right, &arn)?;
+        }
+        Ok(Some(name))
     }
 
     /// Entries of a page.
@@ -200,6 +215,10 @@ async fn run(
         return Err(QueryError::new("MissingAuthenticationToken", 403, message));
     };
     let call = Call { actor: Actor::new(directory, identity, request), parameters };
+    // What the table of rights does not name is not served.
+    if Right::of_query(action).is_none() {
+        return Err(invalid_action(action));
+    }
     let answer = match is_sts {
         true => sts::run(&call, action).await?,
         false => run_iam(&call, action).await?,
@@ -225,6 +244,10 @@ async fn run_iam(call: &Call<'_>, action: &str) -> Answer {
     if let Some(answer) = policies::run(call, action).await {
         return answer;
     }
+    Err(invalid_action(action))
+}
+
+fn invalid_action(action: &str) -> QueryError {
     let message = format!("The action {action} is not valid for this endpoint.");
-    Err(QueryError::new("InvalidAction", 400, message))
+    QueryError::new("InvalidAction", 400, message)
 }

@@ -139,19 +139,6 @@ impl Directory {
         Ok((key, secret))
     }
 
-    /// Checks a key as making it would, and makes nothing.
-    ///
-    /// # Errors
-    ///
-    /// [`IdentityError::Invalid`], [`IdentityError::Policy`], [`IdentityError::Exists`].
-    pub fn check_new_key(&self, new: NewKey) -> Result<(), IdentityError> {
-        let (key, _) = self.prepare_key(new)?;
-        match rows::get::<AccessKey>(&self.shared.catalog, &[&key.id])? {
-            Some(_) => Err(IdentityError::Exists { kind: "access key", name: key.id }),
-            None => Ok(()),
-        }
-    }
-
     /// Makes a key. The secret is shown this once.
     ///
     /// # Errors
@@ -193,12 +180,16 @@ impl Directory {
         Ok(keys)
     }
 
-    /// Changes a key.
+    /// Changes a key, as long as it still has the parent that `key` was read with.
     ///
     /// # Errors
     ///
     /// As [`Directory::create_key`].
-    pub async fn change_key(&self, id: &str, change: KeyChange) -> Result<(), IdentityError> {
+    pub async fn change_key(
+        &self,
+        key: &AccessKey,
+        change: KeyChange,
+    ) -> Result<(), IdentityError> {
         let rng = &*self.shared.rng;
         check_texts(
             change.name.as_deref().unwrap_or_default(),
@@ -210,12 +201,13 @@ impl Directory {
             Some(secret) => {
                 check_secret(secret.reveal())?;
                 let secret = secret.reveal().as_bytes();
-                Some(self.shared.keyring.seal(rng, &seal_context(id), secret))
+                Some(self.shared.keyring.seal(rng, &seal_context(&key.id), secret))
             }
         };
-        let id = id.to_owned();
+        let (id, parent) = (key.id.clone(), key.parent.clone());
         self.commit(move |tx| {
             rows::change(tx, &[&id], |key: &mut AccessKey| {
+                must_belong(key, &parent)?;
                 key.is_enabled = change.is_enabled.unwrap_or(key.is_enabled);
                 set(&mut key.sealed_secret, sealed);
                 set(&mut key.name, change.name);
@@ -232,14 +224,19 @@ impl Directory {
         .await
     }
 
-    /// Deletes a key.
+    /// Deletes a key, as long as it still has the parent that `key` was read with.
     ///
     /// # Errors
     ///
     /// [`IdentityError::NotFound`], or the catalog failed.
-    pub async fn delete_key(&self, id: &str) -> Result<(), IdentityError> {
-        let id = id.to_owned();
-        self.commit(move |tx| delete(tx, &id)).await
+    pub async fn delete_key(&self, key: &AccessKey) -> Result<(), IdentityError> {
+        let (id, parent) = (key.id.clone(), key.parent.clone());
+        self.commit(move |tx| {
+            must_belong(&rows::load(tx, &[&id])?, &parent)?;
+            delete_of(tx, parent.account(), parent.user().unwrap_or_default(), &id);
+            Ok(())
+        })
+        .await
     }
 }
 
@@ -249,9 +246,23 @@ fn set<T>(field: &mut T, new: Option<T>) {
     }
 }
 
-/// Stores a new key under its parent.
+/// Ids of keys are global: a key is changed for the one who owns it only, by account, name and unique id.
+pub(crate) fn must_belong(key: &AccessKey, parent: &Parent) -> Result<(), IdentityError> {
+    match key.parent == *parent {
+        true => Ok(()),
+        false => Err(IdentityError::NotFound { kind: "access key", name: key.id.clone() }),
+    }
+}
+
+/// Stores a new key under its parent. Its id must not be the name of another user of the account: where a
+/// name is a key id, the key would be taken for that user's.
 pub(crate) fn insert(tx: &mut Tx<'_>, key: &AccessKey) -> Result<(), IdentityError> {
     rows::must_be_new::<AccessKey>(tx, &[&key.id])?;
+    if key.parent.user() != Some(&*key.id)
+        && rows::must_be_new::<User>(tx, &[key.parent.account(), &key.id]).is_err()
+    {
+        return Err(IdentityError::Exists { kind: "access key", name: key.id.clone() });
+    }
     let mut key = key.clone();
     if let Parent::User { account, name, id } = &mut key.parent {
         let user: User = rows::load(tx, &[account, name])?;
@@ -279,13 +290,6 @@ fn count_own(tx: &Tx<'_>, account: &str, user: &str) -> Result<usize, IdentityEr
         range.0 = std::ops::Bound::Excluded(row.to_vec());
     }
     Ok(count)
-}
-
-/// Removes a key.
-pub(crate) fn delete(tx: &mut Tx<'_>, id: &str) -> Result<(), IdentityError> {
-    let key: AccessKey = rows::load(tx, &[id])?;
-    delete_of(tx, key.parent.account(), key.parent.user().unwrap_or_default(), id);
-    Ok(())
 }
 
 /// Removes a key of a known parent, readable or not.

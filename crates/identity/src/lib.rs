@@ -19,6 +19,7 @@
 //! `admin`; signatures are in `s3`.
 
 mod access_points;
+mod arn;
 mod directory;
 mod entity;
 mod error;
@@ -26,6 +27,7 @@ mod explain;
 mod holder;
 mod keys;
 mod mfa;
+mod named;
 mod names;
 mod policies;
 mod principals;
@@ -38,6 +40,7 @@ mod session_policy;
 mod token;
 
 pub use access_points::{AccessPoint, AccessPointScope};
+pub use arn::{EntityArn, EntityKind, mfa_serial, openid_role_arn};
 pub use directory::{Directory, DirectoryConfig, RootCredentials};
 pub use entity::{
     AccessKey, Account, Grants, Group, KeyKind, ManagedPolicy, Parent, PolicyVersion,
@@ -47,7 +50,8 @@ pub use error::IdentityError;
 pub use explain::{ExplainedDecision, Explanations};
 pub use holder::{Holder, HolderKind};
 pub use keys::{KeyChange, NewKey};
-pub use mfa::{MfaInfo, mfa_serial};
+pub use mfa::MfaInfo;
+pub use named::NamedUser;
 pub use policies::PolicyUse;
 pub use principals::NewUser;
 pub use resolve::{IdentifyError, Identity};

@@ -3,6 +3,7 @@
 //!
 //! A code counts once. After five wrong ones none counts for a minute, and for longer after more.
 
+use crate::arn::mfa_serial;
 use crate::directory::Directory;
 use crate::entity::{Entity, Unknown};
 use crate::error::IdentityError;
@@ -60,12 +61,6 @@ enum Verdict {
     Right,
     Wrong,
     Locked,
-}
-
-/// Serial number of the device of an account's owner.
-#[must_use]
-pub fn mfa_serial(account: &str) -> String {
-    format!("arn:aws:iam::{account}:mfa/root-account-mfa-device")
 }
 
 fn seal_context(account: &str) -> String {

@@ -10,12 +10,10 @@ use drystone_catalog::Tx;
 use drystone_iam::{Document, DocumentKind, canned_policy};
 use std::collections::BTreeSet;
 
-/// What the resource names of canned policies begin with.
-const CANNED_PREFIX: &str = "arn:aws:iam::aws:policy/";
 const POLICY_NAME_LEN_MAX: usize = 128;
 const DOCUMENT_LEN_MAX: usize = 20_480;
 const VERSION_COUNT_MAX: usize = 5;
-const ATTACHED_COUNT_MAX: usize = 20;
+pub(crate) const ATTACHED_COUNT_MAX: usize = 20;
 
 /// Who holds a policy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -122,35 +120,6 @@ impl Directory {
             Some(text) => Ok(text.to_owned()),
             None => Ok(self.policy(account, name)?.document().to_owned()),
         }
-    }
-
-    /// The resource name of a policy, canned or the account's own.
-    #[must_use]
-    pub fn policy_arn(&self, account: &str, name: &str) -> String {
-        if canned_policy(name).is_some() {
-            return format!("{CANNED_PREFIX}{name}");
-        }
-        let path = self.policy(account, name).map_or_else(|_| "/".to_owned(), |policy| policy.path);
-        format!("arn:aws:iam::{account}:policy{path}{name}")
-    }
-
-    /// The name of the policy that a resource name means: a canned one, or one of the account.
-    ///
-    /// # Errors
-    ///
-    /// [`IdentityError::NotFound`], or the catalog failed.
-    pub fn policy_of_arn(&self, account: &str, arn: &str) -> Result<String, IdentityError> {
-        let missing = || IdentityError::NotFound { kind: "policy", name: arn.to_owned() };
-        if let Some(name) = arn.strip_prefix(CANNED_PREFIX) {
-            return canned_policy(name).map(|_| name.to_owned()).ok_or_else(missing);
-        }
-        let (_, name) = arn.rsplit_once('/').ok_or_else(missing)?;
-        let policy = match self.policy(account, name) {
-            Err(IdentityError::NotFound { .. }) => return Err(missing()),
-            policy => policy?,
-        };
-        let is_meant = format!("arn:aws:iam::{account}:policy{}{name}", policy.path) == arn;
-        if is_meant { Ok(policy.name) } else { Err(missing()) }
     }
 
     /// Bounds what the policies of a user or role allow, or takes the bound away.
@@ -464,7 +433,7 @@ pub(crate) fn must_have(
     policy.map_or(Ok(()), |policy| must_exist(tx, account, policy))
 }
 
-fn must_exist(tx: &Tx<'_>, account: &str, policy: &str) -> Result<(), IdentityError> {
+pub(crate) fn must_exist(tx: &Tx<'_>, account: &str, policy: &str) -> Result<(), IdentityError> {
     if canned_policy(policy).is_some() {
         return Ok(());
     }

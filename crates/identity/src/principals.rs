@@ -1,7 +1,7 @@
 //! Users and groups.
 
 use crate::directory::Directory;
-use crate::entity::{Group, User};
+use crate::entity::{AccessKey, Group, User};
 use crate::error::IdentityError;
 use crate::keys;
 use crate::names::{check_name, check_path, check_tags, unique_id};
@@ -27,13 +27,8 @@ pub struct NewUser {
 }
 
 impl Directory {
-    /// Makes a user without any rights.
-    ///
-    /// # Errors
-    ///
-    /// [`IdentityError::Invalid`], [`IdentityError::Exists`], [`IdentityError::NotFound`] for the boundary,
-    /// or the catalog failed.
-    pub async fn create_user(&self, account: &str, new: NewUser) -> Result<User, IdentityError> {
+    /// Checks a user that is to be made.
+    pub(crate) fn prepare_user(&self, account: &str, new: NewUser) -> Result<User, IdentityError> {
         let path = if new.path.is_empty() { "/".to_owned() } else { new.path };
         check_name("UserName", &new.name, USER_NAME_LEN_MAX)?;
         check_path(&path)?;
@@ -57,10 +52,20 @@ impl Directory {
             boundary: new.boundary,
             unknown: Default::default(),
         };
+        Ok(user)
+    }
+
+    /// Makes a user without any rights.
+    ///
+    /// # Errors
+    ///
+    /// [`IdentityError::Invalid`], [`IdentityError::Exists`], or the catalog failed.
+    pub async fn create_user(&self, account: &str, new: NewUser) -> Result<User, IdentityError> {
+        let user = self.prepare_user(account, new)?;
         let stored = user.clone();
         self.commit(move |tx| {
             must_have(tx, &stored.account, stored.boundary.as_deref())?;
-            rows::create(tx, &[&stored.account, &stored.name], &stored)
+            insert_user(tx, &stored)
         })
         .await?;
         Ok(user)
@@ -245,6 +250,20 @@ impl Directory {
         })
         .await
     }
+}
+
+/// Stores a new user. Its name must not be the id of a key of another owner of the account: where a name is
+/// a key id, that key would be taken for the user's. Ids of keys of other accounts are no concern of this
+/// one: a secret is set for the exact owner of a key only.
+pub(crate) fn insert_user(tx: &mut Tx<'_>, user: &User) -> Result<(), IdentityError> {
+    let taken = || IdentityError::Exists { kind: "user", name: user.name.clone() };
+    match rows::find::<AccessKey>(tx, &[&user.name]) {
+        Ok(Some(key)) if key.parent.account() == user.account => return Err(taken()),
+        // Whose key it is cannot be known.
+        Err(IdentityError::Damaged { .. }) => return Err(taken()),
+        found => drop(found?),
+    }
+    rows::create(tx, &[&user.account, &user.name], user)
 }
 
 pub(crate) fn policies_first() -> IdentityError {

@@ -91,9 +91,7 @@ impl Identity {
     /// Whether this is the owner of an account, with nothing that narrows him.
     #[must_use]
     pub fn is_unrestricted_root(&self) -> bool {
-        matches!(self.principal, Principal::Root { .. })
-            && self.key_policy.is_none()
-            && self.session_policies.is_none()
+        matches!(self.principal, Principal::Root { .. }) && !self.is_narrowed()
     }
 
     /// Bytes that it holds.
@@ -140,11 +138,17 @@ impl Identity {
         }
     }
 
-    /// Whether this may make keys that last: not a session, which ends, and nothing that a policy
-    /// narrows, since the new key would be more than what it was made with.
+    /// Whether this may manage keys, and make sessions: not a session or a key that ends, and nothing that a
+    /// policy narrows, since the new key would be more than what it was made with.
     #[must_use]
     pub fn may_make_keys(&self) -> bool {
-        !self.is_session && self.key_policy.is_none()
+        !self.is_session && self.expires_ms.is_none() && !self.is_narrowed()
+    }
+
+    /// Whether a policy of the key or of the session narrows it.
+    #[must_use]
+    pub fn is_narrowed(&self) -> bool {
+        self.key_policy.is_some() || self.session_policies.is_some()
     }
 
     /// Seconds since the second factor was shown that the session was made with; `None` without one.

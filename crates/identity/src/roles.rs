@@ -50,14 +50,6 @@ pub struct AssumeRequest<'a> {
     pub facts: &'a Facts,
 }
 
-impl Role {
-    /// Its resource name.
-    #[must_use]
-    pub fn arn(&self) -> String {
-        format!("arn:aws:iam::{}:role{}{}", self.account, self.path, self.name)
-    }
-}
-
 fn check_trust(trust: &str) -> Result<(), IdentityError> {
     if trust.len() > 8192 {
         let message = "Cannot exceed quota for ACLSizePerRole: 8192".to_owned();
@@ -193,7 +185,7 @@ impl Directory {
             .zip(resource.and_then(|resource| resource.strip_prefix("role/")))
             .ok_or_else(missing)?;
         let role = self.role(account, name.rsplit('/').next().unwrap_or(name))?;
-        if role.arn() != arn {
+        if *role.arn() != *arn {
             return Err(missing());
         }
         let damaged = |_| IdentityError::Damaged { kind: "role", name: role.name.clone() };

@@ -4,6 +4,7 @@ use super::mfa::require_owner;
 use super::{Failed, Outcome};
 use crate::Admin;
 use crate::door::Actor;
+use crate::rights::Right;
 use drystone_admin_api::{Answer, Failure, FailureCode, Request};
 use drystone_engine::EngineError;
 
@@ -32,7 +33,7 @@ async fn confirm_clock(actor: &Actor<'_>, admin: &Admin) -> Outcome {
 }
 
 async fn appends(actor: &Actor<'_>, admin: &Admin, bucket: &str, enabled: bool) -> Outcome {
-    actor.require_server(&["admin:ConfigUpdate"])?;
+    actor.require_server(Right::ConfigUpdate)?;
     let failed = |code, message: String| Failed(Failure { code, message });
     admin.engine.set_appends(bucket, enabled).await.map_err(|error| match error {
         EngineError::BucketNotFound => {

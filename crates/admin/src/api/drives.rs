@@ -3,6 +3,7 @@
 use super::{Failed, Outcome};
 use crate::Admin;
 use crate::door::Actor;
+use crate::rights::Right;
 use drystone_admin_api::{
     Answer, Drive, DriveState, Failure, FailureCode, LostObject, Moving, Progress, Request, Scrub,
     Status, Verification,
@@ -90,7 +91,7 @@ async fn blocking<T: Send + 'static>(
 }
 
 async fn list(actor: &Actor<'_>, admin: &Admin) -> Outcome {
-    actor.require_server(&["admin:StorageInfo"])?;
+    actor.require_server(Right::StorageInfo)?;
     let drives = admin.drives.clone();
     let status = blocking(move || drives.status()).await?;
     Ok(Answer::Drives(drives_of(&status)))
@@ -125,7 +126,7 @@ fn drives_of(status: &DeploymentStatus) -> Vec<Drive> {
 }
 
 async fn status(actor: &Actor<'_>, admin: &Admin) -> Outcome {
-    actor.require_server(&["admin:StorageInfo"])?;
+    actor.require_server(Right::StorageInfo)?;
     let drives = admin.drives.clone();
     let status = blocking(move || drives.status()).await?;
     let lacking: BTreeMap<u64, u64> = status
@@ -161,28 +162,28 @@ async fn status(actor: &Actor<'_>, admin: &Admin) -> Outcome {
 }
 
 async fn replace(actor: &Actor<'_>, admin: &Admin, old: String, path: String) -> Outcome {
-    actor.require_server(&["admin:Decommission"])?;
+    actor.require_server(Right::Decommission)?;
     let drives = admin.drives.clone();
     let id = blocking(move || drives.replace(&old, &path)).await?;
     Ok(Answer::Changed(vec![id]))
 }
 
 async fn add(actor: &Actor<'_>, admin: &Admin, path: String, zone: String) -> Outcome {
-    actor.require_server(&["admin:Decommission"])?;
+    actor.require_server(Right::Decommission)?;
     let drives = admin.drives.clone();
     let id = blocking(move || drives.add(&path, &zone)).await?;
     Ok(Answer::Changed(vec![id]))
 }
 
 async fn drain(actor: &Actor<'_>, admin: &Admin, drive: String, cancel: bool) -> Outcome {
-    actor.require_server(&["admin:Decommission"])?;
+    actor.require_server(Right::Decommission)?;
     let drives = admin.drives.clone();
     blocking(move || drives.drain(&drive, cancel)).await?;
     Ok(Answer::Done)
 }
 
 async fn remove(actor: &Actor<'_>, admin: &Admin, drive: String) -> Outcome {
-    actor.require_server(&["admin:Decommission"])?;
+    actor.require_server(Right::Decommission)?;
     let drives = admin.drives.clone();
     blocking(move || drives.remove(&drive)).await?;
     Ok(Answer::Done)
@@ -195,7 +196,7 @@ fn start_verifying(
     prefix: String,
     repairs: bool,
 ) -> Outcome {
-    actor.require_server(&["admin:Heal"])?;
+    actor.require_server(Right::Heal)?;
     let bucket = match bucket {
         None => None,
         Some(name) => {
@@ -227,7 +228,7 @@ fn start_verifying(
 }
 
 fn verification(actor: &Actor<'_>, admin: &Admin) -> Outcome {
-    actor.require_server(&["admin:Heal"])?;
+    actor.require_server(Right::Heal)?;
     Ok(Answer::Verification(admin.verifying.lock().clone()))
 }
 

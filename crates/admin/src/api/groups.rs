@@ -2,7 +2,9 @@
 
 use super::Outcome;
 use crate::door::Actor;
+use crate::rights::Right;
 use drystone_admin_api::{Answer, Group, Request};
+use drystone_identity::EntityKind;
 
 /// Runs a request about groups; gives back any other.
 pub(super) async fn run(actor: &Actor<'_>, request: Request) -> Result<Outcome, Request> {
@@ -27,36 +29,43 @@ fn shown(group: drystone_identity::Group) -> Group {
 }
 
 async fn add(actor: &Actor<'_>, name: &str) -> Outcome {
-    actor.need("CreateGroup", "group", name)?;
+    actor.need(Right::CreateGroup, EntityKind::Group, name)?;
     let group = actor.directory.create_group(actor.account(), name, "/").await?;
     Ok(Answer::Groups(vec![shown(group)]))
 }
 
 fn list(actor: &Actor<'_>) -> Outcome {
-    actor.need("ListGroups", "group", "*")?;
+    actor.need_all(Right::ListGroups, EntityKind::Group)?;
     let groups = actor.directory.groups(actor.account())?;
     Ok(Answer::Groups(groups.into_iter().map(shown).collect()))
 }
 
 fn info(actor: &Actor<'_>, name: &str) -> Outcome {
-    actor.need("GetGroup", "group", name)?;
+    actor.need(Right::GetGroup, EntityKind::Group, name)?;
     Ok(Answer::Groups(vec![shown(actor.directory.group(actor.account(), name)?)]))
 }
 
 async fn remove(actor: &Actor<'_>, name: &str) -> Outcome {
-    actor.need("DeleteGroup", "group", name)?;
+    actor.need(Right::DeleteGroup, EntityKind::Group, name)?;
     actor.directory.delete_group(actor.account(), name, true).await?;
     Ok(Answer::Done)
 }
 
 async fn enable(actor: &Actor<'_>, name: &str, enabled: bool) -> Outcome {
-    actor.need(if enabled { "EnableGroup" } else { "DisableGroup" }, "group", name)?;
+    let right = if enabled { Right::EnableGroup } else { Right::DisableGroup };
+    actor.need(right, EntityKind::Group, name)?;
+    if enabled {
+        let group = actor.directory.group(actor.account(), name)?;
+        actor.require_may_give_group(&group)?;
+    }
     actor.directory.enable_group(actor.account(), name, enabled).await?;
     Ok(Answer::Done)
 }
 
 async fn members(actor: &Actor<'_>, name: &str, users: Vec<String>, add: bool) -> Outcome {
-    actor.need(if add { "AddUserToGroup" } else { "RemoveUserFromGroup" }, "group", name)?;
+    let right = if add { Right::AddUserToGroup } else { Right::RemoveUserFromGroup };
+    actor.need(right, EntityKind::Group, name)?;
+    actor.refuse_denied_members(right, &users)?;
     actor.directory.change_members(actor.account(), name, users, add).await?;
     Ok(Answer::Done)
 }

@@ -3,9 +3,9 @@
 use super::{Failed, Outcome};
 use crate::Admin;
 use crate::door::Actor;
+use crate::rights::Right;
 use drystone_admin_api::{Answer, Failure, FailureCode, KmsKey, Request};
 use drystone_base::Timestamp;
-use drystone_identity::DEFAULT_ACCOUNT;
 use drystone_kms::{KeyInfo, KeyState, Kms, KmsError};
 
 impl From<KmsError> for Failed {
@@ -44,16 +44,6 @@ pub(super) async fn run(
     })
 }
 
-fn require(actor: &Actor<'_>, kms: &Kms, action: &str, id: &str) -> Result<(), Failed> {
-    let (of_kms, of_admin) = (format!("kms:{action}"), format!("admin:KMS{action}"));
-    let is_own = actor.account() == DEFAULT_ACCOUNT;
-    // A right to one key names its ARN; one to all keys need not.
-    if is_own && !id.is_empty() && actor.may(&[&of_kms], &kms.arn(id)) {
-        return Ok(());
-    }
-    Ok(actor.require_server(&[&of_kms, &of_admin])?)
-}
-
 fn shown(kms: &Kms, keys: Vec<KeyInfo>) -> Outcome {
     let aliases = kms.aliases()?;
     let shown = keys.into_iter().map(|key| KmsKey {
@@ -71,19 +61,20 @@ fn shown(kms: &Kms, keys: Vec<KeyInfo>) -> Outcome {
 }
 
 async fn add(actor: &Actor<'_>, kms: &Kms, id: &str, description: &str) -> Outcome {
-    require(actor, kms, "CreateKey", id)?;
+    actor.require_kms(Right::KmsCreateKey, kms, id)?;
     let key = kms.create(id, description).await?;
     shown(kms, vec![key])
 }
 
 fn list(actor: &Actor<'_>, kms: &Kms) -> Outcome {
-    require(actor, kms, "ListKeys", "")?;
+    actor.require_kms(Right::KmsListKeys, kms, "")?;
     shown(kms, kms.list()?)
 }
 
 async fn enable(actor: &Actor<'_>, kms: &Kms, name: &str, enabled: bool) -> Outcome {
     let id = kms.resolve(name)?;
-    require(actor, kms, if enabled { "EnableKey" } else { "DisableKey" }, &id)?;
+    let right = if enabled { Right::KmsEnableKey } else { Right::KmsDisableKey };
+    actor.require_kms(right, kms, &id)?;
     let state = if enabled { KeyState::Enabled } else { KeyState::Disabled };
     kms.set_state(&id, state).await?;
     Ok(Answer::Done)
@@ -91,15 +82,15 @@ async fn enable(actor: &Actor<'_>, kms: &Kms, name: &str, enabled: bool) -> Outc
 
 async fn rotate(actor: &Actor<'_>, kms: &Kms, name: &str) -> Outcome {
     let id = kms.resolve(name)?;
-    require(actor, kms, "RotateKey", &id)?;
+    actor.require_kms(Right::KmsRotateKey, kms, &id)?;
     let key = kms.rotate(&id).await?;
     shown(kms, vec![key])
 }
 
 async fn alias(actor: &Actor<'_>, kms: &Kms, name: &str, key: Option<&str>) -> Outcome {
     let id = key.map(|key| kms.resolve(key)).transpose()?;
-    let action = if id.is_some() { "CreateAlias" } else { "DeleteAlias" };
-    require(actor, kms, action, id.as_deref().unwrap_or_default())?;
+    let right = if id.is_some() { Right::KmsCreateAlias } else { Right::KmsDeleteAlias };
+    actor.require_kms(right, kms, id.as_deref().unwrap_or_default())?;
     kms.set_alias(name, id.as_deref()).await?;
     Ok(Answer::Done)
 }

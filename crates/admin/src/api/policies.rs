@@ -3,9 +3,10 @@
 use super::{Failed, Outcome};
 use crate::door::Actor;
 use crate::federation::normalise;
+use crate::rights::Right;
 use drystone_admin_api::{Answer, Failure, FailureCode, Holder as Named, Policy, Request, Role};
 use drystone_iam::{canned_names, canned_policy};
-use drystone_identity::{Holder, HolderKind, IdentityError, NewRole};
+use drystone_identity::{EntityKind, Holder, HolderKind, IdentityError, NewRole};
 
 pub(super) async fn run(actor: &Actor<'_>, request: Request) -> Outcome {
     match request {
@@ -19,7 +20,7 @@ pub(super) async fn run(actor: &Actor<'_>, request: Request) -> Outcome {
         Request::RoleSet { name, trust } => set_role(actor, &name, trust).await,
         Request::RoleList => list_roles(actor),
         Request::RoleRemove { name } => {
-            actor.need("DeleteRole", "role", &name)?;
+            actor.need(Right::DeleteRole, EntityKind::Role, &name)?;
             actor.directory.delete_role(actor.account(), &name).await?;
             Ok(Answer::Done)
         }
@@ -31,19 +32,12 @@ pub(super) async fn run(actor: &Actor<'_>, request: Request) -> Outcome {
 }
 
 async fn set(actor: &Actor<'_>, name: &str, document: &str) -> Outcome {
-    let (directory, account) = (actor.directory, actor.account());
-    actor.need("CreatePolicy", "policy", name)?;
-    match directory.create_policy(account, name, "/", "", document).await {
-        Err(IdentityError::Exists { .. }) if canned_policy(name).is_none() => {
-            directory.add_policy_version(account, name, document, true, true).await?;
-        }
-        made => drop(made?),
-    }
-    info(actor, name)
+    actor.set_policy(name, document).await?;
+    shown_policy(actor, name)
 }
 
 fn list(actor: &Actor<'_>) -> Outcome {
-    actor.need("ListPolicies", "policy", "*")?;
+    actor.need_all(Right::ListPolicies, EntityKind::Policy)?;
     let canned = canned_names().map(|name| Policy {
         name: name.to_owned(),
         canned: true,
@@ -60,7 +54,11 @@ fn list(actor: &Actor<'_>) -> Outcome {
 }
 
 fn info(actor: &Actor<'_>, name: &str) -> Outcome {
-    actor.need("GetPolicy", "policy", name)?;
+    actor.need(Right::GetPolicyVersion, EntityKind::Policy, name)?;
+    shown_policy(actor, name)
+}
+
+fn shown_policy(actor: &Actor<'_>, name: &str) -> Outcome {
     let canned = canned_policy(name);
     let (version, document) = match canned {
         Some(text) => (1, text.to_owned()),
@@ -74,31 +72,31 @@ fn info(actor: &Actor<'_>, name: &str) -> Outcome {
 }
 
 async fn remove(actor: &Actor<'_>, name: &str) -> Outcome {
-    actor.need("DeletePolicy", "policy", name)?;
+    actor.need(Right::DeletePolicy, EntityKind::Policy, name)?;
     actor.directory.delete_policy(actor.account(), name, true).await?;
     Ok(Answer::Done)
 }
 
 async fn attach(actor: &Actor<'_>, policies: Vec<String>, holder: Named, attach: bool) -> Outcome {
-    let (kind, element, name) = match &holder {
-        Named::User(name) => (HolderKind::User, "user", name),
-        Named::Group(name) => (HolderKind::Group, "group", name),
-        Named::Role(name) => (HolderKind::Role, "role", name),
+    let (kind, name) = match &holder {
+        Named::User(name) => (HolderKind::User, name),
+        Named::Group(name) => (HolderKind::Group, name),
+        Named::Role(name) => (HolderKind::Role, name),
         Named::LdapName(name) => {
-            actor.require_server(&["admin:UpdatePolicyAssociation"])?;
+            actor.require_attach_name(&policies, attach)?;
             let changed =
                 actor.directory.attach_to_name(&normalise(name), policies, attach).await?;
             return Ok(Answer::Changed(changed));
         }
     };
-    actor.need("AttachUserOrGroupPolicy", element, name)?;
     let holder = Holder::new(kind, actor.account(), name);
+    actor.require_attach_all(&holder, &policies, attach)?;
     Ok(Answer::Changed(actor.directory.attach(holder, policies, attach).await?))
 }
 
 fn shown(role: drystone_identity::Role) -> Role {
     Role {
-        arn: role.arn(),
+        arn: role.arn().to_string(),
         name: role.name,
         policies: role.grants.attached.into_iter().collect(),
         trust: role.trust,
@@ -107,23 +105,28 @@ fn shown(role: drystone_identity::Role) -> Role {
 
 async fn set_role(actor: &Actor<'_>, name: &str, trust: String) -> Outcome {
     let (directory, account) = (actor.directory, actor.account());
-    actor.need("CreateRole", "role", name)?;
-    let new = NewRole { name: name.to_owned(), trust: trust.clone(), ..NewRole::default() };
-    match directory.create_role(account, new).await {
-        Err(IdentityError::Exists { .. }) => {
+    match directory.role(account, name) {
+        Err(IdentityError::NotFound { .. }) => {
+            actor.need(Right::CreateRole, EntityKind::Role, name)?;
+            let new = NewRole { name: name.to_owned(), trust, ..NewRole::default() };
+            directory.create_role(account, new).await?;
+        }
+        found => {
+            // Whom a role trusts is another right than making one.
+            actor.need(Right::UpdateAssumeRolePolicy, EntityKind::Role, name)?;
+            actor.require_may_give_role(&found?)?;
             let change = move |role: &mut drystone_identity::Role| {
                 role.trust = trust;
                 Ok(())
             };
             directory.change_role(account, name, change).await?;
         }
-        made => drop(made?),
     }
     Ok(Answer::Roles(vec![shown(directory.role(account, name)?)]))
 }
 
 fn list_roles(actor: &Actor<'_>) -> Outcome {
-    actor.need("ListRoles", "role", "*")?;
+    actor.need_all(Right::ListRoles, EntityKind::Role)?;
     let roles = actor.directory.roles(actor.account())?;
     Ok(Answer::Roles(roles.into_iter().map(shown).collect()))
 }

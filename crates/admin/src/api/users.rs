@@ -2,9 +2,10 @@
 
 use super::Outcome;
 use crate::door::Actor;
+use crate::rights::Right;
 use drystone_admin_api::{Answer, Key, Request, User};
 use drystone_base::Timestamp;
-use drystone_identity::{AccessKey, IdentityError, KeyChange, KeyKind, NewKey, NewUser};
+use drystone_identity::{AccessKey, EntityKind, KeyChange, KeyKind, NewKey, NewUser};
 use drystone_keyring::Secret;
 
 /// Runs a request about users and keys; gives back any other.
@@ -39,43 +40,35 @@ fn shown(user: drystone_identity::User) -> User {
 }
 
 async fn add(actor: &Actor<'_>, name: String) -> Outcome {
-    actor.need("CreateUser", "user", &name)?;
+    actor.need(Right::CreateUser, EntityKind::User, &name)?;
     let new = NewUser { name, ..NewUser::default() };
     let user = actor.directory.create_user(actor.account(), new).await?;
     Ok(Answer::Users(vec![shown(user)]))
 }
 
 fn list(actor: &Actor<'_>) -> Outcome {
-    actor.need("ListUsers", "user", "*")?;
+    actor.need_all(Right::ListUsers, EntityKind::User)?;
     let users = actor.directory.users(actor.account())?;
     Ok(Answer::Users(users.into_iter().map(shown).collect()))
 }
 
 fn info(actor: &Actor<'_>, name: &str) -> Outcome {
-    if actor.identity.user_name() != Some(name) {
-        actor.need("GetUser", "user", name)?;
-    }
+    actor.require_user_info(name)?;
     Ok(Answer::Users(vec![shown(actor.directory.user(actor.account(), name)?)]))
 }
 
 async fn remove(actor: &Actor<'_>, name: &str) -> Outcome {
-    actor.need("DeleteUser", "user", name)?;
-    actor.directory.delete_user(actor.account(), name, true).await?;
+    actor.remove_user(name).await?;
     Ok(Answer::Done)
 }
 
 async fn enable(actor: &Actor<'_>, name: &str, enabled: bool) -> Outcome {
-    actor.need(if enabled { "EnableUser" } else { "DisableUser" }, "user", name)?;
-    let change = move |user: &mut drystone_identity::User| {
-        user.is_enabled = enabled;
-        Ok(())
-    };
-    actor.directory.change_user(actor.account(), name, change).await?;
+    actor.set_user_enabled(name, enabled).await?;
     Ok(Answer::Done)
 }
 
 async fn end_sessions(actor: &Actor<'_>, name: &str) -> Outcome {
-    actor.need("DisableUser", "user", name)?;
+    actor.need(Right::DisableUser, EntityKind::User, name)?;
     // Sessions count in whole seconds: those of this second end too.
     let after_ms = actor.directory.now_ms() / 1000 * 1000 + 1000;
     let change = move |user: &mut drystone_identity::User| {
@@ -84,23 +77,6 @@ async fn end_sessions(actor: &Actor<'_>, name: &str) -> Outcome {
     };
     actor.directory.change_user(actor.account(), name, change).await?;
     Ok(Answer::Done)
-}
-
-/// Whose key it is, if the caller may do this to it: everybody may to his own.
-fn check_owner(actor: &Actor<'_>, action: &str, user: Option<&str>) -> Result<(), super::Failed> {
-    let is_own = match user {
-        Some(user) => actor.identity.user_name() == Some(user),
-        None => actor.identity.is_unrestricted_root(),
-    };
-    let denied = actor.is_denied(&format!("iam:{action}"), &actor.entity("user", "*"));
-    if is_own && !denied {
-        return Ok(());
-    }
-    if user.is_none() {
-        let message = "Only the owner of the account has his keys changed.".to_owned();
-        return Err(IdentityError::Forbidden(message).into());
-    }
-    actor.need(action, "user", user.unwrap_or_default())
 }
 
 fn shown_key(key: AccessKey) -> Key {
@@ -120,10 +96,9 @@ async fn add_key(actor: &Actor<'_>, request: Request) -> Outcome {
     else {
         return Ok(Answer::Done);
     };
-    check_owner(actor, "CreateAccessKey", user.as_deref())?;
-    if !actor.identity.may_make_keys() {
-        let message = "A session, or a key with a policy, cannot make keys.".to_owned();
-        return Err(IdentityError::Forbidden(message).into());
+    actor.require_keys(Right::CreateAccessKey, user.as_deref())?;
+    if let Some(name) = &user {
+        actor.require_not_above(name)?;
     }
     let is_service = policy.is_some() || expires_ms.is_some();
     let new = NewKey {
@@ -141,7 +116,7 @@ async fn add_key(actor: &Actor<'_>, request: Request) -> Outcome {
 }
 
 fn list_keys(actor: &Actor<'_>, user: Option<&str>) -> Outcome {
-    check_owner(actor, "ListAccessKeys", user)?;
+    actor.require_key_list(user)?;
     if let Some(user) = user {
         actor.directory.user(actor.account(), user)?;
     }
@@ -149,25 +124,17 @@ fn list_keys(actor: &Actor<'_>, user: Option<&str>) -> Outcome {
     Ok(Answer::Keys(keys.into_iter().map(shown_key).collect()))
 }
 
-/// A key of the caller's account.
-fn own_key(actor: &Actor<'_>, action: &str, id: &str) -> Result<AccessKey, super::Failed> {
-    let missing = || IdentityError::NotFound { kind: "access key", name: id.to_owned() };
-    let key = actor.directory.key(id)?;
-    if key.parent.account() != actor.account() {
-        return Err(missing().into());
-    }
-    check_owner(actor, action, key.parent.user())?;
-    Ok(key)
-}
-
 async fn change_key(actor: &Actor<'_>, id: &str, change: KeyChange) -> Outcome {
-    let key = own_key(actor, "UpdateAccessKey", id)?;
-    actor.directory.change_key(&key.id, change).await?;
+    let key = actor.find_key(Right::UpdateAccessKey, id)?;
+    if change.is_enabled != Some(false) {
+        actor.require_not_above_owner(&key)?;
+    }
+    actor.directory.change_key(&key, change).await?;
     Ok(Answer::Done)
 }
 
 async fn remove_key(actor: &Actor<'_>, id: &str) -> Outcome {
-    let key = own_key(actor, "DeleteAccessKey", id)?;
-    actor.directory.delete_key(&key.id).await?;
+    let key = actor.find_key(Right::DeleteAccessKey, id)?;
+    actor.directory.delete_key(&key).await?;
     Ok(Answer::Done)
 }

@@ -5,6 +5,7 @@
 use super::gate::Gate;
 use drystone_base::hex;
 use drystone_base::sync::{Mutex, lock};
+use drystone_identity::openid_role_arn;
 use jsonwebtoken::jwk::{AlgorithmParameters, Jwk, JwkSet};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use ring::digest;
@@ -206,7 +207,7 @@ impl OpenId {
     pub(crate) fn role_arn(&self) -> String {
         let text = format!("{} {}", self.config.config_url, self.config.client_id);
         let hash = digest::digest(&digest::SHA256, text.as_bytes());
-        format!("arn:minio:iam:::role/{}", &hex(hash.as_ref())[..27])
+        openid_role_arn(&hex(hash.as_ref())[..27])
     }
 
     fn known_key(

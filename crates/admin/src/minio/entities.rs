@@ -2,14 +2,14 @@
 
 use super::policies::mapping;
 use super::{Answer, Call, Reply};
+use crate::rights::Right;
 use drystone_base::Timestamp;
 use drystone_iam::canned_names;
+use drystone_identity::EntityKind;
 use serde_json::{Value, json};
 
 pub(super) fn list(call: &Call<'_>) -> Answer {
-    call.require("ListUserPolicies")
-        .or_else(|_| call.require("GetPolicy"))
-        .or_else(|_| call.require("ListUsers"))?;
+    call.require_all(Right::ListEntitiesForPolicy, EntityKind::Policy)?;
     let (directory, account) = (call.actor.directory, call.actor.account());
     let asked = |name: &str| -> Vec<String> {
         let values = call.request.query.iter().filter(|(known, _)| known == name);

@@ -2,8 +2,9 @@
 
 use super::users::is_enabled;
 use super::{Answer, Call, Reply};
+use crate::rights::Right;
 use drystone_base::Timestamp;
-use drystone_identity::IdentityError;
+use drystone_identity::{EntityKind, IdentityError};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -21,17 +22,23 @@ pub(super) async fn update_members(call: &Call<'_>) -> Answer {
     let update: UpdateMembers = call.body().await?;
     let (directory, account) = (call.actor.directory, call.actor.account());
     let members = update.members.unwrap_or_default();
-    call.require(if update.is_remove { "RemoveUserFromGroup" } else { "AddUserToGroup" })?;
+    let right = if update.is_remove { Right::RemoveUserFromGroup } else { Right::AddUserToGroup };
+    let arn = call.require(right, EntityKind::Group, &update.group)?;
+    call.actor.refuse_denied_members(right, &members)?;
     if update.is_remove && members.is_empty() {
+        call.actor.require(Right::DeleteGroup, &arn)?;
         directory.delete_group(account, &update.group, true).await?;
         return Ok(Reply::Empty);
     }
     if !update.is_remove {
         // A group comes into being with its first members; all of them must exist before.
         members.iter().try_for_each(|member| directory.user(account, member).map(drop))?;
-        match directory.create_group(account, &update.group, "/").await {
-            Ok(_) | Err(IdentityError::Exists { .. }) => {}
-            Err(error) => return Err(error.into()),
+        if let Err(IdentityError::NotFound { .. }) = directory.group(account, &update.group) {
+            call.actor.require(Right::CreateGroup, &arn)?;
+            match directory.create_group(account, &update.group, "/").await {
+                Ok(_) | Err(IdentityError::Exists { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
     }
     directory.change_members(account, &update.group, members, !update.is_remove).await?;
@@ -40,7 +47,7 @@ pub(super) async fn update_members(call: &Call<'_>) -> Answer {
 
 pub(super) fn info(call: &Call<'_>) -> Answer {
     let name = call.need("group")?;
-    call.require("GetGroup")?;
+    call.require(Right::GetGroup, EntityKind::Group, name)?;
     let group = call.actor.directory.group(call.actor.account(), name)?;
     let policies: Vec<_> = group.grants.attached.iter().cloned().collect();
     Ok(Reply::Plain(json!({
@@ -53,7 +60,7 @@ pub(super) fn info(call: &Call<'_>) -> Answer {
 }
 
 pub(super) fn list(call: &Call<'_>) -> Answer {
-    call.require("ListGroups")?;
+    call.require_all(Right::ListGroups, EntityKind::Group)?;
     let groups = call.actor.directory.groups(call.actor.account())?;
     let names: Vec<_> = groups.into_iter().map(|group| group.name).collect();
     Ok(Reply::Plain(json!(names)))
@@ -62,7 +69,12 @@ pub(super) fn list(call: &Call<'_>) -> Answer {
 pub(super) async fn set_status(call: &Call<'_>) -> Answer {
     let name = call.need("group")?;
     let enabled = is_enabled(call.need("status")?)?;
-    call.require(if enabled { "EnableGroup" } else { "DisableGroup" })?;
+    let right = if enabled { Right::EnableGroup } else { Right::DisableGroup };
+    call.require(right, EntityKind::Group, name)?;
+    if enabled {
+        let group = call.actor.directory.group(call.actor.account(), name)?;
+        call.actor.require_may_give_group(&group)?;
+    }
     call.actor.directory.enable_group(call.actor.account(), name, enabled).await?;
     Ok(Reply::Empty)
 }

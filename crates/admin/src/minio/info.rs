@@ -1,6 +1,7 @@
 //! What the server is and holds.
 
 use super::{Answer, Call, MinioError, Reply};
+use crate::rights::Right;
 use drystone_base::Timestamp;
 use drystone_engine::{BucketRow, Usage};
 use drystone_identity::DEFAULT_ACCOUNT;
@@ -49,7 +50,7 @@ fn backend() -> Value {
 }
 
 pub(super) fn info(call: &Call<'_>) -> Answer {
-    call.actor.require_server(&["admin:ServerInfo"])?;
+    call.actor.require_server(Right::ServerInfo)?;
     let buckets = buckets(call)?;
     let sum = |pick: fn(&Usage) -> u64| buckets.iter().map(|(_, usage)| pick(usage)).sum::<u64>();
     Ok(Reply::Plain(json!({
@@ -79,12 +80,12 @@ pub(super) fn info(call: &Call<'_>) -> Answer {
 }
 
 pub(super) fn storage(call: &Call<'_>) -> Answer {
-    call.actor.require_server(&["admin:StorageInfo"])?;
+    call.actor.require_server(Right::StorageInfo)?;
     Ok(Reply::Plain(json!({ "Disks": drives(call)?, "Backend": backend() })))
 }
 
 pub(super) fn usage(call: &Call<'_>) -> Answer {
-    call.actor.require_server(&["admin:DataUsageInfo"])?;
+    call.actor.require_server(Right::DataUsageInfo)?;
     let buckets = buckets(call)?;
     let sum = |pick: fn(&Usage) -> u64| buckets.iter().map(|(_, usage)| pick(usage)).sum::<u64>();
     let each: serde_json::Map<_, _> = buckets
@@ -121,8 +122,8 @@ pub(super) async fn account(call: &Call<'_>) -> Answer {
         // A thousand decisions in one go would keep others waiting.
         tokio::task::yield_now().await;
         let arn = format!("arn:aws:s3:::{}", bucket.name);
-        let read = call.actor.may(&["s3:ListBucket"], &arn);
-        let write = call.actor.may(&["s3:PutObject"], &format!("{arn}/*"));
+        let read = call.actor.may_s3("s3:ListBucket", &arn);
+        let write = call.actor.may_s3("s3:PutObject", &format!("{arn}/*"));
         if read || write {
             listed.push(json!({
                 "name": bucket.name,

@@ -1,6 +1,7 @@
 //! Keys that data keys of objects are sealed under, as `mc admin kms key` asks for them.
 
 use super::{Answer, Call, MinioError, Reply};
+use crate::rights::Right;
 use drystone_base::Timestamp;
 use drystone_kms::{KeyInfo, KeyState, KmsError};
 use serde_json::json;
@@ -22,10 +23,13 @@ impl From<KmsError> for MinioError {
 }
 
 pub(super) async fn run(call: &Call<'_>, name: &str) -> Answer {
+    if Right::of_minio(&format!("kms:{name}")).is_none() {
+        return Err(MinioError::not_supported(&call.request.path));
+    }
     match (call.request.method.as_str(), name) {
         ("POST" | "GET", "status") => status(call),
         ("GET", "version") => {
-            allowed(call, "Version", "")?;
+            call.actor.require_kms(Right::KmsVersion, call.kms, "")?;
             Ok(Reply::Plain(json!({ "version": env!("CARGO_PKG_VERSION") })))
         }
         ("POST", "key/create") => create(call).await,
@@ -35,19 +39,8 @@ pub(super) async fn run(call: &Call<'_>, name: &str) -> Answer {
     }
 }
 
-/// MinIO names the right to a key either way, on its key or on everything.
-fn allowed(call: &Call<'_>, action: &str, id: &str) -> Result<(), MinioError> {
-    let (of_kms, of_admin) = (format!("kms:{action}"), format!("admin:KMS{action}"));
-    let actor = &call.actor;
-    let is_own = actor.account() == drystone_identity::DEFAULT_ACCOUNT;
-    if is_own && !id.is_empty() && actor.may(&[&of_kms], &format!("arn:minio:kms:::{id}")) {
-        return Ok(());
-    }
-    Ok(actor.require_server(&[&of_kms, &of_admin])?)
-}
-
 fn status(call: &Call<'_>) -> Answer {
-    allowed(call, "Status", "")?;
+    call.actor.require_kms(Right::KmsStatus, call.kms, "")?;
     let enabled = |key: &KeyInfo| key.state == KeyState::Enabled;
     let is_online = call.kms.list()?.iter().all(enabled);
     let state = if is_online { "online" } else { "degraded" };
@@ -60,14 +53,14 @@ fn status(call: &Call<'_>) -> Answer {
 
 async fn create(call: &Call<'_>) -> Answer {
     let id = call.need("key-id")?;
-    allowed(call, "CreateKey", id)?;
+    call.actor.require_kms(Right::KmsCreateKey, call.kms, id)?;
     call.kms.create(id, "").await?;
     Ok(Reply::Empty)
 }
 
 /// Lists keys whose ids fit a pattern that may end in an asterisk.
 fn list(call: &Call<'_>) -> Answer {
-    allowed(call, "ListKeys", "")?;
+    call.actor.require_kms(Right::KmsListKeys, call.kms, "")?;
     let pattern = call.request.query("pattern").unwrap_or("*");
     let fits = |id: &str| match pattern.strip_suffix('*') {
         Some(prefix) => id.starts_with(prefix),
@@ -84,7 +77,7 @@ fn list(call: &Call<'_>) -> Answer {
 async fn key_status(call: &Call<'_>) -> Answer {
     let named = call.request.query("key-id").filter(|id| !id.is_empty());
     let id = call.kms.resolve(named.unwrap_or(call.kms.default_id()))?;
-    allowed(call, "KeyStatus", &id)?;
+    call.actor.require_kms(Right::KmsKeyStatus, call.kms, &id)?;
     let mut status = json!({ "key-id": id });
     match call.kms.try_key(&id).await {
         Ok(()) => {}

@@ -3,9 +3,10 @@
 use super::users::names;
 use super::{Answer, Call, MinioError, Reply};
 use crate::federation::normalise;
+use crate::rights::Right;
 use drystone_base::Timestamp;
 use drystone_iam::{canned_names, canned_policy};
-use drystone_identity::{Holder, HolderKind, IdentityError, PolicyUse};
+use drystone_identity::{EntityKind, Holder, HolderKind, PolicyUse};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -16,28 +17,23 @@ fn document(text: &str) -> Value {
 
 pub(super) async fn add(call: &Call<'_>) -> Answer {
     let name = call.need("name")?;
-    call.require("CreatePolicy")?;
     let malformed = || MinioError::invalid("The policy is not text.");
     let text = std::str::from_utf8(&call.request.body).map_err(|_| malformed())?;
-    let (directory, account) = (call.actor.directory, call.actor.account());
-    match directory.create_policy(account, name, "/", "", text).await {
-        Err(IdentityError::Exists { .. }) if canned_policy(name).is_none() => {
-            directory.add_policy_version(account, name, text, true, true).await?;
-        }
-        made => drop(made?),
-    }
+    call.actor.set_policy(name, text).await?;
     Ok(Reply::Empty)
 }
 
 pub(super) async fn remove(call: &Call<'_>) -> Answer {
     let name = call.need("name")?;
-    call.require("DeletePolicy")?;
+    call.require(Right::DeletePolicy, EntityKind::Policy, name)?;
     call.actor.directory.delete_policy(call.actor.account(), name, true).await?;
     Ok(Reply::Empty)
 }
 
 pub(super) fn list(call: &Call<'_>) -> Answer {
-    call.require("GetPolicy")?;
+    call.require_all(Right::ListPolicies, EntityKind::Policy)?;
+    // The list has the documents.
+    call.actor.refuse_denied(Right::GetPolicyVersion, &call.actor.all(EntityKind::Policy))?;
     let canned = canned_names()
         .map(|name| (name.to_owned(), document(canned_policy(name).unwrap_or_default())));
     let own = call.actor.directory.policies(call.actor.account())?;
@@ -47,7 +43,7 @@ pub(super) fn list(call: &Call<'_>) -> Answer {
 
 pub(super) fn info(call: &Call<'_>) -> Answer {
     let name = call.need("name")?;
-    call.require("GetPolicy")?;
+    call.require(Right::GetPolicyVersion, EntityKind::Policy, name)?;
     let (directory, account) = (call.actor.directory, call.actor.account());
     let text = document(&directory.policy_text(account, name)?);
     if call.request.query("v") != Some("2") {
@@ -85,9 +81,9 @@ fn holder(call: &Call<'_>, user: &str, group: &str) -> Result<Holder, MinioError
 }
 
 pub(super) async fn attach(call: &Call<'_>, attach: bool) -> Answer {
-    call.require("UpdatePolicyAssociation").or_else(|_| call.require("AttachUserOrGroupPolicy"))?;
     let association: Association = call.body().await?;
     let holder = holder(call, &association.user, &association.group)?;
+    call.actor.require_attach_all(&holder, &association.policies, attach)?;
     let changed = call.actor.directory.attach(holder, association.policies, attach).await?;
     if changed.is_empty() {
         return Err(MinioError::unchanged());
@@ -99,8 +95,8 @@ pub(super) async fn attach(call: &Call<'_>, attach: bool) -> Answer {
 
 /// As [`attach`], to a distinguished name of the LDAP server.
 pub(super) async fn attach_name(call: &Call<'_>, attach: bool) -> Answer {
-    call.actor.require_server(&["admin:UpdatePolicyAssociation"])?;
     let association: Association = call.body().await?;
+    call.actor.require_attach_name(&association.policies, attach)?;
     let name = match (association.user.as_str(), association.group.as_str()) {
         (name, "") | ("", name) if !name.is_empty() => normalise(name),
         _ => return Err(MinioError::invalid("Either a user or a group must be named.")),
@@ -115,13 +111,13 @@ pub(super) async fn attach_name(call: &Call<'_>, attach: bool) -> Answer {
 }
 
 pub(super) async fn set(call: &Call<'_>) -> Answer {
-    call.require("AttachUserOrGroupPolicy")?;
     let name = call.need("userOrGroup")?;
     let policies = names(call.request.query("policyName").unwrap_or_default());
     let holder = match call.request.query("isGroup") {
         Some("true") => holder(call, "", name)?,
         _ => holder(call, name, "")?,
     };
+    call.actor.require_set_all(&holder, &policies)?;
     call.actor.directory.set_attached(holder, policies).await?;
     Ok(Reply::Empty)
 }

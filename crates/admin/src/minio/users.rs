@@ -1,8 +1,9 @@
 //! Users. A user of MinIO is a user with one key of the same name.
 
 use super::{Answer, Call, MinioError, Reply};
+use crate::rights::Right;
 use drystone_base::Timestamp;
-use drystone_identity::{Holder, HolderKind, IdentityError, KeyChange, NewKey, NewUser, User};
+use drystone_identity::{EntityKind, Holder, HolderKind, IdentityError, NamedUser, User};
 use drystone_keyring::Secret;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -32,78 +33,73 @@ pub(super) fn is_enabled(status: &str) -> Result<bool, MinioError> {
 
 pub(super) async fn add(call: &Call<'_>) -> Answer {
     let name = call.need("accessKey")?.to_owned();
-    let is_own = call.actor.identity.user_name() == Some(name.as_str())
-        && call.actor.identity.may_make_keys()
-        && !call.actor.is_denied("admin:CreateUser", "arn:aws:s3:::*");
-    // Everybody may change his own password, and nothing else by this.
-    if !is_own {
-        call.require("CreateUser")?;
-    }
+    let (actor, account) = (&call.actor, call.actor.account());
+    let found = match actor.directory.user(account, &name) {
+        Err(IdentityError::NotFound { .. }) => None,
+        found => Some(found?),
+    };
+    let is_own = found.is_some() && actor.identity.user_name() == Some(name.as_str());
+    decide_add(call, &name, found.as_ref(), is_own)?;
     let new: AddUser = call.body().await?;
     let enabled = is_enabled(&new.status)?;
-    let (directory, account) = (call.actor.directory, call.actor.account());
-    let secret = Secret::new(new.secret_key);
-    match directory.user(account, &name) {
-        Ok(user) => {
-            let change = KeyChange { secret_key: Some(secret.clone()), ..KeyChange::default() };
-            match directory.change_key(&name, change).await {
-                Err(IdentityError::NotFound { .. }) => {
-                    add_key(call, &user.name, secret).await?;
-                }
-                changed => changed?,
-            }
-        }
-        Err(IdentityError::NotFound { .. }) if !is_own => {
-            // The secret is checked before the user is made: half of it would be of no use.
-            let key = NewKey { access_key: Some(name.clone()), ..NewKey::of_root(account) };
-            directory.check_new_key(NewKey { secret_key: Some(secret.clone()), ..key })?;
-            directory
-                .create_user(account, NewUser { name: name.clone(), ..NewUser::default() })
-                .await?;
-            add_key(call, &name, secret).await?;
-        }
-        Err(error) => return Err(error.into()),
-    }
+    let mut named = NamedUser {
+        name: name.clone(),
+        seen: found.as_ref().map(|user| user.id.clone()),
+        secret: Secret::new(new.secret_key),
+        is_enabled: None,
+        policies: None,
+    };
+    // Everybody may change their own password, and not their own state.
     if !is_own {
-        set_enabled(call, &name, enabled).await?;
-        if !new.policy.is_empty() {
-            let holder = Holder::new(HolderKind::User, account, &name);
-            directory.set_attached(holder, names(&new.policy)).await?;
+        let arn = actor.arn(EntityKind::User, &name)?;
+        match found.as_ref().is_none_or(|user| user.is_enabled) {
+            true if !enabled => actor.refuse_denied(Right::DisableUser, &arn)?,
+            false if enabled => actor.refuse_denied(Right::EnableUser, &arn)?,
+            _ => {}
         }
+        named.is_enabled = Some(enabled);
     }
+    if !new.policy.is_empty() {
+        let policies = names(&new.policy);
+        let holder = Holder::new(HolderKind::User, account, &name);
+        actor.require_set_all(&holder, &policies)?;
+        named.policies = Some(policies);
+    }
+    actor.directory.put_named_user(account, named).await?;
     Ok(Reply::Empty)
 }
 
-async fn add_key(call: &Call<'_>, name: &str, secret: Secret) -> Result<(), MinioError> {
-    let key = NewKey {
-        access_key: Some(name.to_owned()),
-        secret_key: Some(secret),
-        ..NewKey::of_user(call.actor.account(), name)
-    };
-    call.actor.directory.create_key(key).await?;
-    Ok(())
-}
-
-async fn set_enabled(call: &Call<'_>, name: &str, enabled: bool) -> Result<(), MinioError> {
-    let change = move |user: &mut User| {
-        user.is_enabled = enabled;
-        Ok(())
-    };
-    Ok(call.actor.directory.change_user(call.actor.account(), name, change).await?)
+/// A user is made with a key, or its key gets another secret: denies of any of these stop it. Whoever sets
+/// the secret of another user has all of that user's rights.
+fn decide_add(
+    call: &Call<'_>,
+    name: &str,
+    found: Option<&User>,
+    is_own: bool,
+) -> Result<(), MinioError> {
+    let actor = &call.actor;
+    let arn = actor.arn(EntityKind::User, name)?;
+    actor.require_lasting()?;
+    match is_own {
+        true => actor.refuse_denied(Right::CreateUser, &arn)?,
+        false => actor.require(Right::CreateUser, &arn)?,
+    }
+    let has_key = found.is_some() && actor.directory.key(name).is_ok();
+    let of_key = if has_key { Right::UpdateAccessKey } else { Right::CreateAccessKey };
+    actor.refuse_denied(of_key, &arn)?;
+    Ok(actor.require_not_above(name)?)
 }
 
 pub(super) async fn set_status(call: &Call<'_>) -> Answer {
     let name = call.need("accessKey")?;
     let enabled = is_enabled(call.need("status")?)?;
-    call.require(if enabled { "EnableUser" } else { "DisableUser" })?;
-    set_enabled(call, name, enabled).await?;
+    call.actor.set_user_enabled(name, enabled).await?;
     Ok(Reply::Empty)
 }
 
 pub(super) async fn remove(call: &Call<'_>) -> Answer {
     let name = call.need("accessKey")?;
-    call.require("DeleteUser")?;
-    call.actor.directory.delete_user(call.actor.account(), name, true).await?;
+    call.actor.remove_user(name).await?;
     Ok(Reply::Empty)
 }
 
@@ -118,7 +114,7 @@ fn shown(user: &User) -> Value {
 }
 
 pub(super) fn list(call: &Call<'_>) -> Answer {
-    call.require("ListUsers")?;
+    call.require_all(Right::ListUsers, EntityKind::User)?;
     let users = call.actor.directory.users(call.actor.account())?;
     let map: serde_json::Map<_, _> =
         users.iter().map(|user| (user.name.clone(), shown(user))).collect();
@@ -127,8 +123,6 @@ pub(super) fn list(call: &Call<'_>) -> Answer {
 
 pub(super) fn info(call: &Call<'_>) -> Answer {
     let name = call.need("accessKey")?;
-    if call.actor.identity.user_name() != Some(name) {
-        call.require("GetUser")?;
-    }
+    call.actor.require_user_info(name)?;
     Ok(Reply::Plain(shown(&call.actor.directory.user(call.actor.account(), name)?)))
 }

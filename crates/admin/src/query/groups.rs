@@ -3,8 +3,9 @@
 use super::users::write_user;
 use super::write::Xml;
 use super::{Answer, Call, QueryError};
+use crate::rights::Right;
 use drystone_base::Timestamp;
-use drystone_identity::Group;
+use drystone_identity::{EntityKind, Group};
 
 pub(super) async fn run(call: &Call<'_>, action: &str) -> Option<Answer> {
     Some(match action {
@@ -14,35 +15,32 @@ pub(super) async fn run(call: &Call<'_>, action: &str) -> Option<Answer> {
         "DeleteGroup" => delete(call).await,
         "AddUserToGroup" | "RemoveUserFromGroup" => change_member(call, action).await,
         "ListGroupsForUser" => list_of_user(call),
-        "UpdateGroup" => {
-            let message = "Renaming a group is not implemented: make a new one.";
-            Err(QueryError::not_implemented(message))
-        }
+        "UpdateGroup" => rename(call),
         _ => return None,
     })
 }
 
-fn write_group(xml: &mut Xml, call: &Call<'_>, group: &Group) {
+fn write_group(xml: &mut Xml, group: &Group) {
     xml.text("Path", &group.path).text("GroupName", &group.name).text("GroupId", &group.id);
-    xml.text("Arn", &call.arn("group", &group.path, &group.name));
+    xml.text("Arn", &group.arn());
     xml.text("CreateDate", &Timestamp(group.created_ms).to_iso());
 }
 
 async fn create(call: &Call<'_>) -> Answer {
     let name = call.parameters.need("GroupName")?;
     let path = call.parameters.get("Path").unwrap_or("/");
-    call.require("CreateGroup", &call.arn("group", path, name))?;
+    call.require("CreateGroup", &call.new_arn(EntityKind::Group, name))?;
     let group = call.changes()?.create_group(call.account(), name, path).await?;
     let mut xml = Xml::new();
     xml.open("Group");
-    write_group(&mut xml, call, &group);
+    write_group(&mut xml, &group);
     xml.close("Group");
     Ok(xml)
 }
 
 fn get(call: &Call<'_>) -> Answer {
     let name = call.parameters.need("GroupName")?;
-    call.require("GetGroup", &call.arn("group", "/", name))?;
+    call.require("GetGroup", &call.arn(EntityKind::Group, name)?)?;
     let group = call.actor.directory.group(call.account(), name)?;
     let mut members = Vec::new();
     for member in &group.members {
@@ -51,9 +49,9 @@ fn get(call: &Call<'_>) -> Answer {
     let (page, marker) = call.page(&members, |user| &user.name)?;
     let mut xml = Xml::new();
     xml.open("Group");
-    write_group(&mut xml, call, &group);
+    write_group(&mut xml, &group);
     xml.close("Group");
-    xml.members("Users", page, |xml, user| write_user(xml, call, user));
+    xml.members("Users", page, write_user);
     xml.page_end(marker.as_deref());
     Ok(xml)
 }
@@ -61,13 +59,13 @@ fn get(call: &Call<'_>) -> Answer {
 fn write_list(call: &Call<'_>, groups: &[Group]) -> Answer {
     let (page, marker) = call.page(groups, |group| &group.name)?;
     let mut xml = Xml::new();
-    xml.members("Groups", page, |xml, group| write_group(xml, call, group));
+    xml.members("Groups", page, write_group);
     xml.page_end(marker.as_deref());
     Ok(xml)
 }
 
 fn list(call: &Call<'_>) -> Answer {
-    call.require("ListGroups", &call.arn("group", "/", "*"))?;
+    call.require("ListGroups", &call.actor.all(EntityKind::Group))?;
     let mut groups = call.actor.directory.groups(call.account())?;
     let prefix = call.path_prefix();
     groups.retain(|group| group.path.starts_with(prefix));
@@ -86,9 +84,20 @@ fn list_of_user(call: &Call<'_>) -> Answer {
     write_list(call, &groups)
 }
 
+fn rename(call: &Call<'_>) -> Answer {
+    let name = call.parameters.need("GroupName")?;
+    call.require("UpdateGroup", &call.arn(EntityKind::Group, name)?)?;
+    for parameter in ["NewGroupName", "NewPath"] {
+        call.parameters.get(parameter);
+    }
+    call.parameters.refuse_unread()?;
+    let message = "Renaming a group is not implemented: make a new one.";
+    Err(QueryError::not_implemented(message))
+}
+
 async fn delete(call: &Call<'_>) -> Answer {
     let name = call.parameters.need("GroupName")?;
-    call.require("DeleteGroup", &call.arn("group", "/", name))?;
+    call.require("DeleteGroup", &call.arn(EntityKind::Group, name)?)?;
     call.changes()?.delete_group(call.account(), name, false).await?;
     Ok(Xml::new())
 }
@@ -96,8 +105,10 @@ async fn delete(call: &Call<'_>) -> Answer {
 async fn change_member(call: &Call<'_>, action: &str) -> Answer {
     let name = call.parameters.need("GroupName")?;
     let user = call.parameters.need("UserName")?.to_owned();
-    call.require(action, &call.arn("group", "/", name))?;
+    call.require(action, &call.arn(EntityKind::Group, name)?)?;
     let add = action == "AddUserToGroup";
+    let right = if add { Right::AddUserToGroup } else { Right::RemoveUserFromGroup };
+    call.actor.refuse_denied_members(right, std::slice::from_ref(&user))?;
     call.changes()?.change_members(call.account(), name, vec![user], add).await?;
     Ok(Xml::new())
 }

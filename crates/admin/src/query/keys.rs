@@ -2,8 +2,9 @@
 
 use super::write::Xml;
 use super::{Answer, Call, QueryError};
+use crate::rights::Right;
 use drystone_base::Timestamp;
-use drystone_identity::{AccessKey, KeyChange, KeyKind, NewKey};
+use drystone_identity::{AccessKey, EntityArn, EntityKind, KeyChange, KeyKind, NewKey};
 
 pub(super) async fn run(call: &Call<'_>, action: &str) -> Option<Answer> {
     Some(match action {
@@ -20,27 +21,28 @@ fn status(key: &AccessKey) -> &'static str {
     if key.is_enabled { "Active" } else { "Inactive" }
 }
 
+fn missing_key(id: &str) -> QueryError {
+    let message = format!("The Access Key with id {id} cannot be found.");
+    QueryError::new("NoSuchEntity", 404, message)
+}
+
 /// The key that the call names, if it belongs to the user that the call is about.
-fn named_key(call: &Call<'_>, action: &str) -> Result<AccessKey, QueryError> {
+fn named_key(call: &Call<'_>, right: Right) -> Result<AccessKey, QueryError> {
     let id = call.parameters.need("AccessKeyId")?;
-    let owner = call.own_or_named(action)?;
-    let missing = || {
-        let message = format!("The Access Key with id {id} cannot be found.");
-        QueryError::new("NoSuchEntity", 404, message)
-    };
-    let key = call.actor.directory.key(id).map_err(|_| missing())?;
+    let owner = call.named_or_own()?;
+    call.actor.require_keys(right, owner.as_deref())?;
+    let key = call.actor.directory.key(id).map_err(|_| missing_key(id))?;
     let is_his = key.parent.account() == call.account()
         && key.parent.user() == owner.as_deref()
         && key.key_kind == KeyKind::Own;
-    if is_his { Ok(key) } else { Err(missing()) }
+    if is_his { Ok(key) } else { Err(missing_key(id)) }
 }
 
 async fn create(call: &Call<'_>) -> Answer {
-    let owner = call.own_or_named("CreateAccessKey")?;
-    let identity = call.actor.identity;
-    if !identity.may_make_keys() && owner.as_deref() == identity.user_name() {
-        let message = "A session, or a key with a policy, cannot make keys for itself.";
-        return Err(QueryError::denied(message));
+    let owner = call.named_or_own()?;
+    call.actor.require_keys(Right::CreateAccessKey, owner.as_deref())?;
+    if let Some(name) = &owner {
+        call.actor.require_not_above(name)?;
     }
     let new = match &owner {
         Some(name) => NewKey::of_user(call.account(), name),
@@ -56,7 +58,8 @@ async fn create(call: &Call<'_>) -> Answer {
 }
 
 fn list(call: &Call<'_>) -> Answer {
-    let owner = call.own_or_named("ListAccessKeys")?;
+    let owner = call.named_or_own()?;
+    call.actor.require_key_list(owner.as_deref())?;
     if let Some(name) = &owner {
         call.actor.directory.user(call.account(), name)?;
     }
@@ -79,23 +82,37 @@ async fn update(call: &Call<'_>) -> Answer {
         "Inactive" => false,
         _ => return Err(QueryError::validation("Status must be Active or Inactive")),
     };
-    let key = named_key(call, "UpdateAccessKey")?;
+    let key = named_key(call, Right::UpdateAccessKey)?;
+    if is_enabled {
+        call.actor.require_not_above_owner(&key)?;
+    }
     let change = KeyChange { is_enabled: Some(is_enabled), ..KeyChange::default() };
-    call.changes()?.change_key(&key.id, change).await?;
+    call.changes()?.change_key(&key, change).await?;
     Ok(Xml::new())
 }
 
 async fn delete(call: &Call<'_>) -> Answer {
-    let key = named_key(call, "DeleteAccessKey")?;
-    call.changes()?.delete_key(&key.id).await?;
+    let key = named_key(call, Right::DeleteAccessKey)?;
+    call.changes()?.delete_key(&key).await?;
     Ok(Xml::new())
 }
 
-/// Use of keys is in the access log, not here.
+/// The resource name of the owner of a key of the account; of all users if there is no such key.
+pub(super) fn owner_arn(call: &Call<'_>, key: Option<&AccessKey>) -> Result<EntityArn, QueryError> {
+    match key.map(|key| key.parent.user()) {
+        Some(Some(name)) => call.arn(EntityKind::User, name),
+        Some(None) => Ok(EntityArn::of_owner(call.account())),
+        None => Ok(call.actor.all(EntityKind::User)),
+    }
+}
+
+/// Use of keys is in the access log, not here. Keys of other accounts do not exist for the caller.
 fn last_used(call: &Call<'_>) -> Answer {
     let id = call.parameters.need("AccessKeyId")?;
-    call.require("GetAccessKeyLastUsed", &call.arn("user", "/", "*"))?;
-    let key = call.actor.directory.key(id)?;
+    let found = call.actor.directory.key(id);
+    let key = found.ok().filter(|key| key.parent.account() == call.account());
+    call.require("GetAccessKeyLastUsed", &owner_arn(call, key.as_ref())?)?;
+    let key = key.ok_or_else(|| missing_key(id))?;
     let mut xml = Xml::new();
     xml.text("UserName", key.parent.user().unwrap_or_default());
     xml.open("AccessKeyLastUsed").text("Region", "N/A").text("ServiceName", "N/A");

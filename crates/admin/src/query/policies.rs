@@ -2,10 +2,13 @@
 
 use super::write::{Xml, encode};
 use super::{Answer, Call, QueryError};
+use crate::holders::entity_kind;
+use crate::rights::Right;
 use drystone_base::Timestamp;
 use drystone_iam::{canned_names, canned_policy};
 use drystone_identity::{
-    Holder, HolderKind, IdentityError, ManagedPolicy, PolicyUse, PolicyVersion,
+    EntityArn, EntityKind, Holder, HolderKind, IdentityError, ManagedPolicy, PolicyUse,
+    PolicyVersion,
 };
 
 pub(super) async fn run(call: &Call<'_>, action: &str) -> Option<Answer> {
@@ -41,19 +44,12 @@ impl Found {
             Self::Canned(name) => name,
         }
     }
-}
 
-fn canned_arn(name: &str) -> String {
-    format!("arn:aws:iam::aws:policy/{name}")
-}
-
-fn arn_of(call: &Call<'_>, name: &str) -> String {
-    match canned_policy(name) {
-        Some(_) => canned_arn(name),
-        None => match call.actor.directory.policy(call.account(), name) {
-            Ok(policy) => call.arn("policy", &policy.path, name),
-            Err(_) => call.arn("policy", "/", name),
-        },
+    fn arn(&self) -> EntityArn {
+        match self {
+            Self::Own(policy) => policy.arn(),
+            Self::Canned(name) => EntityArn::of_canned(name),
+        }
     }
 }
 
@@ -71,26 +67,31 @@ fn missing(arn: &str) -> QueryError {
     )
 }
 
-/// The policy that `PolicyArn` names.
-fn find(call: &Call<'_>, action: &str) -> Result<Found, QueryError> {
-    let arn = call.parameters.need("PolicyArn")?;
-    call.require(action, arn)?;
-    if let Some(name) = arn.strip_prefix("arn:aws:iam::aws:policy/") {
-        let name = name.rsplit('/').next().unwrap_or(name);
-        let known = canned_names().find(|known| *known == name);
-        return known.map(Found::Canned).ok_or_else(|| missing(arn));
-    }
-    let prefix = format!("arn:aws:iam::{}:policy/", call.account());
-    let Some(rest) = arn.strip_prefix(&prefix) else {
-        let message = format!("ARN {arn} is not valid.");
+/// The policy that `PolicyArn` names, with its resource name.
+fn named(call: &Call<'_>) -> Result<(Option<Found>, EntityArn), QueryError> {
+    let text = call.parameters.need("PolicyArn")?;
+    let Some(arn) = EntityArn::of_policy(call.account(), text) else {
+        let message = format!("ARN {text} is not valid.");
         return Err(QueryError::new("InvalidInput", 400, message));
     };
-    let name = rest.rsplit('/').next().unwrap_or(rest);
-    match call.actor.directory.policy(call.account(), name) {
-        Ok(policy) if call.arn("policy", &policy.path, name) == arn => Ok(Found::Own(policy)),
-        Ok(_) | Err(IdentityError::NotFound { .. }) => Err(missing(arn)),
-        Err(error) => Err(error.into()),
-    }
+    let name = arn.name();
+    let found = if arn == EntityArn::of_canned(name) {
+        canned_names().find(|known| *known == name).map(Found::Canned)
+    } else {
+        match call.actor.directory.policy(call.account(), name) {
+            Ok(policy) => Some(Found::Own(policy)).filter(|found| found.arn() == arn),
+            Err(IdentityError::NotFound { .. }) => None,
+            Err(error) => return Err(error.into()),
+        }
+    };
+    Ok((found, arn))
+}
+
+/// As [`named`], if the caller may do this to it.
+fn find(call: &Call<'_>, action: &str) -> Result<Found, QueryError> {
+    let (found, arn) = named(call)?;
+    call.require(action, &arn)?;
+    found.ok_or_else(|| missing(&arn))
 }
 
 /// As [`find`], for changes: canned policies are not changed.
@@ -108,18 +109,17 @@ fn write_policy(xml: &mut Xml, call: &Call<'_>, policy: &Found) -> Result<(), Qu
     let held = call.actor.directory.policy_use(call.account(), policy.name())?;
     let count = held.users.len() + held.groups.len() + held.roles.len();
     xml.text("PolicyName", policy.name());
-    let (arn, id, path, version, created, updated) = match policy {
+    let (id, path, version, created, updated) = match policy {
         Found::Own(policy) => (
-            call.arn("policy", &policy.path, &policy.name),
             policy.id.clone(),
             policy.path.as_str(),
             policy.default_version,
             policy.created_ms,
             policy.updated_ms,
         ),
-        Found::Canned(name) => (canned_arn(name), format!("ANPA{name}"), "/", 1, 0, 0),
+        Found::Canned(name) => (format!("ANPA{name}"), "/", 1, 0, 0),
     };
-    xml.text("PolicyId", &id).text("Arn", &arn).text("Path", path);
+    xml.text("PolicyId", &id).text("Arn", &policy.arn()).text("Path", path);
     xml.text("DefaultVersionId", &format!("v{version}"));
     xml.text("AttachmentCount", &count.to_string()).text("PermissionsBoundaryUsageCount", "0");
     xml.bool("IsAttachable", true);
@@ -147,7 +147,11 @@ fn one(call: &Call<'_>, policy: &Found) -> Answer {
 async fn create(call: &Call<'_>) -> Answer {
     let name = call.parameters.need("PolicyName")?;
     let path = call.parameters.get("Path").unwrap_or("/");
-    call.require("CreatePolicy", &call.arn("policy", path, name))?;
+    let arn = call.new_arn(EntityKind::Policy, name);
+    call.require("CreatePolicy", &arn)?;
+    if !call.parameters.tags()?.is_empty() {
+        call.actor.refuse_denied(Right::TagPolicy, &arn)?;
+    }
     let document = call.parameters.need("PolicyDocument")?;
     let description = call.parameters.text("Description");
     let tags = call.parameters.tags()?;
@@ -170,7 +174,7 @@ fn get(call: &Call<'_>) -> Answer {
 }
 
 fn list(call: &Call<'_>) -> Answer {
-    call.require("ListPolicies", "*")?;
+    call.require("ListPolicies", &call.actor.all(EntityKind::Policy))?;
     let scope = call.parameters.get("Scope").unwrap_or("All");
     let only_attached = call.parameters.bool("OnlyAttached")? == Some(true);
     let prefix = call.path_prefix();
@@ -386,13 +390,14 @@ fn holder_action(action: &str) -> Option<(Verb, HolderKind)> {
 }
 
 async fn on_holder(call: &Call<'_>, action: &str, verb: Verb, kind: HolderKind) -> Answer {
-    let (parameter, of_arn) = match kind {
-        HolderKind::User => ("UserName", "user"),
-        HolderKind::Group => ("GroupName", "group"),
-        HolderKind::Role => ("RoleName", "role"),
+    let parameter = match kind {
+        HolderKind::User => "UserName",
+        HolderKind::Group => "GroupName",
+        HolderKind::Role => "RoleName",
     };
     let name = call.parameters.need(parameter)?;
-    call.require(action, &call.arn(of_arn, "/", name))?;
+    let arn = call.arn(entity_kind(kind), name)?;
+    call.require(action, &arn)?;
     let directory = call.actor.directory;
     let holder = Holder::new(kind, call.account(), name);
     let mut xml = Xml::new();
@@ -423,7 +428,10 @@ async fn on_holder(call: &Call<'_>, action: &str, verb: Verb, kind: HolderKind) 
             xml.page_end(marker.as_deref());
         }
         Verb::Attach | Verb::Detach => {
-            let policy = find(call, action)?.name().to_owned();
+            let (found, policy) = named(call)?;
+            let right = Right::of_query(action).ok_or_else(|| missing(&policy))?;
+            call.actor.require_attach(right, &arn, &policy)?;
+            let policy = found.ok_or_else(|| missing(&policy))?.name().to_owned();
             let attach = verb == Verb::Attach;
             let changed = call.changes()?.attach(holder, vec![policy], attach).await?;
             if !attach && changed.is_empty() {
@@ -436,8 +444,12 @@ async fn on_holder(call: &Call<'_>, action: &str, verb: Verb, kind: HolderKind) 
             let mut names: Vec<_> = grants.attached.iter().cloned().collect();
             names.retain(|name| path_of(call, name).starts_with(prefix));
             let (page, marker) = call.page(&names, |name| name)?;
-            xml.members("AttachedPolicies", page, |xml, name| {
-                xml.text("PolicyName", name).text("PolicyArn", &arn_of(call, name));
+            let mut arns = Vec::with_capacity(page.len());
+            for name in page {
+                arns.push((name, call.arn(EntityKind::Policy, name)?));
+            }
+            xml.members("AttachedPolicies", arns, |xml, (name, arn)| {
+                xml.text("PolicyName", name).text("PolicyArn", &arn);
             });
             xml.page_end(marker.as_deref());
         }

@@ -1,9 +1,10 @@
 //! Roles.
 
 use super::write::{Xml, encode};
-use super::{Answer, Call};
+use super::{Answer, Call, QueryError};
+use crate::rights::Right;
 use drystone_base::Timestamp;
-use drystone_identity::{NewRole, Role};
+use drystone_identity::{EntityKind, NewRole, Role};
 
 pub(super) async fn run(call: &Call<'_>, action: &str) -> Option<Answer> {
     Some(match action {
@@ -42,21 +43,20 @@ fn one(role: &Role) -> Xml {
 }
 
 /// The role that the call names, if the caller may do this to it.
-fn named(call: &Call<'_>, action: &str) -> Result<Role, super::QueryError> {
+fn named(call: &Call<'_>, action: &str) -> Result<Role, QueryError> {
     let name = call.parameters.need("RoleName")?;
-    let role = call.actor.directory.role(call.account(), name);
-    let arn = match &role {
-        Ok(role) => role.arn(),
-        Err(_) => call.arn("role", "/", name),
-    };
-    call.require(action, &arn)?;
-    Ok(role?)
+    call.require(action, &call.arn(EntityKind::Role, name)?)?;
+    Ok(call.actor.directory.role(call.account(), name)?)
 }
 
 async fn create(call: &Call<'_>) -> Answer {
     let name = call.parameters.need("RoleName")?;
     let path = call.parameters.get("Path").unwrap_or("/");
-    call.require("CreateRole", &call.arn("role", path, name))?;
+    let arn = call.new_arn(EntityKind::Role, name);
+    call.require("CreateRole", &arn)?;
+    if !call.parameters.tags()?.is_empty() {
+        call.actor.refuse_denied(Right::TagRole, &arn)?;
+    }
     let new = NewRole {
         name: name.to_owned(),
         path: path.to_owned(),
@@ -74,7 +74,7 @@ fn get(call: &Call<'_>) -> Answer {
 }
 
 fn list(call: &Call<'_>) -> Answer {
-    call.require("ListRoles", &call.arn("role", "/", "*"))?;
+    call.require("ListRoles", &call.actor.all(EntityKind::Role))?;
     let mut roles = call.actor.directory.roles(call.account())?;
     let prefix = call.path_prefix();
     roles.retain(|role| role.path.starts_with(prefix));
@@ -108,6 +108,7 @@ async fn update(call: &Call<'_>, action: &str) -> Answer {
 
 async fn update_trust(call: &Call<'_>) -> Answer {
     let role = named(call, "UpdateAssumeRolePolicy")?;
+    call.actor.require_may_give_role(&role)?;
     let trust = call.parameters.need("PolicyDocument")?.to_owned();
     let change = move |role: &mut Role| {
         role.trust = trust;
@@ -118,8 +119,9 @@ async fn update_trust(call: &Call<'_>) -> Answer {
 }
 
 async fn delete(call: &Call<'_>) -> Answer {
-    let role = named(call, "DeleteRole")?;
-    call.changes()?.delete_role(call.account(), &role.name).await?;
+    let name = call.parameters.need("RoleName")?;
+    call.require("DeleteRole", &call.arn(EntityKind::Role, name)?)?;
+    call.changes()?.delete_role(call.account(), name).await?;
     Ok(Xml::new())
 }
 

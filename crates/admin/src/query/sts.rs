@@ -1,7 +1,9 @@
 //! Sessions.
 
+use super::keys::owner_arn;
 use super::write::Xml;
 use super::{Answer, Call, Parameters, QueryError};
+use crate::rights::Right;
 use drystone_base::Timestamp;
 use drystone_iam::Principal;
 use drystone_identity::{
@@ -172,6 +174,7 @@ fn check_role_duration(role: &Role, seconds: u64) -> Result<(), QueryError> {
 
 async fn session_token(call: &Call<'_>) -> Answer {
     let seconds = duration(&call.parameters, SESSION_RANGE_S, 43_200)?;
+    call.actor.refuse_denied(Right::GetSessionToken, &call.caller_arn()?)?;
     let request = SessionRequest { duration_s: seconds, ..SessionRequest::default() };
     let credentials = call.changes()?.session_of(call.actor.identity, request).await?;
     let mut xml = Xml::new();
@@ -191,10 +194,12 @@ fn caller_identity(call: &Call<'_>) -> Xml {
 
 fn access_key_info(call: &Call<'_>) -> Answer {
     let id = call.parameters.need("AccessKeyId")?;
-    call.actor.require(&["sts:GetAccessKeyInfo", "admin:GetUser"], "*")?;
+    let found = call.actor.directory.key(id);
+    let own = found.as_ref().ok().filter(|key| key.parent.account() == call.account());
+    call.require("GetAccessKeyInfo", &owner_arn(call, own)?)?;
     let account = match id == call.actor.identity.access_key {
         true => call.account().to_owned(),
-        false => call.actor.directory.key(id)?.parent.account().to_owned(),
+        false => found?.parent.account().to_owned(),
     };
     let mut xml = Xml::new();
     xml.text("Account", &account);

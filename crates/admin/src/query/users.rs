@@ -2,8 +2,10 @@
 
 use super::write::Xml;
 use super::{Answer, Call, QueryError};
+use crate::rights::Right;
 use drystone_base::Timestamp;
-use drystone_identity::{NewUser, User};
+use drystone_iam::Principal;
+use drystone_identity::{EntityArn, EntityKind, NewUser, User};
 
 pub(super) async fn run(call: &Call<'_>, action: &str) -> Option<Answer> {
     Some(match action {
@@ -25,9 +27,9 @@ pub(super) async fn run(call: &Call<'_>, action: &str) -> Option<Answer> {
     })
 }
 
-pub(super) fn write_user(xml: &mut Xml, call: &Call<'_>, user: &User) {
+pub(super) fn write_user(xml: &mut Xml, user: &User) {
     xml.text("Path", &user.path).text("UserName", &user.name).text("UserId", &user.id);
-    xml.text("Arn", &call.arn("user", &user.path, &user.name));
+    xml.text("Arn", &user.arn());
     xml.text("CreateDate", &Timestamp(user.created_ms).to_iso());
     if !user.tags.is_empty() {
         xml.tags(&user.tags);
@@ -37,13 +39,17 @@ pub(super) fn write_user(xml: &mut Xml, call: &Call<'_>, user: &User) {
 async fn create(call: &Call<'_>) -> Answer {
     let name = call.parameters.need("UserName")?;
     let path = call.parameters.get("Path").unwrap_or("/");
-    call.require("CreateUser", &call.arn("user", path, name))?;
+    let arn = call.new_arn(EntityKind::User, name);
+    call.require("CreateUser", &arn)?;
     let tags = call.parameters.tags()?;
+    if !tags.is_empty() {
+        call.actor.refuse_denied(Right::TagUser, &arn)?;
+    }
     let new = NewUser { name: name.to_owned(), path: path.to_owned(), tags, boundary: None };
     let user = call.changes()?.create_user(call.account(), new).await?;
     let mut xml = Xml::new();
     xml.open("User");
-    write_user(&mut xml, call, &user);
+    write_user(&mut xml, &user);
     xml.close("User");
     Ok(xml)
 }
@@ -53,12 +59,13 @@ fn get(call: &Call<'_>) -> Answer {
     xml.open("User");
     match call.own_or_named("GetUser")? {
         Some(name) => {
-            write_user(&mut xml, call, &call.actor.directory.user(call.account(), &name)?);
+            write_user(&mut xml, &call.actor.directory.user(call.account(), &name)?);
         }
         None => {
             let account = call.account();
             xml.text("Path", "/").text("UserId", account);
-            xml.text("Arn", &format!("arn:aws:iam::{account}:root"));
+            let owner = Principal::Root { account: account.to_owned() };
+            xml.text("Arn", &owner.arn().unwrap_or_default());
             xml.text("CreateDate", &Timestamp(0).to_iso());
         }
     }
@@ -67,26 +74,31 @@ fn get(call: &Call<'_>) -> Answer {
 }
 
 fn list(call: &Call<'_>) -> Answer {
-    call.require("ListUsers", &call.arn("user", "/", "*"))?;
+    call.require("ListUsers", &call.actor.all(EntityKind::User))?;
     let mut users = call.actor.directory.users(call.account())?;
     let prefix = call.path_prefix();
     users.retain(|user| user.path.starts_with(prefix));
     let (page, marker) = call.page(&users, |user| &user.name)?;
     let mut xml = Xml::new();
-    xml.members("Users", page, |xml, user| write_user(xml, call, user));
+    xml.members("Users", page, write_user);
     xml.page_end(marker.as_deref());
     Ok(xml)
 }
 
 async fn update(call: &Call<'_>) -> Answer {
     let name = call.parameters.need("UserName")?;
-    let user = call.actor.directory.user(call.account(), name)?;
-    call.require("UpdateUser", &call.arn("user", &user.path, &user.name))?;
+    call.require("UpdateUser", &call.arn(EntityKind::User, name)?)?;
+    call.actor.directory.user(call.account(), name)?;
     if call.parameters.get("NewUserName").is_some_and(|new| new != name) {
         let message = "Renaming a user is not implemented: make a new one.";
         return Err(QueryError::not_implemented(message));
     }
     let path = call.parameters.get("NewPath").map(str::to_owned);
+    if let Some(path) = &path {
+        // A user must not be moved to where the caller may do nothing.
+        let moved = EntityArn::of_new(EntityKind::User, call.account(), path, name);
+        call.require("UpdateUser", &moved)?;
+    }
     let change = move |user: &mut User| {
         user.path = path.unwrap_or_else(|| user.path.clone());
         Ok(())
@@ -97,14 +109,14 @@ async fn update(call: &Call<'_>) -> Answer {
 
 async fn delete(call: &Call<'_>) -> Answer {
     let name = call.parameters.need("UserName")?;
-    call.require("DeleteUser", &call.arn("user", "/", name))?;
+    call.require("DeleteUser", &call.arn(EntityKind::User, name)?)?;
     call.changes()?.delete_user(call.account(), name, false).await?;
     Ok(Xml::new())
 }
 
 async fn tag(call: &Call<'_>, action: &str) -> Answer {
     let name = call.parameters.need("UserName")?;
-    call.require(action, &call.arn("user", "/", name))?;
+    call.require(action, &call.arn(EntityKind::User, name)?)?;
     let tags = call.tag_change(action)?;
     let change = move |user: &mut User| {
         tags.apply(&mut user.tags);
@@ -116,7 +128,7 @@ async fn tag(call: &Call<'_>, action: &str) -> Answer {
 
 fn list_tags(call: &Call<'_>) -> Answer {
     let name = call.parameters.need("UserName")?;
-    call.require("ListUserTags", &call.arn("user", "/", name))?;
+    call.require("ListUserTags", &call.arn(EntityKind::User, name)?)?;
     let user = call.actor.directory.user(call.account(), name)?;
     call.tags_page(&user.tags)
 }
@@ -124,16 +136,19 @@ fn list_tags(call: &Call<'_>) -> Answer {
 /// Nobody signs in here with a password of IAM.
 fn no_login_profile(call: &Call<'_>, action: &str) -> Answer {
     let name = call.parameters.need("UserName")?;
-    call.require(action, &call.arn("user", "/", name))?;
+    call.require(action, &call.arn(EntityKind::User, name)?)?;
     let message = format!("Login Profile for User {name} cannot be found.");
     Err(QueryError::new("NoSuchEntity", 404, message))
 }
 
 /// Things that users of this server do not have.
 fn empty_list(call: &Call<'_>, action: &str, name: &str) -> Answer {
-    call.require(action, &call.arn("user", "/", "*"))?;
-    if let Some(user) = call.parameters.get("UserName") {
-        call.actor.directory.user(call.account(), user)?;
+    match call.parameters.get("UserName") {
+        Some(name) => {
+            call.require(action, &call.arn(EntityKind::User, name)?)?;
+            call.actor.directory.user(call.account(), name)?;
+        }
+        None => call.require(action, &call.actor.all(EntityKind::User))?,
     }
     // Filters of these lists: nothing is what they leave of nothing.
     for filter in ["AllUsers", "AssignmentStatus", "ServiceName"] {

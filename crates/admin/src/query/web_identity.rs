@@ -131,11 +131,9 @@ pub(super) async fn run(
         let made = directory.session_of_external(account, &subject, policies, session).await;
         let made = made.map_err(session_error)?;
         write_credentials(&mut xml, &made);
-        write_assumed(
-            &mut xml,
-            &format!("arn:aws:sts::{account}:federated-user/{subject}"),
-            &subject,
-        );
+        let assumed =
+            Principal::FederatedUser { account: account.to_owned(), name: subject.clone() };
+        write_assumed(&mut xml, &assumed.arn().unwrap_or_default(), &subject);
     } else {
         let arn = arn.unwrap_or_default();
         let role = assume(directory, request, &vouched, arn, &session.facts)?;
@@ -148,8 +146,13 @@ pub(super) async fn run(
         let made = directory.session_of_role(&role, name, session).await;
         let made = made.map_err(session_error)?;
         write_credentials(&mut xml, &made);
-        let assumed = format!("arn:aws:sts::{}:assumed-role/{}/{name}", role.account, role.name);
-        write_assumed(&mut xml, &assumed, &format!("{}:{name}", role.id));
+        let assumed = Principal::RoleSession {
+            account: role.account.clone(),
+            role: format!("{}{}", role.path, role.name),
+            session: name.to_owned(),
+            id: role.id.clone(),
+        };
+        write_assumed(&mut xml, &assumed.arn().unwrap_or_default(), &format!("{}:{name}", role.id));
     }
     xml.text("SubjectFromWebIdentityToken", &subject);
     xml.text("Audience", &provider.config.client_id).text("Provider", &vouched.provider);
