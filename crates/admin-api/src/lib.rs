@@ -99,6 +99,11 @@ pub enum Request {
         /// Name.
         name: String,
     },
+    /// Ends all sessions that somebody has, at once.
+    SessionRevoke {
+        /// Whose.
+        of: SessionsOf,
+    },
     /// Makes a group.
     GroupAdd {
         /// Name.
@@ -274,6 +279,22 @@ pub enum Request {
     },
     /// Tells how far the verification is, or what the last one found.
     VerifyState,
+}
+
+/// Whose sessions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SessionsOf {
+    /// Of the owner of the account.
+    Root,
+    /// Of a user.
+    User(String),
+    /// Of a role, whichever identity took it on.
+    Role(String),
+    /// Of a user of an OpenID provider, by the name that the provider gives, with roles too.
+    OpenIdName(String),
+    /// Of a user of the LDAP server, by the distinguished name.
+    LdapName(String),
 }
 
 /// Whoever holds policies.

@@ -6,6 +6,7 @@ mod groups;
 mod kms;
 mod mfa;
 mod policies;
+mod sessions;
 mod users;
 
 pub use drives::Drives;
@@ -123,6 +124,10 @@ async fn dispatch(actor: &Actor<'_>, admin: &Admin, request: Request) -> Outcome
         Err(request) => request,
     };
     let request = match buckets::run(actor, admin, request).await {
+        Ok(outcome) => return outcome,
+        Err(request) => request,
+    };
+    let request = match sessions::run(actor, request).await {
         Ok(outcome) => return outcome,
         Err(request) => request,
     };

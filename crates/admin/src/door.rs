@@ -9,6 +9,7 @@ use drystone_identity::{
     DEFAULT_ACCOUNT, Directory, EntityArn, EntityKind, ExplainedDecision, Identity, IdentityError,
 };
 use drystone_kms::Kms;
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -40,6 +41,9 @@ pub struct AdminRequest {
 
 /// What policies of MinIO name as the resource of an action of its administration.
 pub(crate) const EVERYTHING: &str = "arn:aws:s3:::*";
+
+/// Condition key of permissions boundaries, in lower case.
+const BOUNDARY: &str = "iam:permissionsboundary";
 
 /// What was decided on a right.
 struct Verdict {
@@ -106,7 +110,11 @@ impl<'a> Actor<'a> {
             .add_if("aws:UserAgent", request.header("user-agent"))
             .add_if("aws:PrincipalArn", principal.arn())
             .add_if("aws:PrincipalAccount", principal.account())
-            .add_if("aws:userid", principal.user_id());
+            .add_if("aws:userid", principal.user_id())
+            .add_if(
+                "aws:MultiFactorAuthAge",
+                identity.mfa_age_s(now_ms).map(|age| age.to_string()),
+            );
         let (request_id, is_local) = (&*request.request_id, request.is_local);
         Self { directory, identity, facts, request_id, is_local, now_ms }
     }
@@ -129,6 +137,7 @@ impl<'a> Actor<'a> {
     /// allow of any of `names` allows. Names of MinIO are decided on what MinIO's policies name, too.
     fn verdict(&self, right: Right, resources: &[&str], facts: &Facts) -> Verdict {
         let row = right.row();
+        let facts = &*self.with_boundary(right, resources.first().copied(), facts);
         let pairs = |names: &'static str| {
             names.split_whitespace().flat_map(move |name| {
                 let everything = name.starts_with("admin:").then_some(EVERYTHING);
@@ -151,6 +160,44 @@ impl<'a> Actor<'a> {
             }
         }
         verdict
+    }
+
+    /// Adds the permissions boundary of the user or role that a right is decided on, if a policy of the
+    /// caller looks at it and the call gives none itself.
+    fn with_boundary<'f>(
+        &self,
+        right: Right,
+        resource: Option<&str>,
+        facts: &'f Facts,
+    ) -> Cow<'f, Facts> {
+        let is_known = facts.values(BOUNDARY).is_some();
+        if !right.is_on_bounded() || is_known || !self.identity.fact_keys.contains(BOUNDARY) {
+            return Cow::Borrowed(facts);
+        }
+        let entity = resource.and_then(|arn| arn.splitn(6, ':').nth(5)).unwrap_or_default();
+        let (kind, path_name) = entity.split_once('/').unwrap_or_default();
+        let name = path_name.rsplit('/').next().unwrap_or_default();
+        let boundary = match kind {
+            "user" => self.directory.user(self.account(), name).ok().and_then(|user| user.boundary),
+            "role" => self.directory.role(self.account(), name).ok().and_then(|role| role.boundary),
+            _ => None,
+        };
+        let arn = boundary.map(|name| self.directory.policy_arn(self.account(), &name));
+        let mut facts = facts.clone();
+        facts.add_if(BOUNDARY, arn);
+        Cow::Owned(facts)
+    }
+
+    /// As [`Actor::require`], for a call that gives a permissions boundary, or could.
+    pub(crate) fn require_bounded(
+        &self,
+        right: Right,
+        resource: &EntityArn,
+        boundary: Option<&str>,
+    ) -> Result<(), Denied> {
+        let mut facts = self.facts.clone();
+        facts.add_if(BOUNDARY, boundary);
+        self.require_on(right, &[resource], &facts)
     }
 
     /// Whether a statement denies a right; for what everybody may do to their own keys.
@@ -221,6 +268,7 @@ impl<'a> Actor<'a> {
     ) -> Result<(), Denied> {
         let mut facts = self.facts.clone();
         facts.add("iam:PolicyARN", policy.to_string());
+        let facts = self.with_boundary(right, Some(holder), &facts);
         self.require_on(right, &[holder], &facts)?;
         self.require_on(right, &[policy], &facts)
     }

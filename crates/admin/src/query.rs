@@ -2,6 +2,7 @@
 //!
 //! Sources: IAM API reference, version 2010-05-08; STS API reference, version 2011-06-15.
 
+mod boundaries;
 mod error;
 mod groups;
 mod keys;
@@ -55,6 +56,13 @@ impl Call<'_> {
     fn require(&self, action: &str, resource: &EntityArn) -> Result<(), QueryError> {
         let right = Right::of_query(action).ok_or_else(|| invalid_action(action))?;
         Ok(self.actor.require(right, resource)?)
+    }
+
+    /// As [`Call::require`], for a call that may set a permissions boundary.
+    fn require_bounded(&self, action: &str, resource: &EntityArn) -> Result<(), QueryError> {
+        let right = Right::of_query(action).ok_or_else(|| invalid_action(action))?;
+        let given = self.parameters.get("PermissionsBoundary").filter(|arn| !arn.is_empty());
+        Ok(self.actor.require_bounded(right, resource, given)?)
     }
 
     /// The resource name of an entity of the account, from its row.
@@ -236,6 +244,9 @@ async fn run_iam(call: &Call<'_>, action: &str) -> Answer {
         return answer;
     }
     if let Some(answer) = groups::run(call, action).await {
+        return answer;
+    }
+    if let Some(answer) = boundaries::run(call, action).await {
         return answer;
     }
     if let Some(answer) = roles::run(call, action).await {

@@ -71,7 +71,13 @@ rights! {
     }
     DisableUser {
         names: "admin:DisableUser iam:DisableUser",
-        minio: "set-user-status !add-user", api: "user-enable user-end-sessions",
+        minio: "set-user-status !add-user", api: "user-enable",
+    }
+    RevokeSessions {
+        names: "admin:RevokeSessions iam:RevokeSessions admin:DisableUser iam:DisableUser",
+        rule: "those of the owner of the account: the owner only; of a name of another directory: \
+            administrators of the server",
+        api: "session-revoke user-end-sessions",
     }
     TagUser { names: "iam:TagUser admin:TagUser", query: "TagUser !CreateUser" }
     UntagUser { names: "iam:UntagUser admin:UntagUser", query: "UntagUser" }
@@ -297,6 +303,24 @@ rights! {
         query: "ListAttachedRolePolicies",
     }
 
+    // Permissions boundaries.
+    PutUserPermissionsBoundary {
+        names: "iam:PutUserPermissionsBoundary admin:PutUserPermissionsBoundary",
+        query: "PutUserPermissionsBoundary",
+    }
+    DeleteUserPermissionsBoundary {
+        names: "iam:DeleteUserPermissionsBoundary admin:DeleteUserPermissionsBoundary",
+        query: "DeleteUserPermissionsBoundary",
+    }
+    PutRolePermissionsBoundary {
+        names: "iam:PutRolePermissionsBoundary admin:PutRolePermissionsBoundary",
+        query: "PutRolePermissionsBoundary",
+    }
+    DeleteRolePermissionsBoundary {
+        names: "iam:DeleteRolePermissionsBoundary admin:DeleteRolePermissionsBoundary",
+        query: "DeleteRolePermissionsBoundary",
+    }
+
     // Inline policies. Whoever must not attach must not put either: the effect is the same.
     PutUserPolicy {
         names: "iam:PutUserPolicy admin:PutUserPolicy",
@@ -425,6 +449,24 @@ impl Right {
     /// As [`Right::of_query`], of MinIO's admin API.
     pub(crate) fn of_minio(operation: &str) -> Option<Self> {
         of(operation, |row| row.minio)
+    }
+
+    /// Whether the right is one to change what a user or role may do, on which AWS decides by the permissions
+    /// boundary that it has (`iam:PermissionsBoundary`).
+    pub(crate) fn is_on_bounded(self) -> bool {
+        matches!(
+            self,
+            Self::AttachUserPolicy
+                | Self::DetachUserPolicy
+                | Self::PutUserPolicy
+                | Self::DeleteUserPolicy
+                | Self::DeleteUserPermissionsBoundary
+                | Self::AttachRolePolicy
+                | Self::DetachRolePolicy
+                | Self::PutRolePolicy
+                | Self::DeleteRolePolicy
+                | Self::DeleteRolePermissionsBoundary
+        )
     }
 
     /// As [`Right::of_query`], of the own admin API.

@@ -56,7 +56,8 @@ const KEYS: &str = "aws:sourceip aws:vpcsourceip aws:sourcevpc aws:sourcevpce aw
     aws:principaltag/ aws:principalisawsservice aws:principalservicename aws:requesttag/ \
     aws:resourcetag/ aws:tagkeys aws:tokenissuetime aws:multifactorauthpresent \
     aws:multifactorauthage aws:requestedregion aws:resourceaccount aws:resourceorgid aws:sourcearn \
-    aws:sourceaccount aws:sourceorgid aws:sourceowner aws:viaawsservice aws:calledvia aws:groups \
+    aws:sourceaccount aws:sourceidentity aws:sourceorgid aws:sourceowner aws:viaawsservice \
+    aws:calledvia aws:groups \
     s3:authtype s3:signatureversion s3:signatureage s3:x-amz-content-sha256 s3:tlsversion s3:prefix \
     s3:delimiter s3:max-keys s3:versionid s3:locationconstraint s3:if-match s3:if-none-match \
     s3:objectcreationoperation s3:existingobjecttag/ s3:requestobjecttag/ s3:requestobjecttagkeys \

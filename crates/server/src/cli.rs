@@ -16,7 +16,8 @@ use crate::places;
 use crate::proxy::TrustedProxies;
 use admin::{
     AccountCommand, AdminOptions, BucketCommand, DriveCommand, GroupCommand, KeyCommand,
-    KmsCommand, LockCommand, MfaCommand, PolicyCommand, RoleCommand, UserCommand, VerifyArguments,
+    KmsCommand, LockCommand, MfaCommand, PolicyCommand, RoleCommand, SessionCommand, UserCommand,
+    VerifyArguments,
 };
 use clap::{Args, Parser, Subcommand};
 use connections::ConnectionArguments;
@@ -78,6 +79,13 @@ enum Command {
         #[command(flatten)]
         options: AdminOptions,
     },
+    /// End sessions before their time.
+    Session {
+        #[command(subcommand)]
+        command: SessionCommand,
+        #[command(flatten)]
+        options: AdminOptions,
+    },
     /// Administer accounts.
     Account {
         #[command(subcommand)]
@@ -92,7 +100,7 @@ enum Command {
         #[command(flatten)]
         options: AdminOptions,
     },
-    /// Administer the second factor of the owner, for MFA Delete.
+    /// Administer the second factor of the owner, for MFA Delete and for sessions.
     Mfa {
         #[command(subcommand)]
         command: MfaCommand,
@@ -276,6 +284,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Policy { command, options } => administer(&options, command.request()),
         Command::Key { command, options } => administer(&options, command.request()),
         Command::Role { command, options } => administer(&options, command.request()),
+        Command::Session { command, options } => administer(&options, command.request()),
         Command::Account { command, options } => administer(&options, command.request()),
         Command::Lock { command, options } => administer(&options, command.request()),
         Command::Mfa { command, options } => administer(&options, command.request()),

@@ -136,9 +136,10 @@ def query(world, right, action):
         "PolicyArn": lambda: world.policy_arn, "AccessKeyId": lambda: world.key, "RoleArn": lambda: world.role_arn,
         "PolicyDocument": lambda: TRUST if action == "UpdateAssumeRolePolicy" else READ,
         "AssumeRolePolicyDocument": lambda: TRUST, "Status": lambda: "Inactive", "VersionId": lambda: "v1",
-        "NewPath": lambda: world.path, "RoleSessionName": lambda: "walk", "Description": lambda: "walk",
+        "NewPath": lambda: world.path, "RoleSessionName": lambda: "walk", "PermissionsBoundary": lambda: None if is_new else world.policy_arn, "Description": lambda: "walk",
     }
     wanted = {name: values[name]() for name in values if name in members}
+    wanted = {name: value for name, value in wanted.items() if value is not None}
     if is_new and "Path" in members:
         world.used = True
         wanted["Path"] = world.path
@@ -219,7 +220,7 @@ def api(world, right, operation):
     return {
         "user-add": lambda: {"name": world.new("user")}, "user-list": dict, "user-info": lambda: {"name": world.user},
         "user-remove": lambda: {"name": world.user}, "user-enable": lambda: {"name": world.user, "enabled": enabled},
-        "user-end-sessions": lambda: {"name": world.user}, "key-add": lambda: {"user": world.user},
+        "session-revoke": lambda: {"of": {"user": world.user}}, "user-end-sessions": lambda: {"name": world.user}, "key-add": lambda: {"user": world.user},
         "key-list": lambda: {"user": world.user}, "key-enable": lambda: {"access_key": world.service, "enabled": False},
         "key-remove": lambda: {"access_key": world.service}, "group-add": lambda: {"name": world.new("group")},
         "group-list": dict, "group-info": lambda: {"name": world.group}, "group-remove": lambda: {"name": world.group},

@@ -16,7 +16,6 @@ pub(super) async fn run(actor: &Actor<'_>, request: Request) -> Result<Outcome, 
         Request::UserInfo { name } => info(actor, &name),
         Request::UserRemove { name } => remove(actor, &name).await,
         Request::UserEnable { name, enabled } => enable(actor, &name, enabled).await,
-        Request::UserEndSessions { name } => end_sessions(actor, &name).await,
         request @ Request::KeyAdd { .. } => add_key(actor, request).await,
         Request::KeyList { user } => list_keys(actor, user.as_deref()),
         Request::KeyEnable { access_key, enabled } => {
@@ -64,18 +63,6 @@ async fn remove(actor: &Actor<'_>, name: &str) -> Outcome {
 
 async fn enable(actor: &Actor<'_>, name: &str, enabled: bool) -> Outcome {
     actor.set_user_enabled(name, enabled).await?;
-    Ok(Answer::Done)
-}
-
-async fn end_sessions(actor: &Actor<'_>, name: &str) -> Outcome {
-    actor.need(Right::DisableUser, EntityKind::User, name)?;
-    // Sessions count in whole seconds: those of this second end too.
-    let after_ms = actor.directory.now_ms() / 1000 * 1000 + 1000;
-    let change = move |user: &mut drystone_identity::User| {
-        user.sessions_after_ms = after_ms;
-        Ok(())
-    };
-    actor.directory.change_user(actor.account(), name, change).await?;
     Ok(Answer::Done)
 }
 

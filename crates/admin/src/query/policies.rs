@@ -10,6 +10,7 @@ use drystone_identity::{
     EntityArn, EntityKind, Holder, HolderKind, IdentityError, ManagedPolicy, PolicyUse,
     PolicyVersion,
 };
+use std::collections::BTreeSet;
 
 pub(super) async fn run(call: &Call<'_>, action: &str) -> Option<Answer> {
     if let Some((verb, kind)) = holder_action(action) {
@@ -121,7 +122,9 @@ fn write_policy(xml: &mut Xml, call: &Call<'_>, policy: &Found) -> Result<(), Qu
     };
     xml.text("PolicyId", &id).text("Arn", &policy.arn()).text("Path", path);
     xml.text("DefaultVersionId", &format!("v{version}"));
-    xml.text("AttachmentCount", &count.to_string()).text("PermissionsBoundaryUsageCount", "0");
+    let bounded = held.bounded_users.len() + held.bounded_roles.len();
+    xml.text("AttachmentCount", &count.to_string());
+    xml.text("PermissionsBoundaryUsageCount", &bounded.to_string());
     xml.bool("IsAttachable", true);
     xml.text("CreateDate", &Timestamp(created).to_iso());
     xml.text("UpdateDate", &Timestamp(updated).to_iso());
@@ -186,10 +189,11 @@ fn list(call: &Call<'_>) -> Answer {
     if scope != "Local" && prefix == "/" {
         all.extend(canned_names().map(Found::Canned));
     }
-    if only_attached {
+    let usage = usage_filter(call)?;
+    if only_attached || usage.is_some() {
         let held = |policy: &Found| {
             let held = call.actor.directory.policy_use(call.account(), policy.name());
-            held.is_ok_and(|held| held != PolicyUse::default())
+            held.is_ok_and(|held| used_as(held, usage) != PolicyUse::default())
         };
         all.retain(held);
     }
@@ -312,14 +316,48 @@ async fn change_version(call: &Call<'_>, action: &str) -> Answer {
     Ok(Xml::new())
 }
 
+/// What a list is limited to: policies as they are attached, or as boundaries.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Usage {
+    Permissions,
+    Boundary,
+}
+
+fn usage_filter(call: &Call<'_>) -> Result<Option<Usage>, QueryError> {
+    match call.parameters.get("PolicyUsageFilter") {
+        None | Some("") => Ok(None),
+        Some("PermissionsPolicy") => Ok(Some(Usage::Permissions)),
+        Some("PermissionsBoundary") => Ok(Some(Usage::Boundary)),
+        Some(_) => {
+            let message = "PolicyUsageFilter must be PermissionsPolicy or PermissionsBoundary";
+            Err(QueryError::validation(message))
+        }
+    }
+}
+
+/// What of the use of a policy a filter leaves.
+fn used_as(mut held: PolicyUse, usage: Option<Usage>) -> PolicyUse {
+    if usage == Some(Usage::Boundary) {
+        (held.users, held.groups, held.roles) = Default::default();
+    }
+    if usage == Some(Usage::Permissions) {
+        (held.bounded_users, held.bounded_roles) = Default::default();
+    }
+    held
+}
+
 fn list_entities(call: &Call<'_>) -> Answer {
     let policy = find(call, "ListEntitiesForPolicy")?;
     let held = call.actor.directory.policy_use(call.account(), policy.name())?;
+    let held = used_as(held, usage_filter(call)?);
+    let users: BTreeSet<_> = held.users.into_iter().chain(held.bounded_users).collect();
+    let roles: BTreeSet<_> = held.roles.into_iter().chain(held.bounded_roles).collect();
+    let groups: BTreeSet<_> = held.groups.into_iter().collect();
     let filter = call.parameters.get("EntityFilter").filter(|filter| !filter.is_empty());
     let lists = [
-        ("PolicyGroups", "GroupName", "Group", &held.groups),
-        ("PolicyRoles", "RoleName", "Role", &held.roles),
-        ("PolicyUsers", "UserName", "User", &held.users),
+        ("PolicyGroups", "GroupName", "Group", &groups),
+        ("PolicyRoles", "RoleName", "Role", &roles),
+        ("PolicyUsers", "UserName", "User", &users),
     ];
     let mut all = Vec::new();
     for (_, _, kind, names) in lists.iter().filter(|list| filter.is_none_or(|f| f == list.2)) {

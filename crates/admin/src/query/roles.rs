@@ -1,7 +1,7 @@
 //! Roles.
 
 use super::write::{Xml, encode};
-use super::{Answer, Call, QueryError};
+use super::{Answer, Call, QueryError, boundaries};
 use crate::rights::Right;
 use drystone_base::Timestamp;
 use drystone_identity::{EntityKind, NewRole, Role};
@@ -34,10 +34,11 @@ fn write_role(xml: &mut Xml, role: &Role) {
     }
 }
 
-fn one(role: &Role) -> Xml {
+fn one(call: &Call<'_>, role: &Role) -> Xml {
     let mut xml = Xml::new();
     xml.open("Role");
     write_role(&mut xml, role);
+    boundaries::write(&mut xml, call, role.boundary.as_deref());
     xml.close("Role");
     xml
 }
@@ -53,8 +54,9 @@ async fn create(call: &Call<'_>) -> Answer {
     let name = call.parameters.need("RoleName")?;
     let path = call.parameters.get("Path").unwrap_or("/");
     let arn = call.new_arn(EntityKind::Role, name);
-    call.require("CreateRole", &arn)?;
-    if !call.parameters.tags()?.is_empty() {
+    call.require_bounded("CreateRole", &arn)?;
+    let tags = call.parameters.tags()?;
+    if !tags.is_empty() {
         call.actor.refuse_denied(Right::TagRole, &arn)?;
     }
     let new = NewRole {
@@ -63,14 +65,14 @@ async fn create(call: &Call<'_>) -> Answer {
         trust: call.parameters.need("AssumeRolePolicyDocument")?.to_owned(),
         description: call.parameters.text("Description"),
         session_max_s: call.parameters.number("MaxSessionDuration")?,
-        tags: call.parameters.tags()?,
-        boundary: None,
+        tags,
+        boundary: boundaries::given(call)?,
     };
-    Ok(one(&call.changes()?.create_role(call.account(), new).await?))
+    Ok(one(call, &call.changes()?.create_role(call.account(), new).await?))
 }
 
 fn get(call: &Call<'_>) -> Answer {
-    Ok(one(&named(call, "GetRole")?))
+    Ok(one(call, &named(call, "GetRole")?))
 }
 
 fn list(call: &Call<'_>) -> Answer {
@@ -100,7 +102,7 @@ async fn update(call: &Call<'_>, action: &str) -> Answer {
     call.changes()?.change_role(call.account(), &role.name, change).await?;
     match action {
         "UpdateRoleDescription" => {
-            Ok(one(&call.actor.directory.role(call.account(), &role.name)?))
+            Ok(one(call, &call.actor.directory.role(call.account(), &role.name)?))
         }
         _ => Ok(Xml::new()),
     }

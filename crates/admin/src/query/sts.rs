@@ -5,15 +5,18 @@ use super::write::Xml;
 use super::{Answer, Call, Parameters, QueryError};
 use crate::rights::Right;
 use drystone_base::Timestamp;
-use drystone_iam::Principal;
+use drystone_iam::{Facts, Principal};
 use drystone_identity::{
     AssumeRequest, DEFAULT_ACCOUNT, IdentityError, Role, SessionCredentials, SessionRequest,
+    mfa_serial,
 };
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 pub(super) const DURATION_DEFAULT_S: u64 = 3600;
 pub(super) const ROLE_RANGE_S: RangeInclusive<u64> = 900..=43_200;
+/// Tags of a session.
+const TAG_COUNT_MAX: usize = 50;
 const SESSION_RANGE_S: RangeInclusive<u64> = 900..=129_600;
 
 /// Whether an action is of STS and not of IAM.
@@ -92,11 +95,109 @@ pub(super) fn session_error(error: IdentityError) -> QueryError {
     }
 }
 
-/// Tags of a session become condition keys of its requests.
-fn session_facts(call: &Call<'_>) -> Result<BTreeMap<String, Vec<String>>, QueryError> {
-    let tags = call.parameters.tags()?.into_iter();
-    Ok(tags.map(|(key, value)| (format!("aws:PrincipalTag/{key}"), vec![value])).collect())
+/// What whoever makes a session says about it. It becomes condition keys of its requests, so whoever says
+/// it must be trusted to.
+struct Said<'a> {
+    tags: BTreeMap<String, String>,
+    /// Keys of tags that the sessions made by this one keep. A session makes none here.
+    transitive: Vec<String>,
+    source: Option<&'a str>,
 }
+
+impl<'a> Said<'a> {
+    fn read(parameters: &'a Parameters) -> Result<Self, QueryError> {
+        let (tags, transitive) = (parameters.tags()?, parameters.list("TransitiveTagKeys"));
+        let invalid = |message: &str| Err(QueryError::validation(message));
+        let fits = |(key, value): (&String, &String)| {
+            let is_reserved = key.to_ascii_lowercase().starts_with("aws:");
+            let key_fits = (1..=128).contains(&key.chars().count()) && !is_reserved;
+            key_fits && value.chars().count() <= 256
+        };
+        if tags.len() > TAG_COUNT_MAX || !tags.iter().all(fits) {
+            let message = "A session has at most 50 tags, with keys of 1 to 128 and values of up to \
+                           256 characters.";
+            return invalid(message);
+        }
+        if !transitive.iter().all(|key| tags.contains_key(key)) {
+            let message =
+                "The specified transitive tag keys must be included in the requested tags.";
+            return invalid(message);
+        }
+        let source = parameters.get("SourceIdentity");
+        let is_allowed = |c: char| c.is_ascii_alphanumeric() || "_+=,.@-".contains(c);
+        let source_fits =
+            |text: &str| (2..=64).contains(&text.len()) && text.chars().all(is_allowed);
+        if !source.is_none_or(source_fits) {
+            return invalid("A source identity has 2 to 64 letters, digits and _+=,.@-");
+        }
+        Ok(Self { tags, transitive, source })
+    }
+
+    /// Condition keys of the call itself.
+    fn add_to_call(&self, facts: &mut Facts) {
+        for (key, value) in &self.tags {
+            facts.add(&format!("aws:RequestTag/{key}"), value.clone());
+            facts.add("aws:TagKeys", key.clone());
+        }
+        for key in &self.transitive {
+            facts.add("sts:TransitiveTagKeys", key.clone());
+        }
+        facts.add_if("sts:SourceIdentity", self.source);
+    }
+
+    /// Condition keys of the requests of the session.
+    fn of_session(&self) -> BTreeMap<String, Vec<String>> {
+        let tags = self.tags.iter();
+        let mut facts: BTreeMap<_, _> = tags
+            .map(|(key, value)| (format!("aws:PrincipalTag/{key}"), vec![value.clone()]))
+            .collect();
+        if let Some(source) = self.source {
+            facts.insert("aws:SourceIdentity".to_owned(), vec![source.to_owned()]);
+        }
+        facts
+    }
+
+    /// Rights that must be given beside that of the session itself.
+    fn rights(&self) -> impl Iterator<Item = &'static str> {
+        let tags = (!self.tags.is_empty()).then_some("sts:TagSession");
+        tags.into_iter().chain(self.source.map(|_| "sts:SetSourceIdentity"))
+    }
+}
+
+/// Checks the second factor that a call names, and uses its code up. Whether there was one.
+async fn check_factor(call: &Call<'_>) -> Result<bool, QueryError> {
+    let parameters = &call.parameters;
+    let (serial, code) = match (parameters.get("SerialNumber"), parameters.get("TokenCode")) {
+        (None, None) => return Ok(false),
+        (Some(serial), Some(code)) => (serial, code),
+        _ => {
+            let message = "MultiFactorAuthentication failed, must provide both MFA serial number \
+                           and one time pass code.";
+            return Err(QueryError::denied(message));
+        }
+    };
+    // A code must not be used up by a call that is refused for its form.
+    let directory = call.changes()?;
+    // Only owners of accounts have devices.
+    let identity = call.actor.identity;
+    let is_owner = identity.is_unrestricted_root() && identity.may_make_keys();
+    if !is_owner || serial != mfa_serial(call.account()) {
+        let message = "MultiFactorAuthentication failed, unable to validate MFA code.  Please \
+                       verify your MFA serial number is valid and associated with this user.";
+        return Err(QueryError::denied(message));
+    }
+    match directory.check_mfa(call.account(), &format!("{serial} {code}")).await {
+        Ok(()) => Ok(true),
+        Err(IdentityError::Forbidden(_)) => {
+            let message = "MultiFactorAuthentication failed with invalid MFA one time pass code. ";
+            Err(QueryError::denied(message))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Condition key of calls and sessions with a second factor.
+const MFA_PRESENT: &str = "aws:MultiFactorAuthPresent";
 
 async fn assume_role(call: &Call<'_>) -> Answer {
     let arn = call.parameters.need("RoleArn")?;
@@ -114,12 +215,16 @@ async fn assume_role(call: &Call<'_>) -> Answer {
     if !identity.may_make_keys() {
         return Err(denied());
     }
+    let said = Said::read(&call.parameters)?;
+    let (external, narrowed) = (call.parameters.get("ExternalId"), narrowed(&call.parameters));
+    let has_factor = check_factor(call).await?;
     let mut facts = call.actor.facts.clone();
-    facts.add_if("sts:ExternalId", call.parameters.get("ExternalId"));
+    facts.add_if("sts:ExternalId", external);
     facts.add("sts:RoleSessionName", session);
     facts.add("sts:DurationSeconds", seconds.to_string());
-    for (key, value) in call.parameters.tags()? {
-        facts.add(&format!("aws:RequestTag/{key}"), value).add("aws:TagKeys", key);
+    said.add_to_call(&mut facts);
+    if has_factor {
+        facts.add(MFA_PRESENT, "true").add("aws:MultiFactorAuthAge", "0");
     }
     let canonical = call.actor.directory.canonical_of(call.account());
     let named = identity.named_policies();
@@ -137,20 +242,27 @@ async fn assume_role(call: &Call<'_>) -> Answer {
         Err(error) => return Err(error.into()),
     };
     check_role_duration(&role, seconds)?;
-    // Tags become condition keys of the session: whoever sets them must be trusted to.
-    if !call.parameters.tags()?.is_empty() {
-        let tagging = AssumeRequest { action: "sts:TagSession", ..request };
-        if !matches!(call.actor.directory.assume(arn, &tagging), Ok(Ok(_))) {
+    for action in said.rights() {
+        let request = AssumeRequest { action, ..request };
+        if !matches!(call.actor.directory.assume(arn, &request), Ok(Ok(_))) {
             return Err(denied());
         }
     }
-    let request = SessionRequest {
-        duration_s: seconds,
-        facts: session_facts(call)?,
-        ..narrowed(&call.parameters)
-    };
+    let mut session_facts = said.of_session();
+    if has_factor {
+        session_facts.insert(MFA_PRESENT.to_owned(), vec!["true".to_owned()]);
+    }
+    let request = SessionRequest { duration_s: seconds, facts: session_facts, ..narrowed };
     let made = call.changes()?.session_of_role(&role, session, request).await;
     let credentials = made.map_err(session_error)?;
+    let mut xml = assumed(&role, session, &credentials);
+    if let Some(source) = said.source {
+        xml.text("SourceIdentity", source);
+    }
+    Ok(xml)
+}
+
+fn assumed(role: &Role, session: &str, credentials: &SessionCredentials) -> Xml {
     let principal = Principal::RoleSession {
         account: role.account.clone(),
         role: format!("{}{}", role.path, role.name),
@@ -158,10 +270,10 @@ async fn assume_role(call: &Call<'_>) -> Answer {
         id: role.id.clone(),
     };
     let mut xml = Xml::new();
-    write_credentials(&mut xml, &credentials);
+    write_credentials(&mut xml, credentials);
     xml.open("AssumedRoleUser").text("AssumedRoleId", &format!("{}:{session}", role.id));
     xml.text("Arn", &principal.arn().unwrap_or_default()).close("AssumedRoleUser");
-    Ok(xml)
+    xml
 }
 
 fn check_role_duration(role: &Role, seconds: u64) -> Result<(), QueryError> {
@@ -175,7 +287,10 @@ fn check_role_duration(role: &Role, seconds: u64) -> Result<(), QueryError> {
 async fn session_token(call: &Call<'_>) -> Answer {
     let seconds = duration(&call.parameters, SESSION_RANGE_S, 43_200)?;
     call.actor.refuse_denied(Right::GetSessionToken, &call.caller_arn()?)?;
-    let request = SessionRequest { duration_s: seconds, ..SessionRequest::default() };
+    let mut request = SessionRequest { duration_s: seconds, ..SessionRequest::default() };
+    if check_factor(call).await? {
+        request.facts.insert(MFA_PRESENT.to_owned(), vec!["true".to_owned()]);
+    }
     let credentials = call.changes()?.session_of(call.actor.identity, request).await?;
     let mut xml = Xml::new();
     write_credentials(&mut xml, &credentials);

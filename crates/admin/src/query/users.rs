@@ -1,7 +1,7 @@
 //! Users.
 
 use super::write::Xml;
-use super::{Answer, Call, QueryError};
+use super::{Answer, Call, QueryError, boundaries};
 use crate::rights::Right;
 use drystone_base::Timestamp;
 use drystone_iam::Principal;
@@ -40,16 +40,22 @@ async fn create(call: &Call<'_>) -> Answer {
     let name = call.parameters.need("UserName")?;
     let path = call.parameters.get("Path").unwrap_or("/");
     let arn = call.new_arn(EntityKind::User, name);
-    call.require("CreateUser", &arn)?;
+    call.require_bounded("CreateUser", &arn)?;
     let tags = call.parameters.tags()?;
     if !tags.is_empty() {
         call.actor.refuse_denied(Right::TagUser, &arn)?;
     }
-    let new = NewUser { name: name.to_owned(), path: path.to_owned(), tags, boundary: None };
+    let new = NewUser {
+        name: name.to_owned(),
+        path: path.to_owned(),
+        tags,
+        boundary: boundaries::given(call)?,
+    };
     let user = call.changes()?.create_user(call.account(), new).await?;
     let mut xml = Xml::new();
     xml.open("User");
     write_user(&mut xml, &user);
+    boundaries::write(&mut xml, call, user.boundary.as_deref());
     xml.close("User");
     Ok(xml)
 }
@@ -59,7 +65,9 @@ fn get(call: &Call<'_>) -> Answer {
     xml.open("User");
     match call.own_or_named("GetUser")? {
         Some(name) => {
-            write_user(&mut xml, &call.actor.directory.user(call.account(), &name)?);
+            let user = call.actor.directory.user(call.account(), &name)?;
+            write_user(&mut xml, &user);
+            boundaries::write(&mut xml, call, user.boundary.as_deref());
         }
         None => {
             let account = call.account();

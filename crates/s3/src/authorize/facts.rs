@@ -143,6 +143,10 @@ fn value_of(
         "aws:principalarn" => principal.arn(),
         "aws:principalaccount" => principal.account().and_then(text),
         "aws:userid" => principal.user_id(),
+        "aws:multifactorauthage" => {
+            let age_s = sender.identity.as_ref()?.mfa_age_s(request.now_ms)?;
+            Some(age_s.to_string())
+        }
         "aws:resourceaccount" | "s3:resourceaccount" => bucket.map(account_of).and_then(text),
         "s3:dataaccesspointarn" => {
             need.point.as_ref().map(|point| point.arn(&context.config.region))

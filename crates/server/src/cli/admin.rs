@@ -1,16 +1,18 @@
 //! The commands of administration: `drystone user`, `group`, `policy`, `key`, `role`, `account`,
-//! `kms`, `explain`. They speak to the running server by its unix socket.
+//! `session`, `kms`, `explain`. They speak to the running server by its unix socket.
 
 mod buckets;
 mod drives;
 mod kms;
 mod mfa;
+mod sessions;
 mod show;
 
 pub(crate) use buckets::{BucketCommand, LockCommand};
 pub(crate) use drives::{DriveCommand, VerifyArguments, verify};
 pub(crate) use kms::KmsCommand;
 pub(crate) use mfa::MfaCommand;
+pub(crate) use sessions::SessionCommand;
 
 use super::{CommandResult, print};
 use crate::socket;
