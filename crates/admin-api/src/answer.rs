@@ -220,6 +220,9 @@ pub struct Status {
     /// Locks wait for somebody to confirm that the clock is right.
     #[serde(default)]
     pub is_lock_clock_held: bool,
+    /// How far the clock of locks is behind the wall clock, in seconds.
+    #[serde(default)]
+    pub lock_clock_behind_s: u64,
     /// Placement groups, by the number of their drives that are missing or lack shards.
     pub groups_by_lacking_drives: std::collections::BTreeMap<u64, u64>,
     /// Objects and parts that lack shards since they were written.

@@ -8,6 +8,9 @@
 //! | `drystone_connections_open`, `drystone_connections_limit` | connections | |
 //! | `drystone_connections_refused_total` | connections | |
 //! | `drystone_connections_ended_total` | connections that were too slow | |
+//! | `drystone_lock_clock_behind_seconds` | seconds behind the wall clock | |
+//! | `drystone_lock_clock_held` | 0 or 1: waits for an operator | |
+//! | `drystone_lock_clock_refused_total` | writes refused because the wall clock is too far ahead | |
 //! | `drystone_space_bytes` | bytes | state: total, free, used |
 //! | `drystone_budget_free_bytes` | bytes that clients can still take | |
 //! | `drystone_budget_bytes` | bytes that a kind of work draws on | kind: decode, upload, read, … |
@@ -135,6 +138,7 @@ impl Metrics {
         let retained = engine.catalog().retained_frame_bytes();
         let name = "drystone_catalog_retained_frame_bytes";
         one(name, "gauge", "Segments with frames that no export covers.", retained);
+        render_lock_clock(&mut out, engine);
         if let Ok(space) = engine.space() {
             let name = "drystone_space_bytes";
             let _ = writeln!(out, "# HELP {name} Space of the drive.\n# TYPE {name} gauge");
@@ -194,6 +198,18 @@ fn render_budget(out: &mut String, budget: &ByteBudget) {
         .write(out, each(|usage| usage.waiting));
     let (name, help) = ("drystone_budget_refused_total", "Requests refused for lack of memory.");
     Labelled { name, kind: "counter", help }.write(out, each(|usage| usage.refused));
+}
+
+fn render_lock_clock(out: &mut String, engine: &Engine) {
+    let clock = engine.lock_clock_state();
+    let mut one = |name, kind, help, value: u64| {
+        Labelled { name, kind, help }.write(out, std::iter::once((String::new(), value)));
+    };
+    let name = "drystone_lock_clock_behind_seconds";
+    one(name, "gauge", "How far locks are behind the wall clock.", clock.behind_ms / 1000);
+    one("drystone_lock_clock_held", "gauge", "Locks wait for an operator.", clock.is_held.into());
+    let name = "drystone_lock_clock_refused_total";
+    one(name, "counter", "Writes refused: the wall clock is too far ahead.", clock.refused);
 }
 
 fn render_drives(out: &mut String, status: &DeploymentStatus) {

@@ -82,6 +82,7 @@ pub struct Tx<'a> {
     view: &'a dyn View,
     rng: &'a dyn Rng,
     now_ms: u64,
+    lock_now_ms: Option<u64>,
     clock: Seq,
     pub(crate) clock_used: Option<Seq>,
     pub(crate) changes: BTreeMap<Bytes, Option<RowValue>>,
@@ -96,6 +97,7 @@ impl<'a> Tx<'a> {
             view,
             rng,
             now_ms,
+            lock_now_ms: None,
             clock,
             clock_used: None,
             changes: BTreeMap::new(),
@@ -107,6 +109,17 @@ impl<'a> Tx<'a> {
     #[must_use]
     pub fn now_ms(&self) -> u64 {
         self.now_ms
+    }
+
+    /// Says what time it is for locks, whose clock is not the wall clock.
+    pub fn set_lock_now_ms(&mut self, lock_now_ms: u64) {
+        self.lock_now_ms = Some(lock_now_ms);
+    }
+
+    /// What time it is for locks, in milliseconds since 1970; the wall clock if nothing else was said.
+    #[must_use]
+    pub fn lock_now_ms(&self) -> u64 {
+        self.lock_now_ms.unwrap_or(self.now_ms)
     }
 
     /// Randomness.

@@ -23,8 +23,11 @@ impl Engine {
     ) -> Result<BucketRow, EngineError> {
         self.check_space()?;
         let (owned, owner) = (name.to_owned(), owner.to_owned());
-        let plan =
-            move |tx: &mut Tx<'_>| plan::create_bucket(tx, &owned, &owner, tags, documents, lock);
+        let noted = lock.and_then(|_| self.lock_clock_row());
+        let plan = move |tx: &mut Tx<'_>| {
+            noted.into_iter().for_each(|(key, row)| tx.put(key, row));
+            plan::create_bucket(tx, &owned, &owner, tags, documents, lock)
+        };
         let row = self.commit(plan).await?;
         self.forget_bucket(name);
         Ok(row)
@@ -102,7 +105,12 @@ impl Engine {
     /// catalog failed.
     pub async fn set_lock(&self, name: &str, lock: BucketLock) -> Result<(), EngineError> {
         let owned = name.to_owned();
-        self.commit(move |tx| plan::set_lock(tx, &owned, lock)).await?;
+        let noted = self.lock_clock_row();
+        let plan = move |tx: &mut Tx<'_>| {
+            noted.into_iter().for_each(|(key, row)| tx.put(key, row));
+            plan::set_lock(tx, &owned, lock)
+        };
+        self.commit(plan).await?;
         self.forget_bucket(name);
         Ok(())
     }

@@ -197,12 +197,23 @@ impl Engine {
         &self,
         plan: impl FnOnce(&mut Tx<'_>) -> Result<T, EngineError> + Send + 'static,
     ) -> impl Future<Output = Result<T, EngineError>> + Send + 'static {
-        let ticket = self.shared.catalog.submit(move |tx| match plan(tx) {
-            Ok(value) => Ok(Decision::Commit(Ok(value))),
-            Err(EngineError::Catalog(error)) => Err(error),
-            Err(error) => Ok(Decision::Reject(Err(error))),
+        let lock_now_ms = self.lock_now_ms();
+        let ticket = self.shared.catalog.submit(move |tx| {
+            tx.set_lock_now_ms(lock_now_ms);
+            match plan(tx) {
+                Ok(value) => Ok(Decision::Commit(Ok(value))),
+                Err(EngineError::Catalog(error)) => Err(error),
+                Err(error) => Ok(Decision::Reject(Err(error))),
+            }
         });
-        async move { ticket.await? }
+        let shared = self.shared.clone();
+        async move {
+            let outcome = ticket.await?;
+            if matches!(outcome, Err(EngineError::LockClockBehind)) {
+                shared.lock_clock.count_refusal();
+            }
+            outcome
+        }
     }
 
     fn bucket_cache(&self) -> MutexGuard<'_, BucketCache> {

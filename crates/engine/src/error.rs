@@ -65,6 +65,13 @@ pub enum EngineError {
     /// Locks need a bucket that is made for them.
     #[error("the bucket does not lock objects")]
     NoBucketLock,
+    /// The wall clock is more than a day ahead of the clock of locks, so that a default retention cannot be
+    /// counted. May be tried again after an operator has confirmed the time.
+    #[error("the wall clock is far ahead of the clock of locks")]
+    LockClockBehind,
+    /// The note of the clock of locks cannot be read; no lock ends until an operator has confirmed the time.
+    #[error("the note of the clock of locks is damaged")]
+    DamagedLockClock,
     /// What is asked of the bucket contradicts its versioning or its lock.
     #[error("the bucket is in another state than that needs")]
     BucketState,

@@ -1,51 +1,105 @@
 //! The clock by which locks end. A wall clock that is set ahead would end them all; so this one goes on from
-//! where it was at the rate at which time passes, and after a restart that finds the wall clock far ahead it
-//! waits for somebody to say that the time is right.
+//! where it was at the rate at which time passes. Over a restart it follows the wall clock within a budget
+//! ([`belief`]) and waits beyond it for an operator to say that the time is right.
+//!
+//! # Invariants
+//!
+//! - What is believed is durable before the clock is put forward by it.
+//! - A note that cannot be read ends no lock: the clock stays near zero until an operator confirms the time.
+//! - Only a process that resumed the clock notes it: a tool that looks at a store does not move it.
+
+mod belief;
 
 use crate::engine::Engine;
 use crate::error::EngineError;
+pub(crate) use belief::BELIEVED_MS_MAX;
+use belief::NotedClock;
+use drystone_base::sync::{Mutex, lock};
 use drystone_catalog::{Decision, Key};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
-/// A jump of the wall clock over a restart that is believed, in milliseconds.
-const BELIEVED_JUMP_MS: u64 = 24 * 3600 * 1000;
-
 pub(crate) struct LockClock {
+    /// What the clock said when `since` was; beside it in one place for readers that take no lock.
     base_ms: AtomicU64,
     since: Instant,
     is_held: AtomicBool,
+    /// The clock when it was set last, and how long the process had run then; `None` before it was resumed.
+    noted: Mutex<Option<(NotedClock, u64)>>,
+    /// Writes that were refused since the start because the wall clock is too far ahead.
+    refused: AtomicU64,
 }
 
 impl LockClock {
     pub(crate) fn new(now_ms: u64) -> Self {
-        let (base_ms, is_held) = (AtomicU64::new(now_ms), AtomicBool::new(false));
-        Self { base_ms, since: Instant::now(), is_held }
+        Self {
+            base_ms: AtomicU64::new(now_ms),
+            since: Instant::now(),
+            is_held: AtomicBool::new(false),
+            noted: Mutex::new(None),
+            refused: AtomicU64::new(0),
+        }
+    }
+
+    /// Counts a write that was refused because the wall clock is too far ahead.
+    pub(crate) fn count_refusal(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn passed_ms(&self) -> u64 {
+        u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Goes on from here.
+    fn set(&self, now: NotedClock, is_held: bool) {
+        let passed_ms = self.passed_ms();
+        self.base_ms.store(now.at_ms.saturating_sub(passed_ms), Ordering::Release);
+        self.is_held.store(is_held, Ordering::Release);
+        *lock(&self.noted) = Some((now, passed_ms));
+    }
+
+    /// As it would be noted now; `None` before it was resumed.
+    fn now(&self) -> Option<NotedClock> {
+        let noted = lock(&self.noted);
+        let (clock, set_ms) = noted.as_ref()?;
+        Some(clock.advanced(self.passed_ms().saturating_sub(*set_ms)))
     }
 }
 
-/// Where the clock goes on, and whether that is behind the wall clock until somebody confirms it.
-fn resume(noted_ms: Option<u64>, wall_ms: u64) -> (u64, bool) {
-    match noted_ms {
-        Some(noted) if wall_ms > noted.saturating_add(BELIEVED_JUMP_MS) => (noted, true),
-        // A wall clock that was set back does not make it go back.
-        Some(noted) => (wall_ms.max(noted), false),
-        None => (wall_ms, false),
-    }
+/// How the clock of locks stands to the wall clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LockClockState {
+    /// It waits for an operator to confirm the time.
+    pub is_held: bool,
+    /// How far it is behind the wall clock, in milliseconds.
+    pub behind_ms: u64,
+    /// Writes under a default retention that were refused since the start.
+    pub refused: u64,
 }
 
 impl Engine {
-    /// Resumes the clock of locks where it was noted last; whether it waits to be confirmed.
+    /// Resumes the clock of locks where it was noted last; whether it waits to be confirmed. Blocks.
     ///
     /// # Errors
     ///
-    /// The catalog failed.
+    /// The catalog failed, or what was noted cannot be read; then no lock ends until the time is confirmed.
     pub fn resume_lock_clock(&self) -> Result<bool, EngineError> {
-        let noted = self.shared.catalog.get(Key::LOCK_CLOCK)?;
-        let noted = noted.and_then(|bytes| bytes[..].try_into().ok()).map(u64::from_le_bytes);
-        let (base, is_held) = resume(noted, self.now_ms());
-        self.shared.lock_clock.base_ms.store(base, Ordering::Release);
-        self.shared.lock_clock.is_held.store(is_held, Ordering::Release);
+        let clock = &self.shared.lock_clock;
+        // Until it is known where it was, no lock ends.
+        clock.base_ms.store(0, Ordering::Release);
+        clock.is_held.store(true, Ordering::Release);
+        let Some(bytes) = self.shared.catalog.get(Key::LOCK_CLOCK)? else {
+            clock.set(NotedClock::starting_at(self.now_ms()), false);
+            return Ok(false);
+        };
+        let noted = NotedClock::decode(&bytes).ok_or(EngineError::DamagedLockClock)?;
+        let (next, is_held) = noted.resumed(self.now_ms());
+        if next != noted && self.store_lock_clock(next.clone()).is_err() {
+            // What is not durable would be believed again.
+            clock.set(noted, true);
+            return Ok(true);
+        }
+        clock.set(next, is_held);
         Ok(is_held)
     }
 
@@ -53,32 +107,37 @@ impl Engine {
     #[must_use]
     pub fn lock_now_ms(&self) -> u64 {
         let clock = &self.shared.lock_clock;
-        let passed = u64::try_from(clock.since.elapsed().as_millis()).unwrap_or(u64::MAX);
-        clock.base_ms.load(Ordering::Acquire).saturating_add(passed)
+        clock.base_ms.load(Ordering::Acquire).saturating_add(clock.passed_ms())
     }
 
-    /// Whether the clock of locks is behind until somebody confirms the time.
+    /// How the clock of locks stands. It counts as held also where the wall clock was set far ahead while the
+    /// process ran.
     #[must_use]
-    pub fn is_lock_clock_held(&self) -> bool {
-        self.shared.lock_clock.is_held.load(Ordering::Acquire)
+    pub fn lock_clock_state(&self) -> LockClockState {
+        let clock = &self.shared.lock_clock;
+        let behind_ms = self.now_ms().saturating_sub(self.lock_now_ms());
+        let is_held = clock.is_held.load(Ordering::Acquire) || behind_ms > BELIEVED_MS_MAX;
+        LockClockState { is_held, behind_ms, refused: clock.refused.load(Ordering::Relaxed) }
     }
 
-    /// Somebody says that the wall clock is right.
+    /// An operator says that the wall clock is right.
     ///
     /// # Errors
     ///
-    /// The catalog failed.
+    /// The catalog failed; then the clock goes on as before.
     pub async fn confirm_lock_clock(&self) -> Result<(), EngineError> {
         let clock = &self.shared.lock_clock;
-        let passed = u64::try_from(clock.since.elapsed().as_millis()).unwrap_or(u64::MAX);
-        clock.base_ms.store(self.now_ms().saturating_sub(passed), Ordering::Release);
-        clock.is_held.store(false, Ordering::Release);
-        let now = self.lock_now_ms();
+        let wall_ms = self.now_ms();
+        let next = clock.now().unwrap_or_else(|| NotedClock::starting_at(wall_ms));
+        let next = next.confirmed(wall_ms);
+        let stored = next.encode();
         self.commit(move |tx| {
-            tx.put(Key::LOCK_CLOCK.to_vec(), now.to_le_bytes().to_vec());
+            tx.put(Key::LOCK_CLOCK.to_vec(), stored);
             Ok(())
         })
-        .await
+        .await?;
+        clock.set(next, false);
+        Ok(())
     }
 
     /// Notes the clock of locks, if any bucket locks. Blocks.
@@ -91,30 +150,23 @@ impl Engine {
         if buckets.iter().all(|bucket| bucket.lock.is_none()) {
             return Ok(());
         }
-        let now = self.lock_now_ms();
+        match self.shared.lock_clock.now() {
+            Some(now) => self.store_lock_clock(now),
+            None => Ok(()),
+        }
+    }
+
+    /// The row that notes the clock of locks now. A bucket that begins to lock stores it in the same
+    /// transaction, so that there is no lock without a note.
+    pub(crate) fn lock_clock_row(&self) -> Option<(Vec<u8>, Vec<u8>)> {
+        Some((Key::LOCK_CLOCK.to_vec(), self.shared.lock_clock.now()?.encode()))
+    }
+
+    fn store_lock_clock(&self, noted: NotedClock) -> Result<(), EngineError> {
         let ticket = self.shared.catalog.submit(move |tx| {
-            tx.put(Key::LOCK_CLOCK.to_vec(), now.to_le_bytes().to_vec());
+            tx.put(Key::LOCK_CLOCK.to_vec(), noted.encode());
             Ok(Decision::Commit(()))
         });
         Ok(ticket.wait()?)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_clock_goes_on_and_a_long_jump_is_not_believed() {
-        let day = BELIEVED_JUMP_MS;
-        for (noted, wall, expected) in [
-            (None, 50, (50, false)),
-            (Some(100), 90, (100, false)),
-            (Some(100), 100 + day, (100 + day, false)),
-            (Some(100), 101 + day, (100, true)),
-            (Some(100), u64::MAX, (100, true)),
-        ] {
-            assert_eq!(resume(noted, wall), expected);
-        }
     }
 }

@@ -262,6 +262,30 @@ fn of_parts(error: &EngineError) -> S3Error {
     }
 }
 
+/// What a lock, or the lack of one, does not allow.
+fn of_locks(error: &EngineError) -> S3Error {
+    let (code, message) = match error {
+        EngineError::Locked => {
+            (S3Code::AccessDenied, "Access Denied because object protected by object lock.")
+        }
+        EngineError::MfaNeeded => {
+            (S3Code::AccessDenied, "Mfa Authentication must be used for this request")
+        }
+        EngineError::NoBucketLock => {
+            (S3Code::InvalidRequest, "Bucket is missing Object Lock Configuration")
+        }
+        EngineError::LockClockBehind => (
+            S3Code::ServiceUnavailable,
+            "The clock of the server is more than a day ahead of the clock by which locks end, so the \
+             default retention of the bucket cannot be applied. An operator must check the time and run \
+             `drystone lock confirm-clock`.",
+        ),
+        // The caller names the kinds above.
+        _ => return S3Code::InternalError.into(),
+    };
+    S3Error::with(code, message)
+}
+
 impl From<EngineError> for S3Error {
     fn from(error: EngineError) -> Self {
         match error {
@@ -286,16 +310,10 @@ impl From<EngineError> for S3Error {
             EngineError::PreconditionFailed(condition) => {
                 Self::new(S3Code::PreconditionFailed).field("Condition", condition_name(condition))
             }
-            EngineError::Locked => Self::with(
-                S3Code::AccessDenied,
-                "Access Denied because object protected by object lock.",
-            ),
-            EngineError::MfaNeeded => {
-                Self::with(S3Code::AccessDenied, "Mfa Authentication must be used for this request")
-            }
-            EngineError::NoBucketLock => {
-                Self::with(S3Code::InvalidRequest, "Bucket is missing Object Lock Configuration")
-            }
+            error @ (EngineError::Locked
+            | EngineError::MfaNeeded
+            | EngineError::NoBucketLock
+            | EngineError::LockClockBehind) => of_locks(&error),
             EngineError::BucketState => S3Code::InvalidBucketState.into(),
             EngineError::NotArchived => S3Code::InvalidObjectState.into(),
             EngineError::RestoreOngoing => S3Code::RestoreAlreadyInProgress.into(),
@@ -329,6 +347,7 @@ impl From<EngineError> for S3Error {
             EngineError::Vanished
             | EngineError::KeyNeeded
             | EngineError::NoKeyring
+            | EngineError::DamagedLockClock
             | EngineError::Catalog(_)
             | EngineError::Drive(_) => S3Code::InternalError.into(),
         }

@@ -27,8 +27,8 @@ const WRITE_AHEAD_LEN: u32 = 1 << 20;
 const TICK: Duration = Duration::from_millis(200);
 /// Ticks between two rounds of compaction and export.
 const SLOW_TICKS: u32 = 25;
-/// Ticks between two notes of the clock of locks: an hour.
-const LOCK_CLOCK_TICKS: u32 = 18_000;
+/// Ticks between two notes of the clock of locks: ten minutes. What a kill takes from it counts as downtime.
+const LOCK_CLOCK_TICKS: u32 = 3_000;
 
 /// Why a node cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -171,8 +171,8 @@ fn resume_lock_clock(engine: &Engine) {
     match engine.resume_lock_clock() {
         Ok(false) => {}
         Ok(true) => tracing::error!(
-            "the clock is more than a day ahead of where it was: locks go on by the old time; if it is \
-             right, say so: drystone lock confirm-clock"
+            "the clock is further ahead of where it was than can be believed: locks end by the old time; \
+             check the time, then run: drystone lock confirm-clock"
         ),
         Err(error) => {
             let error = &error as &dyn std::error::Error;

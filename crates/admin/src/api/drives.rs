@@ -142,7 +142,8 @@ async fn status(actor: &Actor<'_>, admin: &Admin) -> Outcome {
         survives_now: status.can_lose() as u64,
         is_whole: status.is_whole(),
         is_read_only: status.is_read_only,
-        is_lock_clock_held: admin.engine.is_lock_clock_held(),
+        is_lock_clock_held: admin.engine.lock_clock_state().is_held,
+        lock_clock_behind_s: admin.engine.lock_clock_state().behind_ms / 1000,
         groups_by_lacking_drives: lacking,
         waiting_repairs: status.repair_count as u64,
         moving: status.moving.map(|moving| Moving {

@@ -4,6 +4,7 @@ use super::condition::{Conditions, check_write};
 use super::rows::{adjust_usage, count_version, load_bucket, load_head, null_below};
 use super::share::{add_owner, release_version};
 use crate::error::EngineError;
+use crate::lock_clock::BELIEVED_MS_MAX;
 use drystone_base::{BucketId, DecodeError};
 use drystone_catalog::{BucketRow, Data, Key, ObjectRow, Retention, Tx, Versioning};
 use drystone_log::RecordInput;
@@ -69,7 +70,7 @@ pub(crate) fn put_dated(
     mut row: ObjectRow,
     payload: Payload,
 ) -> Result<WriteOutcome, EngineError> {
-    lock_by_default(bucket, &mut row)?;
+    lock_by_default(tx, bucket, &mut row)?;
     // What cannot be understood would be replaced: a lock that cannot be read holds.
     if bucket.lock.is_some() && matches!(head, Some(Err(_))) {
         return Err(EngineError::Locked);
@@ -92,7 +93,15 @@ pub(crate) fn put_dated(
 }
 
 /// Gives a new version the lock of its bucket, if its writer says nothing of retention.
-fn lock_by_default(bucket: &BucketRow, row: &mut ObjectRow) -> Result<(), EngineError> {
+///
+/// The lock ends by the clock of locks, so it is counted from that clock where it is ahead. Where the wall
+/// clock is far ahead of it, one of them is wrong, and the lock would last for as long as the error is large:
+/// nothing is written until an operator has looked.
+fn lock_by_default(
+    tx: &Tx<'_>,
+    bucket: &BucketRow,
+    row: &mut ObjectRow,
+) -> Result<(), EngineError> {
     let Some(lock) = bucket.lock else {
         return if row.lock.is_empty() { Ok(()) } else { Err(EngineError::NoBucketLock) };
     };
@@ -100,7 +109,11 @@ fn lock_by_default(bucket: &BucketRow, row: &mut ObjectRow) -> Result<(), Engine
         && !row.is_marker
         && row.lock.retention.is_none()
     {
-        let until_ms = row.modified_ms.saturating_add(period.len_ms());
+        let (wall_ms, lock_now_ms) = (tx.now_ms().max(row.modified_ms), tx.lock_now_ms());
+        if wall_ms > lock_now_ms.saturating_add(BELIEVED_MS_MAX) {
+            return Err(EngineError::LockClockBehind);
+        }
+        let until_ms = wall_ms.max(lock_now_ms).saturating_add(period.len_ms());
         row.lock.retention = Some(Retention { mode, until_ms });
     }
     Ok(())

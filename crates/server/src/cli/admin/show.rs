@@ -160,8 +160,11 @@ fn status_text(status: &Status) -> String {
         many(status.survives_now),
     );
     if status.is_lock_clock_held {
-        text += "locks wait: the clock is far ahead of where it was; if it is right, say so: drystone \
-                 lock confirm-clock\n";
+        let hours = status.lock_clock_behind_s.div_ceil(3600);
+        text += &format!(
+            "locks wait: the clock is {hours} h ahead of the clock by which they end. Check the time, then \
+             run: drystone lock confirm-clock\n"
+        );
     }
     if status.is_read_only {
         text += "READ ONLY: too few drives are here to be certain of the newest state\n";
