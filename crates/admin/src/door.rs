@@ -4,7 +4,7 @@
 use crate::rights::Right;
 use bytes::Bytes;
 use drystone_base::Timestamp;
-use drystone_iam::{Caller, Explanation, Facts, Reason, decide};
+use drystone_iam::{Aliases, Caller, Explanation, Facts, PolicySet, Reason, decide};
 use drystone_identity::{
     DEFAULT_ACCOUNT, Directory, EntityArn, EntityKind, ExplainedDecision, Identity, IdentityError,
 };
@@ -123,12 +123,18 @@ impl<'a> Actor<'a> {
         self.identity.account()
     }
 
-    fn decide(&self, action: &str, resource: &str, facts: &Facts) -> (bool, Explanation) {
+    fn decide(
+        &self,
+        action: &str,
+        resource: &str,
+        aliases: Aliases<'_>,
+        facts: &Facts,
+    ) -> (bool, Explanation) {
         let canonical = self.directory.canonical_of(self.account());
         let caller =
             Caller { principal: &self.identity.principal, canonical: canonical.as_deref() };
         let named = self.identity.named_policies();
-        let set = self.identity.policy_set(&named);
+        let set = PolicySet { aliases, ..self.identity.policy_set(&named) };
         let decision = decide(caller, action, resource, facts, &set);
         (decision.allowed, decision.explanation)
     }
@@ -138,25 +144,22 @@ impl<'a> Actor<'a> {
     fn verdict(&self, right: Right, resources: &[&str], facts: &Facts) -> Verdict {
         let row = right.row();
         let facts = &*self.with_boundary(right, resources.first().copied(), facts);
-        let pairs = |names: &'static str| {
-            names.split_whitespace().flat_map(move |name| {
-                let everything = name.starts_with("admin:").then_some(EVERYTHING);
-                resources.iter().copied().chain(everything).map(move |resource| (name, resource))
-            })
-        };
+        let names: Vec<&str> = row.names.split_whitespace().collect();
         let mut verdict = Verdict { allowed: false, explanation: None };
-        for (name, resource) in pairs(row.names) {
-            let (allowed, explanation) = self.decide(name, resource, facts);
-            if explanation.reason == Reason::ExplicitDeny {
-                return Verdict { allowed: false, explanation: Some(explanation) };
-            }
-            verdict.allowed |= allowed;
-            verdict.explanation.get_or_insert(explanation);
-        }
-        for (name, resource) in pairs(row.denied_by) {
-            let (_, explanation) = self.decide(name, resource, facts);
-            if explanation.reason == Reason::ExplicitDeny {
-                return Verdict { allowed: false, explanation: Some(explanation) };
+        let denied_by = row.denied_by.split_whitespace();
+        for (name, allows) in names.iter().map(|n| (*n, true)).chain(denied_by.map(|n| (n, false)))
+        {
+            let everything = name.starts_with("admin:").then_some(EVERYTHING);
+            for resource in resources.iter().copied().chain(everything) {
+                // What MinIO's policies name stands for the entity, and not the other way round.
+                let others = if resource == EVERYTHING { resources } else { &[] };
+                let aliases = Aliases { actions: &names, resources: others };
+                let (allowed, explanation) = self.decide(name, resource, aliases, facts);
+                if explanation.reason == Reason::ExplicitDeny {
+                    return Verdict { allowed: false, explanation: Some(explanation) };
+                }
+                verdict.allowed |= allows && allowed;
+                verdict.explanation.get_or_insert(explanation);
             }
         }
         verdict
@@ -207,7 +210,7 @@ impl<'a> Actor<'a> {
 
     /// Whether an action of S3 is allowed.
     pub(crate) fn may_s3(&self, action: &str, resource: &str) -> bool {
-        self.decide(action, resource, &self.facts).0
+        self.decide(action, resource, Aliases::default(), &self.facts).0
     }
 
     /// Refuses unless a right is allowed, and not denied by any of its names. The reason of a refusal is kept

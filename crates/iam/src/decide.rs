@@ -7,7 +7,7 @@
 use crate::document::Document;
 use crate::facts::Facts;
 use crate::principal::{Principal, Reach};
-use crate::statement::{Effect, Statement};
+use crate::statement::{Aliases, Asked, Effect, Statement};
 
 /// Where a policy comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +105,8 @@ pub struct PolicySet<'a> {
     pub session: Option<&'a [(String, Document)]>,
     /// Whether an access control list grants it.
     pub acl_allows: bool,
+    /// Other names of the action and of the resource.
+    pub aliases: Aliases<'a>,
 }
 
 /// Actions by which the owner of an account repairs a policy that locks everybody out.
@@ -132,17 +134,17 @@ fn at(
 /// A request as statements see it.
 struct Request<'a> {
     caller: Caller<'a>,
-    action: &'a str,
-    resource: &'a str,
-    facts: &'a Facts,
+    asked: Asked<'a>,
 }
 
 impl Request<'_> {
     /// The first statement of an effect that matches, whoever asks.
     fn find<'d>(&self, document: &'d Document, effect: Effect) -> Option<(usize, &'d Statement)> {
-        document.statements.iter().enumerate().find(|(_, statement)| {
-            statement.effect == effect && statement.matches(self.action, self.resource, self.facts)
-        })
+        document
+            .statements
+            .iter()
+            .enumerate()
+            .find(|(_, statement)| statement.effect == effect && statement.matches(&self.asked))
     }
 
     /// As [`Request::find`] in a resource policy: the statement that reaches the caller farthest.
@@ -152,8 +154,7 @@ impl Request<'_> {
         effect: Effect,
     ) -> Option<(Reach, (usize, &'d Statement))> {
         let matching = document.statements.iter().enumerate().filter_map(|(index, statement)| {
-            let fits = statement.effect == effect
-                && statement.matches(self.action, self.resource, self.facts);
+            let fits = statement.effect == effect && statement.matches(&self.asked);
             let reach = statement.reach(self.caller.principal, self.caller.canonical);
             reach.filter(|_| fits).map(|reach| (reach, (index, statement)))
         });
@@ -225,7 +226,8 @@ pub fn decide(
     facts: &Facts,
     set: &PolicySet<'_>,
 ) -> Decision {
-    let request = Request { caller, action, resource, facts };
+    let request =
+        Request { caller, asked: Asked { action, resource, aliases: set.aliases, facts } };
     let refused = |explanation| Decision { allowed: false, explanation };
     let is_own =
         set.resource_account.is_none_or(|account| caller.principal.account() == Some(account));
@@ -279,7 +281,8 @@ pub fn decide_trust(
     trust: Named<'_>,
     own: &PolicySet<'_>,
 ) -> Decision {
-    let request = Request { caller, action, resource: role_arn, facts };
+    let aliases = Aliases::default();
+    let request = Request { caller, asked: Asked { action, resource: role_arn, aliases, facts } };
     let refused = |explanation| Decision { allowed: false, explanation };
     let (name, document) = trust;
     let set = PolicySet { bucket: Some(trust), ..*own };

@@ -34,3 +34,4 @@ pub use document::{Document, DocumentKind, PolicyError};
 pub use facts::{FACT_LEN_BYTES_MAX, Facts};
 pub use network::Network;
 pub use principal::Principal;
+pub use statement::Aliases;

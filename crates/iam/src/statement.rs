@@ -32,6 +32,24 @@ pub(crate) struct Statement {
     pub(crate) conditions: Vec<Condition>,
 }
 
+/// Other names of what is asked for. A statement that leaves out one of them (`NotAction`, `NotResource`)
+/// leaves out all: "everything but `iam:*`" must not cover what `iam:CreateUser` is under another name.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Aliases<'a> {
+    /// Of the action.
+    pub actions: &'a [&'a str],
+    /// Of the resource.
+    pub resources: &'a [&'a str],
+}
+
+/// What is asked for.
+pub(crate) struct Asked<'a> {
+    pub(crate) action: &'a str,
+    pub(crate) resource: &'a str,
+    pub(crate) aliases: Aliases<'a>,
+    pub(crate) facts: &'a Facts,
+}
+
 impl<T> Either<T> {
     fn weight(&self, each: impl Fn(&T) -> usize) -> usize {
         let (Self::In(items) | Self::NotIn(items)) = self;
@@ -51,26 +69,33 @@ impl Statement {
     }
 
     /// Whether action, resource and conditions match; the principal is another question.
-    pub(crate) fn matches(&self, action: &str, resource: &str, facts: &Facts) -> bool {
+    pub(crate) fn matches(&self, asked: &Asked<'_>) -> bool {
+        let Asked { action, aliases, facts, .. } = asked;
         let action_matches = match &self.actions {
             Either::In(patterns) => patterns.iter().any(|p| p.matches_ignoring_case(action)),
-            Either::NotIn(patterns) => !patterns.iter().any(|p| p.matches_ignoring_case(action)),
+            Either::NotIn(patterns) => {
+                let mut names = aliases.actions.iter().chain([action]);
+                !names.any(|name| patterns.iter().any(|p| p.matches_ignoring_case(name)))
+            }
         };
         action_matches
-            && self.resource_matches(resource, facts)
+            && self.resource_matches(asked)
             && self.conditions.iter().all(|condition| condition.holds(facts))
     }
 
-    fn resource_matches(&self, resource: &str, facts: &Facts) -> bool {
+    fn resource_matches(&self, asked: &Asked<'_>) -> bool {
+        let Asked { resource, aliases, facts, .. } = asked;
         match &self.resources {
             None => true,
             Some(Either::In(templates)) => templates
                 .iter()
                 .any(|template| template.expand(facts).is_some_and(|p| p.matches(resource))),
             // A variable without a value: not known to be another resource.
-            Some(Either::NotIn(templates)) => templates
-                .iter()
-                .all(|template| template.expand(facts).is_some_and(|p| !p.matches(resource))),
+            Some(Either::NotIn(templates)) => templates.iter().all(|template| {
+                let pattern = template.expand(facts);
+                let mut names = aliases.resources.iter().chain([resource]);
+                pattern.is_some_and(|p| !names.any(|name| p.matches(name)))
+            }),
         }
     }
 
@@ -92,5 +117,42 @@ impl Statement {
                 None => Some(Reach::Everyone),
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Document, DocumentKind};
+
+    fn matches(statement: &str, action: &str, resource: &str, aliases: Aliases<'_>) -> bool {
+        let text = format!(r#"{{"Version":"2012-10-17","Statement":[{statement}]}}"#);
+        let document = Document::parse(&text, DocumentKind::Identity).expect("it is valid");
+        let asked = Asked { action, resource, aliases, facts: &Facts::new() };
+        document.statements[0].matches(&asked)
+    }
+
+    /// Goal: what a statement leaves out, it leaves out under every name.
+    #[test]
+    fn what_is_left_out_is_left_out_under_every_name() {
+        let aliases =
+            Aliases { actions: &["iam:A", "admin:A"], resources: &["arn:aws:iam::0:user/x/a"] };
+        let all = "arn:aws:s3:::*";
+        for (statement, expected) in [
+            (r#"{"Effect":"Allow","NotAction":"iam:*","Resource":"*"}"#, false),
+            (r#"{"Effect":"Allow","NotAction":"s3:*","Resource":"*"}"#, true),
+            (r#"{"Effect":"Deny","NotAction":"iam:A","Resource":"*"}"#, false),
+            (r#"{"Effect":"Allow","Action":"*","NotResource":"arn:aws:iam::0:user/x/*"}"#, false),
+            (r#"{"Effect":"Allow","Action":"*","NotResource":"arn:aws:iam::0:user/y/*"}"#, true),
+        ] {
+            assert_eq!(matches(statement, "admin:A", all, aliases), expected, "{statement}");
+        }
+        // A name that is listed is the one that is asked for, and no other.
+        assert!(!matches(
+            r#"{"Effect":"Allow","Action":"iam:A","Resource":"*"}"#,
+            "admin:A",
+            all,
+            aliases
+        ));
     }
 }

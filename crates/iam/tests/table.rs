@@ -157,6 +157,7 @@ fn decisions() {
             session: session.is_some().then_some(&given),
             boundary: boundary.as_ref().map(|document| ("limit", document)),
             acl_allows,
+            aliases: Default::default(),
         };
         let caller = Caller { principal: &principal, canonical };
         let arn = format!("arn:aws:s3:::{resource}");

@@ -249,6 +249,37 @@ def test_a_deny_of_iam_holds_in_the_admin_api_of_minio(surfaces, name):
     assert [reply.status_code for reply in tries] == [403] * len(tries), [reply.text for reply in tries]
 
 
+@pytest.mark.parametrize("statements", [
+    [{"Effect": "Allow", "NotAction": ["iam:*", "organizations:*", "account:*"], "Resource": "*"}],
+    [{"Effect": "Allow", "NotAction": "admin:*", "Resource": "*"}],
+    [{"Effect": "Allow", "Action": "*", "NotResource": "arn:aws:iam::*:*"}],
+    [ALLOW_ALL, {"Effect": "Deny", "NotAction": "s3:*", "Resource": "*"}],
+    [ALLOW_ALL, {"Effect": "Deny", "Action": "*", "NotResource": "arn:aws:s3:::*"}],
+])
+def test_what_a_policy_leaves_out_is_not_there_under_another_name(surfaces, name, statements):
+    """AWS's own PowerUserAccess is everything but `iam:*`: it must not make administrators by MinIO's names."""
+    caller = surfaces.user(name, *statements)
+    tries = [
+        surfaces.query(caller, "CreateUser", UserName=name + "-b"), surfaces.api(caller, "user-add", name=name + "-b"),
+        surfaces.minio(caller, "PUT", "add-user", {"secretKey": "long-enough-secret"}, accessKey=name + "-b"),
+        surfaces.minio(caller, "PUT", "set-user-or-group-policy", userOrGroup=name, policyName="consoleAdmin"),
+        surfaces.query(caller, "AttachUserPolicy", UserName=name, PolicyArn=CONSOLE_ADMIN),
+    ]
+    assert [reply.status_code for reply in tries] == [403] * len(tries), [reply.text for reply in tries]
+    assert surfaces.s3(caller, "GET", "/private/k").status_code == 200
+
+
+def test_a_deny_with_exceptions_excepts_them_under_every_name(surfaces, name):
+    """The usual policy that leaves only a few calls to those without a second factor."""
+    caller = surfaces.user(name, ALLOW_ALL, {"Effect": "Deny", "NotAction": ["iam:ListUsers", "iam:GetUser"], "Resource": "*"})
+    for reply in (surfaces.query(caller, "ListUsers"), surfaces.api(caller, "user-list"), surfaces.minio(caller, "GET", "list-users")):
+        assert reply.status_code == 200, reply.text
+    assert surfaces.query(caller, "ListGroups").status_code == 403
+    surfaces.allow(name, ALLOW_ALL, {"Effect": "Deny", "Action": "iam:*", "NotResource": f"arn:aws:iam::*:user/{name}*"})
+    assert surfaces.query(caller, "CreateUser", UserName=name + "-b").status_code == 200
+    assert surfaces.query(caller, "CreateUser", UserName="other-" + name).status_code == 403
+
+
 def test_whoever_must_not_attach_in_the_words_of_minio_puts_no_inline_policy(surfaces, name):
     caller = surfaces.user(name, allow("*"), deny("admin:AttachUserOrGroupPolicy"))
     reply = surfaces.query(caller, "PutUserPolicy", UserName=name, PolicyName="p", PolicyDocument=document(ALLOW_ALL))
