@@ -183,6 +183,9 @@ pub struct Drive {
     pub free_bytes: u64,
     /// Stretches of its log that do not verify.
     pub damage_count: u64,
+    /// The write or flush that failed, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
     /// Its scrub.
     pub scrub: Scrub,
 }

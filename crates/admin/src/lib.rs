@@ -189,8 +189,11 @@ impl Admin {
         }
         match path {
             "/minio/health/live" => Some(health::live()),
-            "/minio/health/ready" | "/minio/health/cluster" | "/minio/health/cluster/read" => {
+            "/minio/health/ready" | "/minio/health/cluster/read" => {
                 Some(health::ready(&self.engine))
+            }
+            "/minio/health/cluster" => {
+                Some(health::cluster(&self.engine, self.drives.is_read_only()))
             }
             "/minio/v2/metrics/cluster" | "/minio/v2/metrics/node" | "/metrics" => {
                 if !self.may_read_metrics(headers) {

@@ -19,6 +19,8 @@
 //! | `drystone_budget_refused_total` | requests | kind |
 //! | `drystone_catalog_retained_frame_bytes` | bytes | |
 //! | `drystone_drive_up` | 0 or 1 | drive |
+//! | `drystone_drive_quarantined` | 0 or 1: a write or flush failed | drive |
+//! | `drystone_drive_index_behind` | 0 or 1: its index fails, and lacks records | drive |
 //! | `drystone_drive_space_bytes` | bytes | drive, state: total, free |
 //! | `drystone_drive_flushes_total` | flushes | drive |
 //! | `drystone_drive_damaged_stretches` | stretches of the log | drive |
@@ -231,6 +233,10 @@ fn render_drives(out: &mut String, status: &DeploymentStatus) {
         u64::from(!matches!(drive.state, DriveState::Failed | DriveState::Missing))
     };
     gauge("drystone_drive_up", "The drive is there and works.").write(out, each(is_up));
+    gauge("drystone_drive_quarantined", "A write or flush failed: it takes no more writes.")
+        .write(out, each(|drive| u64::from(drive.failure.is_some())));
+    gauge("drystone_drive_index_behind", "Its index fails, and lacks records.")
+        .write(out, each(|drive| u64::from(drive.is_index_behind)));
     let space =
         |drive: &DriveStatus| vec![("total", drive.total_bytes), ("free", drive.free_bytes)];
     gauge("drystone_drive_space_bytes", "Space of the drive.").write(out, states(space));

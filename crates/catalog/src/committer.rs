@@ -427,7 +427,7 @@ impl Committer {
                     }
                     batch.replies.into_iter().for_each(|reply| reply(Ok(())));
                 }
-                Verdict::Full => return self.drop_all(batch.replies, &CatalogError::Full),
+                Verdict::Refused(error) => return self.drop_all(batch.replies, &error),
                 _ => return self.drop_all(batch.replies, &CatalogError::Unknown),
             }
         }
@@ -461,7 +461,7 @@ impl Committer {
 
     /// A batch failed: all batches built on it are dropped, none of them is evaluated again.
     fn drop_all(&mut self, replies: Vec<Reply>, error: &CatalogError) {
-        self.failed |= !matches!(error, CatalogError::Full);
+        self.failed |= !matches!(error, CatalogError::Full | CatalogError::NotOpened);
         let later = std::mem::take(&mut self.in_flight);
         self.overlay.clear();
         self.chain_starts = true;

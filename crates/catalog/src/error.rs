@@ -10,6 +10,9 @@ pub enum CatalogError {
     /// No space for the frame. Nothing was committed; may be tried again when there is space.
     #[error("no space for the change")]
     Full,
+    /// A file could not be opened. Nothing was committed; may be tried again.
+    #[error("a file that the change needs could not be opened")]
+    NotOpened,
     /// The drive failed while the change was on its way: whether it is committed is not known until
     /// the next start. Not retryable.
     #[error("the outcome of the change is not known")]
@@ -45,6 +48,7 @@ impl From<LogError> for CatalogError {
     fn from(error: LogError) -> Self {
         match error {
             LogError::Full => Self::Full,
+            LogError::NotOpened(_) => Self::NotOpened,
             LogError::Closed | LogError::Quarantined => Self::Closed,
             LogError::Damaged(damage) => Self::FramesDamaged(damage),
             other => Self::Log(other),

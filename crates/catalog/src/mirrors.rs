@@ -102,10 +102,15 @@ pub(crate) enum Verdict {
     Waiting,
     /// It is durable on all members; lsns and places are those of the first.
     Durable(Vec<(u64, Location)>),
-    /// It is nowhere.
-    Full,
+    /// It is nowhere, and may be tried again.
+    Refused(CatalogError),
     /// It may be on some members.
     Unknown,
+}
+
+/// Whether a member certainly does not have a batch.
+fn is_refused(outcome: Option<&Option<Outcome>>) -> bool {
+    matches!(outcome, Some(Some(Err(error))) if error.is_refusal())
 }
 
 impl Mirrors {
@@ -172,10 +177,8 @@ impl Mirrors {
         let places = match first {
             Ok(places) => places.clone(),
             // Where nobody has it, it certainly did not happen.
-            Err(LogError::Full)
-                if live.iter().all(|m| matches!(of(m), Some(Some(Err(LogError::Full))))) =>
-            {
-                return Verdict::Full;
+            Err(error) if live.iter().all(|m| is_refused(of(m))) => {
+                return Verdict::Refused(error.clone().into());
             }
             Err(_) => return Verdict::Unknown,
         };

@@ -283,10 +283,12 @@ impl Pool {
         self.group(blob.group()).map(|group| self.members(&group)).unwrap_or_default()
     }
 
-    /// The drive at one place of a blob's group, if it is online.
+    /// The drive at one place of a blob's group to read from, if it is online. The only drive of a
+    /// deployment is read from also after a write has failed.
     #[must_use]
     pub fn member_of(&self, blob: BlobId, place: usize) -> Option<Drive> {
-        self.get(*self.group(blob.group())?.members.get(place)?)
+        let id = *self.group(blob.group())?.members.get(place)?;
+        if self.is_single() { Some(self.primary().clone()) } else { self.get(id) }
     }
 
     /// A new blob id.

@@ -46,7 +46,10 @@ impl Drive {
     /// What log and index report; whatever was moved or freed before stays so.
     pub fn compact(&self, retain: &Retain, pump: &dyn Fn()) -> Result<CompactReport, DriveError> {
         let mut report = CompactReport::default();
-        for info in self.log().segments() {
+        let segments = self.log().segments();
+        // Everything in those of them that are sealed has been recorded.
+        self.shared.table.catch_up()?;
+        for info in segments {
             let needed = info.class == Class::Small && info.last_lsn > retain.frames_floor;
             if !info.sealed || needed || retain.segments.contains(&info.segment) {
                 continue;
@@ -75,6 +78,9 @@ impl Drive {
 
     /// No shard on the drive was born before this lsn.
     fn least_birth_lsn(&self) -> u64 {
+        if self.shared.table.is_behind() {
+            return 0;
+        }
         let births = self.log().segments().into_iter().map(|info| {
             let alive = self.shared.table.alive(info.segment, info.incarnation);
             let in_table = alive.map_or(u64::MAX, |alive| alive.least_birth_lsn);

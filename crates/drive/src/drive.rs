@@ -56,9 +56,9 @@ struct TableObserver(Arc<Table>);
 
 impl Observer for TableObserver {
     fn recorded(&self, class: Class, records: &[Recorded]) {
-        // An index that fails here is behind the log; it is brought up to date, or rebuilt, at the
-        // next start. Until then reads fail with an error and nothing is freed.
-        let _ = self.0.record(class, records, Origin::Written);
+        // What an index that fails does not take waits for it: until then the drive goes on taking records,
+        // what is looked up in the index fails, and nothing is freed. [`Drive::tend_index`] says so.
+        let _ = self.0.take(class, records);
     }
 }
 
@@ -121,6 +121,22 @@ impl Drive {
     #[must_use]
     pub fn index(&self) -> &dyn Index {
         &*self.shared.index
+    }
+
+    /// Gives the index what it did not take because it failed; for a background thread. What is asked of
+    /// the index meanwhile fails, the log goes on.
+    ///
+    /// # Errors
+    ///
+    /// The index still fails.
+    pub fn tend_index(&self) -> Result<(), DriveError> {
+        self.shared.table.catch_up()
+    }
+
+    /// Whether the index lacks records that the log has, because it failed.
+    #[must_use]
+    pub fn is_index_behind(&self) -> bool {
+        self.shared.table.is_behind()
     }
 
     /// A new blob id.

@@ -51,6 +51,9 @@ pub enum DriveError {
     /// No space. May be tried again when there is space.
     #[error("the drive is full")]
     Full,
+    /// A file could not be opened. Nothing was written; may be tried again.
+    #[error("a file of the drive could not be opened")]
+    NotOpened(#[source] Arc<io::Error>),
     /// The log failed.
     #[error("the log failed")]
     Log(#[source] LogError),
@@ -66,6 +69,7 @@ impl From<LogError> for DriveError {
     fn from(error: LogError) -> Self {
         match error {
             LogError::Full => Self::Full,
+            LogError::NotOpened(error) => Self::NotOpened(error),
             other => Self::Log(other),
         }
     }

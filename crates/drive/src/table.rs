@@ -5,6 +5,8 @@
 //! class → the newest incarnation that records were taken in from · 6 → number of the last frame. Sources
 //! are the classes of the log.
 
+mod waiting;
+
 use crate::error::DriveError;
 use crate::shard::ShardId;
 use bytes::Bytes;
@@ -14,7 +16,8 @@ use drystone_index::{Change, Index, prefix_range};
 use drystone_log::{Class, Damage, Location, RecordKind, Recorded, SegmentInfo};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use waiting::Waiting;
 
 const SHARD: u8 = 1;
 const SEGMENT: u8 = 2;
@@ -49,6 +52,9 @@ pub(crate) struct Table {
     alive: Mutex<HashMap<Place, Alive>>,
     /// For each class, the newest incarnation that the index knows of.
     newest: [AtomicU32; 3],
+    /// For each class, what the index has not taken because it failed.
+    waiting: [Mutex<Waiting>; 3],
+    is_behind: AtomicBool,
 }
 
 /// Changes that are being collected for one batch.
@@ -56,7 +62,8 @@ struct Batch<'a> {
     index: &'a dyn Index,
     alive: MutexGuard<'a, HashMap<Place, Alive>>,
     rows: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
-    touched: Vec<Place>,
+    /// What was alive before, in the segments that the batch touches.
+    before: BTreeMap<Place, Option<Alive>>,
 }
 
 fn shard_key(shard: ShardId) -> Vec<u8> {
@@ -115,7 +122,13 @@ impl Table {
             })?;
             alive.insert(place, state);
         }
-        let table = Self { index, alive: Mutex::new(alive), newest: Default::default() };
+        let table = Self {
+            index,
+            alive: Mutex::new(alive),
+            newest: Default::default(),
+            waiting: Default::default(),
+            is_behind: AtomicBool::new(false),
+        };
         for class in Class::ALL {
             let row = table.index.get(&[NEWEST, source(class)])?;
             let newest = row.and_then(|bytes| bytes[..].try_into().ok());
@@ -147,6 +160,7 @@ impl Table {
     }
 
     pub(crate) fn find(&self, shard: ShardId) -> Result<Option<Location>, DriveError> {
+        self.catch_up()?;
         let row = self.index.get(&shard_key(shard))?;
         Ok(row.and_then(|bytes| Location::from_bytes(&bytes[..Location::LEN_BYTES])))
     }
@@ -169,6 +183,7 @@ impl Table {
         stripe: Option<u32>,
         visit: &mut dyn FnMut(BlobId) -> Result<(), DriveError>,
     ) -> Result<(), DriveError> {
+        self.catch_up()?;
         let snapshot = self.index.snapshot();
         let mut last = None;
         for row in self.index.scan(&snapshot, prefix_range(&[SHARD])) {
@@ -183,6 +198,7 @@ impl Table {
 
     /// Some shards of each placement group, at most `most` of one.
     pub(crate) fn samples(&self, most: usize) -> Result<BTreeMap<u16, Vec<ShardId>>, DriveError> {
+        self.catch_up()?;
         let snapshot = self.index.snapshot();
         let mut samples: BTreeMap<u16, Vec<ShardId>> = BTreeMap::new();
         for row in self.index.scan(&snapshot, prefix_range(&[SHARD])) {
@@ -202,6 +218,7 @@ impl Table {
         stretches: &[Damage],
         incarnation: u32,
     ) -> Result<Vec<ShardId>, DriveError> {
+        self.catch_up()?;
         let is_in = |location: &Location| {
             let end = location.offset.saturating_add(location.payload_len);
             let touches = |stretch: &Damage| {
@@ -224,6 +241,7 @@ impl Table {
 
     /// Whether a blob was declared dead for good.
     pub(crate) fn is_buried(&self, blob: BlobId) -> Result<bool, DriveError> {
+        self.catch_up()?;
         let row = self.index.get(&blob_key(TOMBSTONE, blob))?;
         let death = row.and_then(|row| Death::decode(&row));
         Ok(matches!(death, Some(Death::Final { .. })))
@@ -231,6 +249,7 @@ impl Table {
 
     /// Whether a blob was declared dead, or has no shard here any more.
     pub(crate) fn is_gone(&self, blob: BlobId) -> Result<bool, DriveError> {
+        self.catch_up()?;
         let snapshot = self.index.snapshot();
         let has_shard = self.index.scan(&snapshot, prefix_range(&blob_key(SHARD, blob))).next();
         Ok(has_shard.transpose()?.is_none())
@@ -249,37 +268,20 @@ impl Table {
         origin: Origin,
     ) -> Result<(), DriveError> {
         let Some(last) = records.last() else { return Ok(()) };
+        let position = self.index.position(source(class))?.max(last.lsn);
         let mut batch = Batch {
             index: &*self.index,
             alive: self.lock(),
             rows: BTreeMap::new(),
-            touched: Vec::new(),
+            before: BTreeMap::new(),
         };
         for record in records {
-            match record.kind {
-                RecordKind::Shard => {
-                    let is_first = origin == Origin::Written
-                        && class == Class::Small
-                        && record.birth_lsn == record.lsn;
-                    batch.add_shard(record, is_first)?;
-                }
-                RecordKind::Floor => {
-                    drop(batch.rows.insert(FLOOR.to_vec(), Some(record.control.to_vec())))
-                }
-                RecordKind::Frame if record.meta.len() == 8 => {
-                    drop(batch.rows.insert(LAST_FRAME.to_vec(), Some(record.meta.to_vec())))
-                }
-                RecordKind::Tombstones => {
-                    for blob in record.control.chunks_exact(16).filter_map(BlobId::from_slice) {
-                        batch.bury(blob, Death::Final { lsn: record.lsn })?;
-                    }
-                }
-                RecordKind::Discards => {
-                    for blob in record.control.chunks_exact(16).filter_map(BlobId::from_slice) {
-                        batch.bury(blob, Death::Before { lsn: record.birth_lsn })?;
-                    }
-                }
-                _ => {}
+            let is_first = origin == Origin::Written
+                && class == Class::Small
+                && record.birth_lsn == record.lsn;
+            if let Err(error) = batch.add(record, is_first) {
+                batch.undo();
+                return Err(error);
             }
         }
         let newest = records.iter().map(|record| record.location.incarnation).max().unwrap_or(0);
@@ -287,7 +289,6 @@ impl Table {
             let row = newest.to_le_bytes().to_vec();
             batch.rows.insert(vec![NEWEST, source(class)], Some(row));
         }
-        let position = self.index.position(source(class))?.max(last.lsn);
         let changes = batch.changes();
         self.index.apply(source(class), position, changes);
         // The lock was held until here: batches of two classes build on each other.
@@ -363,6 +364,47 @@ impl Batch<'_> {
         }
     }
 
+    fn add(&mut self, record: &Recorded, is_first: bool) -> Result<(), DriveError> {
+        let blobs = || record.control.chunks_exact(16).filter_map(BlobId::from_slice);
+        match record.kind {
+            RecordKind::Shard => self.add_shard(record, is_first)?,
+            RecordKind::Floor => {
+                drop(self.rows.insert(FLOOR.to_vec(), Some(record.control.to_vec())))
+            }
+            RecordKind::Frame if record.meta.len() == 8 => {
+                drop(self.rows.insert(LAST_FRAME.to_vec(), Some(record.meta.to_vec())))
+            }
+            RecordKind::Tombstones => {
+                for blob in blobs() {
+                    self.bury(blob, Death::Final { lsn: record.lsn })?;
+                }
+            }
+            RecordKind::Discards => {
+                for blob in blobs() {
+                    self.bury(blob, Death::Before { lsn: record.birth_lsn })?;
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Remembers what is alive in a segment before the batch changes it.
+    fn touch(&mut self, here: Place) {
+        let alive = &self.alive;
+        self.before.entry(here).or_insert_with(|| alive.get(&here).copied());
+    }
+
+    /// Leaves what is alive as it was before the batch, which failed.
+    fn undo(mut self) {
+        for (here, before) in std::mem::take(&mut self.before) {
+            match before {
+                Some(alive) => drop(self.alive.insert(here, alive)),
+                None => drop(self.alive.remove(&here)),
+            }
+        }
+    }
+
     /// `is_first`: the first copy of a small payload. Tombstones are in the same class and come later,
     /// and blob ids are never used again, so there is nothing to look up.
     fn add_shard(&mut self, record: &Recorded, is_first: bool) -> Result<(), DriveError> {
@@ -376,13 +418,13 @@ impl Batch<'_> {
         });
         let key = shard_key(shard);
         let here = place(record.location);
+        self.touch(here);
         let state = self.alive.entry(here).or_insert(Alive {
             records: 0,
             bytes: 0,
             least_birth_lsn: u64::MAX,
         });
         state.least_birth_lsn = state.least_birth_lsn.min(record.birth_lsn);
-        self.touched.push(here);
         if buried {
             return Ok(());
         }
@@ -435,18 +477,16 @@ impl Batch<'_> {
 
     fn count(&mut self, location: Location, by: i64) {
         let here = place(location);
+        self.touch(here);
         if let Some(state) = self.alive.get_mut(&here) {
             state.records = state.records.saturating_add_signed(by);
             let bytes = i64::from(location.payload_len) * by;
             state.bytes = state.bytes.saturating_add_signed(bytes);
-            self.touched.push(here);
         }
     }
 
     fn changes(&mut self) -> Vec<Change> {
-        self.touched.sort_unstable();
-        self.touched.dedup();
-        for here in &self.touched {
+        for here in self.before.keys() {
             if let Some(state) = self.alive.get(here) {
                 let mut w = Writer::new();
                 w.u64(state.records).u64(state.bytes).u64(state.least_birth_lsn);

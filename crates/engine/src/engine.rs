@@ -279,6 +279,14 @@ impl Engine {
         }
     }
 
+    /// Whether new objects and changes can be written: the drive that the catalog is read from works, and
+    /// as many as a write needs. A full store counts: it takes deletes.
+    #[must_use]
+    pub fn takes_writes(&self) -> bool {
+        let least = self.pool().shape().write_quorum();
+        !self.drive().log().is_quarantined() && self.pool().online().len() >= least
+    }
+
     fn space_is_short(&self) -> Result<bool, EngineError> {
         // A drive that cannot say how much it has is on its way out; writes go around it.
         let spaces = self.pool().online().into_iter().filter_map(|drive| {

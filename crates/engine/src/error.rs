@@ -150,6 +150,9 @@ pub enum EngineError {
     /// The byte budget is used up. May be tried again.
     #[error("too many bytes in flight")]
     Busy,
+    /// A file could not be opened, for want of descriptors for example. May be tried again.
+    #[error("a file could not be opened")]
+    NotOpened,
     /// No space. Deletes still work.
     #[error("the drive is full")]
     Full,
@@ -190,6 +193,7 @@ impl From<CatalogError> for EngineError {
     fn from(error: CatalogError) -> Self {
         match error {
             CatalogError::Full => Self::Full,
+            CatalogError::NotOpened => Self::NotOpened,
             CatalogError::Unknown => Self::Unknown,
             CatalogError::Closed => Self::Closed,
             other => Self::Catalog(other),
@@ -201,6 +205,7 @@ impl From<DriveError> for EngineError {
     fn from(error: DriveError) -> Self {
         match error {
             DriveError::Full => Self::Full,
+            DriveError::NotOpened(_) => Self::NotOpened,
             DriveError::Damaged { .. } | DriveError::NotFound(_) => Self::Damaged(error),
             other => Self::Drive(other),
         }

@@ -35,11 +35,19 @@ impl Direct {
     }
 
     fn file(&self) -> Option<&File> {
-        let open = || {
+        if self.file.get().is_none() {
             let flags = i32::try_from(OFlags::DIRECT.bits()).ok()?;
-            OpenOptions::new().read(true).write(true).custom_flags(flags).open(&self.path).ok()
-        };
-        let file = self.file.get_or_init(open).as_ref();
+            let mut options = OpenOptions::new();
+            let opened = match options.read(true).write(true).custom_flags(flags).open(&self.path) {
+                Ok(file) => Some(file),
+                // The filesystem does not know the flag.
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => None,
+                // Descriptors may be missing now, and be there next time.
+                Err(_) => return None,
+            };
+            let _ = self.file.set(opened);
+        }
+        let file = self.file.get().and_then(Option::as_ref);
         file.filter(|_| !self.refused.load(Ordering::Relaxed))
     }
 

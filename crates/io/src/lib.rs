@@ -49,13 +49,13 @@ pub trait Disk: Send + Sync {
     ///
     /// `NotFound`, or whatever the operating system reports.
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
-    /// Creates a file of `len_bytes` zeros whose space is reserved. Its existence is durable after
-    /// [`Disk::sync_dir`].
+    /// Creates a file of `len_bytes` zeros whose space is reserved. It is durable after
+    /// [`DiskFile::sync_data`] and then [`Disk::sync_dir`].
     ///
     /// # Errors
     ///
-    /// `AlreadyExists`, `StorageFull`, or whatever the operating system reports. A file that could
-    /// not be given its space is removed again.
+    /// `AlreadyExists`, `StorageFull`, or whatever the operating system reports: nothing was written. A
+    /// file that could not be given its space is removed again.
     fn create(&self, name: &str, len_bytes: u64) -> io::Result<Arc<dyn DiskFile>>;
     /// Removes a file.
     ///

@@ -93,10 +93,9 @@ impl Disk for RealDisk {
         options.read(true).write(true).create_new(true).mode(FILE_MODE);
         let file = options.open(&path)?;
         if let Err(error) = rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, len_bytes) {
-            std::fs::remove_file(&path)?;
+            let _ = std::fs::remove_file(&path);
             return Err(error.into());
         }
-        file.sync_all()?;
         Ok(Arc::new(RealFile { file, direct: Direct::new(path) }))
     }
 

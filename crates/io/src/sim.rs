@@ -26,10 +26,14 @@ pub enum Fault {
     WriteError,
     /// A flush fails, and the unsynced writes are gone although the cache shows them.
     SyncError,
+    /// As [`Fault::SyncError`], because the device is full.
+    SyncFull,
     /// A read fails with an I/O error.
     ReadError,
     /// A write succeeds, but lands somewhere else in the file.
     Misdirected,
+    /// A file cannot be opened or created.
+    OpenError,
 }
 
 #[derive(Default)]
@@ -65,6 +69,10 @@ pub struct SimDisk {
 
 fn crash_error() -> io::Error {
     io::Error::other("the simulated machine has stopped")
+}
+
+fn open_error() -> io::Error {
+    io::Error::other("injected error of opening a file")
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -243,7 +251,10 @@ impl Disk for SimDisk {
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        let state = lock(&self.state);
+        let mut state = lock(&self.state);
+        if state.fault(&[Fault::OpenError]).is_some() {
+            return Err(open_error());
+        }
         let file = state.files.get(name).ok_or(io::ErrorKind::NotFound)?;
         Ok(Arc::new(SimFile { disk: self.clone(), file: file.clone() }))
     }
@@ -252,6 +263,9 @@ impl Disk for SimDisk {
         let mut state = lock(&self.state);
         if state.begin()? {
             return Err(crash_error());
+        }
+        if state.fault(&[Fault::OpenError]).is_some() {
+            return Err(open_error());
         }
         if state.files.contains_key(name) {
             return Err(io::ErrorKind::AlreadyExists.into());
@@ -279,6 +293,9 @@ impl Disk for SimDisk {
         let mut state = lock(&self.state);
         if state.begin()? {
             return Err(crash_error());
+        }
+        if state.fault(&[Fault::SyncError]).is_some() {
+            return Err(io::Error::other("injected flush error"));
         }
         state.stable_names = state.files.clone();
         Ok(())
@@ -351,9 +368,12 @@ impl DiskFile for SimFile {
             return Err(crash_error());
         }
         let mut file = lock(&self.file);
-        if state.fault(&[Fault::SyncError]).is_some() {
+        if let Some(fault) = state.fault(&[Fault::SyncError, Fault::SyncFull]) {
             file.unsynced.clear();
-            return Err(io::Error::other("injected flush error"));
+            return Err(match fault {
+                Fault::SyncFull => io::ErrorKind::StorageFull.into(),
+                _ => io::Error::other("injected flush error"),
+            });
         }
         if !state.skip_syncs {
             for (offset, bytes) in std::mem::take(&mut file.unsynced) {

@@ -16,6 +16,20 @@ pub struct Damage {
     pub after_lsn: u64,
 }
 
+/// A write or a flush that failed. The drive is not written to again by this process: what the device has
+/// is not known.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{operation} of segment {segment} failed")]
+pub struct Failure {
+    /// What was done.
+    pub operation: &'static str,
+    /// Segment id.
+    pub segment: u32,
+    /// What the operating system says.
+    #[source]
+    pub error: Arc<io::Error>,
+}
+
 /// Why the log could not do something.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum LogError {
@@ -55,13 +69,42 @@ pub enum LogError {
         /// Format number found.
         format: u8,
     },
-    /// The operating system reports an error. Reads may be tried again.
+    /// A file could not be opened or made: descriptors, memory or rights are missing. Nothing was
+    /// written; may be tried again.
+    #[error("a file of the log could not be opened")]
+    NotOpened(#[source] Arc<io::Error>),
+    /// A write or a flush failed just now. Not retryable.
+    #[error(transparent)]
+    Failed(#[from] Failure),
+    /// The operating system reports an error of a read. May be tried again.
     #[error("input or output failed")]
     Io(#[source] Arc<io::Error>),
 }
 
+impl LogError {
+    /// Whether certainly nothing was written, so that the same may be tried again.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Full | Self::NotOpened(_))
+    }
+
+    /// Of making a file whose space is reserved at once.
+    pub(crate) fn of_creation(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full,
+            _ => Self::NotOpened(error.into()),
+        }
+    }
+}
+
+/// For errors of a write or a flush, whatever their kind: also where a device is full, something may have
+/// been written.
+pub(crate) fn failed(operation: &'static str, segment: u32) -> impl Fn(io::Error) -> LogError {
+    move |error| Failure { operation, segment, error: error.into() }.into()
+}
+
 impl From<io::Error> for LogError {
     fn from(error: io::Error) -> Self {
-        if error.kind() == io::ErrorKind::StorageFull { Self::Full } else { Self::Io(error.into()) }
+        Self::Io(error.into())
     }
 }

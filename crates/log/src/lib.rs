@@ -11,7 +11,8 @@
 //! - A record is valid only if its whole batch was; recovery never serves what a second power cut
 //!   could take back.
 //! - Nothing is appended behind a torn tail.
-//! - After a failed write or flush of the device the log is quarantined for the life of the process.
+//! - After a failed write or flush of the device the log is quarantined for the life of the process; after
+//!   nothing else. A file that cannot be opened fails what needs it.
 //!
 //! # Not here
 //!
@@ -35,7 +36,7 @@ mod writer;
 
 mod log;
 
-pub use error::{Damage, LogError};
+pub use error::{Damage, Failure, LogError};
 pub use format::{Class, Location, RecordKind, SHARD_META_LEN_BYTES};
 pub use group::{Chain, Durability, Group, RecordInput, Recorded, encoded_len_bytes};
 pub use log::{Log, LogConfig, LogSpace, Observer, SeededBug};

@@ -1,6 +1,6 @@
 //! The log of a drive, as others use it.
 
-use crate::error::{Damage, LogError};
+use crate::error::{Damage, Failure, LogError, failed};
 use crate::format::Class;
 use crate::group::{Durability, Group, RecordInput, Recorded};
 use crate::queue::{Queue, Work};
@@ -14,7 +14,7 @@ use drystone_io::Disk;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Time after which an idle writer tells what is durable.
@@ -87,7 +87,7 @@ pub(crate) struct Shared {
     queues: [Queue; 3],
     writers: [Mutex<Writer>; 3],
     next_lsn: AtomicU64,
-    quarantined: AtomicBool,
+    failure: OnceLock<Failure>,
     flush_count: AtomicU64,
     observer: OnceLock<Arc<dyn Observer>>,
     damage: Vec<Damage>,
@@ -95,10 +95,14 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn is_quarantined(&self) -> bool {
-        self.quarantined.load(Ordering::Acquire)
+        self.failure.get().is_some()
     }
-    pub(crate) fn quarantine(&self) {
-        self.quarantined.store(true, Ordering::Release);
+    /// A failed write or flush leaves the state of the device unknown: it ends all writing. Nothing else
+    /// does.
+    pub(crate) fn note(&self, error: &LogError) {
+        if let LogError::Failed(failure) = error {
+            let _ = self.failure.set(failure.clone());
+        }
     }
     pub(crate) fn take_lsns(&self, count: u64) -> u64 {
         self.next_lsn.fetch_add(count, Ordering::AcqRel)
@@ -144,7 +148,7 @@ impl Log {
             queues: Default::default(),
             writers: recovered.writers.map(Mutex::new),
             next_lsn: AtomicU64::new(recovered.last_lsn.max(config.lsn_floor) + 1),
-            quarantined: AtomicBool::new(false),
+            failure: OnceLock::new(),
             flush_count: AtomicU64::new(0),
             observer: OnceLock::new(),
             damage: recovered.damage,
@@ -153,7 +157,10 @@ impl Log {
         log.prepare_spares()?;
         // A tail that was found is durable now: that is written down, so that it is missed if it rots.
         Class::ALL.into_iter().for_each(|class| log.mark(class));
-        if log.is_quarantined() { Err(LogError::Quarantined) } else { Ok(log) }
+        match log.failure() {
+            Some(failure) => Err(failure.into()),
+            None => Ok(log),
+        }
     }
 
     /// Fills the pool up to the number of spares, as far as there is space.
@@ -163,7 +170,7 @@ impl Log {
         while table.free_ids().len() < SPARE_COUNT {
             match table.create(&*self.shared.disk, len) {
                 Ok(_) => {}
-                Err(LogError::Full) => break,
+                Err(error) if error.is_refusal() => break,
                 Err(error) => return Err(error),
             }
         }
@@ -265,6 +272,12 @@ impl Log {
         self.shared.is_quarantined()
     }
 
+    /// The write or flush that failed, if the drive is not written to any more.
+    #[must_use]
+    pub fn failure(&self) -> Option<Failure> {
+        self.shared.failure.get().cloned()
+    }
+
     /// Highest lsn given out.
     #[must_use]
     pub fn last_lsn(&self) -> u64 {
@@ -318,7 +331,7 @@ impl Log {
     ///
     /// # Errors
     ///
-    /// Input and output errors, which quarantine the drive.
+    /// A write or flush failed, which quarantines the drive.
     ///
     /// # Panics
     ///
@@ -327,10 +340,19 @@ impl Log {
         if self.is_quarantined() {
             return Err(LogError::Quarantined);
         }
-        let mut table = lock(&self.shared.table);
+        self.free_in(&mut lock(&self.shared.table), segment, incarnation)
+            .inspect_err(|error| self.shared.note(error))
+    }
+
+    fn free_in(
+        &self,
+        table: &mut SegmentTable,
+        segment: u32,
+        incarnation: u32,
+    ) -> Result<(), LogError> {
         // This segment's header tells where the one before it ends; from now on only its own seal
         // does, which an earlier process may have failed to flush.
-        table.seal_before(segment, incarnation).inspect_err(|_| self.shared.quarantine())?;
+        table.seal_before(segment, incarnation)?;
         let fresh = table.next_incarnation;
         table.next_incarnation += 1;
         let entry = table.entries.get_mut(&segment).expect("a segment to free exists");
@@ -348,8 +370,8 @@ impl Log {
             previous_last_lsn: 0,
         };
         let file = entry.file.clone();
-        write_header(&*file, &header).inspect_err(|_| self.shared.quarantine())?;
-        file.sync_data().inspect_err(|_| self.shared.quarantine())?;
+        write_header(&*file, &header)?;
+        file.sync_data().map_err(failed("a flush", segment))?;
         (entry.info, entry.reserved) = (None, false);
         lock(&self.shared.written).insert(segment);
         table.trim(&*self.shared.disk)

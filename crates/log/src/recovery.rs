@@ -8,7 +8,7 @@
 //!
 //! A segment that is damaged, or full, is sealed instead.
 
-use crate::error::{Damage, LogError};
+use crate::error::{Damage, LogError, failed};
 use crate::format::{
     BATCH_HEADER_LEN, BatchHeader, Class, SEAL_LEN, SEAL_OFFSET, SEGMENT_HEADER_LEN, Seal,
     SegmentHeader,
@@ -134,7 +134,7 @@ impl Recovery<'_> {
             let Some(class) = header.class else {
                 // The flush that freed it may have failed: then only the cache says so.
                 write_header(&*file, &header)?;
-                file.sync_data()?;
+                file.sync_data().map_err(failed("a flush", id))?;
                 continue;
             };
             // In use from here on: no tail may be rewritten over it.
@@ -165,10 +165,11 @@ impl Recovery<'_> {
         let mut at = len;
         while at < full {
             let next = (full - at).min(zeros.len() as u64);
-            file.write_at(at, &mut [std::io::IoSlice::new(&zeros[..next as usize])])?;
+            let written = file.write_at(at, &mut [IoSlice::new(&zeros[..next as usize])]);
+            written.map_err(failed("a write", segment))?;
             at += next;
         }
-        file.sync_data()?;
+        file.sync_data().map_err(failed("a flush", segment))?;
         Ok(true)
     }
 
@@ -274,13 +275,14 @@ impl Recovery<'_> {
             let len = (batch.end() - at) as usize;
             let bytes = window.get(at, len)?.expect("a batch ends inside its segment");
             if !is_bad(SeededBug::ServeUnsealedTail) {
-                write_bytes(class, file, batch.offset, &mut [IoSlice::new(bytes)])?;
+                write_bytes(class, file, batch.offset, &mut [IoSlice::new(bytes)])
+                    .map_err(failed("a write", header.segment))?;
             }
             settled.end = batch.end() as u32;
             settled.last_lsn = settled.last_lsn.max(batch.last_lsn);
         }
         if !is_bad(SeededBug::ServeUnsealedTail) {
-            file.sync_data()?;
+            file.sync_data().map_err(failed("a flush", header.segment))?;
         }
         Ok(settled)
     }

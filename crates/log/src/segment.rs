@@ -1,6 +1,6 @@
 //! The table of segments of a drive, and the pool of free ones.
 
-use crate::error::LogError;
+use crate::error::{LogError, failed};
 use crate::format::{Class, SEAL_OFFSET, Seal, SegmentHeader};
 use drystone_io::{Disk, DiskFile};
 use std::collections::BTreeMap;
@@ -70,14 +70,13 @@ pub(crate) fn parse_file_name(name: &str) -> Option<u32> {
 pub(crate) fn write_header(file: &dyn DiskFile, header: &SegmentHeader) -> Result<(), LogError> {
     let mut sector = header.encode();
     sector.resize(SEAL_OFFSET as usize, 0);
-    file.write_at(0, &mut [IoSlice::new(&sector)])?;
-    Ok(())
+    let written = file.write_at(0, &mut [IoSlice::new(&sector)]);
+    written.map_err(failed("a write to the header", header.segment))
 }
 
 pub(crate) fn write_seal(file: &dyn DiskFile, segment: u32, seal: &Seal) -> Result<(), LogError> {
-    file.write_at(SEAL_OFFSET, &mut [IoSlice::new(&seal.encode(segment))])?;
-    file.sync_data()?;
-    Ok(())
+    let written = file.write_at(SEAL_OFFSET, &mut [IoSlice::new(&seal.encode(segment))]);
+    written.and_then(|()| file.sync_data()).map_err(failed("a write to the seal", segment))
 }
 
 impl SegmentTable {
@@ -86,8 +85,8 @@ impl SegmentTable {
         free.map(|(id, _)| *id).collect()
     }
 
-    /// A free segment and a new incarnation number. The last spares are only given to those that
-    /// may have them.
+    /// A free segment and a new incarnation number. The last spares, which are open already, are only
+    /// given to those that may have them, where no other can be made.
     pub(crate) fn acquire(
         &mut self,
         disk: &dyn Disk,
@@ -100,7 +99,7 @@ impl SegmentTable {
         } else {
             match self.create(disk, len_bytes) {
                 Ok(id) => id,
-                Err(LogError::Full) if may_use_spares && !free.is_empty() => free[0],
+                Err(error) if error.is_refusal() && may_use_spares && !free.is_empty() => free[0],
                 Err(error) => return Err(error),
             }
         };
@@ -114,8 +113,9 @@ impl SegmentTable {
     /// Creates a segment into the pool.
     pub(crate) fn create(&mut self, disk: &dyn Disk, len_bytes: u64) -> Result<u32, LogError> {
         let id = (1..).find(|id| !self.entries.contains_key(id)).expect("fewer than 2^32 segments");
-        let file = disk.create(&file_name(id), len_bytes)?;
-        disk.sync_dir()?;
+        let file = disk.create(&file_name(id), len_bytes).map_err(LogError::of_creation)?;
+        let made = file.sync_data().and_then(|()| disk.sync_dir());
+        made.map_err(failed("making", id))?;
         self.entries.insert(id, Entry { file, info: None, reserved: false });
         Ok(id)
     }
@@ -138,13 +138,17 @@ impl SegmentTable {
     pub(crate) fn trim(&mut self, disk: &dyn Disk) -> Result<(), LogError> {
         let free = self.free_ids();
         let surplus = free.iter().skip(POOL_COUNT_MAX);
-        for id in surplus.clone() {
-            disk.remove(&file_name(*id))?;
-            self.entries.remove(id);
+        let mut last = None;
+        for id in surplus {
+            // One that cannot be removed stays in the pool.
+            if disk.remove(&file_name(*id)).is_ok() {
+                self.entries.remove(id);
+                last = Some(*id);
+            }
         }
-        if surplus.count() > 0 {
-            disk.sync_dir()?;
+        match last {
+            Some(id) => disk.sync_dir().map_err(failed("removing", id)),
+            None => Ok(()),
         }
-        Ok(())
     }
 }

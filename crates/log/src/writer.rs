@@ -1,6 +1,6 @@
 //! The single writer of a class: turns waiting groups into batches.
 
-use crate::error::LogError;
+use crate::error::{LogError, failed};
 use crate::format::{
     BATCH_HEADER_LEN, BatchHeader, Class, Location, RecordHeader, RecordKind, SEGMENT_HEADER_LEN,
     Seal, SegmentHeader,
@@ -199,8 +199,8 @@ pub(crate) struct Writer {
     unsynced_bytes: u64,
     /// Written, not yet flushed, and not yet told to the observer.
     unobserved: Vec<Recorded>,
-    /// A chained group failed, so that those linked to it fail too.
-    chain_broken: bool,
+    /// Why a chained group failed: those linked to it fail too.
+    chain_broken: Option<LogError>,
 }
 
 impl Writer {
@@ -228,7 +228,7 @@ impl Writer {
             told_lsn,
             unsynced_bytes: 0,
             unobserved: Vec::new(),
-            chain_broken: false,
+            chain_broken: None,
         }
     }
 
@@ -241,22 +241,27 @@ impl Writer {
                 (first.done)(Err(LogError::Quarantined));
                 continue;
             }
-            self.chain_broken &= first.chain != Chain::Start;
-            if first.chain == Chain::Link && self.chain_broken {
-                (first.done)(Err(LogError::Full));
+            if first.chain == Chain::Start {
+                self.chain_broken = None;
+            }
+            if first.chain == Chain::Link
+                && let Some(error) = &self.chain_broken
+            {
+                (first.done)(Err(error.clone()));
                 continue;
             }
             let len = first.len_bytes();
             if len > room_max {
-                self.chain_broken |= first.chain != Chain::None;
-                (first.done)(Err(LogError::TooLarge { len_bytes: len }));
+                let error = LogError::TooLarge { len_bytes: len };
+                self.break_chain(first.chain, &error);
+                (first.done)(Err(error));
                 continue;
             }
             if self.room(shared) < len
                 && let Err(error) = self.roll(shared)
             {
-                self.fail(shared, &error);
-                self.chain_broken |= first.chain != Chain::None;
+                shared.note(&error);
+                self.break_chain(first.chain, &error);
                 (first.done)(Err(error));
                 continue;
             }
@@ -264,7 +269,7 @@ impl Writer {
             let (mut total, mut taken) = (len, vec![first]);
             while let Some(next) = groups.front().map(Group::len_bytes) {
                 let starts = groups.front().is_some_and(|group| group.chain == Chain::Start);
-                if total + next > limit || (starts && self.chain_broken) {
+                if total + next > limit || (starts && self.chain_broken.is_some()) {
                     break;
                 }
                 total += next;
@@ -282,10 +287,9 @@ impl Writer {
         u64::from(shared.config.segment_len).saturating_sub(used)
     }
 
-    /// An error that leaves the state of the device unknown ends all writing.
-    fn fail(&self, shared: &Shared, error: &LogError) {
-        if !matches!(error, LogError::Full) {
-            shared.quarantine();
+    fn break_chain(&mut self, chain: Chain, error: &LogError) {
+        if chain != Chain::None {
+            self.chain_broken.get_or_insert_with(|| error.clone());
         }
     }
 
@@ -333,8 +337,7 @@ impl Writer {
             Ok(places) => places,
             Err(error) => {
                 // Part of the batch may lie in the segment: nothing more is written behind it.
-                self.fail(shared, &error);
-                shared.quarantine();
+                shared.note(&error);
                 for (_, done) in waiting {
                     done(Err(error.clone()));
                 }
@@ -353,8 +356,8 @@ impl Writer {
         if flush {
             shared.observe(self.class, &mut self.unobserved);
         }
-        if early && self.flush(shared).is_err() {
-            shared.quarantine();
+        if early && let Err(error) = self.flush(shared) {
+            shared.note(&error);
         }
     }
 
@@ -367,7 +370,8 @@ impl Writer {
         let ahead = shared.config.write_ahead_len.min(shared.config.segment_len - end as u32);
         let is_new = self.class == Class::Small && end > active.written_to;
         let zeros = if is_new && !records.is_empty() { ahead } else { 0 };
-        batch.write(&*active.file, active.offset, &shared.zeros[..zeros as usize])?;
+        let written = batch.write(&*active.file, active.offset, &shared.zeros[..zeros as usize]);
+        written.map_err(failed("a write", active.segment))?;
         let active = self.active.as_mut().expect("a segment was opened for this batch");
         active.offset = end as u32;
         active.written_to = active.written_to.max(end + u64::from(zeros));
@@ -400,7 +404,7 @@ impl Writer {
         if let Some(active) = &self.active
             && shared.config.bug != Some(SeededBug::SkipFlush)
         {
-            active.file.sync_data()?;
+            active.file.sync_data().map_err(failed("a flush", active.segment))?;
             shared.count_flush();
         }
         self.unsynced_bytes = 0;
@@ -439,7 +443,7 @@ impl Writer {
             previous_last_lsn: self.last_lsn,
         };
         write_header(&*file, &header)?;
-        file.sync_data()?;
+        file.sync_data().map_err(failed("a flush", id))?;
         self.seal_active(shared)?;
         let written_to =
             u64::from(if recycled { shared.config.segment_len } else { SEGMENT_HEADER_LEN });
@@ -493,7 +497,7 @@ impl Writer {
             self.flush(shared)
         });
         if let Err(error) = result {
-            self.fail(shared, &error);
+            shared.note(&error);
         }
     }
 
@@ -505,7 +509,7 @@ impl Writer {
         if self.active.as_ref().is_none_or(|a| a.offset == SEGMENT_HEADER_LEN) {
             return Ok(());
         }
-        self.roll(shared).inspect_err(|error| self.fail(shared, error))
+        self.roll(shared).inspect_err(|error| shared.note(error))
     }
 }
 

@@ -335,7 +335,7 @@ impl From<EngineError> for S3Error {
                 Self::with(S3Code::InvalidRequest, checksum_types(expected, actual))
             }
             EngineError::Invalid(message) => Self::with(S3Code::InvalidRequest, message),
-            EngineError::Busy => S3Code::SlowDown.into(),
+            EngineError::Busy | EngineError::NotOpened => S3Code::SlowDown.into(),
             EngineError::Full => S3Code::XMinioStorageFull.into(),
             EngineError::Unknown => {
                 Self { drop_connection: true, ..Self::new(S3Code::InternalError) }

@@ -22,6 +22,7 @@ mod secrets;
 mod socket;
 mod telemetry;
 mod tls;
+mod watch;
 
 use std::process::ExitCode;
 

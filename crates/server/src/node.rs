@@ -5,6 +5,7 @@ use crate::known;
 use crate::places::{self, Making, PlaceError};
 use crate::secrets;
 use crate::telemetry;
+use crate::watch::DriveWatch;
 use drystone_admin::Drives;
 use drystone_base::{SystemClock, SystemRng, hex, say};
 use drystone_cluster::DriveId;
@@ -221,6 +222,10 @@ impl Drives for NodeDrives {
         self.deployment.status().map_err(|error| say(&error))
     }
 
+    fn is_read_only(&self) -> bool {
+        self.deployment.is_read_only()
+    }
+
     fn replace(&self, old: &str, path: &str) -> Result<String, String> {
         let id = self.deployment.find_drive(old).map_err(|error| say(&error))?;
         let place = self.open_new(path)?;
@@ -425,8 +430,10 @@ fn maintain(deployment: &Deployment, stop: &AtomicBool) {
     }
     let (mut ticks, mut rounds) = (0_u32, 0_u32);
     let mut last_lsn = engine.drive().log().last_lsn();
+    let mut watch = DriveWatch::default();
     while !stop.load(Ordering::Acquire) {
         std::thread::park_timeout(TICK);
+        watch.look(engine);
         if !engine.pool().is_single() && engine.drive().log().is_quarantined() {
             tracing::error!("the drive that the catalog is read from failed");
             start_anew(engine);

@@ -8,7 +8,7 @@ use drystone_index::{Index, IndexError, LsmConfig, LsmIndex};
 use drystone_io::{RealDisk, Tightened, tighten};
 use std::fs::DirBuilder;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -286,6 +286,18 @@ fn must_be_empty(path: &Path) -> Result<(), PlaceError> {
     Ok(())
 }
 
+/// A file that tells the next start to make the index of a drive anew.
+const CONDEMNED_FILE: &str = "drive-index.rebuild";
+
+/// Lets the next start make the index of the drive at a path anew.
+pub(crate) fn condemn_drive_index(path: &str) {
+    let mut options = std::fs::OpenOptions::new();
+    let made = options.create(true).append(true).mode(0o600);
+    if let Err(error) = made.open(Path::new(path).join(CONDEMNED_FILE)) {
+        tracing::error!(drive = path, %error, "that could not be noted");
+    }
+}
+
 /// Indexes in the directories of the drives.
 pub(crate) struct LsmIndexes;
 
@@ -323,8 +335,14 @@ impl Indexes for LsmIndexes {
             IndexKind::Drive => 8 << 20,
         };
         let config = || LsmConfig { cache_bytes: bytes, memtable_bytes: bytes };
-        if anew {
+        let condemned = Path::new(path).join(CONDEMNED_FILE);
+        let is_condemned = kind == IndexKind::Drive && condemned.try_exists().unwrap_or(true);
+        if anew || is_condemned {
             remove(&folder)?;
+        }
+        if is_condemned && let Err(error) = std::fs::remove_file(&condemned) {
+            // It is made anew once more by the next start.
+            tracing::warn!(file = %condemned.display(), %error, "a file could not be removed");
         }
         make(&folder)?;
         match LsmIndex::open(&folder, config()) {

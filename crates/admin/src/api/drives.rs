@@ -23,6 +23,9 @@ pub trait Drives: Send + Sync {
     /// In words.
     fn status(&self) -> Result<DeploymentStatus, String>;
 
+    /// Nothing can be changed: too few drives were there at the start.
+    fn is_read_only(&self) -> bool;
+
     /// Puts the empty directory `path` into the place of a drive that is gone, named by id or path. Returns
     /// the id of the new one.
     ///
@@ -113,6 +116,7 @@ fn drives_of(status: &DeploymentStatus) -> Vec<Drive> {
         total_bytes: drive.total_bytes,
         free_bytes: drive.free_bytes,
         damage_count: drive.damage_count as u64,
+        failure: drive.failure.clone(),
         scrub: Scrub {
             running: drive.scrub.started_ms != 0,
             finished_ms: drive.scrub.finished_ms,

@@ -129,13 +129,24 @@ impl Member {
             Some(index) => Catalog::position_in(&**index)?,
             None => 0,
         };
-        let drive_config = DriveConfig {
-            identity: identity.clone(),
-            write_ahead_len: config.write_ahead_len,
-            lsn_floor,
-            bug: config.bug,
+        let open_drive = |index| {
+            let drive_config = DriveConfig {
+                identity: identity.clone(),
+                write_ahead_len: config.write_ahead_len,
+                lsn_floor,
+                bug: config.bug,
+            };
+            Drive::open(place.disk.clone(), index, drive_config)
         };
-        let drive = Drive::open(place.disk.clone(), open(IndexKind::Drive)?, drive_config)?;
+        let drive = match open_drive(open(IndexKind::Drive)?) {
+            // It can be opened, but not read.
+            Err(DriveError::Index(error)) => {
+                let reason = error.reason;
+                tracing::error!(path = place.path, reason, "the index of a drive is made anew");
+                open_drive(config.indexes.open(&place.path, IndexKind::Drive, true)?)?
+            }
+            opened => opened?,
+        };
         for damage in drive.log().damage() {
             tracing::error!(path = place.path, ?damage, "a segment is damaged");
         }

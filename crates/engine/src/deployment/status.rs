@@ -2,6 +2,7 @@
 
 use super::{Deployment, MoveReport, OpenError, Progress};
 use crate::scrub::ScrubState;
+use drystone_base::say;
 use drystone_base::sync::lock;
 use drystone_catalog::{CatalogError, Family, Key};
 use drystone_cluster::{DriveId, Protection, Shape};
@@ -44,6 +45,10 @@ pub struct DriveStatus {
     pub scrub: ScrubState,
     /// Flushes of its device since the process started.
     pub flush_count: u64,
+    /// The write or flush that failed: the drive takes nothing more until the process starts again.
+    pub failure: Option<String>,
+    /// Its index fails and lacks records; it is given them again, at the latest by the next start.
+    pub is_index_behind: bool,
 }
 
 /// All drives, and what they can still lose.
@@ -122,6 +127,11 @@ impl Deployment {
                     damage_count: damage,
                     scrub,
                     flush_count: log.map_or(0, |log| log.flush_count()),
+                    failure: log.and_then(|log| log.failure()).map(|failure| say(&failure)),
+                    is_index_behind: member
+                        .drive
+                        .as_ref()
+                        .is_some_and(|drive| drive.is_index_behind()),
                 })
             })
             .collect::<Result<_, OpenError>>()?;

@@ -20,9 +20,75 @@ fn a_failed_flush_quarantines_the_drive() {
     let log = open(&disk, 1, None).expect("opens");
     append(&log, Class::Small, b"before").expect("healthy");
     disk.inject(0, Fault::SyncError);
-    assert!(matches!(append(&log, Class::Small, b"x"), Err(LogError::Io(_))));
+    assert!(matches!(append(&log, Class::Small, b"x"), Err(LogError::Failed(_))));
     assert!(log.is_quarantined());
+    assert_eq!(log.failure().expect("it is said").operation, "a flush");
     assert!(matches!(append(&log, Class::Bulk, b"y"), Err(LogError::Quarantined)));
+}
+
+/// Goal: only a failed write or flush ends writing. Method: one opening or creation of a file fails, at each
+/// operation of a history in which segments are filled, closed and freed.
+#[test]
+fn a_file_that_cannot_be_opened_fails_what_needs_it_and_nothing_else() {
+    let mut refused = 0;
+    for at in 0..120 {
+        let disk = SimDisk::new(64 << 20, at);
+        let log = open(&disk, 1, None).expect("opens");
+        disk.inject(disk.op_count() + at, Fault::OpenError);
+        for round in 0..4 {
+            for class in Class::ALL {
+                for _ in 0..3 {
+                    match append(&log, class, &[round; 90_000]) {
+                        Ok(()) => {}
+                        Err(error) => {
+                            assert!(matches!(error, LogError::NotOpened(_)), "{error}");
+                            assert!(class == Class::Bulk, "others have spares, which are open");
+                            refused += 1;
+                        }
+                    }
+                }
+            }
+            let sealed = log.segments().into_iter().find(|info| info.sealed && round == 2);
+            sealed.map(|info| log.free(info.segment, info.incarnation)).transpose().expect("freed");
+        }
+        assert!(!log.is_quarantined(), "operation {at}");
+        for class in Class::ALL {
+            append(&log, class, &[9; 200_000]).expect("it can be opened again");
+        }
+    }
+    assert!(refused > 0, "the fault was met");
+}
+
+/// Goal: nothing is written behind a write or flush that failed, whatever it was for. Method: one fails at
+/// each operation of the same history.
+#[test]
+fn any_failed_write_or_flush_quarantines_the_drive() {
+    for fault in [Fault::WriteError, Fault::SyncError] {
+        for at in 0..60 {
+            let disk = SimDisk::new(64 << 20, at);
+            let log = open(&disk, 1, None).expect("opens");
+            disk.inject(disk.op_count() + at, fault);
+            let mut failed = false;
+            for round in 0..12 {
+                for class in Class::ALL {
+                    let appended = append(&log, class, &[round; 90_000]);
+                    assert!(appended.is_err() || !failed, "{fault:?} at {at}: written on");
+                    failed |= appended.is_err();
+                }
+            }
+            assert!(failed && log.is_quarantined(), "{fault:?} at {at}");
+        }
+    }
+}
+
+#[test]
+fn a_full_device_that_fails_a_flush_quarantines_the_drive_too() {
+    let disk = SimDisk::new(u64::from(SEGMENT_LEN) * 3, 1);
+    let log = open(&disk, 1, None).expect("opens");
+    append(&log, Class::Small, b"before").expect("healthy");
+    disk.inject(0, Fault::SyncFull);
+    assert!(matches!(append(&log, Class::Small, b"x"), Err(LogError::Failed(_))));
+    assert!(log.is_quarantined());
 }
 
 #[test]

@@ -169,6 +169,15 @@ fn status_text(status: &Status) -> String {
     if status.is_read_only {
         text += "READ ONLY: too few drives are here to be certain of the newest state\n";
     }
+    for drive in &status.drives {
+        if let Some(failure) = &drive.failure {
+            text += &format!(
+                "FAILED {}: {failure}; the drive takes no more writes: check its device, then start the \
+                 server again, or replace the drive\n",
+                drive.path
+            );
+        }
+    }
     for (lack, count) in &status.groups_by_lacking_drives {
         if *lack > 0 {
             text += &format!("{count} placement groups lack {}\n", many(*lack));

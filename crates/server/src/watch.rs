@@ -1,0 +1,70 @@
+//! Says in the log when a drive fails, or its index does.
+
+use crate::places;
+use drystone_cluster::{DriveId, PoolDrive};
+use drystone_engine::Engine;
+use std::collections::{HashMap, HashSet};
+
+/// Looks in a row that an index may fail at, before the next start makes it anew: about ten seconds.
+const LOOKS_MAX: u32 = 50;
+
+/// What was said so far.
+#[derive(Default)]
+pub(crate) struct DriveWatch {
+    failed: HashSet<DriveId>,
+    /// For how many looks in a row an index has failed.
+    behind: HashMap<DriveId, u32>,
+}
+
+impl DriveWatch {
+    /// Looks at every drive, and gives indexes what they lack.
+    pub(crate) fn look(&mut self, engine: &Engine) {
+        for member in engine.pool().drives() {
+            let Some(drive) = &member.drive else { continue };
+            if let Some(failure) = drive.log().failure()
+                && self.failed.insert(member.info.id)
+            {
+                tracing::error!(
+                    drive = member.path,
+                    operation = failure.operation,
+                    segment = failure.segment,
+                    error = %failure.error,
+                    "a write or a flush failed: the drive takes no more writes; check its device, then \
+                     start the server again, or replace the drive"
+                );
+            }
+            self.look_at_index(&member, drive);
+        }
+    }
+
+    fn look_at_index(&mut self, member: &PoolDrive, drive: &drystone_drive::Drive) {
+        let looks = self.behind.entry(member.info.id).or_default();
+        if !drive.is_index_behind() {
+            *looks = 0;
+            return;
+        }
+        let Err(error) = drive.tend_index() else {
+            tracing::info!(drive = member.path, "the index of a drive has caught up");
+            *looks = 0;
+            return;
+        };
+        *looks = looks.saturating_add(1);
+        let error = &error as &dyn std::error::Error;
+        if *looks == 1 {
+            tracing::error!(
+                drive = member.path,
+                error,
+                "the index of a drive fails: the drive takes writes, but what is looked up in the index \
+                 fails and nothing is freed"
+            );
+        }
+        if *looks == LOOKS_MAX {
+            tracing::error!(
+                drive = member.path,
+                error,
+                "the index of a drive still fails: the next start makes it anew from the log"
+            );
+            places::condemn_drive_index(&member.path);
+        }
+    }
+}
