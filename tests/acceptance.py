@@ -42,7 +42,8 @@ def main():
     with tempfile.TemporaryDirectory() as directory:
         drive = os.path.join(directory, "drive")
         where = drive if drives in ("1", "tls") else f"{drive}{{1...{drives}}}"
-        arguments = ["--domain", DOMAIN, "--website-domain", WEBSITE]
+        # `aws s3 presign` signs with version 2 by default.
+        arguments = ["--domain", DOMAIN, "--website-domain", WEBSITE, "--allow-sigv2"]
         certificate = os.path.join(directory, "public.crt")
         if drives == "tls":
             make_certificate(directory)

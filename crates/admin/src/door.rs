@@ -3,8 +3,9 @@
 
 use crate::rights::Right;
 use bytes::Bytes;
-use drystone_base::Timestamp;
-use drystone_iam::{Aliases, Caller, Explanation, Facts, PolicySet, Reason, decide};
+use drystone_iam::{
+    Aliases, Caller, CommonFacts, Explanation, Facts, PolicySet, Principal, Reason, decide,
+};
 use drystone_identity::{
     DEFAULT_ACCOUNT, Directory, EntityArn, EntityKind, ExplainedDecision, Identity, IdentityError,
 };
@@ -92,6 +93,25 @@ pub(crate) struct Actor<'a> {
     now_ms: u64,
 }
 
+/// What is known of every request to a door.
+pub(crate) fn common_facts<'a>(
+    principal: &'a Principal,
+    request: &'a AdminRequest,
+    now_ms: u64,
+) -> CommonFacts<'a> {
+    CommonFacts {
+        principal,
+        mfa_age_s: None,
+        address: Some(request.address),
+        is_secure: request.is_secure,
+        now_ms,
+        // Where services without a region are (IAM User Guide, `aws:RequestedRegion`).
+        region: "us-east-1",
+        user_agent: request.header("user-agent"),
+        referer: request.header("referer"),
+    }
+}
+
 impl<'a> Actor<'a> {
     pub(crate) fn new(
         directory: &'a Directory,
@@ -99,22 +119,13 @@ impl<'a> Actor<'a> {
         request: &'a AdminRequest,
     ) -> Self {
         let now_ms = directory.now_ms();
-        let principal = &identity.principal;
         let mut facts = identity.facts.clone();
-        facts
-            .add("aws:SourceIp", request.address.to_canonical().to_string())
-            .add("aws:SecureTransport", request.is_secure.to_string())
-            .add("aws:CurrentTime", Timestamp(now_ms).to_iso())
-            .add("aws:EpochTime", (now_ms / 1000).to_string())
-            .add("aws:PrincipalType", principal.kind())
-            .add_if("aws:UserAgent", request.header("user-agent"))
-            .add_if("aws:PrincipalArn", principal.arn())
-            .add_if("aws:PrincipalAccount", principal.account())
-            .add_if("aws:userid", principal.user_id())
-            .add_if(
-                "aws:MultiFactorAuthAge",
-                identity.mfa_age_s(now_ms).map(|age| age.to_string()),
-            );
+        facts.add_if("aws:ResourceAccount", identity.principal.account());
+        let common = CommonFacts {
+            mfa_age_s: identity.mfa_age_s(now_ms),
+            ..common_facts(&identity.principal, request, now_ms)
+        };
+        common.add_to(&mut facts);
         let (request_id, is_local) = (&*request.request_id, request.is_local);
         Self { directory, identity, facts, request_id, is_local, now_ms }
     }

@@ -222,7 +222,11 @@ async fn run(
         let message = "Request is missing Authentication Token";
         return Err(QueryError::new("MissingAuthenticationToken", 403, message));
     };
-    let call = Call { actor: Actor::new(directory, identity, request), parameters };
+    let mut actor = Actor::new(directory, identity, request);
+    for (key, value) in parameters.named_tags() {
+        actor.facts.add_if(&format!("aws:RequestTag/{key}"), value).add("aws:TagKeys", key);
+    }
+    let call = Call { actor, parameters };
     // What the table of rights does not name is not served.
     if Right::of_query(action).is_none() {
         return Err(invalid_action(action));

@@ -30,7 +30,7 @@ mod tests {
     #[test]
     fn canned_policies_are_valid() {
         for (name, text) in CANNED {
-            assert!(Document::parse(text, DocumentKind::Identity).is_ok(), "{name}");
+            assert!(Document::parse_new(text, DocumentKind::Identity).is_ok(), "{name}");
         }
     }
 }

@@ -1,6 +1,9 @@
 //! What is known about a request: the values of condition keys.
 
+use crate::principal::Principal;
+use drystone_base::Timestamp;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 /// Longest value of a condition key, in bytes: longer ones are cut. An encoded source of a copy is the
 /// longest that means anything.
@@ -65,6 +68,87 @@ impl Facts {
         match self.values(key)? {
             [value] => Some(value),
             _ => None,
+        }
+    }
+}
+
+/// What requests at every door have in common.
+#[derive(Clone, Copy, Debug)]
+pub struct CommonFacts<'a> {
+    /// Who signed.
+    pub principal: &'a Principal,
+    /// Seconds since a code of a device was given, if one was.
+    pub mfa_age_s: Option<u64>,
+    /// Where the request comes from; nowhere if the server itself asks.
+    pub address: Option<IpAddr>,
+    /// Whether the connection is encrypted.
+    pub is_secure: bool,
+    /// Now, in milliseconds since 1970.
+    pub now_ms: u64,
+    /// Region that was asked.
+    pub region: &'a str,
+    /// The header `User-Agent`.
+    pub user_agent: Option<&'a str>,
+    /// The header `Referer`.
+    pub referer: Option<&'a str>,
+}
+
+impl CommonFacts<'_> {
+    /// The keys, in lower case.
+    pub const KEYS: &'static [&'static str] = &[
+        "aws:currenttime",
+        "aws:epochtime",
+        "aws:multifactorauthage",
+        "aws:principalaccount",
+        "aws:principalarn",
+        "aws:principalisawsservice",
+        "aws:principalservicename",
+        "aws:principalservicenameslist",
+        "aws:principaltype",
+        "aws:referer",
+        "aws:requestedregion",
+        "aws:securetransport",
+        "aws:sourceip",
+        "aws:useragent",
+        "aws:userid",
+        "aws:viaawsservice",
+    ];
+
+    /// The value of a key, which is in lower case.
+    #[must_use]
+    pub fn value(&self, key: &str) -> Option<String> {
+        let text = |text: &str| Some(text.to_owned());
+        let service = match self.principal {
+            Principal::Service { name } => Some(*name),
+            _ => None,
+        };
+        match key {
+            "aws:currenttime" => Some(Timestamp(self.now_ms).to_iso()),
+            "aws:epochtime" => Some((self.now_ms / 1000).to_string()),
+            "aws:multifactorauthage" => self.mfa_age_s.map(|age| age.to_string()),
+            "aws:principalaccount" => self.principal.account().and_then(text),
+            "aws:principalarn" => self.principal.arn(),
+            "aws:principalisawsservice" => Some(service.is_some().to_string()),
+            "aws:principalservicename" | "aws:principalservicenameslist" => service.and_then(text),
+            "aws:principaltype" => text(self.principal.kind()),
+            "aws:referer" => self.referer.and_then(text),
+            "aws:requestedregion" => text(self.region),
+            "aws:securetransport" => Some(self.is_secure.to_string()),
+            "aws:sourceip" => self.address.map(|address| address.to_canonical().to_string()),
+            "aws:useragent" => self.user_agent.and_then(text),
+            "aws:userid" => self.principal.user_id(),
+            // No service of this server acts for a caller.
+            "aws:viaawsservice" => text("false"),
+            _ => None,
+        }
+    }
+
+    /// Adds all of them; what is known of the identity already stays.
+    pub fn add_to(&self, facts: &mut Facts) {
+        for key in Self::KEYS {
+            if facts.values(key).is_none() {
+                facts.add_if(key, self.value(key));
+            }
         }
     }
 }

@@ -19,6 +19,7 @@ mod decide;
 mod document;
 mod facts;
 mod json;
+mod keys;
 mod network;
 mod pattern;
 mod principal;
@@ -31,7 +32,8 @@ pub use decide::{
     Caller, Decision, Explanation, Named, PolicySet, Reason, Source, decide, decide_trust,
 };
 pub use document::{Document, DocumentKind, PolicyError};
-pub use facts::{FACT_LEN_BYTES_MAX, Facts};
+pub use facts::{CommonFacts, FACT_LEN_BYTES_MAX, Facts};
+pub use keys::{CONDITION_KEYS, ConditionKey, Filled, KeyKind};
 pub use network::Network;
 pub use principal::Principal;
 pub use statement::Aliases;

@@ -95,7 +95,7 @@ fn check_policy(policy: Option<&str>) -> Result<(), IdentityError> {
     if policy.len() > KEY_POLICY_LEN_MAX {
         return Err(IdentityError::Limit("The policy of a key has up to 20,480 bytes.".into()));
     }
-    Document::parse(policy, DocumentKind::Identity)?;
+    Document::parse_new(policy, DocumentKind::Identity)?;
     Ok(())
 }
 

@@ -35,7 +35,7 @@ pub(crate) fn check_document(document: &str) -> Result<(), IdentityError> {
         let message = "Cannot exceed quota for PolicySize: 20480".to_owned();
         return Err(IdentityError::Limit(message));
     }
-    Document::parse(document, DocumentKind::Identity)?;
+    Document::parse_new(document, DocumentKind::Identity)?;
     Ok(())
 }
 

@@ -55,7 +55,7 @@ fn check_trust(trust: &str) -> Result<(), IdentityError> {
         let message = "Cannot exceed quota for ACLSizePerRole: 8192".to_owned();
         return Err(IdentityError::Limit(message));
     }
-    Document::parse(trust, DocumentKind::Trust)?;
+    Document::parse_new(trust, DocumentKind::Trust)?;
     Ok(())
 }
 

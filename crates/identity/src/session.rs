@@ -146,7 +146,7 @@ impl Directory {
                 let message = "The session policy must have 2,048 characters or fewer.";
                 return Err(IdentityError::invalid("Policy", message));
             }
-            Document::parse(policy, DocumentKind::Identity)?;
+            Document::parse_new(policy, DocumentKind::Identity)?;
         }
         let pinned = self.pin_policies(subject.account(), &request.policy_arns)?;
         let key = self.signing_key().await?;

@@ -53,6 +53,8 @@ pub struct Peer {
     pub address: IpAddr,
     /// Whether the connection is encrypted.
     pub is_secure: bool,
+    /// Version of TLS, such as `1.3`; none behind a proxy, which does not say it.
+    pub tls: Option<&'static str>,
 }
 
 /// Who sent a request, and how it was signed.

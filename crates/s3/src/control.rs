@@ -31,6 +31,16 @@ pub(crate) fn is_scope(request: &S3Request) -> bool {
     request.raw_path.ends_with("/scope") && authorization.contains("/s3express/aws4_request")
 }
 
+/// Root of the document of a request that sets or removes tags.
+pub(crate) fn root_with_tags(request: &S3Request) -> Option<&'static str> {
+    let path = request.raw_path.strip_prefix(PREFIX)?;
+    match (request.method.as_str(), path.split_once('/')?) {
+        ("POST" | "DELETE", ("tags", _)) => Some("TagResourceRequest"),
+        ("PUT", ("accesspoint", name)) if !name.contains('/') => Some("CreateAccessPointRequest"),
+        _ => None,
+    }
+}
+
 fn failed(error: &IdentityError) -> S3Error {
     tracing::error!(%error, "the settings of an account failed");
     S3Code::InternalError.into()

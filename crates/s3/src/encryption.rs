@@ -392,7 +392,7 @@ pub(crate) async fn of_rename(
     Ok(Encryption { sealed_key, object_id: Some(object_id), ..old.clone() })
 }
 
-/// Refuses what a request that completes an upload says of keys, if it is wrong.
+/// Refuses what a request that completes an upload, or lists its parts, says of keys, if it is wrong.
 ///
 /// # Errors
 ///

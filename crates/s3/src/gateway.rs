@@ -1,7 +1,7 @@
 //! The way of a request through the gateway.
 
 use crate::access_point;
-use crate::auth::{AuthType, KeyCache, Verifier, authenticate};
+use crate::auth::{AuthType, KeyCache, Verified, Verifier, authenticate};
 use crate::authorize::{
     BucketDefaults, Peer, RuleCache, Rules, Said, Sender, account_of, authorize, hide_absence,
 };
@@ -12,6 +12,7 @@ use crate::control;
 use crate::cors::{Asked, preflight};
 use crate::error::{S3Code, S3Error};
 use crate::host::Domains;
+use crate::object_headers::refuse_not_implemented;
 use crate::operation::Operation;
 use crate::ops;
 use crate::ops::RestoreDelays;
@@ -36,6 +37,8 @@ pub struct GatewayConfig {
     pub bucket_defaults: BucketDefaults,
     /// Region that scopes must name.
     pub region: String,
+    /// URLs and forms of signature version 2 are taken.
+    pub takes_sigv2: bool,
     /// Domains below which hosts name buckets.
     pub domains: Domains,
     /// Name of this host in answers.
@@ -98,15 +101,28 @@ pub(crate) struct Context<'a> {
     pub(crate) rules: &'a RuleCache,
     /// What the document of the request says, where policies look at that.
     pub(crate) said: Option<Said>,
+    /// What the request asks for, once that is known.
+    pub(crate) operation: Option<Operation>,
     listings: &'a Semaphore,
 }
 
 impl<'a> Context<'a> {
     /// The same sender with another request.
     pub(crate) fn with_request(&self, request: S3Request) -> Context<'a> {
-        let Self { engine, directory, config, rules, listings, .. } = *self;
-        let (ids, sender) = (self.ids.clone(), self.sender.clone());
-        Context { engine, directory, config, request, ids, sender, rules, said: None, listings }
+        let Self { engine, directory, config, rules, listings, operation, .. } = *self;
+        let (ids, sender, said) = (self.ids.clone(), self.sender.clone(), None);
+        Context {
+            engine,
+            directory,
+            config,
+            request,
+            ids,
+            sender,
+            rules,
+            said,
+            operation,
+            listings,
+        }
     }
 
     /// The documents of a bucket that decide.
@@ -235,6 +251,7 @@ impl Gateway {
             sender,
             rules: &self.rules,
             said: None,
+            operation: None,
             listings: &self.listings,
         };
         if request.is_website {
@@ -252,6 +269,7 @@ impl Gateway {
             // Scopes of access points are signed as for directory buckets.
             service: if is_control && control::is_scope(&request) { "s3express" } else { "s3" },
             any_region: false,
+            takes_v2: self.config.takes_sigv2,
         };
         if ops::is_form(&request) {
             (trace.operation, trace.auth) = (Some(Operation::PutObject), AuthType::Form);
@@ -278,14 +296,29 @@ impl Gateway {
         let engine = self.engine.for_consumer(consumer_of(&sender));
         let mut context = context_of(&engine, request, sender);
         if is_control {
+            ops::hear_control(&mut context, &verified, body).await?;
             return control::run(&context, verified, body).await;
         }
         let routed = routed?;
         trace.operation = Some(routed);
-        let heard = ops::hear(&mut context, routed, &verified, body).await;
-        authorize(&context, routed).map_err(|error| self.with_region(&context.request, error))?;
+        self.perform(context, routed, verified, body).await
+    }
+
+    /// Decides on an operation, and carries it out.
+    async fn perform(
+        &self,
+        mut context: Context<'_>,
+        operation: Operation,
+        verified: Verified,
+        body: &mut Option<Body>,
+    ) -> Result<Reply, S3Error> {
+        context.operation = Some(operation);
+        let heard = ops::hear(&mut context, operation, &verified, body).await;
+        authorize(&context, operation)
+            .map_err(|error| self.with_region(&context.request, error))?;
         heard?;
-        let served = ops::dispatch(&context, routed, verified, body).await;
+        refuse_not_implemented(&context.request, operation)?;
+        let served = ops::dispatch(&context, operation, verified, body).await;
         served.map_err(|error| hide_absence(&context, error))
     }
 

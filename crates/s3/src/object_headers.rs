@@ -2,6 +2,7 @@
 
 use crate::checksum;
 use crate::error::{S3Code, S3Error};
+use crate::operation::Operation;
 use crate::ops::object_lock::{mode_text, must_be_ahead, parse_mode};
 use crate::ops::restore_object::restore_text;
 use crate::request::S3Request;
@@ -35,20 +36,31 @@ const CLASSES: &[&str] = &[
 /// Headers that change what a request does and are not implemented: refused before any effect.
 const NOT_IMPLEMENTED: &[&str] = &[
     WRITE_OFFSET,
+    "x-amz-bucket-namespace",
+    "x-amz-bucket-object-lock-token",
+    "x-amz-if-match-initiated-time",
     "x-amz-object-lock-event-hold",
+    "x-amz-object-lock-event-hold-duration-days",
+    "x-amz-object-lock-event-hold-duration-years",
     "x-amz-object-annotation-directive",
     "x-minio-force-delete",
     "x-minio-extract",
 ];
 
-/// Refuses what would otherwise be left out silently.
-pub(crate) fn refuse_not_implemented(request: &S3Request) -> Result<(), S3Error> {
-    refuse(request, |_| true)
-}
-
-fn refuse(request: &S3Request, is_refused: impl Fn(&&str) -> bool) -> Result<(), S3Error> {
-    for name in NOT_IMPLEMENTED.iter().filter(|name| is_refused(name)) {
-        if request.header_or_query(name).is_some() {
+/// Refuses what would otherwise be left out silently. Every request comes here before it has an effect.
+pub(crate) fn refuse_not_implemented(
+    request: &S3Request,
+    operation: Operation,
+) -> Result<(), S3Error> {
+    for name in NOT_IMPLEMENTED {
+        let Some(value) = request.header(name) else { continue };
+        let is_taken = match *name {
+            WRITE_OFFSET => operation == Operation::PutObject,
+            // Where names of buckets are, in any case.
+            "x-amz-bucket-namespace" => value == "global",
+            _ => false,
+        };
+        if !is_taken {
             return Err(S3Error::not_implemented(name));
         }
     }
@@ -60,13 +72,16 @@ pub(crate) const WRITE_OFFSET: &str = "x-amz-write-offset-bytes";
 
 /// Reads what a client says about an object that it writes.
 pub(crate) fn parse_draft(request: &S3Request) -> Result<ObjectDraft, S3Error> {
-    refuse_not_implemented(request)?;
+    if request.header(WRITE_OFFSET).is_some() {
+        return Err(S3Error::not_implemented(WRITE_OFFSET));
+    }
+    // Forms and entries of archives come to no other place that they have in common with requests.
+    refuse_not_implemented(request, Operation::PutObject)?;
     parse_appended_draft(request)
 }
 
 /// As [`parse_draft`], for a writer that appends.
 pub(crate) fn parse_appended_draft(request: &S3Request) -> Result<ObjectDraft, S3Error> {
-    refuse(request, |name| *name != WRITE_OFFSET)?;
     let mut draft = ObjectDraft::default();
     let mut header_len = 0;
     for name in SYSTEM {

@@ -46,6 +46,7 @@ use crate::auth::Verified;
 use crate::authorize::Said;
 use crate::body::{Body, BodyReader};
 use crate::checksum::Declared;
+use crate::control;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
 use crate::operation::Operation;
@@ -90,7 +91,7 @@ pub(crate) async fn dispatch(
         O::UploadPartCopy => upload_part_copy::run(context).await,
         O::CompleteMultipartUpload => complete_multipart_upload::run(context, verified, body).await,
         O::AbortMultipartUpload => abort_multipart_upload::run(context).await,
-        O::ListParts => list_parts::run(context),
+        O::ListParts => list_parts::run(context).await,
         O::ListMultipartUploads => list_multipart_uploads::run(context).await,
         O::GetBucketPolicy => bucket_policy::get(context),
         O::GetBucketPolicyStatus => bucket_policy::status(context),
@@ -188,6 +189,8 @@ pub(crate) async fn dispatch(
 
 /// Bytes of a small document at most.
 const SMALL_DOCUMENT_LEN_MAX: usize = 64 << 10;
+/// Bytes of a document that conditions look at, at most: 50 tags of four-byte characters fit.
+const HEARD_LEN_MAX: usize = 128 << 10;
 
 /// Reads a small document that must be there, with this root, from the body.
 pub(crate) async fn read_root(
@@ -214,10 +217,25 @@ pub(crate) async fn hear(
     verified: &Verified,
     body: &mut Option<Body>,
 ) -> Result<(), S3Error> {
-    if Said::is_in(operation) {
-        let document = read_document(context, verified.clone(), body, SMALL_DOCUMENT_LEN_MAX);
+    if Said::is_in(&context.request, operation) {
+        let document = read_document(context, verified.clone(), body, HEARD_LEN_MAX);
         context.said = Some(Said::of(operation, document.await?));
     }
+    Ok(())
+}
+
+/// As [`hear`], for requests of S3 Control that say something about tags.
+pub(crate) async fn hear_control(
+    context: &mut Context<'_>,
+    verified: &Verified,
+    body: &mut Option<Body>,
+) -> Result<(), S3Error> {
+    let Some(root) = control::root_with_tags(&context.request) else { return Ok(()) };
+    let document = match context.request.method.as_str() {
+        "DELETE" => Vec::new(),
+        _ => read_document(context, verified.clone(), body, HEARD_LEN_MAX).await?,
+    };
+    context.said = Some(Said::of_control(&context.request, root, document));
     Ok(())
 }
 

@@ -55,6 +55,11 @@ const SUB_RESOURCES: &[&str] = &[
     "website",
 ];
 
+/// Whether a parameter of the query selects an operation.
+pub(crate) fn is_sub_resource(name: &str) -> bool {
+    SUB_RESOURCES.contains(&name)
+}
+
 /// The sub-resource that a request names, for its log line.
 pub(crate) fn sub_resource(request: &S3Request) -> Option<String> {
     let names = request.query.iter().map(|(name, ..)| name.as_str());

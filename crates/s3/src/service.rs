@@ -75,6 +75,7 @@ impl Gateway {
             region: &self.config.region,
             service: "s3",
             any_region: true,
+            takes_v2: false,
         };
         let authorization = request.header("authorization");
         let (identity, body, service) = match authorization {

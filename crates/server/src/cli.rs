@@ -226,6 +226,9 @@ struct ServerArguments {
     /// compat]. Also DRYSTONE_BUCKET_DEFAULTS.
     #[arg(long)]
     bucket_defaults: Option<String>,
+    /// Take presigned URLs and forms of signature version 2, for old clients. Also DRYSTONE_ALLOW_SIGV2=on.
+    #[arg(long)]
+    allow_sigv2: bool,
     /// File of the keyring that seals stored secrets [default: DIRECTORY/keyring]; better on another
     /// device. Also DRYSTONE_KEYRING.
     #[arg(long)]
@@ -366,8 +369,8 @@ fn meant(arguments: ServerArguments) -> Result<ServerConfig, Box<dyn Error>> {
             .as_deref()
             .map(config::parse_segment_len)
             .transpose()?,
-        allow_root_device: arguments.allow_root_device
-            || config::setting("ALLOW_ROOT_DEVICE")?.as_deref() == Some("on"),
+        allow_root_device: or_on(arguments.allow_root_device, "ALLOW_ROOT_DEVICE")?,
+        allow_sigv2: or_on(arguments.allow_sigv2, "ALLOW_SIGV2")?,
         expected_drive: arguments.expect_drive,
         access_log: config::parse_access_log(access_log.as_deref().unwrap_or("stdout")),
         proxies: parse_proxies(proxies)?,
@@ -395,6 +398,11 @@ fn meant(arguments: ServerArguments) -> Result<ServerConfig, Box<dyn Error>> {
         )?,
         metrics_public: public,
     })
+}
+
+/// A switch of the command line, or a setting that is `on`.
+fn or_on(given: bool, name: &str) -> Result<bool, ConfigError> {
+    Ok(given || config::setting(name)?.is_some_and(|value| config::is_on(&value)))
 }
 
 fn parse_proxies(text: Option<String>) -> Result<TrustedProxies, ConfigError> {
@@ -454,6 +462,7 @@ fn inspected(directories: Vec<places::GivenDirectory>) -> ServerConfig {
         budget_bytes: 16 << 20,
         segment_len: None,
         allow_root_device: false,
+        allow_sigv2: false,
         expected_drive: None,
         access_log: AccessLogTarget::Off,
         proxies: TrustedProxies::default(),

@@ -33,6 +33,8 @@ pub(crate) struct ServerConfig {
     pub(crate) segment_len: Option<u32>,
     /// Directories on the device of the root directory may become drives where others are not there.
     pub(crate) allow_root_device: bool,
+    /// URLs and forms of signature version 2 are taken.
+    pub(crate) allow_sigv2: bool,
     /// Drive that must be found, in hexadecimal.
     pub(crate) expected_drive: Option<String>,
     /// Where the access log goes.

@@ -7,7 +7,7 @@ use crate::connection::{
     Activity, ClientStream, Ended, StreamLimits, Tracked, drive, in_time, protocols,
 };
 use crate::proxy::TrustedProxies;
-use crate::tls::Certificates;
+use crate::tls::{Certificates, version_of};
 use drystone_admin::{
     Admin, AdminRequest, AdminResponse, Door, Metrics, RequestRecord, console_page,
 };
@@ -175,11 +175,15 @@ fn accept(doors: &Arc<Doors>, port: &Port, stream: TcpStream, remote: IpAddr) {
     tokio::spawn(async move {
         let activity = Activity::new(doors.admission.clone());
         let stream = ClientStream::new(stream, activity.clone(), StreamLimits::default());
-        let peer = Peer { address: remote, is_secure: acceptor.is_some() };
+        let peer =
+            |tls: Option<&'static str>| Peer { address: remote, is_secure: tls.is_some(), tls };
         let ended = match acceptor {
-            None => talk(&doors, port, stream, &activity, peer).await,
+            None => talk(&doors, port, stream, &activity, peer(None)).await,
             Some(acceptor) => match in_time(&activity, acceptor.accept(stream)).await {
-                Ok(stream) => talk(&doors, port, stream, &activity, peer).await,
+                Ok(stream) => {
+                    let peer = peer(Some(version_of(&stream)));
+                    talk(&doors, port, stream, &activity, peer).await
+                }
                 Err(ended) => Err(ended),
             },
         };

@@ -46,7 +46,8 @@ impl TrustedProxies {
             Some(scheme) => scheme.eq_ignore_ascii_case("https"),
             None => peer.is_secure,
         };
-        Peer { address, is_secure }
+        // Which version the client speaks, the proxy does not say.
+        Peer { address, is_secure, tls: None }
     }
 }
 
@@ -75,7 +76,7 @@ mod tests {
         if let Some(proto) = proto {
             headers.insert("x-forwarded-proto", proto.parse().expect("a header"));
         }
-        let peer = Peer { address: peer.parse().expect("an address"), is_secure: false };
+        let peer = Peer { address: peer.parse().expect("an address"), is_secure: false, tls: None };
         let client = proxies.client(peer, &headers);
         let secure = if client.is_secure { " tls" } else { "" };
         assert_eq!(format!("{}{secure}", client.address), want);

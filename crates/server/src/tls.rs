@@ -1,12 +1,13 @@
 //! TLS from a directory with `public.crt` and `private.key`, read again when they change.
 
-use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ProtocolVersion, ServerConfig};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 /// Why certificates cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +57,14 @@ impl Certificates {
             }
         }
         current.1.clone()
+    }
+}
+
+/// Version of TLS that a connection has, as conditions of policies name it.
+pub(crate) fn version_of<S>(stream: &TlsStream<S>) -> &'static str {
+    match stream.get_ref().1.protocol_version() {
+        Some(ProtocolVersion::TLSv1_2) => "1.2",
+        _ => "1.3",
     }
 }
 

@@ -182,6 +182,14 @@ def test_tags_of_a_version_need_the_right_to_tags_of_versions(server):
     assert code_of(copier.copy_object, Bucket="other", Key="v", CopySource=source) == ""
 
 
+def test_tags_of_a_new_bucket_need_the_right_to_tags(server):
+    tags = {"CreateBucketConfiguration": {"Tags": [{"Key": "team", "Value": "a"}]}}
+    maker = service(server, "s3", user_with(server, allow("s3:*"), deny("s3:TagResource")))
+    assert code_of(maker.create_bucket, Bucket="with-tags", **tags) == "AccessDenied"
+    assert code_of(maker.create_bucket, Bucket="without-tags") == ""
+    assert code_of(server.client().create_bucket, Bucket="with-tags", **tags) == ""
+
+
 def test_a_source_must_belong_to_whom_the_client_expects(server):
     s3 = server.client()
     upload = s3.create_multipart_upload(Bucket="other", Key="parts")["UploadId"]

@@ -106,6 +106,24 @@ impl Parameters {
         Ok(tags)
     }
 
+    /// Tags that the call sets, and keys without a value of those that it removes, for conditions.
+    /// Whether its operation reads them is not decided here.
+    pub(super) fn named_tags(&self) -> Vec<(String, Option<String>)> {
+        let value = |name: &str| self.values.get(name).map(|parameter| parameter.value.clone());
+        let mut tags = Vec::new();
+        for (name, parameter) in &self.values {
+            if name.starts_with("TagKeys.member.") {
+                tags.push((parameter.value.clone(), None));
+            } else if name.starts_with("Tags.member.")
+                && let Some(member) = name.strip_suffix(".Key")
+            {
+                let value = value(&format!("{member}.Value")).unwrap_or_default();
+                tags.push((parameter.value.clone(), Some(value)));
+            }
+        }
+        tags
+    }
+
     /// `TagKeys.member.1` and so on, or with `part`: `PolicyArns.member.1.arn`.
     pub(super) fn list(&self, name: &str) -> Vec<String> {
         self.members(name, "")

@@ -133,12 +133,8 @@ impl<'a> Said<'a> {
         Ok(Self { tags, transitive, source })
     }
 
-    /// Condition keys of the call itself.
+    /// Condition keys of the call itself, beside its tags, which all calls have in common.
     fn add_to_call(&self, facts: &mut Facts) {
-        for (key, value) in &self.tags {
-            facts.add(&format!("aws:RequestTag/{key}"), value.clone());
-            facts.add("aws:TagKeys", key.clone());
-        }
         for key in &self.transitive {
             facts.add("sts:TransitiveTagKeys", key.clone());
         }

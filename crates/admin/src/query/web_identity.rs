@@ -6,10 +6,10 @@ use super::sts::{
 };
 use super::write::Xml;
 use super::{Answer, Parameters, QueryError};
-use crate::door::AdminRequest;
+use crate::door::{AdminRequest, common_facts};
 use crate::federation::oidc::{TokenError, Vouched, texts};
 use crate::federation::{Federation, OpenId};
-use drystone_base::{Timestamp, warn_limited};
+use drystone_base::warn_limited;
 use drystone_iam::{Facts, PolicySet, Principal, canned_policy};
 use drystone_identity::{
     AssumeRequest, DEFAULT_ACCOUNT, Directory, IdentityError, Role, SessionRequest,
@@ -136,7 +136,9 @@ pub(super) async fn run(
         write_assumed(&mut xml, &assumed.arn().unwrap_or_default(), &subject);
     } else {
         let arn = arn.unwrap_or_default();
-        let role = assume(directory, request, &vouched, arn, &session.facts)?;
+        let mut facts = Facts::new();
+        facts.add("sts:RoleSessionName", name).add("sts:DurationSeconds", seconds.to_string());
+        let role = assume(directory, request, &vouched, arn, (&session.facts, facts))?;
         if seconds > role.session_max_s {
             let message = "The requested DurationSeconds exceeds the MaxSessionDuration set for \
                            this role.";
@@ -177,20 +179,16 @@ fn assume(
     request: &AdminRequest,
     vouched: &Vouched,
     arn: &str,
-    claims: &BTreeMap<String, Vec<String>>,
+    (claims, mut facts): (&BTreeMap<String, Vec<String>>, Facts),
 ) -> Result<Role, QueryError> {
     let denied = || QueryError::denied("Not authorized to perform sts:AssumeRoleWithWebIdentity");
-    let mut facts = Facts::new();
     for (key, values) in claims {
         for value in values {
             facts.add(key, value.clone());
         }
     }
-    facts
-        .add("aws:SourceIp", request.address.to_canonical().to_string())
-        .add("aws:SecureTransport", request.is_secure.to_string())
-        .add("aws:CurrentTime", Timestamp(directory.now_ms()).to_iso());
     let principal = Principal::Federated { provider: vouched.provider.clone() };
+    common_facts(&principal, request, directory.now_ms()).add_to(&mut facts);
     let request = AssumeRequest {
         principal: &principal,
         canonical: None,

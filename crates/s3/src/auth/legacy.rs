@@ -1,12 +1,15 @@
-//! Presigned URLs and forms of signature version 2, which boto3 and `aws s3 presign` still make by
-//! default for the region us-east-1. In headers, version 2 is refused. See
+//! Presigned URLs and forms of signature version 2, which some clients still make by default for the region
+//! us-east-1. They are taken only where the operator says so; in headers, never. See
 //! `docs/decisions/0005-sigv2-urls.md`.
 //!
 //! Source: S3 API reference, "Signing and authenticating REST requests (version 2)".
 
+use super::parse::refused_version;
 use super::verify::Verifier;
+use crate::control;
 use crate::error::{S3Code, S3Error};
 use crate::request::S3Request;
+use crate::route::is_sub_resource;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use drystone_identity::Identity;
@@ -53,6 +56,9 @@ pub(crate) fn check_form(
     policy: &str,
     signature: &str,
 ) -> Result<Arc<Identity>, S3Error> {
+    if !verifier.takes_v2 {
+        return Err(refused_version());
+    }
     let identity = verifier.identify(access_key, token)?;
     check(&identity, policy, signature)?;
     Ok(identity)
@@ -63,6 +69,10 @@ pub(crate) fn check_presigned(
     request: &S3Request,
     verifier: &Verifier<'_>,
 ) -> Result<Arc<Identity>, S3Error> {
+    if !verifier.takes_v2 || control::is_for(request) {
+        return Err(refused_version());
+    }
+    refuse_unsigned(request)?;
     let get = |name: &str| request.query(name).unwrap_or_default();
     let (access_key, given, expires) = (get("AWSAccessKeyId"), get("Signature"), get("Expires"));
     let token = request.query("x-amz-security-token").or(request.header("x-amz-security-token"));
@@ -77,6 +87,22 @@ pub(crate) fn check_presigned(
     // A plus sign that was not encoded has become a space.
     check(&identity, &to_sign, &given.replace(' ', "+"))?;
     Ok(identity)
+}
+
+/// Refuses what leads to another operation without being signed: the holder of a URL for an object could
+/// otherwise append `&retention`.
+fn refuse_unsigned(request: &S3Request) -> Result<(), S3Error> {
+    let names = request.query.iter().map(|(name, ..)| name.as_str());
+    let mut unsigned = names.filter(|name| is_sub_resource(name) && !SIGNED_QUERIES.contains(name));
+    match unsigned.next() {
+        None => Ok(()),
+        Some(name) => {
+            let message = format!(
+                "A signature of version 2 does not cover {name}. Please use AWS4-HMAC-SHA256."
+            );
+            Err(S3Error::with(S3Code::AccessDenied, message))
+        }
+    }
 }
 
 fn check(identity: &Identity, to_sign: &str, given: &str) -> Result<(), S3Error> {

@@ -24,6 +24,13 @@ pub struct Claim {
 const SCOPE_NAME_LEN_MAX: usize = 64;
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 
+/// What a signature of version 2 is answered where it is not taken.
+pub(super) fn refused_version() -> S3Error {
+    let message = "The authorization mechanism you have provided is not supported. Please use \
+                   AWS4-HMAC-SHA256.";
+    S3Error::with(S3Code::InvalidRequest, message)
+}
+
 fn scope(credential: &str) -> Option<(String, String, String, String)> {
     // Access keys may hold slashes; the scope is the last four pieces.
     let mut pieces = credential.rsplitn(5, '/');
@@ -65,11 +72,7 @@ pub fn parse_authorization(text: &str) -> Result<Claim, S3Error> {
     let (algorithm, rest) = text.trim().split_once(' ').unwrap_or((text, ""));
     match algorithm {
         ALGORITHM => {}
-        "AWS" => {
-            let message = "The authorization mechanism you have provided is not supported. Please \
-                           use AWS4-HMAC-SHA256.";
-            return Err(S3Error::with(S3Code::InvalidRequest, message));
-        }
+        "AWS" => return Err(refused_version()),
         "AWS4-ECDSA-P256-SHA256" => return Err(S3Error::not_implemented(algorithm)),
         other => {
             let message = "Unsupported Authorization Type";

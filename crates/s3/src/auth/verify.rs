@@ -71,6 +71,8 @@ pub(crate) struct Verifier<'a> {
     pub(crate) service: &'a str,
     /// Whether other regions than the server's will do, as for its administration.
     pub(crate) any_region: bool,
+    /// Whether URLs and forms of signature version 2 are taken.
+    pub(crate) takes_v2: bool,
 }
 
 impl Verifier<'_> {

@@ -170,16 +170,19 @@ pub(super) fn needs(context: &Context<'_>, operation: Operation) -> Result<Vec<N
             ("x-amz-object-lock-legal-hold", "s3:PutObjectLegalHold"),
             ("if-match", "s3:GetObject"),
         ];
-        let has = |name| request.header_or_query(name).is_some();
+        let has = |name| request.header(name).is_some();
         all.extend(with_header.iter().filter(|(name, _)| has(name)).map(|(_, a)| need(a)));
         if acl::is_given(request) {
             all.push(need("s3:PutObjectAcl"));
         }
     }
     if operation == O::CreateBucket {
-        let has = |name| request.header_or_query(name).is_some();
+        let has = |name| request.header(name).is_some();
         if acl::is_given(request) {
             all.push(need("s3:PutBucketAcl"));
+        }
+        if context.said.as_ref().is_some_and(|said| !said.resource_tags.is_empty()) {
+            all.push(need("s3:TagResource"));
         }
         if has("x-amz-object-ownership") {
             all.push(need("s3:PutBucketOwnershipControls"));

@@ -7,9 +7,8 @@ use crate::acl;
 use crate::bucket_log::{Source, key_of};
 use crate::error::{S3Code, S3Error};
 use crate::gateway::{Context, GatewayConfig};
-use drystone_base::Timestamp;
 use drystone_engine::{BucketRow, Engine};
-use drystone_iam::{Arn, Caller, Facts, PolicySet, Principal, Reason, decide};
+use drystone_iam::{Arn, Caller, CommonFacts, Facts, PolicySet, Principal, Reason, decide};
 
 /// The service that writes access logs, as policies name it.
 const LOGGING: &str = "logging.s3.amazonaws.com";
@@ -32,19 +31,21 @@ fn facts_of(source: &Source, target: &BucketRow, region: &str, now_ms: u64) -> F
     facts
         .add("aws:SourceArn", Arn::s3(&source.bucket, None))
         .add("aws:SourceAccount", source.account.clone())
-        .add("aws:PrincipalIsAWSService", "true")
-        .add("aws:PrincipalServiceName", LOGGING)
-        .add("aws:PrincipalServiceNamesList", LOGGING)
-        .add("aws:PrincipalType", "Service")
-        .add("aws:ViaAWSService", "false")
-        // Nothing of it leaves the process.
-        .add("aws:SecureTransport", "true")
-        .add("aws:CurrentTime", Timestamp(now_ms).to_iso())
-        .add("aws:EpochTime", (now_ms / 1000).to_string())
-        .add("aws:RequestedRegion", region)
         .add("aws:ResourceAccount", account_of(target))
         .add("s3:ResourceAccount", account_of(target))
         .add("s3:ObjectCreationOperation", "true");
+    let common = CommonFacts {
+        principal: &Principal::Service { name: LOGGING },
+        mfa_age_s: None,
+        address: None,
+        // Nothing of it leaves the process.
+        is_secure: true,
+        now_ms,
+        region,
+        user_agent: None,
+        referer: None,
+    };
+    common.add_to(&mut facts);
     for (name, value) in &target.tags {
         facts.add(&format!("s3:BucketTag/{name}"), value.clone());
         facts.add(&format!("aws:ResourceTag/{name}"), value.clone());

@@ -3,15 +3,17 @@
 use super::{Need, account_of};
 use crate::auth::AuthType;
 use crate::gateway::Context;
+use crate::operation::Operation;
+use crate::request::S3Request;
 use drystone_base::Timestamp;
 use drystone_engine::{BucketRow, VersionRef};
-use drystone_iam::Facts;
+use drystone_iam::{CommonFacts, Facts};
 use std::collections::BTreeSet;
 
-/// Headers that are condition keys under the same name. They are signed wherever there is a signature.
+/// Headers that are condition keys under the same name. They are signed wherever there is a signature;
+/// parameters of the query that stand for them have become headers.
 const HEADERS: &[&str] = &[
     "x-amz-acl",
-    "x-amz-content-sha256",
     "x-amz-copy-source",
     "x-amz-grant-full-control",
     "x-amz-grant-read",
@@ -75,12 +77,23 @@ pub(super) fn of(
         None => Facts::new(),
     };
     for key in wanted.keys() {
-        if let Some(value) = value_of(context, bucket, need, key) {
-            facts.add(key, value);
+        // What is known of the identity already stays.
+        if facts.values(key).is_none() {
+            facts.add_if(key, value_of(context, bucket, need, key));
         }
     }
     for (name, value) in bucket.iter().flat_map(|bucket| &bucket.tags) {
         facts.add(&format!("s3:BucketTag/{name}"), value.clone());
+        facts.add(&format!("aws:ResourceTag/{name}"), value.clone());
+    }
+    if let Some(said) = &context.said {
+        for (name, value) in &said.resource_tags {
+            facts.add("aws:TagKeys", name.clone());
+            facts.add_if(&format!("aws:RequestTag/{name}"), value.clone());
+        }
+        for field in &said.fields {
+            facts.add("s3:InventoryAccessibleOptionalFields", field.clone());
+        }
     }
     let looks_at_sent =
         wanted.has("s3:requestobjecttagkeys") || wanted.has_family("s3:requestobjecttag/");
@@ -108,7 +121,7 @@ fn sent_tags(context: &Context<'_>) -> Vec<(String, String)> {
     if let Some(said) = &context.said {
         return said.tags.clone();
     }
-    let header = context.request.header_or_query("x-amz-tagging").unwrap_or_default();
+    let header = context.request.header("x-amz-tagging").unwrap_or_default();
     let tags = crate::uri::parse_query(header).unwrap_or_default();
     tags.into_iter().map(|(name, value, _)| (name, value)).collect()
 }
@@ -117,7 +130,7 @@ fn sent_tags(context: &Context<'_>) -> Vec<(String, String)> {
 fn sent_lock<'a>(context: &'a Context<'_>, name: &str) -> Option<&'a str> {
     match &context.said {
         Some(said) => said.header(name),
-        None => context.request.header_or_query(name),
+        None => context.request.header(name),
     }
 }
 
@@ -129,40 +142,35 @@ fn value_of(
     key: &str,
 ) -> Option<String> {
     let (request, sender) = (&context.request, &context.sender);
-    let principal = sender.principal();
+    let common = CommonFacts {
+        principal: sender.principal(),
+        mfa_age_s: sender.identity.as_ref().and_then(|it| it.mfa_age_s(request.now_ms)),
+        address: Some(sender.peer.address),
+        is_secure: sender.peer.is_secure,
+        now_ms: request.now_ms,
+        region: &context.config.region,
+        user_agent: request.header("user-agent"),
+        referer: request.header("referer"),
+    };
+    if let Some(value) = common.value(key) {
+        return Some(value);
+    }
     let text = |text: &str| Some(text.to_owned());
     match key {
-        "aws:sourceip" => Some(sender.peer.address.to_canonical().to_string()),
-        "aws:securetransport" => Some(sender.peer.is_secure.to_string()),
-        "aws:currenttime" => Some(Timestamp(request.now_ms).to_iso()),
-        "aws:epochtime" => Some((request.now_ms / 1000).to_string()),
-        "aws:principaltype" => text(principal.kind()),
-        "aws:requestedregion" => text(&context.config.region),
-        "aws:useragent" => request.header("user-agent").and_then(text),
-        "aws:referer" => request.header("referer").and_then(text),
-        "aws:principalarn" => principal.arn(),
-        "aws:principalaccount" => principal.account().and_then(text),
-        "aws:userid" => principal.user_id(),
-        "aws:multifactorauthage" => {
-            let age_s = sender.identity.as_ref()?.mfa_age_s(request.now_ms)?;
-            Some(age_s.to_string())
-        }
         "aws:resourceaccount" | "s3:resourceaccount" => bucket.map(account_of).and_then(text),
         "s3:dataaccesspointarn" => {
             need.point.as_ref().map(|point| point.arn(&context.config.region))
         }
         "s3:dataaccesspointaccount" => need.point.as_ref().map(|point| point.account.clone()),
         "s3:accesspointnetworkorigin" => need.point.as_ref().and_then(|_| text("Internet")),
-        "s3:authtype" => match sender.auth {
-            AuthType::Anonymous => None,
-            AuthType::Header => text("REST-HEADER"),
-            AuthType::Query => text("REST-QUERY-STRING"),
-            AuthType::Form => text("POST"),
-        },
-        "s3:signatureversion" => sender.signed_ms.and_then(|_| text("AWS4-HMAC-SHA256")),
-        "s3:signatureage" => {
-            sender.signed_ms.map(|signed| request.now_ms.saturating_sub(signed).to_string())
+        "s3:authtype" | "s3:signatureversion" | "s3:signatureage" | "s3:x-amz-content-sha256" => {
+            of_signature(context, key)
         }
+        "s3:tlsversion" => sender.peer.tls.and_then(text),
+        "s3:objectcreationoperation" if need.action == "s3:PutObject" => {
+            Some(context.operation.is_some_and(creates).to_string())
+        }
+        "s3:locationconstraint" => context.said.as_ref().and_then(|said| said.location.clone()),
         "s3:prefix" | "s3:delimiter" | "s3:max-keys" if need.key.is_none() => {
             request.query(&key[3..]).and_then(text)
         }
@@ -179,7 +187,45 @@ fn value_of(
         }
         key => {
             let name = key.strip_prefix("s3:").filter(|name| HEADERS.contains(name))?;
-            request.header_or_query(name).and_then(text)
+            request.headers.get(name).map(S3Request::header_text)
         }
     }
+}
+
+/// How a request was signed.
+fn of_signature(context: &Context<'_>, key: &str) -> Option<String> {
+    let (request, sender) = (&context.request, &context.sender);
+    let text = |text: &str| Some(text.to_owned());
+    match key {
+        "s3:authtype" => match sender.auth {
+            AuthType::Anonymous => None,
+            AuthType::Header => text("REST-HEADER"),
+            AuthType::Query => text("REST-QUERY-STRING"),
+            AuthType::Form => text("POST"),
+        },
+        "s3:signatureversion" => match (&sender.identity, sender.signed_ms) {
+            (None, _) => None,
+            (Some(_), Some(_)) => text("AWS4-HMAC-SHA256"),
+            (Some(_), None) => text("AWS"),
+        },
+        // Version 2 does not say when: as old as can be, so that no limit of age lets it pass.
+        "s3:signatureage" if sender.is_nobody() => None,
+        "s3:signatureage" => {
+            let signed = sender.signed_ms.unwrap_or(0);
+            Some(request.now_ms.saturating_sub(signed).to_string())
+        }
+        "s3:x-amz-content-sha256" => match sender.auth {
+            AuthType::Query => {
+                text(request.header_or_query(&key[3..]).unwrap_or("UNSIGNED-PAYLOAD"))
+            }
+            _ => request.header(&key[3..]).and_then(text),
+        },
+        _ => None,
+    }
+}
+
+/// Whether an operation that writes makes an object, not only a part of one.
+fn creates(operation: Operation) -> bool {
+    use Operation as O;
+    !matches!(operation, O::CreateMultipartUpload | O::UploadPart | O::UploadPartCopy)
 }

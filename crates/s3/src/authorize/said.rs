@@ -3,48 +3,102 @@
 
 use crate::operation::Operation;
 use crate::ops::read_object_tags;
-use crate::xml::parse;
+use crate::request::S3Request;
+use crate::xml::{Element, parse};
 
 /// A document, read before it was decided whether the request may be carried out. What its headers say of the
 /// same does not count.
+#[derive(Default)]
 pub(crate) struct Said {
     pub(crate) document: Vec<u8>,
     headers: Vec<(&'static str, String)>,
+    /// Tags of an object.
     pub(super) tags: Vec<(String, String)>,
+    /// Tags that a bucket or an access point gets; without a value, those that it loses.
+    pub(super) resource_tags: Vec<(String, Option<String>)>,
+    /// Region of a new bucket.
+    pub(super) location: Option<String>,
+    /// What a report of an inventory is to hold.
+    pub(super) fields: Vec<String>,
+}
+
+fn text_in(root: Option<&Element>, name: &str) -> Option<String> {
+    root.and_then(|root| root.text_of(name)).map(|text| text.trim().to_owned())
+}
+
+/// Tags in a list.
+fn tags_in(list: Option<&Element>) -> Vec<(String, Option<String>)> {
+    let tags = list.into_iter().flat_map(|list| list.children_named("Tag"));
+    let text = |tag: &Element, name| tag.text_of(name).unwrap_or_default().to_owned();
+    tags.map(|tag| (text(tag, "Key"), Some(text(tag, "Value")))).collect()
 }
 
 impl Said {
     /// Tags that a request sets without naming them.
     pub(super) fn of_tags(tags: Vec<(String, String)>) -> Self {
-        Self { document: Vec::new(), headers: Vec::new(), tags }
+        Self { tags, ..Self::default() }
     }
 
     /// Whether conditions look at the document of an operation.
-    pub(crate) fn is_in(operation: Operation) -> bool {
+    pub(crate) fn is_in(request: &S3Request, operation: Operation) -> bool {
         use Operation as O;
-        matches!(operation, O::PutObjectTagging | O::PutObjectRetention | O::PutObjectLegalHold)
+        match operation {
+            O::PutObjectTagging | O::PutObjectRetention | O::PutObjectLegalHold => true,
+            O::PutBucketTagging | O::PutBucketInventoryConfiguration => true,
+            O::CreateBucket => request.content_length().is_some_and(|len| len > 0),
+            _ => false,
+        }
     }
 
     /// What a document says; nothing if it is malformed, which is refused later.
     pub(crate) fn of(operation: Operation, document: Vec<u8>) -> Self {
-        let (mut headers, mut tags) = (Vec::new(), Vec::new());
-        let mut add = |header, root: &'static str, name: &str| {
-            let root = parse(&document, root).ok();
-            let text = root.and_then(|root| root.text_of(name).map(|text| text.trim().to_owned()));
-            headers.extend(text.map(|text| (header, text)));
-        };
+        let mut said = Self::default();
+        let read = |root| parse(&document, root).ok();
         match operation {
-            Operation::PutObjectTagging => tags = read_object_tags(&document).unwrap_or_default(),
+            Operation::PutObjectTagging => {
+                said.tags = read_object_tags(&document).unwrap_or_default();
+            }
             Operation::PutObjectRetention => {
-                add("x-amz-object-lock-mode", "Retention", "Mode");
-                add("x-amz-object-lock-retain-until-date", "Retention", "RetainUntilDate");
+                let root = read("Retention");
+                let names = [
+                    ("x-amz-object-lock-mode", "Mode"),
+                    ("x-amz-object-lock-retain-until-date", "RetainUntilDate"),
+                ];
+                let texts = names.map(|(header, name)| (header, text_in(root.as_ref(), name)));
+                said.headers = texts.into_iter().filter_map(|(h, t)| Some((h, t?))).collect();
             }
             Operation::PutObjectLegalHold => {
-                add("x-amz-object-lock-legal-hold", "LegalHold", "Status");
+                let status = text_in(read("LegalHold").as_ref(), "Status");
+                said.headers =
+                    status.map(|s| ("x-amz-object-lock-legal-hold", s)).into_iter().collect();
+            }
+            Operation::CreateBucket => {
+                let root = read("CreateBucketConfiguration");
+                said.location = text_in(root.as_ref(), "LocationConstraint");
+                said.resource_tags = tags_in(root.as_ref().and_then(|root| root.child("Tags")));
+            }
+            Operation::PutBucketTagging => {
+                let root = read("Tagging");
+                said.resource_tags = tags_in(root.as_ref().and_then(|root| root.child("TagSet")));
+            }
+            Operation::PutBucketInventoryConfiguration => {
+                let root = read("InventoryConfiguration");
+                let list = root.as_ref().and_then(|root| root.child("OptionalFields"));
+                let fields = list.into_iter().flat_map(|list| list.children_named("Field"));
+                said.fields = fields.map(|field| field.text.trim().to_owned()).collect();
             }
             _ => {}
         }
-        Self { document, headers, tags }
+        Self { document, ..said }
+    }
+
+    /// What a request of S3 Control says about tags: a document with this root, or names in the query.
+    pub(crate) fn of_control(request: &S3Request, root: &'static str, document: Vec<u8>) -> Self {
+        let parsed = parse(&document, root).ok();
+        let mut resource_tags = tags_in(parsed.as_ref().and_then(|root| root.child("Tags")));
+        let gone = request.query.iter().filter(|(name, ..)| name == "tagKeys");
+        resource_tags.extend(gone.map(|(_, key, _)| (key.clone(), None)));
+        Self { document, resource_tags, ..Self::default() }
     }
 
     /// What would be in this header of a write.

@@ -252,7 +252,7 @@ async fn put_policy(
         return Err(malformed("Policy exceeds the maximum allowed document size of 20480 bytes."));
     }
     let arn = point.arn(&context.config.region);
-    let policy = Document::parse(&text, DocumentKind::AccessPoint(&arn));
+    let policy = Document::parse_new(&text, DocumentKind::AccessPoint(&arn));
     let policy = policy.map_err(|error| malformed(&error.to_string()))?;
     if policy.is_public() && point.block.block_public_policy {
         let message = "The policy is public, and the public access block of the access point \

@@ -57,6 +57,7 @@ fn has(request: &S3Request, name: &str) -> bool {
 
 pub(super) fn parse(request: &S3Request, is_secure: bool) -> Result<Asked, S3Error> {
     let customer = customer_key(request, is_secure, Side::Object)?;
+    bucket_key(request)?;
     let sse = request.header_or_query(SSE);
     if customer.is_some() && (sse.is_some() || has(request, KMS_KEY)) {
         let message = "Server Side Encryption with Customer provided key is incompatible with the \

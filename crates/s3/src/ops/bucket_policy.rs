@@ -44,7 +44,7 @@ pub(crate) async fn put(
     }
     let text = String::from_utf8(bytes)
         .map_err(|_| malformed("Policies must be valid JSON and the first byte must be '{'"))?;
-    let policy = Document::parse(&text, PolicyKind::Bucket(name.as_str()))
+    let policy = Document::parse_new(&text, PolicyKind::Bucket(name.as_str()))
         .map_err(|error| malformed(&error.to_string()))?;
     if policy.is_public()
         && is_blocked(context.engine, context.directory, &bucket, "BlockPublicPolicy")?

@@ -8,7 +8,7 @@ use crate::checksum::{element_name, header_name, parse_value, text_of};
 use crate::encryption;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
-use crate::object_headers::{parse_write_conditions, refuse_not_implemented, unquote};
+use crate::object_headers::{parse_write_conditions, unquote};
 use crate::request::S3Request;
 use crate::response::{set, xml};
 use crate::uri::encode;
@@ -29,7 +29,6 @@ pub(crate) async fn run(
 ) -> Handled {
     let request = &context.request;
     let (name, key) = (request.bucket_name()?, request.object_key()?);
-    refuse_not_implemented(request)?;
     let upload = upload_of(context)?;
     let conditions = parse_write_conditions(request)?;
     let checksum = whole_checksum(request)?;

@@ -8,7 +8,7 @@ use crate::authorize::{BucketDefaults, canonical_of, is_blocked_by_account};
 use crate::body::Body;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
-use crate::object_headers::{check_tags, refuse_not_implemented};
+use crate::object_headers::check_tags;
 use crate::response::{empty, set};
 use crate::xml::{Xml, parse};
 use drystone_base::BucketName;
@@ -27,7 +27,6 @@ pub(crate) async fn run(
 ) -> Handled {
     let request = &context.request;
     let name = BucketName::create(request.bucket.as_deref().unwrap_or_default())?;
-    refuse_not_implemented(request)?;
     // A host of an access point could be taken for this bucket.
     if access_point::is_label_of_one(context.directory, name.as_str())? {
         return Err(S3Code::BucketAlreadyExists.into());

@@ -3,11 +3,9 @@
 use super::Handled;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
-use crate::object_headers::refuse_not_implemented;
 use crate::response::empty;
 
 pub(crate) async fn run(context: &Context<'_>) -> Handled {
-    refuse_not_implemented(&context.request)?;
     let name = context.request.bucket_name()?;
     let attached = context.directory.has_access_points(name.as_str()).map_err(|error| {
         tracing::error!(%error, "access points cannot be read");

@@ -3,13 +3,12 @@
 use super::{Handled, version_of};
 use crate::gateway::Context;
 use crate::mfa;
-use crate::object_headers::{parse_delete_conditions, refuse_not_implemented};
+use crate::object_headers::parse_delete_conditions;
 use crate::response::{empty, set};
 
 pub(crate) async fn run(context: &Context<'_>) -> Handled {
     let request = &context.request;
     let (name, key) = (request.bucket_name()?, request.object_key()?);
-    refuse_not_implemented(request)?;
     let version = version_of(context)?;
     let mut conditions = parse_delete_conditions(request)?;
     if version.is_some() {

@@ -8,7 +8,7 @@ use crate::bucket_log::BatchDeletion;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
 use crate::mfa;
-use crate::object_headers::{bypasses_governance, refuse_not_implemented, unquote};
+use crate::object_headers::{bypasses_governance, unquote};
 use crate::response::xml;
 use crate::xml::{Element, Xml, parse};
 use drystone_base::limits::DELETE_KEY_COUNT_MAX;
@@ -31,7 +31,6 @@ pub(crate) async fn run(
 ) -> Handled {
     let request = &context.request;
     let name = request.bucket_name()?;
-    refuse_not_implemented(request)?;
     let bucket = context.engine.find_bucket(name.as_str())?;
     let document = read_document(context, verified, body, 2 << 20).await?;
     if document.is_empty() {

@@ -262,6 +262,7 @@ impl Extraction<'_> {
         }
         request.headers = headers;
         request.query.clear();
+        request.take_headers_of_query()?;
         Ok(self.outer.with_request(request))
     }
 

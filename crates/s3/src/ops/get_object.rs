@@ -5,9 +5,7 @@ use super::{Handled, version_of};
 use crate::encryption::{self, Side};
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
-use crate::object_headers::{
-    ReadVerdict, decide_read, describe, refuse_not_implemented, tell_checksum,
-};
+use crate::object_headers::{ReadVerdict, decide_read, describe, tell_checksum};
 use crate::request::{S3Request, parse_range};
 use crate::response::{Reply, ResponseBody, empty, set};
 use drystone_base::{Timestamp, parse_http_date};
@@ -41,7 +39,6 @@ pub(crate) async fn run(context: &Context<'_>, with_body: bool) -> Handled {
 async fn attempt(context: &Context<'_>, with_body: bool) -> Result<Option<Reply>, S3Error> {
     let request = &context.request;
     let (name, key) = (request.bucket_name()?, request.object_key()?);
-    refuse_not_implemented(request)?;
     let version = version_of(context)?;
     let located = context.engine.locate(name.as_str(), key.as_bytes(), version)?;
     let row = &located.row;

@@ -5,7 +5,6 @@ use crate::checksum::{element_name, text_of};
 use crate::encryption;
 use crate::error::S3Error;
 use crate::gateway::Context;
-use crate::object_headers::refuse_not_implemented;
 use crate::request::S3Request;
 use crate::response::{set, xml};
 use crate::xml::Xml;
@@ -18,7 +17,6 @@ const ROOT: &str = "GetObjectAttributesResponse";
 pub(crate) async fn run(context: &Context<'_>) -> Handled {
     let request = &context.request;
     let (name, key) = (request.bucket_name()?, request.object_key()?);
-    refuse_not_implemented(request)?;
     let version = version_of(context)?;
     let wanted = wanted(request)?;
     let wants = |attribute: &str| wanted.iter().any(|name| name == attribute);

@@ -4,6 +4,7 @@ use super::Handled;
 use super::list_objects::{owner_of, write_owner};
 use super::upload_part::upload_of;
 use crate::checksum::{element_name, text_of};
+use crate::encryption;
 use crate::gateway::Context;
 use crate::response::xml;
 use crate::xml::Xml;
@@ -11,13 +12,14 @@ use drystone_base::Timestamp;
 
 const ROOT: &str = "ListPartsResult";
 
-pub(crate) fn run(context: &Context<'_>) -> Handled {
+pub(crate) async fn run(context: &Context<'_>) -> Handled {
     let request = &context.request;
     let (name, key) = (request.bucket_name()?, request.object_key()?);
     let upload = upload_of(context)?;
     let limit = request.query_int("max-parts")?.unwrap_or(1000).min(1000);
     let after = request.query_int("part-number-marker")?.unwrap_or(0);
-    let (_, row) = context.engine.find_upload(name.as_str(), key.as_bytes(), upload)?;
+    let (bucket, row) = context.engine.find_upload(name.as_str(), key.as_bytes(), upload)?;
+    encryption::of_completion(context, (&bucket, key.as_bytes()), &row.template).await?;
     let (parts, has_more) = context.engine.list_parts(upload, after as u32, limit as usize)?;
     let mut document = Xml::new(ROOT);
     document.text("Bucket", name.as_str()).text("Key", key.as_str());

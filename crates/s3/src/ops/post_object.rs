@@ -300,6 +300,8 @@ pub(crate) async fn run(
     let mut headers = headers_of(&form)?;
     let tags = take_tags(tagging.as_deref(), &mut headers)?;
     context.request.headers = headers;
+    context.request.take_headers_of_query()?;
+    context.operation = Some(Operation::PutObject);
     authorize(context, Operation::PutObject)?;
     let mut draft = parse_draft(&context.request)?;
     if !tags.is_empty() {

@@ -5,7 +5,7 @@ use crate::authorize::{Need, allow_carried_tags};
 use crate::encryption;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
-use crate::object_headers::{parse_etags, refuse_not_implemented};
+use crate::object_headers::parse_etags;
 use crate::request::S3Request;
 use crate::response::empty;
 use crate::uri::decode_path;
@@ -48,7 +48,6 @@ fn conditions(request: &S3Request, prefix: &str) -> Result<SideConditions, S3Err
 pub(crate) async fn run(context: &Context<'_>) -> Handled {
     let request = &context.request;
     let (name, target) = (request.bucket_name()?, request.object_key()?);
-    refuse_not_implemented(request)?;
     let source = source_of(request)?;
     let source = ObjectKey::new(&source)?;
     if source.as_bytes() == target.as_bytes() {

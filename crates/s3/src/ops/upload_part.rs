@@ -8,7 +8,7 @@ use crate::checksum::Declared;
 use crate::encryption;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
-use crate::object_headers::{refuse_not_implemented, tell_checksum};
+use crate::object_headers::tell_checksum;
 use crate::response::{empty, set};
 use drystone_base::UploadId;
 use drystone_base::limits::{PART_NUMBER_MAX, PUT_LEN_BYTES_MAX};
@@ -55,7 +55,6 @@ pub(crate) async fn run(
 ) -> Handled {
     let request = &context.request;
     let (name, key) = (request.bucket_name()?, request.object_key()?);
-    refuse_not_implemented(request)?;
     let (upload, number) = part_of(context)?;
     let declared = Declared::parse(request)?;
     let object = key.as_bytes();

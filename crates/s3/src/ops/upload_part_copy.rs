@@ -8,7 +8,6 @@ use crate::checksum::{element_name, text_of};
 use crate::encryption;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
-use crate::object_headers::refuse_not_implemented;
 use crate::response::{ResponseBody, set, xml};
 use crate::xml::Xml;
 use drystone_base::Timestamp;
@@ -46,7 +45,6 @@ fn parse_copy_range(text: &str, size: u64) -> Result<Range<u64>, S3Error> {
 pub(crate) async fn run(context: &Context<'_>) -> Handled {
     let request = &context.request;
     let (name, key) = (request.bucket_name()?, request.object_key()?);
-    refuse_not_implemented(request)?;
     let (upload, number) = part_of(context)?;
     let (target, row) = context.engine.find_upload(name.as_str(), key.as_bytes(), upload)?;
     let source = find(context).await?;

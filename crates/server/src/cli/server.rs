@@ -120,6 +120,7 @@ fn gateway_of(config: &ServerConfig, node: &Node, directory: Directory, kms: Kms
         directory,
         bucket_defaults: config.bucket_defaults,
         region: config.region.clone(),
+        takes_sigv2: config.allow_sigv2,
         domains,
         put_len_max: config.put_len_max,
         kms,
