@@ -31,6 +31,7 @@ const UNIT: u64 = 4 << 10;
 /// Bytes of the smallest budget.
 const TOTAL_MIN: u64 = 4 << 20;
 /// Time that a request waits for its minimum before it is refused.
+#[cfg_attr(shuttle, allow(dead_code, reason = "time does not pass under shuttle"))]
 const WAIT_MAX: Duration = Duration::from_millis(if cfg!(test) { 300 } else { 10_000 });
 /// While requests wait, what can be given up is asked for this often.
 const RECLAIM_PAUSE: Duration = Duration::from_millis(50);
@@ -118,9 +119,11 @@ struct Partition {
     reclaimable: Mutex<BTreeMap<u64, Weak<dyn Reclaimable>>>,
 }
 
-/// Counts the bytes of bodies that are held in memory.
+/// Counts the bytes of bodies that are held in memory. Clones share it.
 #[derive(Clone)]
-pub struct ByteBudget {
+pub struct ByteBudget(Arc<Partitions>);
+
+struct Partitions {
     decode: Arc<Partition>,
     clients: Arc<Partition>,
     reconstruct: Arc<Partition>,
@@ -150,25 +153,25 @@ impl ByteBudget {
     pub fn new(bytes: u64) -> Self {
         let total_bytes = bytes.max(TOTAL_MIN);
         let of = |parts: u64, is_fair| Partition::new(total_bytes / UNIT * parts / 16, is_fair);
-        Self {
+        Self(Arc::new(Partitions {
             decode: of(3, true),
             clients: of(9, true),
             reconstruct: of(2, false),
             background: of(2, false),
             total_bytes,
-        }
+        }))
     }
 
     /// Bytes that clients can still take.
     #[must_use]
     pub fn free_bytes(&self) -> u64 {
-        self.clients.lock().ledger.free() * UNIT
+        self.0.clients.lock().ledger.free() * UNIT
     }
 
     /// Bytes in all.
     #[must_use]
     pub fn total_bytes(&self) -> u64 {
-        self.total_bytes
+        self.0.total_bytes
     }
 
     /// Counters of a kind.
@@ -185,10 +188,10 @@ impl ByteBudget {
 
     fn of_kind(&self, kind: Kind) -> &Arc<Partition> {
         match kind {
-            Kind::Decode => &self.decode,
-            Kind::Upload | Kind::Read => &self.clients,
-            Kind::Reconstruct => &self.reconstruct,
-            Kind::Background => &self.background,
+            Kind::Decode => &self.0.decode,
+            Kind::Upload | Kind::Read => &self.0.clients,
+            Kind::Reconstruct => &self.0.reconstruct,
+            Kind::Background => &self.0.background,
         }
     }
 
@@ -222,8 +225,9 @@ impl ByteBudget {
     /// As [`ByteBudget::reserve`], for threads in the background that may block: waits without a bound.
     pub(crate) fn reserve_blocking(&self, bytes: u64) -> Share {
         let (consumer, kind) = (Consumer::BACKGROUND, Kind::Background);
+        let background = &self.0.background;
         loop {
-            match self.background.try_extra(consumer, kind, self.background.units(bytes)) {
+            match background.try_extra(consumer, kind, background.units(bytes)) {
                 Some(share) => return share,
                 None => thread::sleep(BLOCKING_PAUSE),
             }

@@ -23,6 +23,7 @@
 //!
 //! `tests/it` enumerates crashes over the simulated disk and checks that seeded bugs are caught.
 
+mod buffers;
 mod error;
 mod format;
 mod group;

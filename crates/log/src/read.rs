@@ -1,5 +1,6 @@
 //! Reading one record, or a range of it.
 
+use crate::buffers::Buffer;
 use crate::error::{Damage, LogError};
 use crate::format::{FRAME_LEN, Location, RecordHeader, RecordKind, head_len};
 use crate::log::Log;
@@ -119,31 +120,31 @@ impl ReadPlan {
         let at = u64::from(self.location.offset);
         let joined = frames.start == 0;
         let first_len = if joined { head_len + frames.len() } else { head_len };
-        let mut first = vec![0; first_len];
-        if !read(at, &mut first)? {
+        let mut first = Buffer::new(first_len);
+        if !read(at, first.as_mut())? {
             return Ok(None);
         }
-        let mut second = Vec::new();
+        let mut second = Buffer::new(0);
         if !joined {
-            second = vec![0; frames.len()];
-            if !read(at + (head_len + frames.start) as u64, &mut second)? {
+            second = Buffer::new(frames.len());
+            if !read(at + (head_len + frames.start) as u64, second.as_mut())? {
                 return Ok(None);
             }
         }
-        let header = self.verify_head(&first)?;
-        let payload = if joined { &first[head_len..] } else { &second[..] };
+        let header = self.verify_head(first.as_ref())?;
+        let payload = if joined { &first.as_ref()[head_len..] } else { second.as_ref() };
         for (index, frame) in payload.chunks(FRAME_LEN).enumerate() {
-            if !header.verify_frame(&first, index + frames.start / FRAME_LEN, frame) {
+            if !header.verify_frame(first.as_ref(), index + frames.start / FRAME_LEN, frame) {
                 return Err(LogError::Damaged(self.damage()));
             }
         }
         let from = self.range.start as usize - frames.start;
         let to = from + self.range.len();
-        let (meta_at, first) = (crate::format::RECORD_HEADER_LEN, Bytes::from(first));
+        let (meta_at, first) = (crate::format::RECORD_HEADER_LEN, first.share());
         let payload = if joined {
             first.slice(head_len + from..head_len + to)
         } else {
-            Bytes::from(second).slice(from..to)
+            second.share().slice(from..to)
         };
         Ok(Some(RecordRead {
             kind: header.kind,

@@ -7,6 +7,7 @@
 use super::Consumer;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
 
 /// Requests of one consumer that may wait at a time.
 pub(super) const CONSUMER_WAITING_MAX: usize = 512;
@@ -34,6 +35,27 @@ pub(super) enum Asked {
     Refused,
 }
 
+/// Takes the number of a consumer, which is a keyed hash, as it is.
+#[derive(Default)]
+struct Hashed(u64);
+
+impl Hasher for Hashed {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 ^= number;
+    }
+
+    /// Whether there is a number: there is one consumer without.
+    fn write_isize(&mut self, _: isize) {}
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
 /// The books of a partition, in units.
 pub(super) struct Ledger {
     total: u64,
@@ -41,7 +63,7 @@ pub(super) struct Ledger {
     /// Consumers are kept apart; otherwise requests are served in the order in which they come.
     is_fair: bool,
     /// Consumers that hold or wait for something.
-    accounts: HashMap<Consumer, Account>,
+    accounts: HashMap<Consumer, Account, BuildHasherDefault<Hashed>>,
     /// Consumers that wait: what they hold, the number of their first waiting request, and who they are.
     waiting: BTreeSet<(u64, u64, Consumer)>,
     waiter_count: usize,
@@ -54,7 +76,7 @@ impl Ledger {
             total,
             free: total,
             is_fair,
-            accounts: HashMap::new(),
+            accounts: HashMap::default(),
             waiting: BTreeSet::new(),
             waiter_count: 0,
             next_id: 0,
