@@ -3,8 +3,12 @@ import datetime
 import hashlib
 import json
 import lzma
+import os
 import pathlib
+import random
+import subprocess
 import tarfile
+import time
 
 import boto3
 import pytest
@@ -137,5 +141,41 @@ def test_a_store_of_an_earlier_binary_is_as_it_was(store):
     store.start()
     store.check()
     store.server.kill()
+    store.start()
+    store.check()
+
+
+def is_sealed(store):
+    """Whether the keyring says that all rows have seals."""
+    return "sealed_deployments" in json.loads((store.drives[0] / "keyring").read_text())
+
+
+def test_giving_rows_their_seals_survives_a_kill_at_any_time(store):
+    """Killed after ever longer times, until one start has done it; then the store is as it was."""
+    dice = random.Random(4)
+    assert not is_sealed(store)
+    for number in range(12):
+        server = store.start(wait=False)
+        time.sleep(0.04 + 0.05 * number * dice.random())
+        server.kill()
+    store.start()
+    assert is_sealed(store)
+    store.check()
+    store.server.stop()
+    store.start()
+    store.check()
+
+
+@pytest.mark.skipif("DRYSTONE_OLD_BINARY" not in os.environ, reason="DRYSTONE_OLD_BINARY, of commit c9ead26, is not set")
+def test_the_binary_that_wrote_a_store_refuses_it_afterwards(store):
+    store.start()
+    store.complete_uploads()
+    store.server.kill()
+    for drives in (store.drives, store.drives[:-1]):
+        old = subprocess.run([os.environ["DRYSTONE_OLD_BINARY"], "server", *map(str, drives), "--address", "127.0.0.1:0",
+                              "--console-address", "127.0.0.1:0"], capture_output=True, text=True, timeout=30)
+        assert old.returncode == 1 and "has format" in old.stderr, old.stderr
+        if len(store.drives) == 1:
+            break
     store.start()
     store.check()

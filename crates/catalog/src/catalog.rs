@@ -3,6 +3,7 @@
 use crate::committer::{Committer, Mailbox, SeededBug, erase};
 use crate::error::CatalogError;
 use crate::export::{self, ExportReport, Root};
+use crate::guard::{RowAccess, RowGuard, RowProtection};
 use crate::key::Key;
 use crate::mirrors::{DriveKey, Mirror, MirrorConfig, Mirrors, Positions};
 use crate::replay::{self, ReplayReport};
@@ -25,6 +26,8 @@ pub struct CatalogConfig {
     pub rebuild: bool,
     /// Other drives that hold the catalog.
     pub mirrors: MirrorConfig,
+    /// How rows are protected.
+    pub rows: RowProtection,
     /// For tests of tests.
     pub bug: Option<SeededBug>,
 }
@@ -38,6 +41,7 @@ struct Shared {
     exported: Mutex<BTreeMap<DriveKey, Root>>,
     positions: Positions,
     replayed: ReplayReport,
+    guard: Arc<RowGuard>,
 }
 
 /// Handle to the catalog. Clones share it.
@@ -50,7 +54,12 @@ pub struct Catalog {
 pub struct CatalogSnapshot {
     index: Arc<dyn Index>,
     snapshot: Snapshot,
+    guard: Arc<RowGuard>,
 }
+
+/// Rows in key order. After one that is an error come those behind it.
+pub type SnapshotRows =
+    Box<dyn DoubleEndedIterator<Item = Result<(Bytes, Bytes), CatalogError>> + Send>;
 
 impl Catalog {
     /// Opens the catalog of a log, replaying what the index does not have.
@@ -76,12 +85,14 @@ impl Catalog {
             seq = Seq(0);
         }
         let exported = load_roots(&*index, log.drive())?;
-        let CatalogConfig { clock, rng, bug, mirrors, .. } = config;
+        let CatalogConfig { clock, rng, bug, mirrors, rows, .. } = config;
+        let guard = Arc::new(RowGuard::new(rows));
         let first = Mirror { drive: log.drive(), log: log.clone() };
         let is_read_only = mirrors.is_read_only;
         let mirrors = Mirrors::new(first, mirrors);
         let positions = mirrors.positions();
-        let mut committer = Committer::new(mirrors, index.clone(), clock, rng, seq, bug);
+        let rows = (index.clone(), guard.clone());
+        let mut committer = Committer::new(mirrors, rows, clock, rng, seq, bug);
         if is_read_only {
             committer.refuse_changes();
         }
@@ -93,6 +104,7 @@ impl Catalog {
             exported: Mutex::new(exported),
             positions,
             replayed,
+            guard,
         };
         Ok(Self { shared: Arc::new(shared) })
     }
@@ -141,8 +153,7 @@ impl Catalog {
     ) -> Ticket<Result<T, CatalogError>> {
         let (ticket, give) = Ticket::new();
         if let Err(plan) = self.shared.mailbox.request(erase(plan, give)) {
-            let index = &*self.shared.index;
-            let view = IndexView { index };
+            let view = IndexView { index: &*self.shared.index, guard: &self.shared.guard };
             let rng = drystone_base::SystemRng;
             let mut tx = Tx::new(&view, &rng, 0, Seq(0));
             (plan(&mut tx).reply)(Err(CatalogError::Closed));
@@ -154,16 +165,32 @@ impl Catalog {
     ///
     /// # Errors
     ///
-    /// The index failed.
+    /// The index failed; [`CatalogError::Forged`].
     pub fn get(&self, key: &[u8]) -> Result<Option<Bytes>, CatalogError> {
-        Ok(self.shared.index.get(key)?)
+        IndexView { index: &*self.shared.index, guard: &self.shared.guard }.get(key)
+    }
+
+    /// Lets rows that have seals be read and written.
+    pub fn unlock(&self, access: RowAccess) {
+        self.shared.guard.unlock(access);
+    }
+
+    /// The value of a row in a frame of the log, with or without a seal: frames are kept for longer than
+    /// their rows. For looking at what was once named, never for serving it.
+    #[must_use]
+    pub fn value_of_frame(&self, key: &[u8], stored: &Bytes) -> Bytes {
+        self.shared.guard.once_stored(key, stored)
+    }
+
+    pub(crate) fn guard(&self) -> &RowGuard {
+        &self.shared.guard
     }
 
     /// The present moment.
     #[must_use]
     pub fn snapshot(&self) -> CatalogSnapshot {
         let index = self.shared.index.clone();
-        CatalogSnapshot { snapshot: index.snapshot(), index }
+        CatalogSnapshot { snapshot: index.snapshot(), index, guard: self.shared.guard.clone() }
     }
 
     /// Frames up to this lsn of a drive are not needed any more: an export holds what they say, or the
@@ -335,23 +362,36 @@ fn load_roots(
 }
 
 /// The committed rows.
-struct IndexView<'a> {
-    index: &'a dyn Index,
+pub(crate) struct IndexView<'a> {
+    pub(crate) index: &'a dyn Index,
+    pub(crate) guard: &'a RowGuard,
 }
 
 impl View for IndexView<'_> {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, CatalogError> {
-        Ok(self.index.get(key)?)
+        let stored = self.index.get(key)?;
+        stored.map(|stored| self.guard.value(key, stored)).transpose()
     }
     fn first(&self, range: KeyRange) -> Result<Option<(Bytes, Bytes)>, CatalogError> {
-        Ok(self.index.scan(&self.index.snapshot(), range).next().transpose()?)
+        let row = self.index.scan(&self.index.snapshot(), range).next().transpose()?;
+        row.map(|(key, stored)| Ok((key.clone(), self.guard.value(&key, stored)?))).transpose()
     }
 }
 
 impl CatalogSnapshot {
     /// The rows of a range, in key order.
     #[must_use]
-    pub fn scan(&self, range: KeyRange) -> Rows {
+    pub fn scan(&self, range: KeyRange) -> SnapshotRows {
+        let guard = self.guard.clone();
+        Box::new(self.index.scan(&self.snapshot, range).map(move |row| {
+            let (key, stored) = row?;
+            let value = guard.value(&key, stored)?;
+            Ok((key, value))
+        }))
+    }
+
+    /// As [`CatalogSnapshot::scan`], with values as they are stored.
+    pub(crate) fn scan_stored(&self, range: KeyRange) -> Rows {
         self.index.scan(&self.snapshot, range)
     }
 }

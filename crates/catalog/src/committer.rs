@@ -3,8 +3,10 @@
 //! It is written as a machine that is stepped: [`Committer::work`] takes requests and reports of the
 //! log, and never blocks. A thread steps it in the server; simulations step it themselves.
 
+use crate::catalog::IndexView;
 use crate::error::CatalogError;
 use crate::frame::{Frame, FrameChange, HintPatch};
+use crate::guard::RowGuard;
 use crate::key::{Family, Key};
 use crate::mirrors::{DriveKey, Mirrors, Outcome, Outcomes, Verdict};
 use crate::tx::{Decision, RowValue, Tx, View, first_of};
@@ -137,6 +139,7 @@ struct Batch {
 pub(crate) struct Committer {
     mirrors: Mirrors,
     index: Arc<dyn Index>,
+    guard: Arc<RowGuard>,
     clock: Arc<dyn Clock>,
     rng: Arc<dyn Rng>,
     mailbox: Arc<Mailbox>,
@@ -182,7 +185,7 @@ impl View for OverlayView<'_> {
 impl Committer {
     pub(crate) fn new(
         mirrors: Mirrors,
-        index: Arc<dyn Index>,
+        (index, guard): (Arc<dyn Index>, Arc<RowGuard>),
         clock: Arc<dyn Clock>,
         rng: Arc<dyn Rng>,
         seq: Seq,
@@ -191,6 +194,7 @@ impl Committer {
         Self {
             mirrors,
             index,
+            guard,
             clock,
             rng,
             mailbox: Arc::default(),
@@ -216,13 +220,14 @@ impl Committer {
 
     /// The committed value of a row.
     fn committed(&self, key: &[u8]) -> Result<Option<Bytes>, CatalogError> {
+        let rows = IndexView { index: &*self.index, guard: &self.guard };
         if !is_hot(key) {
-            return Ok(self.index.get(key)?);
+            return rows.get(key);
         }
         if let Some(value) = self.hot.borrow().get(key) {
             return Ok(Some(value.clone()));
         }
-        let value = self.index.get(key)?;
+        let value = rows.get(key)?;
         if let Some(value) = &value {
             let mut hot = self.hot.borrow_mut();
             if hot.len() >= HOT_ROW_COUNT_MAX {
@@ -244,8 +249,8 @@ impl Committer {
                 (key.clone(), value)
             })
             .collect();
-        let snapshot = self.index.snapshot();
-        first_of(&laid, range, |range| Ok(self.index.scan(&snapshot, range).next().transpose()?))
+        let rows = IndexView { index: &*self.index, guard: &self.guard };
+        first_of(&laid, range, |range| rows.first(range))
     }
 
     /// The body of the committer's thread: returns when the catalog is closed and nothing is in
@@ -338,6 +343,13 @@ impl Committer {
             let mut tx = Tx::new(&view, &*self.rng, now_ms, seq);
             let planned = plan(&mut tx);
             let Tx { changes, payloads: added, clock_used, .. } = tx;
+            let written = changes.iter().filter(|(_, value)| value.is_some());
+            if let Some(refused) =
+                written.map(|(key, _)| self.guard.may_write(key)).find_map(Result::err)
+            {
+                replies.push(Box::new(move |_| (planned.reply)(Err(refused))));
+                continue;
+            }
             if planned.commit {
                 let first = payloads.len();
                 len += added.iter().map(|record| record.payload.len() as u64).sum::<u64>();
@@ -377,7 +389,7 @@ impl Committer {
         if self.bug == Some(SeededBug::ReplyEarly) {
             replies.drain(..).for_each(|reply| reply(Ok(())));
         }
-        let changes = changes_of(&building, &records);
+        let changes = changes_of(&building, &records, &self.guard);
         for (key, value) in building {
             self.overlay.insert(key, (number, value.map(|value| value.bytes)));
         }
@@ -450,8 +462,8 @@ impl Committer {
         let hot = self.hot.get_mut();
         for Change { key, value } in changes.iter().filter(|change| is_hot(&change.key)) {
             match value {
-                Some(value) if hot.contains_key(key) => {
-                    drop(hot.insert(key.clone(), value.clone()))
+                Some(stored) if hot.contains_key(key) => {
+                    drop(hot.insert(key.clone(), self.guard.without_seal(key, stored)))
                 }
                 _ => drop(hot.remove(key)),
             }
@@ -489,10 +501,12 @@ fn plan_refused(
     Box::new(move |_| (planned.reply)(Err(CatalogError::Closed)))
 }
 
-/// The changes of a frame, with the distance from the frame's record back to each payload's record.
+/// The changes of a frame, with seals, and with the distance from the frame's record back to each payload's
+/// record.
 fn changes_of(
     building: &BTreeMap<Bytes, Option<RowValue>>,
     payloads: &[RecordInput],
+    guard: &RowGuard,
 ) -> Vec<FrameChange> {
     let mut distances = vec![0; payloads.len()];
     let mut distance = 0;
@@ -504,7 +518,9 @@ fn changes_of(
         .iter()
         .map(|(key, value)| FrameChange {
             key: key.clone(),
-            value: value.as_ref().map(|value| value.bytes.clone()),
+            value: value
+                .as_ref()
+                .map(|value| guard.stored(key, &value.bytes, value.hint.is_some())),
             hint: value.as_ref().and_then(|value| value.hint).map(|(at, index)| HintPatch {
                 at,
                 distance: distances[index],

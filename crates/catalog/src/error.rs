@@ -1,5 +1,6 @@
 //! Errors of the catalog.
 
+use crate::key::Family;
 use drystone_base::DecodeError;
 use drystone_index::IndexError;
 use drystone_log::{Damage, LogError};
@@ -24,6 +25,16 @@ pub enum CatalogError {
     /// A stored row cannot be understood. It can still be overwritten and deleted.
     #[error("a stored row is damaged")]
     Row(#[from] DecodeError),
+    /// A row is not what this deployment wrote: it was changed, has the seal of another row, or lost its
+    /// seal. Who did that can write a drive that holds the catalog. Not retryable.
+    #[error("the row {} was not written by this deployment: it was changed, moved or put there", shown(.key))]
+    Forged {
+        /// Key of the row.
+        key: Vec<u8>,
+    },
+    /// The keyring is needed for this row, and was not given.
+    #[error("the keyring is needed to read and write rows")]
+    Locked,
     /// The index failed; the truth is not affected.
     #[error("the index of the catalog failed")]
     Index(#[from] IndexError),
@@ -42,6 +53,14 @@ pub enum CatalogError {
     /// The log failed.
     #[error("the log failed")]
     Log(#[source] LogError),
+}
+
+/// A key of a row, for people.
+fn shown(key: &[u8]) -> String {
+    let family =
+        Family::of(key).map_or_else(|| "unknown".to_owned(), |family| format!("{family:?}"));
+    let rest = key.get(1..).unwrap_or_default();
+    format!("{} {}", family.to_lowercase(), rest.escape_ascii())
 }
 
 impl From<LogError> for CatalogError {

@@ -101,6 +101,10 @@ impl Key {
     pub const LOCK_CLOCK: &'static [u8] = &[Family::State as u8, b'l'];
     /// Ids of the keys of keyrings that something was sealed under.
     pub const KEYRING: &'static [u8] = &[Family::State as u8, b'k'];
+    /// How far rows were sealed, in a deployment that was written before rows had seals.
+    pub const SEALING: &'static [u8] = &[Family::State as u8, b'm'];
+    /// Root keys of keyrings that are lost, while rows are sealed again under others.
+    pub const LOST_KEYS: &'static [u8] = &[Family::State as u8, b'n'];
     /// The last export of the only drive, in deployments that never had another.
     pub const EXPORT: &'static [u8] = &[Family::State as u8, b'e'];
 

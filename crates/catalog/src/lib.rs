@@ -9,6 +9,8 @@
 //! - The truth is the last verified export and all later frames. The index can be lost at any time.
 //! - Every reply, a refusal included, waits until the batch that it was decided on is durable.
 //! - If a frame fails, everything that was decided on top of it fails with it.
+//! - Rows are read and written through `guard`, which looks at their seals and makes them; index,
+//!   frames and exports hold rows with their seals.
 //! - Frames hold whole rows, never differences, so applying one twice changes nothing.
 //!
 //! # Not here
@@ -20,18 +22,21 @@ mod committer;
 mod error;
 mod export;
 mod frame;
+mod guard;
 mod key;
 mod mirrors;
 mod replay;
 mod row;
 mod salvage;
+mod sealing;
 mod tx;
 
-pub use catalog::{Catalog, CatalogConfig, CatalogSnapshot};
+pub use catalog::{Catalog, CatalogConfig, CatalogSnapshot, SnapshotRows};
 pub use committer::SeededBug;
 pub use error::CatalogError;
 pub use export::ExportReport;
 pub use frame::{Frame, FrameChange, HintPatch};
+pub use guard::{KeyIds, RowAccess, RowProtection};
 pub use key::{Family, Key, KeyParts};
 pub use mirrors::{Mirror, MirrorConfig, ViewKeeper, catch_up};
 pub use row::{
@@ -40,4 +45,5 @@ pub use row::{
     Retention, SseMode, UploadRow, UploadState, Usage, Versioning,
 };
 pub use salvage::{SalvageReport, salvage};
+pub use sealing::{SealReport, Sealed};
 pub use tx::{Decision, MapView, RowValue, Tx, View};

@@ -192,7 +192,19 @@ pub(crate) fn first_of(
         .find_map(|(key, value)| Some((key.clone(), value.as_ref()?.bytes.clone())));
     let mut rest = range;
     loop {
-        let Some((key, value)) = below(rest.clone())? else { return Ok(mine) };
+        let (key, value) = match below(rest.clone()) {
+            Ok(None) => return Ok(mine),
+            Ok(Some(row)) => row,
+            // What is overwritten or removed need not be genuine.
+            Err(CatalogError::Forged { key }) if changes.contains_key(&key[..]) => {
+                if mine.as_ref().is_some_and(|(k, _)| k[..] <= key[..]) {
+                    return Ok(mine);
+                }
+                rest.0 = std::ops::Bound::Excluded(key);
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         if mine.as_ref().is_some_and(|(k, _)| *k <= key) {
             return Ok(mine);
         }

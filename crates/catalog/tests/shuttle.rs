@@ -3,7 +3,7 @@
 #![cfg(shuttle)]
 
 use drystone_base::{SystemClock, SystemRng};
-use drystone_catalog::{Catalog, CatalogConfig, Decision};
+use drystone_catalog::{Catalog, CatalogConfig, Decision, RowProtection};
 use drystone_index::MemIndex;
 use drystone_io::SimDisk;
 use drystone_log::{Class, Log, LogConfig};
@@ -27,6 +27,7 @@ fn counters() {
         rng: Arc::new(SystemRng),
         rebuild: false,
         mirrors: Default::default(),
+        rows: RowProtection::None,
         bug: None,
     };
     let catalog = Catalog::open(log.clone(), Arc::new(MemIndex::new()), config).expect("opens");

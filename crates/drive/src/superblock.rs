@@ -18,6 +18,9 @@ const FORMAT_SEVERAL: u8 = 2;
 /// As that, also with one drive; a start writes on the segments that it finds open. Versions that know
 /// only the formats before would take what lies behind their end for records.
 const FORMAT: u8 = 3;
+/// As that. Rows of the catalog have seals, which binaries that do not know this format would
+/// damage.
+const FORMAT_SEALED: u8 = 4;
 /// Drives of a deployment at most: their ids and those of the view fit into a slot.
 pub const DRIVE_COUNT_MAX: usize = 200;
 
@@ -44,12 +47,15 @@ pub struct Super {
     pub roster: Vec<[u8; 16]>,
     /// The highest ballot that was announced here, before any view of it was written anywhere.
     pub promised: u32,
+    /// Rows of the catalog have seals, or are about to get them.
+    pub seals_rows: bool,
 }
 
 impl Super {
     fn encode(&self) -> Vec<u8> {
         let mut w = Writer::new();
-        w.raw(MAGIC).u8(FORMAT).raw(&[0; 7]).u64(self.sequence);
+        let format = if self.seals_rows { FORMAT_SEALED } else { FORMAT };
+        w.raw(MAGIC).u8(format).raw(&[0; 7]).u64(self.sequence);
         w.raw(&self.deployment).raw(&self.drive).u32(self.term).u32(self.segment_len);
         w.u64(self.created_ms).u16(self.view.len() as u16);
         for member in &self.view {
@@ -74,7 +80,7 @@ impl Super {
             return Ok(None);
         }
         let format = body[8];
-        if !(FORMAT_ALONE..=FORMAT).contains(&format) {
+        if !(FORMAT_ALONE..=FORMAT_SEALED).contains(&format) {
             return Err(DriveError::Format { format });
         }
         let mut r = Reader::new(&body[16..], "super");
@@ -108,6 +114,7 @@ impl Super {
                 view_term,
                 roster,
                 promised,
+                seals_rows: format == FORMAT_SEALED,
             })
         };
         let result: Result<Self, drystone_base::DecodeError> = read();
@@ -201,6 +208,7 @@ pub fn format_drive(disk: &dyn Disk, new: &NewDrive) -> Result<(), DriveError> {
         view_term: new.view_term,
         roster: new.roster.clone(),
         promised: new.view_term,
+        seals_rows: false,
     };
     write(&*file, &slot)
 }
@@ -279,6 +287,19 @@ mod tests {
         file.write_at(0, &mut [IoSlice::new(&slot)]).expect("writes");
         assert_eq!(open_super(&disk).expect("opens").expect("there").term, 1);
         assert_eq!(disk.contents(SUPER_FILE)[SLOT_LEN + 8], FORMAT);
+    }
+
+    #[test]
+    fn a_drive_whose_rows_have_seals_says_so_in_its_format() {
+        let disk = SimDisk::new(1 << 20, 1);
+        format_drive(&disk, &NewDrive::alone(&SeededRng::new(1), 5, 1 << 20)).expect("formats");
+        let mut slot = open_super(&disk).expect("opens").expect("there");
+        assert_eq!((slot.seals_rows, slot.encode()[8]), (false, FORMAT));
+        slot.seals_rows = true;
+        write_super(&disk, &mut slot).expect("writes");
+        let again = open_super(&disk).expect("opens").expect("there");
+        assert_eq!((again.seals_rows, again.encode()[8]), (true, FORMAT_SEALED));
+        assert_eq!(again.term, slot.term + 1);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use crate::engine::Engine;
 use crate::error::EngineError;
 use bytes::Bytes;
-use drystone_catalog::{CatalogError, Family, Key};
+use drystone_catalog::{Family, Key};
 use std::ops::Bound;
 
 /// A stored piece of an access log: its key and its bytes.
@@ -44,7 +44,7 @@ impl Engine {
             range.0 = Bound::Excluded(after.to_vec());
         }
         for row in self.shared.catalog.snapshot().scan(range) {
-            let (key, piece) = row.map_err(CatalogError::from)?;
+            let (key, piece) = row?;
             len += piece.len();
             if len > len_max && !rows.is_empty() {
                 break;

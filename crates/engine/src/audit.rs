@@ -7,7 +7,7 @@ use crate::pace::{Meter, Work};
 use crate::repair::{RepairReport, Writing};
 use drystone_base::sync::{Mutex, lock};
 use drystone_base::{BlobId, BucketId, DecodeError};
-use drystone_catalog::{CatalogError, Data, Family, Key, KeyParts, ObjectRow, PartRow};
+use drystone_catalog::{Data, Family, Key, KeyParts, ObjectRow, PartRow};
 use drystone_cluster::DriveId;
 use drystone_drive::Drive;
 use drystone_index::{KeyRange, prefix_range};
@@ -255,8 +255,7 @@ impl Engine {
         let snapshot = self.shared.catalog.snapshot();
         for range in ranges(bucket) {
             for row in snapshot.scan(range) {
-                let (key, value) =
-                    row.map_err(|error| E::from(CatalogError::from(error).into()))?;
+                let (key, value) = row.map_err(|error| E::from(error.into()))?;
                 if !visit(&key, self.layouts(&key, &value)?)? {
                     return Ok(());
                 }

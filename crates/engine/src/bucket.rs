@@ -58,7 +58,7 @@ impl Engine {
         let bucket = self.find_bucket(name)?;
         let range = prefix_range(&Key::bucket_prefix(Family::Upload, bucket.id));
         let rows: Result<Vec<_>, _> = self.shared.catalog.snapshot().scan(range).collect();
-        for (key, _) in rows.map_err(drystone_catalog::CatalogError::from)? {
+        for (key, _) in rows? {
             let parts = KeyParts::parse(&key)?;
             let Some(upload) = parts.upload() else { continue };
             let (owned, term) = (name.to_owned(), self.term());
@@ -129,7 +129,7 @@ impl Engine {
         let snapshot = self.shared.catalog.snapshot();
         let mut buckets = Vec::new();
         for row in snapshot.scan(prefix_range(&Key::bucket_name(prefix))) {
-            let (key, id) = row.map_err(drystone_catalog::CatalogError::from)?;
+            let (key, id) = row?;
             if &key[1..] <= after.as_bytes() {
                 continue;
             }
@@ -140,7 +140,7 @@ impl Engine {
             let key = Key::bucket(BucketId(id));
             let range = (std::ops::Bound::Included(key.clone()), std::ops::Bound::Included(key));
             if let Some(row) = snapshot.scan(range).next() {
-                let (_, value) = row.map_err(drystone_catalog::CatalogError::from)?;
+                let (_, value) = row?;
                 buckets.push(BucketRow::decode(&value)?);
             }
         }

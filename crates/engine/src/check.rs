@@ -93,6 +93,7 @@ impl Engine {
     /// Index or drive cannot be read; what merely does not hold is in the report.
     pub fn check(&self) -> Result<CheckReport, EngineError> {
         let mut check = Check::new(self);
+        check.seals()?;
         check.load_refs()?;
         check.buckets()?;
         check.heads()?;
@@ -118,7 +119,7 @@ impl Engine {
             let Ok(upload) = parts.rest[..].try_into().map(UploadId) else { continue };
             let rows = check.snapshot.scan(prefix_range(&Key::parts_of(upload)));
             let rows: Result<Vec<_>, _> = rows.collect();
-            for (_, value) in rows.map_err(CatalogError::from)? {
+            for (_, value) in rows? {
                 let usage = check.usage.entry(parts.bucket).or_default();
                 usage.part_count += 1;
                 usage.part_bytes += PartRow::decode(&value)?.size;
@@ -133,6 +134,8 @@ impl Engine {
             for (bucket, counted) in &usage {
                 tx.put(Key::usage(*bucket), counted.encode());
             }
+            // Rows without seals may have come back behind the place that a walk had reached.
+            tx.delete(Key::SEALING.to_vec());
             Ok(Decision::Commit(()))
         });
         Ok(ticket.wait()?)
@@ -188,7 +191,7 @@ impl<'a> Check<'a> {
         // Lists that wait for the sweep still own what they are pieces of.
         for (_, value) in self.rows(Family::Sweep)? {
             let SweepItem::Manifest(id) = SweepItem::decode(&value)? else { continue };
-            let Some(bytes) = self.engine.shared.catalog.get(&Key::manifest(id))? else { continue };
+            let Some(bytes) = self.get(&Key::manifest(id))? else { continue };
             for part in Manifest::decode(&bytes)?.parts {
                 if let Some(id) = part.data.shared_id() {
                     self.refs.remove(&(id, part.seq));
@@ -202,13 +205,31 @@ impl<'a> Check<'a> {
         Ok(())
     }
 
+    /// Names the rows that this deployment did not write. What follows does without them.
+    fn seals(&mut self) -> Result<(), EngineError> {
+        for forged in self.engine.shared.catalog.forged_rows(PROBLEM_COUNT_MAX)? {
+            self.report.problem(forged.to_string());
+        }
+        Ok(())
+    }
+
+    /// The rows of a family that are genuine.
     fn rows(&self, family: Family) -> Result<Rows, EngineError> {
-        let rows: Result<Vec<_>, _> = self.snapshot.scan(family.range()).collect();
-        Ok(rows.map_err(CatalogError::from)?)
+        let rows = self.snapshot.scan(family.range());
+        let genuine = rows.filter(|row| !matches!(row, Err(CatalogError::Forged { .. })));
+        Ok(genuine.collect::<Result<Vec<_>, _>>()?)
+    }
+
+    /// A row, if it is there and genuine.
+    fn get(&self, key: &[u8]) -> Result<Option<bytes::Bytes>, EngineError> {
+        match self.engine.shared.catalog.get(key) {
+            Err(CatalogError::Forged { .. }) => Ok(None),
+            found => Ok(found?),
+        }
     }
 
     fn has(&self, key: Vec<u8>) -> Result<bool, EngineError> {
-        Ok(self.engine.shared.catalog.get(&key)?.is_some())
+        Ok(self.get(&key)?.is_some())
     }
 
     fn buckets(&mut self) -> Result<(), EngineError> {
@@ -236,7 +257,7 @@ impl<'a> Check<'a> {
             self.own_version(&row, &name)?;
             if let Some(seq) = row.null_seq {
                 let key = Key::version(parts.bucket, &parts.object, seq);
-                let below = self.engine.shared.catalog.get(&key)?;
+                let below = self.get(&key)?;
                 let is_null =
                     below.and_then(|b| ObjectRow::decode(&b).ok()).is_some_and(|r| r.is_null);
                 if row.is_null || !is_null {
@@ -258,7 +279,7 @@ impl<'a> Check<'a> {
             };
             self.count(parts.bucket, &row, false);
             self.own_version(&row, &name)?;
-            let head = self.engine.shared.catalog.get(&Key::head(parts.bucket, &parts.object))?;
+            let head = self.get(&Key::head(parts.bucket, &parts.object))?;
             match head.map(|bytes| ObjectRow::decode(&bytes)) {
                 None => self.report.problem(format!("{name} has versions but no current one")),
                 Some(Ok(head)) if head.seq <= row.seq => {
@@ -345,7 +366,7 @@ impl<'a> Check<'a> {
             Data::Slice { base, base_size, .. } => self.own(base, *base_size, name)?,
             Data::Manifest(id) => {
                 self.report.manifests += 1;
-                let bytes = self.engine.shared.catalog.get(&Key::manifest(*id))?;
+                let bytes = self.get(&Key::manifest(*id))?;
                 let Some(manifest) = bytes.and_then(|bytes| Manifest::decode(&bytes).ok()) else {
                     self.report.problem(format!("{name} has no readable list of parts"));
                     return Ok(());
@@ -437,14 +458,14 @@ impl<'a> Check<'a> {
         for (_, value) in self.rows(Family::Sweep)? {
             match SweepItem::decode(&value)? {
                 SweepItem::Manifest(id) => {
-                    let bytes = self.engine.shared.catalog.get(&Key::manifest(id))?;
+                    let bytes = self.get(&Key::manifest(id))?;
                     if let Some(bytes) = bytes {
                         Manifest::decode(&bytes)?.parts.iter().for_each(|part| note(&part.data));
                     }
                 }
                 SweepItem::Parts { upload, .. } => {
                     for row in self.snapshot.scan(prefix_range(&Key::parts_of(upload))) {
-                        let (_, value) = row.map_err(CatalogError::from)?;
+                        let (_, value) = row?;
                         note(&PartRow::decode(&value)?.data);
                     }
                 }

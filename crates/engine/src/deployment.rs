@@ -26,7 +26,8 @@ use drystone_base::sync::thread::{Builder, JoinHandle};
 use drystone_base::sync::{Mutex, lock};
 use drystone_base::{Clock, DecodeError, Rng};
 use drystone_catalog::{
-    Catalog, CatalogConfig, CatalogError, Decision, Family, Key, Mirror, MirrorConfig, catch_up,
+    Catalog, CatalogConfig, CatalogError, Decision, Family, Key, Mirror, MirrorConfig,
+    RowProtection, catch_up,
 };
 use drystone_cluster::{
     DriveId, DriveInfo, Group, Moving, Pool, PoolDrive, Protection, Shape, Start, plan_groups,
@@ -55,6 +56,8 @@ pub struct DeploymentConfig {
     pub write_ahead_len: u32,
     /// What is built anew.
     pub rebuild: Rebuild,
+    /// How rows are protected.
+    pub rows: RowProtection,
     /// For tests of tests.
     pub bug: Option<drystone_log::SeededBug>,
 }
@@ -185,6 +188,19 @@ impl Deployment {
         })
     }
 
+    /// Lets the drives say that rows have seals, so that no earlier binary opens them. Before the first row
+    /// gets one.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::Refused`] if too few drives could be told.
+    pub fn note_seals(&self) -> Result<(), OpenError> {
+        match self.keeper.note_seals() {
+            true => Ok(()),
+            false => Err(OpenError::Refused("too few drives could be told".to_owned())),
+        }
+    }
+
     /// Nothing can be changed: too few drives are there.
     #[must_use]
     pub fn is_read_only(&self) -> bool {
@@ -274,6 +290,7 @@ fn open_catalog(
         rng: config.rng.clone(),
         rebuild: config.rebuild == Rebuild::Indexes,
         mirrors,
+        rows: config.rows,
         bug: None,
     };
     Ok((keeper, Catalog::open(first.drive.log().clone(), index, catalog_config)?))
@@ -383,7 +400,7 @@ fn open_pool(
 fn load_groups(catalog: &Catalog) -> Result<Vec<Group>, OpenError> {
     let mut groups = Vec::new();
     for row in catalog.snapshot().scan(Family::Group.range()) {
-        let (key, value) = row.map_err(CatalogError::from)?;
+        let (key, value) = row?;
         let id = key[1..].try_into().map_err(|_| DecodeError { what: "group key" });
         let id = u16::from_be_bytes(id.map_err(CatalogError::from)?);
         groups.push(Group::decode(id, &value).map_err(CatalogError::from)?);
@@ -395,7 +412,7 @@ fn load_groups(catalog: &Catalog) -> Result<Vec<Group>, OpenError> {
 fn marked_drives(catalog: &Catalog, range: KeyRange) -> Result<Vec<DriveId>, OpenError> {
     let mut drives = Vec::new();
     for row in catalog.snapshot().scan(range) {
-        let (key, _) = row.map_err(CatalogError::from)?;
+        let (key, _) = row?;
         drives.extend(key[2..].try_into().ok().map(DriveId));
     }
     Ok(drives)
@@ -405,7 +422,7 @@ fn marked_drives(catalog: &Catalog, range: KeyRange) -> Result<Vec<DriveId>, Ope
 fn load_drives(catalog: &Catalog) -> Result<Vec<(DriveInfo, String)>, OpenError> {
     let mut drives = Vec::new();
     for row in catalog.snapshot().scan(Family::Drive.range()) {
-        let (key, value) = row.map_err(CatalogError::from)?;
+        let (key, value) = row?;
         drives.push(member::decode_row(&key[1..], &value).map_err(CatalogError::from)?);
     }
     Ok(drives)

@@ -4,7 +4,7 @@ use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::plan::{self, DocumentKind};
 use bytes::Bytes;
-use drystone_catalog::{BucketRow, CatalogError, Key};
+use drystone_catalog::{BucketRow, Key};
 use drystone_index::prefix_range;
 
 impl Engine {
@@ -56,7 +56,7 @@ impl Engine {
         let prefix = Key::document(bucket.id, kind as u8, "");
         let rows = self.shared.catalog.snapshot().scan(prefix_range(&prefix));
         let named = rows.map(|row| {
-            let (key, document) = row.map_err(CatalogError::from)?;
+            let (key, document) = row?;
             Ok((String::from_utf8_lossy(&key[prefix.len()..]).into_owned(), document))
         });
         named.collect()

@@ -329,6 +329,6 @@ impl drystone_catalog::View for CommittedView<'_> {
         &self,
         range: drystone_index::KeyRange,
     ) -> Result<Option<(bytes::Bytes, bytes::Bytes)>, drystone_catalog::CatalogError> {
-        Ok(self.0.snapshot().scan(range).next().transpose()?)
+        self.0.snapshot().scan(range).next().transpose()
     }
 }

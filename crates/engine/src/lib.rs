@@ -77,5 +77,6 @@ pub use sweep::{SweepReport, Sweeper};
 pub use drystone_catalog::{
     BucketLock, BucketRow, Checksum, ChecksumAlgorithm, ChecksumKind, Data, ETag, Encryption,
     Headers, LockMode, LockPeriod, Manifest, ObjectLock, ObjectRow, PartRow, Restore, RestoreState,
-    Retention, SseMode, UploadRow, UploadState, Usage, Versioning,
+    Retention, RowAccess, RowProtection, SealReport, Sealed, SseMode, UploadRow, UploadState,
+    Usage, Versioning,
 };

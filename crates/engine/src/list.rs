@@ -11,7 +11,7 @@ use crate::engine::Engine;
 use crate::error::EngineError;
 use drystone_base::{Seq, UploadId};
 use drystone_catalog::{
-    BucketRow, CatalogError, CatalogSnapshot, Key, KeyParts, ObjectRow, UploadRow, UploadState,
+    BucketRow, CatalogSnapshot, Key, KeyParts, ObjectRow, SnapshotRows, UploadRow, UploadState,
     Versioning,
 };
 use drystone_index::{KeyRange, prefix_end, prefix_range};
@@ -185,7 +185,7 @@ impl Engine {
         let mut skipped: Option<Vec<u8>> = None;
         for count in 0.. {
             let Some(row) = rows.next() else { return Ok(page) };
-            let (key, value) = row.map_err(CatalogError::from)?;
+            let (key, value) = row?;
             if count >= request.rows_max()
                 && let Some(at) = &skipped
                 && request.may_end_at(at, Some(&key[head_len..]))
@@ -247,7 +247,7 @@ impl Engine {
         let mut full = Filling { page: &mut page, limit: list.limit, last: None };
         // Each row is an entry or lies before the mark of one key, so the limit ends the walk.
         while let Some(row) = heads.next() {
-            let (key, value) = row.map_err(CatalogError::from)?;
+            let (key, value) = row?;
             let key = &key[head_len..];
             if let Some(prefix) = common_prefix(key, &list.prefix, &list.delimiter) {
                 if !full.push_prefix(&prefix) {
@@ -305,7 +305,7 @@ impl Engine {
                 page.next = skipped;
                 return Ok(page);
             }
-            let (key, value) = row.map_err(CatalogError::from)?;
+            let (key, value) = row?;
             let parts = KeyParts::parse(&key)?;
             let upload_row = UploadRow::decode(&value)?;
             let Some(upload) = parts.upload() else { continue };
@@ -375,7 +375,7 @@ struct Versions<'a> {
     range: KeyRange,
     key: &'a [u8],
     head: Option<ObjectRow>,
-    rows: Option<drystone_index::Rows>,
+    rows: Option<SnapshotRows>,
     /// Without versioning there is nothing below a head.
     has_versions: bool,
 }
@@ -418,7 +418,7 @@ impl Iterator for Versions<'_> {
         let rows = self.rows.get_or_insert_with(|| self.snapshot.scan(self.range.clone()));
         let version = match rows.next()? {
             Ok((_, value)) => ObjectRow::decode_for_listing(&value).map_err(EngineError::from),
-            Err(error) => Err(CatalogError::from(error).into()),
+            Err(error) => Err(error.into()),
         };
         let key = self.key.to_vec();
         Some(version.map(|row| ListedVersion { key, row, is_latest: false }))

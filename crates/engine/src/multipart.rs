@@ -9,8 +9,8 @@ use crate::plan::{self, CompletePlan, Conditions, WriteOutcome};
 use drystone_base::limits::{OBJECT_LEN_BYTES_MAX, PART_LEN_BYTES_MIN};
 use drystone_base::{BucketId, Seq, UploadId};
 use drystone_catalog::{
-    BucketRow, CatalogError, Checksum, ChecksumAlgorithm, ChecksumKind, Data, ETag, Key, Manifest,
-    ObjectRow, PartRow, Tx, UploadRow, UploadState,
+    BucketRow, Checksum, ChecksumAlgorithm, ChecksumKind, Data, ETag, Key, Manifest, ObjectRow,
+    PartRow, Tx, UploadRow, UploadState,
 };
 use drystone_index::prefix_range;
 use md5::Digest as _;
@@ -155,7 +155,7 @@ impl Engine {
         let snapshot = self.shared.catalog.snapshot();
         let mut parts = Vec::new();
         for row in snapshot.scan(prefix_range(&Key::parts_of(upload))) {
-            let (_, value) = row.map_err(CatalogError::from)?;
+            let (_, value) = row?;
             let mut part = PartRow::decode(&value)?;
             if u32::from(part.number) <= after {
                 continue;

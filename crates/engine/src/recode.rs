@@ -12,8 +12,8 @@ use crate::plan::{self, Payload};
 use crate::repair::note_lacking;
 use drystone_base::UploadId;
 use drystone_catalog::{
-    BucketRow, CatalogError, ChecksumAlgorithm, Data, Family, Key, KeyParts, Manifest, ObjectRow,
-    PartRow, Tx, UploadRow, UploadState,
+    BucketRow, ChecksumAlgorithm, Data, Family, Key, KeyParts, Manifest, ObjectRow, PartRow, Tx,
+    UploadRow, UploadState,
 };
 use drystone_cluster::{Protection, Shape};
 use std::collections::HashMap;
@@ -91,7 +91,7 @@ impl Engine {
         let snapshot = self.shared.catalog.snapshot();
         for family in [Family::Head, Family::Version, Family::Part] {
             for row in snapshot.scan(family.range()) {
-                let (key, value) = row.map_err(CatalogError::from)?;
+                let (key, value) = row?;
                 match family {
                     Family::Part => recoding.part(&key, &value)?,
                     _ => recoding.version(&key, &value)?,
@@ -111,7 +111,7 @@ impl Recoding<'_> {
     fn load_uploads(&mut self) -> Result<(), EngineError> {
         let snapshot = self.engine.shared.catalog.snapshot();
         for row in snapshot.scan(Family::Upload.range()) {
-            let (key, value) = row.map_err(CatalogError::from)?;
+            let (key, value) = row?;
             let parts = KeyParts::parse(&key)?;
             if let Ok(id) = parts.rest[..].try_into() {
                 self.uploads.insert(UploadId(id), (key.to_vec(), UploadRow::decode(&value)?));

@@ -10,7 +10,7 @@ use crate::pace::Work;
 use crate::stripe::Lacking;
 use bytes::Bytes;
 use drystone_base::{BlobId, DecodeError, Reader, Writer};
-use drystone_catalog::{CatalogError, Family, Key, Tx};
+use drystone_catalog::{Family, Key, Tx};
 use drystone_cluster::Shape;
 use drystone_drive::Drive;
 use drystone_log::{Location, LogError, Ticket};
@@ -110,7 +110,7 @@ impl Engine {
         let snapshot = self.shared.catalog.snapshot();
         let rows: Result<Vec<_>, _> = snapshot.scan(Family::Repair.range()).collect();
         drop(snapshot);
-        for (key, value) in rows.map_err(CatalogError::from)? {
+        for (key, value) in rows? {
             let blob = BlobId::from_slice(&key[1..]).ok_or(DecodeError { what: "repair key" })?;
             let lacking = Lacking::decode(blob, &value)?;
             let before = report;

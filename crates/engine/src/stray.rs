@@ -8,7 +8,7 @@ use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::plan::{self, SweepItem, part_blob};
 use drystone_base::BlobId;
-use drystone_catalog::{CatalogError, Data, Family, Frame, Manifest, ObjectRow, PartRow};
+use drystone_catalog::{Data, Family, Frame, Manifest, ObjectRow, PartRow};
 use drystone_log::{Class, LogError, RecordKind, Scanned};
 use std::collections::BTreeSet;
 
@@ -84,7 +84,8 @@ impl Engine {
                 Scanned::Damage(damage) => return Err(LogError::Damaged(damage).into()),
                 Scanned::Record(record) if record.kind == RecordKind::Frame => {
                     for change in Frame::decode(&record.payload)?.changes {
-                        if let Some(value) = change.value {
+                        if let Some(stored) = change.value {
+                            let value = self.shared.catalog.value_of_frame(&change.key, &stored);
                             visit_row(&change.key, &value, &mut |blob| {
                                 strays.remove(&blob);
                             })?;
@@ -110,7 +111,7 @@ impl Engine {
             [Family::Head, Family::Version, Family::Part, Family::Manifest, Family::Sweep];
         for family in families {
             for row in snapshot.scan(family.range()) {
-                let (key, value) = row.map_err(CatalogError::from)?;
+                let (key, value) = row?;
                 visit_row(&key, &value, visit)?;
             }
         }

@@ -9,9 +9,7 @@ use crate::error::EngineError;
 use crate::pace::Work;
 use crate::plan::{self, SweepItem, part_blob};
 use drystone_base::{BlobId, BucketId, UploadId};
-use drystone_catalog::{
-    CatalogError, Data, Family, Key, Manifest, PartRow, UploadRow, UploadState,
-};
+use drystone_catalog::{Data, Family, Key, Manifest, PartRow, UploadRow, UploadState};
 use drystone_drive::{CompactReport, Retain};
 use drystone_index::prefix_range;
 use std::cell::RefCell;
@@ -90,7 +88,7 @@ impl Engine {
         let snapshot = self.shared.catalog.snapshot();
         let mut rows = Vec::new();
         for row in snapshot.scan(Family::Sweep.range()) {
-            let (key, value) = row.map_err(CatalogError::from)?;
+            let (key, value) = row?;
             let due = key.get(1..9).and_then(|bytes| bytes.try_into().ok()).map(u64::from_be_bytes);
             if due.is_none_or(|due| due > now) || rows.len() == ROUND_COUNT_MAX {
                 break;
@@ -155,7 +153,7 @@ impl Engine {
                 let mut can = self.pool().is_whole();
                 let snapshot = self.shared.catalog.snapshot();
                 for row in snapshot.scan(prefix_range(&Key::parts_of(*upload))) {
-                    let (_, value) = row.map_err(CatalogError::from)?;
+                    let (_, value) = row?;
                     can &= can_bury(&PartRow::decode(&value)?.data);
                 }
                 can
@@ -204,7 +202,7 @@ impl Engine {
         let snapshot = self.shared.catalog.snapshot();
         let rows: Result<Vec<_>, _> = snapshot.scan(prefix_range(&Key::parts_of(upload))).collect();
         drop(snapshot);
-        for chunk in rows.map_err(CatalogError::from)?.chunks(ROUND_COUNT_MAX) {
+        for chunk in rows?.chunks(ROUND_COUNT_MAX) {
             let (mut keys, mut blobs, mut slices, mut bytes) = (vec![], vec![], vec![], 0);
             for (key, value) in chunk {
                 let part = PartRow::decode(value)?;

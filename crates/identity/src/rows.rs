@@ -2,7 +2,7 @@
 
 use crate::entity::{Entity, KEY_OF};
 use crate::error::IdentityError;
-use drystone_catalog::{Catalog, CatalogError, Key, Tx};
+use drystone_catalog::{Catalog, Key, Tx};
 use drystone_index::prefix_range;
 
 /// Where an entity is: its name, or account and name.
@@ -93,7 +93,7 @@ pub(crate) fn list<T: Entity>(
 ) -> Result<Vec<T>, IdentityError> {
     let rows = catalog.snapshot().scan(prefix_range(&Key::identity(T::KIND, parts)));
     let entities = rows.map(|row| {
-        let (key, value) = row.map_err(CatalogError::from)?;
+        let (key, value) = row?;
         T::decode(&value, &String::from_utf8_lossy(&key[2..]))
     });
     entities.collect()
@@ -135,7 +135,7 @@ pub(crate) fn keys_of(
     let prefix = key_of(account, user, "");
     let rows = catalog.snapshot().scan(prefix_range(&prefix));
     let ids = rows.map(|row| {
-        let (key, _) = row.map_err(CatalogError::from)?;
+        let (key, _) = row?;
         Ok(String::from_utf8_lossy(&key[prefix.len()..]).into_owned())
     });
     ids.collect()

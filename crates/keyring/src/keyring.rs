@@ -4,6 +4,7 @@ use crate::secret::{DataKey, Secret};
 use crate::wrap::{unwrap, wrap};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD as BASE64, URL_SAFE_NO_PAD};
+use drystone_base::sync::{Mutex, lock};
 use drystone_base::{Rng, hex, unhex};
 use serde::{Deserialize, Serialize};
 
@@ -36,18 +37,22 @@ struct RootKey {
 struct File {
     format: String,
     keys: Vec<RootKey>,
+    /// Deployments all of whose rows have a seal, in hexadecimal.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    sealed_deployments: Vec<String>,
 }
 
 /// Root keys; the last one seals. Has no `Debug`: it is all secrets.
 pub struct Keyring {
     keys: Vec<(RootKey, DataKey)>,
+    sealed_deployments: Mutex<Vec<String>>,
 }
 
 impl Keyring {
     /// A keyring with one new key. `created` is shown to people.
     #[must_use]
     pub fn generate(rng: &dyn Rng, created: &str) -> Self {
-        let mut keyring = Self { keys: Vec::new() };
+        let mut keyring = Self { keys: Vec::new(), sealed_deployments: Mutex::default() };
         keyring.rotate(rng, created);
         keyring
     }
@@ -78,19 +83,39 @@ impl Keyring {
         if file.format != FORMAT || keys.is_empty() {
             return Err(KeyringError::Format);
         }
-        Ok(Self { keys })
+        Ok(Self { keys, sealed_deployments: Mutex::new(file.sealed_deployments) })
     }
 
     /// The text form, for the file and for backups.
     #[must_use]
     pub fn to_text(&self) -> Secret {
         let keys = self.keys.iter().map(|(root, _)| root.clone()).collect();
-        let file = File { format: FORMAT.to_owned(), keys };
+        let sealed_deployments = lock(&self.sealed_deployments).clone();
+        let file = File { format: FORMAT.to_owned(), keys, sealed_deployments };
         Secret::new(serde_json::to_string_pretty(&file).expect("texts become JSON") + "\n")
     }
 
     fn current(&self) -> &(RootKey, DataKey) {
         self.keys.last().expect("a keyring has a key")
+    }
+
+    /// Whether all rows of a deployment are known to have a seal: one without is an error then.
+    #[must_use]
+    pub fn has_sealed_rows(&self, deployment: &[u8; 16]) -> bool {
+        lock(&self.sealed_deployments).contains(&hex(deployment))
+    }
+
+    /// Notes that all rows of a deployment have a seal. This is kept here, and not beside the rows, so that
+    /// who writes a drive cannot take it back.
+    pub fn note_sealed_rows(&self, deployment: &[u8; 16]) {
+        if !self.has_sealed_rows(deployment) {
+            lock(&self.sealed_deployments).push(hex(deployment));
+        }
+    }
+
+    /// Ids and bytes of the root keys, the newest one last.
+    pub(crate) fn roots(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.keys.iter().map(|(root, key)| (root.id.as_str(), key.reveal()))
     }
 
     /// Id of the key that seals.
@@ -167,6 +192,10 @@ mod tests {
         assert_eq!(ring.open("key/B", &sealed), Err(KeyringError::Damaged));
         let changed = sealed[..sealed.len() - 2].to_owned() + "xx";
         assert_eq!(ring.open("key/A", &changed), Err(KeyringError::Damaged));
+        assert!(!ring.has_sealed_rows(&[1; 16]));
+        ring.note_sealed_rows(&[1; 16]);
+        let read = Keyring::parse(ring.to_text().reveal()).expect("its own text");
+        assert!(read.has_sealed_rows(&[1; 16]) && !read.has_sealed_rows(&[2; 16]));
         let other = Keyring::generate(&rng, "2026-03-01");
         assert_eq!(other.open("key/A", &sealed), Err(KeyringError::UnknownKey(old)));
     }

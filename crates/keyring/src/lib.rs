@@ -3,7 +3,8 @@
 //! A keyring is a small text that an operator keeps and backs up: it never enters the log. What must
 //! not be readable on a drive (secrets of users, signing keys, keys and metadata of objects) is sealed under
 //! its newest key with AES-256-GCM and bound to its place, so that a sealed value moved to another row does
-//! not open.
+//! not open. Rows of the catalog are readable, and carry a code that tells whether they were changed or
+//! moved.
 //!
 //! # Not here
 //!
@@ -12,11 +13,13 @@
 mod frames;
 mod keyring;
 mod place;
+mod rows;
 mod secret;
 mod wrap;
 
 pub use frames::{FrameCipher, FrameSalt, FrameSealer, new_salt};
 pub use keyring::{Keyring, KeyringError};
 pub use place::{OBJECT_ID_LEN_BYTES, ObjectPlace, bound_context, new_object_id};
+pub use rows::{ROW_SEAL_LEN_BYTES, RowKeys, SealVerdict, key_of_seal};
 pub use secret::{DataKey, Secret};
 pub use wrap::{unwrap, wrap};

@@ -133,7 +133,7 @@ pub(crate) fn put_key(tx: &mut Tx<'_>, row: &KeyRow) {
 
 pub(crate) fn keys(catalog: &Catalog) -> Result<Vec<KeyRow>, KmsError> {
     let rows = catalog.snapshot().scan(prefix_range(&Key::kms(KEY, "")));
-    rows.map(|row| decode(&row.map_err(CatalogError::from)?.1)).collect()
+    rows.map(|row| decode(&row?.1)).collect()
 }
 
 pub(crate) fn alias(catalog: &Catalog, name: &str) -> Result<Option<AliasRow>, KmsError> {
@@ -153,7 +153,7 @@ pub(crate) fn aliases(catalog: &Catalog) -> Result<Vec<(String, String)>, KmsErr
     let prefix = Key::kms(ALIAS, "");
     let rows = catalog.snapshot().scan(prefix_range(&prefix));
     let pairs = rows.map(|row| {
-        let (key, value) = row.map_err(CatalogError::from)?;
+        let (key, value) = row?;
         let name = String::from_utf8_lossy(&key[prefix.len()..]).into_owned();
         Ok((name, decode::<AliasRow>(&value)?.key))
     });

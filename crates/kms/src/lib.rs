@@ -26,6 +26,6 @@ pub use bucket_key::BucketKeyScope;
 pub use error::KmsError;
 pub use key::{KeyInfo, KeyState};
 pub use kms::{AliasInfo, Kms, KmsConfig, Sealed};
-pub use noted::{note_keyring, noted_keys};
+pub use noted::{lost_keys, note_keyring, noted_keys};
 pub use provider::StaticKey;
 pub use vault::VaultConfig;

@@ -259,6 +259,10 @@ struct InspectArguments {
     /// Directories of the drives, as the server is given them.
     #[arg(required = true, value_name = "DIRECTORY")]
     directories: Vec<String>,
+    /// File of the keyring, if it is not on the drives: without it seals of rows are not looked at. Also
+    /// DRYSTONE_KEYRING.
+    #[arg(long)]
+    keyring: Option<PathBuf>,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -437,22 +441,20 @@ fn parse_defaults(text: Option<String>) -> Result<BucketDefaults, ConfigError> {
 fn rebuild(arguments: &RebuildArguments) -> CommandResult {
     match arguments.salvage {
         false => inspect(&arguments.inspect, OpenMode::Rebuild),
-        true => {
-            let directories = places::parse(&arguments.inspect.directories)?;
-            salvage::run(&inspected(directories), arguments.inspect.json)
-        }
+        true => salvage::run(&inspected(&arguments.inspect)?, arguments.inspect.json),
     }
 }
 
 fn inspect(arguments: &InspectArguments, mode: OpenMode) -> CommandResult {
-    let directories = places::parse(&arguments.directories)?;
-    fsck::run(&inspected(directories), arguments.json, mode)
+    fsck::run(&inspected(arguments)?, arguments.json, mode)
 }
 
 /// Settings for looking at drives.
-fn inspected(directories: Vec<places::GivenDirectory>) -> ServerConfig {
-    ServerConfig {
-        directories,
+fn inspected(arguments: &InspectArguments) -> Result<ServerConfig, Box<dyn Error>> {
+    let setting = config::setting("KEYRING")?.map(PathBuf::from);
+    let keyring = arguments.keyring.clone().or(setting);
+    Ok(ServerConfig {
+        directories: places::parse(&arguments.directories)?,
         address: String::new(),
         console_address: String::new(),
         region: String::new(),
@@ -477,9 +479,9 @@ fn inspected(directories: Vec<places::GivenDirectory>) -> ServerConfig {
         scrub_rate: 0,
         repair_rate: 0,
         put_len_max: 0,
-        keys: KeySettings::default(),
+        keys: KeySettings { keyring, ..KeySettings::default() },
         metrics_public: false,
-    }
+    })
 }
 
 /// Prints to standard output.

@@ -1,6 +1,7 @@
 //! A node: its drives opened together, and the threads that keep them.
 
 use crate::config::ServerConfig;
+use crate::keys;
 use crate::known;
 use crate::places::{self, Making, PlaceError};
 use crate::secrets;
@@ -13,8 +14,11 @@ use drystone_drive::{DriveError, Super};
 use drystone_engine::deployment::{
     Deployment, DeploymentConfig, DeploymentStatus, MoveReport, OpenError, Place, Rebuild,
 };
-use drystone_engine::{AuditReport, ByteBudget, Engine, EngineError, RepairReport, Work};
+use drystone_engine::{
+    AuditReport, ByteBudget, Engine, EngineError, RepairReport, RowProtection, Work,
+};
 use drystone_index::Index;
+use drystone_keyring::Keyring;
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -30,6 +34,8 @@ const TICK: Duration = Duration::from_millis(200);
 const SLOW_TICKS: u32 = 25;
 /// Ticks between two notes of the clock of locks: ten minutes. What a kill takes from it counts as downtime.
 const LOCK_CLOCK_TICKS: u32 = 3_000;
+/// Time that a start spends on giving rows their seals before it serves.
+const SEAL_AT_START: Duration = Duration::from_secs(2);
 
 /// Why a node cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +46,9 @@ pub(crate) enum NodeError {
     /// The drives cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// The keyring is not there, or not that of the drives.
+    #[error(transparent)]
+    Keyring(io::Error),
     /// A thread cannot be started.
     #[error("a thread cannot be started")]
     Thread(#[source] io::Error),
@@ -64,9 +73,31 @@ pub(crate) struct Node {
     pub(crate) identity: Super,
     /// Directories of the drives that are open; the first one first.
     pub(crate) homes: Vec<PathBuf>,
+    /// The keyring; `None` for a tool that does without.
+    pub(crate) keyring: Option<Arc<Keyring>>,
+    /// Whether a tool looks at the seals of rows.
+    pub(crate) checks_seals: bool,
     deployment: Arc<Deployment>,
     threads: Vec<JoinHandle<()>>,
     stop: Arc<AtomicBool>,
+}
+
+fn deployment_config(config: &ServerConfig, mode: OpenMode) -> DeploymentConfig {
+    DeploymentConfig {
+        clock: Arc::new(SystemClock),
+        rng: Arc::new(SystemRng),
+        budget: ByteBudget::new(config.budget_bytes),
+        is_paced: true,
+        indexes: Arc::new(places::LsmIndexes),
+        write_ahead_len: WRITE_AHEAD_LEN,
+        rebuild: match mode {
+            OpenMode::Serve | OpenMode::Inspect => Rebuild::Needed,
+            OpenMode::Rebuild => Rebuild::Indexes,
+            OpenMode::Salvage => Rebuild::Catalog,
+        },
+        rows: RowProtection::Sealed,
+        bug: None,
+    }
 }
 
 impl Node {
@@ -81,21 +112,7 @@ impl Node {
             segment_len: config.segment_len,
         };
         let places = places::open(&directories, making)?;
-        let deployment_config = DeploymentConfig {
-            clock: Arc::new(SystemClock),
-            rng: Arc::new(SystemRng),
-            budget: ByteBudget::new(config.budget_bytes),
-            is_paced: true,
-            indexes: Arc::new(places::LsmIndexes),
-            write_ahead_len: WRITE_AHEAD_LEN,
-            rebuild: match mode {
-                OpenMode::Serve | OpenMode::Inspect => Rebuild::Needed,
-                OpenMode::Rebuild => Rebuild::Indexes,
-                OpenMode::Salvage => Rebuild::Catalog,
-            },
-            bug: None,
-        };
-        let deployment = Arc::new(Deployment::open(places, deployment_config)?);
+        let deployment = Arc::new(Deployment::open(places, deployment_config(config, mode))?);
         let engine = deployment.engine.clone();
         let identity = engine.drive().identity().clone();
         let drives = engine.pool().drives();
@@ -104,11 +121,28 @@ impl Node {
         if mode == OpenMode::Serve && drives.len() > 1 {
             known::write(&homes, &drives);
         }
-        if mode == OpenMode::Serve {
-            resume_lock_clock(&engine);
-        }
         let (threads, stop) = (Vec::new(), Arc::new(AtomicBool::new(false)));
-        let mut node = Self { engine, identity, homes, deployment, threads, stop };
+        let mut node = Self {
+            engine,
+            identity,
+            homes,
+            keyring: None,
+            checks_seals: true,
+            deployment,
+            threads,
+            stop,
+        };
+        if let Some(expected) = &config.expected_drive
+            && !drives.iter().any(|drive| drive.info.id.to_string() == *expected)
+        {
+            let (found, expected) = (node.identity.drive_text(), expected.clone());
+            node.close();
+            return Err(OpenError::from(DriveError::WrongDrive { found, expected }).into());
+        }
+        if let Err(error) = node.open_keyring(config, mode) {
+            node.deployment.close();
+            return Err(error);
+        }
         if mode != OpenMode::Salvage {
             let (deployment, stop) = (node.deployment.clone(), node.stop.clone());
             node.spawn("maintenance", move || maintain(&deployment, &stop))?;
@@ -126,14 +160,49 @@ impl Node {
             let (deployment, stop) = (node.deployment.clone(), node.stop.clone());
             node.spawn("scrub", move || scrub(&deployment, every, &stop))?;
         }
-        if let Some(expected) = &config.expected_drive
-            && !drives.iter().any(|drive| drive.info.id.to_string() == *expected)
-        {
-            let (found, expected) = (node.identity.drive_text(), expected.clone());
-            node.close();
-            return Err(OpenError::from(DriveError::WrongDrive { found, expected }).into());
-        }
         Ok(node)
+    }
+
+    /// Opens the keyring, without which rows cannot be read: before everything that reads them.
+    fn open_keyring(&mut self, config: &ServerConfig, mode: OpenMode) -> Result<(), NodeError> {
+        if mode != OpenMode::Serve {
+            let must_write = mode == OpenMode::Salvage;
+            let is_there = keys::look_for_keyring(config, &self.engine, &self.homes, must_write);
+            self.checks_seals = is_there.map_err(NodeError::Keyring)?;
+            return Ok(());
+        }
+        let keyring = keys::open_keyring(config, &self.deployment, &self.homes);
+        let keyring = keyring.map_err(NodeError::Keyring)?;
+        let is_sealed = keyring.has_sealed_rows(&self.identity.deployment);
+        self.keyring = Some(keyring.clone());
+        if !is_sealed && !self.deployment.is_read_only() {
+            self.seal_rows(config, &keyring)?;
+        }
+        resume_lock_clock(&self.engine);
+        Ok(())
+    }
+
+    /// Gives rows their seals: those of a small catalog now, others while the server works.
+    fn seal_rows(
+        &mut self,
+        config: &ServerConfig,
+        keyring: &Arc<Keyring>,
+    ) -> Result<(), NodeError> {
+        let began = Instant::now();
+        let has_time = || began.elapsed() < SEAL_AT_START;
+        let sealed = keys::seal_rows(config, (&self.engine, keyring), &self.homes, &has_time);
+        if sealed.map_err(NodeError::Keyring)? {
+            return Ok(());
+        }
+        tracing::info!("rows of the catalog get seals in the background");
+        let (engine, homes, stop) = (self.engine.clone(), self.homes.clone(), self.stop.clone());
+        let (config, keyring) = (config.clone(), keyring.clone());
+        self.spawn("seals", move || {
+            let goes_on = || !stop.load(Ordering::Acquire);
+            if let Err(error) = keys::seal_rows(&config, (&engine, &keyring), &homes, &goes_on) {
+                tracing::error!(%error, "not all rows have seals; the next start goes on");
+            }
+        })
     }
 
     /// Identity of the deployment, in hexadecimal.
@@ -154,7 +223,7 @@ impl Node {
 
     /// Ends the threads after everything that was handed in is done.
     pub(crate) fn close(self) {
-        let Self { deployment, threads, stop, .. } = self;
+        let Self { deployment, threads, stop, keyring, .. } = self;
         stop.store(true, Ordering::Release);
         threads.iter().for_each(|thread| thread.thread().unpark());
         for thread in threads {
@@ -162,7 +231,9 @@ impl Node {
                 tracing::error!("a thread panicked");
             }
         }
-        note_lock_clock(&deployment.engine);
+        if keyring.is_some() {
+            note_lock_clock(&deployment.engine);
+        }
         deployment.close();
     }
 }

@@ -116,6 +116,35 @@ pub(crate) fn spread(homes: &[PathBuf], file: &str) {
 /// Name of the keyring's file in the directory of the drive, unless a setting names another.
 pub(crate) const KEYRING_FILE: &str = "keyring";
 
+/// The keyring of a file.
+pub(crate) fn load_keyring(path: &Path) -> io::Result<Keyring> {
+    let named = |error: io::Error| {
+        io::Error::new(error.kind(), format!("the keyring {}: {error}", path.display()))
+    };
+    let text = std::fs::read_to_string(path).map_err(named)?;
+    Keyring::parse(&text).map_err(|error| named(io::Error::new(io::ErrorKind::InvalidData, error)))
+}
+
+/// Notes in the file of a keyring that all rows of a deployment have seals. The file is replaced as a whole.
+pub(crate) fn note_sealed_rows(path: &Path, deployment: &[u8; 16]) -> io::Result<()> {
+    let path = path.canonicalize()?;
+    let keyring = load_keyring(&path)?;
+    if keyring.has_sealed_rows(deployment) {
+        return Ok(());
+    }
+    keyring.note_sealed_rows(deployment);
+    let new = path.with_extension("new");
+    let _ = std::fs::remove_file(&new);
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
+    file.write_all(keyring.to_text().reveal().as_bytes())?;
+    file.sync_all()?;
+    std::fs::rename(&new, &path)?;
+    match path.parent() {
+        Some(directory) => std::fs::File::open(directory)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
 /// The keyring of a file; a missing one is made with mode 0600. Says whether it was made.
 pub(crate) fn load_or_make_keyring(
     path: &Path,

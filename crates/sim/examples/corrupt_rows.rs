@@ -3,17 +3,23 @@
 //!
 //! ```text
 //! corrupt_rows DIRECTORY TEXT REPLACEMENT
+//! corrupt_rows DIRECTORY --forge TEXT REPLACEMENT
 //! corrupt_rows DIRECTORY --copy BUCKET/KEY BUCKET/KEY
+//! corrupt_rows DIRECTORY --strip FAMILY TEXT
 //! ```
 //!
-//! With `--copy` the row of one object is put under the key of another, which is in the same bucket or
-//! another one. Prints how many rows it changed, and fails if there was none.
+//! The first form gives rows new seals, as if the server had written them. The others are what a writer of
+//! the drive can do without the keyring: replace a text and keep the seal, put the row of one object under
+//! the key of another, and take the seals off rows of a family (`head`, `identity`, ...) that have a text.
+//!
+//! Prints how many rows it changed, and fails if there was none.
 
 use drystone_base::{BucketId, SystemClock, SystemRng};
-use drystone_catalog::{Catalog, CatalogConfig, Decision, Key};
-use drystone_drive::{Drive, DriveConfig, open_super};
+use drystone_catalog::{Catalog, CatalogConfig, Decision, Family, Key, RowAccess, RowProtection};
+use drystone_drive::{Drive, DriveConfig, Super, open_super};
 use drystone_index::MemIndex;
 use drystone_io::{Disk, RealDisk};
+use drystone_keyring::{Keyring, ROW_SEAL_LEN_BYTES};
 use drystone_log::Class;
 use std::error::Error;
 use std::io::Write;
@@ -52,6 +58,28 @@ fn copied(catalog: &Catalog, from: &str, to: &str) -> Result<Changes, Box<dyn Er
     Ok(vec![(head_of(catalog, to)?, value.to_vec())])
 }
 
+/// Rows of a family that have a text, without what is behind their values.
+fn stripped(catalog: &Catalog, family: &str, text: &str) -> Result<Changes, Box<dyn Error>> {
+    let named = |known: &Family| format!("{known:?}").eq_ignore_ascii_case(family);
+    let family = Family::ALL.into_iter().find(named).ok_or("there is no such family")?;
+    let mut changed = Vec::new();
+    for row in catalog.snapshot().scan(family.range()) {
+        let (key, stored) = row?;
+        let value = stored.len().saturating_sub(ROW_SEAL_LEN_BYTES + 2);
+        if replace(&stored, text.as_bytes(), b"").is_some() {
+            changed.push((key.to_vec(), stored[..value].to_vec()));
+        }
+    }
+    Ok(changed)
+}
+
+/// What opens rows as the server does: the keyring in the directory.
+fn keys_of(directory: &str, identity: &Super) -> Result<RowAccess, Box<dyn Error>> {
+    let keyring = std::fs::read_to_string(Path::new(directory).join("keyring"))?;
+    let keys = Keyring::parse(&keyring)?.row_keys(&identity.deployment);
+    Ok(RowAccess::Keys { keys, lost: Vec::new(), is_complete: true })
+}
+
 /// Commits the changed rows; returns how many.
 fn corrupt(catalog: &Catalog, changed: Changes) -> Result<usize, Box<dyn Error>> {
     let count = changed.len();
@@ -65,29 +93,40 @@ fn corrupt(catalog: &Catalog, changed: Changes) -> Result<usize, Box<dyn Error>>
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let (directory, is_copy, from, to) = match arguments.as_slice() {
-        [directory, flag, from, to] if flag == "--copy" => (directory, true, from, to),
-        [directory, text, replacement] => (directory, false, text, replacement),
-        _ => return Err("usage: corrupt_rows DIRECTORY [--copy] TEXT REPLACEMENT".into()),
+    let (directory, how, from, to) = match arguments.as_slice() {
+        [directory, how, from, to] => (directory, how.as_str(), from, to),
+        [directory, text, replacement] => (directory, "", text, replacement),
+        _ => {
+            let usage = "usage: corrupt_rows DIRECTORY [--forge|--copy|--strip] ONE OTHER";
+            return Err(usage.into());
+        }
     };
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::open(Path::new(directory))?);
     let identity = open_super(&*disk)?.ok_or("this is no drive")?;
-    let config = DriveConfig { identity, write_ahead_len: 0, lsn_floor: 0, bug: None };
+    let config =
+        DriveConfig { identity: identity.clone(), write_ahead_len: 0, lsn_floor: 0, bug: None };
     let drive = Drive::open(disk, Arc::new(MemIndex::default()), config)?;
     let log = drive.log().clone();
     let (clock, rng) = (Arc::new(SystemClock), Arc::new(SystemRng));
-    let config =
-        CatalogConfig { clock, rng, rebuild: true, mirrors: Default::default(), bug: None };
+    let is_server = how.is_empty() && identity.seals_rows;
+    let rows = if is_server { RowProtection::Sealed } else { RowProtection::None };
+    let mirrors = Default::default();
+    let config = CatalogConfig { clock, rng, rebuild: true, mirrors, rows, bug: None };
     let catalog = Catalog::open(log.clone(), Arc::new(MemIndex::default()), config)?;
+    if is_server {
+        catalog.unlock(keys_of(directory, &identity)?);
+    }
     let count = std::thread::scope(|scope| {
         for class in Class::ALL {
             let log = log.clone();
             scope.spawn(move || log.run_writer(class));
         }
         scope.spawn(|| catalog.run_committer());
-        let changes = match is_copy {
-            true => copied(&catalog, from, to),
-            false => replaced(&catalog, from.as_bytes(), to.as_bytes()),
+        let changes = match how {
+            "--copy" => copied(&catalog, from, to),
+            "--strip" => stripped(&catalog, from, to),
+            "--forge" | "" => replaced(&catalog, from.as_bytes(), to.as_bytes()),
+            other => Err(format!("{other} is not known").into()),
         };
         let count = changes.and_then(|changes| corrupt(&catalog, changes));
         catalog.close();

@@ -14,7 +14,7 @@ use drives::{SimDrive, SimIndexes};
 use drystone_base::{Clock, Rng, SeededRng, SystemClock, SystemRng, say};
 use drystone_cluster::{Protection, Shape};
 use drystone_engine::deployment::{Deployment, DeploymentConfig, Place, Rebuild, new_deployment};
-use drystone_engine::{AuditScope, ByteBudget, Conditions, Engine, EngineError};
+use drystone_engine::{AuditScope, ByteBudget, Conditions, Engine, EngineError, RowProtection};
 use drystone_io::{CrashKind, Disk, Fault};
 use drystone_log::{Class, SeededBug};
 use std::collections::BTreeMap;
@@ -174,6 +174,7 @@ impl World {
             indexes: indexes.clone(),
             write_ahead_len: 0,
             rebuild: Rebuild::Needed,
+            rows: RowProtection::None,
             bug: self.bug,
         };
         let deployment = Deployment::open(self.places(), config).map_err(|error| say(&error))?;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use drystone_base::sync::thread;
 use drystone_base::{SystemRng, say};
 use drystone_engine::deployment::{Deployment, DeploymentConfig, Place, Rebuild, new_deployment};
-use drystone_engine::{ByteBudget, Conditions, Engine, EngineError};
+use drystone_engine::{ByteBudget, Conditions, Engine, EngineError, RowProtection};
 use drystone_io::{Disk, SimDisk};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -51,6 +51,7 @@ impl Store {
             indexes: Arc::new(SimIndexes::default()),
             write_ahead_len: 0,
             rebuild: Rebuild::Needed,
+            rows: RowProtection::None,
             bug: None,
         };
         let deployment = Deployment::open(places, config).expect("what was made opens");

@@ -1,11 +1,17 @@
 """What a writer of the drive, who does not have the keyring, gets the server to show or to do."""
+import base64
+import hashlib
+import json
 import os
 import subprocess
 
+import boto3
 import pytest
 import requests
+from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from conftest import PASSWORD, USER, drystone
 from test_encryption import CUSTOMER, KMS, OTHER, S3, certificates, code_of
 
 TOOL = os.environ.get("DRYSTONE_CORRUPT_ROWS", "")
@@ -86,6 +92,71 @@ def test_an_encrypted_object_opens_under_its_new_name_and_after_copies(begin, st
     server.stop()
 
 
+def fsck(server, tmp_path, code):
+    done = drystone("fsck", server.directory, "--keyring", tmp_path / "keyring", "--json")
+    assert done.returncode == code, done.stdout + done.stderr
+    return json.loads(done.stdout)["problems"]
+
+
+FORGERIES = {
+    "a row under another key": (("--copy", "sec/b", "pub/a"), "head"),
+    "an edited row of an object": (("--forge", "marked-object", "forged-object"), "head"),
+    "a row without its seal": (("--strip", "Head", "marked-object"), "head"),
+    "an edited document": (("--forge", "arn:aws:s3:::pub", "arn:aws:s3:::sec"), "document"),
+    "an edited identity": (("--forge", "marked-policy", "forged-policy"), "identity"),
+    "an identity without its seal": (("--strip", "Identity", "marked-policy"), "identity"),
+    "an edited bucket": (("--strip", "Bucket", "pub"), "bucket"),
+    "edited bytes in a row": (("--strip", "BucketName", ""), "bucketname"),
+}
+
+
+@needs_tool
+@pytest.mark.parametrize("forgery", list(FORGERIES))
+def test_a_row_that_the_server_did_not_write_is_named_and_never_served(begin, tmp_path, forgery):
+    """Rows are changed in the ways that need no keyring, with checksums that are right."""
+    arguments, family = FORGERIES[forgery]
+    server = begin()
+    s3, iam = server.client(), service(server, "iam", verify=False)
+    for bucket in ("pub", "sec"):
+        s3.create_bucket(Bucket=bucket)
+    s3.put_object(Bucket="pub", Key="a", Body=b"public", Metadata={"m": "marked-object"})
+    s3.put_object(Bucket="sec", Key="b", Body=b"TOP SECRET")
+    s3.put_bucket_policy(Bucket="pub", Policy=policy("arn:aws:s3:::pub/*", Principal="*"))
+    iam.create_user(UserName="reader")
+    iam.put_user_policy(UserName="reader", PolicyName="marked-policy", PolicyDocument=policy("arn:aws:s3:::pub/a"))
+    key = iam.create_access_key(UserName="reader")["AccessKey"]
+    server.stop()
+    assert fsck(server, tmp_path, 0) == []
+    assert damage(server.directory, *arguments) != "0 rows changed\n"
+    problems = fsck(server, tmp_path, 1)
+    assert any(problem.startswith(f"the row {family} ") and "not written by this deployment" in problem for problem in problems), problems
+    done = drystone("fsck", server.directory)
+    assert "seals of rows were not looked at" in done.stdout
+    server = begin()
+    s3 = server.client()
+    reader = service(server, "s3", key["AccessKeyId"], key["SecretAccessKey"], verify=False)
+    assert outcome(reader, "sec", "b") is None
+    assert outcome(s3, "pub", "a") in (None, b"public") and outcome(reader, "pub", "a") in (None, b"public")
+    if family == "head":
+        assert outcome(s3, "pub", "a") is None and outcome(reader, "pub", "a") is None
+        # It is not lost for ever.
+        s3.put_object(Bucket="pub", Key="a", Body=b"again")
+        assert outcome(s3, "pub", "a") == b"again"
+    if family == "identity":
+        assert outcome(reader, "pub", "a") is None
+
+
+def policy(resource, **more):
+    statement = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": resource, **more}
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+
+
+def service(server, name, access=USER, secret=PASSWORD, **more):
+    config = Config(retries={"max_attempts": 1}, s3={"addressing_style": "path"})
+    return boto3.client(name, endpoint_url=server.url, region_name="us-east-1", aws_access_key_id=access,
+                        aws_secret_access_key=secret, config=config, **more)
+
+
 def rename(s3, source, target, customer=None):
     headers = {} if not customer else customer_headers(customer["SSECustomerKey"])
 
@@ -99,8 +170,6 @@ def rename(s3, source, target, customer=None):
 
 
 def customer_headers(key):
-    import base64
-    import hashlib
     prefix = "x-amz-server-side-encryption-customer-"
     return {f"{prefix}algorithm": "AES256", f"{prefix}key": base64.b64encode(key).decode(),
             f"{prefix}key-MD5": base64.b64encode(hashlib.md5(key).digest()).decode()}

@@ -104,8 +104,9 @@ mod tests {
         assert_eq!(Encryption::decode(&bytes), Ok(encryption));
         bytes.extend_from_slice(&[99, 1, 0]);
         assert!(Encryption::decode(&bytes).is_err());
-        let old = "01010100050101061002020202020202020202020202020202";
-        let old = drystone_base::unhex(old).expect("hexadecimal");
+        let old = "0101000501010610";
+        let old = format!("{old}{}", "02".repeat(16));
+        let old = drystone_base::unhex(&old).expect("hexadecimal");
         let read = Encryption::decode(&old).expect("without an id");
         assert_eq!((read.object_id, read.encode()), (None, old));
     }

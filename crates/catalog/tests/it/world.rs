@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use drystone_base::{Rng, SeededRng, TestClock};
-use drystone_catalog::{Catalog, CatalogConfig, CatalogError, Decision, SeededBug};
+use drystone_catalog::{Catalog, CatalogConfig, CatalogError, Decision, RowProtection, SeededBug};
 use drystone_index::{Index, MemIndex};
 use drystone_io::{CrashKind, SimDisk};
 use drystone_log::{Class, Log, LogConfig, LogError, Ticket};
@@ -45,6 +45,14 @@ impl World {
     }
 
     pub(crate) fn open(&mut self, rebuild: bool) -> Result<Process, CatalogError> {
+        self.open_protected(rebuild, RowProtection::None)
+    }
+
+    pub(crate) fn open_protected(
+        &mut self,
+        rebuild: bool,
+        rows: RowProtection,
+    ) -> Result<Process, CatalogError> {
         self.term += 1;
         let config = LogConfig {
             drive: [1; 16],
@@ -60,6 +68,7 @@ impl World {
             rng: self.rng.clone(),
             rebuild,
             mirrors: Default::default(),
+            rows,
             bug: self.bug,
         };
         let catalog = Catalog::open(log.clone(), self.index.clone(), config)?;

@@ -40,6 +40,14 @@ impl Keeper {
         newest.expect("there is a drive").1.clone()
     }
 
+    /// Lets every drive say that rows have seals, so that binaries which do not know them refuse it. Says
+    /// whether more than half of all say so now; the others follow at a later start.
+    pub(crate) fn note_seals(&self) -> bool {
+        let mut state = self.lock();
+        state.drives.iter().all(|(_, identity)| identity.seals_rows)
+            || state.tell(&|identity| identity.seals_rows = true)
+    }
+
     /// Takes a drive out, puts one in, and tells all what the roster is now. Says whether more than half
     /// were told.
     pub(crate) fn change(
@@ -50,6 +58,8 @@ impl Keeper {
         view: &[DriveKey],
     ) -> bool {
         let mut state = self.lock();
+        let seals_rows = state.drives.iter().any(|(_, identity)| identity.seals_rows);
+        let new = new.map(|(disk, identity)| (disk, Super { seals_rows, ..identity }));
         state.drives.retain(|(_, identity)| Some(identity.drive) != old);
         state.drives.extend(new);
         state.drive_count = roster.len();

@@ -3,7 +3,7 @@
 use super::{Deployment, OpenError};
 use crate::error::EngineError;
 use drystone_base::sync::lock;
-use drystone_catalog::{CatalogError, Family, Usage};
+use drystone_catalog::{Family, Usage};
 
 /// How far some walks over all versions and parts are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -82,7 +82,7 @@ impl Deployment {
     fn count_rows(&self) -> Result<u64, OpenError> {
         let mut count = 0;
         for row in self.engine.catalog().snapshot().scan(Family::Usage.range()) {
-            let (_, value) = row.map_err(CatalogError::from)?;
+            let (_, value) = row?;
             let usage = Usage::decode(&value).map_err(EngineError::from)?;
             count += usage.current_count + usage.noncurrent_count;
             count += usage.marker_count + usage.part_count;

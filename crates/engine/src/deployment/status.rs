@@ -4,7 +4,7 @@ use super::{Deployment, MoveReport, OpenError, Progress};
 use crate::scrub::ScrubState;
 use drystone_base::say;
 use drystone_base::sync::lock;
-use drystone_catalog::{CatalogError, Family, Key};
+use drystone_catalog::{Family, Key};
 use drystone_cluster::{DriveId, Protection, Shape};
 
 /// State of a drive.
@@ -139,7 +139,7 @@ impl Deployment {
         let snapshot = self.engine.catalog().snapshot();
         let mut repair_count = 0;
         for row in snapshot.scan(Family::Repair.range()) {
-            row.map_err(CatalogError::from)?;
+            row?;
             repair_count += 1;
         }
         let (shape, is_read_only) = (pool.shape(), self.is_read_only);

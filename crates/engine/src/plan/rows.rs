@@ -2,7 +2,7 @@
 
 use crate::error::EngineError;
 use drystone_base::{BlobId, BucketId, DecodeError, Reader, Seq, UploadId, VersionId, Writer};
-use drystone_catalog::{BucketRow, Key, ObjectRow, Tx, Usage};
+use drystone_catalog::{BucketRow, CatalogError, Key, ObjectRow, Tx, Usage};
 
 /// Which version of a key a request names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +52,15 @@ pub fn load_head(
     bucket: BucketId,
     object: &[u8],
 ) -> Result<Option<Result<ObjectRow, DecodeError>>, EngineError> {
-    Ok(tx.get(&Key::head(bucket, object))?.map(|bytes| ObjectRow::decode(&bytes)))
+    match tx.get(&Key::head(bucket, object)) {
+        Ok(bytes) => Ok(bytes.map(|bytes| ObjectRow::decode(&bytes))),
+        // As one that is damaged: it is not served, and can be overwritten and removed where no lock may be
+        // in it.
+        Err(CatalogError::Forged { .. }) => {
+            Ok(Some(Err(DecodeError { what: "object row of another writer" })))
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// The row of a named version: whether it is the head, and the row. `None` if there is no such version.

@@ -13,24 +13,32 @@ pub(crate) fn run(config: &ServerConfig, json: bool, mode: OpenMode) -> CommandR
     let drive = node.identity.drive_text();
     let drives = node.engine.pool().online();
     let damaged_segments = drives.iter().map(|drive| drive.log().damage().len()).sum();
+    let checks_seals = node.checks_seals;
     node.close();
     if json {
-        print(&as_json(&report, &drive, (rows, frames), damaged_segments));
+        print(&as_json(&report, &drive, (rows, frames), (damaged_segments, checks_seals)));
     } else {
         let rebuilt = (mode == OpenMode::Rebuild).then_some((rows, frames));
-        print(&as_text(&report, &drive, rebuilt));
+        print(&as_text(&report, &drive, (rebuilt, checks_seals)));
     }
     let is_whole = report.problems.is_empty() && damaged_segments == 0;
     Ok(if is_whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn as_text(report: &CheckReport, drive: &str, rebuilt: Option<(u64, u64)>) -> String {
+fn as_text(
+    report: &CheckReport,
+    drive: &str,
+    (rebuilt, checks_seals): (Option<(u64, u64)>, bool),
+) -> String {
     let mut text = format!("drive {drive}\n");
     if let Some((rows, frames)) = rebuilt {
         text += &format!("rebuilt from {rows} exported rows and {frames} frames\n");
     }
     for (name, count) in report.counts() {
         text += &format!("{name:<24}{count:>14}\n");
+    }
+    if !checks_seals {
+        text += "seals of rows were not looked at: there is no keyring (--keyring)\n";
     }
     for problem in &report.problems {
         text += &format!("problem: {problem}\n");
@@ -46,7 +54,7 @@ fn as_json(
     report: &CheckReport,
     drive: &str,
     (rows, frames): (u64, u64),
-    damaged_segments: usize,
+    (damaged_segments, checks_seals): (usize, bool),
 ) -> String {
     let counts: serde_json::Map<String, serde_json::Value> = report
         .counts()
@@ -58,6 +66,7 @@ fn as_json(
         "exported_rows": rows,
         "frames": frames,
         "damaged_segments": damaged_segments,
+        "seals_checked": checks_seals,
         "counts": counts,
         "problems": report.problems,
     });

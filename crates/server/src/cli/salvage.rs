@@ -24,6 +24,8 @@ pub(crate) fn run(config: &ServerConfig, json: bool) -> CommandResult {
         }
     };
     let objects = node.engine.salvage_objects(&show)?;
+    // Rows of frames from before rows had seals may have come back.
+    node.engine.catalog().seal_rows(&|| {}, &|| true)?;
     // From now on this is the truth, on as many drives as should hold it.
     node.engine.export_if_due(true, &|| {})?;
     while node.deployment().recruit()? {}
