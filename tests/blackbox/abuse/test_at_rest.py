@@ -106,7 +106,7 @@ FORGERIES = {
     "an edited identity": (("--forge", "marked-policy", "forged-policy"), "identity"),
     "an identity without its seal": (("--strip", "Identity", "marked-policy"), "identity"),
     "an edited bucket": (("--strip", "Bucket", "pub"), "bucket"),
-    "edited bytes in a row": (("--strip", "BucketName", ""), "bucketname"),
+    "a document without its seal": (("--strip", "Document", "arn:aws:s3:::pub"), "document"),
 }
 
 
