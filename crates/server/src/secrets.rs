@@ -126,6 +126,10 @@ pub(crate) fn load_keyring(path: &Path) -> io::Result<Keyring> {
 }
 
 /// Notes in the file of a keyring that all rows of a deployment have seals. The file is replaced as a whole.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a keyring that is written in place can be lost; both are flushed"
+)]
 pub(crate) fn note_sealed_rows(path: &Path, deployment: &[u8; 16]) -> io::Result<()> {
     let path = path.canonicalize()?;
     let keyring = load_keyring(&path)?;
