@@ -18,6 +18,7 @@ import tarfile
 import threading
 import time
 
+import boto3
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
@@ -33,15 +34,27 @@ P99_MAX = 0.5
 SECONDS = 6
 
 
+def make_user(server):
+    """Another user, and its keys: whoever attacks shares its own part of the budget with itself only."""
+    iam = boto3.client("iam", endpoint_url=server.url, region_name="us-east-1", aws_access_key_id=USER,
+                       aws_secret_access_key=PASSWORD)
+    iam.create_user(UserName="other")
+    allow = {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}
+    iam.put_user_policy(UserName="other", PolicyName="all",
+                        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [allow]}))
+    key = iam.create_access_key(UserName="other")["AccessKey"]
+    return key["AccessKeyId"], key["SecretAccessKey"]
+
+
 def resident(pid):
     with open(f"/proc/{pid}/status") as status:
         line = next(line for line in status if line.startswith("VmRSS"))
     return int(line.split()[1]) << 10
 
 
-def probe(port, path, stop, out):
-    """Another client: reads and writes 4 KiB in turn, on connections of its own, and notes how long each takes."""
-    signer = Signer(USER, PASSWORD)
+def probe(port, keys, path, stop, out):
+    """Another user: reads and writes 4 KiB in turn, on connections of its own, and notes how long each takes."""
+    signer = Signer(*keys)
     host = f"127.0.0.1:{port}"
     read, write = (signer.presigned(m, path, host, expires=3600) for m in ("GET", "PUT"))
     times, failures, number = [], [], 0
@@ -286,7 +299,7 @@ def server(tmp_path):
 @pytest.mark.parametrize("pattern", PATTERNS, ids=lambda pattern: pattern.__name__)
 def test_abuse_is_bounded(server, pattern):
     stop, out = multiprocessing.Event(), multiprocessing.Queue()
-    other = multiprocessing.Process(target=probe, args=(server.port, "/other/key", stop, out), daemon=True)
+    other = multiprocessing.Process(target=probe, args=(server.port, make_user(server), "/other/key", stop, out), daemon=True)
     other.start()
     time.sleep(1)
     pid = server.process.pid
