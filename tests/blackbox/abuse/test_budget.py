@@ -67,7 +67,7 @@ def begin(start, drives, tmp_path):
 
 def client(server, access=USER, secret=PASSWORD):
     config = Config(retries={"max_attempts": 0}, s3={"addressing_style": "path"}, read_timeout=30,
-                    max_pool_connections=4)
+                    max_pool_connections=4, signature_version="s3v4")
     return boto3.client("s3", endpoint_url=server.url, region_name="us-east-1", aws_access_key_id=access,
                         aws_secret_access_key=secret, config=config)
 
