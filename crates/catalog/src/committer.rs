@@ -12,11 +12,11 @@ use crate::mirrors::{DriveKey, Mirrors, Outcome, Outcomes, Verdict};
 use crate::tx::{Decision, RowValue, Tx, View, first_of};
 use bytes::Bytes;
 use drystone_base::sync::{self, Condvar, Mutex, MutexGuard};
-use drystone_base::{Clock, Rng, Seq};
+use drystone_base::{Cache, Clock, Rng, Seq};
 use drystone_index::{Change, Index, KeyRange};
 use drystone_log::{Chain, Location, RecordInput, RecordKind, encoded_len_bytes};
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -26,8 +26,8 @@ pub(crate) const SOURCE: u8 = 1;
 const BATCH_REQUEST_COUNT_MAX: usize = 512;
 /// Bytes of payloads and rows in one batch, about.
 const BATCH_LEN_MAX: u64 = 2 << 20;
-/// Rows kept at hand at most.
-const HOT_ROW_COUNT_MAX: usize = 4096;
+/// Bytes of rows that are kept at most.
+const HOT_LEN_MAX: usize = 4 << 20;
 /// A member of the view that is later than the first by so much leaves.
 const LATE_AFTER: Duration = Duration::from_secs(1);
 /// Batches on their way to the drive at most; more would only make the queue invisible.
@@ -147,7 +147,7 @@ pub(crate) struct Committer {
     /// Rows of the batches in flight, with the number of the batch that set them last.
     overlay: BTreeMap<Bytes, (u64, Option<Bytes>)>,
     /// Committed rows that nearly every plan reads: buckets and their usage.
-    hot: RefCell<HashMap<Bytes, Bytes>>,
+    hot: RefCell<Cache<Bytes, Bytes>>,
     in_flight: VecDeque<Batch>,
     next_batch: u64,
     seq: Seq,
@@ -200,7 +200,7 @@ impl Committer {
             mailbox: Arc::default(),
             bug,
             overlay: BTreeMap::new(),
-            hot: RefCell::default(),
+            hot: RefCell::new(Cache::new(HOT_LEN_MAX)),
             in_flight: VecDeque::new(),
             next_batch: 1,
             seq,
@@ -224,16 +224,15 @@ impl Committer {
         if !is_hot(key) {
             return rows.get(key);
         }
-        if let Some(value) = self.hot.borrow().get(key) {
-            return Ok(Some(value.clone()));
+        if let Some(value) = self.hot.borrow_mut().get(key) {
+            return Ok(Some(value));
         }
         let value = rows.get(key)?;
         if let Some(value) = &value {
-            let mut hot = self.hot.borrow_mut();
-            if hot.len() >= HOT_ROW_COUNT_MAX {
-                hot.clear();
-            }
-            hot.insert(Bytes::copy_from_slice(key), value.clone());
+            let weight = key.len() + value.len();
+            // Copied: a value of the index may be a slice of a block that would be held with it.
+            let value = Bytes::copy_from_slice(value);
+            self.hot.borrow_mut().insert(Bytes::copy_from_slice(key), value, weight);
         }
         Ok(value)
     }
@@ -462,10 +461,12 @@ impl Committer {
         let hot = self.hot.get_mut();
         for Change { key, value } in changes.iter().filter(|change| is_hot(&change.key)) {
             match value {
-                Some(stored) if hot.contains_key(key) => {
-                    drop(hot.insert(key.clone(), self.guard.without_seal(key, stored)))
+                Some(stored) if hot.get(key).is_some() => {
+                    let value = self.guard.without_seal(key, stored);
+                    let weight = key.len() + value.len();
+                    hot.insert(key.clone(), value, weight);
                 }
-                _ => drop(hot.remove(key)),
+                _ => hot.remove(key),
             }
         }
         self.index.apply(SOURCE, lsn, changes);

@@ -30,7 +30,7 @@ pub struct EngineConfig {
 }
 
 /// Bytes of rows of buckets that are kept.
-const BUCKETS_LEN_MAX: usize = 16 << 20;
+const BUCKETS_LEN_MAX: usize = 8 << 20;
 
 struct BucketCache {
     /// Raised by each change, so that a row that was read before it is not put in after it.
@@ -121,6 +121,15 @@ impl Engine {
     /// Reserves the minimum of a request of this consumer. See [`ByteBudget::reserve`].
     pub(crate) async fn reserve(&self, kind: Kind, bytes: u64) -> Result<Share, EngineError> {
         self.shared.budget.reserve(self.consumer, kind, bytes).await
+    }
+
+    /// Reserves what decoding a request of this consumer holds, before anything else is reserved for it.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Busy`].
+    pub async fn reserve_decoding(&self, bytes: u64) -> Result<Share, EngineError> {
+        self.reserve(Kind::Decode, bytes).await
     }
 
     /// What a reader of this consumer holds, for chunks of `chunk_len` bytes.

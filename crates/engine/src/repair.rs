@@ -18,6 +18,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Damaged shards that are remembered at most; a scrub finds the others.
 const NOTED_COUNT_MAX: usize = 4096;
+/// Shards of one of them: repair looks at all of its stripes in any case.
+const NOTED_SHARD_COUNT_MAX: usize = 256;
 const FORMAT: u8 = 1;
 
 /// What a repair did.
@@ -83,7 +85,7 @@ impl Engine {
         let mut noted = self.noted();
         if noted.0.len() < NOTED_COUNT_MAX {
             let entry = noted.0.entry(cell.layout.blob).or_insert((cell.layout, BTreeSet::new()));
-            if entry.1.insert((cell.stripe, cell.place)) {
+            if entry.1.len() < NOTED_SHARD_COUNT_MAX && entry.1.insert((cell.stripe, cell.place)) {
                 let (blob, stripe, place) = (cell.layout.blob, cell.stripe, cell.place);
                 tracing::warn!(%blob, stripe, place, "a damaged shard was read around");
             }

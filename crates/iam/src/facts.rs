@@ -9,6 +9,13 @@ use std::net::IpAddr;
 /// longest that means anything.
 pub const FACT_LEN_BYTES_MAX: usize = 4 << 10;
 
+/// Bytes of what a client says of itself; no more is looked at.
+const SAID_LEN_BYTES_MAX: usize = 2 << 10;
+
+fn cut(text: &str) -> String {
+    text[..text.floor_char_boundary(SAID_LEN_BYTES_MAX)].to_owned()
+}
+
 /// What a text costs beyond its bytes.
 const VALUE_COST: usize = size_of::<String>() + 16;
 
@@ -131,11 +138,11 @@ impl CommonFacts<'_> {
             "aws:principalisawsservice" => Some(service.is_some().to_string()),
             "aws:principalservicename" | "aws:principalservicenameslist" => service.and_then(text),
             "aws:principaltype" => text(self.principal.kind()),
-            "aws:referer" => self.referer.and_then(text),
+            "aws:referer" => self.referer.map(cut),
             "aws:requestedregion" => text(self.region),
             "aws:securetransport" => Some(self.is_secure.to_string()),
             "aws:sourceip" => self.address.map(|address| address.to_canonical().to_string()),
-            "aws:useragent" => self.user_agent.and_then(text),
+            "aws:useragent" => self.user_agent.map(cut),
             "aws:userid" => self.principal.user_id(),
             // No service of this server acts for a caller.
             "aws:viaawsservice" => text("false"),

@@ -63,7 +63,7 @@ type IdentityName = [u8; 32];
 type Identities = Cache<IdentityName, (u64, Arc<Identity>)>;
 
 /// Bytes of identities that are kept, with their compiled policies.
-const CACHE_LEN_MAX: usize = 32 << 20;
+const CACHE_LEN_MAX: usize = 24 << 20;
 
 impl Directory {
     /// Puts a directory together.

@@ -44,7 +44,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Bytes of rules that are kept, with compiled policies.
-const RULES_LEN_MAX: usize = 16 << 20;
+const RULES_LEN_MAX: usize = 12 << 20;
 
 /// Where a request came from.
 #[derive(Clone, Copy, Debug)]

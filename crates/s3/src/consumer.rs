@@ -7,8 +7,13 @@ use std::net::IpAddr;
 
 /// An identity, with all its keys and sessions; without a signature, the network that a request comes from.
 pub(crate) fn consumer_of(sender: &Sender) -> Consumer {
-    match sender.principal() {
-        Principal::Anonymous | Principal::Federated { .. } => of_address(sender.peer.address),
+    of_principal(sender.principal(), sender.peer.address)
+}
+
+/// The same of a request to another service of the server.
+pub(crate) fn of_principal(principal: &Principal, address: IpAddr) -> Consumer {
+    match principal {
+        Principal::Anonymous | Principal::Federated { .. } => of_address(address),
         Principal::Root { account } => Consumer::client(&("root", account)),
         Principal::User { id, .. } => Consumer::client(&("user", id)),
         Principal::FederatedUser { account, name } => {

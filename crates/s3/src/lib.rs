@@ -24,6 +24,7 @@ mod chunked;
 mod consumer;
 mod control;
 mod cors;
+mod document;
 mod encryption;
 mod error;
 mod form;

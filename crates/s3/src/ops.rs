@@ -44,15 +44,16 @@ pub use restore_object::RestoreDelays;
 
 use crate::auth::Verified;
 use crate::authorize::Said;
-use crate::body::{Body, BodyReader};
-use crate::checksum::Declared;
+use crate::body::Body;
 use crate::control;
+use crate::document::Document;
+pub(crate) use crate::document::read_document;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
 use crate::operation::Operation;
 use crate::response::Reply;
 use crate::xml::Element;
-use drystone_engine::{ChecksumAlgorithm, VersionRef};
+use drystone_engine::VersionRef;
 
 type Handled = Result<Reply, S3Error>;
 
@@ -232,39 +233,11 @@ pub(crate) async fn hear_control(
 ) -> Result<(), S3Error> {
     let Some(root) = control::root_with_tags(&context.request) else { return Ok(()) };
     let document = match context.request.method.as_str() {
-        "DELETE" => Vec::new(),
+        "DELETE" => Document::default(),
         _ => read_document(context, verified.clone(), body, HEARD_LEN_MAX).await?,
     };
     context.said = Some(Said::of_control(&context.request, root, document));
     Ok(())
-}
-
-/// Reads a document from the body, verified against everything that was declared.
-pub(crate) async fn read_document(
-    context: &Context<'_>,
-    verified: Verified,
-    body: &mut Option<Body>,
-    len_max: usize,
-) -> Result<Vec<u8>, S3Error> {
-    if let Some(said) = &context.said {
-        return Ok(said.document.clone());
-    }
-    let declared = Declared::parse(&context.request)?;
-    let body = body.take().expect("a body is read once");
-    let limit = len_max as u64;
-    let reader = BodyReader::new(&context.request, body, verified, &declared, limit);
-    let mut reader = reader.map_err(|error| match error.code {
-        S3Code::EntityTooLarge => S3Error::new(S3Code::MaxMessageLengthExceeded)
-            .field("MaxMessageLengthBytes", len_max.to_string()),
-        _ => error,
-    })?;
-    let document = reader.read_all(len_max).await?;
-    let algorithm = declared.algorithm().unwrap_or(ChecksumAlgorithm::Crc32);
-    let mut digests = drystone_engine::Digests::new(algorithm);
-    digests.update(&document);
-    let (md5, checksum) = digests.finish();
-    declared.check(&md5, &checksum, reader.trailer.as_ref())?;
-    Ok(document)
 }
 
 /// The `versionId` of a request.

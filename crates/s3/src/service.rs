@@ -3,14 +3,18 @@
 
 use crate::auth::{Verifier, authenticate_service, sha256_hex};
 use crate::body::Body;
+use crate::consumer::of_principal;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Gateway;
 use crate::host::Domains;
 use crate::request::S3Request;
 use bytes::Bytes;
+use drystone_engine::{Engine, Share};
+use drystone_iam::Principal;
 use drystone_identity::Identity;
 use http::Request;
 use hyper::body::Incoming;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Bytes that are read from somebody who is not known yet.
@@ -34,11 +38,13 @@ pub struct ServiceRequest {
     pub service: String,
     /// Id of the request.
     pub request_id: String,
+    /// Of the byte budget, for what the body holds.
+    _share: Share,
 }
 
 impl Gateway {
-    /// Reads a request to one of `services` whole and checks its signature. In any case there is a
-    /// request id.
+    /// Reads a request to one of `services` whole, up to a length, and checks its signature. In any case
+    /// there is a request id. What an address sends without a signature is counted together.
     ///
     /// # Errors
     ///
@@ -47,11 +53,11 @@ impl Gateway {
         &self,
         request: Request<Incoming>,
         services: &[&str],
-        len_max: usize,
+        (len_max, peer): (usize, IpAddr),
     ) -> (String, Result<ServiceRequest, S3Error>) {
         let now_ms = self.engine.now_ms();
         let request_id = self.new_ids(now_ms).request_id;
-        let taken = self.take_in_at(request, services, len_max, now_ms, &request_id).await;
+        let taken = self.take_in_at(request, services, (len_max, peer), now_ms, &request_id).await;
         (request_id, taken)
     }
 
@@ -59,7 +65,7 @@ impl Gateway {
         &self,
         request: Request<Incoming>,
         services: &[&str],
-        len_max: usize,
+        (len_max, peer): (usize, IpAddr),
         now_ms: u64,
         request_id: &str,
     ) -> Result<ServiceRequest, S3Error> {
@@ -69,6 +75,13 @@ impl Gateway {
             return Err(S3Code::EntityTooLarge.into());
         }
         let body = Body::new(incoming);
+        let declared_len = request.content_length();
+        let read = async |body: Body, len_max: usize, known: Option<&Identity>| {
+            let principal = known.map_or(&Principal::Anonymous, |identity| &identity.principal);
+            let engine = self.engine.for_consumer(of_principal(principal, peer));
+            read_counted(&engine, body, declared_len, len_max).await
+        };
+        let unsigned_max = len_max.min(UNSIGNED_LEN_MAX);
         let mut verifier = Verifier {
             directory: &self.config.directory,
             keys: self.keys(),
@@ -78,8 +91,8 @@ impl Gateway {
             takes_v2: false,
         };
         let authorization = request.header("authorization");
-        let (identity, body, service) = match authorization {
-            None => (None, body.read_whole(len_max.min(UNSIGNED_LEN_MAX)).await?, String::new()),
+        let (identity, (body, share), service) = match authorization {
+            None => (None, read(body, unsigned_max, None).await?, String::new()),
             Some(text) => {
                 let scope = |name: &&&str| text.contains(&format!("/{name}/aws4_request"));
                 verifier.service =
@@ -89,15 +102,15 @@ impl Gateway {
                     // Nobody makes the server hold a large body before he is known.
                     Some(declared) => {
                         let identity = check(declared)?;
-                        let body = body.read_whole(len_max).await?;
-                        if declared != "UNSIGNED-PAYLOAD" && declared != sha256_hex(&body) {
+                        let body = read(body, len_max, Some(&identity)).await?;
+                        if declared != "UNSIGNED-PAYLOAD" && declared != sha256_hex(&body.0) {
                             return Err(S3Code::XAmzContentSHA256Mismatch.into());
                         }
                         (identity, body)
                     }
                     None => {
-                        let body = body.read_whole(len_max.min(UNSIGNED_LEN_MAX)).await?;
-                        (check(&sha256_hex(&body))?, body)
+                        let body = read(body, unsigned_max, None).await?;
+                        (check(&sha256_hex(&body.0))?, body)
                     }
                 };
                 (Some(identity), body, verifier.service.to_owned())
@@ -106,6 +119,28 @@ impl Gateway {
         let query = request.query.into_iter().map(|(name, value, _)| (name, value)).collect();
         let S3Request { method, path, headers, .. } = request;
         let request_id = request_id.to_owned();
-        Ok(ServiceRequest { method, path, query, headers, body, identity, service, request_id })
+        Ok(ServiceRequest {
+            method,
+            path,
+            query,
+            headers,
+            body,
+            identity,
+            service,
+            request_id,
+            _share: share,
+        })
     }
+}
+
+/// Reads a body whole, with what it holds taken from the byte budget: as it comes, and as what is made of it.
+async fn read_counted(
+    engine: &Engine,
+    body: Body,
+    declared_len: Option<u64>,
+    len_max: usize,
+) -> Result<(Bytes, Share), S3Error> {
+    let len = declared_len.map_or(len_max as u64, |len| len.min(len_max as u64));
+    let share = engine.reserve_decoding(2 * len).await?;
+    Ok((body.read_whole(len_max).await?, share))
 }

@@ -6,7 +6,19 @@ use quick_xml::events::Event;
 use std::fmt::Write as _;
 
 const DEPTH_MAX: usize = 32;
-const ELEMENT_COUNT_MAX: usize = 200_000;
+/// Elements of a document of `len` bytes at most. One costs about 130 bytes in memory, whatever is in it:
+/// elements are on average longer than ten bytes with their tags.
+fn element_count_max(len: usize) -> usize {
+    64 + len / 10
+}
+
+/// Bytes that a document holds as a tree, beyond its texts; nothing if it is no XML.
+pub(crate) fn tree_len(bytes: &[u8]) -> u64 {
+    let opening = memchr::memchr_iter(b'<', bytes).filter(|at| bytes.get(at + 1) != Some(&b'/'));
+    let count = opening.take(element_count_max(bytes.len())).count();
+    (count * (size_of::<Element>() + 64)) as u64
+}
+
 /// Namespace of S3's documents.
 pub(crate) const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
 
@@ -135,20 +147,20 @@ pub fn parse(bytes: &[u8], root: &str) -> Result<Element, S3Error> {
     let mut reader = Reader::from_str(text.trim_start_matches('\u{FEFF}'));
     let mut stack: Vec<Element> = Vec::new();
     let mut done: Option<Element> = None;
-    let mut count = 0;
+    let (mut count, count_max) = (0, element_count_max(bytes.len()));
     loop {
         let event = reader.read_event().map_err(|_| malformed())?;
         match event {
             Event::Start(start) => {
                 count += 1;
-                if stack.len() == DEPTH_MAX || count > ELEMENT_COUNT_MAX || done.is_some() {
+                if stack.len() == DEPTH_MAX || count > count_max || done.is_some() {
                     return Err(malformed());
                 }
                 stack.push(element(start.local_name().as_ref()));
             }
             Event::Empty(start) => {
                 count += 1;
-                if count > ELEMENT_COUNT_MAX || done.is_some() {
+                if count > count_max || done.is_some() {
                     return Err(malformed());
                 }
                 finish(&mut stack, &mut done, element(start.local_name().as_ref()));
@@ -247,6 +259,16 @@ mod tests {
             assert!(parse(text.as_bytes(), "D").is_err(), "{text}");
         }
         assert!(parse(b"<D>\xff</D>", "D").is_err());
+    }
+
+    /// Goal: small elements do not make a tree of many times the document.
+    #[test]
+    fn elements_are_counted_by_the_length_of_the_document() {
+        let of = |element: &str, count: usize| format!("<D>{}</D>", element.repeat(count));
+        assert!(parse(of("<a/>", 60).as_bytes(), "D").is_ok());
+        assert!(parse(of("<a/>", 10_000).as_bytes(), "D").is_err());
+        assert!(parse(of("<Key>a</Key>", 100_000).as_bytes(), "D").is_ok());
+        assert_eq!(tree_len(b"<D><a/><b></b></D>"), 3 * (size_of::<Element>() as u64 + 64));
     }
 
     proptest! {

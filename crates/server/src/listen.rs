@@ -298,8 +298,8 @@ async fn administer(
     started: Instant,
 ) -> AdminResponse {
     let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
-    let (request_id, taken) =
-        front.gateway.take_in(request, door.services(), door.body_len_max()).await;
+    let limits = (door.body_len_max(), peer.address);
+    let (request_id, taken) = front.gateway.take_in(request, door.services(), limits).await;
     let (mut response, error) = match taken {
         Ok(taken) => {
             let request = AdminRequest {

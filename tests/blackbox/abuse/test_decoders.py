@@ -178,3 +178,20 @@ def test_a_header_signed_a_thousand_times(start):
             length += len(piece)
     assert length < 256 << 10, length
     assert watch.grown < 24 * MIB, (watch.grown / MIB, before / MIB)
+
+
+def test_large_documents_fit_into_the_smallest_budget(start):
+    """What a document holds once it is read is waited for, and never more than there is."""
+    server = start("--memory-budget", "4MiB")
+    s3 = server.client()
+    s3.create_bucket(Bucket="bucket")
+    for length in (1, 1000):
+        keys = [{"Key": f"{n:04}".ljust(length, "k")} for n in range(1000)]
+        answer = s3.delete_objects(Bucket="bucket", Delete={"Objects": keys})
+        assert len(answer["Deleted"]) == 1000, answer
+    parts = [{"PartNumber": n, "ETag": "0" * 32} for n in range(1, 10_001)]
+    upload = s3.create_multipart_upload(Bucket="bucket", Key="k")["UploadId"]
+    try:
+        s3.complete_multipart_upload(Bucket="bucket", Key="k", UploadId=upload, MultipartUpload={"Parts": parts})
+    except s3.exceptions.ClientError as error:
+        assert error.response["Error"]["Code"] == "InvalidPart", error

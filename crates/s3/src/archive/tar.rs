@@ -11,8 +11,8 @@ const META_LEN_MAX: u64 = 64 << 10;
 const RECORD_COST: u64 = 96;
 /// What records that matter to the caller begin with; others are not kept.
 pub(crate) const RECORD_PREFIX: &str = "minio.metadata.";
-/// Bytes of data in one event at most.
-const DATA_LEN_MAX: usize = 256 << 10;
+/// Bytes of data in one event at most: no more is fed at once.
+const DATA_LEN_MAX: usize = 64 << 10;
 
 /// Why an archive cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -148,6 +148,10 @@ fn read_records(mut bytes: &[u8]) -> Result<Vec<(String, String)>, TarError> {
 }
 
 impl TarReader {
+    /// Bytes that reading holds: the headers of an entry, as they came and as they are kept, and what was
+    /// fed.
+    pub(crate) const MEMORY_LEN: u64 = 2 * META_LEN_MAX + DATA_LEN_MAX as u64;
+
     /// Takes more of the archive.
     pub(crate) fn feed(&mut self, bytes: &[u8]) {
         if !matches!(self.state, State::End) {

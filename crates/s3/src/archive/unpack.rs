@@ -4,7 +4,8 @@
 //!
 //! - What comes of the packed bytes is given out in pieces of [`PIECE_LEN`] at most, however much one packed
 //!   byte stands for.
-//! - What a decoder itself holds is bounded: a window that a stream asks for beyond that is refused.
+//! - What a decoder itself holds is known before it is made ([`Unpacker::memory_len`]), so that it can be
+//!   taken from the byte budget. A window that a stream asks for beyond that is refused.
 
 use std::io::{self, Write};
 use zstd::stream::raw::{DParameter, InBuffer, Operation, OutBuffer};
@@ -15,10 +16,12 @@ const FREE_LEN: u64 = 64 << 20;
 const RATIO_MAX: u64 = 200;
 /// Bytes that are given out at once at most.
 const PIECE_LEN: usize = 64 << 10;
-/// Bytes that show how an archive is packed.
-pub(crate) const START_LEN: usize = 4;
+/// Bytes that show how an archive is packed: the header of a frame of zstd is the longest.
+pub(crate) const START_LEN: usize = 18;
 /// Largest window of zstd, as a power of two: 8 MiB is what the tools write without `--long` or `--ultra`.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
+/// Smallest one that is counted with: frames that follow may have larger ones than the first, up to this.
+const ZSTD_WINDOW_LOG_MIN: u32 = 21;
 
 enum Decoder {
     Plain,
@@ -32,7 +35,7 @@ enum Decoder {
 enum Packing {
     Plain,
     Gzip,
-    Zstd,
+    Zstd { window_log: u32 },
     Bzip2,
 }
 
@@ -65,11 +68,32 @@ impl From<bzip2::Error> for UnpackError {
     }
 }
 
+/// The window that a frame of zstd needs, rounded up to a power of two, as far as it is allowed
+/// (RFC 8878, §3.1.1.1).
+fn window_log_of(header: &[u8]) -> u32 {
+    let descriptor = header.first().copied().unwrap_or_default();
+    let window = if descriptor >> 5 & 1 == 0 {
+        let window = header.get(1).copied().unwrap_or(u8::MAX);
+        let base = 1_u64 << (10 + (window >> 3));
+        base + base / 8 * u64::from(window & 7)
+    } else {
+        // One segment: the window is the content.
+        let of_dictionary = [0, 1, 2, 4][usize::from(descriptor & 3)];
+        let (len, added) = [(1, 0), (2, 256), (4, 0), (8, 0)][usize::from(descriptor >> 6)];
+        let content = header.get(1 + of_dictionary..1 + of_dictionary + len);
+        let content =
+            content.map(|bytes| bytes.iter().rfold(0, |n, byte| n << 8 | u64::from(*byte)));
+        content.map_or(u64::MAX, |content| content.saturating_add(added))
+    };
+    let log = 64 - window.saturating_sub(1).leading_zeros();
+    log.clamp(ZSTD_WINDOW_LOG_MIN, ZSTD_WINDOW_LOG_MAX)
+}
+
 impl Packing {
     fn of(start: &[u8]) -> Self {
         match start {
             [0x1F, 0x8B, ..] => Self::Gzip,
-            [0x28, 0xB5, 0x2F, 0xFD, ..] => Self::Zstd,
+            [0x28, 0xB5, 0x2F, 0xFD, rest @ ..] => Self::Zstd { window_log: window_log_of(rest) },
             [b'B', b'Z', b'h', ..] => Self::Bzip2,
             _ => Self::Plain,
         }
@@ -81,9 +105,9 @@ impl Decoder {
         Ok(match packing {
             Packing::Plain => Self::Plain,
             Packing::Gzip => Self::Gzip(Box::new(flate2::write::MultiGzDecoder::new(Vec::new()))),
-            Packing::Zstd => {
+            Packing::Zstd { window_log } => {
                 let mut decoder = zstd::stream::raw::Decoder::new()?;
-                decoder.set_parameter(DParameter::WindowLogMax(ZSTD_WINDOW_LOG_MAX))?;
+                decoder.set_parameter(DParameter::WindowLogMax(window_log))?;
                 Self::Zstd { decoder: Box::new(decoder), is_between_frames: true }
             }
             Packing::Bzip2 => {
@@ -142,6 +166,20 @@ impl Decoder {
 }
 
 impl Unpacker {
+    /// Bytes that unpacking an archive that begins so may hold.
+    pub(crate) fn memory_len(start: &[u8]) -> u64 {
+        let of_decoder = match Packing::of(start) {
+            Packing::Plain => 0,
+            // The window, tables, and buffers of 32 KiB.
+            Packing::Gzip => 192 << 10,
+            // The window, and three blocks of 128 KiB.
+            Packing::Zstd { window_log } => (1 << window_log) + (512 << 10),
+            // Four bytes for each of 900,000.
+            Packing::Bzip2 => 4 << 20,
+        };
+        of_decoder + PIECE_LEN as u64
+    }
+
     /// What unpacks an archive that begins so.
     ///
     /// # Errors
@@ -268,6 +306,13 @@ mod tests {
         // Single-segment frames have no window of their own: a header that has one.
         wide.splice(4..6, [0x00, (27 - 10) << 3]);
         assert_eq!(unpack(&wide, 64).err(), Some(UnpackError::Malformed));
+        // What is counted is what the first frame says, within bounds.
+        for (packed, want) in
+            [(&wide, 23), (&zstd_of(&plain, 20), 21), (&zstd_of(&vec![7; 3 << 20], 22), 22)]
+        {
+            let window = Packing::of(&packed[..START_LEN]);
+            assert_eq!(window, Packing::Zstd { window_log: want });
+        }
         let bomb = bzip2(&vec![0; FREE_LEN as usize + (1 << 20)]);
         assert_eq!(unpack(&bomb, 64).err(), Some(UnpackError::Bomb));
     }

@@ -1,6 +1,7 @@
 //! What the document in the body of a request says that conditions of policies look at: for writes of
 //! objects it is in headers.
 
+use crate::document::Document;
 use crate::operation::Operation;
 use crate::ops::read_object_tags;
 use crate::request::S3Request;
@@ -10,7 +11,7 @@ use crate::xml::{Element, parse};
 /// same does not count.
 #[derive(Default)]
 pub(crate) struct Said {
-    pub(crate) document: Vec<u8>,
+    pub(crate) document: Document,
     headers: Vec<(&'static str, String)>,
     /// Tags of an object.
     pub(super) tags: Vec<(String, String)>,
@@ -51,7 +52,7 @@ impl Said {
     }
 
     /// What a document says; nothing if it is malformed, which is refused later.
-    pub(crate) fn of(operation: Operation, document: Vec<u8>) -> Self {
+    pub(crate) fn of(operation: Operation, document: Document) -> Self {
         let mut said = Self::default();
         let read = |root| parse(&document, root).ok();
         match operation {
@@ -93,7 +94,7 @@ impl Said {
     }
 
     /// What a request of S3 Control says about tags: a document with this root, or names in the query.
-    pub(crate) fn of_control(request: &S3Request, root: &'static str, document: Vec<u8>) -> Self {
+    pub(crate) fn of_control(request: &S3Request, root: &'static str, document: Document) -> Self {
         let parsed = parse(&document, root).ok();
         let mut resource_tags = tags_in(parsed.as_ref().and_then(|root| root.child("Tags")));
         let gone = request.query.iter().filter(|(name, ..)| name == "tagKeys");
@@ -116,16 +117,16 @@ mod tests {
     fn a_document_says_what_headers_would() {
         let text = b"<Retention><Mode>COMPLIANCE</Mode>\
                      <RetainUntilDate>2030-01-01T00:00:00Z</RetainUntilDate></Retention>";
-        let said = Said::of(Operation::PutObjectRetention, text.to_vec());
+        let said = Said::of(Operation::PutObjectRetention, Document::of(text));
         assert_eq!(said.header("x-amz-object-lock-mode"), Some("COMPLIANCE"));
         assert!(said.header("x-amz-object-lock-retain-until-date").is_some());
         assert_eq!(said.header("x-amz-object-lock-legal-hold"), None);
         let held = Said::of(
             Operation::PutObjectLegalHold,
-            b"<LegalHold><Status>OFF</Status></LegalHold>".to_vec(),
+            Document::of(b"<LegalHold><Status>OFF</Status></LegalHold>"),
         );
         assert_eq!(held.header("x-amz-object-lock-legal-hold"), Some("OFF"));
-        let torn = Said::of(Operation::PutObjectRetention, b"<Retention><Mode>".to_vec());
+        let torn = Said::of(Operation::PutObjectRetention, Document::of(b"<Retention><Mode>"));
         assert_eq!(torn.header("x-amz-object-lock-mode"), None);
     }
 }

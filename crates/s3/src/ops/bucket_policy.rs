@@ -42,7 +42,7 @@ pub(crate) async fn put(
     if bytes.len() > POLICY_LEN_MAX {
         return Err(malformed("Policy exceeds the maximum allowed document size of 20480 bytes."));
     }
-    let text = String::from_utf8(bytes)
+    let text = String::from_utf8(bytes.to_vec())
         .map_err(|_| malformed("Policies must be valid JSON and the first byte must be '{'"))?;
     let policy = Document::parse_new(&text, PolicyKind::Bucket(name.as_str()))
         .map_err(|error| malformed(&error.to_string()))?;

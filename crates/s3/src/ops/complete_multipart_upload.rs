@@ -5,6 +5,7 @@ use super::{Handled, read_document};
 use crate::auth::Verified;
 use crate::body::Body;
 use crate::checksum::{element_name, header_name, parse_value, text_of};
+use crate::document::{Document, read_unchecked_document};
 use crate::encryption;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
@@ -84,18 +85,13 @@ async fn read_plain(
     context: &Context<'_>,
     verified: Verified,
     body: &mut Option<Body>,
-) -> Result<Vec<u8>, S3Error> {
+) -> Result<Document, S3Error> {
     let has_checksum =
         ChecksumAlgorithm::ALL.iter().any(|a| context.request.header(header_name(*a)).is_some());
-    if !has_checksum {
-        return read_document(context, verified, body, DOCUMENT_LEN_MAX).await;
+    match has_checksum {
+        false => read_document(context, verified, body, DOCUMENT_LEN_MAX).await,
+        true => read_unchecked_document(context, verified, body, DOCUMENT_LEN_MAX).await,
     }
-    let body = body.take().expect("a body is read once");
-    let declared = crate::checksum::Declared::default();
-    let limit = DOCUMENT_LEN_MAX as u64;
-    let mut reader =
-        crate::body::BodyReader::new(&context.request, body, verified, &declared, limit)?;
-    reader.read_all(DOCUMENT_LEN_MAX).await
 }
 
 /// The checksum of the whole object that the client gives. A composite one ends in the number of parts.

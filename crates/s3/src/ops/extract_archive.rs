@@ -112,6 +112,8 @@ pub(super) async fn run(
         digests.update(&bytes);
         start.extend_from_slice(&bytes);
     }
+    let held = Unpacker::memory_len(&start) + TarReader::MEMORY_LEN;
+    let _share = context.engine.reserve_decoding(held).await?;
     let (mut unpacker, mut tar) = (Unpacker::new(&start)?, TarReader::default());
     let mut bytes = bytes::Bytes::from(start);
     loop {
