@@ -263,7 +263,27 @@ def wrong_signatures(attack):
     attack.repeat(act)
 
 
-PATTERNS = [slow_readers, silent_readers, http2_unread_streams, idle_sockets, half_prefaces, drip_uploads,
+def half_documents(attack):
+    """Signed documents that stop in the middle."""
+    body = b"<Delete>" + b"<Object><Key>a</Key></Object>" * 30_000
+    headers, _ = attack.signer.headers("POST", "/bucket", attack.host, payload="UNSIGNED-PAYLOAD",
+                                       query=[("delete", "")])
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    head = f"POST /bucket?delete= HTTP/1.1\r\n{lines}Content-Length: 1900000\r\n\r\n".encode()
+
+    def send():
+        # What is refused is not waited for: the server takes no more of it.
+        sock = attack.connect(head)
+        sock.settimeout(0.3)
+        with contextlib.suppress(OSError):
+            sock.sendall(body)
+
+    with concurrent.futures.ThreadPoolExecutor(32) as pool:
+        list(pool.map(lambda _: send(), range(400)))
+    attack.wait()
+
+
+PATTERNS = [half_documents, slow_readers, silent_readers, http2_unread_streams, idle_sockets, half_prefaces, drip_uploads,
             anonymous_forms, archive_bombs, policy_patterns, log_floods, ldap_floods, wrong_signatures]
 
 
