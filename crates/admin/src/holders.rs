@@ -223,7 +223,9 @@ impl Actor<'_> {
     ) -> Result<(), IdentityError> {
         let right = if is_enabled { Right::EnableUser } else { Right::DisableUser };
         self.require(right, &self.arn(EntityKind::User, name)?)?;
+        // Its keys open again with it.
         if is_enabled {
+            self.require_lasting()?;
             self.require_not_above(name)?;
         }
         let change = move |user: &mut User| {
@@ -235,6 +237,7 @@ impl Actor<'_> {
 
     /// Removes a user with its keys.
     pub(crate) async fn remove_user(&self, name: &str) -> Result<(), IdentityError> {
+        self.require_lasting()?;
         let arn = self.arn(EntityKind::User, name)?;
         self.require(Right::DeleteUser, &arn)?;
         self.refuse_denied(Right::DeleteAccessKey, &arn)?;

@@ -8,6 +8,7 @@ mod info;
 mod keys;
 mod kms;
 mod policies;
+mod spoken;
 mod users;
 
 use crate::door::{Actor, AdminRequest};
@@ -19,7 +20,7 @@ use drystone_identity::{EntityArn, EntityKind};
 use drystone_kms::Kms;
 pub(crate) use error::MinioError;
 use http::StatusCode;
-use serde::de::DeserializeOwned;
+use spoken::Fields;
 use tokio::sync::Semaphore;
 
 /// Path of the API.
@@ -78,7 +79,7 @@ impl Call<'_> {
     }
 
     /// The body, decrypted if it is encrypted.
-    async fn body<T: DeserializeOwned>(&self) -> Result<T, MinioError> {
+    async fn body<T: Fields>(&self) -> Result<T, MinioError> {
         let sealed = self.request.body.clone();
         let plain = match cipher::is_sealed(&sealed) {
             true => {
@@ -88,7 +89,7 @@ impl Call<'_> {
             false => Some(sealed.to_vec()),
         };
         let plain = plain.ok_or_else(MinioError::body)?;
-        serde_json::from_slice(&plain).map_err(|_| MinioError::body())
+        spoken::read(&plain)
     }
 
     async fn render(&self, reply: Reply) -> Result<AdminResponse, MinioError> {
@@ -137,12 +138,14 @@ async fn run(call: &Call<'_>) -> Answer {
     let path = call.request.path.as_str();
     let name = path.strip_prefix(PREFIX).unwrap_or_default();
     if let Some(name) = path.strip_prefix(KMS_PREFIX).or_else(|| name.strip_prefix("kms/")) {
+        spoken::check_parameters(call.request, name)?;
         return kms::run(call, name).await;
     }
     // What the table of rights does not name is not served.
     if Right::of_minio(name).is_none() {
         return Err(MinioError::not_supported(path));
     }
+    spoken::check_parameters(call.request, name)?;
     match (call.request.method.as_str(), name) {
         ("GET", "info") => info::info(call),
         ("GET", "storageinfo") => info::storage(call),

@@ -1,7 +1,8 @@
 //! Groups.
 
+use super::spoken::Fields;
 use super::users::is_enabled;
-use super::{Answer, Call, Reply};
+use super::{Answer, Call, MinioError, Reply};
 use crate::rights::Right;
 use drystone_base::Timestamp;
 use drystone_identity::{EntityKind, IdentityError};
@@ -15,11 +16,20 @@ struct UpdateMembers {
     #[serde(default)]
     members: Option<Vec<String>>,
     #[serde(default)]
+    group_status: String,
+    #[serde(default)]
     is_remove: bool,
+}
+
+impl Fields for UpdateMembers {
+    const NAMES: &'static [&'static str] = &["group", "members", "groupStatus", "isRemove"];
 }
 
 pub(super) async fn update_members(call: &Call<'_>) -> Answer {
     let update: UpdateMembers = call.body().await?;
+    if !is_enabled(&update.group_status)? {
+        return Err(MinioError::invalid("The state of a group is changed by set-group-status."));
+    }
     let (directory, account) = (call.actor.directory, call.actor.account());
     let members = update.members.unwrap_or_default();
     let right = if update.is_remove { Right::RemoveUserFromGroup } else { Right::AddUserToGroup };

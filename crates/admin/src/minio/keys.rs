@@ -1,5 +1,6 @@
 //! Service accounts, which MinIO also calls access keys.
 
+use super::spoken::Fields;
 use super::{Answer, Call, MinioError, Reply};
 use crate::rights::Right;
 use drystone_base::Timestamp;
@@ -19,6 +20,21 @@ struct AddKey {
     description: Option<String>,
     comment: Option<String>,
     expiration: Option<String>,
+    status: String,
+}
+
+impl Fields for AddKey {
+    const NAMES: &'static [&'static str] = &[
+        "policy",
+        "targetUser",
+        "accessKey",
+        "secretKey",
+        "name",
+        "description",
+        "comment",
+        "expiration",
+        "status",
+    ];
 }
 
 /// A policy may come as JSON, or as text that holds JSON; an empty one is none.
@@ -53,6 +69,11 @@ fn find(call: &Call<'_>, right: Right) -> Result<AccessKey, MinioError> {
 
 pub(super) async fn add(call: &Call<'_>) -> Answer {
     let new: AddKey = call.body().await?;
+    if !matches!(new.status.as_str(), "" | "on" | "enabled") {
+        return Err(MinioError::invalid(
+            "A new key is on; update-service-account switches it off.",
+        ));
+    }
     let identity = call.actor.identity;
     let root = call.actor.directory.root_access_key();
     let user = match new.target_user.filter(|name| !name.is_empty()) {
@@ -98,6 +119,22 @@ struct UpdateKey {
     new_expiration: Option<String>,
 }
 
+impl Fields for UpdateKey {
+    const NAMES: &'static [&'static str] =
+        &["newPolicy", "newSecretKey", "newStatus", "newName", "newDescription", "newExpiration"];
+}
+
+/// Whether a change does nothing but switch a key off, which gives it nothing.
+fn only_disables(change: &KeyChange) -> bool {
+    let KeyChange { is_enabled, secret_key, policy, expires_ms, name, description } = change;
+    *is_enabled == Some(false)
+        && secret_key.is_none()
+        && policy.is_none()
+        && expires_ms.is_none()
+        && name.is_none()
+        && description.is_none()
+}
+
 pub(super) async fn update(call: &Call<'_>) -> Answer {
     let key = find(call, Right::UpdateAccessKey)?;
     let new: UpdateKey = call.body().await?;
@@ -115,8 +152,7 @@ pub(super) async fn update(call: &Call<'_>) -> Answer {
         name: new.new_name.filter(|name| !name.is_empty()),
         description: new.new_description.filter(|text| !text.is_empty()),
     };
-    // All but switching it off gives the key something.
-    if change.is_enabled != Some(false) || change.secret_key.is_some() {
+    if !only_disables(&change) {
         call.actor.require_not_above_owner(&key)?;
     }
     call.actor.directory.change_key(&key, change).await?;

@@ -1,5 +1,6 @@
 //! Policies, and to whom they are attached.
 
+use super::spoken::Fields;
 use super::users::names;
 use super::{Answer, Call, MinioError, Reply};
 use crate::federation::normalise;
@@ -70,6 +71,10 @@ struct Association {
     group: String,
 }
 
+impl Fields for Association {
+    const NAMES: &'static [&'static str] = &["policies", "user", "group"];
+}
+
 fn holder(call: &Call<'_>, user: &str, group: &str) -> Result<Holder, MinioError> {
     let account = call.actor.account();
     match (user, group) {
@@ -115,7 +120,8 @@ pub(super) async fn set(call: &Call<'_>) -> Answer {
     let policies = names(call.request.query("policyName").unwrap_or_default());
     let holder = match call.request.query("isGroup") {
         Some("true") => holder(call, "", name)?,
-        _ => holder(call, name, "")?,
+        None | Some("false" | "") => holder(call, name, "")?,
+        Some(_) => return Err(MinioError::invalid("The parameter isGroup must be true or false.")),
     };
     call.actor.require_set_all(&holder, &policies)?;
     call.actor.directory.set_attached(holder, policies).await?;

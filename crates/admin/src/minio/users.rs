@@ -1,5 +1,6 @@
 //! Users. A user of MinIO is a user with one key of the same name.
 
+use super::spoken::Fields;
 use super::{Answer, Call, MinioError, Reply};
 use crate::rights::Right;
 use drystone_base::Timestamp;
@@ -16,6 +17,10 @@ struct AddUser {
     policy: String,
     #[serde(default)]
     status: String,
+}
+
+impl Fields for AddUser {
+    const NAMES: &'static [&'static str] = &["secretKey", "policy", "status"];
 }
 
 /// Names in a list that is separated by commas.
