@@ -13,6 +13,9 @@ pub struct User {
     pub policies: Vec<String>,
     /// Names of inline policies.
     pub inline_policies: Vec<String>,
+    /// Name of the policy that is the permissions boundary.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boundary: Option<String>,
     /// Names of groups.
     pub groups: Vec<String>,
     /// ISO 8601.
@@ -108,6 +111,9 @@ pub struct Role {
     pub arn: String,
     /// Names of attached policies.
     pub policies: Vec<String>,
+    /// Name of the policy that is the permissions boundary.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boundary: Option<String>,
     /// Who may assume it.
     pub trust: String,
 }

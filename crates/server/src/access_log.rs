@@ -58,7 +58,15 @@ impl AccessLog {
             AccessLogTarget::Stdout => Box::new(io::stdout()),
             AccessLogTarget::File(path) => {
                 // A file that is there keeps its mode: it may be meant for a program that collects logs.
-                Box::new(OpenOptions::new().append(true).create(true).mode(0o600).open(path)?)
+                let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path);
+                let named = |error: io::Error| {
+                    let path = path.display();
+                    io::Error::new(
+                        error.kind(),
+                        format!("--access-log {path}: cannot be opened: {error}"),
+                    )
+                };
+                Box::new(file.map_err(named)?)
             }
         };
         let waiting = Arc::new(Waiting::default());

@@ -79,7 +79,7 @@ enum Command {
         #[command(flatten)]
         options: AdminOptions,
     },
-    /// End sessions before their time.
+    /// End sessions (temporary keys) before they expire.
     Session {
         #[command(subcommand)]
         command: SessionCommand,
@@ -200,7 +200,8 @@ struct ServerArguments {
     trusted_proxies: Option<String>,
     #[command(flatten)]
     connections: ConnectionArguments,
-    /// Seconds between two deliveries of buckets' access logs. Also DRYSTONE_LOG_DELIVERY_SECONDS.
+    /// Seconds between two deliveries of buckets' access logs, 1 to 86400 [default: 300]. Also
+    /// DRYSTONE_LOG_DELIVERY_SECONDS.
     #[arg(long)]
     log_delivery_seconds: Option<String>,
     /// How long restores of archived objects take, by tier, such as expedited=1m,standard=3h,bulk=5h
@@ -249,7 +250,7 @@ struct ServerArguments {
     /// Logs as JSON lines.
     #[arg(long)]
     json: bool,
-    /// Least level of logs: error, warn, info, debug or trace.
+    /// Least level of logs: off, error, warn, info, debug or trace.
     #[arg(long, default_value = "info")]
     log_level: tracing::level_filters::LevelFilter,
 }

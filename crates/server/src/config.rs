@@ -103,6 +103,9 @@ pub(crate) enum ConfigError {
         #[source]
         source: std::io::Error,
     },
+    /// A setting that must not be empty is.
+    #[error("{name} is set, but empty; unset it, or give it a value")]
+    Empty { name: String },
     /// One of two settings that belong together is missing.
     #[error("{present} is set, but {missing} is not")]
     Pair { present: &'static str, missing: &'static str },
@@ -207,8 +210,25 @@ pub(crate) fn ldap() -> Result<Option<LdapConfig>, ConfigError> {
     Ok(Some(config))
 }
 
+/// Refuses a setting that is there but empty, under any of its names. A variable that a script failed to fill
+/// in would otherwise count as none.
+#[allow(clippy::disallowed_methods, reason = "this is the one place")]
+fn must_not_be_empty(name: &str) -> Result<(), ConfigError> {
+    for prefix in ["DRYSTONE", "MINIO"] {
+        for suffix in ["", "_FILE"] {
+            let name = format!("{prefix}_{name}{suffix}");
+            if std::env::var_os(&name).is_some_and(|value| value.is_empty()) {
+                return Err(ConfigError::Empty { name });
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Root credentials from the environment.
 pub(crate) fn root_credentials() -> Result<Option<(String, String)>, ConfigError> {
+    must_not_be_empty("ROOT_USER")?;
+    must_not_be_empty("ROOT_PASSWORD")?;
     let (present, missing) = ("DRYSTONE_ROOT_USER", "DRYSTONE_ROOT_PASSWORD");
     match (setting("ROOT_USER")?, setting("ROOT_PASSWORD")?) {
         (None, None) => Ok(None),

@@ -170,7 +170,10 @@ pub(crate) fn seal_rows(
             "rows were not written by this deployment; drystone fsck names them"
         );
     }
-    tracing::info!(sealed, "all rows of the catalog have seals");
+    // On the first start there is no row yet.
+    if sealed > 0 {
+        tracing::info!(rows = sealed, "rows that had no integrity seal yet were given one");
+    }
     engine.catalog().require_seals();
     let path = path_of(config, homes);
     let copies: Vec<PathBuf> = match &config.keys.keyring {

@@ -2,10 +2,10 @@
 
 use crate::access_log::{AccessLog, Line};
 use crate::admission::Admission;
-use crate::config::ServerConfig;
 use crate::connection::{
     Activity, ClientStream, Ended, StreamLimits, Tracked, drive, in_time, protocols,
 };
+use crate::ports::Ports;
 use crate::proxy::TrustedProxies;
 use crate::tls::{Certificates, version_of};
 use drystone_admin::{
@@ -62,40 +62,6 @@ pub(crate) struct Front {
 #[derive(Debug, thiserror::Error)]
 #[error("the outcome of the request is not known")]
 struct Dropped;
-
-/// An address such as `:9000` or `127.0.0.1:9000`.
-async fn bind(address: &str) -> io::Result<TcpListener> {
-    match address.strip_prefix(':') {
-        // All interfaces, both families where there are two.
-        Some(port) => match TcpListener::bind(format!("[::]:{port}")).await {
-            Ok(listener) => Ok(listener),
-            Err(_) => TcpListener::bind(format!("0.0.0.0:{port}")).await,
-        },
-        None => TcpListener::bind(address).await,
-    }
-}
-
-/// The open ports of a server.
-pub(crate) struct Ports {
-    s3: TcpListener,
-    console: TcpListener,
-}
-
-impl Ports {
-    pub(crate) async fn open(config: &ServerConfig) -> io::Result<Self> {
-        let name = |address: &str, error: io::Error| {
-            io::Error::new(error.kind(), format!("{address}: {error}"))
-        };
-        let s3 = bind(&config.address).await.map_err(|e| name(&config.address, e))?;
-        let console = bind(&config.console_address).await;
-        let console = console.map_err(|e| name(&config.console_address, e))?;
-        Ok(Self { s3, console })
-    }
-
-    pub(crate) fn addresses(&self) -> io::Result<(std::net::SocketAddr, std::net::SocketAddr)> {
-        Ok((self.s3.local_addr()?, self.console.local_addr()?))
-    }
-}
 
 /// Serves until told to stop, then lets requests in progress end.
 pub(crate) async fn serve(front: Arc<Front>, ports: Ports, stop: impl Future<Output = ()>) {

@@ -17,6 +17,7 @@ mod log_text;
 mod mounts;
 mod node;
 mod places;
+mod ports;
 mod proxy;
 mod secrets;
 mod socket;

@@ -194,7 +194,7 @@ impl Node {
         if sealed.map_err(NodeError::Keyring)? {
             return Ok(());
         }
-        tracing::info!("rows of the catalog get seals in the background");
+        tracing::info!("rows that have no integrity seal yet are given one in the background");
         let (engine, homes, stop) = (self.engine.clone(), self.homes.clone(), self.stop.clone());
         let (config, keyring) = (config.clone(), keyring.clone());
         self.spawn("seals", move || {
@@ -271,6 +271,18 @@ pub(crate) struct NodeDrives {
 }
 
 impl NodeDrives {
+    /// The drive with an id or a path, however the path was written when the drive was named.
+    fn find(&self, named: &str) -> Result<DriveId, String> {
+        let found = self.deployment.find_drive(named);
+        let absolute = |path: &str| std::path::absolute(path).ok();
+        let is_named = |path: &str| absolute(path).is_some() && absolute(path) == absolute(named);
+        found.or_else(|error| {
+            let drives = self.deployment.engine.pool().drives();
+            let found = drives.iter().find(|drive| is_named(&drive.path));
+            found.map(|drive| drive.info.id).ok_or_else(|| say(&error))
+        })
+    }
+
     /// Opens an empty directory that is to be a drive.
     fn open_new(&self, path: &str) -> Result<Place, String> {
         let opened = places::open_new(Path::new(path), &self.homes, self.allow_root_device);
@@ -298,7 +310,7 @@ impl Drives for NodeDrives {
     }
 
     fn replace(&self, old: &str, path: &str) -> Result<String, String> {
-        let id = self.deployment.find_drive(old).map_err(|error| say(&error))?;
+        let id = self.find(old)?;
         let place = self.open_new(path)?;
         let new = self.deployment.replace(id, place).map_err(|error| say(&error))?;
         self.move_in(path);
@@ -314,12 +326,12 @@ impl Drives for NodeDrives {
     }
 
     fn remove(&self, drive: &str) -> Result<(), String> {
-        let id = self.deployment.find_drive(drive).map_err(|error| say(&error))?;
+        let id = self.find(drive)?;
         self.deployment.remove_drive(id).map_err(|error| say(&error))
     }
 
     fn drain(&self, drive: &str, cancel: bool) -> Result<(), String> {
-        let id = self.deployment.find_drive(drive).map_err(|error| say(&error))?;
+        let id = self.find(drive)?;
         self.deployment.drain_drive(id, cancel).map_err(|error| say(&error))
     }
 }

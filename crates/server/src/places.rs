@@ -38,6 +38,15 @@ pub(crate) enum PlaceError {
         #[source]
         source: io::Error,
     },
+    /// Nothing is there.
+    #[error("{path} does not exist; name a directory that holds a drive")]
+    Absent { path: String },
+    /// Something else is there.
+    #[error("{path} is not a directory")]
+    NotADirectory { path: String },
+    /// Nothing is in it.
+    #[error("{path} is an empty directory, not a drystone drive; is the right filesystem mounted?")]
+    Empty { path: String },
     /// The drive cannot be used.
     #[error("the drive at {path} cannot be used")]
     Drive {
@@ -125,6 +134,10 @@ pub(crate) fn open(
         if is_missing(&given.path, must_be_there, any_is_drive)? {
             continue;
         }
+        // Opening makes a directory that is not there: only where drives may be made.
+        if !making.is_allowed && !given.path.try_exists().unwrap_or(true) {
+            return Err(PlaceError::Absent { path });
+        }
         let disk = open_disk(&given.path)?;
         let identity = match read_super(&disk) {
             Ok(identity) => identity,
@@ -147,11 +160,7 @@ pub(crate) fn open(
             Some(_) => drives.push(closed(place)),
             None => match (must_be_empty(&given.path), any_is_drive && !is_alone) {
                 (Ok(()), false) if making.is_allowed => fresh.push(closed(place)),
-                (Ok(()), false) => {
-                    let found = "nothing".to_owned();
-                    let source = DriveError::NotADrive { path: path.clone(), found };
-                    return Err(PlaceError::Drive { path, source });
-                }
+                (Ok(()), false) => return Err(PlaceError::Empty { path }),
                 (Ok(()), true) => tracing::error!(
                     path,
                     "a directory is empty: `drystone drive replace` puts it into the place of a drive"
@@ -261,6 +270,9 @@ fn has_super(path: &Path) -> bool {
 
 fn open_disk(directory: &Path) -> Result<RealDisk, PlaceError> {
     let path = directory.display().to_string();
+    if std::fs::metadata(directory).is_ok_and(|metadata| !metadata.is_dir()) {
+        return Err(PlaceError::NotADirectory { path });
+    }
     RealDisk::open(directory).map_err(|source| match source.kind() {
         io::ErrorKind::WouldBlock => PlaceError::InUse { path },
         _ => PlaceError::Directory { path, source },

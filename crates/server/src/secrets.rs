@@ -69,24 +69,25 @@ fn random_text(rng: &dyn Rng, len: usize, alphabet: &[u8]) -> String {
     bytes.iter().map(|byte| char::from(alphabet[usize::from(*byte) % alphabet.len()])).collect()
 }
 
-/// Tells new credentials, once and only to a terminal.
+/// Says where the root credentials are from. New ones are shown, once and only to a terminal.
 pub(crate) fn announce(credentials: &RootCredentials, origin: &Origin, directory: &Path) {
     let mut stderr = io::stderr();
-    if matches!(origin, Origin::Made) {
-        let path = directory.join(FILE);
-        let text = if stderr.is_terminal() {
-            format!(
-                "  Access key  {}\n  Secret key  {}\n  (made just now and kept in {}; not shown \
-                 again)\n",
-                credentials.access_key,
-                credentials.secret_key.reveal(),
-                path.display()
-            )
-        } else {
-            format!("  Credentials were made and are kept in {}\n", path.display())
-        };
-        let _ = stderr.write_all(text.as_bytes());
-    }
+    let path = directory.join(FILE);
+    let file = path.display();
+    let text = match origin {
+        Origin::Made if stderr.is_terminal() => format!(
+            "  Access key  {}\n  Secret key  {}\n  (made now and kept in {file}; not shown again)\n",
+            credentials.access_key,
+            credentials.secret_key.reveal(),
+        ),
+        Origin::Made => format!("  Root keys   made now and kept in {file}\n"),
+        Origin::Kept => format!("  Root keys   in {file}\n"),
+        Origin::Given if path.is_file() => {
+            format!("  Root keys   from the environment; those in {file} do not count\n")
+        }
+        Origin::Given => "  Root keys   from the environment\n".to_owned(),
+    };
+    let _ = stderr.write_all(text.as_bytes());
 }
 
 /// The directory, of those of several drives, whose file counts: the first that has it.

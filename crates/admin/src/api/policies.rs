@@ -99,6 +99,7 @@ fn shown(role: drystone_identity::Role) -> Role {
         arn: role.arn().to_string(),
         name: role.name,
         policies: role.grants.attached.into_iter().collect(),
+        boundary: role.boundary,
         trust: role.trust,
     }
 }

@@ -33,6 +33,7 @@ fn shown(user: drystone_identity::User) -> User {
         enabled: user.is_enabled,
         policies: user.grants.attached.into_iter().collect(),
         inline_policies: user.grants.inline.into_keys().collect(),
+        boundary: user.boundary,
         groups: user.groups.into_iter().collect(),
         created: Timestamp(user.created_ms).to_iso(),
     }

@@ -202,14 +202,14 @@ async fn assume_role(call: &Call<'_>) -> Answer {
     // The name of a class of sessions, by which MinIO ends some of them: here all of a name end.
     call.parameters.get("TokenRevokeType");
     let identity = call.actor.identity;
-    let denied = || {
+    let denied = |action: &str| {
         let who = identity.principal.arn().unwrap_or_default();
         let message =
-            format!("User: {who} is not authorized to perform: sts:AssumeRole on resource: {arn}");
+            format!("User: {who} is not authorized to perform: {action} on resource: {arn}");
         QueryError::denied(message)
     };
     if !identity.may_make_keys() {
-        return Err(denied());
+        return Err(denied("sts:AssumeRole"));
     }
     let said = Said::read(&call.parameters)?;
     let (external, narrowed) = (call.parameters.get("ExternalId"), narrowed(&call.parameters));
@@ -234,14 +234,16 @@ async fn assume_role(call: &Call<'_>) -> Answer {
     let role = match call.actor.directory.assume(arn, &request) {
         Ok(Ok(role)) => role,
         // Which roles there are is not said to those who may not take them on.
-        Ok(Err(_)) | Err(IdentityError::NotFound { .. }) => return Err(denied()),
+        Ok(Err(_)) | Err(IdentityError::NotFound { .. }) => {
+            return Err(denied("sts:AssumeRole"));
+        }
         Err(error) => return Err(error.into()),
     };
     check_role_duration(&role, seconds)?;
     for action in said.rights() {
         let request = AssumeRequest { action, ..request };
         if !matches!(call.actor.directory.assume(arn, &request), Ok(Ok(_))) {
-            return Err(denied());
+            return Err(denied(action));
         }
     }
     let mut session_facts = said.of_session();

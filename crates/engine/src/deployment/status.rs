@@ -193,7 +193,12 @@ impl Deployment {
     pub fn find_drive(&self, named: &str) -> Result<DriveId, OpenError> {
         let drives = self.engine.pool().drives();
         let found = drives.iter().find(|d| d.path == named || d.info.id.to_string() == named);
-        let none = || OpenError::Refused(format!("there is no drive {named} in this deployment"));
+        let none = || {
+            let message = format!(
+                "there is no drive {named} in this deployment: `drystone drive list` shows all of them"
+            );
+            OpenError::Refused(message)
+        };
         found.map(|drive| drive.info.id).ok_or_else(none)
     }
 }

@@ -30,7 +30,7 @@ use tokio::net::UnixStream;
 /// Where the server is, and how to print.
 #[derive(Args)]
 pub(crate) struct AdminOptions {
-    /// Directory of the running server's drive. Also DRYSTONE_AT.
+    /// Directory of the running server's drive; of several drives, any one. Also DRYSTONE_AT.
     #[arg(long, global = true)]
     at: Option<PathBuf>,
     /// Print JSON.
@@ -52,7 +52,7 @@ pub(crate) enum UserCommand {
     Enable { name: String },
     /// Let the keys of a user open nothing.
     Disable { name: String },
-    /// End all sessions of a user.
+    /// End the sessions that a user has now; the same as `session revoke --user NAME`.
     EndSessions { name: String },
 }
 
@@ -165,8 +165,13 @@ pub(crate) enum KeyCommand {
 
 #[derive(Subcommand)]
 pub(crate) enum RoleCommand {
-    /// Make a role, or change whom it trusts, from a file (- for standard input).
-    Set { name: String, trust_file: PathBuf },
+    /// Make a role, or change who may assume it. Its rights come from `policy attach --role`.
+    Set {
+        name: String,
+        /// File with the trust policy (- for standard input): JSON whose statements name a Principal and the
+        /// action sts:AssumeRole.
+        trust_file: PathBuf,
+    },
     /// List roles.
     List,
     /// Remove a role without policies.
@@ -329,7 +334,14 @@ fn ask(options: &AdminOptions, request: &Request) -> Result<Answer, Box<dyn Erro
 
 async fn send(path: &Path, request: &Request) -> Result<(u16, Vec<u8>), Box<dyn Error>> {
     let stream = UnixStream::connect(path).await.map_err(|error| {
-        format!("no server answers at {}: {error}; is it running?", path.display())
+        use std::io::ErrorKind::{ConnectionRefused, NotFound, PermissionDenied};
+        let why = match error.kind() {
+            NotFound => "no server was started on this directory; name a drive of a running server with --at",
+            ConnectionRefused => "no server runs on this directory now; start it first",
+            PermissionDenied => "only the user that the server runs as, and root, may use it",
+            _ => "is it running?",
+        };
+        format!("no server answers at {}: {error}: {why}", path.display())
     })?;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;

@@ -13,60 +13,73 @@ pub(crate) fn run(config: &ServerConfig, json: bool, mode: OpenMode) -> CommandR
     let drive = node.identity.drive_text();
     let drives = node.engine.pool().online();
     let damaged_segments = drives.iter().map(|drive| drive.log().damage().len()).sum();
-    let checks_seals = node.checks_seals;
+    let pool = node.engine.pool().drives();
+    let missing = pool.iter().filter(|drive| drive.drive.is_none());
+    let scope = Scope {
+        drive,
+        missing: missing.map(|drive| drive.path.clone()).collect(),
+        checks_seals: node.checks_seals,
+        damaged_segments,
+    };
     node.close();
     if json {
-        print(&as_json(&report, &drive, (rows, frames), (damaged_segments, checks_seals)));
+        print(&as_json(&report, &scope, (rows, frames)));
     } else {
         let rebuilt = (mode == OpenMode::Rebuild).then_some((rows, frames));
-        print(&as_text(&report, &drive, (rebuilt, checks_seals)));
+        print(&as_text(&report, &scope, rebuilt));
     }
     let is_whole = report.problems.is_empty() && damaged_segments == 0;
     Ok(if is_whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn as_text(
-    report: &CheckReport,
-    drive: &str,
-    (rebuilt, checks_seals): (Option<(u64, u64)>, bool),
-) -> String {
-    let mut text = format!("drive {drive}\n");
+/// What was looked at, beside the rows.
+struct Scope {
+    /// Id of the drive that the catalog was read from.
+    drive: String,
+    /// Where the drives that are not there were last.
+    missing: Vec<String>,
+    checks_seals: bool,
+    damaged_segments: usize,
+}
+
+fn as_text(report: &CheckReport, scope: &Scope, rebuilt: Option<(u64, u64)>) -> String {
+    let mut text = format!("drive {}\n", scope.drive);
     if let Some((rows, frames)) = rebuilt {
         text += &format!("rebuilt from {rows} exported rows and {frames} frames\n");
     }
     for (name, count) in report.counts() {
         text += &format!("{name:<24}{count:>14}\n");
     }
-    if !checks_seals {
+    for path in &scope.missing {
+        text += &format!("MISSING {path}: this drive is not here; its shards count as lacking\n");
+    }
+    if !scope.checks_seals {
         text += "seals of rows were not looked at: there is no keyring (--keyring)\n";
     }
     for problem in &report.problems {
         text += &format!("problem: {problem}\n");
     }
-    text += match report.problems.len() {
-        0 => "everything holds\n",
-        _ => "NOT everything holds\n",
+    text += match (report.problems.is_empty(), scope.missing.is_empty()) {
+        (true, true) => "everything holds\n",
+        (true, false) => "everything holds on the drives that are here\n",
+        (false, _) => "NOT everything holds\n",
     };
     text
 }
 
-fn as_json(
-    report: &CheckReport,
-    drive: &str,
-    (rows, frames): (u64, u64),
-    (damaged_segments, checks_seals): (usize, bool),
-) -> String {
+fn as_json(report: &CheckReport, scope: &Scope, (rows, frames): (u64, u64)) -> String {
     let counts: serde_json::Map<String, serde_json::Value> = report
         .counts()
         .into_iter()
         .map(|(name, count)| (name.replace(' ', "_"), count.into()))
         .collect();
     let value = serde_json::json!({
-        "drive": drive,
+        "drive": scope.drive,
+        "missing_drives": scope.missing,
         "exported_rows": rows,
         "frames": frames,
-        "damaged_segments": damaged_segments,
-        "seals_checked": checks_seals,
+        "damaged_segments": scope.damaged_segments,
+        "seals_checked": scope.checks_seals,
         "counts": counts,
         "problems": report.problems,
     });

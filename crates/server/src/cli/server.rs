@@ -5,9 +5,10 @@ use crate::access_log::AccessLog;
 use crate::admission::{Admission, ConnectionLimits, descriptors_in_use, raise_descriptor_limit};
 use crate::config::{self, ServerConfig};
 use crate::keys;
-use crate::listen::{Front, Ports, serve};
+use crate::listen::{Front, serve};
 use crate::mounts;
 use crate::node::{Node, NodeDrives, OpenMode};
+use crate::ports::{BoundPorts, Ports};
 use crate::secrets;
 use crate::socket;
 use crate::tls::Certificates;
@@ -35,6 +36,7 @@ pub(crate) fn run(config: &ServerConfig) -> CommandResult {
         None => None,
     };
     let given = config::root_credentials()?;
+    let bound = BoundPorts::take(config)?;
     let node = Node::open(config, OpenMode::Serve)?;
     let home = secrets::home_of(&node.homes, secrets::FILE).to_owned();
     let (credentials, origin) = secrets::load_or_make(&home, given, &SystemRng)?;
@@ -47,7 +49,7 @@ pub(crate) fn run(config: &ServerConfig) -> CommandResult {
     log_open(&node);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = runtime.block_on(async {
-        let ports = Ports::open(config).await?;
+        let ports = bound.listen()?;
         let metrics = Arc::new(Metrics::default());
         let access_log = AccessLog::open(&config.access_log, metrics.clone())?;
         let federation = federation(config);
@@ -80,7 +82,7 @@ pub(crate) fn run(config: &ServerConfig) -> CommandResult {
         logs.deliver_logs().await;
         sweeping.abort();
         administering.iter().for_each(tokio::task::JoinHandle::abort);
-        Ok::<_, std::io::Error>(())
+        Ok::<_, Box<dyn std::error::Error>>(())
     });
     runtime.shutdown_timeout(Duration::from_secs(5));
     node.close();
@@ -89,16 +91,19 @@ pub(crate) fn run(config: &ServerConfig) -> CommandResult {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Says that the drive is open, and what its index had to take in; nothing to that where there was nothing.
 fn log_open(node: &Node) {
-    let (rebuilt, rows, frames) = node.engine.catalog().replayed();
-    tracing::info!(
-        drive = node.identity.drive_text(),
-        term = node.identity.term,
-        rebuilt,
-        rows,
-        frames,
-        "drive is open"
-    );
+    let (rebuilt, exported_rows, log_records) = node.engine.catalog().replayed();
+    match rebuilt {
+        _ if exported_rows == 0 && log_records == 0 => {}
+        true => tracing::info!(
+            exported_rows,
+            log_records,
+            "the index of the catalog was built again from the log"
+        ),
+        false => tracing::info!(log_records, "the index of the catalog was brought up to date"),
+    }
+    tracing::info!(drive = node.identity.drive_text(), start = node.identity.term, "drive is open");
 }
 
 /// How many connections there may be: the drives have opened their files by now.

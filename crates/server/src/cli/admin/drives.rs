@@ -45,12 +45,25 @@ impl DriveCommand {
     pub(crate) fn request(self) -> Made {
         Ok(match self {
             Self::List => Request::DriveList,
-            Self::Add { path, zone } => Request::DriveAdd { path, zone },
-            Self::Drain { drive, cancel } => Request::DriveDrain { drive, cancel },
-            Self::Remove { drive } => Request::DriveRemove { drive },
-            Self::Replace { old, path } => Request::DriveReplace { old, path },
+            Self::Add { path, zone } => Request::DriveAdd { path: absolute(&path)?, zone },
+            Self::Drain { drive, cancel } => {
+                Request::DriveDrain { drive: path_or_id(drive)?, cancel }
+            }
+            Self::Remove { drive } => Request::DriveRemove { drive: path_or_id(drive)? },
+            Self::Replace { old, path } => {
+                Request::DriveReplace { old: path_or_id(old)?, path: absolute(&path)? }
+            }
         })
     }
+}
+
+/// A path that means the same to the server, whose working directory is another one.
+fn absolute(path: &str) -> std::io::Result<String> {
+    Ok(std::path::absolute(path)?.display().to_string())
+}
+
+fn path_or_id(text: String) -> std::io::Result<String> {
+    if text.contains('/') { absolute(&text) } else { Ok(text) }
 }
 
 #[derive(Args)]

@@ -6,26 +6,31 @@ use drystone_admin_api::{Request, SessionsOf};
 
 #[derive(Subcommand)]
 pub(crate) enum SessionCommand {
-    /// End all sessions that somebody has, at once. Keys that last go on.
+    /// End the temporary keys that an owner, user, role or outside name has now. They fail from their next
+    /// request on. Access keys and passwords stay, and can make new sessions; to stop those too, disable the
+    /// user or the key first (`user disable`, `key disable`).
     Revoke(RevokeArguments),
 }
 
 #[derive(Args)]
 #[group(required = true, multiple = false)]
 pub(crate) struct RevokeArguments {
-    /// Of the owner of the server.
+    /// Sessions of the owner of the server (GetSessionToken with the root keys).
     #[arg(long)]
     root: bool,
-    /// Of this user.
+    /// Sessions of this user (GetSessionToken); the same as `user end-sessions NAME`. Sessions of a role that
+    /// the user assumed belong to the role: end them with --role.
     #[arg(long)]
     user: Option<String>,
-    /// Of this role, whoever took it on.
+    /// Sessions of this role (AssumeRole), whoever assumed it.
     #[arg(long)]
     role: Option<String>,
-    /// Of the user whom an OpenID provider gives this name, with sessions of roles too.
+    /// Sessions of the user that an OpenID provider gives this name (AssumeRoleWithWebIdentity), with
+    /// those of roles. The server does not know which names there are: a wrong name ends nothing.
     #[arg(long)]
     openid_name: Option<String>,
-    /// Of this distinguished name of the LDAP server.
+    /// Sessions of this distinguished name of the LDAP server (AssumeRoleWithLDAPIdentity). As with OpenID, a
+    /// wrong name ends nothing.
     #[arg(long)]
     ldap_name: Option<String>,
 }

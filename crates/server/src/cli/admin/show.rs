@@ -85,10 +85,13 @@ pub(super) fn readable(answer: &Answer) -> String {
                 .collect(),
         ),
         Answer::Roles(roles) => table(
-            &["ROLE", "ARN", "POLICIES"],
+            &["ROLE", "ARN", "POLICIES", "BOUNDARY"],
             roles
                 .iter()
-                .map(|role| vec![role.name.clone(), role.arn.clone(), role.policies.join(",")])
+                .map(|role| {
+                    let boundary = role.boundary.clone().unwrap_or_default();
+                    vec![role.name.clone(), role.arn.clone(), role.policies.join(","), boundary]
+                })
                 .collect(),
         ),
         Answer::Accounts(accounts) => table(
@@ -276,7 +279,7 @@ fn verification_text(found: &Verification) -> String {
 
 fn refusals_text(refusals: &[Refusal]) -> String {
     if refusals.is_empty() {
-        return "no refusal with this id is remembered\n".to_owned();
+        return "no refusal is remembered, or none with this id\n".to_owned();
     }
     let mut out = String::new();
     for refusal in refusals {
@@ -304,7 +307,7 @@ fn refusals_text(refusals: &[Refusal]) -> String {
 
 fn users_table(users: &[User]) -> String {
     table(
-        &["USER", "STATE", "POLICIES", "INLINE", "GROUPS", "CREATED"],
+        &["USER", "STATE", "POLICIES", "INLINE", "BOUNDARY", "GROUPS", "CREATED"],
         users
             .iter()
             .map(|user| {
@@ -313,6 +316,7 @@ fn users_table(users: &[User]) -> String {
                     state(user.enabled),
                     user.policies.join(","),
                     user.inline_policies.join(","),
+                    user.boundary.clone().unwrap_or_default(),
                     user.groups.join(","),
                     user.created.clone(),
                 ]
