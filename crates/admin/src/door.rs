@@ -259,17 +259,22 @@ impl<'a> Actor<'a> {
             "User: {principal} is not authorized to perform: {action} on resource: {shown}"
         );
         if let Some(explanation) = explanation {
-            self.directory.explanations().add(ExplainedDecision {
-                request_id: self.request_id.to_owned(),
-                time_ms: self.now_ms,
-                principal,
-                access_key: self.identity.access_key.clone(),
-                action: action.to_owned(),
-                resource: resource.to_owned(),
-                explanation,
-            });
+            self.keep_reason(action, resource, explanation);
         }
         Denied { message }
+    }
+
+    /// Keeps the reason of a refusal for administrators.
+    pub(crate) fn keep_reason(&self, action: &str, resource: &str, explanation: Explanation) {
+        self.directory.explanations().add(ExplainedDecision {
+            request_id: self.request_id.to_owned(),
+            time_ms: self.now_ms,
+            principal: self.identity.principal.arn().unwrap_or_default(),
+            access_key: self.identity.access_key.clone(),
+            action: action.to_owned(),
+            resource: resource.to_owned(),
+            explanation,
+        });
     }
 
     /// The right to attach a policy to a holder, or to detach it. A statement may name either of them, and

@@ -167,6 +167,21 @@ def test_a_boundary_is_shown_and_a_refused_session_names_the_right(start):
         with pytest.raises(ClientError) as caught:
             sts.assume_role(**role, **more)
         assert f"not authorized to perform: {right} on" in caught.value.response["Error"]["Message"]
+        why = drystone("explain", caught.value.response["ResponseMetadata"]["RequestId"], "--at", server.directory).stdout
+        assert f"asked for {right} on {role['RoleArn']}" in why and "user/anna" in why
+
+
+def test_documents_are_taken_with_what_copying_and_editors_put_before_them(start, tmp_path):
+    server = start()
+    allow = {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}
+    trust = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": "*"}}
+    for command, statement in [(("policy", "set", "mine"), allow), (("role", "set", "mine"), trust),
+                               (("key", "add", "--policy-file"), allow)]:
+        for number, before in enumerate(["    ", "\n\t", "\ufeff", "\ufeff\r\n "]):
+            file = tmp_path / f"{number}.json"
+            file.write_text(before + json.dumps({"Version": "2012-10-17", "Statement": [statement]}) + "\n")
+            done = drystone(*command, file, "--at", server.directory)
+            assert done.returncode == 0, (command, before, done.stderr)
 
 
 def test_both_commands_that_end_sessions_of_a_user_say_that_they_are_one():

@@ -234,7 +234,9 @@ async fn assume_role(call: &Call<'_>) -> Answer {
     let role = match call.actor.directory.assume(arn, &request) {
         Ok(Ok(role)) => role,
         // Which roles there are is not said to those who may not take them on.
-        Ok(Err(_)) | Err(IdentityError::NotFound { .. }) => {
+        Err(IdentityError::NotFound { .. }) => return Err(denied("sts:AssumeRole")),
+        Ok(Err(why)) => {
+            call.actor.keep_reason("sts:AssumeRole", arn, why);
             return Err(denied("sts:AssumeRole"));
         }
         Err(error) => return Err(error.into()),
@@ -242,9 +244,12 @@ async fn assume_role(call: &Call<'_>) -> Answer {
     check_role_duration(&role, seconds)?;
     for action in said.rights() {
         let request = AssumeRequest { action, ..request };
-        if !matches!(call.actor.directory.assume(arn, &request), Ok(Ok(_))) {
-            return Err(denied(action));
+        match call.actor.directory.assume(arn, &request) {
+            Ok(Ok(_)) => continue,
+            Ok(Err(why)) => call.actor.keep_reason(action, arn, why),
+            Err(_) => {}
         }
+        return Err(denied(action));
     }
     let mut session_facts = said.of_session();
     if has_factor {

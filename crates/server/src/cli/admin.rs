@@ -198,6 +198,12 @@ fn text_of(path: &Path) -> Result<String, Box<dyn Error>> {
     std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()).into())
 }
 
+/// The JSON of a file, as servers take it: nothing before the first brace, such as the indentation of an example
+/// that was copied, or the mark by which an editor begins a file of UTF-8.
+fn document_of(path: &Path) -> Result<String, Box<dyn Error>> {
+    Ok(text_of(path)?.trim_start_matches('\u{feff}').trim().to_owned())
+}
+
 impl UserCommand {
     pub(crate) fn request(self) -> Made {
         Ok(match self {
@@ -242,7 +248,7 @@ impl Attachment {
 impl PolicyCommand {
     pub(crate) fn request(self) -> Made {
         Ok(match self {
-            Self::Set { name, file } => Request::PolicySet { name, document: text_of(&file)? },
+            Self::Set { name, file } => Request::PolicySet { name, document: document_of(&file)? },
             Self::List => Request::PolicyList,
             Self::Info { name } => Request::PolicyInfo { name },
             Self::Remove { name } => Request::PolicyRemove { name },
@@ -265,7 +271,7 @@ impl KeyCommand {
                     user,
                     access_key,
                     secret_key: secret.map(|text| text.trim_end_matches(['\r', '\n']).to_owned()),
-                    policy: policy_file.map(|path| text_of(&path)).transpose()?,
+                    policy: policy_file.map(|path| document_of(&path)).transpose()?,
                     expires_ms: expires.map(end).transpose()?,
                     description,
                 }
@@ -283,7 +289,7 @@ impl RoleCommand {
     pub(crate) fn request(self) -> Made {
         Ok(match self {
             Self::Set { name, trust_file } => {
-                Request::RoleSet { name, trust: text_of(&trust_file)? }
+                Request::RoleSet { name, trust: document_of(&trust_file)? }
             }
             Self::List => Request::RoleList,
             Self::Remove { name } => Request::RoleRemove { name },
