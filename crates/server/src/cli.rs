@@ -247,7 +247,7 @@ struct ServerArguments {
     /// Where the access log goes: off, stdout, or a file [default: stdout]. Also DRYSTONE_ACCESS_LOG.
     #[arg(long)]
     access_log: Option<String>,
-    /// Logs as JSON lines.
+    /// Logs as JSON lines. Also DRYSTONE_LOG_FORMAT=json.
     #[arg(long)]
     json: bool,
     /// Least level of logs: off, error, warn, info, debug or trace.

@@ -1,6 +1,8 @@
 """What a new user gets wrong is answered with what is wrong and what to do, and changes nothing."""
 import json
 import os
+import pathlib
+import re
 import socket
 import subprocess
 
@@ -182,6 +184,24 @@ def test_documents_are_taken_with_what_copying_and_editors_put_before_them(start
             file.write_text(before + json.dumps({"Version": "2012-10-17", "Statement": [statement]}) + "\n")
             done = drystone(*command, file, "--at", server.directory)
             assert done.returncode == 0, (command, before, done.stderr)
+
+
+def test_a_policy_that_comes_with_the_server_says_so(start):
+    server = start()
+    done = drystone("policy", "remove", "readonly", "--at", server.directory)
+    assert done.returncode == 1 and "comes with the server and cannot be removed" in done.stderr
+    assert "one copy of everything: survives no lost drive" in drystone("status", "--at", server.directory).stdout
+
+
+def test_every_setting_of_the_environment_is_documented():
+    root = pathlib.Path(__file__).parents[3]
+    source = "".join(path.read_text() for path in sorted((root / "crates/server/src").rglob("*.rs")))
+    names = set(re.findall(r'(?:\b|_)(?:setting|or_on)\([^()"]*"([A-Z0-9_]+)"', source))
+    assert {"REGION", "ALLOW_SIGV2", "MEMORY_BUDGET", "IDLE_TIMEOUT", "METRICS_TOKEN", "ROOT_USER"} <= names
+    documented = (root / "README.md").read_text() + "".join(
+        drystone(command, "--help").stdout for command in ("server", "bench", "status"))
+    missing = [name for name in sorted(names) if not re.search(rf"\b(DRYSTONE|MINIO)_{name}\b", documented)]
+    assert missing == []
 
 
 def test_both_commands_that_end_sessions_of_a_user_say_that_they_are_one():

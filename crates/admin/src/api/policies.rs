@@ -73,6 +73,10 @@ fn shown_policy(actor: &Actor<'_>, name: &str) -> Outcome {
 
 async fn remove(actor: &Actor<'_>, name: &str) -> Outcome {
     actor.need(Right::DeletePolicy, EntityKind::Policy, name)?;
+    if canned_policy(name).is_some() {
+        let message = format!("The policy {name} comes with the server and cannot be removed.");
+        return Err(Failed(Failure { code: FailureCode::InUse, message }));
+    }
     actor.directory.delete_policy(actor.account(), name, true).await?;
     Ok(Answer::Done)
 }

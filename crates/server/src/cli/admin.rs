@@ -198,8 +198,8 @@ fn text_of(path: &Path) -> Result<String, Box<dyn Error>> {
     std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()).into())
 }
 
-/// The JSON of a file, as servers take it: nothing before the first brace, such as the indentation of an example
-/// that was copied, or the mark by which an editor begins a file of UTF-8.
+/// The JSON of a file, as servers take it: nothing before the first brace, such as the indentation of an
+/// example that was copied, or the mark by which an editor begins a file of UTF-8.
 fn document_of(path: &Path) -> Result<String, Box<dyn Error>> {
     Ok(text_of(path)?.trim_start_matches('\u{feff}').trim().to_owned())
 }

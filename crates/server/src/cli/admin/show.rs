@@ -155,13 +155,12 @@ fn status_text(status: &Status) -> String {
         1 => "1 drive".to_owned(),
         count => format!("{count} drives"),
     };
-    let mut text = format!(
-        "{}\ncode {}: survives the loss of {}, now of {}\n",
-        if status.is_whole { "everything is whole" } else { "NOT everything is whole" },
-        status.code,
-        many(status.survives),
-        many(status.survives_now),
-    );
+    let whole = if status.is_whole { "everything is whole" } else { "NOT everything is whole" };
+    let (code, survives, now) = (&status.code, many(status.survives), many(status.survives_now));
+    let mut text = match status.drives.len() {
+        1 => format!("{whole}\none copy of everything: survives no lost drive\n"),
+        _ => format!("{whole}\ncode {code}: survives the loss of {survives}, now of {now}\n"),
+    };
     if status.is_lock_clock_held {
         let hours = status.lock_clock_behind_s.div_ceil(3600);
         text += &format!(
