@@ -13,9 +13,8 @@ pub use drives::Drives;
 pub(crate) use drives::Verifying;
 
 use crate::door::{Actor, AdminRequest, Denied};
-use crate::respond;
 use crate::rights::Right;
-use crate::{Admin, AdminResponse};
+use crate::{Admin, AdminResponse, cut, respond};
 use drystone_admin_api::{Account, Answer, Failure, FailureCode, Refusal, Request};
 use drystone_base::Timestamp;
 use drystone_iam::Reason;
@@ -75,7 +74,8 @@ fn json(status: StatusCode, value: &impl serde::Serialize) -> AdminResponse {
 }
 
 fn refuse(failure: &Failure) -> AdminResponse {
-    json(status_of(failure.code), failure)
+    let Failure { code, message } = failure;
+    json(status_of(*code), &Failure { code: *code, message: cut(message).to_owned() })
 }
 
 /// A refusal that was made before the request was looked at.

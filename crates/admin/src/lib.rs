@@ -26,7 +26,6 @@ use drystone_engine::Engine;
 use drystone_identity::Directory;
 use drystone_kms::Kms;
 use http::{HeaderMap, Method, Response, StatusCode};
-use http_body_util::Full;
 use std::sync::Arc;
 use subtle::ConstantTimeEq;
 
@@ -121,11 +120,18 @@ impl Door {
     }
 }
 
+/// The start of a text, in an error: what a client wrote is repeated up to here, so that the error is small
+/// whatever the notation makes of it.
+pub(crate) fn cut(text: &str) -> &str {
+    const ECHO_LEN_MAX: usize = 640;
+    &text[..text.floor_char_boundary(ECHO_LEN_MAX)]
+}
+
 /// A response of this crate.
-pub type AdminResponse = Response<Full<Bytes>>;
+pub type AdminResponse = Response<Bytes>;
 
 pub(crate) fn respond(status: StatusCode, kind: &str, body: impl Into<Bytes>) -> AdminResponse {
-    let mut response = Response::new(Full::new(body.into()));
+    let mut response = Response::new(body.into());
     *response.status_mut() = status;
     if let Ok(kind) = kind.parse() {
         response.headers_mut().insert(http::header::CONTENT_TYPE, kind);
@@ -214,5 +220,27 @@ impl Admin {
         let sent = headers.get(http::header::AUTHORIZATION).map(|value| value.as_bytes());
         let sent = sent.and_then(|value| value.strip_prefix(b"Bearer "));
         sent.is_some_and(|sent| bool::from(sent.ct_eq(token.as_bytes())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: an error of any door is small, whatever a client wrote.
+    #[test]
+    fn errors_are_small_whatever_they_repeat() {
+        for text in ["&", "\"", "\n", "\u{1}", "\u{1F600}"].map(|text| text.repeat(60_000)) {
+            let errors = [
+                query::refuse_early("", 403, &text, "id"),
+                api::refuse_early(400, &text),
+                minio::refuse_early("", 403, &text, "id"),
+                minio::refuse_path(&text, "id"),
+            ];
+            for error in errors {
+                let len = error.body().len();
+                assert!((100..8 << 10).contains(&len), "{len}");
+            }
+        }
     }
 }

@@ -134,6 +134,12 @@ pub(crate) fn refuse_early(
     MinioError::new(code, status, message).render("", request_id)
 }
 
+/// The refusal of a path that nothing is behind.
+#[cfg(test)]
+pub(crate) fn refuse_path(path: &str, request_id: &str) -> AdminResponse {
+    MinioError::not_supported(path).render(path, request_id)
+}
+
 async fn run(call: &Call<'_>) -> Answer {
     let path = call.request.path.as_str();
     let name = path.strip_prefix(PREFIX).unwrap_or_default();

@@ -15,11 +15,10 @@ mod users;
 mod web_identity;
 mod write;
 
-use crate::AdminResponse;
 use crate::door::{Actor, AdminRequest};
 use crate::federation::Federation;
-use crate::respond;
 use crate::rights::Right;
+use crate::{AdminResponse, cut, respond};
 use drystone_identity::{Directory, EntityArn, EntityKind};
 use error::QueryError;
 pub(crate) use error::refuse_early;
@@ -207,7 +206,7 @@ pub(crate) async fn serve(
 /// An error as IAM and STS render it.
 fn refuse(namespace: &str, error: &QueryError, id: &str) -> AdminResponse {
     let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::BAD_REQUEST);
-    let body = write::error(namespace, error.status, error.code, &error.message, id);
+    let body = write::error(namespace, error.status, error.code, cut(&error.message), id);
     respond(status, "text/xml", body)
 }
 

@@ -17,7 +17,7 @@ use crate::operation::Operation;
 use crate::ops;
 use crate::ops::RestoreDelays;
 use crate::request::S3Request;
-use crate::response::{Ids, Reply, ResponseBody, empty, error_document, set, xml};
+use crate::response::{ECHO_LEN_MAX, Ids, Reply, ResponseBody, empty, error_document, set, xml};
 use crate::route::route;
 use crate::website;
 use drystone_engine::{BucketRow, Engine};
@@ -382,7 +382,8 @@ fn render_error(
     let mut reply = if is_head {
         let mut reply = empty(error.code.status());
         set(&mut reply, "x-minio-error-code", error.code.name());
-        set(&mut reply, "x-minio-error-desc", &format!("{:?}", error.message));
+        let message = &error.message[..error.message.floor_char_boundary(ECHO_LEN_MAX / 4)];
+        set(&mut reply, "x-minio-error-desc", &format!("{message:?}"));
         set(&mut reply, "content-type", "application/xml");
         reply
     } else {

@@ -50,7 +50,7 @@ pub use gateway::{Gateway, GatewayConfig, Served};
 pub use host::Domains;
 pub use operation::{Level, Operation, Row, TABLE};
 pub use ops::RestoreDelays;
-pub use response::ResponseBody;
+pub use response::{ResponseBody, SMALL_LEN_MAX};
 pub use service::ServiceRequest;
 
 /// Entry points for fuzzing and property tests; no stable interface.

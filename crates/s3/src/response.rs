@@ -184,7 +184,11 @@ pub(crate) fn json(document: String) -> Reply {
     reply
 }
 
-/// The document of an error.
+/// Bytes of markup that one text of a client takes in the document of an error, and all of them.
+pub(crate) const ECHO_LEN_MAX: usize = 1 << 10;
+const ECHOES_LEN_MAX: usize = 6 << 10;
+
+/// The document of an error, which has [`SMALL_LEN_MAX`] bytes at most, whatever the client wrote.
 pub(crate) fn error_document(
     error: &S3Error,
     bucket: Option<&str>,
@@ -193,14 +197,22 @@ pub(crate) fn error_document(
     ids: &Ids,
 ) -> String {
     let mut xml = Xml::bare();
-    xml.open("Error").text("Code", error.code.name()).text("Message", &error.message);
-    xml.text_if("Key", key).text_if("BucketName", bucket).text("Resource", resource);
-    for (name, value) in &error.fields {
-        xml.text(name, value);
+    xml.open("Error").text("Code", error.code.name());
+    let named = [("Key", key), ("BucketName", bucket), ("Resource", Some(resource))];
+    let named = named.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    let own = error.fields.iter().map(|(name, value)| (*name, value.as_str()));
+    let mut left = ECHOES_LEN_MAX;
+    for (name, value) in
+        std::iter::once(("Message", error.message.as_str())).chain(named).chain(own)
+    {
+        left -= xml.echo(name, value, left.min(ECHO_LEN_MAX));
     }
     xml.text("RequestId", &ids.request_id).text("HostId", &ids.host_id);
     xml.finish("Error")
 }
+
+/// Bytes of an answer that counts as small.
+pub const SMALL_LEN_MAX: usize = 8 << 10;
 
 /// Names of a request in answers and logs.
 #[derive(Clone, Debug)]
@@ -208,4 +220,47 @@ pub(crate) struct Ids {
     /// 16 hexadecimal digits; later requests sort later.
     pub(crate) request_id: String,
     pub(crate) host_id: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::S3Code;
+    use crate::xml::parse;
+
+    /// Goal: no error is larger than a small answer, whatever a client wrote and wherever it is repeated.
+    /// Method: every code, with texts that grow when they are escaped, or are cut in a character.
+    #[test]
+    fn errors_are_small_whatever_they_repeat() {
+        let ids = Ids { request_id: "0".repeat(16), host_id: "h".repeat(64) };
+        let hostile = ["&", "'", "\"", "\t", "\u{1}", "\u{1F600}", "a\u{E9}", "]]>", "%22"];
+        for text in hostile.map(|text| text.repeat((64 << 10) / text.len())) {
+            for code in S3Code::ALL {
+                let error = S3Error::argument(&text, &text, text.clone());
+                let mut error = S3Error { code: *code, ..error };
+                for name in ["StringToSign", "CanonicalRequest", "Region", "TagKey", "Condition"] {
+                    error = error.field(name, text.clone());
+                }
+                let document = error_document(&error, Some(&text), Some(&text), &text, &ids);
+                assert!(document.len() <= SMALL_LEN_MAX, "{code:?}: {}", document.len());
+                let root = parse(document.as_bytes(), "Error").expect("well formed");
+                assert_eq!(root.text_of("Code"), Some(code.name()));
+                assert_eq!(root.text_of("RequestId"), Some(ids.request_id.as_str()));
+                assert!(root.text_of("Key").is_some_and(|key| key.len() > 200));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_short_is_repeated_whole() {
+        let ids = Ids { request_id: String::new(), host_id: String::new() };
+        let error = S3Error::argument("name", "a<b>&c", "m");
+        let document = error_document(&error, Some("bucket"), Some("k\u{E9}y"), "/bucket/k", &ids);
+        let root = parse(document.as_bytes(), "Error").expect("well formed");
+        for (name, value) in
+            [("ArgumentValue", "a<b>&c"), ("Key", "k\u{E9}y"), ("Resource", "/bucket/k")]
+        {
+            assert_eq!(root.text_of(name), Some(value));
+        }
+    }
 }

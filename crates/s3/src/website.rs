@@ -11,7 +11,7 @@ use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
 use crate::operation::Operation;
 use crate::ops;
-use crate::response::{Reply, ResponseBody, empty, set};
+use crate::response::{ECHO_LEN_MAX, Reply, ResponseBody, empty, set};
 use crate::uri::encode;
 use crate::xml::{Element, parse};
 use drystone_engine::plan::DocumentKind;
@@ -134,7 +134,10 @@ fn escape(text: &str) -> String {
 fn page(context: &Context<'_>, error: &S3Error) -> Reply {
     let status = StatusCode::from_u16(error.code.status()).unwrap_or(StatusCode::BAD_REQUEST);
     let mut reply = empty(status.as_u16());
-    let (code, message) = (error.code.name(), escape(&error.message));
+    let (code, message) = (
+        error.code.name(),
+        escape(&error.message[..error.message.floor_char_boundary(ECHO_LEN_MAX)]),
+    );
     let id = &context.ids.request_id;
     let text = format!(
         "<html>\n<head><title>{status}</title></head>\n<body>\n<h1>{status}</h1>\n<ul>\n\

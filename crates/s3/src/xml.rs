@@ -57,6 +57,24 @@ impl Xml {
         escape(&mut self.text, value);
         self.close(name)
     }
+    /// An element with what a client wrote: it is cut at a character, so that no more than `len_max` bytes of
+    /// markup come of it. Returns how many there are.
+    pub(crate) fn echo(&mut self, name: &str, value: &str, len_max: usize) -> usize {
+        self.open(name);
+        let start = self.text.len();
+        // A character takes one byte of markup or more.
+        for c in value[..value.floor_char_boundary(len_max)].chars() {
+            let before = self.text.len();
+            escape_char(&mut self.text, c);
+            if self.text.len() - start > len_max {
+                self.text.truncate(before);
+                break;
+            }
+        }
+        let len = self.text.len() - start;
+        self.close(name);
+        len
+    }
     pub(crate) fn text_if(&mut self, name: &str, value: Option<&str>) -> &mut Self {
         if let Some(value) = value {
             self.text(name, value);
@@ -89,19 +107,21 @@ fn escape(out: &mut String, text: &str) {
         out.push_str(text);
         return;
     }
-    for c in text.chars() {
-        match c {
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '&' => out.push_str("&amp;"),
-            '"' => out.push_str("&#34;"),
-            '\'' => out.push_str("&#39;"),
-            '\t' => out.push_str("&#x9;"),
-            '\n' => out.push_str("&#xA;"),
-            '\r' => out.push_str("&#xD;"),
-            '\0'..'\u{20}' | '\u{FFFE}' | '\u{FFFF}' => out.push('\u{FFFD}'),
-            c => out.push(c),
-        }
+    text.chars().for_each(|c| escape_char(out, c));
+}
+
+fn escape_char(out: &mut String, c: char) {
+    match c {
+        '<' => out.push_str("&lt;"),
+        '>' => out.push_str("&gt;"),
+        '&' => out.push_str("&amp;"),
+        '"' => out.push_str("&#34;"),
+        '\'' => out.push_str("&#39;"),
+        '\t' => out.push_str("&#x9;"),
+        '\n' => out.push_str("&#xA;"),
+        '\r' => out.push_str("&#xD;"),
+        '\0'..'\u{20}' | '\u{FFFE}' | '\u{FFFF}' => out.push('\u{FFFD}'),
+        c => out.push(c),
     }
 }
 

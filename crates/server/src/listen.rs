@@ -15,8 +15,8 @@ use drystone_base::{Timestamp, warn_limited};
 use drystone_engine::{Engine, EngineError};
 use drystone_s3::{Gateway, Peer, ResponseBody, Served};
 use http::{Request, Response};
-use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
 use hyper::body::Body as _;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -202,7 +202,7 @@ async fn talk(
 }
 
 fn boxed(response: AdminResponse) -> Response<OutBody> {
-    response.map(|body| body.map_err(|never: Infallible| match never {}).boxed_unsync())
+    response.map(|body| Full::new(body).map_err(|never: Infallible| match never {}).boxed_unsync())
 }
 
 async fn answer(
@@ -304,7 +304,7 @@ async fn administer(
             operation,
             status,
             error,
-            len_bytes: response.body().size_hint().exact(),
+            len_bytes: Some(response.body().len() as u64),
             micros,
             request_id: &request_id,
         });

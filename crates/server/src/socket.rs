@@ -1,9 +1,9 @@
 //! The unix socket of the administration: whoever the kernel says is this user or root acts as the owner
 //! of the server, without a signature.
 
-use drystone_admin::{Admin, AdminRequest, Door};
+use drystone_admin::{Admin, AdminRequest, AdminResponse, Door};
 use drystone_base::warn_limited;
-use http::{Request, Response};
+use http::Request;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -62,7 +62,7 @@ pub(crate) async fn serve(listener: UnixListener, admin: Arc<Admin>) {
 async fn talk(stream: UnixStream, admin: Arc<Admin>, count: Arc<AtomicU64>) {
     let service = service_fn(move |request| {
         let (admin, number) = (admin.clone(), count.fetch_add(1, Ordering::Relaxed));
-        async move { Ok::<_, Infallible>(answer(&admin, request, number).await) }
+        async move { Ok::<_, Infallible>(answer(&admin, request, number).await.map(Full::new)) }
     });
     let connection =
         hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
@@ -71,11 +71,7 @@ async fn talk(stream: UnixStream, admin: Arc<Admin>, count: Arc<AtomicU64>) {
     }
 }
 
-async fn answer(
-    admin: &Admin,
-    request: Request<Incoming>,
-    number: u64,
-) -> Response<Full<bytes::Bytes>> {
+async fn answer(admin: &Admin, request: Request<Incoming>, number: u64) -> AdminResponse {
     let request_id = format!("LOCAL{number:011X}");
     let (parts, body) = request.into_parts();
     let refuse = |status, message| admin.refuse(Door::Api, "", status, message, &request_id);

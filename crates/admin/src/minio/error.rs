@@ -1,8 +1,7 @@
 //! Errors in the words of MinIO's admin API.
 
-use crate::AdminResponse;
 use crate::door::Denied;
-use crate::respond;
+use crate::{AdminResponse, cut, respond};
 use drystone_identity::IdentityError;
 use http::StatusCode;
 
@@ -52,8 +51,8 @@ impl MinioError {
     pub(crate) fn render(&self, path: &str, request_id: &str) -> AdminResponse {
         let body = serde_json::json!({
             "Code": self.code,
-            "Message": self.message,
-            "Resource": path,
+            "Message": cut(&self.message),
+            "Resource": cut(path),
             "RequestId": request_id,
             "HostId": "",
         });

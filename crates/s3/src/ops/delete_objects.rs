@@ -9,9 +9,9 @@ use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
 use crate::mfa;
 use crate::object_headers::{bypasses_governance, unquote};
-use crate::response::xml;
+use crate::response::{ECHO_LEN_MAX, xml};
 use crate::xml::{Element, Xml, parse};
-use drystone_base::limits::DELETE_KEY_COUNT_MAX;
+use drystone_base::limits::{DELETE_KEY_COUNT_MAX, KEY_LEN_BYTES_MAX};
 use drystone_base::{ObjectKey, parse_http_date};
 use drystone_engine::{Conditions, DeleteOutcome, VersionRef};
 
@@ -140,9 +140,16 @@ fn write_outcome(
             answer.close("Deleted");
         }
         Err(error) => {
-            answer.open("Error").text("Key", &entry.key);
-            answer.text_if("VersionId", entry.version.as_deref());
-            answer.text("Code", error.code.name()).text("Message", &error.message);
+            answer.open("Error");
+            // A key that can exist is said in full, so that the client finds it.
+            match entry.key.len() <= KEY_LEN_BYTES_MAX {
+                true => drop(answer.text("Key", &entry.key)),
+                false => drop(answer.echo("Key", &entry.key, ECHO_LEN_MAX)),
+            }
+            if let Some(version) = &entry.version {
+                answer.echo("VersionId", version, ECHO_LEN_MAX);
+            }
+            answer.text("Code", error.code.name()).echo("Message", &error.message, ECHO_LEN_MAX);
             answer.close("Error");
         }
     }
