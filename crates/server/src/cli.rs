@@ -180,8 +180,8 @@ struct ServerArguments {
     /// Directory with public.crt and private.key; turns TLS on.
     #[arg(long)]
     certs_dir: Option<PathBuf>,
-    /// Memory for bodies, decoders and work in the background, shared by caller [default: 128MiB]. Also
-    /// DRYSTONE_MEMORY_BUDGET.
+    /// Memory for bodies, decoders and work in the background, shared by caller; at least 4MiB [default:
+    /// 128MiB]. Also DRYSTONE_MEMORY_BUDGET.
     #[arg(long)]
     memory_budget: Option<String>,
     /// Length of segments if the drive is made now [default: a 1,024th of the filesystem].
@@ -368,7 +368,7 @@ fn meant(arguments: ServerArguments) -> Result<ServerConfig, Box<dyn Error>> {
         },
         domains: config::domains(&domain),
         certs_dir: arguments.certs_dir,
-        budget_bytes: config::parse_size("memory budget", budget.as_deref().unwrap_or("128MiB"))?,
+        budget_bytes: config::parse_budget(budget.as_deref().unwrap_or("128MiB"))?,
         segment_len: arguments
             .segment_size
             .as_deref()

@@ -103,6 +103,9 @@ pub(crate) enum ConfigError {
         #[source]
         source: std::io::Error,
     },
+    /// A file is to lie where no directory is.
+    #[error("{option} {path}: there is no directory {parent}; make it first, or name another file")]
+    Parent { option: &'static str, path: String, parent: String },
     /// A setting that must not be empty is.
     #[error("{name} is set, but empty; unset it, or give it a value")]
     Empty { name: String },
@@ -279,6 +282,37 @@ pub(crate) fn parse_size(name: &'static str, text: &str) -> Result<u64, ConfigEr
         value: text.to_owned(),
         allowed: "a number with KiB, MiB or GiB",
     })
+}
+
+/// Bytes of the memory budget. What is less than a server can work with is refused: a number without its unit
+/// would otherwise make a server that refuses most requests.
+pub(crate) fn parse_budget(text: &str) -> Result<u64, ConfigError> {
+    let (name, allowed) = ("memory budget", "4MiB or more, such as 256MiB");
+    let value = text.to_owned();
+    match parse_size(name, text) {
+        Ok(bytes) if bytes >= 4 << 20 => Ok(bytes),
+        _ => Err(ConfigError::Value { name, value, allowed }),
+    }
+}
+
+/// Refuses files that settings name in directories that are not there. What lies in the directory of a drive
+/// is made with it.
+pub(crate) fn check_files(config: &ServerConfig) -> Result<(), ConfigError> {
+    let log = match &config.access_log {
+        AccessLogTarget::File(path) => Some(path),
+        AccessLogTarget::Off | AccessLogTarget::Stdout => None,
+    };
+    for (option, path) in [("--keyring", config.keys.keyring.as_ref()), ("--access-log", log)] {
+        let Some((path, parent)) = path.and_then(|path| Some((path, path.parent()?))) else {
+            continue;
+        };
+        let is_in_drive = config.directories.iter().any(|given| parent.starts_with(&given.path));
+        if !is_in_drive && !parent.as_os_str().is_empty() && !parent.is_dir() {
+            let (path, parent) = (path.display().to_string(), parent.display().to_string());
+            return Err(ConfigError::Parent { option, path, parent });
+        }
+    }
+    Ok(())
 }
 
 /// A count of at least one, if it is set.

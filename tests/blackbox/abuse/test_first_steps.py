@@ -93,10 +93,26 @@ def test_a_start_says_where_the_root_keys_are_in_plain_words(start, tmp_path):
     assert "Root keys   from the environment\n" in text
 
 
+@pytest.mark.parametrize("option", ["--access-log", "--keyring"])
+def test_a_file_that_cannot_be_is_named_and_makes_no_drive(start, tmp_path, option):
+    file = tmp_path / "no" / "file"
+    text = refused(tmp_path, option, str(file), "--address", "127.0.0.1:0", "--console-address", "127.0.0.1:0")
+    assert f"{option} {file}: there is no directory {file.parent}" in text
+    # In the directory of the drive, which is made, there can be one.
+    start(option, str(tmp_path / "drive" / "file")).stop()
+    assert (tmp_path / "drive" / "file").stat().st_size > 0 or option == "--access-log"
+
+
 def test_an_access_log_that_cannot_be_opened_is_named(start, tmp_path):
-    server = start("--access-log", str(tmp_path / "no" / "log"), wait=False)
+    server = start("--access-log", str(tmp_path), wait=False)
     assert server.process.wait(20) == 1
-    assert f"--access-log {tmp_path / 'no' / 'log'}: cannot be opened" in server.process.stderr.read()
+    assert f"--access-log {tmp_path}: cannot be opened" in server.process.stderr.read()
+
+
+@pytest.mark.parametrize("budget", ["256", "1MiB", "0", "much"])
+def test_a_memory_budget_without_its_unit_is_refused(tmp_path, budget):
+    text = refused(tmp_path, "--memory-budget", budget)
+    assert f'memory budget is "{budget}"; allowed: 4MiB or more' in text
 
 
 def test_commands_say_why_no_server_answers(start, tmp_path):

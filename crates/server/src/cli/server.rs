@@ -36,6 +36,7 @@ pub(crate) fn run(config: &ServerConfig) -> CommandResult {
         None => None,
     };
     let given = config::root_credentials()?;
+    config::check_files(config)?;
     let bound = BoundPorts::take(config)?;
     let node = Node::open(config, OpenMode::Serve)?;
     let home = secrets::home_of(&node.homes, secrets::FILE).to_owned();
