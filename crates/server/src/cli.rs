@@ -38,11 +38,11 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Serve S3 from a directory.
+    /// Start the server on one or several drives (directories).
     Server(Box<ServerArguments>),
-    /// Check a directory while no server runs on it, and print what was counted.
+    /// Check drives while no server runs on them: every row, and that every shard is there.
     Fsck(InspectArguments),
-    /// Build the indexes of a directory anew from its log.
+    /// Rebuild the indexes of drives from their logs, while no server runs on them.
     Rebuild(RebuildArguments),
     /// Administer users of the running server.
     User {
@@ -58,7 +58,7 @@ enum Command {
         #[command(flatten)]
         options: AdminOptions,
     },
-    /// Administer policies, and who holds them.
+    /// Administer policies, and attach them.
     Policy {
         #[command(subcommand)]
         command: PolicyCommand,
@@ -107,33 +107,33 @@ enum Command {
         #[command(flatten)]
         options: AdminOptions,
     },
-    /// Decide on buckets what no S3 request does.
+    /// Settings of buckets that S3 has no request for.
     Bucket {
         #[command(subcommand)]
         command: BucketCommand,
         #[command(flatten)]
         options: AdminOptions,
     },
-    /// See to the clock by which locks end.
+    /// Confirm the clock by which object locks end.
     Lock {
         #[command(subcommand)]
         command: LockCommand,
         #[command(flatten)]
         options: AdminOptions,
     },
-    /// Tell the state of the store: what is missing, and what it survives now.
+    /// Show the state of the store: what is missing, and which losses it survives now.
     Status {
         #[command(flatten)]
         options: AdminOptions,
     },
-    /// Administer drives.
+    /// Add, drain, remove and replace drives.
     Drive {
         #[command(subcommand)]
         command: DriveCommand,
         #[command(flatten)]
         options: AdminOptions,
     },
-    /// Read everything that is stored, or a part of it, and tell what is missing or damaged.
+    /// Read everything that is stored, or a part of it, and report what is missing or damaged.
     Verify {
         #[command(flatten)]
         command: VerifyArguments,
@@ -142,7 +142,7 @@ enum Command {
     },
     /// Estimate how likely a loss is, by drives and code.
     Durability(durability::DurabilityArguments),
-    /// Tell why requests were refused: the one with this id, or all that are remembered.
+    /// Explain why requests were refused: the one with this id, or all that are remembered.
     Explain {
         /// From the answer's x-amz-request-id.
         request_id: Option<String>,
@@ -157,8 +157,9 @@ enum Command {
 
 #[derive(Args)]
 struct ServerArguments {
-    /// Directories of the drives, such as /data or /data{1...6}; with ZONE= before those that fail
-    /// together. Empty ones are made drives if none of them is one.
+    /// Directories of the drives, such as /data or /data{1...6} (three dots, in quotes); with ZONE= before
+    /// those that fail together. If none of them is a drive yet, those that are empty or missing become
+    /// drives.
     #[arg(required = true, value_name = "DIRECTORY")]
     directories: Vec<String>,
     /// Address of the S3 port.
@@ -187,7 +188,7 @@ struct ServerArguments {
     /// Length of segments if the drive is made now [default: a 1,024th of the filesystem].
     #[arg(long)]
     segment_size: Option<String>,
-    /// Refuse to start unless a directory holds the drive with this id; none is made a drive then.
+    /// Refuse to start unless one of the directories holds the drive with this id; no drive is made then.
     #[arg(long)]
     expect_drive: Option<String>,
     /// Let directories on the device of the root directory become drives where others are on devices of their
@@ -208,7 +209,7 @@ struct ServerArguments {
     /// [default: no time]. Also DRYSTONE_RESTORE_DELAYS.
     #[arg(long)]
     restore_delays: Option<String>,
-    /// Time after which a drive that is gone is given up and what it had is made anew on the others, if they
+    /// Time after which a drive that is gone is given up and what it held is rebuilt on the others, if they
     /// are enough and have room, such as 24h, or off [default: 24h]. Also DRYSTONE_REHOME_AFTER.
     #[arg(long)]
     rehome_after: Option<String>,
@@ -223,21 +224,21 @@ struct ServerArguments {
     /// DRYSTONE_REPAIR_RATE.
     #[arg(long)]
     repair_rate: Option<String>,
-    /// Public access to buckets whose owners have not said anything: compat, aws or open [default:
-    /// compat]. Also DRYSTONE_BUCKET_DEFAULTS.
+    /// Public access to buckets without a setting of their own: compat, aws or open [default: compat]. Also
+    /// DRYSTONE_BUCKET_DEFAULTS.
     #[arg(long)]
     bucket_defaults: Option<String>,
-    /// Take presigned URLs and forms of signature version 2, for old clients. Also DRYSTONE_ALLOW_SIGV2=on.
+    /// Accept presigned URLs and forms of signature version 2, for old clients. Also DRYSTONE_ALLOW_SIGV2=on.
     #[arg(long)]
     allow_sigv2: bool,
-    /// File of the keyring that seals stored secrets [default: DIRECTORY/keyring]; better on another
-    /// device. Also DRYSTONE_KEYRING.
+    /// File of the keyring that encrypts stored secrets and keys; made if it is missing on the first start
+    /// [default: DIRECTORY/keyring]; better on another device. Also DRYSTONE_KEYRING.
     #[arg(long)]
     keyring: Option<PathBuf>,
     /// Bytes of a single PUT at most, such as 50GiB [default: 5GiB, as in S3]. Also DRYSTONE_PUT_LIMIT.
     #[arg(long)]
     put_limit: Option<String>,
-    /// Start although the keyring lacks keys that something is sealed under: that is lost then.
+    /// Start although the keyring lacks keys that something is encrypted under: that is lost then.
     #[arg(long)]
     accept_lost_keyring: bool,
     /// Vault (or OpenBao) whose transit engine keeps new keys of SSE-KMS; its token is

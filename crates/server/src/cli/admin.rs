@@ -44,13 +44,13 @@ pub(crate) enum UserCommand {
     Add { name: String },
     /// List users.
     List,
-    /// Tell about a user.
+    /// Show a user: policies, permissions boundary, groups.
     Info { name: String },
-    /// Remove a user with all keys.
+    /// Remove a user with all of its keys.
     Remove { name: String },
-    /// Let the keys of a user open something again.
+    /// Enable a user: its keys are accepted again.
     Enable { name: String },
-    /// Let the keys of a user open nothing.
+    /// Disable a user: requests with its keys and sessions are refused.
     Disable { name: String },
     /// End the sessions that a user has now; the same as `session revoke --user NAME`.
     EndSessions { name: String },
@@ -62,13 +62,13 @@ pub(crate) enum GroupCommand {
     Add { name: String },
     /// List groups.
     List,
-    /// Tell about a group.
+    /// Show a group and its members.
     Info { name: String },
     /// Remove a group without members.
     Remove { name: String },
-    /// Let the policies of a group count again.
+    /// Enable a group: its policies apply to its members again.
     Enable { name: String },
-    /// Let the policies of a group count no more.
+    /// Disable a group: its policies apply to nobody.
     Disable { name: String },
     /// Put users into a group.
     Join {
@@ -86,22 +86,27 @@ pub(crate) enum GroupCommand {
 
 #[derive(Subcommand)]
 pub(crate) enum PolicyCommand {
-    /// Make a policy, or give it a new text, from a file (- for standard input).
-    Set { name: String, file: PathBuf },
+    /// Make a policy, or a new version of it that applies at once.
+    Set {
+        name: String,
+        /// File with the policy in AWS's policy language, as JSON (- for standard input).
+        file: PathBuf,
+    },
     /// List policies.
     List,
     /// Print the text of a policy.
     Info { name: String },
-    /// Remove a policy that nobody holds.
+    /// Remove a policy that is attached to nothing.
     Remove { name: String },
-    /// Attach policies to a user, group or role.
+    /// Attach policies to a user, a group, a role or a name of the LDAP server.
     Attach(Attachment),
-    /// Detach policies from a user, group or role.
+    /// Detach policies from a user, a group, a role or a name of the LDAP server.
     Detach(Attachment),
 }
 
 #[derive(Args)]
 pub(crate) struct Attachment {
+    /// Names of policies.
     #[arg(required = true)]
     policies: Vec<String>,
     #[command(flatten)]
@@ -111,55 +116,57 @@ pub(crate) struct Attachment {
 #[derive(Args)]
 #[group(required = true, multiple = false)]
 struct HolderArguments {
-    /// To this user.
+    /// This user.
     #[arg(long)]
     user: Option<String>,
-    /// To this group.
+    /// This group.
     #[arg(long)]
     group: Option<String>,
-    /// To this role.
+    /// This role.
     #[arg(long)]
     role: Option<String>,
-    /// To this distinguished name of the LDAP server, of a user or a group.
+    /// This distinguished name of the LDAP server, of a user or a group.
     #[arg(long)]
     ldap_name: Option<String>,
 }
 
 #[derive(Subcommand)]
 pub(crate) enum KeyCommand {
-    /// Make a key and print it once.
+    /// Make a key and print it, once.
     Add {
-        /// User that it belongs to; without, the owner of the server.
+        /// User that the key is for; the owner of the server if left out.
         #[arg(long)]
         user: Option<String>,
-        /// Access key id; made up if left out.
+        /// Access key id; chosen at random if left out.
         #[arg(long)]
         access_key: Option<String>,
-        /// File with the secret (- for standard input); made up if left out.
+        /// File with the secret (- for standard input); chosen at random if left out.
         #[arg(long)]
         secret_file: Option<PathBuf>,
-        /// File with a policy that narrows what the user may do.
+        /// File with a policy that limits the key to a part of what the user may do. Such a key manages no
+        /// keys.
         #[arg(long)]
         policy_file: Option<PathBuf>,
-        /// When the key ends, as 2030-01-31 or 2030-01-31T12:00:00Z.
+        /// When the key expires, as 2030-01-31 or 2030-01-31T12:00:00Z.
         #[arg(long)]
         expires: Option<String>,
-        /// For people.
+        /// Note that `key list` shows.
         #[arg(long, default_value = "")]
         description: String,
     },
     /// List the keys of a user, or of the owner of the server.
     List {
+        /// User; the owner of the server if left out.
         #[arg(long)]
         user: Option<String>,
     },
-    /// Let a key open something again.
+    /// Enable a key: it is accepted again.
     Enable { access_key: String },
-    /// Let a key open nothing.
+    /// Disable a key: requests with it are refused.
     Disable { access_key: String },
     /// Remove a key.
     Remove { access_key: String },
-    /// Sign session tokens with a new key from now on.
+    /// Sign session tokens with a new key from now on. Sessions that exist stay valid.
     RotateSigning,
 }
 
@@ -174,14 +181,18 @@ pub(crate) enum RoleCommand {
     },
     /// List roles.
     List,
-    /// Remove a role without policies.
+    /// Remove a role that has no policies attached.
     Remove { name: String },
 }
 
 #[derive(Subcommand)]
 pub(crate) enum AccountCommand {
-    /// Make an account of 12 digits, and print the keys of its owner once.
-    Add { id: String, name: String },
+    /// Make an account and print the keys of its owner, once.
+    Add {
+        /// Id of 12 digits.
+        id: String,
+        name: String,
+    },
     /// List accounts.
     List,
 }

@@ -9,7 +9,7 @@ pub(crate) enum BucketCommand {
     /// Let objects of a bucket without versions be appended to (x-amz-write-offset-bytes).
     Appends {
         bucket: String,
-        /// No more.
+        /// Allow no more appends.
         #[arg(long)]
         off: bool,
     },
@@ -25,8 +25,8 @@ impl BucketCommand {
 
 #[derive(Subcommand)]
 pub(crate) enum LockCommand {
-    /// Say that the clock of this machine is right: after a start that found it more than a day ahead, locks
-    /// go on by the old time until then.
+    /// Confirm that the clock of this machine is right. After a start that found it too far ahead to be
+    /// believed, locks end by the old time until this is done; `status` says so.
     ConfirmClock,
 }
 

@@ -11,28 +11,28 @@ use std::time::Duration;
 pub(crate) enum DriveCommand {
     /// List drives.
     List,
-    /// Make an empty directory another drive; it takes its share of what is there.
+    /// Add an empty directory as another drive; its share of the data moves to it.
     Add {
         /// The empty directory, on the server.
         path: String,
-        /// What fails together with it.
+        /// Zone of the drives that it fails together with.
         #[arg(long, default_value = "")]
         zone: String,
     },
-    /// Empty a drive and take it out.
+    /// Move everything off a drive, then take it out.
     Drain {
         /// Path or id.
         drive: String,
-        /// Let it be, if that was begun.
+        /// Stop a drain that has begun; the drive stays.
         #[arg(long)]
         cancel: bool,
     },
-    /// Take a drive out that is gone: what it had is made anew on the others.
+    /// Give up a drive that is gone: what it held is rebuilt on the others.
     Remove {
         /// Path or id.
         drive: String,
     },
-    /// Put an empty directory into the place of a drive that is gone, and fill it.
+    /// Replace a drive that is gone by an empty directory, and rebuild what it held.
     Replace {
         /// Path or id of the drive that is gone.
         old: String,
@@ -70,7 +70,7 @@ fn path_or_id(text: String) -> std::io::Result<String> {
 pub(crate) struct VerifyArguments {
     /// BUCKET or BUCKET/PREFIX; everything if it is left out.
     scope: Option<String>,
-    /// Give back what is missing or damaged.
+    /// Repair what is missing or damaged.
     #[arg(long)]
     repair: bool,
 }

@@ -6,25 +6,26 @@ use drystone_admin_api::Request;
 
 #[derive(Subcommand)]
 pub(crate) enum KmsCommand {
-    /// Make a key; its id is chosen if it is left out.
+    /// Make a key.
     Add {
-        #[arg(default_value = "")]
+        /// Id; chosen at random if left out.
+        #[arg(default_value = "", hide_default_value = true)]
         key: String,
-        /// For people.
+        /// Note that `kms list` shows.
         #[arg(long, default_value = "")]
         description: String,
     },
     /// List keys.
     List,
-    /// Let a key seal and open again.
+    /// Enable a key: it encrypts and decrypts again.
     Enable { key: String },
-    /// Let a key seal and open nothing: what is sealed under it cannot be read meanwhile.
+    /// Disable a key: it encrypts nothing, and objects encrypted under it cannot be read until it is enabled.
     Disable { key: String },
-    /// Seal with new material from now on; what was sealed still opens.
+    /// Encrypt with new key material from now on; what was encrypted before can still be read.
     Rotate { key: String },
     /// Give a key another name, such as alias/datasets.
     Alias { name: String, key: String },
-    /// Take a name away from its key.
+    /// Remove such a name; the key stays.
     Unalias { name: String },
     /// Print the keyring, for a backup. Whoever has it and the drives can read everything.
     ExportKeyring,

@@ -8,11 +8,11 @@ use drystone_admin_api::Request;
 pub(crate) enum MfaCommand {
     /// Make a second factor for the owner of the server, and print its secret once.
     Enroll,
-    /// Let it count, by its first code.
+    /// Switch it on, by a code that it shows now.
     Confirm { code: String },
-    /// Tell about it.
+    /// Show its serial number and state.
     Info,
-    /// Take it away.
+    /// Remove it: MFA Delete and sessions with a second factor need a new one then.
     Remove,
 }
 

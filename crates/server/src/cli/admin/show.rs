@@ -241,7 +241,7 @@ fn scrub_text(drive: &Drive) -> String {
         text += &format!(", {count} shards {name}");
     }
     if scrub.repaired > 0 {
-        text += &format!(", {} given back", scrub.repaired);
+        text += &format!(", {} repaired", scrub.repaired);
     }
     text + "\n"
 }
@@ -257,7 +257,7 @@ fn verification_text(found: &Verification) -> String {
         ("missing", found.missing),
         ("damaged", found.damaged),
         ("on missing drives", found.unreachable),
-        ("given back", found.repaired),
+        ("repaired", found.repaired),
     ];
     for (name, count) in counts.iter().filter(|(_, count)| *count > 0) {
         text += &format!("{count} shards {name}\n");
