@@ -90,6 +90,29 @@ pub(crate) fn announce(credentials: &RootCredentials, origin: &Origin, directory
     let _ = stderr.write_all(text.as_bytes());
 }
 
+/// Warns of copies of the root credentials that differ from those that count: such a copy counts again once
+/// the drive of the other one is not there, with a key that may have been changed because it leaked.
+pub(crate) fn warn_of_stale_copies(homes: &[PathBuf], origin: &Origin, directory: &Path) {
+    if !matches!(origin, Origin::Kept) {
+        return;
+    }
+    let keys = |home: &Path| {
+        let text = std::fs::read_to_string(home.join(FILE)).ok()?;
+        Some(text.lines().take(2).map(str::to_owned).collect::<Vec<_>>())
+    };
+    let counting = keys(directory);
+    let differs = |home: &&PathBuf| keys(home).is_some_and(|other| Some(other) != counting);
+    for home in homes.iter().filter(differs) {
+        let (counts, stale) = (directory.join(FILE), home.join(FILE));
+        tracing::warn!(
+            counts = %counts.display(),
+            stale = %stale.display(),
+            "the root credentials of the drives differ: copy the file that counts over the stale one, whose \
+             keys would count when the other drive is missing"
+        );
+    }
+}
+
 /// The directory, of those of several drives, whose file counts: the first that has it.
 pub(crate) fn home_of<'a>(homes: &'a [PathBuf], file: &str) -> &'a Path {
     let has = |home: &&PathBuf| home.join(file).try_exists().unwrap_or(false);

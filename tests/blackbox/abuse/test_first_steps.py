@@ -93,6 +93,25 @@ def test_a_start_says_where_the_root_keys_are_in_plain_words(start, tmp_path):
     assert "Root keys   from the environment\n" in text
 
 
+def test_copies_of_the_root_keys_that_differ_are_named(start, tmp_path):
+    paths = [tmp_path / str(number) for number in range(3)]
+
+    def stop_and_read(env):
+        return start(*map(str, paths[1:]), directory=paths[0], env=env).stop()[1]
+
+    assert "differ" not in stop_and_read({})
+    assert "differ" not in stop_and_read({}), "each drive has a copy by now"
+    changed = paths[0] / "root-credentials"
+    changed.write_text("ANOTHERKEY\nanother-secret-key\n")
+    said = stop_and_read({})
+    for stale in paths[1:]:
+        assert f"stale={stale}/root-credentials" in said and f"counts={changed}" in said
+    assert "differ" not in stop_and_read(None), "keys of the environment count, no file does"
+    for stale in paths[1:]:
+        (stale / "root-credentials").write_text(changed.read_text())
+    assert "differ" not in stop_and_read({})
+
+
 @pytest.mark.parametrize("option", ["--access-log", "--keyring"])
 def test_a_file_that_cannot_be_is_named_and_makes_no_drive(start, tmp_path, option):
     file = tmp_path / "no" / "file"

@@ -41,6 +41,7 @@ pub(crate) fn run(config: &ServerConfig) -> CommandResult {
     let node = Node::open(config, OpenMode::Serve)?;
     let home = secrets::home_of(&node.homes, secrets::FILE).to_owned();
     let (credentials, origin) = secrets::load_or_make(&home, given, &SystemRng)?;
+    secrets::warn_of_stale_copies(&node.homes, &origin, &home);
     let keyring = node.keyring.clone().ok_or("a server has a keyring")?;
     let directory = open_directory(&node, keyring.clone(), credentials.clone());
     let kms = keys::open_kms(config, &node, keyring);
