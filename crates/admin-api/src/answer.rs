@@ -232,6 +232,9 @@ pub struct Status {
     /// How far the clock of locks is behind the wall clock, in seconds.
     #[serde(default)]
     pub lock_clock_behind_s: u64,
+    /// Access logs of buckets that cannot be delivered, or lack lines.
+    #[serde(default)]
+    pub access_logs: Vec<AccessLog>,
     /// Placement groups, by the number of their drives that are missing or lack shards.
     pub groups_by_lacking_drives: std::collections::BTreeMap<u64, u64>,
     /// Objects and parts that lack shards since they were written.
@@ -243,6 +246,19 @@ pub struct Status {
     pub progress: Option<Progress>,
     /// Drives.
     pub drives: Vec<Drive>,
+}
+
+/// The access log of a bucket that is not as it should be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessLog {
+    /// The bucket that is logged.
+    pub bucket: String,
+    /// Bytes of lines that wait for delivery.
+    pub waiting_bytes: u64,
+    /// Error code of the last delivery, if it failed.
+    pub failing: Option<String>,
+    /// Requests that were counted and have no line of their own, since the start.
+    pub omitted: u64,
 }
 
 /// Shards on their way to other drives.

@@ -8,6 +8,10 @@
 //! | `drystone_connections_open`, `drystone_connections_limit` | connections | |
 //! | `drystone_connections_refused_total` | connections | |
 //! | `drystone_connections_ended_total` | connections that were too slow | |
+//! | `drystone_access_log_waiting_bytes` | bytes of lines that wait for delivery | |
+//! | `drystone_access_log_failing_buckets` | buckets whose lines cannot be delivered | |
+//! | `drystone_access_log_omitted_total` | requests that were counted and have no line | |
+//! | `drystone_access_log_refused_total` | requests refused because there was no room for lines | |
 //! | `drystone_lock_clock_behind_seconds` | seconds behind the wall clock | |
 //! | `drystone_lock_clock_held` | 0 or 1: waits for an operator | |
 //! | `drystone_lock_clock_refused_total` | writes refused because the wall clock is too far ahead | |
@@ -141,6 +145,7 @@ impl Metrics {
         let name = "drystone_catalog_retained_frame_bytes";
         one(name, "gauge", "Segments with frames that no export covers.", retained);
         render_lock_clock(&mut out, engine);
+        render_access_logs(&mut out, engine);
         if let Ok(space) = engine.space() {
             let name = "drystone_space_bytes";
             let _ = writeln!(out, "# HELP {name} Space of the drive.\n# TYPE {name} gauge");
@@ -200,6 +205,22 @@ fn render_budget(out: &mut String, budget: &ByteBudget) {
         .write(out, each(|usage| usage.waiting));
     let (name, help) = ("drystone_budget_refused_total", "Requests refused for lack of memory.");
     Labelled { name, kind: "counter", help }.write(out, each(|usage| usage.refused));
+}
+
+/// The access logs of buckets.
+fn render_access_logs(out: &mut String, engine: &Engine) {
+    let totals = engine.log_room().totals();
+    let mut one = |name, kind, help, value: u64| {
+        Labelled { name, kind, help }.write(out, std::iter::once((String::new(), value)));
+    };
+    let name = "drystone_access_log_waiting_bytes";
+    one(name, "gauge", "Lines that wait for delivery.", totals.waiting_bytes);
+    let name = "drystone_access_log_failing_buckets";
+    one(name, "gauge", "Buckets whose lines cannot be delivered.", totals.failing_buckets);
+    let name = "drystone_access_log_omitted_total";
+    one(name, "counter", "Requests counted without lines of their own.", totals.omitted);
+    let name = "drystone_access_log_refused_total";
+    one(name, "counter", "Requests refused without room for lines.", totals.refused);
 }
 
 fn render_lock_clock(out: &mut String, engine: &Engine) {

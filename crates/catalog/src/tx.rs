@@ -157,7 +157,7 @@ impl<'a> Tx<'a> {
     }
 
     /// Sets a row.
-    pub fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
+    pub fn put(&mut self, key: Vec<u8>, value: impl Into<Bytes>) {
         let value = RowValue { bytes: value.into(), hint: None };
         self.changes.insert(key.into(), Some(value));
     }

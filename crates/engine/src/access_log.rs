@@ -1,4 +1,9 @@
-//! Lines of access logs that wait to be delivered: rows, so that they outlive the process.
+//! Lines of access logs that wait to be delivered: rows, so that they outlive the process; and the room that
+//! they may take ([`LogRoom`]).
+
+mod room;
+
+pub use room::{LogRoom, LogShare, LogState, LogTotals};
 
 use crate::engine::Engine;
 use crate::error::EngineError;
@@ -9,13 +14,22 @@ use std::ops::Bound;
 /// A stored piece of an access log: its key and its bytes.
 pub type AccessLogRow = (Vec<u8>, Bytes);
 
+/// Pieces that are forgotten in one commit: a frame must fit into a segment.
+const FORGET_COUNT: usize = 10_000;
+
 impl Engine {
+    /// Room for lines that wait.
+    #[must_use]
+    pub fn log_room(&self) -> &LogRoom {
+        &self.shared.log_room
+    }
+
     /// Stores pieces of access logs; they are durable when this returns.
     ///
     /// # Errors
     ///
     /// [`EngineError::Full`], or the catalog failed.
-    pub async fn append_access_log(&self, pieces: Vec<Vec<u8>>) -> Result<(), EngineError> {
+    pub async fn append_access_log(&self, pieces: Vec<Bytes>) -> Result<(), EngineError> {
         self.check_space()?;
         self.commit(move |tx| {
             for piece in pieces {
@@ -60,10 +74,14 @@ impl Engine {
     ///
     /// The catalog failed.
     pub async fn forget_access_log(&self, keys: Vec<Vec<u8>>) -> Result<(), EngineError> {
-        self.commit(move |tx| {
-            keys.into_iter().for_each(|key| tx.delete(key));
-            Ok(())
-        })
-        .await
+        for keys in keys.chunks(FORGET_COUNT) {
+            let keys = keys.to_vec();
+            let forget = self.commit(move |tx| {
+                keys.into_iter().for_each(|key| tx.delete(key));
+                Ok(())
+            });
+            forget.await?;
+        }
+        Ok(())
     }
 }

@@ -1,5 +1,6 @@
 //! The engine: what all operations share.
 
+use crate::access_log::LogRoom;
 use crate::budget::{ByteBudget, Consumer, Kind, ReadLane, Share};
 use crate::cells::GentleReader;
 use crate::error::EngineError;
@@ -64,6 +65,7 @@ pub(crate) struct Shared {
     pub(crate) hedges: AtomicU64,
     pub(crate) keyring: OnceLock<Arc<Keyring>>,
     pub(crate) lock_clock: LockClock,
+    pub(crate) log_room: LogRoom,
     /// Held by each large upload in progress: its count says how many there are.
     pub(crate) large_uploads: Arc<()>,
     buckets: Mutex<BucketCache>,
@@ -99,6 +101,7 @@ impl Engine {
             hedges: AtomicU64::new(0),
             keyring: OnceLock::new(),
             lock_clock,
+            log_room: LogRoom::default(),
             large_uploads: Arc::new(()),
             buckets: Mutex::default(),
             noted: Mutex::default(),

@@ -49,7 +49,7 @@ mod stripe;
 mod sweep;
 mod tasks;
 
-pub use access_log::AccessLogRow;
+pub use access_log::{AccessLogRow, LogRoom, LogShare, LogState, LogTotals};
 pub use append::AppendRequest;
 pub use audit::{AuditReport, AuditScope};
 pub use blob::{BlobWriter, NewBlob, Stored};

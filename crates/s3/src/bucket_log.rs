@@ -1,12 +1,17 @@
 //! Server access logging: requests to a bucket become lines of an object in another one.
 //!
-//! A line is durable before its request is answered, and delivered every so often ([`LogBook`]).
+//! A line is durable before its request is answered, and delivered every so often, or when lines fill their
+//! room ([`LogBook`]). A request that is authenticated has room for its line before it has an effect
+//! ([`LineSlot`]); others are counted where there is none ([`omitted`]). A request whose client leaves has
+//! its line too: it may have had its effect.
 //! Deliveries are no requests, so a bucket that logs to itself does not log them.
 //!
 //! Source: S3 user guide, "Amazon S3 server access log format".
 
 mod book;
 mod field;
+mod omitted;
+mod slot;
 
 pub(crate) use book::{LogBook, key_of};
 
@@ -18,6 +23,7 @@ use crate::response::Reply;
 use crate::xml::Element;
 use drystone_base::Timestamp;
 use field::{quoted, word};
+pub(crate) use slot::LineSlot;
 
 /// Where the lines of a bucket go.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,6 +53,14 @@ pub(crate) struct Source {
     pub(crate) bucket: String,
     pub(crate) account: String,
     pub(crate) target: LogTarget,
+}
+
+impl Source {
+    /// Bytes of what a stored piece of it begins with, at most.
+    fn head_len(&self) -> u64 {
+        let prefix_len = self.target.prefix.len() * 3;
+        (self.bucket.len() + self.account.len() + self.target.bucket.len() + prefix_len + 8) as u64
+    }
 }
 
 /// What became of one key of a `DeleteObjects`, for a line of its own. An extension of the answer.
@@ -80,7 +94,8 @@ pub(crate) struct Outcome<'a> {
     pub(crate) operation: Option<Operation>,
     pub(crate) requester: String,
     pub(crate) auth: AuthType,
-    pub(crate) reply: &'a Reply,
+    /// `None`: the client left before there was one.
+    pub(crate) reply: Option<&'a Reply>,
     pub(crate) error: Option<&'a str>,
     pub(crate) request_id: &'a str,
     pub(crate) host_id: &'a str,
@@ -131,6 +146,17 @@ impl Draft {
         }
     }
 
+    /// Room for its line.
+    pub(crate) fn slot(&self, engine: &drystone_engine::Engine) -> LineSlot {
+        let own = [&self.owner, &self.remote, &self.key, &self.uri, &self.referrer, &self.agent];
+        let more = [&self.version, &self.host, &self.method, &self.source.bucket];
+        let len: usize = own.iter().chain(&more).map(|text| text.len()).sum();
+        let of_batch = [&self.owner, &self.remote, &self.host, &self.source.bucket];
+        let batch_len: usize = of_batch.iter().map(|text| text.len()).sum();
+        let lens = (len as u64 + self.source.head_len(), batch_len as u64);
+        LineSlot::new(engine.log_room().clone(), &self.source.bucket, lens)
+    }
+
     /// Such as `REST.GET.OBJECT`.
     fn operation(&self, operation: Option<Operation>) -> String {
         use Operation as O;
@@ -163,7 +189,7 @@ impl Draft {
     /// The line of a request, and those of the keys that it deleted.
     fn lines(&self, outcome: &Outcome<'_>) -> String {
         let mut lines = self.line(outcome);
-        let batch = outcome.reply.extensions().get::<Vec<BatchDeletion>>();
+        let batch = outcome.reply.and_then(|reply| reply.extensions().get::<Vec<BatchDeletion>>());
         for deletion in batch.into_iter().flatten() {
             lines.push('\n');
             lines.push_str(&self.batch_line(outcome, deletion));
@@ -231,7 +257,7 @@ impl Draft {
 
     fn line(&self, outcome: &Outcome<'_>) -> String {
         let header = |name: &str| {
-            let value = outcome.reply.headers().get(name).and_then(|value| value.to_str().ok());
+            let value = outcome.reply?.headers().get(name).and_then(|value| value.to_str().ok());
             value.filter(|value| !value.is_empty()).map(|value| word(value.as_bytes()))
         };
         let none = || "-".to_owned();
@@ -242,7 +268,7 @@ impl Draft {
         let whole = || header("content-length").filter(|_| is_read);
         let object_size = header("x-amz-object-size").or(total).or_else(whole);
         let sent = header("content-length").filter(|_| self.method != "HEAD");
-        let status = outcome.reply.status().as_u16().to_string();
+        let status = outcome.reply.map_or_else(none, |reply| reply.status().as_u16().to_string());
         let millis = outcome.millis.to_string();
         let version = header("x-amz-version-id").unwrap_or_else(|| self.version.clone());
         let (sent, object_size) = (sent.unwrap_or_else(none), object_size.unwrap_or_else(none));

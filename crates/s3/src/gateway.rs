@@ -6,7 +6,7 @@ use crate::authorize::{
     BucketDefaults, Peer, RuleCache, Rules, Said, Sender, account_of, authorize, hide_absence,
 };
 use crate::body::Body;
-use crate::bucket_log::{Draft, LogBook, Outcome};
+use crate::bucket_log::{Draft, LineSlot, LogBook, Outcome};
 use crate::consumer::consumer_of;
 use crate::control;
 use crate::cors::{Asked, preflight};
@@ -88,6 +88,35 @@ struct Trace {
     operation: Option<Operation>,
     identity: Option<Arc<Identity>>,
     auth: AuthType,
+    /// Room for its line in the access log of its bucket, if that has one.
+    line: Option<Arc<LineSlot>>,
+}
+
+/// The line of a request to be. It is written when the request ends, and also if its client leaves before:
+/// closing the connection hides no effect.
+struct Entry<'a> {
+    gateway: &'a Gateway,
+    draft: Option<Draft>,
+    trace: Trace,
+    request_id: String,
+}
+
+impl Entry<'_> {
+    /// Writes the line; it is durable when the future ends.
+    fn write(
+        &mut self,
+        reply: Option<&Reply>,
+        error: Option<S3Code>,
+    ) -> Option<impl Future<Output = ()> + Send + use<>> {
+        let draft = self.draft.take()?;
+        Some(self.gateway.log(&draft, &self.trace, reply, error, &self.request_id))
+    }
+}
+
+impl Drop for Entry<'_> {
+    fn drop(&mut self) {
+        drop(self.write(None, None));
+    }
 }
 
 /// A request on its way through an operation.
@@ -103,6 +132,8 @@ pub(crate) struct Context<'a> {
     pub(crate) said: Option<Said>,
     /// What the request asks for, once that is known.
     pub(crate) operation: Option<Operation>,
+    /// Room for its line in the access log of its bucket, if that has one.
+    line: Option<Arc<LineSlot>>,
     listings: &'a Semaphore,
 }
 
@@ -110,7 +141,8 @@ impl<'a> Context<'a> {
     /// The same sender with another request.
     pub(crate) fn with_request(&self, request: S3Request) -> Context<'a> {
         let Self { engine, directory, config, rules, listings, operation, .. } = *self;
-        let (ids, sender, said) = (self.ids.clone(), self.sender.clone(), None);
+        let (ids, sender, line) = (self.ids.clone(), self.sender.clone(), self.line.clone());
+        let said = None;
         Context {
             engine,
             directory,
@@ -121,6 +153,7 @@ impl<'a> Context<'a> {
             rules,
             said,
             operation,
+            line,
             listings,
         }
     }
@@ -128,6 +161,21 @@ impl<'a> Context<'a> {
     /// The documents of a bucket that decide.
     pub(crate) fn rules_of(&self, bucket: &BucketRow) -> Result<Arc<Rules>, S3Error> {
         Ok(self.rules.get(self.engine, self.directory, bucket)?)
+    }
+
+    /// Holds room for the line of the request, and for as many bytes more, before it has an effect: only for
+    /// a request that is authenticated, whose line is promised.
+    pub(crate) async fn reserve_line(&self, more_len: u64) -> Result<(), S3Error> {
+        match (&self.line, &self.sender.identity) {
+            (Some(line), Some(_)) => line.reserve(more_len).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Bytes of the line that says what became of a key of a batch; none if nothing is logged.
+    pub(crate) fn batch_line_len(&self, key: &str, version: Option<&str>) -> u64 {
+        let version = version.unwrap_or_default();
+        self.line.as_ref().map_or(0, |line| line.batch_len(key, version))
     }
 
     /// Runs a listing: a walk over rows that may wait for the device, on a thread that may. No more
@@ -178,8 +226,8 @@ impl Gateway {
             parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
         let declared_len = parts.headers.get("content-length").cloned();
         let mut body = Some(Body::new(incoming));
-        let mut trace = Trace::default();
-        let mut draft = None;
+        let (trace, request_id) = (Trace::default(), ids.request_id.clone());
+        let mut entry = Entry { gateway: self, draft: None, trace, request_id };
         let names = (None, None);
         let mut asked = None;
         let (result, names) = match S3Request::parse(parts, &self.config.domains, now_ms) {
@@ -190,11 +238,13 @@ impl Gateway {
                 let resolved = access_point::resolve(&self.config.directory, &mut request);
                 let names = (request.bucket.clone(), request.key.clone());
                 asked = Asked::of(&self.engine, &request);
-                draft = self.draft_of(&request, peer);
+                entry.draft = self.draft_of(&request, peer);
+                let trace = &mut entry.trace;
+                trace.line = entry.draft.as_ref().map(|draft| Arc::new(draft.slot(&self.engine)));
                 let served = match (resolved, request.method == http::Method::OPTIONS) {
                     (Err(error), _) => Err(error),
                     (Ok(()), true) => preflight(&self.engine, &request),
-                    (Ok(()), false) => self.run(request, peer, &ids, &mut body, &mut trace).await,
+                    (Ok(()), false) => self.run(request, peer, &ids, &mut body, trace).await,
                 };
                 (served, names)
             }
@@ -204,7 +254,7 @@ impl Gateway {
         let (mut response, error) = match result {
             Ok(response) => (response, None),
             Err(error) if error.drop_connection => {
-                let operation = trace.operation.map(Operation::name);
+                let operation = entry.trace.operation.map(Operation::name);
                 return Served { response: None, operation, request_id, error: Some(error.code) };
             }
             Err(error) => {
@@ -223,12 +273,12 @@ impl Gateway {
         if let (Some(asked), false) = (asked, is_preflight) {
             asked.write(&mut response);
         }
-        if let Some(draft) = draft {
-            self.log(&draft, &trace, &response, error, &request_id).await;
+        if let Some(written) = entry.write(Some(&response), error) {
+            written.await;
         }
         Served {
             response: Some(response),
-            operation: trace.operation.map(Operation::name),
+            operation: entry.trace.operation.map(Operation::name),
             request_id,
             error,
         }
@@ -252,6 +302,7 @@ impl Gateway {
             rules: &self.rules,
             said: None,
             operation: None,
+            line: trace.line.clone(),
             listings: &self.listings,
         };
         if request.is_website {
@@ -318,6 +369,7 @@ impl Gateway {
             .map_err(|error| self.with_region(&context.request, error))?;
         heard?;
         refuse_not_implemented(&context.request, operation)?;
+        context.reserve_line(0).await?;
         let served = ops::dispatch(&context, operation, verified, body).await;
         served.map_err(|error| hide_absence(&context, error))
     }
@@ -338,7 +390,7 @@ impl Gateway {
         &self,
         draft: &Draft,
         trace: &Trace,
-        reply: &Reply,
+        reply: Option<&Reply>,
         error: Option<S3Code>,
         request_id: &str,
     ) -> impl Future<Output = ()> + Send + use<> {
@@ -354,12 +406,28 @@ impl Gateway {
             region: &self.config.region,
             millis: self.engine.now_ms().saturating_sub(draft.now_ms),
         };
-        self.logs.add(draft, &outcome)
+        let share = trace.line.as_ref().and_then(|line| line.take());
+        self.logs.add(draft, &outcome, share)
     }
 
     /// Delivers what the access logs of buckets have gathered.
     pub async fn deliver_logs(&self) {
         self.logs.deliver(&self.config).await;
+    }
+
+    /// Waits until the lines of a bucket fill their room.
+    pub async fn logs_fill(&self) {
+        self.engine.log_room().filled().await;
+    }
+
+    /// Delivers the lines of buckets that fill their room.
+    pub async fn deliver_filling_logs(&self) {
+        self.logs.deliver_filling(&self.config).await;
+    }
+
+    /// Delivers what the access logs of buckets have gathered, at the end of the process.
+    pub async fn close_logs(&self) {
+        self.logs.close(&self.config).await;
     }
 
     /// HeadBucket tells the region also to those whom it refuses.

@@ -5,8 +5,8 @@ use crate::Admin;
 use crate::door::Actor;
 use crate::rights::Right;
 use drystone_admin_api::{
-    Answer, Drive, DriveState, Failure, FailureCode, LostObject, Moving, Progress, Request, Scrub,
-    Status, Verification,
+    AccessLog, Answer, Drive, DriveState, Failure, FailureCode, LostObject, Moving, Progress,
+    Request, Scrub, Status, Verification,
 };
 use drystone_base::sync::{self, Mutex, MutexGuard};
 use drystone_engine::deployment::{DeploymentStatus, DriveState as State};
@@ -129,6 +129,18 @@ fn drives_of(status: &DeploymentStatus) -> Vec<Drive> {
     status.drives.iter().map(one).collect()
 }
 
+/// Access logs of buckets that are not as they should be.
+fn access_logs(admin: &Admin) -> Vec<AccessLog> {
+    let states = admin.engine.log_room().states().into_iter();
+    let shown = states.map(|state| AccessLog {
+        bucket: state.bucket,
+        waiting_bytes: state.waiting_bytes,
+        failing: state.failing.map(str::to_owned),
+        omitted: state.omitted,
+    });
+    shown.collect()
+}
+
 async fn status(actor: &Actor<'_>, admin: &Admin) -> Outcome {
     actor.require_server(Right::StorageInfo)?;
     let drives = admin.drives.clone();
@@ -148,6 +160,7 @@ async fn status(actor: &Actor<'_>, admin: &Admin) -> Outcome {
         is_read_only: status.is_read_only,
         is_lock_clock_held: admin.engine.lock_clock_state().is_held,
         lock_clock_behind_s: admin.engine.lock_clock_state().behind_ms / 1000,
+        access_logs: access_logs(admin),
         groups_by_lacking_drives: lacking,
         waiting_repairs: status.repair_count as u64,
         moving: status.moving.map(|moving| Moving {

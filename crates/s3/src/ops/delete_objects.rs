@@ -49,6 +49,8 @@ pub(crate) async fn run(
         let has_mfa = mfa::check(context, &bucket).await?;
         entries.iter_mut().for_each(|entry| entry.conditions.has_mfa = has_mfa);
     }
+    let lines = entries.iter().map(|e| context.batch_line_len(&e.key, e.version.as_deref()));
+    context.reserve_line(lines.sum()).await?;
     // Handed in together and in order: the committer sees repeated keys as the client listed them.
     let by_key = is_decided_by_policy(context, name.as_str());
     let mut started = Vec::with_capacity(entries.len());

@@ -303,6 +303,7 @@ pub(crate) async fn run(
     context.request.take_headers_of_query()?;
     context.operation = Some(Operation::PutObject);
     authorize(context, Operation::PutObject)?;
+    context.reserve_line(0).await?;
     let mut draft = parse_draft(&context.request)?;
     if !tags.is_empty() {
         draft.tags = tags;

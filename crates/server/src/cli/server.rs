@@ -81,7 +81,7 @@ pub(crate) fn run(config: &ServerConfig) -> CommandResult {
             Front { proxies, gateway, admin, engine, metrics, access_log, certificates, admission };
         serve(Arc::new(front), ports, stop_signal()).await;
         delivering.abort();
-        logs.deliver_logs().await;
+        logs.close_logs().await;
         sweeping.abort();
         administering.iter().for_each(tokio::task::JoinHandle::abort);
         Ok::<_, Box<dyn std::error::Error>>(())
@@ -236,12 +236,25 @@ async fn stop_signal() {
     }
 }
 
-/// Delivers the access logs of buckets, every so often.
+/// Pause after a delivery of lines that filled their room.
+const DELIVERY_PAUSE: Duration = Duration::from_secs(1);
+
+/// Delivers the access logs of buckets, every so often and when lines fill their room.
 async fn deliver(gateway: Arc<Gateway>, every: Duration) {
     loop {
         // First what an earlier process left.
         gateway.deliver_logs().await;
-        tokio::time::sleep(every).await;
+        let next = tokio::time::sleep(every);
+        tokio::pin!(next);
+        loop {
+            tokio::select! {
+                () = &mut next => break,
+                () = gateway.logs_fill() => {
+                    gateway.deliver_filling_logs().await;
+                    tokio::time::sleep(DELIVERY_PAUSE).await;
+                }
+            }
+        }
     }
 }
 

@@ -150,6 +150,19 @@ fn drives_table(drives: &[Drive]) -> String {
     table(&heads, drives.iter().map(row).collect())
 }
 
+/// A line for each access log that is not as it should be.
+fn access_logs_text(status: &Status) -> String {
+    let line = |log: &drystone_admin_api::AccessLog| {
+        let mut text = format!("access log of {}: ", log.bucket);
+        if let Some(code) = &log.failing {
+            let waiting = size(log.waiting_bytes);
+            text += &format!("cannot be delivered ({code}), {waiting} wait; ");
+        }
+        text + &format!("{} requests have no line of their own\n", log.omitted)
+    };
+    status.access_logs.iter().map(line).collect()
+}
+
 fn status_text(status: &Status) -> String {
     let many = |count: u64| match count {
         1 => "1 drive".to_owned(),
@@ -168,6 +181,7 @@ fn status_text(status: &Status) -> String {
              run: drystone lock confirm-clock\n"
         );
     }
+    text += &access_logs_text(status);
     if status.is_read_only {
         text += "READ ONLY: too few drives are here to be certain of the newest state\n";
     }
