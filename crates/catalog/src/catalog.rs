@@ -257,6 +257,7 @@ impl Catalog {
         let (root, report) = export::write(&mirror.log, &*self.shared.index, lsn, pump)?;
         let (key, value) = (Key::export_of(mirror.drive), root.encode().to_vec());
         let ticket = self.submit(move |tx| {
+            tx.use_reserve();
             tx.put(key, value);
             Ok(Decision::Commit(()))
         });

@@ -341,14 +341,11 @@ impl Committer {
             let view = OverlayView { committer: self, building: &building };
             let mut tx = Tx::new(&view, &*self.rng, now_ms, seq);
             let planned = plan(&mut tx);
-            let Tx { changes, payloads: added, clock_used, .. } = tx;
-            let written = changes.iter().filter(|(_, value)| value.is_some());
-            if let Some(refused) =
-                written.map(|(key, _)| self.guard.may_write(key)).find_map(Result::err)
-            {
+            if let Some(refused) = self.refusal_of(&tx) {
                 replies.push(Box::new(move |_| (planned.reply)(Err(refused))));
                 continue;
             }
+            let Tx { changes, payloads: added, clock_used, .. } = tx;
             if planned.commit {
                 let first = payloads.len();
                 len += added.iter().map(|record| record.payload.len() as u64).sum::<u64>();
@@ -375,6 +372,15 @@ impl Committer {
         }
         self.seq = seq;
         self.send(building, payloads, replies);
+    }
+
+    /// Why the changes of a transaction may not be written.
+    fn refusal_of(&self, tx: &Tx<'_>) -> Option<CatalogError> {
+        if !tx.changes.is_empty() && !tx.uses_reserve && self.mirrors.is_in_reserve() {
+            return Some(CatalogError::Full);
+        }
+        let written = tx.changes.iter().filter(|(_, value)| value.is_some());
+        written.map(|(key, _)| self.guard.may_write(key)).find_map(Result::err)
     }
 
     fn send(

@@ -130,6 +130,11 @@ impl Mirrors {
         &self.members[0].mirror.log
     }
 
+    /// Whether a member that counts writes into its reserve.
+    pub(crate) fn is_in_reserve(&self) -> bool {
+        self.members.iter().any(|m| !m.is_learning && m.mirror.log.is_in_reserve())
+    }
+
     /// Members that count, the first one first.
     pub(crate) fn live(&self) -> Vec<Mirror> {
         let live = self.members.iter().filter(|member| !member.is_learning);

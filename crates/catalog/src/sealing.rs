@@ -70,6 +70,7 @@ impl Catalog {
             let is_end = step.reached.is_none();
             place = step.reached.clone().unwrap_or_default();
             let ticket = self.submit(move |tx| {
+                tx.use_reserve();
                 for key in step.rows {
                     // A value that is put gets a seal.
                     if let Some(value) = tx.get(&key)? {

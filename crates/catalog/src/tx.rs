@@ -87,6 +87,7 @@ pub struct Tx<'a> {
     pub(crate) clock_used: Option<Seq>,
     pub(crate) changes: BTreeMap<Bytes, Option<RowValue>>,
     pub(crate) payloads: Vec<RecordInput>,
+    pub(crate) uses_reserve: bool,
 }
 
 impl<'a> Tx<'a> {
@@ -102,7 +103,15 @@ impl<'a> Tx<'a> {
             clock_used: None,
             changes: BTreeMap::new(),
             payloads: Vec::new(),
+            uses_reserve: false,
         }
+    }
+
+    /// Says that this transaction gives space back or takes rights away, so that it may be written into what
+    /// a full drive keeps in reserve ([`drystone_log::Log::is_in_reserve`]). Any other is refused there with
+    /// [`CatalogError::Full`]: whoever may only add must not be able to use up what deletes need.
+    pub fn use_reserve(&mut self) {
+        self.uses_reserve = true;
     }
 
     /// Wall-clock time, in milliseconds since 1970; for Last-Modified, never for order.

@@ -28,7 +28,7 @@ pub struct CompactReport {
     pub moved: u64,
     /// Bytes of payload moved.
     pub moved_bytes: u64,
-    /// Segments that stay because something in them does not verify.
+    /// Segments that stay because something in them does not verify, or is not where the index says.
     pub damaged: u64,
 }
 
@@ -66,12 +66,15 @@ impl Drive {
                     self.shared.table.forget(info.segment, info.incarnation)?;
                     report.freed += 1;
                 }
-                Err(DriveError::Damaged { .. } | DriveError::Log(LogError::Damaged(_))) => {
-                    report.damaged += 1;
-                }
+                // One that cannot be emptied is no reason to leave the others.
+                Err(
+                    DriveError::Damaged { .. }
+                    | DriveError::Log(LogError::Damaged(_) | LogError::NotThere),
+                ) => report.damaged += 1,
                 Err(error) => return Err(error),
             }
         }
+        self.log().refill_reserve()?;
         self.shared.table.drop_tombstones(self.least_birth_lsn())?;
         Ok(report)
     }
@@ -132,11 +135,14 @@ impl Drive {
             ticket.wait()?;
         }
         let left = self.shared.table.alive(info.segment, info.incarnation);
-        match left.map_or(0, |alive| alive.records) {
-            _ if self.log().has_bug(SeededBug::FreeSourceEarly) => Ok(()),
-            0 => Ok(()),
+        let is_done = left.is_none_or(|alive| alive.records == 0)
+            || self.log().has_bug(SeededBug::FreeSourceEarly)
+            // Earlier versions counted some manifests twice: what counts is where rows point.
+            || self.shared.table.is_empty(info.segment, info.incarnation)?;
+        match is_done {
+            true => Ok(()),
             // The table knows of shards that the scan did not meet: they are not thrown away.
-            _ => Err(LogError::NotThere.into()),
+            false => Err(LogError::NotThere.into()),
         }
     }
 }

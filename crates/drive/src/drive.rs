@@ -153,12 +153,18 @@ impl Drive {
         self.shared.log.append_ticket(Class::Bulk, vec![record], Durability::Written)
     }
 
-    /// Appends a copy of a small part; it is durable, and found, once the ticket says so.
+    /// Appends a copy of a small part, or a manifest; it is durable, and found, once the ticket says so.
+    /// Refused with [`LogError::Full`] where the drive writes into its reserve.
     #[must_use]
     pub fn append_small(
         &self,
         record: RecordInput,
     ) -> Ticket<Result<Vec<(u64, Location)>, LogError>> {
+        if self.log().is_in_reserve() {
+            let (ticket, give) = Ticket::new();
+            give(Err(LogError::Full));
+            return ticket;
+        }
         self.shared.log.append_ticket(Class::Small, vec![record], Durability::Observed)
     }
 

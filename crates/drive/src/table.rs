@@ -296,6 +296,18 @@ impl Table {
         Ok(())
     }
 
+    /// Whether no row points into a segment. What was counted there is corrected then.
+    pub(crate) fn is_empty(&self, segment: u32, incarnation: u32) -> Result<bool, DriveError> {
+        let whole = [Damage { segment, from: 0, to: u32::MAX, after_lsn: 0 }];
+        if !self.shards_in(&whole, incarnation)?.is_empty() {
+            return Ok(false);
+        }
+        if let Some(alive) = self.lock().get_mut(&(segment, incarnation)) {
+            (alive.records, alive.bytes) = (0, 0);
+        }
+        Ok(true)
+    }
+
     /// Forgets a freed segment.
     pub(crate) fn forget(&self, segment: u32, incarnation: u32) -> Result<(), DriveError> {
         let mut alive = self.lock();
@@ -406,9 +418,11 @@ impl Batch<'_> {
     }
 
     /// `is_first`: the first copy of a small payload. Tombstones are in the same class and come later,
-    /// and blob ids are never used again, so there is nothing to look up.
+    /// and blob ids are never used again, so there is nothing to look up. Manifests are looked up: a blob
+    /// gets another one when its object is renamed or appended to.
     fn add_shard(&mut self, record: &Recorded, is_first: bool) -> Result<(), DriveError> {
         let Some(shard) = ShardId::of_meta(&record.meta) else { return Ok(()) };
+        let is_first = is_first && shard.stripe != ShardId::MANIFEST;
         let death = match is_first {
             true => None,
             false => self.get(&blob_key(TOMBSTONE, shard.blob))?,

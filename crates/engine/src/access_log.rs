@@ -77,6 +77,7 @@ impl Engine {
         for keys in keys.chunks(FORGET_COUNT) {
             let keys = keys.to_vec();
             let forget = self.commit(move |tx| {
+                tx.use_reserve();
                 keys.into_iter().for_each(|key| tx.delete(key));
                 Ok(())
             });

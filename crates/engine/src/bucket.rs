@@ -66,6 +66,7 @@ impl Engine {
                 match plan::abort_upload(tx, &owned, &parts.object, upload, term) {
                     // A completed upload only waits for repeated requests.
                     Err(EngineError::UploadNotFound) => {
+                        tx.use_reserve();
                         tx.delete(key.to_vec());
                         Ok(())
                     }

@@ -131,6 +131,7 @@ impl Engine {
             usage.entry(BucketId(id)).or_default();
         }
         let ticket = self.shared.catalog.submit(move |tx| {
+            tx.use_reserve();
             for (bucket, counted) in &usage {
                 tx.put(Key::usage(*bucket), counted.encode());
             }

@@ -442,6 +442,7 @@ fn store(catalog: &Catalog, groups: &[Group], drives: &[PoolDrive]) -> Result<()
         return Ok(());
     }
     let ticket = catalog.submit(move |tx| {
+        tx.use_reserve();
         rows.into_iter().for_each(|(key, row)| tx.put(key, row));
         Ok(Decision::Commit(()))
     });

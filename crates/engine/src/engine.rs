@@ -278,6 +278,9 @@ impl Engine {
         if self.drive().log().is_quarantined() {
             return Err(EngineError::Closed);
         }
+        if self.drive().log().is_in_reserve() {
+            return Err(EngineError::Full);
+        }
         let now = self.now_ms();
         let checked = shared.space_checked_ms.load(Ordering::Relaxed);
         if now.abs_diff(checked) > SPACE_FRESH_MS {
@@ -310,6 +313,9 @@ impl Engine {
         let is_short = |(space, least): (LogSpace, u64)| {
             space.free_bytes < (space.total_bytes / 20).max(least)
         };
+        if self.pool().online().iter().any(|drive| drive.log().is_in_reserve()) {
+            return Ok(true);
+        }
         Ok(spaces.into_iter().any(is_short))
     }
 

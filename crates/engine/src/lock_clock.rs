@@ -132,6 +132,7 @@ impl Engine {
         let next = next.confirmed(wall_ms);
         let stored = next.encode();
         self.commit(move |tx| {
+            tx.use_reserve();
             tx.put(Key::LOCK_CLOCK.to_vec(), stored);
             Ok(())
         })
@@ -164,6 +165,7 @@ impl Engine {
 
     fn store_lock_clock(&self, noted: NotedClock) -> Result<(), EngineError> {
         let ticket = self.shared.catalog.submit(move |tx| {
+            tx.use_reserve();
             tx.put(Key::LOCK_CLOCK.to_vec(), noted.encode());
             Ok(Decision::Commit(()))
         });

@@ -120,6 +120,7 @@ impl Engine {
             meter.step(report.bytes - before.bytes);
             if report.left == before.left {
                 let ticket = self.shared.catalog.submit(move |tx| {
+                    tx.use_reserve();
                     tx.delete(key.to_vec());
                     Ok(drystone_catalog::Decision::Commit(()))
                 });

@@ -144,6 +144,7 @@ impl Engine {
 
     fn bring_back(&self, record: ManifestRecord) -> Result<Fate, EngineError> {
         let ticket = self.shared.catalog.submit(move |tx| {
+            tx.use_reserve();
             Ok(match bring_back(tx, record) {
                 Ok(fate) => Decision::Commit(Ok(fate)),
                 Err(EngineError::Catalog(error)) => return Err(error),

@@ -137,6 +137,7 @@ impl Engine {
 
     fn save_scrub(&self, drive: DriveId, state: ScrubState) -> Result<(), EngineError> {
         let ticket = self.shared.catalog.submit(move |tx| {
+            tx.use_reserve();
             tx.put(Key::scrub(drive.0), state.encode());
             Ok(Decision::Commit(()))
         });

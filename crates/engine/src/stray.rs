@@ -48,6 +48,7 @@ impl Engine {
         for chunk in strays.chunks(CHUNK) {
             let (chunk, due) = (chunk.to_vec(), self.now_ms() + quarantine_ms);
             let ticket = self.shared.catalog.submit(move |tx| {
+                tx.use_reserve();
                 for blob in chunk {
                     plan::add_sweep(tx, due, &SweepItem::Blob(blob));
                 }

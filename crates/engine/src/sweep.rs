@@ -169,6 +169,7 @@ impl Engine {
         }
         let due = self.now_ms() + POSTPONED_MS;
         self.commit(move |tx| {
+            tx.use_reserve();
             for (key, item) in rows {
                 tx.delete(key);
                 plan::add_sweep(tx, due, &item);
@@ -217,6 +218,7 @@ impl Engine {
             let count = chunk.len() as u64;
             self.bury_blobs(blobs, report).await?;
             self.commit(move |tx| {
+                tx.use_reserve();
                 keys.into_iter().for_each(|key| tx.delete(key));
                 slices.iter().try_for_each(|part| plan::release_part(tx, part))?;
                 plan::adjust_usage(tx, bucket, |usage| {
@@ -232,6 +234,7 @@ impl Engine {
     /// Drops the row of an upload that was completed a day ago.
     async fn drop_upload(&self, key: Vec<u8>) -> Result<(), EngineError> {
         self.commit(move |tx| {
+            tx.use_reserve();
             let row = tx.get(&key)?.map(|bytes| UploadRow::decode(&bytes)).transpose()?;
             if row.is_some_and(|row| matches!(row.state, UploadState::Completed { .. })) {
                 tx.delete(key);
@@ -267,6 +270,7 @@ impl Engine {
             return Ok(());
         }
         self.commit(move |tx| {
+            tx.use_reserve();
             keys.into_iter().for_each(|key| tx.delete(key));
             slices.iter().try_for_each(|part| plan::release_part(tx, part))
         })

@@ -129,6 +129,7 @@ impl Directory {
     ) -> Result<(), IdentityError> {
         let account = account.to_owned();
         self.commit(move |tx| {
+            tx.use_reserve();
             match block {
                 Some(block) => rows::save(tx, &[&account], &block),
                 None => rows::remove::<PublicAccessBlock>(tx, &[&account]),

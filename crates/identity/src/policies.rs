@@ -363,6 +363,7 @@ impl Directory {
     ) -> Result<Vec<String>, IdentityError> {
         let name = name.to_owned();
         self.commit(move |tx| {
+            tx.use_reserve();
             let found: Option<ForeignName> = rows::find(tx, &[&name])?;
             let mut held = found.unwrap_or_default();
             if attach {

@@ -60,7 +60,8 @@ pub(crate) fn create<T: Entity>(
     Ok(())
 }
 
-/// Changes an entity that must be there; stores nothing if `change` refuses.
+/// Changes an entity that must be there; stores nothing if `change` refuses. Goes on where a drive is full:
+/// rights must be able to be taken away there.
 pub(crate) fn change<T: Entity, R>(
     tx: &mut Tx<'_>,
     parts: Parts<'_>,
@@ -68,12 +69,14 @@ pub(crate) fn change<T: Entity, R>(
 ) -> Result<R, IdentityError> {
     let mut entity: T = load(tx, parts)?;
     let outcome = change(&mut entity)?;
+    tx.use_reserve();
     save(tx, parts, &entity);
     Ok(outcome)
 }
 
-/// Removes an entity.
+/// Removes an entity, also where a drive is full.
 pub(crate) fn remove<T: Entity>(tx: &mut Tx<'_>, parts: Parts<'_>) {
+    tx.use_reserve();
     tx.delete(Key::identity(T::KIND, parts));
 }
 

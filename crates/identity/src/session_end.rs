@@ -39,6 +39,7 @@ impl Directory {
         // Those of this millisecond end too.
         let after_ms = self.now_ms() + 1;
         self.commit(move |tx| {
+            tx.use_reserve();
             let (kind, name) = match of {
                 SessionsOf::User(name) => {
                     return rows::change(tx, &[&account, &name], |user: &mut User| {

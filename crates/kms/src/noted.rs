@@ -55,6 +55,7 @@ pub fn note_keyring(
     }
     let row = noted.join("\n");
     let ticket = catalog.submit(move |tx| {
+        tx.use_reserve();
         if !lost.is_empty() {
             // Rows that are authenticated under them are taken as they are, until all are sealed again.
             let known = tx.get(Key::LOST_KEYS)?.unwrap_or_default();

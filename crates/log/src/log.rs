@@ -14,7 +14,7 @@ use drystone_io::Disk;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Time after which an idle writer tells what is durable.
@@ -89,6 +89,7 @@ pub(crate) struct Shared {
     next_lsn: AtomicU64,
     failure: OnceLock<Failure>,
     flush_count: AtomicU64,
+    in_reserve: AtomicBool,
     observer: OnceLock<Arc<dyn Observer>>,
     damage: Vec<Damage>,
 }
@@ -103,6 +104,10 @@ impl Shared {
         if let LogError::Failed(failure) = error {
             let _ = self.failure.set(failure.clone());
         }
+    }
+    /// To be called whenever a free segment is taken or given back.
+    pub(crate) fn note_reserve(&self, table: &SegmentTable) {
+        self.in_reserve.store(table.is_in_reserve(), Ordering::Release);
     }
     pub(crate) fn take_lsns(&self, count: u64) -> u64 {
         self.next_lsn.fetch_add(count, Ordering::AcqRel)
@@ -150,11 +155,12 @@ impl Log {
             next_lsn: AtomicU64::new(recovered.last_lsn.max(config.lsn_floor) + 1),
             failure: OnceLock::new(),
             flush_count: AtomicU64::new(0),
+            in_reserve: AtomicBool::new(false),
             observer: OnceLock::new(),
             damage: recovered.damage,
         };
         let log = Self { shared: Arc::new(shared) };
-        log.prepare_spares()?;
+        log.refill_reserve()?;
         // A tail that was found is durable now: that is written down, so that it is missed if it rots.
         Class::ALL.into_iter().for_each(|class| log.mark(class));
         match log.failure() {
@@ -164,17 +170,36 @@ impl Log {
     }
 
     /// Fills the pool up to the number of spares, as far as there is space.
-    fn prepare_spares(&self) -> Result<(), LogError> {
+    ///
+    /// # Errors
+    ///
+    /// A new segment could not be made durable. That space lacks is no error.
+    pub fn refill_reserve(&self) -> Result<(), LogError> {
+        if self.shared.is_quarantined() {
+            return Err(LogError::Quarantined);
+        }
         let mut table = lock(&self.shared.table);
         let len = u64::from(self.shared.config.segment_len);
         while table.free_ids().len() < SPARE_COUNT {
             match table.create(&*self.shared.disk, len) {
                 Ok(_) => {}
                 Err(error) if error.is_refusal() => break,
-                Err(error) => return Err(error),
+                Err(error) => {
+                    self.shared.note(&error);
+                    return Err(error);
+                }
             }
         }
+        self.shared.note_reserve(&table);
         Ok(())
+    }
+
+    /// Whether a spare segment is in use because no other could be made: what is left is for deletes, for
+    /// moving what is alive, and for recovery. Segments that compaction frees end this, and so does space for
+    /// new ones, at [`Log::refill_reserve`].
+    #[must_use]
+    pub fn is_in_reserve(&self) -> bool {
+        self.shared.in_reserve.load(Ordering::Acquire)
     }
 
     /// Who is told of durable records. May be set once, before the first append.
@@ -373,6 +398,7 @@ impl Log {
         write_header(&*file, &header)?;
         file.sync_data().map_err(failed("a flush", segment))?;
         (entry.info, entry.reserved) = (None, false);
+        self.shared.note_reserve(table);
         lock(&self.shared.written).insert(segment);
         table.trim(&*self.shared.disk)
     }

@@ -50,6 +50,7 @@ pub(crate) fn recover(disk: &dyn Disk, config: &LogConfig) -> Result<Recovered, 
         table: SegmentTable {
             entries: BTreeMap::new(),
             next_incarnation: first_incarnation(config),
+            is_full: false,
         },
         damage: Vec::new(),
         last_lsn: 0,

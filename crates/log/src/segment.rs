@@ -49,6 +49,8 @@ pub(crate) struct Entry {
 pub(crate) struct SegmentTable {
     pub(crate) entries: BTreeMap<u32, Entry>,
     pub(crate) next_incarnation: u32,
+    /// The last segment that was to be made found no space.
+    pub(crate) is_full: bool,
 }
 
 /// Segments kept in the pool for deletes, compaction and recovery.
@@ -110,10 +112,20 @@ impl SegmentTable {
         Ok((id, incarnation, entry.file.clone()))
     }
 
+    /// Whether spares are in use for want of space.
+    pub(crate) fn is_in_reserve(&self) -> bool {
+        self.is_full && self.free_ids().len() < SPARE_COUNT
+    }
+
     /// Creates a segment into the pool.
     pub(crate) fn create(&mut self, disk: &dyn Disk, len_bytes: u64) -> Result<u32, LogError> {
         let id = (1..).find(|id| !self.entries.contains_key(id)).expect("fewer than 2^32 segments");
-        let file = disk.create(&file_name(id), len_bytes).map_err(LogError::of_creation)?;
+        let created = disk.create(&file_name(id), len_bytes).map_err(LogError::of_creation);
+        match &created {
+            Ok(_) => self.is_full = false,
+            Err(error) => self.is_full |= matches!(error, LogError::Full),
+        }
+        let file = created?;
         let made = file.sync_data().and_then(|()| disk.sync_dir());
         made.map_err(failed("making", id))?;
         self.entries.insert(id, Entry { file, info: None, reserved: false });

@@ -258,7 +258,7 @@ impl Writer {
                 continue;
             }
             if self.room(shared) < len
-                && let Err(error) = self.roll(shared)
+                && let Err(error) = self.roll(shared, self.class != Class::Bulk)
             {
                 shared.note(&error);
                 self.break_chain(first.chain, &error);
@@ -413,7 +413,7 @@ impl Writer {
     }
 
     /// Closes the open segment and opens the next one. Everything before is durable afterwards.
-    fn roll(&mut self, shared: &Shared) -> Result<(), LogError> {
+    fn roll(&mut self, shared: &Shared, may_use_spares: bool) -> Result<(), LogError> {
         if self.unsynced_bytes > 0 {
             self.flush(shared)?;
             shared.observe(self.class, &mut self.unobserved);
@@ -426,9 +426,9 @@ impl Writer {
             };
         }
         let mut table = lock(&shared.table);
-        let may_use_spares = self.class != Class::Bulk;
         let (id, incarnation, file) =
             table.acquire(&*shared.disk, u64::from(shared.config.segment_len), may_use_spares)?;
+        shared.note_reserve(&table);
         drop(table);
         let recycled = shared.was_written(id);
         let header = SegmentHeader {
@@ -501,7 +501,7 @@ impl Writer {
         }
     }
 
-    /// Closes the open segment, so that it can be reclaimed; the next batch opens another.
+    /// Closes the open segment, so that it can be reclaimed, and opens another; never a spare.
     pub(crate) fn rotate(&mut self, shared: &Shared) -> Result<(), LogError> {
         if shared.is_quarantined() {
             return Err(LogError::Quarantined);
@@ -509,7 +509,7 @@ impl Writer {
         if self.active.as_ref().is_none_or(|a| a.offset == SEGMENT_HEADER_LEN) {
             return Ok(());
         }
-        self.roll(shared).inspect_err(|error| shared.note(error))
+        self.roll(shared, false).inspect_err(|error| shared.note(error))
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod client;
 mod drives;
+mod full;
 mod slow;
 mod store;
 
@@ -14,7 +15,7 @@ use drives::{SimDrive, SimIndexes};
 use drystone_base::{Clock, Rng, SeededRng, SystemClock, SystemRng, say};
 use drystone_cluster::{Protection, Shape};
 use drystone_engine::deployment::{Deployment, DeploymentConfig, Place, Rebuild, new_deployment};
-use drystone_engine::{AuditScope, ByteBudget, Conditions, Engine, EngineError, RowProtection};
+use drystone_engine::{AuditScope, ByteBudget, Engine, EngineError, RowProtection};
 use drystone_io::{CrashKind, Disk, Fault};
 use drystone_log::{Class, SeededBug};
 use std::collections::BTreeMap;
@@ -296,32 +297,6 @@ impl World {
         let prefix = format!("{client}/");
         let mine = self.possible.iter().filter(|(key, _)| key.starts_with(&prefix));
         mine.map(|(key, states)| (key.clone(), states.clone())).collect()
-    }
-
-    /// On a full device everything can still be read, and deleted.
-    ///
-    /// # Errors
-    ///
-    /// What does not hold, in words.
-    pub fn check_full(&mut self, process: &Process) -> Result<(), String> {
-        let runtime = runtime();
-        for (at, (key, states)) in self.possible.iter_mut().enumerate() {
-            let found = runtime.block_on(read(&process.engine, key));
-            let found = found.map_err(|error| format!("{key} on a full device: {error}"))?;
-            if !states.contains(&found) {
-                return Err(format!("{key} shows what it cannot hold, on a full device"));
-            }
-            *states = vec![found];
-            if at % 3 == 0 {
-                let none = Conditions::default();
-                let name = key.clone().into_bytes();
-                let deleted =
-                    runtime.block_on(process.engine.delete_object(BUCKET, name, None, none));
-                deleted.map_err(|error| format!("delete of {key} on a full device: {error}"))?;
-                *states = vec![None];
-            }
-        }
-        Ok(())
     }
 
     /// Checks every key and every invariant; after a lie of the device only that no bytes are served

@@ -166,6 +166,25 @@ fn a_full_device_still_reads_and_deletes_and_recovers() {
     every_seed(|seed| troubled(seed, Trouble::Full));
 }
 
+/// Whatever filled it, and however little it believes to lack: what deletes need is kept for them.
+#[test]
+fn a_full_device_keeps_what_deletes_need() {
+    for (seed, drives) in [(1, 1), (2, 1), (3, 3), (4, 6)] {
+        let mut world = World::with_drives(seed, None, drives);
+        let process = world.open().expect("opens");
+        world.work(&process, 4, 15, None);
+        world.fill_up(&process).expect("fills up");
+        world.delete_all(&process).expect("deletes");
+        // What was freed is used again.
+        world.compact(&process).expect("compacts");
+        world.check(&process).expect("everything holds");
+        world.crash(process, CrashKind::Power);
+        let process = world.open().expect("opens again");
+        world.check(&process).expect("everything holds");
+        world.crash(process, CrashKind::Kill);
+    }
+}
+
 #[test]
 fn bytes_that_a_device_puts_elsewhere_are_never_served() {
     every_seed(|seed| troubled(seed, Trouble::Misdirected));

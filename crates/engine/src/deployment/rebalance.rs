@@ -104,6 +104,7 @@ impl Deployment {
         // A try that was cut short left rows that mean nothing while there is one drive.
         let stale: Vec<_> = load_groups(self.engine.catalog())?;
         let ticket = self.engine.catalog().submit(move |tx| {
+            tx.use_reserve();
             stale.iter().for_each(|group| tx.delete(Key::group(group.id)));
             rows.iter().for_each(|group| tx.put(Key::group(group.id), group.encode()));
             for drive in &drives {
@@ -163,6 +164,7 @@ impl Deployment {
             return refuse("one drive would be left: what it has would be in one copy".to_owned());
         }
         let ticket = self.engine.catalog().submit(move |tx| {
+            tx.use_reserve();
             match cancel {
                 true => tx.delete(Key::drain(drive.0)),
                 false => tx.put(Key::drain(drive.0), vec![1]),
@@ -240,6 +242,7 @@ impl Deployment {
         groups.extend(plan_groups(&infos, shape, first));
         let rows: Vec<_> = groups.iter().map(|g| (Key::group(g.id), g.encode())).collect();
         let ticket = self.engine.catalog().submit(move |tx| {
+            tx.use_reserve();
             rows.into_iter().for_each(|(key, row)| tx.put(key, row));
             tx.put(Key::REBALANCE.to_vec(), vec![1]);
             Ok(Decision::Commit(()))
@@ -305,6 +308,7 @@ impl Deployment {
             }
             self.take_out()?;
             let ticket = self.engine.catalog().submit(|tx| {
+                tx.use_reserve();
                 tx.delete(Key::REBALANCE.to_vec());
                 Ok(Decision::Commit(()))
             });
@@ -367,6 +371,7 @@ impl Deployment {
         let keys: Vec<_> = gone.iter().map(|group| Key::group(group.id)).collect();
         if !keys.is_empty() {
             let ticket = self.engine.catalog().submit(move |tx| {
+                tx.use_reserve();
                 keys.into_iter().for_each(|key| tx.delete(key));
                 Ok(Decision::Commit(()))
             });
@@ -547,6 +552,7 @@ impl Deployment {
                 return refuse("too few drives could be told of the change".to_owned());
             }
             let ticket = self.engine.catalog().submit(move |tx| {
+                tx.use_reserve();
                 tx.delete(Key::drive(drive.0));
                 tx.delete(Key::drain(drive.0));
                 Ok(Decision::Commit(()))

@@ -115,6 +115,7 @@ impl Deployment {
     /// Notes that a drive lacks shards, or has all of them. The row of a drive that was replaced goes.
     fn mark(&self, drive: DriveId, replaced: Option<DriveId>) -> Result<(), OpenError> {
         let ticket = self.engine.catalog().submit(move |tx| {
+            tx.use_reserve();
             match replaced {
                 Some(old) => {
                     tx.delete(Key::drive(old.0));

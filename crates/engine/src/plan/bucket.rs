@@ -48,6 +48,7 @@ pub fn create_bucket(
 /// [`EngineError::BucketNotFound`], [`EngineError::BucketNotEmpty`],
 /// [`EngineError::UploadBusy`] if an upload is left, or the catalog failed.
 pub fn delete_bucket(tx: &mut Tx<'_>, name: &str) -> Result<(), EngineError> {
+    tx.use_reserve();
     let bucket = load_bucket(tx, name)?;
     let has = |family| tx.first(prefix_range(&Key::bucket_prefix(family, bucket.id)));
     if has(Family::Head)?.is_some() || has(Family::Version)?.is_some() {

@@ -40,6 +40,7 @@ pub fn delete_object(
             let made = put_over(tx, &bucket, object, head, marker, Payload::Stored)?;
             return Ok(DeleteOutcome { version: Some(made.row.version_text()), is_marker: true });
         }
+        tx.use_reserve();
         if let Some(head) = head {
             if let Ok(row) = head {
                 adjust_usage(tx, bucket.id, |usage| count_version(usage, &row, true, -1))?;
@@ -52,6 +53,7 @@ pub fn delete_object(
     if bucket.needs_mfa && !conditions.has_mfa {
         return Err(EngineError::MfaNeeded);
     }
+    tx.use_reserve();
     if matches!(head, Some(Err(_))) {
         check_delete(conditions, head.as_ref())?;
         // A lock that cannot be read holds.

@@ -63,7 +63,10 @@ pub fn set_document(
     let key = Key::document(bucket.id, kind as u8, name);
     match document {
         Some(document) => tx.put(key, document),
-        None => tx.delete(key),
+        None => {
+            tx.use_reserve();
+            tx.delete(key);
+        }
     }
     tx.put(Key::bucket(bucket.id), bucket.encode());
     Ok(())

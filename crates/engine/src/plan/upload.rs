@@ -158,6 +158,7 @@ pub fn reopen_upload(
     let (bucket, mut row) = load_upload(tx, bucket_name, object, upload)?;
     if matches!(row.state, UploadState::Completing { .. }) {
         row.state = UploadState::Open;
+        tx.use_reserve();
         tx.put(Key::upload(bucket.id, object, upload), row.encode());
     }
     Ok(())
@@ -222,6 +223,7 @@ pub fn abort_upload(
 ) -> Result<(), EngineError> {
     let (bucket, row) = load_upload(tx, bucket_name, object, upload)?;
     check_open(&row, term)?;
+    tx.use_reserve();
     tx.delete(Key::upload(bucket.id, object, upload));
     adjust_usage(tx, bucket.id, |usage| usage.upload_count -= 1)?;
     let now = tx.now_ms();
