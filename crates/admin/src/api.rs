@@ -154,6 +154,9 @@ async fn run(actor: &Actor<'_>, request: Request) -> Outcome {
     match request {
         Request::AccountAdd { id, name } => {
             actor.require_server(Right::CreateAccount)?;
+            // The answer is a key of an owner, which lasts and is not narrowed.
+            actor.require_lasting()?;
+            actor.refuse_denied(Right::CreateAccessKey, &actor.all(EntityKind::User))?;
             let (_, access_key, secret) = directory.create_account(&id, &name).await?;
             Ok(Answer::Secret { access_key, secret_key: secret.reveal().to_owned() })
         }

@@ -19,7 +19,7 @@ use crate::door::{Actor, AdminRequest};
 use crate::federation::Federation;
 use crate::rights::Right;
 use crate::{AdminResponse, cut, respond};
-use drystone_identity::{Directory, EntityArn, EntityKind};
+use drystone_identity::{Directory, EntityArn, EntityKind, IdentityError};
 use error::QueryError;
 pub(crate) use error::refuse_early;
 use http::StatusCode;
@@ -32,6 +32,8 @@ const STS_NAMESPACE: &str = "https://sts.amazonaws.com/doc/2011-06-15/";
 /// Entries of a page, unless the client says otherwise.
 const PAGE_LEN: usize = 100;
 const PAGE_LEN_MAX: usize = 1000;
+/// Tags of an entity or a session.
+const TAG_COUNT_MAX: usize = 50;
 
 /// A call on its way.
 struct Call<'a> {
@@ -163,10 +165,23 @@ struct TagChange {
 }
 
 impl TagChange {
-    fn apply(self, tags: &mut BTreeMap<String, String>) {
+    /// Conditions compare keys without regard to case: one that differs from a known one in case only would
+    /// give both values to it, past a condition on the known key.
+    fn apply(self, tags: &mut BTreeMap<String, String>) -> Result<(), IdentityError> {
+        let is_twin = |new: &&String| tags.keys().any(|known| is_other_case(known, new));
+        if let Some(key) = self.set.keys().find(is_twin) {
+            let message = format!("There is a tag whose key differs from {key} in case only.");
+            return Err(IdentityError::Invalid { field: "Tags", message });
+        }
         tags.extend(self.set);
         tags.retain(|key, _| !self.gone.contains(key));
+        Ok(())
     }
+}
+
+/// Whether two keys of tags are one to conditions, but not written the same.
+fn is_other_case(one: &str, other: &str) -> bool {
+    one != other && one.to_lowercase() == other.to_lowercase()
 }
 
 /// Answers a call.
@@ -222,7 +237,13 @@ async fn run(
         return Err(QueryError::new("MissingAuthenticationToken", 403, message));
     };
     let mut actor = Actor::new(directory, identity, request);
-    for (key, value) in parameters.named_tags() {
+    let tags = parameters.named_tags();
+    if tags.len() > TAG_COUNT_MAX {
+        // Each is compared with each pattern of the policies that decide.
+        let message = format!("At most {TAG_COUNT_MAX} tags can be given.");
+        return Err(QueryError::validation(message));
+    }
+    for (key, value) in tags {
         actor.facts.add_if(&format!("aws:RequestTag/{key}"), value).add("aws:TagKeys", key);
     }
     let call = Call { actor, parameters };

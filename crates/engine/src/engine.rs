@@ -209,7 +209,7 @@ impl Engine {
         &self,
         plan: impl FnOnce(&mut Tx<'_>) -> Result<T, EngineError> + Send + 'static,
     ) -> impl Future<Output = Result<T, EngineError>> + Send + 'static {
-        let lock_now_ms = self.lock_now_ms();
+        let lock_now_ms = self.lock_clock_ms();
         let ticket = self.shared.catalog.submit(move |tx| {
             tx.set_lock_now_ms(lock_now_ms);
             match plan(tx) {

@@ -65,9 +65,9 @@ pub enum EngineError {
     /// Locks need a bucket that is made for them.
     #[error("the bucket does not lock objects")]
     NoBucketLock,
-    /// The wall clock is more than a day ahead of the clock of locks, so that a default retention cannot be
+    /// The wall clock and the clock of locks are more than a day apart, so that a default retention cannot be
     /// counted. May be tried again after an operator has confirmed the time.
-    #[error("the wall clock is far ahead of the clock of locks")]
+    #[error("the wall clock and the clock of locks are far apart")]
     LockClockBehind,
     /// The note of the clock of locks cannot be read; no lock ends until an operator has confirmed the time.
     #[error("the note of the clock of locks is damaged")]

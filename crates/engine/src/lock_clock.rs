@@ -6,6 +6,7 @@
 //!
 //! - What is believed is durable before the clock is put forward by it.
 //! - A note that cannot be read ends no lock: the clock stays near zero until an operator confirms the time.
+//! - Locks end by the earlier of the two clocks: neither alone ends one before its time.
 //! - Only a process that resumed the clock notes it: a tool that looks at a store does not move it.
 
 mod belief;
@@ -103,20 +104,28 @@ impl Engine {
         Ok(is_held)
     }
 
-    /// What time it is for locks, in milliseconds since 1970.
+    /// What time it is for locks, in milliseconds since 1970. No lock ends before the wall clock says so,
+    /// either: a clock that began while the wall clock was set ahead would end locks before their time.
     #[must_use]
     pub fn lock_now_ms(&self) -> u64 {
+        self.lock_clock_ms().min(self.now_ms())
+    }
+
+    /// What the clock of locks itself says, which may be ahead of the wall clock.
+    pub(crate) fn lock_clock_ms(&self) -> u64 {
         let clock = &self.shared.lock_clock;
         clock.base_ms.load(Ordering::Acquire).saturating_add(clock.passed_ms())
     }
 
-    /// How the clock of locks stands. It counts as held also where the wall clock was set far ahead while the
-    /// process ran.
+    /// How the clock of locks stands. It counts as held also where it is far from the wall clock: that was
+    /// set ahead while the process ran, or was wrong when the clock of locks began.
     #[must_use]
     pub fn lock_clock_state(&self) -> LockClockState {
         let clock = &self.shared.lock_clock;
-        let behind_ms = self.now_ms().saturating_sub(self.lock_now_ms());
-        let is_held = clock.is_held.load(Ordering::Acquire) || behind_ms > BELIEVED_MS_MAX;
+        let (wall_ms, lock_ms) = (self.now_ms(), self.lock_clock_ms());
+        let behind_ms = wall_ms.saturating_sub(lock_ms);
+        let is_far_off = wall_ms.abs_diff(lock_ms) > BELIEVED_MS_MAX;
+        let is_held = clock.is_held.load(Ordering::Acquire) || is_far_off;
         LockClockState { is_held, behind_ms, refused: clock.refused.load(Ordering::Relaxed) }
     }
 

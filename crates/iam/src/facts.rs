@@ -42,6 +42,12 @@ impl Facts {
         self
     }
 
+    /// Gives a key this value alone.
+    pub fn set(&mut self, key: &str, value: impl Into<String>) -> &mut Self {
+        self.values.remove(&key.to_ascii_lowercase());
+        self.add(key, value)
+    }
+
     /// Adds a value to a key, if there is one.
     pub fn add_if(&mut self, key: &str, value: Option<impl Into<String>>) -> &mut Self {
         if let Some(value) = value {

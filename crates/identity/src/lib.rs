@@ -50,7 +50,7 @@ pub use error::IdentityError;
 pub use explain::{ExplainedDecision, Explanations};
 pub use holder::{Holder, HolderKind};
 pub use keys::{KeyChange, NewKey};
-pub use mfa::MfaInfo;
+pub use mfa::{CodeOf, MfaInfo};
 pub use named::NamedUser;
 pub use policies::PolicyUse;
 pub use principals::NewUser;

@@ -34,10 +34,29 @@ pub(crate) struct MfaDevice {
     is_confirmed: bool,
     /// The last step whose code was used.
     last_step: u64,
-    failures: u32,
-    locked_until_ms: u64,
+    #[serde(flatten)]
+    guesses: Guesses,
+    /// Wrong codes of those who are not the owner: they must not keep the owner out.
+    #[serde(default)]
+    guesses_of_others: Guesses,
     #[serde(flatten)]
     unknown: Unknown,
+}
+
+/// Wrong codes in a row, and what they lead to.
+#[derive(Clone, Default, Serialize, Deserialize)]
+struct Guesses {
+    failures: u32,
+    locked_until_ms: u64,
+}
+
+/// Who gives a code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CodeOf {
+    /// The owner of the account, whose device it is.
+    Owner,
+    /// Another, who may do what the code is asked for.
+    Other,
 }
 
 impl Entity for MfaDevice {
@@ -86,8 +105,12 @@ fn base32(bytes: &[u8]) -> String {
 
 impl MfaDevice {
     /// Looks at a code; a right one is used up, a wrong one counted.
-    fn try_code(&mut self, secret: &[u8], code: &str, now_ms: u64) -> Verdict {
-        if now_ms < self.locked_until_ms {
+    fn try_code(&mut self, secret: &[u8], code: &str, by: CodeOf, now_ms: u64) -> Verdict {
+        let guesses = match by {
+            CodeOf::Owner => &mut self.guesses,
+            CodeOf::Other => &mut self.guesses_of_others,
+        };
+        if now_ms < guesses.locked_until_ms {
             return Verdict::Locked;
         }
         let now = now_ms / 1000 / STEP_S;
@@ -96,13 +119,13 @@ impl MfaDevice {
         let is = |step: &u64| bool::from(code_of(secret, *step).as_bytes().ct_eq(code.as_bytes()));
         match steps.filter(|step| *step > self.last_step).find(is) {
             Some(step) => {
-                (self.last_step, self.failures, self.locked_until_ms) = (step, 0, 0);
+                (self.last_step, *guesses) = (step, Guesses::default());
                 Verdict::Right
             }
             None => {
-                self.failures += 1;
-                if let Some(more) = self.failures.checked_sub(FAILURE_COUNT_MAX) {
-                    self.locked_until_ms = now_ms + (LOCKED_MS << more.min(10));
+                guesses.failures = guesses.failures.saturating_add(1);
+                if let Some(more) = guesses.failures.checked_sub(FAILURE_COUNT_MAX) {
+                    guesses.locked_until_ms = now_ms + (LOCKED_MS << more.min(10));
                 }
                 Verdict::Wrong
             }
@@ -141,8 +164,8 @@ impl Directory {
             created_ms: self.now_ms(),
             is_confirmed: false,
             last_step: 0,
-            failures: 0,
-            locked_until_ms: 0,
+            guesses: Guesses::default(),
+            guesses_of_others: Guesses::default(),
             unknown: Unknown::new(),
         };
         let account = account.to_owned();
@@ -166,7 +189,7 @@ impl Directory {
     ///
     /// [`IdentityError::Forbidden`] for a wrong code, [`IdentityError::NotFound`], or the catalog failed.
     pub async fn confirm_mfa(&self, account: &str, code: &str) -> Result<(), IdentityError> {
-        self.use_code(account, code, true).await
+        self.use_code(account, code, CodeOf::Owner, true).await
     }
 
     /// Takes a device away.
@@ -189,13 +212,18 @@ impl Directory {
     /// # Errors
     ///
     /// [`IdentityError::Forbidden`] for a code that does not count, or the catalog failed.
-    pub async fn check_mfa(&self, account: &str, header: &str) -> Result<(), IdentityError> {
+    pub async fn check_mfa(
+        &self,
+        account: &str,
+        header: &str,
+        by: CodeOf,
+    ) -> Result<(), IdentityError> {
         let refused = || IdentityError::Forbidden("The MFA code is not valid.".to_owned());
         let (serial, code) = header.trim().rsplit_once(' ').ok_or_else(refused)?;
         if serial.trim() != mfa_serial(account) {
             return Err(refused());
         }
-        match self.use_code(account, code, false).await {
+        match self.use_code(account, code, by, false).await {
             Err(IdentityError::NotFound { .. }) => Err(refused()),
             outcome => outcome,
         }
@@ -205,6 +233,7 @@ impl Directory {
         &self,
         account: &str,
         code: &str,
+        by: CodeOf,
         confirms: bool,
     ) -> Result<(), IdentityError> {
         let device: Option<MfaDevice> = rows::get(&self.shared.catalog, &[account])?;
@@ -220,7 +249,7 @@ impl Directory {
                 if device.sealed_secret != sealed || !(device.is_confirmed || confirms) {
                     return Ok(Verdict::Wrong);
                 }
-                let verdict = device.try_code(&secret, &code, now_ms);
+                let verdict = device.try_code(&secret, &code, by, now_ms);
                 device.is_confirmed |= matches!(verdict, Verdict::Right);
                 Ok(verdict)
             })
@@ -244,8 +273,8 @@ mod tests {
             created_ms: 0,
             is_confirmed: true,
             last_step: 0,
-            failures: 0,
-            locked_until_ms: 0,
+            guesses: Guesses::default(),
+            guesses_of_others: Guesses::default(),
             unknown: Unknown::new(),
         }
     }
@@ -271,15 +300,44 @@ mod tests {
     fn a_code_counts_once_and_guessing_is_stopped() {
         let (secret, mut device, now) = (b"12345678901234567890", device(), 1_234_567_890_000);
         let code = code_of(secret, now / 1000 / STEP_S);
-        assert!(matches!(device.try_code(secret, &code, now), Verdict::Right));
-        assert!(matches!(device.try_code(secret, &code, now), Verdict::Wrong), "used up");
+        assert!(matches!(device.try_code(secret, &code, CodeOf::Owner, now), Verdict::Right));
+        assert!(
+            matches!(device.try_code(secret, &code, CodeOf::Owner, now), Verdict::Wrong),
+            "used up"
+        );
         for _ in 0..4 {
-            assert!(matches!(device.try_code(secret, "000000", now), Verdict::Wrong));
+            assert!(matches!(
+                device.try_code(secret, "000000", CodeOf::Owner, now),
+                Verdict::Wrong
+            ));
         }
         let next = code_of(secret, now / 1000 / STEP_S + 1);
-        assert!(matches!(device.try_code(secret, &next, now), Verdict::Locked));
+        assert!(matches!(device.try_code(secret, &next, CodeOf::Owner, now), Verdict::Locked));
         let later = now + LOCKED_MS;
         let code = code_of(secret, later / 1000 / STEP_S);
-        assert!(matches!(device.try_code(secret, &code, later), Verdict::Right));
+        assert!(matches!(device.try_code(secret, &code, CodeOf::Owner, later), Verdict::Right));
+    }
+
+    #[test]
+    fn wrong_codes_of_others_do_not_keep_the_owner_out() {
+        let (secret, mut device, now) = (b"12345678901234567890", device(), 1_234_567_890_000);
+        for _ in 0..50 {
+            device.try_code(secret, "000000", CodeOf::Other, now);
+        }
+        let code = code_of(secret, now / 1000 / STEP_S);
+        let mut tries = |by| device.try_code(secret, &code, by, now);
+        assert!(matches!(tries(CodeOf::Other), Verdict::Locked));
+        assert!(matches!(tries(CodeOf::Owner), Verdict::Right));
+    }
+
+    #[test]
+    fn devices_of_older_stores_keep_their_counts() {
+        let row = r#"{"sealed_secret":"s","created_ms":1,"is_confirmed":true,"last_step":7,
+                      "failures":6,"locked_until_ms":9,"later":1}"#;
+        let device: MfaDevice = serde_json::from_str(row).expect("a row");
+        assert_eq!((device.guesses.failures, device.guesses.locked_until_ms), (6, 9));
+        assert_eq!((device.guesses_of_others.failures, device.last_step), (0, 7));
+        let text = serde_json::to_string(&device).expect("text");
+        assert!(text.contains(r#""failures":6"#) && text.contains(r#""later":1"#), "{text}");
     }
 }

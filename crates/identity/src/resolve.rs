@@ -412,7 +412,10 @@ impl Directory {
             id: role.id.clone(),
         };
         let mut identity = Identity::bare(self.next_serial(), key.to_owned(), secret, principal);
-        let is_free = |tag: &str| !claims.facts.contains_key(&format!("aws:PrincipalTag/{tag}"));
+        let is_free = |tag: &str| {
+            let name = format!("aws:PrincipalTag/{tag}").to_lowercase();
+            !claims.facts.keys().any(|said| said.to_lowercase() == name)
+        };
         for (tag, value) in role.tags.iter().filter(|(tag, _)| is_free(tag)) {
             identity.facts.add(&format!("aws:PrincipalTag/{tag}"), value.clone());
         }

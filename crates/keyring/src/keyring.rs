@@ -105,6 +105,13 @@ impl Keyring {
         lock(&self.sealed_deployments).contains(&hex(deployment))
     }
 
+    /// Whether a row without a seal is an error. It is where any deployment of this keyring is known to have
+    /// seals: the id of a deployment stands on its drives, and who writes them can make it another one.
+    #[must_use]
+    pub fn requires_seals(&self) -> bool {
+        !lock(&self.sealed_deployments).is_empty()
+    }
+
     /// Notes that all rows of a deployment have a seal. This is kept here, and not beside the rows, so that
     /// who writes a drive cannot take it back.
     pub fn note_sealed_rows(&self, deployment: &[u8; 16]) {

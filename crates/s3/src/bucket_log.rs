@@ -18,7 +18,7 @@ pub(crate) use book::{LogBook, key_of};
 use crate::auth::AuthType;
 use crate::error::S3Code;
 use crate::operation::Operation;
-use crate::request::S3Request;
+use crate::request::{S3Request, printable};
 use crate::response::Reply;
 use crate::xml::Element;
 use drystone_base::Timestamp;
@@ -257,7 +257,7 @@ impl Draft {
 
     fn line(&self, outcome: &Outcome<'_>) -> String {
         let header = |name: &str| {
-            let value = outcome.reply?.headers().get(name).and_then(|value| value.to_str().ok());
+            let value = outcome.reply?.headers().get(name).and_then(printable);
             value.filter(|value| !value.is_empty()).map(|value| word(value.as_bytes()))
         };
         let none = || "-".to_owned();

@@ -91,8 +91,8 @@ impl Declared {
     /// Reads the declarations of a request.
     pub(crate) fn parse(request: &S3Request) -> Result<Self, S3Error> {
         let mut declared = Self::default();
-        if let Some(text) = request.headers.get("content-md5") {
-            let md5 = text.to_str().ok().and_then(|text| BASE64.decode(text.trim()).ok());
+        if let Some(text) = request.header("content-md5") {
+            let md5 = BASE64.decode(text.trim()).ok();
             let md5 = md5.and_then(|bytes| bytes.try_into().ok());
             declared.md5 = Some(md5.ok_or(S3Code::InvalidDigest)?);
         }

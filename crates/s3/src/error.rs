@@ -276,7 +276,7 @@ fn of_locks(error: &EngineError) -> S3Error {
         }
         EngineError::LockClockBehind => (
             S3Code::ServiceUnavailable,
-            "The clock of the server is more than a day ahead of the clock by which locks end, so the \
+            "The clock of the server and the clock by which locks end are more than a day apart, so the \
              default retention of the bucket cannot be applied. An operator must check the time and run \
              `drystone lock confirm-clock`.",
         ),

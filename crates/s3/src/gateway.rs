@@ -16,7 +16,7 @@ use crate::object_headers::refuse_not_implemented;
 use crate::operation::Operation;
 use crate::ops;
 use crate::ops::RestoreDelays;
-use crate::request::S3Request;
+use crate::request::{S3Request, printable};
 use crate::response::{ECHO_LEN_MAX, Ids, Reply, ResponseBody, empty, error_document, set, xml};
 use crate::route::route;
 use crate::website;
@@ -125,6 +125,8 @@ pub(crate) struct Context<'a> {
     pub(crate) directory: &'a Directory,
     pub(crate) config: &'a GatewayConfig,
     pub(crate) request: S3Request,
+    /// The request as it was sent, where `request` is what a form or an archive makes of it.
+    pub(crate) sent: Option<Arc<S3Request>>,
     pub(crate) ids: Ids,
     pub(crate) sender: Sender,
     pub(crate) rules: &'a RuleCache,
@@ -142,12 +144,13 @@ impl<'a> Context<'a> {
     pub(crate) fn with_request(&self, request: S3Request) -> Context<'a> {
         let Self { engine, directory, config, rules, listings, operation, .. } = *self;
         let (ids, sender, line) = (self.ids.clone(), self.sender.clone(), self.line.clone());
-        let said = None;
+        let (sent, said) = (self.sent.clone(), None);
         Context {
             engine,
             directory,
             config,
             request,
+            sent,
             ids,
             sender,
             rules,
@@ -156,6 +159,11 @@ impl<'a> Context<'a> {
             line,
             listings,
         }
+    }
+
+    /// The request as it was sent: what is known of its transport.
+    pub(crate) fn sent(&self) -> &S3Request {
+        self.sent.as_deref().unwrap_or(&self.request)
     }
 
     /// The documents of a bucket that decide.
@@ -235,7 +243,9 @@ impl Gateway {
                 (Err(S3Code::RequestHeaderSectionTooLarge.into()), names)
             }
             Ok(mut request) => {
-                let resolved = access_point::resolve(&self.config.directory, &mut request);
+                let checked = request.check_headers();
+                let resolved = checked
+                    .and_then(|()| access_point::resolve(&self.config.directory, &mut request));
                 let names = (request.bucket.clone(), request.key.clone());
                 asked = Asked::of(&self.engine, &request);
                 entry.draft = self.draft_of(&request, peer);
@@ -259,7 +269,7 @@ impl Gateway {
             }
             Err(error) => {
                 let small = declared_len
-                    .and_then(|len| len.to_str().ok()?.parse::<u64>().ok())
+                    .and_then(|len| printable(&len)?.parse::<u64>().ok())
                     .is_some_and(|len| len <= DRAIN_LEN_MAX);
                 if let (Some(body), true) = (body, small) {
                     body.drain(DRAIN_LEN_MAX as usize).await;
@@ -297,6 +307,7 @@ impl Gateway {
             directory: &self.config.directory,
             config: &self.config,
             request,
+            sent: None,
             ids: ids.clone(),
             sender,
             rules: &self.rules,
@@ -311,8 +322,7 @@ impl Gateway {
             let engine = self.engine.for_consumer(consumer_of(&sender));
             return Ok(website::serve(context_of(&engine, request, sender)).await);
         }
-        let is_control = control::is_for(&request);
-        let routed = route(&request);
+        let (is_control, routed) = (control::is_for(&request), route(&request));
         let verifier = Verifier {
             directory: &self.config.directory,
             keys: &self.keys,

@@ -4,17 +4,23 @@ use crate::authorize::account_of;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
 use drystone_engine::BucketRow;
-use drystone_identity::IdentityError;
+use drystone_identity::{CodeOf, IdentityError};
 
 /// Uses up the code of a request, if it has one: whether it counts. A request has one code for everything
-/// that it does.
+/// that it does. Wrong ones are counted and then stop right ones, so that this is asked only for those who
+/// may do it.
 ///
 /// # Errors
 ///
 /// `AccessDenied` for a code that does not count.
 pub(crate) async fn check(context: &Context<'_>, bucket: &BucketRow) -> Result<bool, S3Error> {
     let Some(header) = context.request.header("x-amz-mfa") else { return Ok(false) };
-    match context.directory.check_mfa(account_of(bucket), header).await {
+    let account = account_of(bucket);
+    let by = match context.sender.is_owner_of(account) {
+        true => CodeOf::Owner,
+        false => CodeOf::Other,
+    };
+    match context.directory.check_mfa(account, header, by).await {
         Ok(()) => Ok(true),
         Err(IdentityError::Forbidden(message)) => Err(S3Error::with(S3Code::AccessDenied, message)),
         Err(error) => {

@@ -45,7 +45,34 @@ const NOT_IMPLEMENTED: &[&str] = &[
     "x-amz-object-annotation-directive",
     "x-minio-force-delete",
     "x-minio-extract",
+    "if-match",
+    "if-none-match",
+    "if-modified-since",
+    "if-unmodified-since",
 ];
+
+/// Whether an operation looks at a condition in its headers. A write must not be done as if there was none;
+/// a policy may have demanded it.
+fn takes_condition(request: &S3Request, operation: Operation, name: &str) -> bool {
+    use Operation as O;
+    match operation {
+        O::PutObject | O::CopyObject | O::CompleteMultipartUpload => {
+            matches!(name, "if-match" | "if-none-match")
+        }
+        O::DeleteObject => name == "if-match",
+        O::RenameObject => true,
+        _ => matches!(request.method.as_str(), "GET" | "HEAD"),
+    }
+}
+
+/// Refuses a condition in the headers of a form.
+pub(crate) fn refuse_conditions(request: &S3Request) -> Result<(), S3Error> {
+    let mut conditions = NOT_IMPLEMENTED.iter().filter(|name| name.starts_with("if-"));
+    match conditions.find(|name| request.headers.contains_key(**name)) {
+        Some(name) => Err(S3Error::not_implemented(name)),
+        None => Ok(()),
+    }
+}
 
 /// Refuses what would otherwise be left out silently. Every request comes here before it has an effect.
 pub(crate) fn refuse_not_implemented(
@@ -61,6 +88,7 @@ pub(crate) fn refuse_not_implemented(
             WRITE_OFFSET => operation == Operation::PutObject,
             // Where names of buckets are, in any case.
             "x-amz-bucket-namespace" => value == "global",
+            name if name.starts_with("if-") => takes_condition(request, operation, name),
             _ => false,
         };
         if !is_taken {
@@ -224,7 +252,8 @@ pub(crate) fn check_tags(
         if !key.chars().all(allowed) || !value.chars().all(allowed) {
             return invalid("The tag has characters that are not allowed", key);
         }
-        if tags[..index].iter().any(|(other, _)| other == key) {
+        // Conditions of policies compare keys without regard to case.
+        if tags[..index].iter().any(|(other, _)| other.to_lowercase() == key.to_lowercase()) {
             return invalid("Cannot provide multiple Tags with the same key", key);
         }
     }
@@ -245,15 +274,22 @@ pub(crate) fn parse_etags(text: &str) -> Vec<String> {
 
 /// Conditions of a write.
 pub(crate) fn parse_write_conditions(request: &S3Request) -> Result<Conditions, S3Error> {
-    let mut conditions = Conditions::default();
-    if let Some(text) = request.header("if-none-match") {
-        if text.trim() != "*" {
-            return Err(S3Error::not_implemented("If-None-Match"));
-        }
-        conditions.if_none_match_any = true;
+    let if_none_match_any = is_for_new(request)?;
+    let if_match = request.header("if-match").map(parse_etags);
+    Ok(Conditions { if_none_match_any, if_match, ..Conditions::default() })
+}
+
+/// Whether a write is to be done only if there is no object of its name.
+///
+/// # Errors
+///
+/// `NotImplemented` for entity tags in the place of `*`.
+pub(crate) fn is_for_new(request: &S3Request) -> Result<bool, S3Error> {
+    match request.header("if-none-match") {
+        None => Ok(false),
+        Some(text) if text.trim() == "*" => Ok(true),
+        Some(_) => Err(S3Error::not_implemented("If-None-Match")),
     }
-    conditions.if_match = request.header("if-match").map(parse_etags);
-    Ok(conditions)
 }
 
 /// Conditions of a delete.
@@ -269,14 +305,20 @@ pub(crate) fn parse_delete_conditions(request: &S3Request) -> Result<Conditions,
         })?;
         conditions.if_match_size = Some(size);
     }
-    if let Some(text) = request.header("x-amz-if-match-last-modified-time") {
-        let time = parse_http_date(text).ok_or_else(|| {
-            let name = "x-amz-if-match-last-modified-time";
-            S3Error::argument(name, text, "The time is not an HTTP date")
-        })?;
-        conditions.if_match_modified_ms = Some(time.0);
-    }
+    let modified = parse_write_date(request, "x-amz-if-match-last-modified-time")?;
+    conditions.if_match_modified_ms = modified.map(|time| time.0);
     Ok(conditions)
+}
+
+/// A date among the conditions of a write. A read leaves out one that is malformed (RFC 9110, section 13.1);
+/// a write must not.
+pub(crate) fn parse_write_date(
+    request: &S3Request,
+    name: &str,
+) -> Result<Option<Timestamp>, S3Error> {
+    let Some(text) = request.header(name) else { return Ok(None) };
+    let invalid = || S3Error::argument(name, text, "The time is not an HTTP date");
+    Ok(Some(parse_http_date(text).ok_or_else(invalid)?))
 }
 
 /// Outcome of the conditions of a read.

@@ -220,7 +220,7 @@ pub(crate) async fn hear(
 ) -> Result<(), S3Error> {
     if Said::is_in(&context.request, operation) {
         let document = read_document(context, verified.clone(), body, HEARD_LEN_MAX);
-        context.said = Some(Said::of(operation, document.await?));
+        context.said = Some(Said::of(operation, document.await?)?);
     }
     Ok(())
 }
@@ -236,7 +236,7 @@ pub(crate) async fn hear_control(
         "DELETE" => Document::default(),
         _ => read_document(context, verified.clone(), body, HEARD_LEN_MAX).await?,
     };
-    context.said = Some(Said::of_control(&context.request, root, document));
+    context.said = Some(Said::of_control(&context.request, root, document)?);
     Ok(())
 }
 

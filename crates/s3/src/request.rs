@@ -22,9 +22,39 @@ const OF_THE_SIGNATURE: &[&str] = &[
     "x-amz-signedheaders",
 ];
 
-/// Headers that objects keep as they were sent.
-fn may_be_any_text(name: &str) -> bool {
-    name.starts_with("x-amz-meta-") || name == "x-amz-website-redirect-location"
+/// Headers, beside those of Amazon and MinIO, that change what a request does.
+const READ: &[&str] = &[
+    "access-control-request-headers",
+    "access-control-request-method",
+    "authorization",
+    "content-length",
+    "content-md5",
+    "date",
+    "if-match",
+    "if-modified-since",
+    "if-none-match",
+    "if-range",
+    "if-unmodified-since",
+    "origin",
+    "range",
+];
+
+/// Headers that are lists and may be sent in several lines.
+const IN_LINES: &[&str] = &["x-amz-object-attributes", "x-amz-optional-object-attributes"];
+
+/// Whether a header changes what a request does. Such a header is printable and sent once, or the request is
+/// refused: a condition that cannot be read must not be taken for none. The other headers are stored as they
+/// were sent, or are nothing to this server.
+fn is_read(name: &str) -> bool {
+    const PREFIXES: [&str; 3] = ["x-amz-", "x-minio-", "x-drystone-"];
+    let is_prefixed = PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+    let is_stored = name.starts_with("x-amz-meta-") || name == "x-amz-website-redirect-location";
+    (is_prefixed && !is_stored) || READ.contains(&name)
+}
+
+/// The text of a header, if it is printable.
+pub(crate) fn printable(value: &HeaderValue) -> Option<&str> {
+    value.to_str().ok()
 }
 
 /// The parts of a request that operations look at; the body comes apart from it.
@@ -99,6 +129,31 @@ impl S3Request {
         })
     }
 
+    /// Refuses headers that change what the request does and cannot be read, or are sent twice. Nothing is
+    /// read of a request before this was asked.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument`.
+    pub(crate) fn check_headers(&self) -> Result<(), S3Error> {
+        for (name, value) in &self.headers {
+            let name = name.as_str();
+            if is_read(name) && printable(value).is_none() {
+                return Err(S3Error::argument(name, "", "The header is not printable ASCII."));
+            }
+        }
+        if self.headers.len() == self.headers.keys_len() {
+            return Ok(());
+        }
+        for name in self.headers.keys() {
+            let may_repeat = !is_read(name.as_str()) || IN_LINES.contains(&name.as_str());
+            if !may_repeat && self.headers.get_all(name).iter().nth(1).is_some() {
+                return Err(S3Error::argument(name.as_str(), "", "The header is given twice."));
+            }
+        }
+        Ok(())
+    }
+
     /// Takes parameters of the query that stand for headers, as presigners write them, for these headers:
     /// conditions of policies and operations then read the same. Only what was signed with the request, or
     /// was not signed at all, gets here.
@@ -107,12 +162,6 @@ impl S3Request {
     ///
     /// `InvalidArgument` for a header that is given in both places with different values, or that is no text.
     pub(crate) fn take_headers_of_query(&mut self) -> Result<(), S3Error> {
-        for (name, value) in &self.headers {
-            let name = name.as_str();
-            if name.starts_with("x-amz-") && value.to_str().is_err() && !may_be_any_text(name) {
-                return Err(S3Error::argument(name, "", "The header is not printable ASCII."));
-            }
-        }
         for (name, value, _) in &self.query {
             let name = name.to_ascii_lowercase();
             if !name.starts_with("x-amz-") || OF_THE_SIGNATURE.contains(&name.as_str()) {
@@ -123,6 +172,9 @@ impl S3Request {
                 .map_err(|_| bad("The parameter is no name of a header."))?;
             let text = HeaderValue::from_bytes(value.as_bytes())
                 .map_err(|_| bad("The parameter is no value of a header."))?;
+            if is_read(&name) && printable(&text).is_none() {
+                return Err(bad("The parameter is not printable ASCII."));
+            }
             match self.headers.get(&header) {
                 None => drop(self.headers.insert(header, text)),
                 Some(known) if *known == text => {}
@@ -142,9 +194,16 @@ impl S3Request {
         }
     }
 
-    /// A header, if it is there and printable.
+    /// A header that changes what the request does, if it is there: what cannot be read was refused by
+    /// [`S3Request::check_headers`].
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).and_then(|value| value.to_str().ok())
+        debug_assert!(is_read(name), "{name} may be unreadable: use `text`");
+        self.headers.get(name).and_then(printable)
+    }
+
+    /// A header that is text of any kind, if it is there.
+    pub(crate) fn text(&self, name: &str) -> Option<String> {
+        self.headers.get(name).map(Self::header_text)
     }
 
     /// A header as text, bytes beyond ASCII taken for UTF-8.
@@ -198,7 +257,7 @@ fn host_of(parts: &http::request::Parts) -> Result<String, S3Error> {
     let mut lines = parts.headers.get_all(http::header::HOST).iter();
     match (lines.next(), lines.next(), parts.uri.authority()) {
         (Some(host), None, _) => {
-            let text = host.to_str().ok().filter(|text| !text.is_empty());
+            let text = printable(host).filter(|text| !text.is_empty());
             Ok(text.ok_or_else(|| refused("The Host header is not valid."))?.to_owned())
         }
         (None, None, Some(authority)) => Ok(authority.to_string()),

@@ -124,9 +124,55 @@ pub(crate) fn route(request: &S3Request) -> Result<Operation, S3Error> {
     };
     let best = TABLE.iter().filter(fits).max_by_key(|row| (row.headers.len(), row.queries.len()));
     match best {
-        Some(row) => Ok(row.operation),
+        Some(row) => check_selected(request, row.operation),
         None => Err(no_row(request, level, key)),
     }
+}
+
+/// Refuses parameters that name a version or a part where the operation has none: what is meant is another
+/// operation, and this one would be done to the object as it is now.
+fn check_selected(request: &S3Request, operation: Operation) -> Result<Operation, S3Error> {
+    use Operation as O;
+    let refused = |name: &str, message: &str| {
+        Err(S3Error::argument(name, request.query(name).unwrap_or_default(), message))
+    };
+    let takes_part =
+        matches!(operation, O::GetObject | O::HeadObject | O::UploadPart | O::UploadPartCopy);
+    if !takes_part && request.query("partNumber").is_some() {
+        return refused("partNumber", "This operation does not accept a part number.");
+    }
+    if !takes_version(operation) && request.query("versionId").is_some() {
+        return refused("versionId", "This operation does not accept a version-id.");
+    }
+    Ok(operation)
+}
+
+/// Whether an operation is done to a version that the query may name.
+fn takes_version(operation: Operation) -> bool {
+    use Operation as O;
+    matches!(
+        operation,
+        O::GetObject
+            | O::HeadObject
+            | O::DeleteObject
+            | O::GetObjectAcl
+            | O::PutObjectAcl
+            | O::GetObjectAttributes
+            | O::GetObjectLegalHold
+            | O::PutObjectLegalHold
+            | O::GetObjectRetention
+            | O::PutObjectRetention
+            | O::GetObjectTagging
+            | O::PutObjectTagging
+            | O::DeleteObjectTagging
+            | O::GetObjectTorrent
+            | O::RestoreObject
+            | O::UpdateObjectEncryption
+            | O::GetObjectAnnotation
+            | O::PutObjectAnnotation
+            | O::DeleteObjectAnnotation
+            | O::ListObjectAnnotations
+    )
 }
 
 fn no_row(request: &S3Request, level: Level, key: &str) -> S3Error {

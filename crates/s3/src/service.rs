@@ -7,12 +7,12 @@ use crate::consumer::of_principal;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Gateway;
 use crate::host::Domains;
-use crate::request::S3Request;
+use crate::request::{S3Request, printable};
 use bytes::Bytes;
 use drystone_engine::{Engine, Share};
 use drystone_iam::Principal;
 use drystone_identity::Identity;
-use http::Request;
+use http::{HeaderMap, HeaderValue, Request};
 use hyper::body::Incoming;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -71,6 +71,7 @@ impl Gateway {
     ) -> Result<ServiceRequest, S3Error> {
         let (parts, incoming) = request.into_parts();
         let request = S3Request::parse(parts, &Domains::default(), now_ms)?;
+        request.check_headers()?;
         if request.content_length().is_some_and(|len| len > len_max as u64) {
             return Err(S3Code::EntityTooLarge.into());
         }
@@ -118,19 +119,34 @@ impl Gateway {
         };
         let query = request.query.into_iter().map(|(name, value, _)| (name, value)).collect();
         let S3Request { method, path, headers, .. } = request;
-        let request_id = request_id.to_owned();
         Ok(ServiceRequest {
             method,
             path,
             query,
-            headers,
+            headers: printable_headers(headers),
             body,
             identity,
             service,
-            request_id,
+            request_id: request_id.to_owned(),
             _share: share,
         })
     }
+}
+
+/// Makes the headers that conditions look at readable, with `?` in the place of other bytes: they must not be
+/// taken for missing.
+fn printable_headers(mut headers: HeaderMap) -> HeaderMap {
+    for name in [http::header::USER_AGENT, http::header::REFERER] {
+        let Some(value) = headers.get(&name).filter(|value| printable(value).is_none()) else {
+            continue;
+        };
+        let readable = |byte: &u8| if byte.is_ascii() { *byte } else { b'?' };
+        let bytes: Vec<u8> = value.as_bytes().iter().map(readable).collect();
+        if let Ok(value) = HeaderValue::from_bytes(&bytes) {
+            headers.insert(name, value);
+        }
+    }
+    headers
 }
 
 /// Reads a body whole, with what it holds taken from the byte budget: as it comes, and as what is made of it.

@@ -11,6 +11,7 @@ use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
 use crate::operation::Operation;
 use crate::ops;
+use crate::request::printable;
 use crate::response::{ECHO_LEN_MAX, Reply, ResponseBody, empty, set};
 use crate::uri::encode;
 use crate::xml::{Element, parse};
@@ -89,7 +90,7 @@ async fn fetch(context: &mut Context<'_>, key: &str, with_body: bool) -> Result<
 
 /// An object may say that it is elsewhere.
 fn follow(reply: Reply) -> Reply {
-    let target = reply.headers().get(REDIRECT_HEADER).and_then(|value| value.to_str().ok());
+    let target = reply.headers().get(REDIRECT_HEADER).and_then(printable);
     let Some(target) = target else { return reply };
     let mut redirect = empty(301);
     set(&mut redirect, "location", target);

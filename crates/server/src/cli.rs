@@ -238,7 +238,8 @@ struct ServerArguments {
     /// Bytes of a single PUT at most, such as 50GiB [default: 5GiB, as in S3]. Also DRYSTONE_PUT_LIMIT.
     #[arg(long)]
     put_limit: Option<String>,
-    /// Start although the keyring lacks keys that something is encrypted under: that is lost then.
+    /// Start although the keyring lacks keys that something is encrypted under, which is lost then, or knows
+    /// other deployments and not this one, whose rows without seals are taken as they are then.
     #[arg(long)]
     accept_lost_keyring: bool,
     /// Vault (or OpenBao) whose transit engine keeps new keys of SSE-KMS; its token is

@@ -107,7 +107,8 @@ pub(crate) fn open_keyring(
         tracing::warn!(%path, "a keyring was made: back it up, stored secrets are lost without it");
     }
     let keyring = Arc::new(keyring);
-    unlock(engine, &keyring, keyring.has_sealed_rows(&engine.drive().identity().deployment))?;
+    let is_known = keyring.has_sealed_rows(&engine.drive().identity().deployment);
+    unlock(engine, &keyring, is_known || (keyring.requires_seals() && !accepts))?;
     engine.set_keyring(keyring.clone());
     Ok(keyring)
 }
@@ -145,8 +146,7 @@ pub(crate) fn look_for_keyring(
     if let Some(missing) = noted.into_iter().find(|id| !keyring.has(id)) {
         return Err(refused(&path, &KeyringError::UnknownKey(missing).into()));
     }
-    let is_complete = keyring.has_sealed_rows(&engine.drive().identity().deployment);
-    unlock(engine, &keyring, is_complete && !must_write)?;
+    unlock(engine, &keyring, keyring.requires_seals() && !must_write)?;
     Ok(true)
 }
 
@@ -164,6 +164,16 @@ pub(crate) fn seal_rows(
         Err(error) => return Err(io::Error::other(error)),
     };
     let SealReport { sealed, forged } = report;
+    if forged > 0 && keyring.requires_seals() && !config.keys.accepts_lost_keyring {
+        let path = path_of(config, homes);
+        return Err(io::Error::other(format!(
+            "{forged} rows have no seal of this deployment, which the keyring {} does not know, although it \
+             knows others: the rows or the id of the deployment may have been edited. Start with the drives \
+             or the keyring of a backup; or, if this store is older than seals of rows and shares its \
+             keyring, once with --accept-lost-keyring: its rows are taken as they are then",
+            path.display()
+        )));
+    }
     if forged > 0 {
         tracing::error!(
             forged,

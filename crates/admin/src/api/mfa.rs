@@ -26,8 +26,10 @@ pub(super) fn require_owner(actor: &Actor<'_>) -> Result<(), Failed> {
     Err(Failed(Failure { code: FailureCode::Denied, message }))
 }
 
+/// A device lasts, so that no session or key that ends binds one.
 async fn enroll(actor: &Actor<'_>) -> Outcome {
     require_owner(actor)?;
+    actor.require_lasting()?;
     let serial = mfa_serial(actor.account());
     let secret = actor.directory.enroll_mfa(actor.account()).await?;
     let secret = secret.reveal().to_owned();
@@ -38,6 +40,7 @@ async fn enroll(actor: &Actor<'_>) -> Outcome {
 
 async fn confirm(actor: &Actor<'_>, code: &str) -> Outcome {
     require_owner(actor)?;
+    actor.require_lasting()?;
     actor.directory.confirm_mfa(actor.account(), code).await?;
     Ok(Answer::Done)
 }

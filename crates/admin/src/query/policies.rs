@@ -378,10 +378,7 @@ fn list_entities(call: &Call<'_>) -> Answer {
 async fn tag(call: &Call<'_>, action: &str) -> Answer {
     let policy = find_own(call, action)?;
     let tags = call.tag_change(action)?;
-    let change = move |policy: &mut ManagedPolicy, _| {
-        tags.apply(&mut policy.tags);
-        Ok(())
-    };
+    let change = move |policy: &mut ManagedPolicy, _| tags.apply(&mut policy.tags);
     call.changes()?.change_policy(call.account(), &policy.name, change).await?;
     Ok(Xml::new())
 }

@@ -130,10 +130,7 @@ async fn delete(call: &Call<'_>) -> Answer {
 async fn tag(call: &Call<'_>, action: &str) -> Answer {
     let role = named(call, action)?;
     let tags = call.tag_change(action)?;
-    let change = move |role: &mut Role| {
-        tags.apply(&mut role.tags);
-        Ok(())
-    };
+    let change = move |role: &mut Role| tags.apply(&mut role.tags);
     call.changes()?.change_role(call.account(), &role.name, change).await?;
     Ok(Xml::new())
 }

@@ -2,21 +2,19 @@
 
 use super::keys::owner_arn;
 use super::write::Xml;
-use super::{Answer, Call, Parameters, QueryError};
+use super::{Answer, Call, Parameters, QueryError, TAG_COUNT_MAX, is_other_case};
 use crate::rights::Right;
 use drystone_base::Timestamp;
 use drystone_iam::{Facts, Principal};
 use drystone_identity::{
-    AssumeRequest, DEFAULT_ACCOUNT, IdentityError, Role, SessionCredentials, SessionRequest,
-    mfa_serial,
+    AssumeRequest, CodeOf, DEFAULT_ACCOUNT, IdentityError, Role, SessionCredentials,
+    SessionRequest, mfa_serial,
 };
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 pub(super) const DURATION_DEFAULT_S: u64 = 3600;
 pub(super) const ROLE_RANGE_S: RangeInclusive<u64> = 900..=43_200;
-/// Tags of a session.
-const TAG_COUNT_MAX: usize = 50;
 const SESSION_RANGE_S: RangeInclusive<u64> = 900..=129_600;
 
 /// Whether an action is of STS and not of IAM.
@@ -118,7 +116,8 @@ impl<'a> Said<'a> {
                            256 characters.";
             return invalid(message);
         }
-        if !transitive.iter().all(|key| tags.contains_key(key)) {
+        if transitive.len() > TAG_COUNT_MAX || !transitive.iter().all(|key| tags.contains_key(key))
+        {
             let message =
                 "The specified transitive tag keys must be included in the requested tags.";
             return invalid(message);
@@ -160,6 +159,12 @@ impl<'a> Said<'a> {
     }
 }
 
+/// Whether a call names a second factor.
+fn names_factor(call: &Call<'_>) -> bool {
+    let parameters = &call.parameters;
+    parameters.get("SerialNumber").is_some() && parameters.get("TokenCode").is_some()
+}
+
 /// Checks the second factor that a call names, and uses its code up. Whether there was one.
 async fn check_factor(call: &Call<'_>) -> Result<bool, QueryError> {
     let parameters = &call.parameters;
@@ -182,7 +187,8 @@ async fn check_factor(call: &Call<'_>) -> Result<bool, QueryError> {
                        verify your MFA serial number is valid and associated with this user.";
         return Err(QueryError::denied(message));
     }
-    match directory.check_mfa(call.account(), &format!("{serial} {code}")).await {
+    let header = format!("{serial} {code}");
+    match directory.check_mfa(call.account(), &header, CodeOf::Owner).await {
         Ok(()) => Ok(true),
         Err(IdentityError::Forbidden(_)) => {
             let message = "MultiFactorAuthentication failed with invalid MFA one time pass code. ";
@@ -192,8 +198,26 @@ async fn check_factor(call: &Call<'_>) -> Result<bool, QueryError> {
     }
 }
 
+/// The account that the resource name of a role is in.
+pub(super) fn account_of_role(arn: &str) -> Option<&str> {
+    arn.split(':').nth(4).filter(|account| !account.is_empty())
+}
+
 /// Condition key of calls and sessions with a second factor.
 const MFA_PRESENT: &str = "aws:MultiFactorAuthPresent";
+
+/// What is known of a call for a role. The resource is the role, which may be of another account than its
+/// caller; a second factor counts as right, and is looked at when all else was decided.
+fn facts_of_call(call: &Call<'_>, arn: &str) -> Facts {
+    let mut facts = call.actor.facts.clone();
+    if let Some(account) = account_of_role(arn) {
+        facts.set("aws:ResourceAccount", account);
+    }
+    if names_factor(call) {
+        facts.add(MFA_PRESENT, "true").add("aws:MultiFactorAuthAge", "0");
+    }
+    facts
+}
 
 async fn assume_role(call: &Call<'_>) -> Answer {
     let arn = call.parameters.need("RoleArn")?;
@@ -213,15 +237,10 @@ async fn assume_role(call: &Call<'_>) -> Answer {
     }
     let said = Said::read(&call.parameters)?;
     let (external, narrowed) = (call.parameters.get("ExternalId"), narrowed(&call.parameters));
-    let has_factor = check_factor(call).await?;
-    let mut facts = call.actor.facts.clone();
+    let mut facts = facts_of_call(call, arn);
     facts.add_if("sts:ExternalId", external);
-    facts.add("sts:RoleSessionName", session);
-    facts.add("sts:DurationSeconds", seconds.to_string());
+    facts.add("sts:RoleSessionName", session).add("sts:DurationSeconds", seconds.to_string());
     said.add_to_call(&mut facts);
-    if has_factor {
-        facts.add(MFA_PRESENT, "true").add("aws:MultiFactorAuthAge", "0");
-    }
     let canonical = call.actor.directory.canonical_of(call.account());
     let named = identity.named_policies();
     let request = AssumeRequest {
@@ -242,6 +261,11 @@ async fn assume_role(call: &Call<'_>) -> Answer {
         Err(error) => return Err(error.into()),
     };
     check_role_duration(&role, seconds)?;
+    let is_twin = |key: &&String| role.tags.keys().any(|known| is_other_case(known, key));
+    if let Some(key) = said.tags.keys().find(is_twin) {
+        let message = format!("The role has a tag whose key differs from {key} in case only.");
+        return Err(QueryError::validation(message));
+    }
     for action in said.rights() {
         let request = AssumeRequest { action, ..request };
         match call.actor.directory.assume(arn, &request) {
@@ -252,7 +276,8 @@ async fn assume_role(call: &Call<'_>) -> Answer {
         return Err(denied(action));
     }
     let mut session_facts = said.of_session();
-    if has_factor {
+    // Only now, since a wrong code is counted: all was decided as if the code was right.
+    if check_factor(call).await? {
         session_facts.insert(MFA_PRESENT.to_owned(), vec!["true".to_owned()]);
     }
     let request = SessionRequest { duration_s: seconds, facts: session_facts, ..narrowed };

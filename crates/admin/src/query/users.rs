@@ -126,10 +126,7 @@ async fn tag(call: &Call<'_>, action: &str) -> Answer {
     let name = call.parameters.need("UserName")?;
     call.require(action, &call.arn(EntityKind::User, name)?)?;
     let tags = call.tag_change(action)?;
-    let change = move |user: &mut User| {
-        tags.apply(&mut user.tags);
-        Ok(())
-    };
+    let change = move |user: &mut User| tags.apply(&mut user.tags);
     call.changes()?.change_user(call.account(), name, change).await?;
     Ok(Xml::new())
 }

@@ -2,7 +2,8 @@
 //! is not signed.
 
 use super::sts::{
-    DURATION_DEFAULT_S, ROLE_RANGE_S, duration, narrowed, session_error, write_credentials,
+    DURATION_DEFAULT_S, ROLE_RANGE_S, account_of_role, duration, narrowed, session_error,
+    write_credentials,
 };
 use super::write::Xml;
 use super::{Answer, Parameters, QueryError};
@@ -186,6 +187,9 @@ fn assume(
         for value in values {
             facts.add(key, value.clone());
         }
+    }
+    if let Some(account) = account_of_role(arn) {
+        facts.set("aws:ResourceAccount", account);
     }
     let principal = Principal::Federated { provider: vouched.provider.clone() };
     common_facts(&principal, request, directory.now_ms()).add_to(&mut facts);

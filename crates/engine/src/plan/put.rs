@@ -94,9 +94,9 @@ pub(crate) fn put_dated(
 
 /// Gives a new version the lock of its bucket, if its writer says nothing of retention.
 ///
-/// The lock ends by the clock of locks, so it is counted from that clock where it is ahead. Where the wall
-/// clock is far ahead of it, one of them is wrong, and the lock would last for as long as the error is large:
-/// nothing is written until an operator has looked.
+/// It is counted from the clock of locks where that is ahead. Where the two clocks are far apart, one of them
+/// is wrong, and the lock would last for as long as the error is large: nothing is written until an operator
+/// has looked.
 fn lock_by_default(
     tx: &Tx<'_>,
     bucket: &BucketRow,
@@ -110,7 +110,7 @@ fn lock_by_default(
         && row.lock.retention.is_none()
     {
         let (wall_ms, lock_now_ms) = (tx.now_ms().max(row.modified_ms), tx.lock_now_ms());
-        if wall_ms > lock_now_ms.saturating_add(BELIEVED_MS_MAX) {
+        if wall_ms.abs_diff(lock_now_ms) > BELIEVED_MS_MAX {
             return Err(EngineError::LockClockBehind);
         }
         let until_ms = wall_ms.max(lock_now_ms).saturating_add(period.len_ms());

@@ -73,6 +73,7 @@ pub(crate) fn check_presigned(
         return Err(refused_version());
     }
     refuse_unsigned(request)?;
+    refuse_ambiguous(request)?;
     let get = |name: &str| request.query(name).unwrap_or_default();
     let (access_key, given, expires) = (get("AWSAccessKeyId"), get("Signature"), get("Expires"));
     let token = request.query("x-amz-security-token").or(request.header("x-amz-security-token"));
@@ -105,6 +106,25 @@ fn refuse_unsigned(request: &S3Request) -> Result<(), S3Error> {
     }
 }
 
+/// Refuses values that the string to sign cannot tell from further parameters: `partNumber` with the value
+/// `1&uploadId=X` is signed as both, but names no upload.
+fn refuse_ambiguous(request: &S3Request) -> Result<(), S3Error> {
+    let is_signed = |name: &str| SIGNED_QUERIES.contains(&name);
+    let hides = |value: &str| {
+        let mut others = value.split('&').skip(1);
+        others.any(|piece| is_signed(piece.split('=').next().unwrap_or_default()))
+    };
+    let mut signed = request.query.iter().filter(|(name, ..)| is_signed(name));
+    match signed.find(|(_, value, _)| hides(value)) {
+        None => Ok(()),
+        Some((name, value, _)) => {
+            let message = "The value reads like further parameters, which a signature of version 2 \
+                           does not tell apart. Please use AWS4-HMAC-SHA256.";
+            Err(S3Error::argument(name, value, message))
+        }
+    }
+}
+
 fn check(identity: &Identity, to_sign: &str, given: &str) -> Result<(), S3Error> {
     let mut mac = Hmac::<Sha1>::new_from_slice(identity.secret_key.reveal().as_bytes())
         .expect("any key length will do");
@@ -120,7 +140,7 @@ fn check(identity: &Identity, to_sign: &str, given: &str) -> Result<(), S3Error>
 }
 
 fn string_to_sign(request: &S3Request, expires: &str) -> String {
-    let header = |name: &str| request.header(name).unwrap_or_default().trim().to_owned();
+    let header = |name: &str| request.text(name).unwrap_or_default().trim().to_owned();
     let mut out = format!(
         "{}\n{}\n{}\n{expires}\n",
         request.method,

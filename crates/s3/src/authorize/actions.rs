@@ -168,7 +168,6 @@ pub(super) fn needs(context: &Context<'_>, operation: Operation) -> Result<Vec<N
             ("x-amz-object-lock-mode", "s3:PutObjectRetention"),
             ("x-amz-object-lock-retain-until-date", "s3:PutObjectRetention"),
             ("x-amz-object-lock-legal-hold", "s3:PutObjectLegalHold"),
-            ("if-match", "s3:GetObject"),
         ];
         let has = |name| request.header(name).is_some();
         all.extend(with_header.iter().filter(|(name, _)| has(name)).map(|(_, a)| need(a)));
@@ -210,22 +209,50 @@ pub(super) fn needs(context: &Context<'_>, operation: Operation) -> Result<Vec<N
     {
         all.push(need(BYPASS));
     }
-    if operation == O::DeleteObject && request.header("if-match").is_some() {
-        all.push(need("s3:GetObject"));
+    if tells_of_object(request, operation) {
+        all.push(need(action(O::GetObject, version.is_some())));
     }
     Ok(all)
 }
 
-/// The right to remove what is locked in governance mode.
-pub(crate) const BYPASS: &str = "s3:BypassGovernanceRetention";
+/// Whether the outcome tells what only readers may know: the entity tag, size or time of the object that is
+/// written or removed. `If-None-Match: *` of a write and `If-Match: *` of a delete tell that there is one,
+/// for which AWS asks no right to read (S3 user guide, "Enforce conditional writes" and "deletes").
+fn tells_of_object(request: &S3Request, operation: Operation) -> bool {
+    use Operation as O;
+    const OF_DELETES: [&str; 2] = ["x-amz-if-match-size", "x-amz-if-match-last-modified-time"];
+    const OF_RENAMES: [&str; 3] = ["if-match", "if-modified-since", "if-unmodified-since"];
+    let any = |names: &[&str]| names.iter().any(|name| request.header(name).is_some());
+    match operation {
+        O::PutObject | O::CopyObject | O::CompleteMultipartUpload => any(&["if-match"]),
+        O::RenameObject => any(&OF_RENAMES),
+        O::DeleteObject => {
+            request.header("if-match").is_some_and(|text| text.trim() != "*") || any(&OF_DELETES)
+        }
+        _ => false,
+    }
+}
 
-/// The right to delete one key of a bulk delete.
-pub(crate) fn delete_need(request: &S3Request, key: &str, version: Option<&str>) -> Need {
-    Need {
-        action: action(Operation::DeleteObject, version.is_some()),
+/// The right to remove what is locked in governance mode.
+const BYPASS: &str = "s3:BypassGovernanceRetention";
+
+/// The rights to delete one key of a bulk delete. `tells`: on conditions that only readers may know of.
+pub(crate) fn delete_needs(
+    request: &S3Request,
+    (key, version): (&str, Option<&str>),
+    tells: bool,
+) -> Vec<Need> {
+    let operations = [Some(Operation::DeleteObject), tells.then_some(Operation::GetObject)];
+    let need = |operation| Need {
+        action: action(operation, version.is_some()),
         bucket: request.bucket.clone(),
         key: Some(key.to_owned()),
         version: version.map(str::to_owned),
         point: request.point.clone(),
+    };
+    let mut all: Vec<Need> = operations.into_iter().flatten().map(need).collect();
+    if bypasses_governance(request) {
+        all.push(Need { action: BYPASS, ..need(Operation::DeleteObject) });
     }
+    all
 }

@@ -3,11 +3,13 @@
 use super::{Need, account_of};
 use crate::auth::AuthType;
 use crate::gateway::Context;
+use crate::object_headers::parse_tagging;
 use crate::operation::Operation;
 use crate::request::S3Request;
 use drystone_base::Timestamp;
 use drystone_engine::{BucketRow, VersionRef};
 use drystone_iam::{CommonFacts, Facts};
+use drystone_identity::DEFAULT_ACCOUNT;
 use std::collections::BTreeSet;
 
 /// Headers that are condition keys under the same name. They are signed wherever there is a signature;
@@ -116,14 +118,19 @@ pub(super) fn of(
     facts
 }
 
-/// The tags that a request sends.
+/// The tags that a request sets: as they are stored, or none if they are more than an object may have or
+/// wrong in another way. Such a request is refused by its operation, whatever is decided.
 fn sent_tags(context: &Context<'_>) -> Vec<(String, String)> {
+    use Operation as O;
     if let Some(said) = &context.said {
         return said.tags.clone();
     }
-    let header = context.request.header("x-amz-tagging").unwrap_or_default();
-    let tags = crate::uri::parse_query(header).unwrap_or_default();
-    tags.into_iter().map(|(name, value, _)| (name, value)).collect()
+    match (context.operation, context.request.header("x-amz-tagging")) {
+        (Some(O::PutObject | O::CopyObject | O::CreateMultipartUpload), Some(text)) => {
+            parse_tagging(text).unwrap_or_default()
+        }
+        _ => Vec::new(),
+    }
 }
 
 /// What a request says of a lock, in a header or in its document.
@@ -142,6 +149,11 @@ fn value_of(
     key: &str,
 ) -> Option<String> {
     let (request, sender) = (&context.request, &context.sender);
+    let (user_agent, referer) = match key {
+        "aws:useragent" => (context.sent().text("user-agent"), None),
+        "aws:referer" => (None, context.sent().text("referer")),
+        _ => (None, None),
+    };
     let common = CommonFacts {
         principal: sender.principal(),
         mfa_age_s: sender.identity.as_ref().and_then(|it| it.mfa_age_s(request.now_ms)),
@@ -149,15 +161,17 @@ fn value_of(
         is_secure: sender.peer.is_secure,
         now_ms: request.now_ms,
         region: &context.config.region,
-        user_agent: request.header("user-agent"),
-        referer: request.header("referer"),
+        user_agent: user_agent.as_deref(),
+        referer: referer.as_deref(),
     };
     if let Some(value) = common.value(key) {
         return Some(value);
     }
     let text = |text: &str| Some(text.to_owned());
     match key {
-        "aws:resourceaccount" | "s3:resourceaccount" => bucket.map(account_of).and_then(text),
+        "aws:resourceaccount" | "s3:resourceaccount" => {
+            account_of_resource(context, bucket, need).and_then(text)
+        }
         "s3:dataaccesspointarn" => {
             need.point.as_ref().map(|point| point.arn(&context.config.region))
         }
@@ -192,6 +206,20 @@ fn value_of(
     }
 }
 
+/// The account of what a right is on: a bucket, an access point, or what the caller's account has or gets.
+fn account_of_resource<'a>(
+    context: &'a Context<'_>,
+    bucket: Option<&'a BucketRow>,
+    need: &'a Need,
+) -> Option<&'a str> {
+    match (bucket, &need.point) {
+        (Some(bucket), _) => Some(account_of(bucket)),
+        (None, Some(point)) => Some(&point.account),
+        (None, None) if need.action.starts_with("kms:") => Some(DEFAULT_ACCOUNT),
+        (None, None) => context.sender.account(),
+    }
+}
+
 /// How a request was signed.
 fn of_signature(context: &Context<'_>, key: &str) -> Option<String> {
     let (request, sender) = (&context.request, &context.sender);
@@ -216,9 +244,11 @@ fn of_signature(context: &Context<'_>, key: &str) -> Option<String> {
         }
         "s3:x-amz-content-sha256" => match sender.auth {
             AuthType::Query => {
-                text(request.header_or_query(&key[3..]).unwrap_or("UNSIGNED-PAYLOAD"))
+                text(context.sent().header_or_query(&key[3..]).unwrap_or("UNSIGNED-PAYLOAD"))
             }
-            _ => request.header(&key[3..]).and_then(text),
+            // A form's signature does not cover its file.
+            AuthType::Form => text("UNSIGNED-PAYLOAD"),
+            _ => context.sent().header(&key[3..]).and_then(text),
         },
         _ => None,
     }

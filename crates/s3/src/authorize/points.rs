@@ -38,7 +38,10 @@ pub(crate) fn allow_point(
     let Some(identity) = &context.sender.identity else { return Err(S3Code::AccessDenied.into()) };
     let need = Need::on(action, None);
     let wanted = Wanted::new([Some(&identity.fact_keys), None]);
-    let facts = facts::of(context, None, &need, &wanted);
+    let mut facts = facts::of(context, None, &need, &wanted);
+    for key in ["aws:ResourceAccount", "s3:ResourceAccount"] {
+        facts.set(key, account);
+    }
     let caller = Caller { principal: context.sender.principal(), canonical: None };
     let named = identity.named_policies();
     let set = PolicySet { resource_account: Some(account), ..identity.policy_set(&named) };

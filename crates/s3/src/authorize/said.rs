@@ -2,10 +2,12 @@
 //! objects it is in headers.
 
 use crate::document::Document;
+use crate::error::{S3Code, S3Error};
 use crate::operation::Operation;
 use crate::ops::read_object_tags;
 use crate::request::S3Request;
 use crate::xml::{Element, parse};
+use drystone_base::limits::BUCKET_TAG_COUNT_MAX;
 
 /// A document, read before it was decided whether the request may be carried out. What its headers say of the
 /// same does not count.
@@ -51,8 +53,23 @@ impl Said {
         }
     }
 
+    /// Refuses more tags, or fields of a report, than a resource may have: each is compared with each
+    /// pattern of the policies that decide.
+    fn within_bounds(self) -> Result<Self, S3Error> {
+        let count = self.resource_tags.len().max(self.fields.len());
+        if count > BUCKET_TAG_COUNT_MAX {
+            let message = format!("At most {BUCKET_TAG_COUNT_MAX} tags or fields can be given.");
+            return Err(S3Error::with(S3Code::BadRequest, message));
+        }
+        Ok(self)
+    }
+
     /// What a document says; nothing if it is malformed, which is refused later.
-    pub(crate) fn of(operation: Operation, document: Document) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// It says more than a resource may have.
+    pub(crate) fn of(operation: Operation, document: Document) -> Result<Self, S3Error> {
         let mut said = Self::default();
         let read = |root| parse(&document, root).ok();
         match operation {
@@ -90,16 +107,24 @@ impl Said {
             }
             _ => {}
         }
-        Self { document, ..said }
+        Self { document, ..said }.within_bounds()
     }
 
     /// What a request of S3 Control says about tags: a document with this root, or names in the query.
-    pub(crate) fn of_control(request: &S3Request, root: &'static str, document: Document) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// It says more than a resource may have.
+    pub(crate) fn of_control(
+        request: &S3Request,
+        root: &'static str,
+        document: Document,
+    ) -> Result<Self, S3Error> {
         let parsed = parse(&document, root).ok();
         let mut resource_tags = tags_in(parsed.as_ref().and_then(|root| root.child("Tags")));
         let gone = request.query.iter().filter(|(name, ..)| name == "tagKeys");
         resource_tags.extend(gone.map(|(_, key, _)| (key.clone(), None)));
-        Self { document, resource_tags, ..Self::default() }
+        Self { document, resource_tags, ..Self::default() }.within_bounds()
     }
 
     /// What would be in this header of a write.
@@ -117,16 +142,18 @@ mod tests {
     fn a_document_says_what_headers_would() {
         let text = b"<Retention><Mode>COMPLIANCE</Mode>\
                      <RetainUntilDate>2030-01-01T00:00:00Z</RetainUntilDate></Retention>";
-        let said = Said::of(Operation::PutObjectRetention, Document::of(text));
+        let said = Said::of(Operation::PutObjectRetention, Document::of(text)).expect("few tags");
         assert_eq!(said.header("x-amz-object-lock-mode"), Some("COMPLIANCE"));
         assert!(said.header("x-amz-object-lock-retain-until-date").is_some());
         assert_eq!(said.header("x-amz-object-lock-legal-hold"), None);
         let held = Said::of(
             Operation::PutObjectLegalHold,
             Document::of(b"<LegalHold><Status>OFF</Status></LegalHold>"),
-        );
+        )
+        .expect("few tags");
         assert_eq!(held.header("x-amz-object-lock-legal-hold"), Some("OFF"));
-        let torn = Said::of(Operation::PutObjectRetention, Document::of(b"<Retention><Mode>"));
+        let torn = Said::of(Operation::PutObjectRetention, Document::of(b"<Retention><Mode>"))
+            .expect("few tags");
         assert_eq!(torn.header("x-amz-object-lock-mode"), None);
     }
 }

@@ -54,7 +54,7 @@ pub(crate) async fn run(context: &Context<'_>) -> Handled {
         || replaces_tags
         || request.header("x-amz-storage-class").is_some()
         || draft.acl.is_some()
-        || request.header("x-amz-website-redirect-location").is_some();
+        || request.headers.contains_key("x-amz-website-redirect-location");
     if is_same_key && !changes {
         let message = "This copy request is illegal because it is trying to copy an object to \
                        itself without changing the object's metadata, storage class, website \

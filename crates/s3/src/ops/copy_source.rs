@@ -5,7 +5,7 @@ use crate::authorize::Need;
 use crate::encryption::{self, Side};
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
-use crate::object_headers::{ReadVerdict, decide_read};
+use crate::object_headers::{ReadVerdict, decide_read, parse_write_date};
 use crate::uri::decode_path;
 use drystone_base::{BucketName, ObjectKey};
 use drystone_engine::{EngineError, Located, VersionRef};
@@ -69,6 +69,9 @@ pub(crate) async fn find(context: &Context<'_>) -> Result<Source, S3Error> {
         }
         error => error.into(),
     })?;
+    for name in ["if-modified-since", "if-unmodified-since"] {
+        parse_write_date(request, &format!("x-amz-copy-source-{name}"))?;
+    }
     let etag = located.row.etag.to_text();
     match decide_read(request, "x-amz-copy-source-", &etag, located.row.modified_ms) {
         ReadVerdict::Send => {}

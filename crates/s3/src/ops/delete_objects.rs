@@ -2,7 +2,7 @@
 
 use super::{Handled, read_document};
 use crate::auth::Verified;
-use crate::authorize::{BYPASS, Need, allow, delete_need, is_decided_by_policy};
+use crate::authorize::{allow, delete_needs, is_decided_by_policy};
 use crate::body::Body;
 use crate::bucket_log::BatchDeletion;
 use crate::error::{S3Code, S3Error};
@@ -14,6 +14,7 @@ use crate::xml::{Element, Xml, parse};
 use drystone_base::limits::{DELETE_KEY_COUNT_MAX, KEY_LEN_BYTES_MAX};
 use drystone_base::{ObjectKey, parse_http_date};
 use drystone_engine::{Conditions, DeleteOutcome, VersionRef};
+use http::HeaderValue;
 
 const ROOT: &str = "DeleteResult";
 
@@ -21,6 +22,8 @@ const ROOT: &str = "DeleteResult";
 struct Entry {
     key: String,
     version: Option<String>,
+    /// Its `ETag`, as it was sent.
+    tag: Option<String>,
     conditions: Conditions,
 }
 
@@ -45,22 +48,23 @@ pub(crate) async fn run(
     if entries.is_empty() || entries.len() > DELETE_KEY_COUNT_MAX {
         return Err(S3Code::MalformedXML.into());
     }
-    if entries.iter().any(|entry| entry.version.is_some()) {
+    let refused = decide(context, name.as_str(), &entries).await;
+    let mut pairs = entries.iter().zip(&refused);
+    // A code is looked at for those only who may remove a version: wrong ones stop the right ones.
+    if pairs.any(|(entry, refused)| entry.version.is_some() && refused.is_none()) {
         let has_mfa = mfa::check(context, &bucket).await?;
         entries.iter_mut().for_each(|entry| entry.conditions.has_mfa = has_mfa);
     }
     let lines = entries.iter().map(|e| context.batch_line_len(&e.key, e.version.as_deref()));
     context.reserve_line(lines.sum()).await?;
     // Handed in together and in order: the committer sees repeated keys as the client listed them.
-    let by_key = is_decided_by_policy(context, name.as_str());
-    let mut started = Vec::with_capacity(entries.len());
-    for entry in &entries {
-        started.push(start(context, name.as_str(), entry, by_key));
-        if by_key {
-            // A thousand decisions in one go would keep others waiting.
-            tokio::task::yield_now().await;
-        }
-    }
+    let pairs = entries.iter().zip(refused);
+    let started: Vec<_> = pairs
+        .map(|(entry, refused)| match refused {
+            Some(error) => Err(error),
+            None => start(context, name.as_str(), entry),
+        })
+        .collect();
     let mut answer = Xml::new(ROOT);
     let mut deletions = Vec::with_capacity(entries.len());
     for (entry, started) in entries.iter().zip(started) {
@@ -88,7 +92,8 @@ pub(crate) async fn run(
 fn entry(element: &Element, bypasses_governance: bool) -> Result<Entry, S3Error> {
     let malformed = || S3Error::new(S3Code::MalformedXML);
     let key = element.text_of("Key").filter(|key| !key.is_empty()).ok_or_else(malformed)?;
-    let if_match = element.text_of("ETag").map(|text| vec![unquote(text)]);
+    let tag = element.text_of("ETag");
+    let if_match = tag.map(|text| vec![unquote(text)]);
     let mut conditions = Conditions { if_match, bypasses_governance, ..Conditions::default() };
     if let Some(text) = element.text_of("Size") {
         conditions.if_match_size = Some(text.trim().parse().map_err(|_| malformed())?);
@@ -97,23 +102,46 @@ fn entry(element: &Element, bypasses_governance: bool) -> Result<Entry, S3Error>
         conditions.if_match_modified_ms = Some(parse_http_date(text).ok_or_else(malformed)?.0);
     }
     let version = element.text_of("VersionId").filter(|text| !text.is_empty());
-    Ok(Entry { key: key.to_owned(), version: version.map(str::to_owned), conditions })
+    let (version, tag) = (version.map(str::to_owned), tag.map(str::to_owned));
+    Ok(Entry { key: key.to_owned(), version, tag, conditions })
+}
+
+/// Decides on each entry: the error of those that may not be deleted.
+async fn decide(context: &Context<'_>, bucket: &str, entries: &[Entry]) -> Vec<Option<S3Error>> {
+    if !is_decided_by_policy(context, bucket) {
+        return entries.iter().map(|_| None).collect();
+    }
+    let mut refused = Vec::with_capacity(entries.len());
+    for entry in entries {
+        refused.push(may_delete(context, entry).err());
+        // A thousand decisions in one go would keep others waiting.
+        tokio::task::yield_now().await;
+    }
+    refused
+}
+
+fn may_delete(context: &Context<'_>, entry: &Entry) -> Result<(), S3Error> {
+    let conditions = &entry.conditions;
+    let tells = conditions.if_match_size.is_some() || conditions.if_match_modified_ms.is_some();
+    let tag = entry.tag.as_deref();
+    let key = (entry.key.as_str(), entry.version.as_deref());
+    let needs =
+        delete_needs(&context.request, key, tells || tag.is_some_and(|tag| tag.trim() != "*"));
+    let Some(tag) = tag else { return needs.iter().try_for_each(|need| allow(context, need)) };
+    // Policies that demand a condition see that of the entry.
+    let mut request = context.request.clone();
+    let value = HeaderValue::from_str(tag).map_err(|_| S3Error::new(S3Code::MalformedXML))?;
+    request.headers.insert(http::header::IF_MATCH, value);
+    let context = context.with_request(request);
+    needs.iter().try_for_each(|need| allow(&context, need))
 }
 
 fn start(
     context: &Context<'_>,
     bucket: &str,
     entry: &Entry,
-    by_key: bool,
 ) -> Result<impl Future<Output = Result<DeleteOutcome, drystone_engine::EngineError>>, S3Error> {
     let key = ObjectKey::new(&entry.key)?;
-    if by_key {
-        let need = delete_need(&context.request, &entry.key, entry.version.as_deref());
-        allow(context, &need)?;
-        if entry.conditions.bypasses_governance {
-            allow(context, &Need { action: BYPASS, ..need })?;
-        }
-    }
     let version = match &entry.version {
         Some(text) => Some(VersionRef::parse(text).ok_or_else(|| {
             S3Error::with(S3Code::NoSuchVersion, "The version id is not one of this bucket.")

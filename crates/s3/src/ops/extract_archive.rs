@@ -39,8 +39,17 @@ pub(super) fn is_asked(request: &S3Request) -> bool {
     is_on(request, EXTRACT)
 }
 
+/// These headers have become headers of the archive's object for others: they may be any text.
 fn is_on(request: &S3Request, name: &str) -> bool {
-    request.header_or_query(name).is_some_and(|value| value.eq_ignore_ascii_case("true"))
+    request.text(name).is_some_and(|value| value.eq_ignore_ascii_case("true"))
+}
+
+/// What the names of all entries begin with.
+fn prefix_of(request: &S3Request) -> Result<String, S3Error> {
+    let Some(value) = request.headers.get(PREFIX) else { return Ok(String::new()) };
+    let text = std::str::from_utf8(value.as_bytes())
+        .map_err(|_| S3Error::argument(PREFIX, "", "The prefix is not valid UTF-8."))?;
+    Ok(text.to_owned())
 }
 
 impl From<TarError> for S3Error {
@@ -73,6 +82,8 @@ struct Writing {
 /// What takes an archive apart.
 struct Extraction<'a> {
     outer: &'a Context<'a>,
+    /// The request of the archive: each object comes by its transport.
+    sent: Arc<S3Request>,
     bucket: Arc<BucketRow>,
     prefix: String,
     ignores_dirs: bool,
@@ -90,9 +101,10 @@ pub(super) async fn run(
     refuse_of_archive(request)?;
     let declared = Declared::parse(request)?;
     let bucket = context.engine.find_bucket(request.bucket_name()?.as_str())?;
-    let prefix = request.header_or_query(PREFIX).unwrap_or_default();
+    let prefix = prefix_of(request)?;
     let mut extraction = Extraction {
         outer: context,
+        sent: Arc::new(request.clone()),
         bucket,
         prefix: prefix.trim_start_matches('/').to_owned(),
         ignores_dirs: is_on(request, IGNORE_DIRS),
@@ -264,8 +276,10 @@ impl Extraction<'_> {
         }
         request.headers = headers;
         request.query.clear();
-        request.take_headers_of_query()?;
-        Ok(self.outer.with_request(request))
+        request.check_headers()?;
+        let mut inner = self.outer.with_request(request);
+        inner.sent = Some(self.sent.clone());
+        Ok(inner)
     }
 
     async fn end(&mut self) -> Result<(), S3Error> {

@@ -13,7 +13,7 @@ use crate::encryption;
 use crate::error::{S3Code, S3Error};
 use crate::form::{FormDecoder, FormPolicy};
 use crate::gateway::Context;
-use crate::object_headers::parse_draft;
+use crate::object_headers::{parse_draft, refuse_conditions};
 use crate::operation::Operation;
 use crate::request::S3Request;
 use crate::response::{Reply, empty, set, xml};
@@ -27,6 +27,7 @@ use drystone_engine::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 /// Bytes of all fields before the file, with [`FIELD_COST`] for each.
 const FIELDS_LEN_MAX: usize = 20 << 10;
@@ -39,7 +40,7 @@ const ENVELOPE_LEN_MAX: u64 = 1 << 20;
 
 /// Whether a request is a form.
 pub(crate) fn is_form(request: &S3Request) -> bool {
-    let content_type = request.header("content-type").unwrap_or_default();
+    let content_type = request.text("content-type").unwrap_or_default();
     request.method == http::Method::POST
         && request.bucket.is_some()
         && request.key.is_none()
@@ -274,8 +275,8 @@ pub(crate) async fn run(
     verifier: &Verifier<'_>,
     body: &mut Option<Body>,
 ) -> Result<Reply, S3Error> {
-    let content_type = context.request.header("content-type").unwrap_or_default();
-    let decoder = FormDecoder::new(content_type)?;
+    let content_type = context.request.text("content-type").unwrap_or_default();
+    let decoder = FormDecoder::new(&content_type)?;
     let (auth, payload) = (AuthType::Anonymous, PayloadHash::Unsigned);
     let unsigned = Verified { auth, identity: None, signed_ms: None, payload, signer: None };
     let body = body.take().expect("a body is read once");
@@ -295,12 +296,15 @@ pub(crate) async fn run(
     }
     let policy = authenticate(&form, context, verifier)?;
     context.request.key = Some(key);
+    // What is said of the object is in the form; what is known of the transport is in the request.
+    refuse_conditions(&context.request)?;
+    context.sent = Some(Arc::new(context.request.clone()));
     context.request.headers = HeaderMap::new();
     let tagging = form.field("tagging").map(str::to_owned);
     let mut headers = headers_of(&form)?;
     let tags = take_tags(tagging.as_deref(), &mut headers)?;
     context.request.headers = headers;
-    context.request.take_headers_of_query()?;
+    context.request.check_headers()?;
     context.operation = Some(Operation::PutObject);
     authorize(context, Operation::PutObject)?;
     context.reserve_line(0).await?;

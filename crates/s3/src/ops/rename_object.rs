@@ -5,11 +5,11 @@ use crate::authorize::{Need, allow_carried_tags};
 use crate::encryption;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
-use crate::object_headers::parse_etags;
+use crate::object_headers::{is_for_new, parse_etags, parse_write_date};
 use crate::request::S3Request;
 use crate::response::empty;
 use crate::uri::decode_path;
-use drystone_base::{ObjectKey, parse_http_date};
+use drystone_base::ObjectKey;
 use drystone_engine::plan::{RenameRequest, SideConditions};
 use drystone_engine::{Encryption, EngineError};
 
@@ -36,12 +36,15 @@ pub(crate) fn source_of(request: &S3Request) -> Result<String, S3Error> {
 
 fn conditions(request: &S3Request, prefix: &str) -> Result<SideConditions, S3Error> {
     let header = |name: &str| request.header(&format!("{prefix}{name}"));
-    let date = |name: &str| header(name).and_then(parse_http_date).map(|time| time.0);
+    let date = |name: &str| {
+        let time = parse_write_date(request, &format!("{prefix}{name}"))?;
+        Ok::<_, S3Error>(time.map(|time| time.0))
+    };
     Ok(SideConditions {
         if_match: header("if-match").map(parse_etags),
         if_none_match: header("if-none-match").map(parse_etags),
-        if_modified_since_ms: date("if-modified-since"),
-        if_unmodified_since_ms: date("if-unmodified-since"),
+        if_modified_since_ms: date("if-modified-since")?,
+        if_unmodified_since_ms: date("if-unmodified-since")?,
     })
 }
 
@@ -54,6 +57,8 @@ pub(crate) async fn run(context: &Context<'_>) -> Handled {
         let message = "An object cannot be renamed to the name that it has";
         return Err(S3Error::with(S3Code::InvalidRequest, message));
     }
+    // Of the target, only `*` is defined, as for the other writes.
+    is_for_new(request)?;
     let token = request.header_or_query(TOKEN).map(str::to_owned);
     if let Some(token) = token.as_deref().filter(|token| token.len() > TOKEN_LEN_MAX) {
         return Err(S3Error::argument(TOKEN, token, "A token has 64 characters at most"));

@@ -1,0 +1,151 @@
+"""A header that changes what a request does is readable, or the request is refused: never done as if the header was not there (findings F1
+and F1b of the second attack).
+
+The headers come from botocore's model. Each is sent raw, since clients refuse to send such bytes.
+"""
+import hashlib
+import re
+
+import botocore.session
+import pytest
+
+from conftest import PASSWORD, USER, Server
+from raw import Signer, read_answer
+import socket
+
+MODEL = botocore.session.get_session().get_service_model("s3")
+BUCKET = "headers"
+# Kept as they are sent, as of any object; or the transport's own.
+KEPT = {"cache-control", "content-disposition", "content-encoding", "content-language", "content-type", "expires", "x-amz-meta-",
+        "x-amz-website-redirect-location", "content-length"}
+CONDITIONS = ["if-match", "if-none-match", "if-modified-since", "if-unmodified-since"]
+# Method and target of operations on objects; `{upload}` is an open upload, `{n}` a name of its own.
+REQUESTS = {
+    "PutObject": ("PUT", "/k{n}", {}, b"evil"), "GetObject": ("GET", "/k", {}, b""), "HeadObject": ("HEAD", "/k", {}, b""),
+    "DeleteObject": ("DELETE", "/k{n}", {}, b""), "CopyObject": ("PUT", "/copy{n}", {"x-amz-copy-source": f"/{BUCKET}/k"}, b""),
+    "RenameObject": ("PUT", "/new{n}?renameObject", {"x-amz-rename-source": "k"}, b""),
+    "CreateMultipartUpload": ("POST", "/up{n}?uploads", {}, b""), "UploadPart": ("PUT", "/up?partNumber=1&uploadId={upload}", {}, b"part"),
+    "UploadPartCopy": ("PUT", "/up?partNumber=1&uploadId={upload}", {"x-amz-copy-source": f"/{BUCKET}/k"}, b""),
+    "CompleteMultipartUpload": ("POST", "/up?uploadId={upload}", {}, b"<CompleteMultipartUpload/>"),
+    "AbortMultipartUpload": ("DELETE", "/up?uploadId={upload}", {}, b""), "GetObjectAttributes": ("GET", "/k?attributes", {}, b""),
+    "PutObjectTagging": ("PUT", "/k?tagging", {}, b"<Tagging><TagSet></TagSet></Tagging>"), "PutObjectAcl": ("PUT", "/k?acl", {}, b""),
+    "DeleteObjects": ("POST", "?delete", {}, b"<Delete><Object><Key>k</Key></Object></Delete>"),
+    "ListObjectsV2": ("GET", "?list-type=2", {}, b""), "PutBucketVersioning": ("PUT", "?versioning", {}, b"<VersioningConfiguration/>"),
+}
+
+
+def headers_of(operation):
+    members = MODEL.operation_model(operation).input_shape.members.values()
+    found = [m.serialization["name"].lower() for m in members if m.serialization.get("location") in ("header", "headers")]
+    return [name for name in found if name not in KEPT]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    server = Server(tmp_path_factory.mktemp("headers") / "drive").wait_ready()
+    s3 = server.client()
+    s3.create_bucket(Bucket=BUCKET)
+    s3.put_object(Bucket=BUCKET, Key="k", Body=b"first")
+    server.upload = s3.create_multipart_upload(Bucket=BUCKET, Key="up")["UploadId"]
+    yield server
+    server.stop()
+
+
+def ask(server, operation, lines, number=0):
+    """Sends an operation with further header lines, as bytes; they are not signed, as far as signatures go."""
+    method, target, extra, body = REQUESTS[operation]
+    target = f"/{BUCKET}" + target.format(upload=server.upload, n=number)
+    path, _, query = target.partition("?")
+    pairs = [tuple(piece.partition("=")[::2]) for piece in query.split("&") if piece]
+    named = {name for name, _ in lines}
+    extra = {name: value for name, value in extra.items() if name not in named}
+    # What can be signed is.
+    lines_by_name = {name: value for name, value in lines if name.startswith("x-amz-") and value.isascii() and len(named) == len(lines)}
+    extra |= {name: value.decode() for name, value in lines_by_name.items()}
+    signer, host = Signer(USER, PASSWORD), f"127.0.0.1:{server.port}"
+    headers, _ = signer.headers(method, path, host, payload=hashlib.sha256(body).hexdigest(), query=pairs, extra=extra)
+    for name in named & set(headers):
+        del headers[name]
+    head = f"{method} {target} HTTP/1.1\r\n" + "".join(f"{n}: {v}\r\n" for n, v in headers.items()) + f"content-length: {len(body)}\r\n"
+    raw = b"".join(name.encode() + b": " + value + b"\r\n" for name, value in lines)
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as sock:
+        sock.sendall(head.encode() + raw + b"connection: close\r\n\r\n" + body)
+        stream = sock.makefile("rb")
+        if method == "HEAD":
+            return int(stream.readline().split()[1]), None
+        answer = read_answer(stream)
+        return answer.status, answer.code
+
+
+@pytest.mark.parametrize("operation", REQUESTS)
+def test_what_cannot_be_read_is_refused(server, operation):
+    names = dict.fromkeys([*headers_of(operation), *CONDITIONS, "range", "content-md5", "x-amz-content-sha256", "x-minio-anything"])
+    passed = []
+    for name in names:
+        for value in (b"\xff", "\u00e9".encode(), b"*\xff"):
+            status, code = ask(server, operation, [(name, value)])
+            if status != 400 or code not in (None, "InvalidArgument"):
+                passed.append((name, value, status, code))
+    assert not passed
+    assert server.client().get_object(Bucket=BUCKET, Key="k")["Body"].read() == b"first"
+
+
+def test_what_is_kept_may_be_any_text(server):
+    for name in sorted(KEPT - {"content-length", "x-amz-meta-", "content-type", "x-amz-website-redirect-location"}):
+        assert ask(server, "PutObject", [(name, "\u00e9".encode())], number=1) == (200, None), name
+    assert ask(server, "PutObject", [("x-anything", b"\xff")], number=1) == (200, None)
+
+
+@pytest.mark.parametrize("name", ["x-amz-acl", "x-amz-grant-read", "x-amz-tagging", "x-amz-storage-class", "if-match", "if-none-match", "content-md5",
+                                  "x-amz-server-side-encryption", "x-amz-object-lock-mode", "x-amz-mfa"])
+def test_what_is_sent_twice_is_refused(server, name):
+    """One of the two would be looked at, by conditions and by the write."""
+    assert ask(server, "PutObject", [(name, b"a"), (name, b"b")]) == (400, "InvalidArgument")
+
+
+def test_parameters_that_stand_for_headers_are_readable(server):
+    url = Signer(USER, PASSWORD)
+    host = f"127.0.0.1:{server.port}"
+    pairs = [("x-amz-acl", "\u00e9")]
+    headers, _ = url.headers("PUT", f"/{BUCKET}/q", host, query=pairs)
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as sock:
+        lines = "".join(f"{n}: {v}\r\n" for n, v in headers.items())
+        sock.sendall(f"PUT /{BUCKET}/q?x-amz-acl=%C3%A9 HTTP/1.1\r\n{lines}content-length: 0\r\n\r\n".encode())
+        answer = read_answer(sock.makefile("rb"))
+    assert (answer.status, answer.code) == (400, "InvalidArgument")
+
+
+# What a write does not look at it refuses: a policy may demand the condition.
+TAKES = {"PutObject": {"if-match", "if-none-match"}, "CopyObject": {"if-match", "if-none-match"}, "DeleteObject": {"if-match"},
+         "CompleteMultipartUpload": {"if-match", "if-none-match"}, "RenameObject": set(CONDITIONS)}
+VALUES = {"if-match": b'"none"', "if-none-match": b"*", "if-modified-since": b"Mon, 01 Jan 2035 00:00:00 GMT",
+          "if-unmodified-since": b"Mon, 01 Jan 2001 00:00:00 GMT"}
+
+
+@pytest.mark.parametrize("operation", [name for name, row in REQUESTS.items() if row[0] not in ("GET", "HEAD")])
+def test_conditions_are_looked_at_or_refused(server, operation):
+    for name in CONDITIONS:
+        if name not in TAKES.get(operation, ()):
+            assert ask(server, operation, [(name, VALUES[name])]) == (501, "NotImplemented"), name
+
+
+@pytest.mark.parametrize("operation", ["PutObject", "CopyObject", "RenameObject", "CompleteMultipartUpload"])
+def test_only_the_star_is_a_condition_on_what_is_new(server, operation):
+    for value in (b'"zzz"', b"", b'*, "zzz"', b"zzz"):
+        assert ask(server, operation, [("if-none-match", value)]) == (501, "NotImplemented"), value
+    assert server.client().get_object(Bucket=BUCKET, Key="k")["Body"].read() == b"first"
+
+
+@pytest.mark.parametrize("operation, prefix", [("RenameObject", ""), ("RenameObject", "x-amz-rename-source-"), ("CopyObject", "x-amz-copy-source-"),
+                                               ("UploadPartCopy", "x-amz-copy-source-")])
+def test_malformed_dates_do_not_make_a_write_unconditional(server, operation, prefix):
+    for name in ("if-modified-since", "if-unmodified-since"):
+        assert ask(server, operation, [(prefix + name, b"yesterday")]) == (400, "InvalidArgument"), name
+
+
+def test_no_header_is_forgotten(server):
+    """Each operation on objects that writes is tried, as far as the model and this server have it."""
+    writes = {name for name in MODEL.operation_names if re.match("(Put|Copy|Rename|Upload|Complete|Create.*Upload)", name) and "Key" in
+              MODEL.operation_model(name).input_shape.members}
+    others = {"PutObjectAnnotation", "PutObjectLegalHold", "PutObjectRetention"}
+    assert writes - set(REQUESTS) == others
