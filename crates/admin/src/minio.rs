@@ -13,7 +13,7 @@ mod users;
 
 use crate::door::{Actor, AdminRequest};
 use crate::rights::Right;
-use crate::{About, Admin, AdminResponse, respond};
+use crate::{About, Admin, AdminResponse, Drives, respond};
 use drystone_base::SystemRng;
 use drystone_engine::Engine;
 use drystone_identity::{EntityArn, EntityKind};
@@ -21,6 +21,7 @@ use drystone_kms::Kms;
 pub(crate) use error::MinioError;
 use http::StatusCode;
 use spoken::Fields;
+use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 /// Path of the API.
@@ -52,6 +53,7 @@ struct Call<'a> {
     engine: &'a Engine,
     kms: &'a Kms,
     about: &'a About,
+    drives: &'a Arc<dyn Drives>,
 }
 
 /// Derives a key for a body on a thread that may take its time.
@@ -110,13 +112,13 @@ impl Call<'_> {
 
 /// Answers a call.
 pub(crate) async fn serve(admin: &Admin, request: &AdminRequest) -> AdminResponse {
-    let Admin { directory, engine, kms, about, .. } = admin;
+    let Admin { directory, engine, kms, about, drives, .. } = admin;
     let refuse = |error: MinioError| error.render(&request.path, &request.request_id);
     let Some(identity) = &request.identity else {
         return refuse(MinioError::denied("The request must be signed."));
     };
     let actor = Actor::new(directory, identity, request);
-    let call = Call { actor, request, engine, kms, about };
+    let call = Call { actor, request, engine, kms, about, drives };
     let answer = match run(&call).await {
         Ok(reply) => call.render(reply).await,
         Err(error) => Err(error),
@@ -153,8 +155,8 @@ async fn run(call: &Call<'_>) -> Answer {
     }
     spoken::check_parameters(call.request, name)?;
     match (call.request.method.as_str(), name) {
-        ("GET", "info") => info::info(call),
-        ("GET", "storageinfo") => info::storage(call),
+        ("GET", "info") => info::info(call).await,
+        ("GET", "storageinfo") => info::storage(call).await,
         ("GET", "datausageinfo") => info::usage(call),
         ("GET", "accountinfo") => info::account(call).await,
         ("PUT", "add-user") => users::add(call).await,

@@ -9,6 +9,8 @@ import subprocess
 import boto3
 import pytest
 from botocore.exceptions import ClientError
+from minio import MinioAdmin
+from minio.credentials import StaticProvider
 
 from conftest import BINARY, PASSWORD, USER, drystone, free_port
 
@@ -237,6 +239,23 @@ def test_every_setting_of_the_environment_is_documented():
         drystone(command, "--help").stdout for command in ("server", "bench", "status"))
     missing = [name for name in sorted(names) if not re.search(rf"\b(DRYSTONE|MINIO)_{name}\b", documented)]
     assert missing == []
+
+
+def test_minios_tools_see_a_missing_drive(start, tmp_path):
+    paths = [tmp_path / str(number) for number in range(4)]
+    server = start(*map(str, paths[1:]), directory=paths[0])
+
+    def seen():
+        admin = MinioAdmin(endpoint=server.url.split("//")[1], credentials=StaticProvider(USER, PASSWORD), secure=False)
+        info = json.loads(admin.info())
+        states = sorted(drive["state"] for drive in info["servers"][0]["drives"])
+        return states, info["backend"]["onlineDisks"], info["backend"]["offlineDisks"]
+
+    assert seen() == (["ok"] * 4, 4, 0)
+    server.stop()
+    paths[3].rename(tmp_path / "unplugged")
+    server = start(*map(str, paths[1:]), directory=paths[0])
+    assert seen() == (["offline"] + ["ok"] * 3, 3, 1)
 
 
 def test_both_commands_that_end_sessions_of_a_user_say_that_they_are_one():

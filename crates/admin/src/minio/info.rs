@@ -3,6 +3,7 @@
 use super::{Answer, Call, MinioError, Reply};
 use crate::rights::Right;
 use drystone_base::Timestamp;
+use drystone_engine::deployment::{DeploymentStatus, DriveState, DriveStatus};
 use drystone_engine::{BucketRow, Usage};
 use drystone_identity::DEFAULT_ACCOUNT;
 use serde_json::{Value, json};
@@ -22,36 +23,64 @@ fn buckets(call: &Call<'_>) -> Result<Vec<(BucketRow, Usage)>, MinioError> {
     Ok(all)
 }
 
-fn drives(call: &Call<'_>) -> Result<Value, MinioError> {
-    let space = call.engine.space().map_err(|_| MinioError::failed())?;
-    Ok(json!([{
-        "endpoint": "drive",
-        "state": "ok",
-        "uuid": call.about.deployment,
-        "totalspace": space.total_bytes,
-        "usedspace": space.total_bytes.saturating_sub(space.free_bytes),
-        "availspace": space.free_bytes,
-        "pool_index": 0,
-        "set_index": 0,
-        "disk_index": 0,
-    }]))
+/// The state of all drives; reading it blocks for a moment.
+async fn status(call: &Call<'_>) -> Result<DeploymentStatus, MinioError> {
+    let drives = call.drives.clone();
+    match tokio::task::spawn_blocking(move || drives.status()).await {
+        Ok(Ok(status)) => Ok(status),
+        Ok(Err(error)) => {
+            tracing::error!(error, "the administration failed");
+            Err(MinioError::failed())
+        }
+        Err(_) => Err(MinioError::failed()),
+    }
 }
 
-fn backend() -> Value {
+fn is_offline(drive: &DriveStatus) -> bool {
+    matches!(drive.state, DriveState::Missing | DriveState::Failed)
+}
+
+fn drives(status: &DeploymentStatus) -> Vec<Value> {
+    let one = |(index, drive): (usize, &DriveStatus)| {
+        json!({
+            "endpoint": drive.path,
+            "path": drive.path,
+            "state": match drive.state {
+                DriveState::Online | DriveState::Filling | DriveState::Draining => "ok",
+                DriveState::Failed => "faulty",
+                DriveState::Missing => "offline",
+            },
+            "healing": drive.state == DriveState::Filling,
+            "uuid": drive.id.to_string(),
+            "totalspace": drive.total_bytes,
+            "usedspace": drive.total_bytes.saturating_sub(drive.free_bytes),
+            "availspace": drive.free_bytes,
+            "pool_index": 0,
+            "set_index": 0,
+            "disk_index": index,
+        })
+    };
+    status.drives.iter().enumerate().map(one).collect()
+}
+
+fn backend(status: &DeploymentStatus) -> Value {
+    let offline = status.drives.iter().filter(|drive| is_offline(drive)).count();
+    let parity = status.shape.parity;
     json!({
         "backendType": "Erasure",
-        "onlineDisks": 1,
-        "offlineDisks": 0,
-        "standardSCParity": 0,
-        "rrSCParity": 0,
+        "onlineDisks": status.drives.len() - offline,
+        "offlineDisks": offline,
+        "standardSCParity": parity,
+        "rrSCParity": parity.saturating_sub(1),
         "totalSets": [1],
-        "totalDrivesPerSet": [1],
+        "totalDrivesPerSet": [status.drives.len()],
     })
 }
 
-pub(super) fn info(call: &Call<'_>) -> Answer {
+pub(super) async fn info(call: &Call<'_>) -> Answer {
     call.actor.require_server(Right::ServerInfo)?;
     let buckets = buckets(call)?;
+    let status = status(call).await?;
     let sum = |pick: fn(&Usage) -> u64| buckets.iter().map(|(_, usage)| pick(usage)).sum::<u64>();
     Ok(Reply::Plain(json!({
         "mode": "online",
@@ -64,7 +93,7 @@ pub(super) fn info(call: &Call<'_>) -> Answer {
         "deletemarkers": { "count": sum(|usage| usage.marker_count) },
         "usage": { "size": sum(|usage| usage.current_bytes + usage.noncurrent_bytes) },
         "services": {},
-        "backend": backend(),
+        "backend": backend(&status),
         "servers": [{
             "state": "online",
             "endpoint": call.request.header("host").unwrap_or_default(),
@@ -73,15 +102,16 @@ pub(super) fn info(call: &Call<'_>) -> Answer {
             "version": env!("CARGO_PKG_VERSION"),
             "commitID": "",
             "network": {},
-            "drives": drives(call)?,
+            "drives": drives(&status),
             "poolNumber": 1,
         }],
     })))
 }
 
-pub(super) fn storage(call: &Call<'_>) -> Answer {
+pub(super) async fn storage(call: &Call<'_>) -> Answer {
     call.actor.require_server(Right::StorageInfo)?;
-    Ok(Reply::Plain(json!({ "Disks": drives(call)?, "Backend": backend() })))
+    let status = status(call).await?;
+    Ok(Reply::Plain(json!({ "Disks": drives(&status), "Backend": backend(&status) })))
 }
 
 pub(super) fn usage(call: &Call<'_>) -> Answer {
@@ -138,7 +168,7 @@ pub(super) async fn account(call: &Call<'_>) -> Answer {
     let name = identity.user_name().unwrap_or(call.actor.directory.root_access_key());
     Ok(Reply::Plain(json!({
         "AccountName": name,
-        "Server": backend(),
+        "Server": backend(&status(call).await?),
         "Policy": null,
         "Buckets": listed,
     })))
