@@ -18,6 +18,7 @@ mod ledger;
 pub(crate) use lane::{CHUNK_LEN, Permit, ReadLane, Reclaimable};
 
 use crate::error::EngineError;
+use bytes::Bytes;
 use drystone_base::sync::{self, Mutex, MutexGuard, thread};
 use drystone_log::Ticket;
 use ledger::{Asked, Ledger};
@@ -59,10 +60,12 @@ impl Consumer {
 pub enum Kind {
     /// Decoding what a client sends: 3/16 of the budget, waited for first.
     Decode,
-    /// Bodies on their way to the drives: together with reads, 9/16.
+    /// Bodies on their way to the drives: together with reads and answers, 9/16.
     Upload,
     /// Bytes on their way to clients.
     Read,
+    /// Answers that are made in memory, and streams of HTTP/2 whose client has not taken their answer.
+    Answer,
     /// Bytes read around a drive that lacks them, while they are reconstructed: an eighth, waited for last.
     Reconstruct,
     /// Work in the background, which never competes with clients: an eighth.
@@ -71,8 +74,8 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 5] =
-        [Self::Decode, Self::Upload, Self::Read, Self::Reconstruct, Self::Background];
+    pub const ALL: [Self; 6] =
+        [Self::Decode, Self::Upload, Self::Read, Self::Answer, Self::Reconstruct, Self::Background];
 
     /// Name in metrics.
     #[must_use]
@@ -81,6 +84,7 @@ impl Kind {
             Self::Decode => "decode",
             Self::Upload => "upload",
             Self::Read => "read",
+            Self::Answer => "answer",
             Self::Reconstruct => "reconstruct",
             Self::Background => "background",
         }
@@ -139,6 +143,18 @@ pub struct Share {
     units: u64,
 }
 
+/// Bytes with their share.
+struct Counted {
+    bytes: Bytes,
+    _share: Share,
+}
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
 /// A request in line; dropping it leaves the line.
 struct Waiting<'a> {
     partition: &'a Arc<Partition>,
@@ -189,7 +205,7 @@ impl ByteBudget {
     fn of_kind(&self, kind: Kind) -> &Arc<Partition> {
         match kind {
             Kind::Decode => &self.0.decode,
-            Kind::Upload | Kind::Read => &self.0.clients,
+            Kind::Upload | Kind::Read | Kind::Answer => &self.0.clients,
             Kind::Reconstruct => &self.0.reconstruct,
             Kind::Background => &self.0.background,
         }
@@ -238,6 +254,16 @@ impl ByteBudget {
     pub(crate) fn try_extra(&self, consumer: Consumer, kind: Kind, bytes: u64) -> Option<Share> {
         let kind = kind.of(consumer);
         self.of_kind(kind).try_extra(consumer, kind, bytes.div_ceil(UNIT))
+    }
+
+    /// As [`ByteBudget::reserve`], but `None` where it would be waited for.
+    pub(crate) fn try_reserve(&self, consumer: Consumer, kind: Kind, bytes: u64) -> Option<Share> {
+        let kind = kind.of(consumer);
+        match self.of_kind(kind).ask(consumer, kind, bytes) {
+            Line::Granted(share) => Some(share),
+            // It leaves the line as it is dropped.
+            Line::Waits(..) | Line::Refused => None,
+        }
     }
 
     /// Lets what a reader can give up be asked for while requests wait.
@@ -401,6 +427,18 @@ impl Share {
         true
     }
 
+    /// Returns what is more than `bytes`.
+    pub fn keep(&mut self, bytes: u64) {
+        let kept = self.split(bytes);
+        drop(std::mem::replace(self, kept));
+    }
+
+    /// Bytes that return the share when the last reference to them is dropped.
+    #[must_use]
+    pub fn hold(self, bytes: Bytes) -> Bytes {
+        Bytes::from_owner(Counted { bytes, _share: self })
+    }
+
     /// Cuts `bytes` off, or all that there is.
     pub(crate) fn split(&mut self, bytes: u64) -> Self {
         let units = bytes.div_ceil(UNIT).min(self.units);
@@ -425,7 +463,6 @@ impl Drop for Share {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bytes::Bytes;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     const MINIMUM: u64 = 384 << 10;
@@ -514,6 +551,25 @@ mod tests {
             // The connection has sent it.
             drop(chunk);
             waits.await.expect("is woken");
+        });
+    }
+
+    #[test]
+    fn an_answer_holds_its_share_until_its_last_byte_is_taken() {
+        run(async {
+            let budget = small();
+            let all = budget.partition_bytes(Kind::Answer);
+            let mut share = budget.try_reserve(one(), Kind::Answer, 1 << 20).expect("all is free");
+            share.keep(100 << 10);
+            assert_eq!(budget.usage(Kind::Answer).used_bytes, 100 << 10);
+            let mut answer = share.hold(Bytes::from(vec![0; 100 << 10]));
+            let last = answer.split_off(99 << 10);
+            drop(answer);
+            assert_eq!(budget.free_bytes(), all - (100 << 10));
+            assert!(budget.try_reserve(one(), Kind::Answer, all).is_none());
+            assert_eq!(budget.usage(Kind::Answer).waiting, 0, "it is not in line");
+            drop(last);
+            assert_eq!(budget.free_bytes(), all);
         });
     }
 

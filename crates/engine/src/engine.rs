@@ -135,6 +135,21 @@ impl Engine {
         self.reserve(Kind::Decode, bytes).await
     }
 
+    /// Reserves what an answer to this consumer holds, before it is made.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Busy`].
+    pub async fn reserve_answer(&self, bytes: u64) -> Result<Share, EngineError> {
+        self.reserve(Kind::Answer, bytes).await
+    }
+
+    /// As [`Engine::reserve_answer`], but `None` where it would be waited for.
+    #[must_use]
+    pub fn try_reserve_answer(&self, bytes: u64) -> Option<Share> {
+        self.shared.budget.try_reserve(self.consumer, Kind::Answer, bytes)
+    }
+
     /// What a reader of this consumer holds, for chunks of `chunk_len` bytes.
     pub(crate) fn lane(&self, chunk_len: u64, minimum: Share) -> Arc<ReadLane> {
         ReadLane::new(self.shared.budget.clone(), self.consumer, chunk_len, minimum)

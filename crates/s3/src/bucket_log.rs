@@ -15,14 +15,15 @@ mod slot;
 
 pub(crate) use book::{LogBook, key_of};
 
+use crate::answer::OutBody;
 use crate::auth::AuthType;
 use crate::error::S3Code;
 use crate::operation::Operation;
 use crate::request::{S3Request, printable};
-use crate::response::Reply;
 use crate::xml::Element;
 use drystone_base::Timestamp;
 use field::{quoted, word};
+use http::Response;
 pub(crate) use slot::LineSlot;
 
 /// Where the lines of a bucket go.
@@ -95,7 +96,7 @@ pub(crate) struct Outcome<'a> {
     pub(crate) requester: String,
     pub(crate) auth: AuthType,
     /// `None`: the client left before there was one.
-    pub(crate) reply: Option<&'a Reply>,
+    pub(crate) reply: Option<&'a Response<OutBody>>,
     pub(crate) error: Option<&'a str>,
     pub(crate) request_id: &'a str,
     pub(crate) host_id: &'a str,

@@ -3,6 +3,7 @@
 use crate::authorize::Sender;
 use drystone_engine::Consumer;
 use drystone_iam::Principal;
+use drystone_identity::Identity;
 use std::net::IpAddr;
 
 /// An identity, with all its keys and sessions; without a signature, the network that a request comes from.
@@ -24,6 +25,12 @@ pub(crate) fn of_principal(principal: &Principal, address: IpAddr) -> Consumer {
         // Sessions name themselves: all sessions of a role are one consumer.
         Principal::RoleSession { id, .. } => Consumer::client(&("role", id)),
     }
+}
+
+/// An identity, if there is one.
+pub(crate) fn of_identity(identity: Option<&Identity>, address: IpAddr) -> Consumer {
+    identity
+        .map_or_else(|| of_address(address), |identity| of_principal(&identity.principal, address))
 }
 
 fn of_address(address: IpAddr) -> Consumer {

@@ -1,6 +1,7 @@
 //! The way of a request through the gateway.
 
 use crate::access_point;
+use crate::answer::{OutBody, Receiver};
 use crate::auth::{AuthType, KeyCache, Verified, Verifier, authenticate};
 use crate::authorize::{
     BucketDefaults, Peer, RuleCache, Rules, Said, Sender, account_of, authorize, hide_absence,
@@ -17,17 +18,20 @@ use crate::operation::Operation;
 use crate::ops;
 use crate::ops::RestoreDelays;
 use crate::request::{S3Request, printable};
-use crate::response::{ECHO_LEN_MAX, Ids, Reply, ResponseBody, empty, error_document, set, xml};
+use crate::response::{
+    ECHO_LEN_MAX, Ids, Reply, SMALL_LEN_MAX, counted_xml, empty, error_document, set, xml,
+};
 use crate::route::route;
+use crate::turns::{Turn, Turns};
 use crate::website;
-use drystone_engine::{BucketRow, Engine};
+use crate::xml::Xml;
+use drystone_engine::{BucketRow, Engine, EngineError, Share};
 use drystone_identity::{Directory, Identity};
 use drystone_kms::Kms;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use tokio::sync::Semaphore;
 
 /// What a gateway is made with.
 pub struct GatewayConfig {
@@ -58,7 +62,7 @@ pub struct Gateway {
     pub(crate) engine: Engine,
     pub(crate) config: GatewayConfig,
     keys: KeyCache,
-    listings: Semaphore,
+    listings: Arc<Turns>,
     rules: RuleCache,
     logs: LogBook,
     last_id: AtomicU64,
@@ -67,7 +71,7 @@ pub struct Gateway {
 /// A response, and what the access log says about it.
 pub struct Served {
     /// The response; `None` if the connection must be dropped without one.
-    pub response: Option<Response<ResponseBody>>,
+    pub response: Option<Response<OutBody>>,
     /// Operation, if the request could be routed.
     pub operation: Option<&'static str>,
     /// Request id.
@@ -79,6 +83,8 @@ pub struct Served {
 /// Bodies of refused requests up to this length are read to their end, so that the connection can
 /// be used again.
 const DRAIN_LEN_MAX: u64 = 1 << 20;
+/// Bytes that an entry of a listing usually takes.
+const ENTRY_LEN_USUAL: u64 = 1 << 10;
 /// Bytes of all headers together.
 const HEADERS_LEN_MAX: usize = 32 << 10;
 
@@ -105,7 +111,7 @@ impl Entry<'_> {
     /// Writes the line; it is durable when the future ends.
     fn write(
         &mut self,
-        reply: Option<&Reply>,
+        reply: Option<&Response<OutBody>>,
         error: Option<S3Code>,
     ) -> Option<impl Future<Output = ()> + Send + use<>> {
         let draft = self.draft.take()?;
@@ -136,7 +142,29 @@ pub(crate) struct Context<'a> {
     pub(crate) operation: Option<Operation>,
     /// Room for its line in the access log of its bucket, if that has one.
     line: Option<Arc<LineSlot>>,
-    listings: &'a Semaphore,
+    listings: &'a Arc<Turns>,
+}
+
+/// A page of a listing, with a share for its document.
+pub(crate) struct Listed<P> {
+    pub(crate) page: P,
+    len: u64,
+    share: Share,
+    _turn: Turn,
+}
+
+impl<P> Listed<P> {
+    /// An empty document with room for the page.
+    pub(crate) fn document(&self, root: &str) -> Xml {
+        let mut document = Xml::new(root);
+        document.reserve(usize::try_from(self.len).unwrap_or_default());
+        document
+    }
+
+    /// The document, when it is written.
+    pub(crate) fn reply(self, document: String) -> Reply {
+        counted_xml(document, self.share)
+    }
 }
 
 impl<'a> Context<'a> {
@@ -186,13 +214,27 @@ impl<'a> Context<'a> {
         self.line.as_ref().map_or(0, |line| line.batch_len(key, version))
     }
 
-    /// Runs a listing: a walk over rows that may wait for the device, on a thread that may. No more
-    /// than there are cores at once: it is work, and each thread that does it keeps memory.
-    pub(crate) async fn walk<T>(&self, work: impl FnOnce() -> T) -> T {
-        let permit = self.listings.acquire().await;
-        let found = tokio::task::block_in_place(work);
-        drop(permit);
-        found
+    /// Runs a listing of `limit` entries: a walk over rows that may wait for the device, on a thread that
+    /// may. No more than there are cores at once: it is work, and each thread that does it keeps memory.
+    /// `len_of` says what the document of a page takes. What a page usually takes is reserved before the
+    /// walk; if it is not enough, and no more is free, all is reserved in line and the walk is repeated.
+    pub(crate) async fn list<P>(
+        &self,
+        limit: u64,
+        walk: impl Fn() -> Result<P, EngineError>,
+        len_of: impl Fn(&P) -> u64,
+    ) -> Result<Listed<P>, S3Error> {
+        let mut len = limit * ENTRY_LEN_USUAL + SMALL_LEN_MAX as u64;
+        loop {
+            let mut share = self.engine.reserve_answer(len).await?;
+            let turn = self.listings.turn(consumer_of(&self.sender)).await;
+            let page = tokio::task::block_in_place(&walk)?;
+            let needed = len_of(&page);
+            if needed <= len || share.try_grow(needed - len) {
+                return Ok(Listed { page, len: needed, share, _turn: turn });
+            }
+            len = needed;
+        }
     }
 }
 
@@ -202,7 +244,7 @@ impl Gateway {
     pub fn new(engine: Engine, config: GatewayConfig) -> Arc<Self> {
         let keys = KeyCache::default();
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let listings = Semaphore::new(cores);
+        let listings = Turns::new(cores);
         let (rules, last_id) =
             (RuleCache::new(config.bucket_defaults, config.encrypts_always), AtomicU64::new(0));
         let logs = LogBook::new(engine.clone());
@@ -230,6 +272,7 @@ impl Gateway {
         let raw_path = parts.uri.path().to_owned();
         let is_head = parts.method == http::Method::HEAD;
         let is_preflight = parts.method == http::Method::OPTIONS;
+        let is_http2 = parts.version == http::Version::HTTP_2;
         let header_len: usize =
             parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
         let declared_len = parts.headers.get("content-length").cloned();
@@ -268,10 +311,8 @@ impl Gateway {
                 return Served { response: None, operation, request_id, error: Some(error.code) };
             }
             Err(error) => {
-                let small = declared_len
-                    .and_then(|len| printable(&len)?.parse::<u64>().ok())
-                    .is_some_and(|len| len <= DRAIN_LEN_MAX);
-                if let (Some(body), true) = (body, small) {
+                let len = declared_len.and_then(|len| printable(&len)?.parse::<u64>().ok());
+                if let (Some(body), Some(..=DRAIN_LEN_MAX)) = (body, len) {
                     body.drain(DRAIN_LEN_MAX as usize).await;
                 }
                 let (bucket, key) = (names.0.as_deref(), names.1.as_deref());
@@ -283,6 +324,7 @@ impl Gateway {
         if let (Some(asked), false) = (asked, is_preflight) {
             asked.write(&mut response);
         }
+        let response = self.receiver(&entry.trace, peer, is_http2).send(response).await;
         if let Some(written) = entry.write(Some(&response), error) {
             written.await;
         }
@@ -292,6 +334,11 @@ impl Gateway {
             request_id,
             error,
         }
+    }
+
+    fn receiver<'a>(&'a self, trace: &'a Trace, peer: Peer, is_http2: bool) -> Receiver<'a> {
+        let (identity, address) = (trace.identity.as_deref(), peer.address);
+        Receiver { identity, address, is_http2, engine: &self.engine }
     }
 
     async fn run(
@@ -400,7 +447,7 @@ impl Gateway {
         &self,
         draft: &Draft,
         trace: &Trace,
-        reply: Option<&Reply>,
+        reply: Option<&Response<OutBody>>,
         error: Option<S3Code>,
         request_id: &str,
     ) -> impl Future<Output = ()> + Send + use<> {

@@ -14,6 +14,7 @@
 
 mod access_point;
 mod acl;
+mod answer;
 mod archive;
 mod auth;
 mod authorize;
@@ -39,10 +40,12 @@ mod response;
 mod route;
 mod schema;
 mod service;
+mod turns;
 mod uri;
 mod website;
 mod xml;
 
+pub use answer::{OutBody, Receiver};
 pub use auth::metrics_token;
 pub use authorize::{BucketDefaults, Peer};
 pub use error::{S3Code, S3Error};

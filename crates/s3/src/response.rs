@@ -3,7 +3,7 @@
 use crate::error::S3Error;
 use crate::xml::Xml;
 use bytes::Bytes;
-use drystone_engine::{EngineError, ObjectReader};
+use drystone_engine::{EngineError, ObjectReader, Share};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use std::future::Future;
@@ -13,11 +13,13 @@ use std::task::{Context, Poll};
 type Reading =
     Pin<Box<dyn Future<Output = (ObjectReader, Result<Option<Bytes>, EngineError>)> + Send>>;
 
-/// The body of a response: bytes at hand, or an object as it is read. An error in the middle aborts the
+/// The body of a response: bytes in memory, or an object as it is read. An error in the middle aborts the
 /// connection; there is never a short body that looks whole.
 pub enum ResponseBody {
-    /// Bytes at hand.
+    /// Bytes in memory, which [`Receiver::send`](crate::Receiver::send) takes a share of the budget for.
     Full(Option<Bytes>),
+    /// Bytes that carry their share of the budget.
+    Counted(Option<Bytes>),
     /// An object, with the bytes that are still to come.
     Object(ObjectBody),
     /// A document that is not ready yet: spaces are sent until it is.
@@ -47,6 +49,15 @@ impl ResponseBody {
     pub fn empty() -> Self {
         Self::Full(None)
     }
+    /// Bytes in memory.
+    #[must_use]
+    pub fn full(bytes: Bytes) -> Self {
+        Self::Full(Some(bytes).filter(|bytes| !bytes.is_empty()))
+    }
+    /// Bytes in memory with their share, which is returned when the connection has taken the last of them.
+    pub(crate) fn counted(bytes: Bytes, share: Share) -> Self {
+        Self::Counted(Some(share.hold(bytes)))
+    }
     pub(crate) fn object(reader: ObjectReader, len: u64) -> Self {
         Self::Object(ObjectBody { reading: None, reader: Some(reader), left: len })
     }
@@ -65,7 +76,9 @@ impl Body for ResponseBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, EngineError>>> {
         match self.get_mut() {
-            Self::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Full(bytes) | Self::Counted(bytes) => {
+                Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes))))
+            }
             Self::Object(object) => object.poll(context),
             Self::Pending(pending) => pending.poll(context),
         }
@@ -73,7 +86,9 @@ impl Body for ResponseBody {
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
+            Self::Full(bytes) | Self::Counted(bytes) => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64)
+            }
             Self::Object(object) => SizeHint::with_exact(object.left),
             Self::Pending(_) => SizeHint::default(),
         }
@@ -81,7 +96,7 @@ impl Body for ResponseBody {
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Full(bytes) => bytes.is_none(),
+            Self::Full(bytes) | Self::Counted(bytes) => bytes.is_none(),
             Self::Object(object) => object.left == 0,
             Self::Pending(pending) => pending.done,
         }
@@ -173,6 +188,17 @@ pub(crate) fn empty(status: u16) -> Reply {
 /// A document.
 pub(crate) fn xml(document: String) -> Reply {
     let mut reply = Response::new(ResponseBody::Full(Some(document.into())));
+    set(&mut reply, "content-type", "application/xml");
+    reply
+}
+
+/// A document for which `share` was reserved.
+pub(crate) fn counted_xml(mut document: String, mut share: Share) -> Reply {
+    if document.capacity() > 2 * document.len() {
+        document.shrink_to_fit();
+    }
+    share.keep(document.capacity() as u64);
+    let mut reply = Response::new(ResponseBody::counted(document.into(), share));
     set(&mut reply, "content-type", "application/xml");
     reply
 }

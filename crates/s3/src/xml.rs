@@ -57,6 +57,11 @@ impl Xml {
         escape(&mut self.text, value);
         self.close(name)
     }
+    /// Makes room for `bytes` more.
+    pub(crate) fn reserve(&mut self, bytes: usize) -> &mut Self {
+        self.text.reserve_exact(bytes);
+        self
+    }
     /// An element with what a client wrote: it is cut at a character, so that no more than `len_max` bytes of
     /// markup come of it. Returns how many there are.
     pub(crate) fn echo(&mut self, name: &str, value: &str, len_max: usize) -> usize {
@@ -108,6 +113,18 @@ fn escape(out: &mut String, text: &str) {
         return;
     }
     text.chars().for_each(|c| escape_char(out, c));
+}
+
+/// Bytes that a text has at most once it is escaped, and as it is percent-encoded.
+pub(crate) fn escaped_len_max(text: &[u8]) -> u64 {
+    let len = |byte: &u8| match byte {
+        b'<' | b'>' | b'&' | b'"' | b'\'' | b'\t' | b'\n' | b'\r' => 5,
+        // U+FFFD, or a part of a character; percent-encoded.
+        0..0x20 | 0x7F.. => 3,
+        byte if byte.is_ascii_alphanumeric() || b"-._~/".contains(byte) => 1,
+        _ => 3,
+    };
+    text.iter().map(len).sum()
 }
 
 fn escape_char(out: &mut String, c: char) {

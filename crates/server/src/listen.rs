@@ -8,21 +8,17 @@ use crate::connection::{
 use crate::ports::Ports;
 use crate::proxy::TrustedProxies;
 use crate::tls::{Certificates, version_of};
-use drystone_admin::{
-    Admin, AdminRequest, AdminResponse, Door, Metrics, RequestRecord, console_page,
-};
+use drystone_admin::{Admin, AdminRequest, Door, Metrics, RequestRecord, console_page};
 use drystone_base::{Timestamp, warn_limited};
-use drystone_engine::{Engine, EngineError};
-use drystone_s3::{Gateway, Peer, ResponseBody, Served};
-use http::{Request, Response};
-use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full};
+use drystone_engine::Engine;
+use drystone_identity::Identity;
+use drystone_s3::{Gateway, OutBody, Peer, Receiver, ResponseBody, Served};
+use http::{Request, Response, Version};
 use hyper::body::Body as _;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
-use std::convert::Infallible;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -31,8 +27,6 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-
-type OutBody = UnsyncBoxBody<bytes::Bytes, EngineError>;
 
 /// Pause after a connection that could not be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -75,8 +69,8 @@ pub(crate) async fn serve(front: Arc<Front>, ports: Ports, stop: impl Future<Out
         refusals: Arc::new(Semaphore::new(REFUSALS_MAX)),
         stopping,
     });
-    let accepting = tokio::spawn(accept_all(s3, doors.clone(), Port::S3(front)));
-    let console = tokio::spawn(accept_all(console, doors.clone(), Port::Console));
+    let accepting = tokio::spawn(accept_all(s3, doors.clone(), Port::S3(front.clone())));
+    let console = tokio::spawn(accept_all(console, doors.clone(), Port::Console(front)));
     stop.await;
     accepting.abort();
     console.abort();
@@ -91,7 +85,7 @@ pub(crate) async fn serve(front: Arc<Front>, ports: Ports, stop: impl Future<Out
 #[derive(Clone)]
 enum Port {
     S3(Arc<Front>),
-    Console,
+    Console(Arc<Front>),
 }
 
 /// What all ports share.
@@ -121,7 +115,7 @@ fn accept(doors: &Arc<Doors>, port: &Port, stream: TcpStream, remote: IpAddr) {
     let _ = stream.set_nodelay(true);
     let certificates = match port {
         Port::S3(front) => front.certificates.as_ref(),
-        Port::Console => None,
+        Port::Console(_) => None,
     };
     let permit = match doors.admission.admit(remote, doors.proxies.trusts(remote)) {
         Ok(permit) => permit,
@@ -189,20 +183,30 @@ async fn talk(
         let guard = activity.begin_request();
         let is_http2 = request.version() == http::Version::HTTP_2;
         let port = port.clone();
-        async move {
+        // In a box of its own: what serving a request needs is not kept while its answer is sent.
+        Box::pin(async move {
             let response = match port {
                 Port::S3(front) => answer(&front, request, peer).await?,
-                Port::Console => boxed(console_page(env!("CARGO_PKG_VERSION"))),
+                Port::Console(front) => {
+                    let page = console_page(env!("CARGO_PKG_VERSION")).map(ResponseBody::full);
+                    receiver(&front, None, peer, request.version()).send(page).await
+                }
             };
             Ok::<_, Dropped>(response.map(|body| Tracked::new(body, guard, is_http2)))
-        }
+        })
     });
     let connection = doors.builder.serve_connection(TokioIo::new(stream), service);
     drive(connection, activity, doors.stopping.clone()).await
 }
 
-fn boxed(response: AdminResponse) -> Response<OutBody> {
-    response.map(|body| Full::new(body).map_err(|never: Infallible| match never {}).boxed_unsync())
+fn receiver<'a>(
+    front: &'a Front,
+    identity: Option<&'a Identity>,
+    peer: Peer,
+    version: Version,
+) -> Receiver<'a> {
+    let (address, is_http2) = (peer.address, version == Version::HTTP_2);
+    Receiver { identity, address, is_http2, engine: &front.engine }
 }
 
 async fn answer(
@@ -214,10 +218,11 @@ async fn answer(
     let peer = front.proxies.client(peer, request.headers());
     let admin = front.admin.respond(request.method(), request.uri().path(), request.headers());
     if let Some(response) = admin {
-        return Ok(boxed(response));
+        let receiver = receiver(front, None, peer, request.version());
+        return Ok(receiver.send(response.map(ResponseBody::full)).await);
     }
     if let Some(door) = Door::of(request.method(), request.uri().path(), request.headers()) {
-        return Ok(boxed(administer(front, door, request, peer, started).await));
+        return Ok(administer(front, door, request, peer, started).await);
     }
     let line = front
         .access_log
@@ -230,9 +235,7 @@ async fn answer(
     let operation = operation.unwrap_or("other");
     front.metrics.record(RequestRecord { operation, status, micros });
     if let Some((method, path)) = line {
-        let len_bytes = response
-            .as_ref()
-            .and_then(|response: &Response<ResponseBody>| response.body().size_hint().exact());
+        let len_bytes = response.as_ref().and_then(|response| response.body().size_hint().exact());
         front.access_log.write(&Line {
             time: Timestamp(front.engine.now_ms()).to_iso(),
             remote: &peer.address.to_string(),
@@ -251,8 +254,7 @@ async fn answer(
         let code = error.map_or("", |code| code.name());
         tracing::error!(operation, status, code, request_id, "request failed");
     }
-    let response = response.ok_or(Dropped)?;
-    Ok(response.map(BodyExt::boxed_unsync))
+    response.ok_or(Dropped)
 }
 
 /// Takes a request in and leads it to a door of the administration.
@@ -262,12 +264,14 @@ async fn administer(
     request: Request<Incoming>,
     peer: Peer,
     started: Instant,
-) -> AdminResponse {
+) -> Response<OutBody> {
+    let version = request.version();
     let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
     let limits = (door.body_len_max(), peer.address);
     let (request_id, taken) = front.gateway.take_in(request, door.services(), limits).await;
-    let (mut response, error) = match taken {
+    let (mut response, error, identity) = match taken {
         Ok(taken) => {
+            let identity = taken.identity.clone();
             let request = AdminRequest {
                 method: taken.method,
                 path: taken.path,
@@ -281,16 +285,19 @@ async fn administer(
                 is_secure: peer.is_secure,
                 is_local: false,
             };
-            (front.admin.serve(door, &request).await, None)
+            (front.admin.serve(door, &request).await, None, identity)
         }
         Err(error) => {
             let (code, status) = (error.code.name(), error.code.status());
-            (front.admin.refuse(door, code, status, &error.message, &request_id), Some(code))
+            let refusal = front.admin.refuse(door, code, status, &error.message, &request_id);
+            (refusal, Some(code), None)
         }
     };
     if let Ok(value) = request_id.parse() {
         response.headers_mut().insert("x-amzn-requestid", value);
     }
+    let receiver = receiver(front, identity.as_deref(), peer, version);
+    let response = receiver.send(response.map(ResponseBody::full)).await;
     let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
     let status = response.status().as_u16();
     let operation = "Admin";
@@ -304,7 +311,7 @@ async fn administer(
             operation,
             status,
             error,
-            len_bytes: Some(response.body().len() as u64),
+            len_bytes: response.body().size_hint().exact(),
             micros,
             request_id: &request_id,
         });

@@ -53,15 +53,19 @@ def resident(pid):
 
 
 def probe(port, keys, path, stop, out):
-    """Another user: reads and writes 4 KiB in turn, on connections of its own, and notes how long each takes."""
+    """Another user: writes and reads 4 KiB and lists in turn, on connections of its own, and notes how long each
+    takes."""
     signer = Signer(*keys)
     host = f"127.0.0.1:{port}"
     read, write = (signer.presigned(m, path, host, expires=3600) for m in ("GET", "PUT"))
+    bucket = "/" + path.split("/")[1]
+    listing = signer.presigned("GET", bucket, host, expires=3600)
+    acts = [("PUT", write, b"x" * 4096), ("GET", read, None), ("GET", listing, None)]
     times, failures, number = [], [], 0
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
     while not stop.is_set():
+        method, target, body = acts[number % len(acts)]
         number += 1
-        method, target, body = ("PUT", write, b"x" * 4096) if number % 2 else ("GET", read, None)
         begun = time.monotonic()
         try:
             connection.request(method, target, body=body, headers={"Host": host})
@@ -165,6 +169,57 @@ def http2_unread_streams(attack):
         streams = b"".join(frame(1, 5, 2 * number + 1, block) for number in range(100))
         attack.connect(hello + frame(4, 1, 0) + streams, buffer=4 << 10)
     attack.wait()
+
+
+def unread_errors_over_http2(attack):
+    """Refusals of long keys that XML writes five times as long, without credentials, on streams whose windows stay
+    closed."""
+    fields = [(":method", "GET"), (":scheme", "http"), (":path", "/nowhere/" + "&" * 15_000), (":authority", attack.host)]
+    block = b"".join(literal(*field) for field in fields)
+    hello = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, struct.pack(">HI", 4, 0))
+    for _ in range(30):
+        sock = attack.connect(hello + frame(4, 1, 0))
+        for number in range(100):
+            with contextlib.suppress(OSError):
+                sock.sendall(frame(1, 5, 2 * number + 1, block))
+    attack.wait()
+
+
+def fill_with_long_keys(server):
+    """A bucket whose pages are as long as they can be: each byte of a key takes five."""
+    signer, host = Signer(USER, PASSWORD), f"127.0.0.1:{server.port}"
+    server.client().create_bucket(Bucket="long")
+
+    def fill(first):
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+        for number in range(first, 1000, 8):
+            target = signer.presigned("PUT", f"/long/{number:04}" + '"' * 1000, host, expires=600)
+            connection.request("PUT", target, body=b"", headers={"Host": host})
+            assert connection.getresponse().read() == b""
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        list(pool.map(fill, range(8)))
+
+
+def unread_lists(attack):
+    """Pages of 5 MB that are asked for over HTTP/1.1, and not read."""
+    target = attack.signer.presigned("GET", "/long", attack.host, expires=600)
+    for _ in range(200):
+        attack.connect(f"GET {target} HTTP/1.1\r\nHost: {attack.host}\r\n\r\n".encode(), buffer=4 << 10)
+    attack.wait()
+
+
+def unread_lists_over_http2(attack):
+    target = attack.signer.presigned("GET", "/long", attack.host, expires=600)
+    fields = [(":method", "GET"), (":scheme", "http"), (":path", target), (":authority", attack.host)]
+    block = b"".join(literal(*field) for field in fields)
+    hello = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, struct.pack(">HI", 4, 0))
+    for _ in range(4):
+        attack.connect(hello + frame(4, 1, 0) + b"".join(frame(1, 5, 2 * n + 1, block) for n in range(100)))
+    attack.wait()
+
+
+unread_lists.prepare = unread_lists_over_http2.prepare = fill_with_long_keys
 
 
 def idle_sockets(attack):
@@ -283,7 +338,8 @@ def half_documents(attack):
     attack.wait()
 
 
-PATTERNS = [half_documents, slow_readers, silent_readers, http2_unread_streams, idle_sockets, half_prefaces, drip_uploads,
+PATTERNS = [half_documents, slow_readers, silent_readers, http2_unread_streams, unread_errors_over_http2,
+            unread_lists, unread_lists_over_http2, idle_sockets, half_prefaces, drip_uploads,
             anonymous_forms, archive_bombs, policy_patterns, log_floods, ldap_floods, wrong_signatures]
 
 
@@ -318,6 +374,8 @@ def server(tmp_path):
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("pattern", PATTERNS, ids=lambda pattern: pattern.__name__)
 def test_abuse_is_bounded(server, pattern):
+    if prepare := getattr(pattern, "prepare", None):
+        prepare(server)
     stop, out = multiprocessing.Event(), multiprocessing.Queue()
     other = multiprocessing.Process(target=probe, args=(server.port, make_user(server), "/other/key", stop, out), daemon=True)
     other.start()

@@ -9,14 +9,16 @@ use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
 use crate::mfa;
 use crate::object_headers::{bypasses_governance, unquote};
-use crate::response::{ECHO_LEN_MAX, xml};
-use crate::xml::{Element, Xml, parse};
+use crate::response::{ECHO_LEN_MAX, counted_xml};
+use crate::xml::{Element, Xml, escaped_len_max, parse};
 use drystone_base::limits::{DELETE_KEY_COUNT_MAX, KEY_LEN_BYTES_MAX};
 use drystone_base::{ObjectKey, parse_http_date};
 use drystone_engine::{Conditions, DeleteOutcome, VersionRef};
 use http::HeaderValue;
 
 const ROOT: &str = "DeleteResult";
+/// Bytes that the result of an entry takes besides its key and version.
+const RESULT_LEN: u64 = 512;
 
 /// One entry of the list.
 struct Entry {
@@ -57,6 +59,8 @@ pub(crate) async fn run(
     }
     let lines = entries.iter().map(|e| context.batch_line_len(&e.key, e.version.as_deref()));
     context.reserve_line(lines.sum()).await?;
+    // After the document, which is decoded before; before anything is deleted.
+    let share = context.engine.reserve_answer(entries.iter().map(answer_len).sum()).await?;
     // Handed in together and in order: the committer sees repeated keys as the client listed them.
     let pairs = entries.iter().zip(refused);
     let started: Vec<_> = pairs
@@ -84,7 +88,7 @@ pub(crate) async fn run(
         });
         write_outcome(&mut answer, entry, outcome, is_quiet);
     }
-    let mut reply = xml(answer.finish(ROOT));
+    let mut reply = counted_xml(answer.finish(ROOT), share);
     reply.extensions_mut().insert(deletions);
     Ok(reply)
 }
@@ -134,6 +138,14 @@ fn may_delete(context: &Context<'_>, entry: &Entry) -> Result<(), S3Error> {
     request.headers.insert(http::header::IF_MATCH, value);
     let context = context.with_request(request);
     needs.iter().try_for_each(|need| allow(&context, need))
+}
+
+/// What the result of an entry takes at most.
+fn answer_len(entry: &Entry) -> u64 {
+    let version = entry.version.as_deref().unwrap_or_default();
+    escaped_len_max(entry.key.as_bytes()).min(5 * KEY_LEN_BYTES_MAX as u64)
+        + escaped_len_max(version.as_bytes()).min(ECHO_LEN_MAX as u64)
+        + RESULT_LEN
 }
 
 fn start(

@@ -86,7 +86,7 @@ async fn attempt(context: &Context<'_>, with_body: bool) -> Result<Option<Reply>
         // A small object is read before the status is sent, so that damage is an error and not a
         // broken connection.
         *reply.body_mut() = if end - start <= SMALL_LEN {
-            ResponseBody::Full(Some(reader.read_whole((end - start) as usize).await?))
+            ResponseBody::Counted(Some(reader.read_whole((end - start) as usize).await?))
         } else {
             ResponseBody::object(reader, end - start)
         };

@@ -4,9 +4,8 @@ use super::Handled;
 use super::list_objects::{Listing, write_owner};
 use crate::error::S3Error;
 use crate::gateway::Context;
-use crate::response::xml;
-use crate::xml::Xml;
 use drystone_base::{Timestamp, UploadId};
+use drystone_engine::UploadPage;
 
 const ROOT: &str = "ListMultipartUploadsResult";
 
@@ -26,9 +25,10 @@ pub(crate) async fn run(context: &Context<'_>) -> Handled {
     };
     let is_prefix = listing.is_common_prefix(key_marker);
     let list = listing.to_request(key_marker.as_bytes(), is_prefix && after_upload.is_none());
-    let page =
-        context.walk(|| context.engine.list_uploads(name.as_str(), &list, after_upload)).await?;
-    let mut document = Xml::new(ROOT);
+    let walk = || context.engine.list_uploads(name.as_str(), &list, after_upload);
+    let listed = context.list(listing.limit, walk, |page| page_len(&listing, page)).await?;
+    let page = &listed.page;
+    let mut document = listed.document(ROOT);
     document.text("Bucket", name.as_str());
     document.text("KeyMarker", &listing.key(key_marker.as_bytes()));
     document.text("UploadIdMarker", upload_marker.unwrap_or_default());
@@ -59,5 +59,10 @@ pub(crate) async fn run(context: &Context<'_>) -> Handled {
         document.close("Upload");
     }
     listing.write_prefixes(&mut document, &page.prefixes);
-    Ok(xml(document.finish(ROOT)))
+    Ok(listed.reply(document.finish(ROOT)))
+}
+
+fn page_len(listing: &Listing<'_>, page: &UploadPage) -> u64 {
+    let keys = page.uploads.iter().map(|(key, ..)| key).chain(&page.prefixes);
+    listing.len_of(keys.map(Vec::as_slice))
 }

@@ -4,10 +4,9 @@ use super::Handled;
 use super::list_objects::{Listing, write_owner, write_row};
 use crate::error::S3Error;
 use crate::gateway::Context;
-use crate::response::xml;
 use crate::xml::Xml;
 use drystone_base::Timestamp;
-use drystone_engine::{ListedVersion, VersionMark, VersionRef, VersionRequest};
+use drystone_engine::{ListedVersion, VersionMark, VersionPage, VersionRef, VersionRequest};
 
 const ROOT: &str = "ListVersionsResult";
 
@@ -31,8 +30,10 @@ pub(crate) async fn run(context: &Context<'_>) -> Handled {
     let is_prefix = listing.is_common_prefix(key_marker);
     let list = listing.to_request(key_marker.as_bytes(), is_prefix && older_than.is_none());
     let asked = VersionRequest { list, older_than };
-    let page = context.walk(|| context.engine.list_versions(name.as_str(), &asked)).await?;
-    let mut document = Xml::new(ROOT);
+    let walk = || context.engine.list_versions(name.as_str(), &asked);
+    let listed = context.list(listing.limit, walk, |page| page_len(&listing, page)).await?;
+    let page = &listed.page;
+    let mut document = listed.document(ROOT);
     listing.write_head(&mut document, name.as_str());
     document.text("KeyMarker", &listing.key(key_marker.as_bytes()));
     document.text("VersionIdMarker", version_marker.unwrap_or_default());
@@ -45,7 +46,12 @@ pub(crate) async fn run(context: &Context<'_>) -> Handled {
         write_version(&mut document, &listing, version);
     }
     listing.write_prefixes(&mut document, &page.prefixes);
-    Ok(xml(document.finish(ROOT)))
+    Ok(listed.reply(document.finish(ROOT)))
+}
+
+fn page_len(listing: &Listing<'_>, page: &VersionPage) -> u64 {
+    let keys = page.versions.iter().map(|version| &version.key).chain(&page.prefixes);
+    listing.len_of(keys.map(Vec::as_slice))
 }
 
 fn write_version(document: &mut Xml, listing: &Listing<'_>, version: &ListedVersion) {

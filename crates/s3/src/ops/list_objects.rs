@@ -5,9 +5,8 @@ use super::{Handled, OWNER_NAME};
 use crate::authorize::{account_of, canonical_of};
 use crate::error::S3Error;
 use crate::gateway::Context;
-use crate::response::xml;
 use crate::uri::encode;
-use crate::xml::Xml;
+use crate::xml::{Xml, escaped_len_max};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use drystone_base::Timestamp;
@@ -16,6 +15,10 @@ use drystone_base::limits::LIST_ENTRY_COUNT_MAX;
 use drystone_engine::{ListPage, ListRequest, ObjectRow};
 
 const ROOT: &str = "ListBucketResult";
+/// Bytes of the elements before the entries besides what they repeat, with the marker of the next page.
+const HEAD_LEN: u64 = 8 << 10;
+/// Bytes that an entry takes besides its key.
+const ENTRY_LEN: u64 = 1 << 10;
 
 /// Parameters that all listings share.
 pub(crate) struct Listing<'a> {
@@ -29,6 +32,8 @@ pub(crate) struct Listing<'a> {
     pub(crate) owner: String,
     /// The time for which the state of restores is asked for, if it is.
     restore_at_ms: Option<u64>,
+    /// What the elements that repeat the request take.
+    head_len: u64,
 }
 
 impl<'a> Listing<'a> {
@@ -59,7 +64,9 @@ impl<'a> Listing<'a> {
                 return Err(S3Error::argument(name, other, "Invalid attribute name specified"));
             }
         };
-        Ok(Self { prefix, delimiter, limit, is_encoded, owner, restore_at_ms })
+        let said = request.query.iter().map(|(_, value, _)| escaped_len_max(value.as_bytes()));
+        let head_len = said.sum::<u64>() + HEAD_LEN;
+        Ok(Self { head_len, prefix, delimiter, limit, is_encoded, owner, restore_at_ms })
     }
 
     /// Writes the state of a restore, if it is asked for.
@@ -81,6 +88,16 @@ impl<'a> Listing<'a> {
     pub(crate) fn key(&self, key: &[u8]) -> String {
         let text = String::from_utf8_lossy(key);
         if self.is_encoded { encode(&text, true) } else { text.into_owned() }
+    }
+
+    /// What a document with entries of these keys takes at most.
+    pub(crate) fn len_of<'k>(&self, keys: impl Iterator<Item = &'k [u8]>) -> u64 {
+        self.head_len + keys.map(|key| escaped_len_max(key) + ENTRY_LEN).sum::<u64>()
+    }
+
+    fn page_len(&self, page: &ListPage) -> u64 {
+        let keys = page.objects.iter().map(|(key, _)| key).chain(&page.prefixes);
+        self.len_of(keys.map(Vec::as_slice))
     }
 
     /// Writes the elements that tell what was asked.
@@ -160,8 +177,10 @@ pub(crate) async fn run_v1(context: &Context<'_>) -> Handled {
     let marker = request.query("marker").unwrap_or_default();
     let is_prefix = listing.is_common_prefix(marker);
     let asked = listing.to_request(marker.as_bytes(), is_prefix);
-    let page = context.walk(|| context.engine.list(name.as_str(), &asked)).await?;
-    let mut document = Xml::new(ROOT);
+    let walk = || context.engine.list(name.as_str(), &asked);
+    let listed = context.list(listing.limit, walk, |page| listing.page_len(page)).await?;
+    let page = &listed.page;
+    let mut document = listed.document(ROOT);
     listing.write_head(&mut document, name.as_str());
     document.text("Marker", &listing.key(marker.as_bytes())).int("MaxKeys", listing.limit);
     document.bool("IsTruncated", page.next.is_some());
@@ -172,8 +191,8 @@ pub(crate) async fn run_v1(context: &Context<'_>) -> Handled {
     {
         document.text("NextMarker", &listing.key(next));
     }
-    write_contents(&mut document, &listing, &page, true);
-    Ok(xml(document.finish(ROOT)))
+    write_contents(&mut document, &listing, page, true);
+    Ok(listed.reply(document.finish(ROOT)))
 }
 
 /// Binds a token to the listing that it goes on with.
@@ -225,8 +244,10 @@ pub(crate) async fn run_v2(context: &Context<'_>) -> Handled {
         None => (start_after.unwrap_or_default().as_bytes().to_vec(), false),
     };
     let asked = listing.to_request(&after, is_prefix);
-    let page = context.walk(|| context.engine.list(name.as_str(), &asked)).await?;
-    let mut document = Xml::new(ROOT);
+    let walk = || context.engine.list(name.as_str(), &asked);
+    let listed = context.list(listing.limit, walk, |page| listing.page_len(page)).await?;
+    let page = &listed.page;
+    let mut document = listed.document(ROOT);
     listing.write_head(&mut document, name.as_str());
     document.int("MaxKeys", listing.limit);
     document.int("KeyCount", (page.objects.len() + page.prefixes.len()) as u64);
@@ -240,6 +261,6 @@ pub(crate) async fn run_v2(context: &Context<'_>) -> Handled {
         document.text("StartAfter", &listing.key(after.as_bytes()));
     }
     let with_owner = request.query("fetch-owner").is_some_and(|value| value == "true");
-    write_contents(&mut document, &listing, &page, with_owner);
-    Ok(xml(document.finish(ROOT)))
+    write_contents(&mut document, &listing, page, with_owner);
+    Ok(listed.reply(document.finish(ROOT)))
 }

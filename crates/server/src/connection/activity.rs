@@ -10,11 +10,26 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// Bytes of heads that are not complete, over all connections. Above it a connection that sends more of
 /// an incomplete head is closed.
 const HEAD_BYTES_MAX: usize = 64 << 20;
+
+/// Bytes of a response that are handed to HTTP/2 together. Once it has them, the body is not asked for more
+/// before the client has taken most of them, so this is the least that it must take in [`STREAM_STALL_MAX`].
+const PIECE_LEN: usize = 16 << 10;
+/// Time for which the body of a response may not be ready. It is long, as drives may be late; it ends, as a
+/// window that is closed meanwhile is not seen.
+const BODY_STALL_MAX: Duration = Duration::from_secs(600);
+
+/// Who is waited for by a response.
+#[derive(Clone, Copy)]
+enum OfWhom {
+    Client,
+    Body,
+}
 
 /// What is to become of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,9 +52,9 @@ struct Requests {
     head_since: Option<Instant>,
     was_told: bool,
     last_id: u64,
-    /// Responses of HTTP/2 whose last frame was taken from the body, by their number: since when nothing
-    /// more was asked of the body. That is so while the client's window is closed.
-    waiting: HashMap<u64, Instant>,
+    /// Responses of HTTP/2 by their number: who is waited for, and since when. That is the client while its
+    /// window is closed.
+    waiting: HashMap<u64, (OfWhom, Instant)>,
 }
 
 /// What a connection is doing.
@@ -119,10 +134,17 @@ impl Activity {
 
     /// What is to become of the connection as it is now.
     pub(super) fn verdict(&self) -> Verdict {
-        let now = Instant::now();
+        self.verdict_at(Instant::now())
+    }
+
+    fn verdict_at(&self, now: Instant) -> Verdict {
         let mut requests = lock(&self.requests);
         let is_old = |since: &Instant, most| now.duration_since(*since) >= most;
-        if requests.waiting.values().any(|since| is_old(since, STREAM_STALL_MAX)) {
+        let is_stalled = |(of, since): &(OfWhom, Instant)| match of {
+            OfWhom::Client => is_old(since, STREAM_STALL_MAX),
+            OfWhom::Body => is_old(since, BODY_STALL_MAX),
+        };
+        if requests.waiting.values().any(is_stalled) {
             return Verdict::End;
         }
         let Some(idle_since) = requests.idle_since.filter(|_| requests.open == 0) else {
@@ -153,12 +175,16 @@ pub(crate) struct RequestGuard {
 }
 
 impl RequestGuard {
-    fn wait_for_client(&self) {
-        lock(&self.activity.requests).waiting.insert(self.id, Instant::now());
+    /// Over HTTP/2: from now on the client, or the body, is waited for.
+    fn note(&self, turn: OfWhom) {
+        lock(&self.activity.requests).waiting.insert(self.id, (turn, Instant::now()));
     }
 
-    fn client_asks(&self) {
-        lock(&self.activity.requests).waiting.remove(&self.id);
+    /// The client took something.
+    fn note_taken(&self) {
+        if let Some((_, since)) = lock(&self.activity.requests).waiting.get_mut(&self.id) {
+            *since = Instant::now();
+        }
     }
 }
 
@@ -171,18 +197,44 @@ impl Drop for RequestGuard {
     }
 }
 
-/// The body of a response, which keeps its request open until it ends. Over HTTP/2 it also says since when
-/// the client takes nothing; over HTTP/1.1 the socket says that.
+/// The body of a response, which keeps its request open until its last byte was taken. Over HTTP/2 it also
+/// says since when the client takes nothing; over HTTP/1.1 the socket says that.
 pub(crate) struct Tracked<B> {
     body: B,
-    guard: RequestGuard,
+    guard: Arc<RequestGuard>,
     is_http2: bool,
+    /// What the body gave and the connection has not asked for yet.
+    rest: Bytes,
+}
+
+/// A piece of a response over HTTP/2, which keeps its request open until the connection has sent it.
+struct Piece {
+    bytes: Bytes,
+    guard: Arc<RequestGuard>,
+}
+
+impl AsRef<[u8]> for Piece {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Piece {
+    fn drop(&mut self) {
+        self.guard.note_taken();
+    }
 }
 
 impl<B> Tracked<B> {
     /// Tracks a body.
     pub(crate) fn new(body: B, guard: RequestGuard, is_http2: bool) -> Self {
-        Self { body, guard, is_http2 }
+        Self { body, guard: Arc::new(guard), is_http2, rest: Bytes::new() }
+    }
+
+    fn piece(&mut self) -> Bytes {
+        self.guard.note(OfWhom::Client);
+        let bytes = self.rest.split_to(self.rest.len().min(PIECE_LEN));
+        Bytes::from_owner(Piece { bytes, guard: self.guard.clone() })
     }
 }
 
@@ -195,21 +247,109 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Tracked<B> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let this = self.get_mut();
-        if this.is_http2 {
-            this.guard.client_asks();
+        if !this.is_http2 {
+            return Pin::new(&mut this.body).poll_frame(cx);
         }
-        let polled = Pin::new(&mut this.body).poll_frame(cx);
-        if this.is_http2 && matches!(polled, Poll::Ready(Some(Ok(_)))) {
-            this.guard.wait_for_client();
+        if !this.rest.is_empty() {
+            return Poll::Ready(Some(Ok(Frame::data(this.piece()))));
         }
-        polled
+        let frame = match Pin::new(&mut this.body).poll_frame(cx) {
+            Poll::Pending => {
+                this.guard.note(OfWhom::Body);
+                return Poll::Pending;
+            }
+            Poll::Ready(Some(Ok(frame))) => frame,
+            ended => return ended,
+        };
+        Poll::Ready(Some(Ok(match frame.into_data() {
+            Ok(bytes) => {
+                this.rest = bytes;
+                Frame::data(this.piece())
+            }
+            Err(other) => other,
+        })))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let (rest, body) = (self.rest.len() as u64, self.body.size_hint());
+        match body.exact() {
+            Some(len) => SizeHint::with_exact(rest + len),
+            None => body,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admission::ConnectionLimits;
+    use crate::connection::TimeLimits;
+    use std::future::poll_fn;
+
+    struct Once(Option<Bytes>);
+
+    impl Body for Once {
+        type Data = Bytes;
+        type Error = std::convert::Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+            Poll::Ready(self.0.take().map(|bytes| Ok(Frame::data(bytes))))
+        }
+
+        fn is_end_stream(&self) -> bool {
+            self.0.is_none()
+        }
+    }
+
+    fn activity() -> Arc<Activity> {
+        let limits = ConnectionLimits { total: 9, per_source: 9 };
+        let (head_max, idle_max) = (STREAM_STALL_MAX * 9, STREAM_STALL_MAX * 9);
+        let times = TimeLimits { head_max, idle_max };
+        Activity::new(Admission::new(limits, times, Arc::default()))
+    }
+
+    async fn next(body: &mut Tracked<Once>) -> Option<Bytes> {
+        let frame = poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await?;
+        frame.expect("no error").into_data().ok()
+    }
+
+    #[tokio::test]
+    async fn a_request_of_http2_is_open_until_its_last_piece_is_sent() {
+        let (activity, begun) = (activity(), Instant::now());
+        let answer = Once(Some(Bytes::from(vec![1; PIECE_LEN + 1])));
+        let mut body = Tracked::new(answer, activity.begin_request(), true);
+        let first = next(&mut body).await.expect("a piece");
+        let last = next(&mut body).await.expect("a piece");
+        assert_eq!((first.len(), last.len(), body.is_end_stream()), (PIECE_LEN, 1, true));
+        drop((first, body));
+        assert_eq!(lock(&activity.requests).open, 1);
+        assert_eq!(activity.verdict_at(begun + STREAM_STALL_MAX / 2), Verdict::Keep);
+        let late = Instant::now() + STREAM_STALL_MAX;
+        assert_eq!(activity.verdict_at(late), Verdict::End, "it is not taken");
+        drop(last);
+        assert_eq!(activity.verdict_at(late), Verdict::Keep);
+        let requests = lock(&activity.requests);
+        assert!(requests.open == 0 && requests.waiting.is_empty());
+    }
+
+    #[tokio::test]
+    async fn each_piece_that_a_client_of_http2_takes_gives_it_more_time() {
+        let activity = activity();
+        let answer = Once(Some(Bytes::from(vec![1; 3 * PIECE_LEN])));
+        let mut body = Tracked::new(answer, activity.begin_request(), true);
+        let first = next(&mut body).await.expect("a piece");
+        let _second = next(&mut body).await.expect("a piece");
+        let late = Instant::now() + STREAM_STALL_MAX;
+        assert_eq!(activity.verdict_at(late), Verdict::End);
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        drop(first);
+        assert_eq!(activity.verdict_at(late), Verdict::Keep);
     }
 }
