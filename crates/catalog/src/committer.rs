@@ -26,6 +26,10 @@ pub(crate) const SOURCE: u8 = 1;
 const BATCH_REQUEST_COUNT_MAX: usize = 512;
 /// Bytes of payloads and rows in one batch, about.
 const BATCH_LEN_MAX: u64 = 2 << 20;
+/// Bytes of a row in a frame beyond key and value, its seal included, at most.
+const ROW_EXTRA_LEN: usize = 64;
+/// Bytes of a record beyond its payload, at most.
+const RECORD_EXTRA_LEN: usize = 256;
 /// Bytes of rows that are kept at most.
 const HOT_LEN_MAX: usize = 4 << 20;
 /// A member of the view that is later than the first by so much leaves.
@@ -332,6 +336,7 @@ impl Committer {
         let mut building: BTreeMap<Bytes, Option<RowValue>> = BTreeMap::new();
         let mut payloads: Vec<RecordInput> = Vec::new();
         let (mut replies, mut len, mut seq) = (Vec::new(), 0_u64, self.seq);
+        let len_max = self.mirrors.batch_len_max();
         let mut requests = requests.into_iter();
         for plan in requests.by_ref() {
             if self.failed {
@@ -346,14 +351,19 @@ impl Committer {
                 continue;
             }
             let Tx { changes, payloads: added, clock_used, .. } = tx;
+            let own_len = if planned.commit { len_of(&changes, &added) } else { 0 };
+            if own_len > len_max {
+                // Alone, so that it takes nothing else along. Writing goes on.
+                replies.push(Box::new(move |_| (planned.reply)(Err(CatalogError::TooLarge))));
+                continue;
+            }
             if planned.commit {
                 let first = payloads.len();
-                len += added.iter().map(|record| record.payload.len() as u64).sum::<u64>();
+                len += own_len;
                 payloads.extend(added);
                 seq = clock_used.unwrap_or(seq);
                 for (key, value) in changes {
                     let value = value.map(|value| {
-                        len += value.bytes.len() as u64;
                         let hint = value.hint.map(|(at, index)| (at, index + first));
                         RowValue { hint, ..value }
                     });
@@ -361,7 +371,7 @@ impl Committer {
                 }
             }
             replies.push(planned.reply);
-            if len >= BATCH_LEN_MAX {
+            if len >= BATCH_LEN_MAX.min(len_max / 4) {
                 break;
             }
         }
@@ -480,7 +490,9 @@ impl Committer {
 
     /// A batch failed: all batches built on it are dropped, none of them is evaluated again.
     fn drop_all(&mut self, replies: Vec<Reply>, error: &CatalogError) {
-        self.failed |= !matches!(error, CatalogError::Full | CatalogError::NotOpened);
+        let goes_on =
+            matches!(error, CatalogError::Full | CatalogError::NotOpened | CatalogError::TooLarge);
+        self.failed |= !goes_on;
         let later = std::mem::take(&mut self.in_flight);
         self.overlay.clear();
         self.chain_starts = true;
@@ -488,6 +500,14 @@ impl Committer {
         let all = replies.into_iter().chain(later.into_iter().flat_map(|batch| batch.replies));
         all.for_each(|reply| reply(Err(error.clone())));
     }
+}
+
+/// Bytes of a plan in the log, at most.
+fn len_of(changes: &BTreeMap<Bytes, Option<RowValue>>, payloads: &[RecordInput]) -> u64 {
+    let value = |value: &Option<RowValue>| value.as_ref().map_or(0, |value| value.bytes.len());
+    let rows = changes.iter().map(|(key, row)| key.len() + value(row) + ROW_EXTRA_LEN);
+    let records = payloads.iter().map(|record| record.payload.len() + RECORD_EXTRA_LEN);
+    (rows.sum::<usize>() + records.sum::<usize>() + RECORD_EXTRA_LEN) as u64
 }
 
 /// Whether a row is of a kind that is kept at hand.

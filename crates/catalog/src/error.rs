@@ -14,6 +14,9 @@ pub enum CatalogError {
     /// A file could not be opened. Nothing was committed; may be tried again.
     #[error("a file that the change needs could not be opened")]
     NotOpened,
+    /// The change is larger than a segment of the log. Nothing was committed. Not retryable.
+    #[error("a change does not fit into a segment of the log")]
+    TooLarge,
     /// The drive failed while the change was on its way: whether it is committed is not known until
     /// the next start. Not retryable.
     #[error("the outcome of the change is not known")]
@@ -68,6 +71,7 @@ impl From<LogError> for CatalogError {
         match error {
             LogError::Full => Self::Full,
             LogError::NotOpened(_) => Self::NotOpened,
+            LogError::TooLarge { .. } => Self::TooLarge,
             LogError::Closed | LogError::Quarantined => Self::Closed,
             LogError::Damaged(damage) => Self::FramesDamaged(damage),
             other => Self::Log(other),

@@ -110,7 +110,9 @@ pub(crate) enum Verdict {
 
 /// Whether a member certainly does not have a batch.
 fn is_refused(outcome: Option<&Option<Outcome>>) -> bool {
-    matches!(outcome, Some(Some(Err(error))) if error.is_refusal())
+    let is_refusal =
+        |error: &LogError| error.is_refusal() || matches!(error, LogError::TooLarge { .. });
+    matches!(outcome, Some(Some(Err(error))) if is_refusal(error))
 }
 
 impl Mirrors {
@@ -167,6 +169,12 @@ impl Mirrors {
             log.append(Class::Small, group);
         }
         outcomes
+    }
+
+    /// Bytes of a batch that the segments of all members can hold.
+    pub(crate) fn batch_len_max(&self) -> u64 {
+        let lens = self.members.iter().map(|member| member.mirror.log.group_len_max());
+        lens.min().unwrap_or(u64::MAX)
     }
 
     /// What became of a batch. Members that failed it leave, and so do those that say nothing if

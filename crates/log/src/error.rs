@@ -82,7 +82,8 @@ pub enum LogError {
 }
 
 impl LogError {
-    /// Whether certainly nothing was written, so that the same may be tried again.
+    /// Whether there was no space or no file for what was to be written, so that certainly nothing was,
+    /// and the same may be tried again.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
         matches!(self, Self::Full | Self::NotOpened(_))

@@ -1,7 +1,7 @@
 //! The log of a drive, as others use it.
 
 use crate::error::{Damage, Failure, LogError, failed};
-use crate::format::Class;
+use crate::format::{BATCH_HEADER_LEN, Class, SEGMENT_HEADER_LEN};
 use crate::group::{Durability, Group, RecordInput, Recorded};
 use crate::queue::{Queue, Work};
 use crate::recovery;
@@ -325,6 +325,13 @@ impl Log {
     #[must_use]
     pub fn segment_len(&self) -> u32 {
         self.shared.config.segment_len
+    }
+
+    /// Bytes of records, encoded, that one group may have: what surely fits into an empty segment.
+    #[must_use]
+    pub fn group_len_max(&self) -> u64 {
+        let taken = 2 * SEGMENT_HEADER_LEN + BATCH_HEADER_LEN as u32;
+        u64::from(self.shared.config.segment_len.saturating_sub(taken))
     }
 
     /// Segments that hold records, in order of their incarnation.

@@ -1,5 +1,6 @@
 //! Crash enumeration of the catalog over the simulated disk.
 
 mod crash;
+mod large;
 mod seals;
 mod world;
