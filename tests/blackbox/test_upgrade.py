@@ -166,6 +166,20 @@ def test_giving_rows_their_seals_survives_a_kill_at_any_time(store):
     store.check()
 
 
+def test_a_store_says_that_the_binary_that_wrote_it_cannot_read_it_any_more(store):
+    """That binary reads formats 1 and 2 of a drive and refuses each other one (the next test shows it)."""
+    def newest_format(drive):
+        slots = (drive / "super").read_bytes()
+        slots = [slots[at:at + 4096] for at in range(0, len(slots), 4096)]
+        # Magic, format, zeros, sequence.
+        valid = [slot for slot in slots if slot.startswith(b"DRYSUPER")]
+        return max((int.from_bytes(slot[16:24], "little"), slot[8]) for slot in valid)[1]
+    assert {newest_format(drive) for drive in store.drives} <= {1, 2}
+    store.start()
+    store.server.kill()
+    assert {newest_format(drive) for drive in store.drives} == {4}
+
+
 @pytest.mark.skipif("DRYSTONE_OLD_BINARY" not in os.environ, reason="DRYSTONE_OLD_BINARY, of commit c9ead26, is not set")
 def test_the_binary_that_wrote_a_store_refuses_it_afterwards(store):
     store.start()

@@ -15,6 +15,9 @@ const PACKAGES: &[(&str, &str)] = &[
 ];
 const VENV: &str = "target/venv";
 const GATE: &str = "tests/blackbox/gate";
+/// The commit that wrote `tests/fixtures/c9ead26`, and where it is built.
+const OLD_COMMIT: &str = "c9ead26";
+const OLD_SOURCE: &str = "target/old-source";
 /// Capabilities of the acceptance tests that must pass, but for `tests/acceptance-exceptions.txt`.
 /// Those that come down to the drives: they are run on several too.
 const OBJECT_CAPABILITIES: &[&str] = &[
@@ -152,6 +155,35 @@ fn build() -> Result<[String; 2], String> {
     Ok([path("drystone"), path("examples/corrupt_rows")])
 }
 
+/// Builds the binary that wrote the stores of the upgrade tests, to see it refuse them afterwards;
+/// returns where it is. `None` in a clone without that commit. To be called before [`build`]: both use
+/// the same folder, so that what they depend on is compiled once.
+fn build_old() -> Result<Option<String>, String> {
+    let folder = std::env::current_dir().map_err(|error| error.to_string())?;
+    let binary = folder.join(OLD_SOURCE).join("drystone");
+    if binary.is_file() {
+        return Ok(Some(binary.display().to_string()));
+    }
+    let named = format!("{OLD_COMMIT}^{{commit}}");
+    let has = Command::new("git").args(["cat-file", "-e", &named]).status();
+    if !has.is_ok_and(|status| status.success()) {
+        say(&format!(
+            "this clone has no history: {OLD_COMMIT} does not show that it refuses new stores"
+        ));
+        return Ok(None);
+    }
+    let unpack =
+        format!("mkdir -p {OLD_SOURCE} && git archive {OLD_COMMIT} | tar -x -C {OLD_SOURCE}");
+    run("sh", &["-c", &unpack], &[])?;
+    let manifest = format!("{OLD_SOURCE}/Cargo.toml");
+    let options =
+        ["--release", "--locked", "--package", "drystone-server", "--target-dir", "target"];
+    run("cargo", &[&["build", "--manifest-path", &manifest], &options[..]].concat(), &[])?;
+    let copied = std::fs::copy("target/release/drystone", &binary);
+    copied.map_err(|error| error.to_string())?;
+    Ok(Some(binary.display().to_string()))
+}
+
 /// Installs the client tools that are missing.
 fn install_tools() -> Outcome {
     let is_missing = |tool: &str| Command::new(tool).arg("--version").output().is_err();
@@ -176,8 +208,11 @@ fn install_tools() -> Outcome {
 /// Tests of the built binary with real clients.
 pub(crate) fn blackbox() -> Outcome {
     install_tools()?;
+    let old = build_old()?;
     let [binary, corrupt_rows] = build()?;
-    let env = [("DRYSTONE_BINARY", binary.as_str()), ("DRYSTONE_CORRUPT_ROWS", &corrupt_rows)];
+    let mut env =
+        vec![("DRYSTONE_BINARY", binary.as_str()), ("DRYSTONE_CORRUPT_ROWS", &corrupt_rows)];
+    env.extend(old.as_deref().map(|old| ("DRYSTONE_OLD_BINARY", old)));
     let python = format!("{VENV}/bin/python");
     let options = ["-m", "pytest", "-n", "3", "-p", "no:cacheprovider", "tests/blackbox"];
     run(&python, &[&options[..], &["--ignore", GATE]].concat(), &env)?;
