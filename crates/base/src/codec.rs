@@ -314,12 +314,9 @@ impl<'a> TlvReader<'a> {
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
-        text.push(char::from(DIGITS[usize::from(byte & 15)]));
-    }
-    text
+    let digits = |byte: &u8| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]];
+    let text = bytes.iter().map(digits).collect::<Vec<_>>().into_flattened();
+    String::from_utf8(text).expect("digits are ASCII")
 }
 
 /// Bytes of a hexadecimal text of either case, or `None` if it is not one.

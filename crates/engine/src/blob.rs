@@ -158,7 +158,7 @@ impl Engine {
         let chunk_len = ReadLane::CHUNK_LEN_MAX;
         let bytes = writer.minimum_bytes() + chunk_len;
         let mut share = self.reserve(Kind::Upload, bytes).await?;
-        let lane = self.lane(chunk_len, share.split(chunk_len));
+        let lane = ReadLane::new(chunk_len, share.split(chunk_len));
         writer.begin(share);
         Ok((writer, lane))
     }

@@ -265,17 +265,6 @@ impl ByteBudget {
             Line::Waits(..) | Line::Refused => None,
         }
     }
-
-    /// Lets what a reader can give up be asked for while requests wait.
-    fn register(&self, consumer: Consumer, id: u64, reclaimable: Weak<dyn Reclaimable>) {
-        let partition = self.of_kind(Kind::Read.of(consumer));
-        sync::lock(&partition.reclaimable).insert(id, reclaimable);
-    }
-
-    fn unregister(&self, consumer: Consumer, id: u64) {
-        let partition = self.of_kind(Kind::Read.of(consumer));
-        sync::lock(&partition.reclaimable).remove(&id);
-    }
 }
 
 impl Kind {
@@ -439,6 +428,22 @@ impl Share {
         Bytes::from_owner(Counted { bytes, _share: self })
     }
 
+    /// A share of the same consumer for what is read beyond the minimum, if that keeps no other request
+    /// waiting.
+    fn try_read(&self, bytes: u64) -> Option<Self> {
+        let kind = Kind::Read.of(self.consumer);
+        self.partition.try_extra(self.consumer, kind, bytes.div_ceil(UNIT))
+    }
+
+    /// Lets what its reader can give up be asked for while requests wait.
+    fn register(&self, id: u64, reclaimable: Weak<dyn Reclaimable>) {
+        sync::lock(&self.partition.reclaimable).insert(id, reclaimable);
+    }
+
+    fn unregister(&self, id: u64) {
+        sync::lock(&self.partition.reclaimable).remove(&id);
+    }
+
     /// Cuts `bytes` off, or all that there is.
     pub(crate) fn split(&mut self, bytes: u64) -> Self {
         let units = bytes.div_ceil(UNIT).min(self.units);
@@ -483,7 +488,7 @@ mod tests {
 
     async fn lane(budget: &ByteBudget, consumer: Consumer) -> Result<Arc<ReadLane>, EngineError> {
         let minimum = budget.reserve(consumer, Kind::Read, CHUNK).await?;
-        Ok(ReadLane::new(budget.clone(), consumer, CHUNK, minimum))
+        Ok(ReadLane::new(CHUNK, minimum))
     }
 
     #[test]
@@ -666,7 +671,7 @@ mod tests {
         };
         let mut upload = budget.reserve(consumer, Kind::Upload, MINIMUM + CHUNK).await?;
         let minimum = upload.split(CHUNK);
-        let lane = ReadLane::new(budget.clone(), consumer, CHUNK, minimum);
+        let lane = ReadLane::new(CHUNK, minimum);
         upload.try_grow(MINIMUM);
         for _ in 0..4 {
             let chunk = lane.permit().await.wrap(Bytes::from_static(b"x"));

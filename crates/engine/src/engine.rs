@@ -1,7 +1,7 @@
 //! The engine: what all operations share.
 
 use crate::access_log::LogRoom;
-use crate::budget::{ByteBudget, Consumer, Kind, ReadLane, Share};
+use crate::budget::{ByteBudget, Consumer, Kind, Share};
 use crate::cells::GentleReader;
 use crate::error::EngineError;
 use crate::lock_clock::LockClock;
@@ -148,11 +148,6 @@ impl Engine {
     #[must_use]
     pub fn try_reserve_answer(&self, bytes: u64) -> Option<Share> {
         self.shared.budget.try_reserve(self.consumer, Kind::Answer, bytes)
-    }
-
-    /// What a reader of this consumer holds, for chunks of `chunk_len` bytes.
-    pub(crate) fn lane(&self, chunk_len: u64, minimum: Share) -> Arc<ReadLane> {
-        ReadLane::new(self.shared.budget.clone(), self.consumer, chunk_len, minimum)
     }
 
     /// The catalog, for workers and tools.

@@ -237,7 +237,7 @@ impl Engine {
             Data::Inline(_) | Data::Empty => range.end - range.start,
             _ => ReadLane::chunk_len(row.stored_len(), range),
         };
-        Ok(self.lane(chunk_len, self.reserve(Kind::Read, chunk_len).await?))
+        Ok(ReadLane::new(chunk_len, self.reserve(Kind::Read, chunk_len).await?))
     }
 
     /// Opens bytes `range` of a version that was found under a pin. `key`: its data key, if it has one.

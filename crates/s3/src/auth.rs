@@ -23,8 +23,9 @@ use sha2::{Digest, Sha256};
 /// Signing keys that are kept, in bytes: some tens of thousands.
 const KEYS_LEN_MAX: usize = 4 << 20;
 
-/// Hash of what a signing key is derived for: the reading of the identity, day, region and service.
-type KeyName = [u8; 32];
+/// What a signing key is derived for: the reading of the identity, day, region and service, which have no
+/// slash and a bounded length.
+type KeyName = Vec<u8>;
 
 /// Signing keys of signatures that were right.
 pub(crate) struct KeyCache {
@@ -58,13 +59,8 @@ impl KeyCache {
     /// The key of an identity, given as the serial number of its reading and its secret, for a day, a region
     /// and a service.
     fn get(&self, (serial, secret): (u64, &Secret), scope: [&str; 3]) -> SigningKey {
-        let mut hash = Sha256::new();
-        hash.update(serial.to_le_bytes());
-        for piece in scope {
-            hash.update(piece.as_bytes());
-            hash.update(b"/");
-        }
-        let name: KeyName = hash.finalize().into();
+        let [day, region, service] = scope.map(str::as_bytes);
+        let name = [&serial.to_le_bytes(), day, b"/", region, b"/", service].concat();
         if let Some(bytes) = lock(&self.keys).get(&name) {
             return SigningKey { bytes, name, is_kept: true };
         }
@@ -79,7 +75,7 @@ impl KeyCache {
     /// Keeps a key: a signature by it was right.
     fn keep(&self, key: &SigningKey) {
         if !key.is_kept {
-            lock(&self.keys).insert(key.name, key.bytes, 0);
+            lock(&self.keys).insert(key.name.clone(), key.bytes, key.name.capacity());
         }
     }
 }
@@ -94,8 +90,7 @@ pub fn metrics_token(secret_key: &str) -> String {
 mod tests {
     use super::*;
 
-    /// Goal: the cache cannot be filled from outside. Method: names of any length are hashed, and a key is
-    /// not there before it is kept.
+    /// Goal: the cache cannot be filled from outside. Method: a key is not there before it is kept.
     #[test]
     fn a_key_is_kept_only_after_its_signature_was_right() {
         let cache = KeyCache::default();

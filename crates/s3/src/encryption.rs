@@ -92,9 +92,6 @@ pub(crate) async fn of_copy(
     key: &[u8],
     source_key: Option<&DataKey>,
 ) -> Result<Sealing, S3Error> {
-    let data_key = source_key.cloned().unwrap_or_else(|| context.config.kms.new_data_key());
-    let object_id = context.config.kms.new_object_id();
-    let place = ObjectPlace { bucket: bucket.id, object_id, key };
     let request = &context.request;
     let default = &context.rules_of(bucket)?.encryption;
     let asked = match headers::parse(request, context.sender.peer.is_secure)? {
@@ -110,6 +107,8 @@ pub(crate) async fn of_copy(
         asked => asked,
     };
     let kms = &context.config.kms;
+    let data_key = source_key.cloned().unwrap_or_else(|| kms.new_data_key());
+    let place = ObjectPlace { bucket: bucket.id, object_id: kms.new_object_id(), key };
     match asked {
         Asked::Nothing => Ok(Sealing::default()),
         Asked::S3 => Ok(sealed_by_server(kms, &place, data_key)),

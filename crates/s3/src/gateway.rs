@@ -19,7 +19,7 @@ use crate::ops;
 use crate::ops::RestoreDelays;
 use crate::request::{S3Request, printable};
 use crate::response::{
-    ECHO_LEN_MAX, Ids, Reply, SMALL_LEN_MAX, counted_xml, empty, error_document, set, xml,
+    ECHO_LEN_MAX, Ids, Reply, SMALL_LEN_MAX, counted_xml, empty, error_document, finish, set, xml,
 };
 use crate::route::route;
 use crate::turns::{Turn, Turns};
@@ -522,13 +522,4 @@ fn render_error(
         set(&mut reply, "retry-after", "1");
     }
     reply
-}
-
-/// Headers of every response.
-fn finish(reply: &mut Reply, ids: &Ids) {
-    set(reply, "x-amz-request-id", &ids.request_id);
-    set(reply, "x-amz-id-2", &ids.host_id);
-    set(reply, "server", "drystone");
-    set(reply, "x-content-type-options", "nosniff");
-    set(reply, "x-xss-protection", "1; mode=block");
 }

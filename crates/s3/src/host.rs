@@ -12,6 +12,9 @@ pub struct Domains {
 /// The bucket that a host names, given the domains that the server was told of. A host under no
 /// domain is never taken for a bucket.
 pub(crate) fn bucket_of_host(host: &str, domains: &[String]) -> Option<String> {
+    if domains.is_empty() {
+        return None;
+    }
     let host = host.to_ascii_lowercase();
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,

@@ -337,7 +337,10 @@ pub(crate) fn decide_read(
     etag: &str,
     modified_ms: u64,
 ) -> ReadVerdict {
-    let header = |name: &str| request.header(&format!("{prefix}{name}"));
+    let header = |name: &str| match prefix {
+        "" => request.header(name),
+        prefix => request.header(&format!("{prefix}{name}")),
+    };
     let modified = Timestamp(modified_ms).whole_seconds();
     let matches = |text: &str| parse_etags(text).iter().any(|tag| tag == "*" || tag == etag);
     if let Some(text) = header("if-match") {

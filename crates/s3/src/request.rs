@@ -22,6 +22,9 @@ const OF_THE_SIGNATURE: &[&str] = &[
     "x-amz-signedheaders",
 ];
 
+/// Requests with up to so many headers are looked through name by name.
+const FEW_HEADERS: usize = 32;
+
 /// Headers, beside those of Amazon and MinIO, that change what a request does.
 const READ: &[&str] = &[
     "access-control-request-headers",
@@ -138,7 +141,8 @@ impl S3Request {
     pub(crate) fn check_headers(&self) -> Result<(), S3Error> {
         for (name, value) in &self.headers {
             let name = name.as_str();
-            if is_read(name) && printable(value).is_none() {
+            // Nearly all are: that is asked first.
+            if printable(value).is_none() && is_read(name) {
                 return Err(S3Error::argument(name, "", "The header is not printable ASCII."));
             }
         }
@@ -195,15 +199,30 @@ impl S3Request {
     }
 
     /// A header that changes what the request does, if it is there: what cannot be read was refused by
-    /// [`S3Request::check_headers`].
+    /// [`S3Request::check_headers`]. `name` is in lower case.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         debug_assert!(is_read(name), "{name} may be unreadable: use `text`");
-        self.headers.get(name).and_then(printable)
+        // Every request is asked for dozens of headers that it does not have. To look through a few names
+        // costs less than to check and hash one.
+        let value = match self.headers.len() > FEW_HEADERS {
+            true => self.headers.get(name),
+            false => self.headers.iter().find(|(n, _)| n.as_str() == name).map(|(_, value)| value),
+        };
+        value.and_then(printable)
     }
 
     /// A header that is text of any kind, if it is there.
     pub(crate) fn text(&self, name: &str) -> Option<String> {
         self.headers.get(name).map(Self::header_text)
+    }
+
+    /// Looks at the values of a header in the order in which they came. `name` is in lower case.
+    pub(crate) fn for_each_value(&self, name: &str, look: impl FnMut(&HeaderValue)) {
+        if self.headers.len() > FEW_HEADERS {
+            return self.headers.get_all(name).iter().for_each(look);
+        }
+        let named = self.headers.iter().filter(|(n, _)| n.as_str() == name);
+        named.map(|(_, value)| value).for_each(look);
     }
 
     /// A header as text, bytes beyond ASCII taken for UTF-8.
@@ -301,6 +320,29 @@ mod tests {
     #[track_caller]
     fn check(text: &str, size: u64, want: Result<Option<Range<u64>>, S3Code>) {
         assert_eq!(parse_range(text, size).map_err(|error| error.code), want, "{text} of {size}");
+    }
+
+    /// Goal: few headers and many are looked through to the same end. Method: more and more of them, with one
+    /// given twice.
+    #[test]
+    fn headers_are_found_among_few_and_many() {
+        for count in [0, FEW_HEADERS - 4, FEW_HEADERS - 3, FEW_HEADERS - 2, 100] {
+            let mut builder = http::Request::builder().uri("/b/k").header("host", "a");
+            builder = builder.header("X-Amz-Acl", "first").header("x-amz-acl", "second");
+            for number in 0..count {
+                builder = builder.header(format!("x-amz-n-{number}"), number.to_string());
+            }
+            let (parts, ()) = builder.body(()).expect("a request").into_parts();
+            let request = S3Request::parse(parts, &Domains::default(), 0).expect("parsed");
+            assert_eq!(request.header("x-amz-acl"), Some("first"));
+            assert_eq!(request.header("x-amz-date"), None);
+            let mut values = Vec::new();
+            request.for_each_value("x-amz-acl", |value| values.push(value.clone()));
+            assert_eq!(values, ["first", "second"]);
+            let last = count.checked_sub(1).map(|last| last.to_string());
+            let name = format!("x-amz-n-{}", last.as_deref().unwrap_or("none"));
+            assert_eq!(request.header(&name), last.as_deref());
+        }
     }
 
     #[test]

@@ -4,7 +4,8 @@ use crate::error::S3Error;
 use crate::xml::Xml;
 use bytes::Bytes;
 use drystone_engine::{EngineError, ObjectReader, Share};
-use http::{HeaderName, HeaderValue, Response, StatusCode};
+use http::header::InvalidHeaderName;
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 use std::future::Future;
 use std::pin::Pin;
@@ -166,9 +167,42 @@ impl PendingBody {
 /// A response while it is put together.
 pub(crate) type Reply = Response<ResponseBody>;
 
+/// Headers that most responses have.
+const HEADER_COUNT: usize = 16;
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
+const HOST_ID: HeaderName = HeaderName::from_static("x-amz-id-2");
+const PRODUCT: HeaderValue = HeaderValue::from_static("drystone");
+const NO_SNIFFING: HeaderValue = HeaderValue::from_static("nosniff");
+const XSS_BLOCK: HeaderValue = HeaderValue::from_static("1; mode=block");
+
+/// The names that responses to reads have, which need not be checked and copied each time.
+fn name_of(name: &str) -> Result<HeaderName, InvalidHeaderName> {
+    Ok(match name {
+        "accept-ranges" => header::ACCEPT_RANGES,
+        "content-length" => header::CONTENT_LENGTH,
+        "content-type" => header::CONTENT_TYPE,
+        "etag" => header::ETAG,
+        "last-modified" => header::LAST_MODIFIED,
+        other => HeaderName::from_bytes(other.as_bytes())?,
+    })
+}
+
+/// Sets the headers of every response.
+pub(crate) fn finish(reply: &mut Reply, ids: &Ids) {
+    let headers = reply.headers_mut();
+    for (name, text) in [(REQUEST_ID, &ids.request_id), (HOST_ID, &ids.host_id)] {
+        if let Ok(value) = HeaderValue::from_str(text) {
+            headers.insert(name, value);
+        }
+    }
+    headers.insert(header::SERVER, PRODUCT);
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, NO_SNIFFING);
+    headers.insert(header::X_XSS_PROTECTION, XSS_BLOCK);
+}
+
 /// Sets a header; a value that no header can carry is left out and counted by the caller.
 pub(crate) fn set(reply: &mut Reply, name: &str, value: &str) -> bool {
-    let name = HeaderName::from_bytes(name.as_bytes());
+    let name = name_of(name);
     match (name, HeaderValue::from_bytes(value.as_bytes())) {
         (Ok(name), Ok(value)) => {
             reply.headers_mut().insert(name, value);
@@ -181,6 +215,7 @@ pub(crate) fn set(reply: &mut Reply, name: &str, value: &str) -> bool {
 /// A response without body.
 pub(crate) fn empty(status: u16) -> Reply {
     let mut reply = Response::new(ResponseBody::empty());
+    reply.headers_mut().reserve(HEADER_COUNT);
     *reply.status_mut() = StatusCode::from_u16(status).expect("a known status");
     reply
 }

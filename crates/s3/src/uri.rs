@@ -21,6 +21,10 @@ fn decode(text: &str) -> Option<Vec<u8>> {
 /// The text that a percent-encoded path stands for; `None` if it is no UTF-8 or badly encoded.
 #[must_use]
 pub fn decode_path(text: &str) -> Option<String> {
+    // Most are not encoded at all.
+    if !text.as_bytes().contains(&b'%') {
+        return Some(text.to_owned());
+    }
     String::from_utf8(decode(text)?).ok()
 }
 
@@ -40,15 +44,20 @@ pub fn parse_query(query: &str) -> Option<Vec<(String, String, bool)>> {
 /// Percent-encodes all but unreserved characters (RFC 3986 §2.3), and `/` if it is to be kept.
 pub(crate) fn encode_into(out: &mut String, bytes: &[u8], keep_slash: bool) {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-    for &byte in bytes {
-        let unreserved = byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-        if unreserved || (keep_slash && byte == b'/') {
-            out.push(char::from(byte));
-        } else {
-            out.push('%');
-            out.push(char::from(DIGITS[usize::from(byte >> 4)]));
-            out.push(char::from(DIGITS[usize::from(byte & 15)]));
-        }
+    let is_kept = |byte: &u8| match byte {
+        b'-' | b'.' | b'_' | b'~' => true,
+        b'/' => keep_slash,
+        byte => byte.is_ascii_alphanumeric(),
+    };
+    let mut rest = bytes;
+    loop {
+        let (kept, after) = rest.split_at(rest.iter().take_while(|byte| is_kept(byte)).count());
+        out.push_str(&String::from_utf8_lossy(kept));
+        let Some((byte, after)) = after.split_first() else { return };
+        out.push('%');
+        out.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        out.push(char::from(DIGITS[usize::from(byte & 15)]));
+        rest = after;
     }
 }
 

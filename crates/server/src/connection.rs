@@ -68,8 +68,9 @@ const GOODBYE_MAX: Duration = Duration::from_secs(10);
 /// Bytes that a connection may hold before they are taken from it, headers included; also of a response
 /// before they are taken by the socket.
 const BUFFER_LEN_MAX: usize = 64 << 10;
-/// Headers of a request; their total length is limited by the gateway.
-const HEADER_COUNT_MAX: usize = 512;
+/// Headers of a request; their total length is limited by the gateway. S3 takes 8 KB of headers, in which no
+/// more than 256 that are signed fit. The parser sets up places for all of them with each request.
+const HEADER_COUNT_MAX: usize = 256;
 /// Streams of a connection of HTTP/2 at once.
 const STREAM_COUNT_MAX: u32 = 128;
 /// Bytes that a client may send ahead on a stream of HTTP/2, and on all streams of a connection.

@@ -5,7 +5,7 @@
 //! a client does not read, the connection has one chunk; what is read ahead is given up when requests wait
 //! (see [`Reclaimable`]).
 
-use super::{ByteBudget, Consumer, Kind, Share};
+use super::Share;
 use bytes::Bytes;
 use drystone_base::sync::{self, Mutex};
 use std::future::poll_fn;
@@ -32,13 +32,11 @@ struct State {
 
 /// Counts the chunks of one reader.
 pub(crate) struct ReadLane {
-    budget: ByteBudget,
-    consumer: Consumer,
     chunk_len: u64,
     state: Mutex<State>,
     /// Number under which this reader can be asked to give something up, 0 for none.
     registered: AtomicU64,
-    _minimum: Share,
+    minimum: Share,
 }
 
 /// The right to hold one chunk.
@@ -75,21 +73,16 @@ impl ReadLane {
     }
 
     /// A reader that reserved `minimum`, enough for a chunk of `chunk_len` bytes.
-    pub(crate) fn new(
-        budget: ByteBudget,
-        consumer: Consumer,
-        chunk_len: u64,
-        minimum: Share,
-    ) -> Arc<Self> {
+    pub(crate) fn new(chunk_len: u64, minimum: Share) -> Arc<Self> {
         let (state, registered) = (Mutex::default(), AtomicU64::new(0));
-        Arc::new(Self { budget, consumer, chunk_len, state, registered, _minimum: minimum })
+        Arc::new(Self { chunk_len, state, registered, minimum })
     }
 
     /// A permit, if one can be had now: none is outstanding, or the budget has room for one more.
     pub(crate) fn try_permit(self: &Arc<Self>) -> Option<Permit> {
         let mut state = sync::lock(&self.state);
         if state.outstanding > state.extras.len() {
-            let extra = self.budget.try_extra(self.consumer, Kind::Read, self.chunk_len)?;
+            let extra = self.minimum.try_read(self.chunk_len)?;
             state.extras.push(extra);
         }
         state.outstanding += 1;
@@ -116,7 +109,7 @@ impl ReadLane {
 
     /// A share for bytes that come with a chunk and are wanted soon.
     pub(crate) fn try_share(&self, bytes: u64) -> Option<Share> {
-        self.budget.try_extra(self.consumer, Kind::Read, bytes)
+        self.minimum.try_read(bytes)
     }
 
     /// Lets this reader be asked to give up what it holds beyond its minimum.
@@ -125,7 +118,7 @@ impl ReadLane {
         if self.registered.load(Ordering::Relaxed) == 0 {
             let id = LAST_ID.fetch_add(1, Ordering::Relaxed) + 1;
             self.registered.store(id, Ordering::Relaxed);
-            self.budget.register(self.consumer, id, reclaimable());
+            self.minimum.register(id, reclaimable());
         }
     }
 }
@@ -134,7 +127,7 @@ impl Drop for ReadLane {
     fn drop(&mut self) {
         let id = *self.registered.get_mut();
         if id != 0 {
-            self.budget.unregister(self.consumer, id);
+            self.minimum.unregister(id);
         }
     }
 }

@@ -15,6 +15,9 @@ pub(crate) enum PathForm {
 
 /// Collapses inner spaces and trims (the rule of the signature's headers).
 fn trimmed(out: &mut String, value: &str) {
+    if !value.as_bytes().contains(&b' ') {
+        return out.push_str(value);
+    }
     let mut words = value.split(' ').filter(|word| !word.is_empty());
     if let Some(first) = words.next() {
         out.push_str(first);
@@ -58,13 +61,15 @@ pub(crate) fn canonical_request(
         if name == "host" {
             trimmed(&mut out, &request.host);
         } else {
-            let mut values = request.headers.get_all(name).iter().peekable();
-            values.peek()?;
-            for (index, value) in values.enumerate() {
-                if index > 0 {
+            let mut is_first = true;
+            request.for_each_value(name, |value| {
+                if !std::mem::take(&mut is_first) {
                     out.push(',');
                 }
-                trimmed(&mut out, &S3Request::header_text(value));
+                trimmed(&mut out, &String::from_utf8_lossy(value.as_bytes()));
+            });
+            if is_first {
+                return None;
             }
         }
         out.push('\n');

@@ -372,14 +372,14 @@ fn check_signature(
     hash: &str,
 ) -> Result<ChunkSigner, S3Error> {
     let key = verifier.signing_key(identity, claim);
-    let scope = format!("{}/{}/{}/aws4_request", claim.day, claim.region, claim.service);
+    let scope = [&claim.day, &claim.region, &claim.service, "aws4_request"].join("/");
     let date = date.to_amz();
     let mut shown = None;
     for form in [PathForm::Encoded, PathForm::Raw] {
         let canonical = canonical_request(request, &claim.signed_headers, hash, form);
         let Some(canonical) = canonical else { break };
         let hashed = sha256_hex(canonical.as_bytes());
-        let to_sign = format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{hashed}");
+        let to_sign = ["AWS4-HMAC-SHA256", &date, &scope, &hashed].join("\n");
         let signature = hex(&hmac(&key.bytes, to_sign.as_bytes()));
         if bool::from(signature.as_bytes().ct_eq(claim.signature.as_bytes())) {
             verifier.keys.keep(&key);

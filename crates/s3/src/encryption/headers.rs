@@ -12,8 +12,17 @@ pub(super) const SSE: &str = "x-amz-server-side-encryption";
 pub(super) const KMS_KEY: &str = "x-amz-server-side-encryption-aws-kms-key-id";
 pub(super) const KMS_CONTEXT: &str = "x-amz-server-side-encryption-context";
 pub(super) const BUCKET_KEY: &str = "x-amz-server-side-encryption-bucket-key-enabled";
-const CUSTOMER: &str = "x-amz-server-side-encryption-customer-";
-const SOURCE_CUSTOMER: &str = "x-amz-copy-source-server-side-encryption-customer-";
+/// Algorithm, key and digest of a key that the client keeps.
+const CUSTOMER: [&str; 3] = [
+    "x-amz-server-side-encryption-customer-algorithm",
+    "x-amz-server-side-encryption-customer-key",
+    "x-amz-server-side-encryption-customer-key-md5",
+];
+const SOURCE_CUSTOMER: [&str; 3] = [
+    "x-amz-copy-source-server-side-encryption-customer-algorithm",
+    "x-amz-copy-source-server-side-encryption-customer-key",
+    "x-amz-copy-source-server-side-encryption-customer-key-md5",
+];
 /// Bytes of an encryption context at most.
 const CONTEXT_LEN_MAX: usize = 8 << 10;
 
@@ -47,8 +56,7 @@ pub(crate) enum Side {
 
 /// Whether a request says anything about how its object is to be encrypted.
 pub(crate) fn asks(request: &S3Request) -> bool {
-    [SSE, KMS_KEY, KMS_CONTEXT, BUCKET_KEY].iter().any(|name| has(request, name))
-        || has(request, &format!("{CUSTOMER}algorithm"))
+    [SSE, KMS_KEY, KMS_CONTEXT, BUCKET_KEY, CUSTOMER[0]].iter().any(|name| has(request, name))
 }
 
 fn has(request: &S3Request, name: &str) -> bool {
@@ -133,13 +141,12 @@ pub(crate) fn customer_key(
     is_secure: bool,
     side: Side,
 ) -> Result<Option<DataKey>, S3Error> {
-    let prefix = if side == Side::Object { CUSTOMER } else { SOURCE_CUSTOMER };
-    let names = ["algorithm", "key", "key-md5"].map(|name| format!("{prefix}{name}"));
-    if request.query.iter().any(|(name, ..)| name.eq_ignore_ascii_case(&names[1])) {
+    let names = if side == Side::Object { CUSTOMER } else { SOURCE_CUSTOMER };
+    if request.query.iter().any(|(name, ..)| name.eq_ignore_ascii_case(names[1])) {
         let message = "A key must not be part of an address: send it in a header.";
         return Err(S3Error::with(S3Code::InvalidRequest, message));
     }
-    let [algorithm, key, md5] = names.each_ref().map(|name| request.header_or_query(name));
+    let [algorithm, key, md5] = names.map(|name| request.header_or_query(name));
     if algorithm.is_none() && key.is_none() && md5.is_none() {
         return Ok(None);
     }
@@ -155,13 +162,13 @@ pub(crate) fn customer_key(
         );
         S3Error::argument(name, "null", message)
     };
-    let algorithm = algorithm.ok_or_else(|| missing(&names[0], "a valid encryption algorithm"))?;
+    let algorithm = algorithm.ok_or_else(|| missing(names[0], "a valid encryption algorithm"))?;
     if algorithm != "AES256" {
         return Err(S3Code::InvalidEncryptionAlgorithmError.into());
     }
-    let key = key.ok_or_else(|| missing(&names[1], "an appropriate secret key"))?;
+    let key = key.ok_or_else(|| missing(names[1], "an appropriate secret key"))?;
     let md5 =
-        md5.ok_or_else(|| missing(&names[2], "the client calculated MD5 of the secret key"))?;
+        md5.ok_or_else(|| missing(names[2], "the client calculated MD5 of the secret key"))?;
     // What was sent is not repeated in errors: it is a secret, or nearly one.
     let invalid = |message: &str| Err(S3Error::with(S3Code::InvalidArgument, message));
     let Some(bytes) = STANDARD.decode(key).ok().filter(|key| key.len() == DataKey::LEN_BYTES)

@@ -16,6 +16,9 @@ use tokio::time::Instant;
 /// Bytes of heads that are not complete, over all connections. Above it a connection that sends more of
 /// an incomplete head is closed.
 const HEAD_BYTES_MAX: usize = 64 << 20;
+/// Bytes of a head that are not counted: nearly every head is shorter and comes at once, and all connections
+/// share the counter. A connection has a buffer for as many anyway.
+const HEAD_BYTES_FREE: usize = 4 << 10;
 
 /// Bytes of a response that are handed to HTTP/2 together. Once it has them, the body is not asked for more
 /// before the client has taken most of them, so this is the least that it must take in [`STREAM_STALL_MAX`].
@@ -50,6 +53,8 @@ struct Requests {
     idle_since: Option<Instant>,
     /// When the first byte came of a head that is not complete.
     head_since: Option<Instant>,
+    /// Bytes that came of it.
+    head_len: usize,
     was_told: bool,
     last_id: u64,
     /// Responses of HTTP/2 by their number: who is waited for, and since when. That is the client while its
@@ -63,7 +68,7 @@ pub(crate) struct Activity {
     accepted: Instant,
     requests: Mutex<Requests>,
     is_stopping: AtomicBool,
-    /// Bytes that came since the last head was complete, counted in the sum of the admission too.
+    /// Bytes that are counted in the sum of the admission.
     head_bytes: AtomicUsize,
 }
 
@@ -107,7 +112,13 @@ impl Activity {
             return Ok(());
         }
         requests.head_since.get_or_insert_with(Instant::now);
+        requests.head_len += len;
+        // Of the bytes that are not free, those that came now.
+        let len = len.min(requests.head_len.saturating_sub(HEAD_BYTES_FREE));
         drop(requests);
+        if len == 0 {
+            return Ok(());
+        }
         self.head_bytes.fetch_add(len, Ordering::Relaxed);
         let sum = self.admission.head_bytes.fetch_add(len, Ordering::Relaxed) + len;
         if sum > HEAD_BYTES_MAX {
@@ -118,8 +129,12 @@ impl Activity {
     }
 
     fn head_is_complete(&self) {
-        let len = self.head_bytes.swap(0, Ordering::Relaxed);
-        self.admission.head_bytes.fetch_sub(len, Ordering::Relaxed);
+        // The connection itself changes it, and nobody else.
+        let len = self.head_bytes.load(Ordering::Relaxed);
+        if len > 0 {
+            self.head_bytes.store(0, Ordering::Relaxed);
+            self.admission.head_bytes.fetch_sub(len, Ordering::Relaxed);
+        }
     }
 
     /// The head of a request has come.
@@ -127,7 +142,7 @@ impl Activity {
         self.head_is_complete();
         let mut requests = lock(&self.requests);
         requests.open += 1;
-        requests.head_since = None;
+        (requests.head_since, requests.head_len) = (None, 0);
         requests.last_id += 1;
         RequestGuard { activity: self.clone(), id: requests.last_id }
     }
@@ -351,5 +366,26 @@ mod tests {
         tokio::time::sleep(Duration::from_millis(2)).await;
         drop(first);
         assert_eq!(activity.verdict_at(late), Verdict::Keep);
+    }
+
+    #[tokio::test]
+    async fn the_long_part_of_a_head_counts_until_the_head_is_complete() {
+        let limits = ConnectionLimits { total: 9, per_source: 9 };
+        let admission = Admission::new(limits, TimeLimits::default(), Arc::default());
+        let counted = || admission.head_bytes.load(Ordering::Relaxed);
+        let activity = Activity::new(admission.clone());
+        for (len, sum) in [(HEAD_BYTES_FREE - 1, 0), (1, 0), (1, 1), (5000, 5001)] {
+            activity.note_read(len).expect("within the bound");
+            assert_eq!(counted(), sum);
+        }
+        let request = activity.begin_request();
+        assert_eq!(counted(), 0);
+        activity.note_read(1 << 20).expect("a body");
+        drop(request);
+        activity.note_read(HEAD_BYTES_FREE + 7).expect("the next head");
+        assert_eq!(counted(), 7);
+        assert!(activity.note_read(HEAD_BYTES_MAX).is_err());
+        drop(activity);
+        assert_eq!(counted(), 0);
     }
 }
