@@ -3,7 +3,7 @@
 
 use drystone_iam::Network;
 use drystone_s3::Peer;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use std::net::IpAddr;
 
 /// Networks of proxies that are believed.
@@ -31,8 +31,10 @@ impl TrustedProxies {
         if self.networks.is_empty() || !self.trusts(peer.address) {
             return peer;
         }
+        // What cannot be read stays: what a proxy put behind it is of this line.
+        let text_of = |line: &HeaderValue| String::from_utf8_lossy(line.as_bytes()).into_owned();
         let lines = headers.get_all("x-forwarded-for").iter();
-        let text = lines.filter_map(|line| line.to_str().ok()).collect::<Vec<_>>().join(",");
+        let text = lines.map(text_of).collect::<Vec<_>>().join(",");
         let mut address = peer.address;
         for hop in text.rsplit(',') {
             let Some(hop) = parse_hop(hop.trim()) else { break };
@@ -41,11 +43,13 @@ impl TrustedProxies {
                 break;
             }
         }
-        let scheme = headers.get("x-forwarded-proto").and_then(|value| value.to_str().ok());
-        let is_secure = match scheme.map(|scheme| scheme.rsplit(',').next().unwrap_or("").trim()) {
-            Some(scheme) => scheme.eq_ignore_ascii_case("https"),
-            None => peer.is_secure,
-        };
+        // The last line is the one of the nearest proxy.
+        let scheme = headers.get_all("x-forwarded-proto").iter().next_back().map(text_of);
+        let is_secure =
+            match scheme.as_deref().map(|scheme| scheme.rsplit(',').next().unwrap_or("").trim()) {
+                Some(scheme) => scheme.eq_ignore_ascii_case("https"),
+                None => peer.is_secure,
+            };
         // Which version the client speaks, the proxy does not say.
         Peer { address, is_secure, tls: None }
     }
@@ -71,10 +75,12 @@ mod tests {
         let proxies = TrustedProxies::parse(networks).expect("networks");
         let mut headers = HeaderMap::new();
         for line in forwarded {
-            headers.append("x-forwarded-for", line.parse().expect("a header"));
+            let line = HeaderValue::from_bytes(line.as_bytes()).expect("a header");
+            headers.append("x-forwarded-for", line);
         }
-        if let Some(proto) = proto {
-            headers.insert("x-forwarded-proto", proto.parse().expect("a header"));
+        for proto in proto.into_iter().flat_map(|lines| lines.split('\n')) {
+            let line = HeaderValue::from_bytes(proto.as_bytes()).expect("a header");
+            headers.append("x-forwarded-proto", line);
         }
         let peer = Peer { address: peer.parse().expect("an address"), is_secure: false, tls: None };
         let client = proxies.client(peer, &headers);
@@ -95,6 +101,11 @@ mod tests {
         check(inner, "10.0.0.1", &["1.2.3.4, nonsense"], None, "10.0.0.1");
         check(inner, "10.0.0.1", &["1.2.3.4, nonsense, 10.0.0.2"], None, "10.0.0.2");
         check(inner, "10.0.0.1", &[], Some("http, https"), "10.0.0.1 tls");
+        // Bytes that are no text take nothing of what a proxy wrote away.
+        check(inner, "127.0.0.1", &["\u{ff}, 9.9.9.9"], None, "9.9.9.9");
+        check(inner, "127.0.0.1", &["\u{ff}", "9.9.9.9"], None, "9.9.9.9");
+        check(inner, "10.0.0.1", &["9.9.9.9"], Some("\u{ff}, http"), "9.9.9.9");
+        check(inner, "10.0.0.1", &["9.9.9.9"], Some("https\nhttp"), "9.9.9.9");
         check("::1/128", "::1", &["[2001:db8::1]:443"], None, "2001:db8::1");
         assert!(TrustedProxies::parse("10.0.0.0/8,what").is_err());
     }

@@ -227,6 +227,8 @@ impl Ldap {
         let mut own = self.connect().await?;
         let bound = own.simple_bind(dn, password).await.map_err(|error| failed(&error))?;
         let _ = own.unbind().await;
+        // Others were asked about meanwhile: of those beyond the limit nobody learns whether they were right.
+        self.check_throttle(&kinds)?;
         if bound.success().is_err() {
             return Err(self.refuse(&kinds));
         }

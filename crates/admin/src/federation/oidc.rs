@@ -299,7 +299,7 @@ impl OpenId {
             .claims;
         let number = |name: &str| claims.get(name).and_then(Value::as_f64).map(|n| n as u64);
         let expires_s = number("exp").ok_or_else(|| invalid("the token does not expire"))?;
-        if expires_s + LEEWAY_S <= now_s {
+        if expires_s.saturating_add(LEEWAY_S) <= now_s {
             return Err(TokenError::Expired);
         }
         if number("nbf").is_some_and(|start| start > now_s + LEEWAY_S) {

@@ -5,7 +5,7 @@
 //! Source: S3 API reference, "Signing and authenticating REST requests (version 2)".
 
 use super::parse::refused_version;
-use super::verify::Verifier;
+use super::verify::{OWN_HEADERS, Verifier};
 use crate::control;
 use crate::error::{S3Code, S3Error};
 use crate::request::S3Request;
@@ -94,7 +94,9 @@ pub(crate) fn check_presigned(
 /// otherwise append `&retention`.
 fn refuse_unsigned(request: &S3Request) -> Result<(), S3Error> {
     let names = request.query.iter().map(|(name, ..)| name.as_str());
-    let mut unsigned = names.filter(|name| is_sub_resource(name) && !SIGNED_QUERIES.contains(name));
+    let unsigned = names.filter(|name| is_sub_resource(name) && !SIGNED_QUERIES.contains(name));
+    let headers = request.headers.keys().map(http::HeaderName::as_str);
+    let mut unsigned = unsigned.chain(headers.filter(|name| name.starts_with(OWN_HEADERS)));
     match unsigned.next() {
         None => Ok(()),
         Some(name) => {

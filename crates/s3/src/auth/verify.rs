@@ -343,15 +343,16 @@ fn check_scope(claim: &Claim, verifier: &Verifier<'_>, date: Timestamp) -> Resul
     Ok(())
 }
 
-/// Every `x-amz-*` header and `host` must be signed: else a proxy, or whoever holds a presigned
-/// URL, could add a header that changes what the request does.
+/// Every `x-amz-*` and `x-drystone-*` header and `host` must be signed: else a proxy, or the holder of a
+/// presigned URL, could add a header that changes what the request does.
 fn check_signed_headers(request: &S3Request, claim: &Claim) -> Result<(), S3Error> {
     let is_signed = |name: &str| claim.signed_headers.iter().any(|signed| signed == name);
     let mut unsigned: Vec<&str> = request
         .headers
         .keys()
         .map(http::HeaderName::as_str)
-        .filter(|name| name.starts_with("x-amz-") && !is_signed(name))
+        .filter(|name| name.starts_with("x-amz-") || name.starts_with(OWN_HEADERS))
+        .filter(|name| !is_signed(name))
         .collect();
     if !is_signed("host") {
         unsigned.push("host");
@@ -362,6 +363,9 @@ fn check_signed_headers(request: &S3Request, claim: &Claim) -> Result<(), S3Erro
     let message = "There were headers present in the request which were not signed";
     Err(S3Error::with(S3Code::AccessDenied, message).field("HeadersNotSigned", unsigned.join(", ")))
 }
+
+/// Begin headers of this server only.
+pub(super) const OWN_HEADERS: &str = "x-drystone-";
 
 fn check_signature(
     request: &S3Request,

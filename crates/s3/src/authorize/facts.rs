@@ -135,9 +135,38 @@ fn sent_tags(context: &Context<'_>) -> Vec<(String, String)> {
 
 /// What a request says of a lock, in a header or in its document.
 fn sent_lock<'a>(context: &'a Context<'_>, name: &str) -> Option<&'a str> {
-    match &context.said {
-        Some(said) => said.header(name),
-        None => context.request.header(name),
+    use Operation as O;
+    match (&context.said, context.operation) {
+        (Some(said), _) => said.header(name),
+        (None, Some(O::PutObject | O::CopyObject | O::CreateMultipartUpload)) => {
+            context.request.header(name)
+        }
+        _ => None,
+    }
+}
+
+/// Whether a header means something to an operation. One that does not is no condition key: a policy that
+/// allows what has it would allow a read or a delete to who adds it.
+fn is_of(operation: Option<Operation>, header: &str) -> bool {
+    use Operation as O;
+    let is_list = header == "x-amz-acl" || header.starts_with("x-amz-grant-");
+    match operation {
+        Some(
+            O::PutObject
+            | O::CopyObject
+            | O::CreateMultipartUpload
+            | O::UploadPart
+            | O::UploadPartCopy
+            | O::CompleteMultipartUpload,
+        ) => true,
+        Some(O::RenameObject) => header.starts_with("if-"),
+        Some(O::DeleteObject | O::DeleteObjects) => header == "if-match",
+        Some(O::CreateBucket) => is_list || header == "x-amz-object-ownership",
+        Some(O::PutBucketAcl | O::PutObjectAcl) => is_list,
+        Some(O::GetObject | O::HeadObject | O::GetObjectAttributes) => {
+            header == "x-amz-server-side-encryption-customer-algorithm"
+        }
+        _ => false,
     }
 }
 
@@ -201,6 +230,9 @@ fn value_of(
         }
         key => {
             let name = key.strip_prefix("s3:").filter(|name| HEADERS.contains(name))?;
+            if !is_of(context.operation, name) {
+                return None;
+            }
             request.headers.get(name).map(S3Request::header_text)
         }
     }

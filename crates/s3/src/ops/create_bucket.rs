@@ -51,8 +51,8 @@ pub(crate) async fn run(
     };
     let documents = documents(context)?;
     let mut tags = Vec::new();
-    if request.content_length().is_some_and(|len| len > 0) {
-        let document = read_document(context, verified, body, 64 << 10).await?;
+    let document = read_document(context, verified, body, 64 << 10).await?;
+    if !document.is_empty() {
         let root = parse(&document, "CreateBucketConfiguration")?;
         if let Some(constraint) = root.text_of("LocationConstraint") {
             check_location(constraint, &context.config.region)?;

@@ -1,5 +1,6 @@
 //! Answers of the administration, for people.
 
+use crate::log_text::clean;
 use drystone_admin_api::{
     Answer, Drive, DriveState, Key, Progress, Refusal, Status, User, Verification,
 };
@@ -10,7 +11,8 @@ fn table(heads: &[&str], rows: Vec<Vec<String>>) -> String {
         return "none\n".to_owned();
     }
     let mut all = vec![heads.iter().map(|head| (*head).to_owned()).collect::<Vec<_>>()];
-    all.extend(rows);
+    // Names are what others wrote: they must not act on the terminal.
+    all.extend(rows.iter().map(|row| row.iter().map(|cell| clean(cell)).collect()));
     let width = |column: usize| all.iter().map(|row| row[column].chars().count()).max();
     let widths: Vec<_> = (0..heads.len()).map(|column| width(column).unwrap_or(0)).collect();
     let mut out = String::new();
@@ -176,9 +178,13 @@ fn status_text(status: &Status) -> String {
     };
     if status.is_lock_clock_held {
         let hours = status.lock_clock_behind_s.div_ceil(3600);
+        let how = match hours {
+            0 => "behind".to_owned(),
+            hours => format!("{hours} h ahead of"),
+        };
         text += &format!(
-            "locks wait: the clock is {hours} h ahead of the clock by which they end. Check the time, then \
-             run: drystone lock confirm-clock\n"
+            "locks wait: the clock is {how} the clock by which they end. Check the time, then run: \
+             drystone lock confirm-clock\n"
         );
     }
     text += &access_logs_text(status);
@@ -277,7 +283,7 @@ fn verification_text(found: &Verification) -> String {
         text += &format!("{count} shards {name}\n");
     }
     for object in &found.lost {
-        text += &format!("LOST {}/{}\n", object.bucket, object.key);
+        text += &format!("LOST {}/{}\n", object.bucket, clean(&object.key));
     }
     if let Some(error) = &found.failed {
         text += &format!("ended early: {error}\n");
@@ -304,14 +310,16 @@ fn refusals_text(refusals: &[Refusal]) -> String {
             "{} {}\n  {}{key}\n  asked for {} on {}\n  refused: {}\n",
             refusal.time,
             refusal.request_id,
-            refusal.principal,
+            clean(&refusal.principal),
             refusal.action,
-            refusal.resource,
+            clean(&refusal.resource),
             refusal.reason
         ));
         if let Some(policy) = &refusal.policy {
             let statement = refusal.statement.map_or(String::new(), |s| format!(", statement {s}"));
-            let sid = refusal.sid.as_ref().map_or(String::new(), |sid| format!(" ({sid})"));
+            let sid =
+                refusal.sid.as_ref().map_or(String::new(), |sid| format!(" ({})", clean(sid)));
+            let policy = clean(policy);
             out.push_str(&format!("  by: {policy}{statement}{sid}\n"));
         }
     }

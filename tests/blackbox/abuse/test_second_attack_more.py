@@ -1,0 +1,114 @@
+"""Findings F18, F20 to F22 and F28 of the second attack: what proxies forward, what is shown on a terminal, bodies without a length, headers of
+this server, and headers that mean nothing to an operation."""
+import hashlib
+import socket
+
+import pytest
+import requests
+
+from conftest import PASSWORD, USER, Server, drystone
+from people import allow, code_of, deny, service, signed, user_with
+from raw import Signer, read_answer
+
+BUCKET = "bkt"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    server = Server(tmp_path_factory.mktemp("more") / "drive", "--trusted-proxies", "127.0.0.0/8", "--allow-sigv2").wait_ready()
+    server.client().create_bucket(Bucket=BUCKET)
+    yield server
+    server.stop()
+
+
+def ask(server, key, method, path, body=b"", raw=b"", chunked=False):
+    """A signed request with further header lines, as bytes, and maybe a body without a declared length."""
+    signer = Signer(*key)
+    headers, _ = signer.headers(method, path, f"127.0.0.1:{server.port}", payload=hashlib.sha256(body).hexdigest())
+    head = f"{method} {path} HTTP/1.1\r\n" + "".join(f"{n}: {v}\r\n" for n, v in headers.items())
+    framed = b"content-length: %d\r\n\r\n" % len(body) + body
+    if chunked:
+        framed = b"transfer-encoding: chunked\r\n\r\n" + (b"%x\r\n" % len(body) + body + b"\r\n" if body else b"") + b"0\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as sock:
+        sock.sendall(head.encode() + raw + framed)
+        answer = read_answer(sock.makefile("rb"))
+    return answer.status, answer.code
+
+
+# F18: a proxy puts the address of its client behind whatever the client sent.
+
+@pytest.mark.parametrize("sent", [b"\xff, ", b"\xff\r\nX-Forwarded-For: ", "\u00e9, ".encode(), b"nonsense, ", b"127.0.0.1, \xff, ", b""])
+def test_a_client_does_not_count_as_its_proxy(server, sent):
+    inside = user_with(server, allow("s3:*", **{"IpAddress": {"aws:SourceIp": "127.0.0.0/8"}}))
+    assert ask(server, inside, "PUT", f"/{BUCKET}/k", b"x") == (200, None)
+    assert ask(server, inside, "PUT", f"/{BUCKET}/k", b"x", b"X-Forwarded-For: " + sent + b"9.9.9.9\r\n") == (403, "AccessDenied")
+
+
+def test_the_nearest_proxy_says_whether_it_was_tls(server):
+    secure = user_with(server, allow("s3:*", **{"Bool": {"aws:SecureTransport": "true"}}))
+    through = b"X-Forwarded-For: 9.9.9.9\r\n"
+    assert ask(server, secure, "PUT", f"/{BUCKET}/k", b"x", through + b"X-Forwarded-Proto: https\r\n") == (200, None)
+    for lines in (b"X-Forwarded-Proto: https\r\nX-Forwarded-Proto: http\r\n", b"X-Forwarded-Proto: https, http\r\n", b"X-Forwarded-Proto: \xff\r\n"):
+        assert ask(server, secure, "PUT", f"/{BUCKET}/k", b"x", through + lines)[0] == 403, lines
+
+
+# F20: keys are what others wrote.
+
+def test_nothing_that_others_wrote_acts_on_a_terminal(server):
+    evil = "a%1B%5D0%3BPWNED%07%0AFAKE%20LINE%3A%20allowed"
+    answer = requests.get(f"{server.url}/{BUCKET}/{evil}", timeout=10)
+    assert answer.status_code == 403
+    shown = drystone("explain", answer.headers["x-amz-request-id"], "--at", server.directory)
+    assert shown.returncode == 0 and "FAKE LINE" in shown.stdout
+    assert "\x1b" not in shown.stdout and "\nFAKE" not in shown.stdout
+
+
+# F21: a document without a declared length is a document.
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_the_document_of_a_new_bucket_is_read(server, chunked):
+    def body(inner):
+        return f"<CreateBucketConfiguration>{inner}</CreateBucketConfiguration>".encode()
+    tags = body("<Tags><Tag><Key>a</Key><Value>b</Value></Tag></Tags>")
+    name, root = f"new-{chunked}".lower(), (USER, PASSWORD)
+    denied = user_with(server, allow("s3:*"), deny("s3:TagResource"))
+    assert ask(server, denied, "PUT", f"/{name}", tags, chunked=chunked) == (403, "AccessDenied")
+    assert ask(server, root, "PUT", f"/{name}", body("<LocationConstraint>eu-west-9</LocationConstraint>"), chunked=chunked)[0] == 400
+    assert ask(server, root, "PUT", f"/{name}", tags, chunked=chunked) == (200, None)
+    assert server.client().get_bucket_tagging(Bucket=name)["TagSet"] == [{"Key": "a", "Value": "b"}]
+    assert ask(server, root, "PUT", f"/{name}-bare", chunked=chunked) == (200, None)
+
+
+# F22: headers of this server are signed like those of S3.
+
+def test_the_holder_of_a_url_adds_no_header_of_this_server(server):
+    path = Signer(USER, PASSWORD).presigned("PUT", "/appends", f"127.0.0.1:{server.port}")
+    assert requests.put(server.url + path, headers={"x-drystone-appends": "true"}, timeout=10).status_code == 403
+    assert ask(server, (USER, PASSWORD), "PUT", "/appends", raw=b"x-drystone-appends: true\r\n") == (403, "AccessDenied")
+    legacy = service(server, "s3", signature_version="s3").generate_presigned_url("create_bucket", Params={"Bucket": "appends"})
+    assert "AWSAccessKeyId" in legacy
+    assert requests.put(legacy, headers={"x-drystone-appends": "true"}, timeout=10).status_code == 403
+    assert signed(server, "PUT", "/appends", b"", {"x-drystone-appends": "true"}).status_code == 200
+
+
+# F28: a header that means nothing to an operation is no condition key of it.
+MEANT = {
+    "s3:RequestObjectTag/team": ("x-amz-tagging", "team=blue", "blue"), "s3:x-amz-server-side-encryption": ("x-amz-server-side-encryption", "AES256", "AES256"),
+    "s3:x-amz-acl": ("x-amz-acl", "private", "private"), "s3:x-amz-storage-class": ("x-amz-storage-class", "STANDARD", "STANDARD"),
+    "s3:x-amz-metadata-directive": ("x-amz-metadata-directive", "COPY", "COPY"), "s3:if-none-match": ("if-none-match", "*", "*"),
+    "s3:x-amz-copy-source": ("x-amz-copy-source", "bkt/k", "bkt/k"), "s3:x-amz-object-ownership": ("x-amz-object-ownership", "ObjectWriter", "ObjectWriter"),
+    "s3:object-lock-legal-hold": ("x-amz-object-lock-legal-hold", "ON", "ON"), "s3:x-amz-website-redirect-location": ("x-amz-website-redirect-location", "/x", "/x"),
+    "s3:x-amz-grant-read": ("x-amz-grant-read", 'id="x"', 'id="x"'),
+}
+
+
+@pytest.mark.parametrize("key", MEANT)
+def test_a_header_without_meaning_allows_nothing(server, key):
+    header, value, wanted = MEANT[key]
+    server.client().put_object(Bucket=BUCKET, Key="k", Body=b"x")
+    user = user_with(server, allow("s3:*", **{"StringEquals": {key: wanted}}))
+    for method, path in (("GET", "k"), ("HEAD", "k"), ("DELETE", "k"), ("GET", "k?tagging"), ("GET", "k?acl"), ("DELETE", "k?tagging"), ("GET", "?list-type=2"),
+                         ("GET", "?policy"), ("DELETE", "?policy")):
+        path = f"/{BUCKET}{path}" if path.startswith("?") else f"/{BUCKET}/{path}"
+        assert signed(server, method, path, b"", {header: value}, user).status_code in (403, 501), (method, path)
+    assert code_of(server.client().head_object, Bucket=BUCKET, Key="k") == ""
