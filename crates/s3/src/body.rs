@@ -31,6 +31,11 @@ impl Body {
         Self { incoming }
     }
 
+    /// Whether nothing comes, whatever was declared.
+    pub(crate) fn is_empty(&self) -> bool {
+        hyper::body::Body::is_end_stream(&self.incoming)
+    }
+
     /// Reads the whole body.
     ///
     /// # Errors

@@ -218,7 +218,8 @@ pub(crate) async fn hear(
     verified: &Verified,
     body: &mut Option<Body>,
 ) -> Result<(), S3Error> {
-    if Said::is_in(&context.request, operation) {
+    let is_bare = operation == Operation::CreateBucket && body.as_ref().is_some_and(Body::is_empty);
+    if Said::is_in(operation) && !is_bare {
         let document = read_document(context, verified.clone(), body, HEARD_LEN_MAX);
         context.said = Some(Said::of(operation, document.await?)?);
     }

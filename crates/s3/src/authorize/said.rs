@@ -43,15 +43,17 @@ impl Said {
     }
 
     /// Whether conditions look at the document of an operation.
-    pub(crate) fn is_in(request: &S3Request, operation: Operation) -> bool {
+    pub(crate) fn is_in(operation: Operation) -> bool {
         use Operation as O;
-        match operation {
-            O::PutObjectTagging | O::PutObjectRetention | O::PutObjectLegalHold => true,
-            O::PutBucketTagging | O::PutBucketInventoryConfiguration => true,
-            // A body may come without a declared length.
-            O::CreateBucket => request.content_length() != Some(0),
-            _ => false,
-        }
+        matches!(
+            operation,
+            O::PutObjectTagging
+                | O::PutObjectRetention
+                | O::PutObjectLegalHold
+                | O::PutBucketTagging
+                | O::PutBucketInventoryConfiguration
+                | O::CreateBucket
+        )
     }
 
     /// Refuses more tags, or fields of a report, than a resource may have: each is compared with each

@@ -51,8 +51,9 @@ pub(crate) async fn run(
     };
     let documents = documents(context)?;
     let mut tags = Vec::new();
-    let document = read_document(context, verified, body, 64 << 10).await?;
-    if !document.is_empty() {
+    // It was read before the decision, if there is one.
+    if context.said.is_some() {
+        let document = read_document(context, verified, body, 64 << 10).await?;
         let root = parse(&document, "CreateBucketConfiguration")?;
         if let Some(constraint) = root.text_of("LocationConstraint") {
             check_location(constraint, &context.config.region)?;
