@@ -235,6 +235,12 @@ pub struct Status {
     /// Access logs of buckets that cannot be delivered, or lack lines.
     #[serde(default)]
     pub access_logs: Vec<AccessLog>,
+    /// The clock of locks is so far ahead of the wall clock that writes with a retention are refused.
+    #[serde(default)]
+    pub is_lock_clock_ahead: bool,
+    /// How far the clock of locks is ahead of the wall clock, in seconds.
+    #[serde(default)]
+    pub lock_clock_ahead_s: u64,
     /// Placement groups, by the number of their drives that are missing or lack shards.
     pub groups_by_lacking_drives: std::collections::BTreeMap<u64, u64>,
     /// Objects and parts that lack shards since they were written.

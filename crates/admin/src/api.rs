@@ -102,10 +102,15 @@ pub(crate) async fn serve(admin: &Admin, request: &AdminRequest) -> AdminRespons
     };
     // What the table of rights does not name is not served.
     let op = serde_json::from_slice::<Named>(&request.body).map(|named| named.op);
-    if op.ok().and_then(|op| Right::of_api(&op)).is_none() {
+    let Some(op) = op.ok().filter(|op| Right::of_api(op).is_some()) else {
         return refuse_early(400, "This request is not implemented.");
-    }
+    };
     let actor = Actor::new(&admin.directory, identity, request);
+    if Right::needs_lasting_key(&op)
+        && let Err(denied) = actor.require_lasting()
+    {
+        return refuse(&Failed::from(denied).0);
+    }
     let outcome = dispatch(&actor, admin, wanted).await;
     match outcome {
         Ok(answer) => json(StatusCode::OK, &answer),
@@ -155,7 +160,6 @@ async fn run(actor: &Actor<'_>, request: Request) -> Outcome {
         Request::AccountAdd { id, name } => {
             actor.require_server(Right::CreateAccount)?;
             // The answer is a key of an owner, which lasts and is not narrowed.
-            actor.require_lasting()?;
             actor.refuse_denied(Right::CreateAccessKey, &actor.all(EntityKind::User))?;
             let (_, access_key, secret) = directory.create_account(&id, &name).await?;
             Ok(Answer::Secret { access_key, secret_key: secret.reveal().to_owned() })

@@ -12,9 +12,10 @@
 //! | `drystone_access_log_failing_buckets` | buckets whose lines cannot be delivered | |
 //! | `drystone_access_log_omitted_total` | requests that were counted and have no line | |
 //! | `drystone_access_log_refused_total` | requests refused because there was no room for lines | |
+//! | `drystone_lock_clock_ahead_seconds` | seconds ahead of the wall clock | |
 //! | `drystone_lock_clock_behind_seconds` | seconds behind the wall clock | |
 //! | `drystone_lock_clock_held` | 0 or 1: waits for an operator | |
-//! | `drystone_lock_clock_refused_total` | writes refused because the wall clock is too far ahead | |
+//! | `drystone_lock_clock_refused_total` | writes refused because the two clocks are too far apart | |
 //! | `drystone_space_bytes` | bytes | state: total, free, used |
 //! | `drystone_budget_free_bytes` | bytes that clients can still take | |
 //! | `drystone_budget_bytes` | bytes that a kind of work draws on | kind: decode, upload, read, … |
@@ -230,9 +231,11 @@ fn render_lock_clock(out: &mut String, engine: &Engine) {
     };
     let name = "drystone_lock_clock_behind_seconds";
     one(name, "gauge", "How far locks are behind the wall clock.", clock.behind_ms / 1000);
+    let name = "drystone_lock_clock_ahead_seconds";
+    one(name, "gauge", "How far locks are ahead of the wall clock.", clock.ahead_ms / 1000);
     one("drystone_lock_clock_held", "gauge", "Locks wait for an operator.", clock.is_held.into());
     let name = "drystone_lock_clock_refused_total";
-    one(name, "counter", "Writes refused: the wall clock is too far ahead.", clock.refused);
+    one(name, "counter", "Writes refused: the clocks are too far apart.", clock.refused);
 }
 
 fn render_drives(out: &mut String, status: &DeploymentStatus) {

@@ -112,7 +112,7 @@ rights! {
     CreateAccessKey {
         names: "iam:CreateAccessKey admin:CreateAccessKey admin:CreateServiceAccount",
         rule: "everybody for their own keys, unless denied; who manages keys: docs/semantics.md",
-        query: "CreateAccessKey", minio: "add-service-account !add-user", api: "key-add",
+        query: "CreateAccessKey", minio: "add-service-account !add-user", api: "key-add !account-add",
     }
     UpdateAccessKey {
         names: "iam:UpdateAccessKey admin:UpdateAccessKey admin:UpdateServiceAccount",
@@ -435,6 +435,19 @@ rights! {
     }
 }
 
+/// See [`Right::needs_lasting_key`].
+const LASTING: &[&str] = &[
+    "account-add",
+    "key-add",
+    "key-enable",
+    "key-remove",
+    "keyring-export",
+    "mfa-confirm",
+    "mfa-enroll",
+    "mfa-remove",
+    "user-remove",
+];
+
 impl Right {
     /// Its row.
     pub(crate) fn row(self) -> &'static Row {
@@ -467,6 +480,13 @@ impl Right {
                 | Self::DeleteRolePolicy
                 | Self::DeleteRolePermissionsBoundary
         )
+    }
+
+    /// Whether an operation of the own admin API makes, changes, opens or removes what outlasts the caller's
+    /// own key: a key, an account with keys of its owner, the owner's second factor, all secrets. A session,
+    /// a key with a policy and a key that expires have none of these, whatever else the caller may do.
+    pub(crate) fn needs_lasting_key(operation: &str) -> bool {
+        LASTING.contains(&operation)
     }
 
     /// As [`Right::of_query`], of the own admin API.

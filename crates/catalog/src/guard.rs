@@ -250,10 +250,15 @@ impl RowGuard {
     /// Whether a stored value has a seal of its row under the newest key.
     pub(crate) fn is_sealed_now(&self, key: &[u8], stored: &[u8]) -> bool {
         let Some(RowAccess::Keys { keys, .. }) = self.access.get() else { return false };
-        Parts::of(stored).is_some_and(|parts| {
-            keys.check(key, parts.coverage, parts.covered, parts.seal) == SealVerdict::Holds
-        })
+        holds_under(keys, key, stored)
     }
+}
+
+/// Whether a stored value has a seal of its row under one of these keys.
+pub(crate) fn holds_under(keys: &RowKeys, key: &[u8], stored: &[u8]) -> bool {
+    Parts::of(stored).is_some_and(|parts| {
+        keys.check(key, parts.coverage, parts.covered, parts.seal) == SealVerdict::Holds
+    })
 }
 
 fn has_key(seal: &[u8], ids: &KeyIds) -> bool {

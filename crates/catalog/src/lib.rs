@@ -45,5 +45,5 @@ pub use row::{
     Retention, SseMode, UploadRow, UploadState, Usage, Versioning,
 };
 pub use salvage::{SalvageReport, salvage};
-pub use sealing::{SealReport, Sealed};
+pub use sealing::{SealReport, Sealed, SealsFound};
 pub use tx::{Decision, MapView, RowValue, Tx, View};

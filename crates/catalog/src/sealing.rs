@@ -7,10 +7,11 @@
 
 use crate::catalog::Catalog;
 use crate::error::CatalogError;
-use crate::guard::{SEALED_FAMILIES, is_sealed};
+use crate::guard::{SEALED_FAMILIES, holds_under, is_sealed};
 use crate::key::Key;
 use crate::tx::Decision;
 use drystone_index::KeyRange;
+use drystone_keyring::RowKeys;
 use std::ops::Bound;
 
 /// Rows, and bytes of rows, that are sealed in one transaction.
@@ -35,6 +36,15 @@ pub enum Sealed {
     All(SealReport),
     /// It was stopped, and goes on from there the next time.
     Stopped,
+}
+
+/// What seals the first rows have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SealsFound {
+    /// A row has one under the keys that were asked for.
+    pub own: bool,
+    /// A row that is to have one has none of these.
+    pub foreign: bool,
 }
 
 /// What a step of the walk found.
@@ -127,6 +137,29 @@ impl Catalog {
     /// From now on a row without a seal is an error.
     pub fn require_seals(&self) {
         self.guard().require_seals();
+    }
+
+    /// Whether some of the first rows have a seal under these keys, and whether some that are to have one do
+    /// not. At most `looked_max` rows are looked at. Can be asked before [`Catalog::unlock`].
+    ///
+    /// # Errors
+    ///
+    /// The index failed.
+    pub fn seals_under(
+        &self,
+        keys: &RowKeys,
+        looked_max: usize,
+    ) -> Result<SealsFound, CatalogError> {
+        let (snapshot, mut found) = (self.snapshot(), SealsFound::default());
+        let rows = SEALED_FAMILIES.iter().flat_map(|family| snapshot.scan_stored(family.range()));
+        for row in rows.take(looked_max) {
+            let (key, stored) = row?;
+            match holds_under(keys, &key, &stored) {
+                true => found.own = true,
+                false => found.foreign |= is_sealed(&key),
+            }
+        }
+        Ok(found)
     }
 
     /// Keys of all rows that are not what this deployment wrote, up to a number. For tools.

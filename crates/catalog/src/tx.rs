@@ -131,6 +131,13 @@ impl<'a> Tx<'a> {
         self.lock_now_ms.unwrap_or(self.now_ms)
     }
 
+    /// Up to when locks have ended, in milliseconds since 1970: a lock ends when both clocks say so. Neither
+    /// a wall clock that was set ahead ends one, nor a clock of locks that began ahead.
+    #[must_use]
+    pub fn locks_ended_ms(&self) -> u64 {
+        self.lock_now_ms().min(self.now_ms)
+    }
+
     /// Randomness.
     #[must_use]
     pub fn rng(&self) -> &dyn Rng {

@@ -29,6 +29,9 @@ impl Engine {
             plan::create_bucket(tx, &owned, &owner, tags, documents, lock)
         };
         let row = self.commit(plan).await?;
+        if lock.is_some() {
+            self.lock_clock_is_stored();
+        }
         self.forget_bucket(name);
         Ok(row)
     }
@@ -112,6 +115,7 @@ impl Engine {
             plan::set_lock(tx, &owned, lock)
         };
         self.commit(plan).await?;
+        self.lock_clock_is_stored();
         self.forget_bucket(name);
         Ok(())
     }

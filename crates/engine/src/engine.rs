@@ -231,7 +231,7 @@ impl Engine {
         let shared = self.shared.clone();
         async move {
             let outcome = ticket.await?;
-            if matches!(outcome, Err(EngineError::LockClockBehind)) {
+            if let Err(EngineError::LockClockBehind | EngineError::LockClockAhead) = outcome {
                 shared.lock_clock.count_refusal();
             }
             outcome

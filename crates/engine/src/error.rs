@@ -69,6 +69,10 @@ pub enum EngineError {
     /// counted. May be tried again after an operator has confirmed the time.
     #[error("the wall clock and the clock of locks are far apart")]
     LockClockBehind,
+    /// The clock of locks is more than a day ahead of the wall clock, so that it would not hold a new lock.
+    /// May be tried again after an operator has confirmed the time.
+    #[error("the clock of locks is far ahead of the wall clock")]
+    LockClockAhead,
     /// The note of the clock of locks cannot be read; no lock ends until an operator has confirmed the time.
     #[error("the note of the clock of locks is damaged")]
     DamagedLockClock,

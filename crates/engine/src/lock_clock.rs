@@ -1,12 +1,15 @@
-//! The clock by which locks end. A wall clock that is set ahead would end them all; so this one goes on from
-//! where it was at the rate at which time passes. Over a restart it follows the wall clock within a budget
+//! The clock of locks. A wall clock that is set ahead would end them all; so this one goes on from where it
+//! was at the rate at which time passes. Over a restart it follows the wall clock within a budget
 //! ([`belief`]) and waits beyond it for an operator to say that the time is right.
+//!
+//! A lock ends when this clock and the wall clock both say so (`Tx::locks_ended_ms`). So a clock of locks
+//! that is ahead, because it began while the wall clock was wrong, ends no lock either.
 //!
 //! # Invariants
 //!
 //! - What is believed is durable before the clock is put forward by it.
 //! - A note that cannot be read ends no lock: the clock stays near zero until an operator confirms the time.
-//! - Locks end by the earlier of the two clocks: neither alone ends one before its time.
+//! - The clock begins with the first bucket that locks, at the wall clock of that moment.
 //! - Only a process that resumed the clock notes it: a tool that looks at a store does not move it.
 
 mod belief;
@@ -25,9 +28,11 @@ pub(crate) struct LockClock {
     base_ms: AtomicU64,
     since: Instant,
     is_held: AtomicBool,
+    /// A note of it is stored: it no longer begins.
+    is_stored: AtomicBool,
     /// The clock when it was set last, and how long the process had run then; `None` before it was resumed.
     noted: Mutex<Option<(NotedClock, u64)>>,
-    /// Writes that were refused since the start because the wall clock is too far ahead.
+    /// Writes that were refused since the start because one of the clocks is too far ahead of the other.
     refused: AtomicU64,
 }
 
@@ -37,12 +42,13 @@ impl LockClock {
             base_ms: AtomicU64::new(now_ms),
             since: Instant::now(),
             is_held: AtomicBool::new(false),
+            is_stored: AtomicBool::new(false),
             noted: Mutex::new(None),
             refused: AtomicU64::new(0),
         }
     }
 
-    /// Counts a write that was refused because the wall clock is too far ahead.
+    /// Counts a write that was refused because one of the clocks is too far ahead of the other.
     pub(crate) fn count_refusal(&self) {
         self.refused.fetch_add(1, Ordering::Relaxed);
     }
@@ -74,7 +80,11 @@ pub struct LockClockState {
     pub is_held: bool,
     /// How far it is behind the wall clock, in milliseconds.
     pub behind_ms: u64,
-    /// Writes under a default retention that were refused since the start.
+    /// How far it is ahead of the wall clock, in milliseconds.
+    pub ahead_ms: u64,
+    /// It is so far ahead that it would not hold new locks: they are refused.
+    pub is_ahead: bool,
+    /// Writes with a retention that were refused since the start.
     pub refused: u64,
 }
 
@@ -93,6 +103,7 @@ impl Engine {
             clock.set(NotedClock::starting_at(self.now_ms()), false);
             return Ok(false);
         };
+        clock.is_stored.store(true, Ordering::Release);
         let noted = NotedClock::decode(&bytes).ok_or(EngineError::DamagedLockClock)?;
         let (next, is_held) = noted.resumed(self.now_ms());
         if next != noted && self.store_lock_clock(next.clone()).is_err() {
@@ -124,9 +135,12 @@ impl Engine {
         let clock = &self.shared.lock_clock;
         let (wall_ms, lock_ms) = (self.now_ms(), self.lock_clock_ms());
         let behind_ms = wall_ms.saturating_sub(lock_ms);
-        let is_far_off = wall_ms.abs_diff(lock_ms) > BELIEVED_MS_MAX;
-        let is_held = clock.is_held.load(Ordering::Acquire) || is_far_off;
-        LockClockState { is_held, behind_ms, refused: clock.refused.load(Ordering::Relaxed) }
+        let ahead_ms = lock_ms.saturating_sub(wall_ms);
+        let is_ahead = ahead_ms > BELIEVED_MS_MAX;
+        let is_held =
+            clock.is_held.load(Ordering::Acquire) || is_ahead || behind_ms > BELIEVED_MS_MAX;
+        let refused = clock.refused.load(Ordering::Relaxed);
+        LockClockState { is_held, behind_ms, ahead_ms, is_ahead, refused }
     }
 
     /// An operator says that the wall clock is right.
@@ -146,6 +160,7 @@ impl Engine {
             Ok(())
         })
         .await?;
+        self.lock_clock_is_stored();
         clock.set(next, false);
         Ok(())
     }
@@ -168,8 +183,23 @@ impl Engine {
 
     /// The row that notes the clock of locks now. A bucket that begins to lock stores it in the same
     /// transaction, so that there is no lock without a note.
+    ///
+    /// Before the first note there is no lock, and the clock begins now: the wall clock may have been put
+    /// right since the process started.
     pub(crate) fn lock_clock_row(&self) -> Option<(Vec<u8>, Vec<u8>)> {
-        Some((Key::LOCK_CLOCK.to_vec(), self.shared.lock_clock.now()?.encode()))
+        let clock = &self.shared.lock_clock;
+        let now = clock.now()?;
+        if clock.is_stored.load(Ordering::Acquire) {
+            return Some((Key::LOCK_CLOCK.to_vec(), now.encode()));
+        }
+        let begun = NotedClock::starting_at(self.now_ms());
+        clock.set(begun.clone(), false);
+        Some((Key::LOCK_CLOCK.to_vec(), begun.encode()))
+    }
+
+    /// A transaction with the row of [`Engine::lock_clock_row`] is durable.
+    pub(crate) fn lock_clock_is_stored(&self) {
+        self.shared.lock_clock.is_stored.store(true, Ordering::Release);
     }
 
     fn store_lock_clock(&self, noted: NotedClock) -> Result<(), EngineError> {
@@ -178,6 +208,8 @@ impl Engine {
             tx.put(Key::LOCK_CLOCK.to_vec(), noted.encode());
             Ok(Decision::Commit(()))
         });
-        Ok(ticket.wait()?)
+        ticket.wait()?;
+        self.lock_clock_is_stored();
+        Ok(())
     }
 }

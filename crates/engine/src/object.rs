@@ -281,7 +281,6 @@ impl Engine {
         conditions: Conditions,
     ) -> impl Future<Output = Result<DeleteOutcome, EngineError>> + Send + 'static {
         let bucket = bucket.to_owned();
-        let conditions = Conditions { lock_now_ms: Some(self.lock_now_ms()), ..conditions };
         self.start_commit(move |tx| plan::delete_object(tx, &bucket, &object, version, &conditions))
     }
 
@@ -316,10 +315,9 @@ impl Engine {
         retention: Option<Retention>,
         bypasses: bool,
     ) -> Result<ObjectRow, EngineError> {
-        let (bucket, lock_now_ms) = (bucket.to_owned(), self.lock_now_ms());
+        let bucket = bucket.to_owned();
         let plan = move |tx: &mut Tx<'_>| {
-            let shown = (bypasses, lock_now_ms);
-            plan::set_retention(tx, &bucket, &object, version, retention, shown)
+            plan::set_retention(tx, &bucket, &object, version, retention, bypasses)
         };
         self.commit(plan).await
     }

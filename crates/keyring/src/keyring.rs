@@ -105,10 +105,16 @@ impl Keyring {
         lock(&self.sealed_deployments).contains(&hex(deployment))
     }
 
-    /// Whether a row without a seal is an error. It is where any deployment of this keyring is known to have
-    /// seals: the id of a deployment stands on its drives, and who writes them can make it another one.
+    /// Deployments all of whose rows are known to have a seal.
     #[must_use]
-    pub fn requires_seals(&self) -> bool {
+    pub fn sealed_deployments(&self) -> Vec<[u8; 16]> {
+        let texts = lock(&self.sealed_deployments);
+        texts.iter().filter_map(|text| unhex(text)?.try_into().ok()).collect()
+    }
+
+    /// Whether all rows of any deployment are known to have a seal.
+    #[must_use]
+    pub fn knows_deployments(&self) -> bool {
         !lock(&self.sealed_deployments).is_empty()
     }
 

@@ -280,6 +280,11 @@ fn of_locks(error: &EngineError) -> S3Error {
              default retention of the bucket cannot be applied. An operator must check the time and run \
              `drystone lock confirm-clock`.",
         ),
+        EngineError::LockClockAhead => (
+            S3Code::ServiceUnavailable,
+            "The clock by which locks end is more than a day ahead of the clock of the server, so it would \
+             not hold a new retention. An operator must check the time and run `drystone lock confirm-clock`.",
+        ),
         // The caller names the kinds above.
         _ => return S3Code::InternalError.into(),
     };
@@ -313,7 +318,8 @@ impl From<EngineError> for S3Error {
             error @ (EngineError::Locked
             | EngineError::MfaNeeded
             | EngineError::NoBucketLock
-            | EngineError::LockClockBehind) => of_locks(&error),
+            | EngineError::LockClockBehind
+            | EngineError::LockClockAhead) => of_locks(&error),
             EngineError::BucketState => S3Code::InvalidBucketState.into(),
             EngineError::NotArchived => S3Code::InvalidObjectState.into(),
             EngineError::RestoreOngoing => S3Code::RestoreAlreadyInProgress.into(),

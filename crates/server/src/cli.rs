@@ -238,10 +238,13 @@ struct ServerArguments {
     /// Bytes of a single PUT at most, such as 50GiB [default: 5GiB, as in S3]. Also DRYSTONE_PUT_LIMIT.
     #[arg(long)]
     put_limit: Option<String>,
-    /// Start although the keyring lacks keys that something is encrypted under, which is lost then, or knows
-    /// other deployments and not this one, whose rows without seals are taken as they are then.
+    /// Start although the keyring lacks keys that something is encrypted under: that is lost then.
     #[arg(long)]
     accept_lost_keyring: bool,
+    /// Take the rows of this deployment as they are although they have no integrity seals, under a keyring
+    /// that knows another deployment: once, for a store of an earlier version.
+    #[arg(long, value_name = "DEPLOYMENT")]
+    adopt_unsealed: Option<String>,
     /// Vault (or OpenBao) whose transit engine keeps new keys of SSE-KMS; its token is
     /// DRYSTONE_VAULT_TOKEN. Also DRYSTONE_VAULT_URL.
     #[arg(long)]
@@ -401,6 +404,7 @@ fn meant(arguments: ServerArguments) -> Result<ServerConfig, Box<dyn Error>> {
         keys: KeySettings::new(
             keyring.map(PathBuf::from),
             arguments.accept_lost_keyring,
+            arguments.adopt_unsealed.as_deref(),
             vault_url,
         )?,
         metrics_public: public,

@@ -3,7 +3,7 @@
 use crate::config::{self, ConfigError, ServerConfig};
 use crate::node::Node;
 use crate::secrets;
-use drystone_base::{Clock, SystemClock, SystemRng, Timestamp, unhex};
+use drystone_base::{Clock, SystemClock, SystemRng, Timestamp, hex, unhex};
 use drystone_engine::deployment::Deployment;
 use drystone_engine::{Engine, RowAccess, SealReport, Sealed};
 use drystone_identity::DEFAULT_ACCOUNT;
@@ -22,6 +22,9 @@ pub(crate) struct KeySettings {
     pub(crate) keyring: Option<PathBuf>,
     /// Start although the keyring is not the one that secrets are sealed under.
     pub(crate) accepts_lost_keyring: bool,
+    /// The deployment whose rows without seals are taken as they are, although the keyring knows another one
+    /// and not this one.
+    pub(crate) adopts_unsealed: Option<[u8; 16]>,
     /// A key of SSE-KMS that is given.
     pub(crate) static_key: Option<StaticKey>,
     /// Where new keys are kept, if not here.
@@ -35,8 +38,18 @@ impl KeySettings {
     pub(crate) fn new(
         keyring: Option<PathBuf>,
         accepts_lost_keyring: bool,
+        adopts_unsealed: Option<&str>,
         vault_url: Option<String>,
     ) -> Result<Self, ConfigError> {
+        let parse = |text: &str| {
+            let id = unhex(text).and_then(|id| id.try_into().ok());
+            id.ok_or_else(|| ConfigError::Value {
+                name: "adopt-unsealed",
+                value: text.to_owned(),
+                allowed: "the id of a deployment: 32 hexadecimal digits",
+            })
+        };
+        let adopts_unsealed = adopts_unsealed.map(parse).transpose()?;
         let static_key = match config::setting("KMS_SECRET_KEY")? {
             None => None,
             Some(text) => Some(StaticKey::parse(&text).ok_or_else(|| ConfigError::Value {
@@ -62,7 +75,14 @@ impl KeySettings {
         };
         let encrypts_always =
             config::setting("KMS_AUTO_ENCRYPTION")?.is_some_and(|value| config::is_on(&value));
-        Ok(Self { keyring, accepts_lost_keyring, static_key, vault, encrypts_always })
+        Ok(Self {
+            keyring,
+            accepts_lost_keyring,
+            adopts_unsealed,
+            static_key,
+            vault,
+            encrypts_always,
+        })
     }
 }
 
@@ -80,6 +100,65 @@ fn refused(path: &Path, error: &KmsError) -> io::Error {
     ))
 }
 
+/// Rows that are looked at before a start under a keyring that does not know the deployment. Those behind
+/// them are looked at when they are read.
+const LOOKED_MAX: usize = 10_000;
+
+/// Deployments of a keyring whose seals are looked for then.
+const KNOWN_MAX: usize = 100;
+
+/// Whether a row without a seal is an error. It is for a deployment that the keyring knows, and for one that
+/// it does not know if it knows another: the id of a deployment stands on its drives, where the mark that all
+/// rows have seals would be lost by writing another id.
+fn demands_seals(config: &ServerConfig, keyring: &Keyring, id: &[u8; 16]) -> bool {
+    let is_adopted = config.keys.adopts_unsealed.as_ref() == Some(id);
+    keyring.has_sealed_rows(id) || (keyring.knows_deployments() && !is_adopted)
+}
+
+/// Refuses a deployment that the keyring does not know, although it knows another one, if there are rows that
+/// were not sealed for it: its drives say another id than before, or the store is new to this keyring.
+fn check_deployment(
+    config: &ServerConfig,
+    (engine, keyring): (&Engine, &Keyring),
+    path: &Path,
+) -> io::Result<()> {
+    let id = engine.drive().identity().deployment;
+    let adopted = config.keys.adopts_unsealed;
+    if let Some(other) = adopted.filter(|other| *other != id) {
+        let (id, other) = (hex(&id), hex(&other));
+        return Err(io::Error::other(format!(
+            "--adopt-unsealed names deployment {other}, and this is deployment {id}"
+        )));
+    }
+    if keyring.has_sealed_rows(&id) {
+        return Ok(());
+    }
+    let look = |id: &[u8; 16]| {
+        let found = engine.catalog().seals_under(&keyring.row_keys(id), LOOKED_MAX);
+        found.map_err(io::Error::other)
+    };
+    for other in keyring.sealed_deployments().into_iter().take(KNOWN_MAX) {
+        if look(&other)?.own {
+            let (id, other) = (hex(&id), hex(&other));
+            return Err(io::Error::other(format!(
+                "the drives say that they are deployment {id}, and their rows are those of deployment \
+                 {other}: the file super of a drive was changed; restore it from a backup"
+            )));
+        }
+    }
+    if !demands_seals(config, keyring, &id) || !look(&id)?.foreign {
+        return Ok(());
+    }
+    let (id, path) = (hex(&id), path.display());
+    Err(io::Error::other(format!(
+        "the drives say that they are deployment {id}, which the keyring {path} does not know, and their \
+         rows have no integrity seals of it. If the store ran with this keyring before, its drives were \
+         changed: restore them from a backup. If it is a store of an earlier version that comes to a \
+         keyring that other stores use, and only the server wrote its drives, start with \
+         --adopt-unsealed {id}: its rows are taken as they are, and get seals"
+    )))
+}
+
 /// Opens the keyring, makes one on the first start, and refuses one that is not the deployment's. Rows can
 /// be read and written afterwards.
 pub(crate) fn open_keyring(
@@ -94,10 +173,14 @@ pub(crate) fn open_keyring(
     let refused = |error: KmsError| refused(&path, &error);
     // A keyring that is gone is not made again where something is sealed under it.
     let noted = noted_keys(catalog).map_err(refused)?;
-    if let (Some(id), false, false) = (noted.into_iter().next(), accepts, path.try_exists()?) {
-        return Err(refused(KeyringError::UnknownKey(id).into()));
+    if let (Some(id), false, false) = (noted.first(), accepts, path.try_exists()?) {
+        return Err(refused(KeyringError::UnknownKey(id.clone()).into()));
     }
     let (keyring, is_new) = secrets::load_or_make_keyring(&path, &SystemRng, &now)?;
+    if let (Some(id), false) = (noted.into_iter().find(|id| !keyring.has(id)), accepts) {
+        return Err(refused(KeyringError::UnknownKey(id).into()));
+    }
+    check_deployment(config, (engine, &keyring), &path)?;
     if !deployment.is_read_only() {
         note_keyring(catalog, &keyring, accepts).map_err(refused)?;
         deployment.note_seals().map_err(io::Error::other)?;
@@ -107,8 +190,8 @@ pub(crate) fn open_keyring(
         tracing::warn!(%path, "a keyring was made: back it up, stored secrets are lost without it");
     }
     let keyring = Arc::new(keyring);
-    let is_known = keyring.has_sealed_rows(&engine.drive().identity().deployment);
-    unlock(engine, &keyring, is_known || (keyring.requires_seals() && !accepts))?;
+    let is_complete = demands_seals(config, &keyring, &engine.drive().identity().deployment);
+    unlock(engine, &keyring, is_complete)?;
     engine.set_keyring(keyring.clone());
     Ok(keyring)
 }
@@ -146,7 +229,8 @@ pub(crate) fn look_for_keyring(
     if let Some(missing) = noted.into_iter().find(|id| !keyring.has(id)) {
         return Err(refused(&path, &KeyringError::UnknownKey(missing).into()));
     }
-    unlock(engine, &keyring, keyring.requires_seals() && !must_write)?;
+    let is_complete = demands_seals(config, &keyring, &engine.drive().identity().deployment);
+    unlock(engine, &keyring, is_complete && !must_write)?;
     Ok(true)
 }
 
@@ -164,15 +248,12 @@ pub(crate) fn seal_rows(
         Err(error) => return Err(io::Error::other(error)),
     };
     let SealReport { sealed, forged } = report;
-    if forged > 0 && keyring.requires_seals() && !config.keys.accepts_lost_keyring {
-        let path = path_of(config, homes);
-        return Err(io::Error::other(format!(
-            "{forged} rows have no seal of this deployment, which the keyring {} does not know, although it \
-             knows others: the rows or the id of the deployment may have been edited. Start with the drives \
-             or the keyring of a backup; or, if this store is older than seals of rows and shares its \
-             keyring, once with --accept-lost-keyring: its rows are taken as they are then",
-            path.display()
-        )));
+    // Where more rows than a start looks at come before those: no note, they stay errors.
+    let deployment = engine.drive().identity().deployment;
+    if forged > 0 && !keyring.has_sealed_rows(&deployment) && keyring.knows_deployments() {
+        let message =
+            format!("{forged} rows have no seal of this deployment; drystone fsck names them");
+        return Err(io::Error::other(message));
     }
     if forged > 0 {
         tracing::error!(
@@ -190,7 +271,6 @@ pub(crate) fn seal_rows(
         Some(path) => vec![path.clone()],
         None => homes.iter().map(|home| home.join(secrets::KEYRING_FILE)).collect(),
     };
-    let deployment = engine.drive().identity().deployment;
     keyring.note_sealed_rows(&deployment);
     for copy in copies.iter().filter(|copy| **copy == path || copy.is_file()) {
         if let Err(error) = secrets::note_sealed_rows(copy, &deployment) {

@@ -251,6 +251,12 @@ fn resume_lock_clock(engine: &Engine) {
             tracing::error!(error, "the clock of locks cannot be read");
         }
     }
+    if engine.lock_clock_state().is_ahead {
+        tracing::error!(
+            "the clock of locks is more than a day ahead of the clock of the server: writes with a retention \
+             are refused; check the time, then run: drystone lock confirm-clock"
+        );
+    }
     note_lock_clock(engine);
 }
 

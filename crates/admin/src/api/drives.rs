@@ -152,14 +152,17 @@ async fn status(actor: &Actor<'_>, admin: &Admin) -> Outcome {
         .filter(|(_, count)| **count > 0)
         .map(|(lack, count)| (lack as u64, *count as u64))
         .collect();
+    let clock = admin.engine.lock_clock_state();
     Ok(Answer::Status(Status {
         code: status.shape.to_string(),
         survives: status.shape.parity.into(),
         survives_now: status.can_lose() as u64,
         is_whole: status.is_whole(),
         is_read_only: status.is_read_only,
-        is_lock_clock_held: admin.engine.lock_clock_state().is_held,
-        lock_clock_behind_s: admin.engine.lock_clock_state().behind_ms / 1000,
+        is_lock_clock_held: clock.is_held,
+        lock_clock_behind_s: clock.behind_ms / 1000,
+        is_lock_clock_ahead: clock.is_ahead,
+        lock_clock_ahead_s: clock.ahead_ms / 1000,
         access_logs: access_logs(admin),
         groups_by_lacking_drives: lacking,
         waiting_repairs: status.repair_count as u64,

@@ -79,6 +79,13 @@ fn every_operation_of_the_own_api_has_a_row() {
     assert_eq!(known, listed(|row| row.api));
 }
 
+#[test]
+fn what_needs_a_lasting_key_is_an_operation() {
+    let known = listed(|row| row.api);
+    assert!(super::LASTING.iter().all(|name| known.contains(name)));
+    assert!(Right::needs_lasting_key("account-add") && !Right::needs_lasting_key("user-list"));
+}
+
 /// A cell of the generated page.
 fn cell(list: &str) -> String {
     let names = list.split_whitespace().map(|name| match name.strip_prefix('!') {

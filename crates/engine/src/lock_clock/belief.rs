@@ -11,7 +11,8 @@
 //! - The clock never goes back, and never further forward than the time of running and what was believed.
 //! - Over any period of running no more than the budget is believed.
 
-/// Downtime that is believed over one period, in milliseconds.
+/// Downtime that is believed over one period, in milliseconds. The same is the farthest that the clock of
+/// locks may be ahead of the wall clock, or behind it, where a new lock is dated.
 pub(crate) const BELIEVED_MS_MAX: u64 = 24 * 3600 * 1000;
 /// Time of running after which a belief no longer counts, in milliseconds.
 pub(crate) const PERIOD_MS: u64 = 30 * BELIEVED_MS_MAX;

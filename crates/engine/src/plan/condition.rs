@@ -19,8 +19,6 @@ pub struct Conditions {
     pub bypasses_governance: bool,
     /// A second factor was shown.
     pub has_mfa: bool,
-    /// What time it is for locks, in milliseconds since 1970, if that is not the time of the commit.
-    pub lock_now_ms: Option<u64>,
 }
 
 /// Whether one of the entity tags is `etag`.
@@ -60,8 +58,8 @@ pub(crate) fn check_delete(
     row: Option<&Result<ObjectRow, DecodeError>>,
 ) -> Result<(), EngineError> {
     // The right to bypass a lock is no condition.
-    let Conditions { bypasses_governance, has_mfa, lock_now_ms, .. } = *conditions;
-    let none = Conditions { bypasses_governance, has_mfa, lock_now_ms, ..Conditions::default() };
+    let Conditions { bypasses_governance, has_mfa, .. } = *conditions;
+    let none = Conditions { bypasses_governance, has_mfa, ..Conditions::default() };
     if *conditions == none {
         return Ok(());
     }

@@ -67,8 +67,7 @@ pub fn delete_object(
         return Ok(DeleteOutcome { version: Some(text_of(version)), is_marker: false });
     };
     check_delete(conditions, Some(&Ok(row.clone())))?;
-    let now_ms = conditions.lock_now_ms.unwrap_or(tx.now_ms());
-    if row.lock.holds(now_ms, conditions.bypasses_governance) {
+    if row.lock.holds(tx.locks_ended_ms(), conditions.bypasses_governance) {
         return Err(EngineError::Locked);
     }
     adjust_usage(tx, bucket.id, |usage| count_version(usage, &row, is_head, -1))?;

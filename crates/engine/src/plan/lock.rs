@@ -3,28 +3,29 @@
 use super::rows::{VersionRef, load_bucket};
 use super::upload::change_version;
 use crate::error::EngineError;
+use crate::lock_clock::BELIEVED_MS_MAX;
 use drystone_catalog::{LockMode, ObjectRow, Retention, Tx};
 
 /// Gives a version another retention, or takes it away. Longer ones are always allowed; a shorter or weaker
 /// one in place of governance needs the right to bypass it, and in place of compliance nothing will do.
-/// `lock_now_ms`: what time it is for locks.
+/// `bypasses`: the right to bypass governance was shown.
 ///
 /// # Errors
 ///
-/// What is named does not exist, [`EngineError::NoBucketLock`], [`EngineError::Locked`], or the catalog
-/// failed.
+/// What is named does not exist, [`EngineError::NoBucketLock`], [`EngineError::Locked`],
+/// [`EngineError::LockClockAhead`], or the catalog failed.
 pub fn set_retention(
     tx: &mut Tx<'_>,
     bucket_name: &str,
     object: &[u8],
     version: Option<VersionRef>,
     retention: Option<Retention>,
-    (bypasses, lock_now_ms): (bool, u64),
+    bypasses: bool,
 ) -> Result<ObjectRow, EngineError> {
     if load_bucket(tx, bucket_name)?.lock.is_none() {
         return Err(EngineError::NoBucketLock);
     }
-    let now_ms = lock_now_ms;
+    let now_ms = tx.locks_ended_ms();
     let mut is_allowed = false;
     let change = |row: &mut ObjectRow| {
         is_allowed = may_replace(row.lock.retention, retention, now_ms, bypasses);
@@ -32,7 +33,25 @@ pub fn set_retention(
     };
     let row = change_version(tx, bucket_name, object, version, change)?;
     // A plan that fails changes nothing.
-    if is_allowed { Ok(row) } else { Err(EngineError::Locked) }
+    if !is_allowed {
+        return Err(EngineError::Locked);
+    }
+    if retention.is_some() {
+        check_lock_clock(tx)?;
+    }
+    Ok(row)
+}
+
+/// Refuses a new retention while the clock of locks is so far ahead that it would not hold it.
+///
+/// # Errors
+///
+/// [`EngineError::LockClockAhead`].
+pub(crate) fn check_lock_clock(tx: &Tx<'_>) -> Result<(), EngineError> {
+    match tx.lock_now_ms() > tx.now_ms().saturating_add(BELIEVED_MS_MAX) {
+        true => Err(EngineError::LockClockAhead),
+        false => Ok(()),
+    }
 }
 
 fn may_replace(

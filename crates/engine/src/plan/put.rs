@@ -1,6 +1,7 @@
 //! A new version of a key.
 
 use super::condition::{Conditions, check_write};
+use super::lock::check_lock_clock;
 use super::rows::{adjust_usage, count_version, load_bucket, load_head, null_below};
 use super::share::{add_owner, release_version};
 use crate::error::EngineError;
@@ -94,9 +95,10 @@ pub(crate) fn put_dated(
 
 /// Gives a new version the lock of its bucket, if its writer says nothing of retention.
 ///
-/// It is counted from the clock of locks where that is ahead. Where the two clocks are far apart, one of them
-/// is wrong, and the lock would last for as long as the error is large: nothing is written until an operator
-/// has looked.
+/// A lock ends when both clocks say so, and it is counted from the later one, so that either of them holds
+/// it. Where one is far ahead of the other, one of them is wrong. With the wall clock ahead the lock would
+/// last for as long as the error is large, with the clock of locks ahead that clock would not hold what a
+/// client dates: nothing is written until an operator has looked.
 fn lock_by_default(
     tx: &Tx<'_>,
     bucket: &BucketRow,
@@ -105,12 +107,14 @@ fn lock_by_default(
     let Some(lock) = bucket.lock else {
         return if row.lock.is_empty() { Ok(()) } else { Err(EngineError::NoBucketLock) };
     };
-    if let Some((mode, period)) = lock.default
+    if row.lock.retention.is_some() {
+        check_lock_clock(tx)?;
+    } else if let Some((mode, period)) = lock.default
         && !row.is_marker
-        && row.lock.retention.is_none()
     {
+        check_lock_clock(tx)?;
         let (wall_ms, lock_now_ms) = (tx.now_ms().max(row.modified_ms), tx.lock_now_ms());
-        if wall_ms.abs_diff(lock_now_ms) > BELIEVED_MS_MAX {
+        if wall_ms > lock_now_ms.saturating_add(BELIEVED_MS_MAX) {
             return Err(EngineError::LockClockBehind);
         }
         let until_ms = wall_ms.max(lock_now_ms).saturating_add(period.len_ms());

@@ -5,7 +5,7 @@
 use drystone_base::{Rng, SeededRng, Seq};
 use drystone_catalog::{
     BucketLock, Data, ETag, Family, Key, KeyParts, LockMode, LockPeriod, MapView, ObjectRow,
-    PartRow, Tx, Usage, Versioning,
+    PartRow, Retention, Tx, Usage, Versioning,
 };
 use drystone_engine::plan::{self, Payload};
 use drystone_engine::{Conditions, EngineError, VersionRef};
@@ -77,10 +77,20 @@ impl World {
         &mut self,
         plan: impl FnOnce(&mut Tx<'_>) -> Result<T, EngineError>,
     ) -> Result<T, EngineError> {
+        self.run_at(self.now_ms, plan)
+    }
+
+    /// As [`World::run`], where the clock of locks says something else than the wall clock.
+    fn run_at<T>(
+        &mut self,
+        lock_now_ms: u64,
+        plan: impl FnOnce(&mut Tx<'_>) -> Result<T, EngineError>,
+    ) -> Result<T, EngineError> {
         let stored = self.view.rows.get(Key::CLOCK);
         let clock = stored.and_then(|b| b[..].try_into().ok()).map_or(0, u64::from_le_bytes);
         let rows = self.view.clone();
         let mut tx = Tx::new(&rows, &self.rng, self.now_ms, Seq(clock));
+        tx.set_lock_now_ms(lock_now_ms);
         let value = plan(&mut tx)?;
         self.view.apply(tx);
         Ok(value)
@@ -529,4 +539,45 @@ fn a_head_whose_lock_cannot_be_read_stays() {
         assert!(matches!(deleted, Err(EngineError::Locked)), "{deleted:?}");
     }
     assert_eq!(world.view.rows[&key], garbage);
+}
+
+/// Goal: a lock ends when both clocks say so, and one that either of them would not hold is not made. Method:
+/// all pairs of times before, at and after its end; every way to end it.
+#[test]
+fn a_lock_ends_when_both_clocks_say_so() {
+    const DAY: u64 = 24 * 3600 * 1000;
+    let times = [1, 2, 3, 4].map(|days| days * DAY);
+    let until_ms = 3 * DAY;
+    for (wall_ms, lock_now_ms) in times.iter().flat_map(|wall| times.map(|lock| (*wall, lock))) {
+        for mode in [LockMode::Governance, LockMode::Compliance] {
+            let mut world = World { view: MapView::default(), rng: SeededRng::new(1), now_ms: DAY };
+            let lock = Some(BucketLock::default());
+            let made = world.run(|tx| {
+                plan::create_bucket(tx, BUCKET, "", Vec::new(), Vec::new(), lock)?;
+                let mut row = ObjectRow { etag: etag(1), ..ObjectRow::empty() };
+                row.lock.retention = Some(Retention { mode, until_ms });
+                plan::put_object(tx, BUCKET, b"k", row, Payload::Stored, &Conditions::default())
+            });
+            let version = VersionRef::parse(&made.expect("put").row.version_text());
+            world.now_ms = wall_ms;
+            let has_ended = wall_ms.min(lock_now_ms) >= until_ms;
+            let shown = format!("wall {wall_ms}, locks {lock_now_ms}, {mode:?}");
+            let none = world.run_at(lock_now_ms, |tx| {
+                plan::set_retention(tx, BUCKET, b"k", version, None, false)?;
+                Err::<(), _>(EngineError::Conflict)
+            });
+            assert_eq!(matches!(none, Err(EngineError::Locked)), !has_ended, "{shown}");
+            let later = Some(Retention { mode, until_ms: 9 * DAY });
+            let later = world.run_at(lock_now_ms, |tx| {
+                plan::set_retention(tx, BUCKET, b"k", version, later, false)?;
+                Err::<(), _>(EngineError::Conflict)
+            });
+            let is_ahead = lock_now_ms > wall_ms + DAY;
+            assert_eq!(matches!(later, Err(EngineError::LockClockAhead)), is_ahead, "{shown}");
+            let deleted = world.run_at(lock_now_ms, |tx| {
+                plan::delete_object(tx, BUCKET, b"k", version, &Conditions::default())
+            });
+            assert_eq!(deleted.is_ok(), has_ended, "{shown}");
+        }
+    }
 }

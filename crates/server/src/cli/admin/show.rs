@@ -176,7 +176,7 @@ fn status_text(status: &Status) -> String {
         1 => format!("{whole}\none copy of everything: survives no lost drive\n"),
         _ => format!("{whole}\ncode {code}: survives the loss of {survives}, now of {now}\n"),
     };
-    if status.is_lock_clock_held {
+    if status.is_lock_clock_held && !status.is_lock_clock_ahead {
         let hours = status.lock_clock_behind_s.div_ceil(3600);
         let how = match hours {
             0 => "behind".to_owned(),
@@ -188,6 +188,14 @@ fn status_text(status: &Status) -> String {
         );
     }
     text += &access_logs_text(status);
+    if status.is_lock_clock_ahead {
+        let hours = status.lock_clock_ahead_s.div_ceil(3600);
+        text += &format!(
+            "writes with a retention are refused: the clock by which locks end is {hours} h ahead of the \
+             clock of the server and would not hold them. Check the time, then run: drystone lock \
+             confirm-clock\n"
+        );
+    }
     if status.is_read_only {
         text += "READ ONLY: too few drives are here to be certain of the newest state\n";
     }
