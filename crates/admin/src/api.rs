@@ -195,6 +195,7 @@ fn refusal(decision: ExplainedDecision) -> Refusal {
     let explanation = decision.explanation;
     let reason = match explanation.reason {
         Reason::ExplicitDeny => "a statement denies it",
+        Reason::TooCostly => "the policies take too long to compare with the request",
         Reason::NoAllow => "no statement allows it",
         Reason::BoundaryLimits => "the permissions boundary does not allow it",
         Reason::SessionLimits => "the policies of the session do not allow it",

@@ -4,7 +4,7 @@
 use crate::rights::Right;
 use bytes::Bytes;
 use drystone_iam::{
-    Aliases, Caller, CommonFacts, Explanation, Facts, PolicySet, Principal, Reason, decide,
+    Aliases, Caller, CommonFacts, Explanation, Facts, PolicySet, Principal, decide,
 };
 use drystone_identity::{
     DEFAULT_ACCOUNT, Directory, EntityArn, EntityKind, ExplainedDecision, Identity, IdentityError,
@@ -55,7 +55,7 @@ struct Verdict {
 
 impl Verdict {
     fn is_denied(&self) -> bool {
-        self.explanation.as_ref().is_some_and(|why| why.reason == Reason::ExplicitDeny)
+        self.explanation.as_ref().is_some_and(|why| why.reason.is_final())
     }
 }
 
@@ -166,7 +166,7 @@ impl<'a> Actor<'a> {
                 let others = if resource == EVERYTHING { resources } else { &[] };
                 let aliases = Aliases { actions: &names, resources: others };
                 let (allowed, explanation) = self.decide(name, resource, aliases, facts);
-                if explanation.reason == Reason::ExplicitDeny {
+                if explanation.reason.is_final() {
                     return Verdict { allowed: false, explanation: Some(explanation) };
                 }
                 verdict.allowed |= allows && allowed;

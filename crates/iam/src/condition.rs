@@ -5,6 +5,7 @@ use crate::facts::Facts;
 use crate::json::Json;
 use crate::network::Network;
 use crate::pattern::{ALLOCATION_COST, Pattern, Template};
+use crate::work::Work;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use drystone_base::Timestamp;
@@ -105,11 +106,13 @@ fn number(text: &str) -> Option<f64> {
 }
 
 /// Resource names are compared part by part, each with wildcards.
-fn arn_matches(pattern: &Pattern, value: &str) -> bool {
+fn arn_matches(pattern: &Pattern, value: &str, work: &Work) -> bool {
     let (patterns, parts) = (pattern.split_colons(6), value.splitn(6, ':').collect::<Vec<_>>());
     match patterns.len() == 6 && parts.len() == 6 {
-        true => patterns.iter().zip(parts).all(|(pattern, part)| pattern.matches(part)),
-        false => patterns.len() == 1 && pattern.matches("*") && pattern.matches(value),
+        true => {
+            patterns.iter().zip(parts).all(|(pattern, part)| pattern.matches_within(part, work))
+        }
+        false => patterns.len() == 1 && pattern.matches("*") && pattern.matches_within(value, work),
     }
 }
 
@@ -131,11 +134,15 @@ impl Comparison {
         }
     }
 
-    fn matches(self, wanted: &Template, value: &str, facts: &Facts) -> bool {
+    fn matches(self, wanted: &Template, value: &str, (facts, work): (&Facts, &Work)) -> bool {
+        let pattern = || wanted.expand_within(facts, work);
         match self {
-            Self::Like => wanted.expand(facts).is_some_and(|pattern| pattern.matches(value)),
-            Self::Arn => wanted.expand(facts).is_some_and(|pattern| arn_matches(&pattern, value)),
-            _ => wanted.expand_text(facts).is_some_and(|wanted| self.equal(&wanted, value)),
+            Self::Like => pattern().is_some_and(|pattern| pattern.matches_within(value, work)),
+            Self::Arn => pattern().is_some_and(|pattern| arn_matches(&pattern, value, work)),
+            _ => wanted.expand_text(facts, work).is_some_and(|wanted| {
+                work.count(wanted.len().min(value.len()));
+                self.equal(&wanted, value)
+            }),
         }
     }
 
@@ -249,8 +256,8 @@ impl Condition {
         strict.then_some(&self.values)
     }
 
-    /// Whether the condition holds for a request.
-    pub(crate) fn holds(&self, facts: &Facts) -> bool {
+    /// Whether the condition holds for a request. Once `work` is spent the answer means nothing.
+    pub(crate) fn holds(&self, facts: &Facts, work: &Work) -> bool {
         let found = facts.values(&self.key).filter(|values| !values.is_empty());
         if let Comparison::Null = self.comparison {
             let wants_missing = self.values.iter().any(|v| v.text().eq_ignore_ascii_case("true"));
@@ -270,7 +277,10 @@ impl Condition {
                 };
         };
         let fits = |value: &String| {
-            let any = self.values.iter().any(|w| self.comparison.matches(w, value, facts));
+            let mut wanted = self.values.iter();
+            let any = wanted.any(|wanted| {
+                work.is_spent() || self.comparison.matches(wanted, value, (facts, work))
+            });
             any != self.negated
         };
         match self.quantifier {

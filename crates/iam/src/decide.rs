@@ -8,6 +8,7 @@ use crate::document::Document;
 use crate::facts::Facts;
 use crate::principal::{Principal, Reach};
 use crate::statement::{Aliases, Asked, Effect, Statement};
+use crate::work::Work;
 
 /// Where a policy comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +38,8 @@ pub enum Reason {
     Root,
     /// A grant of an access control list allows it.
     Acl,
+    /// The policies compare more patterns with more values than one decision may.
+    TooCostly,
     /// Nothing allows it.
     NoAllow,
     /// The public access block of the bucket or its account refuses it.
@@ -49,6 +52,14 @@ pub enum Reason {
     ServiceAccountLimits,
     /// The bucket belongs to another account, and only one of the two sides allows it.
     OneSideOnly,
+}
+
+impl Reason {
+    /// Whether no other policy and no list can allow it any more.
+    #[must_use]
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::ExplicitDeny | Self::TooCostly)
+    }
 }
 
 /// What decided.
@@ -139,18 +150,22 @@ struct Request<'a> {
 
 impl Request<'_> {
     /// The first statement of an effect that matches, whoever asks.
-    fn find<'d>(&self, document: &'d Document, effect: Effect) -> Option<(usize, &'d Statement)> {
-        document
-            .statements
-            .iter()
-            .enumerate()
-            .find(|(_, statement)| statement.effect == effect && statement.matches(&self.asked))
+    fn find<'d>(
+        &self,
+        (name, document): Named<'d>,
+        effect: Effect,
+    ) -> Option<(usize, &'d Statement)> {
+        let mut statements = document.statements.iter().enumerate();
+        let found = statements
+            .find(|(_, statement)| statement.effect == effect && statement.matches(&self.asked));
+        self.asked.work.note(name);
+        found
     }
 
     /// As [`Request::find`] in a resource policy: the statement that reaches the caller farthest.
     fn find_reaching<'d>(
         &self,
-        document: &'d Document,
+        (name, document): Named<'d>,
         effect: Effect,
     ) -> Option<(Reach, (usize, &'d Statement))> {
         let matching = document.statements.iter().enumerate().filter_map(|(index, statement)| {
@@ -158,7 +173,17 @@ impl Request<'_> {
             let reach = statement.reach(self.caller.principal, self.caller.canonical);
             reach.filter(|_| fits).map(|reach| (reach, (index, statement)))
         });
-        matching.max_by(|(a, (first, _)), (b, (second, _))| a.cmp(b).then(second.cmp(first)))
+        let found =
+            matching.max_by(|(a, (first, _)), (b, (second, _))| a.cmp(b).then(second.cmp(first)));
+        self.asked.work.note(name);
+        found
+    }
+
+    /// The decision; a refusal where not all that has a say could be looked at.
+    fn settled(&self, decision: Decision) -> Decision {
+        let Some(policy) = self.asked.work.spent_in() else { return decision };
+        let explanation = Explanation { policy: Some(policy), ..because(Reason::TooCostly) };
+        Decision { allowed: false, explanation }
     }
 
     fn find_deny(&self, set: &PolicySet<'_>) -> Option<Explanation> {
@@ -169,12 +194,12 @@ impl Request<'_> {
         let session = session.map(|(name, document)| (Source::Session, (name.as_str(), document)));
         let narrowing = boundary.into_iter().chain(service_account).chain(session);
         for (source, (name, document)) in identity.chain(narrowing) {
-            if let Some(found) = self.find(document, Effect::Deny) {
+            if let Some(found) = self.find((name, document), Effect::Deny) {
                 return Some(at(Reason::ExplicitDeny, source, name, found));
             }
         }
         let (name, document) = set.bucket?;
-        let (_, found) = self.find_reaching(document, Effect::Deny)?;
+        let (_, found) = self.find_reaching((name, document), Effect::Deny)?;
         Some(at(Reason::ExplicitDeny, Source::Bucket, name, found))
     }
 
@@ -183,7 +208,7 @@ impl Request<'_> {
             return Some(because(Reason::Root));
         }
         set.identity.iter().find_map(|(name, document)| {
-            let found = self.find(document, Effect::Allow)?;
+            let found = self.find((name, document), Effect::Allow)?;
             Some(at(Reason::Allow, Source::Identity, name, found))
         })
     }
@@ -198,7 +223,7 @@ impl Request<'_> {
             Some(Reach::Named) => matches!(self.caller.principal, Principal::User { .. }),
             _ => false,
         };
-        if is_given || self.find(document, Effect::Allow).is_some() {
+        if is_given || self.find((name, document), Effect::Allow).is_some() {
             return None;
         }
         let (source, policy) = (Some(Source::Boundary), Some(name.to_owned()));
@@ -207,12 +232,12 @@ impl Request<'_> {
 
     /// Why what is granted is more than the policies of the key or of the session allow.
     fn exceeds_limits(&self, set: &PolicySet<'_>, reach: Option<Reach>) -> Option<Explanation> {
-        let allows = |document: &Document| self.find(document, Effect::Allow).is_some();
-        if set.service_account.is_some_and(|(_, document)| !allows(document)) {
+        let allows = |named: Named<'_>| self.find(named, Effect::Allow).is_some();
+        if set.service_account.is_some_and(|named| !allows(named)) {
             return Some(because(Reason::ServiceAccountLimits));
         }
         let session = set.session.filter(|_| reach != Some(Reach::Session))?;
-        let is_allowed = session.iter().any(|(_, document)| allows(document));
+        let is_allowed = session.iter().any(|(name, document)| allows((name, document)));
         (!is_allowed).then(|| because(Reason::SessionLimits))
     }
 }
@@ -226,46 +251,54 @@ pub fn decide(
     facts: &Facts,
     set: &PolicySet<'_>,
 ) -> Decision {
-    let request =
-        Request { caller, asked: Asked { action, resource, aliases: set.aliases, facts } };
-    let refused = |explanation| Decision { allowed: false, explanation };
-    let is_own =
-        set.resource_account.is_none_or(|account| caller.principal.account() == Some(account));
-    let is_root = matches!(caller.principal, Principal::Root { .. });
-    let is_narrowed = set.session.is_some() || set.service_account.is_some();
-    if is_root && is_own && !is_narrowed && REPAIR.contains(&action) {
-        return Decision { allowed: true, explanation: because(Reason::Root) };
-    }
-    if let Some(explanation) = request.find_deny(set) {
-        return refused(explanation);
-    }
-    let reaching = set.bucket.and_then(|(name, document)| {
-        let (reach, found) = request.find_reaching(document, Effect::Allow)?;
-        Some((reach, at(Reason::Allow, Source::Bucket, name, found)))
-    });
-    let acl = set.acl_allows.then(|| because(Reason::Acl));
-    let identity = request.identity_allow(set);
-    let names_caller = reaching.clone().filter(|(reach, _)| *reach >= Reach::Everyone);
-    let reach = reaching.as_ref().map(|(reach, _)| *reach);
-    let is_within = is_own || caller.principal.account().is_none();
-    let granted = if is_within {
-        identity.or(names_caller.map(|(_, explanation)| explanation)).or(acl)
-    } else {
-        let resource_side = reaching.clone().map(|(_, explanation)| explanation).or(acl);
-        match (identity, resource_side) {
-            (Some(_), Some(explanation)) => Some(explanation),
-            (None, None) => None,
-            _ => return refused(because(Reason::OneSideOnly)),
+    let (aliases, work) = (set.aliases, Work::new());
+    let asked = Asked { action, resource, aliases, facts, work: &work };
+    let request = Request { caller, asked };
+    request.settled(request.decide(set))
+}
+
+impl Request<'_> {
+    fn decide(&self, set: &PolicySet<'_>) -> Decision {
+        let (request, caller, action) = (self, self.caller, self.asked.action);
+        let refused = |explanation| Decision { allowed: false, explanation };
+        let is_own =
+            set.resource_account.is_none_or(|account| caller.principal.account() == Some(account));
+        let is_root = matches!(caller.principal, Principal::Root { .. });
+        let is_narrowed = set.session.is_some() || set.service_account.is_some();
+        if is_root && is_own && !is_narrowed && REPAIR.contains(&action) {
+            return Decision { allowed: true, explanation: because(Reason::Root) };
         }
-    };
-    let Some(explanation) = granted else { return refused(because(Reason::NoAllow)) };
-    // Between accounts the identity's side counts in any case, within its boundary.
-    if let Some(explanation) = request.exceeds_boundary(set, reach.filter(|_| is_within)) {
-        return refused(explanation);
-    }
-    match request.exceeds_limits(set, reach) {
-        Some(explanation) => refused(explanation),
-        None => Decision { allowed: true, explanation },
+        if let Some(explanation) = request.find_deny(set) {
+            return refused(explanation);
+        }
+        let reaching = set.bucket.and_then(|(name, document)| {
+            let (reach, found) = request.find_reaching((name, document), Effect::Allow)?;
+            Some((reach, at(Reason::Allow, Source::Bucket, name, found)))
+        });
+        let acl = set.acl_allows.then(|| because(Reason::Acl));
+        let identity = request.identity_allow(set);
+        let names_caller = reaching.clone().filter(|(reach, _)| *reach >= Reach::Everyone);
+        let reach = reaching.as_ref().map(|(reach, _)| *reach);
+        let is_within = is_own || caller.principal.account().is_none();
+        let granted = if is_within {
+            identity.or(names_caller.map(|(_, explanation)| explanation)).or(acl)
+        } else {
+            let resource_side = reaching.clone().map(|(_, explanation)| explanation).or(acl);
+            match (identity, resource_side) {
+                (Some(_), Some(explanation)) => Some(explanation),
+                (None, None) => None,
+                _ => return refused(because(Reason::OneSideOnly)),
+            }
+        };
+        let Some(explanation) = granted else { return refused(because(Reason::NoAllow)) };
+        // Between accounts the identity's side counts in any case, within its boundary.
+        if let Some(explanation) = request.exceeds_boundary(set, reach.filter(|_| is_within)) {
+            return refused(explanation);
+        }
+        match request.exceeds_limits(set, reach) {
+            Some(explanation) => refused(explanation),
+            None => Decision { allowed: true, explanation },
+        }
     }
 }
 
@@ -281,32 +314,40 @@ pub fn decide_trust(
     trust: Named<'_>,
     own: &PolicySet<'_>,
 ) -> Decision {
-    let aliases = Aliases::default();
-    let request = Request { caller, asked: Asked { action, resource: role_arn, aliases, facts } };
-    let refused = |explanation| Decision { allowed: false, explanation };
-    let (name, document) = trust;
-    let set = PolicySet { bucket: Some(trust), ..*own };
-    if let Some(explanation) = request.find_deny(&set) {
-        return refused(explanation);
-    }
-    let Some((reach, found)) = request.find_reaching(document, Effect::Allow) else {
-        return refused(because(Reason::NoAllow));
-    };
-    let explanation = at(Reason::Allow, Source::Trust, name, found);
-    let Some(account) = caller.principal.account() else {
-        // Somebody whom another provider vouches for has no policies here.
-        return Decision { allowed: reach >= Reach::Everyone, explanation };
-    };
-    let is_own = role_arn.split(':').nth(4) == Some(account);
-    let by_trust_alone = is_own && reach >= Reach::Everyone;
-    if !by_trust_alone && request.identity_allow(&set).is_none() {
-        return refused(because(if is_own { Reason::NoAllow } else { Reason::OneSideOnly }));
-    }
-    let exceeds = request
-        .exceeds_boundary(&set, Some(reach).filter(|_| is_own))
-        .or_else(|| request.exceeds_limits(&set, Some(reach)));
-    match exceeds {
-        Some(explanation) => refused(explanation),
-        None => Decision { allowed: true, explanation },
+    let (aliases, work) = (Aliases::default(), Work::new());
+    let asked = Asked { action, resource: role_arn, aliases, facts, work: &work };
+    let request = Request { caller, asked };
+    request.settled(request.decide_trust(trust, own))
+}
+
+impl Request<'_> {
+    fn decide_trust(&self, trust: Named<'_>, own: &PolicySet<'_>) -> Decision {
+        let (request, caller, role_arn) = (self, self.caller, self.asked.resource);
+        let refused = |explanation| Decision { allowed: false, explanation };
+        let (name, _) = trust;
+        let set = PolicySet { bucket: Some(trust), ..*own };
+        if let Some(explanation) = request.find_deny(&set) {
+            return refused(explanation);
+        }
+        let Some((reach, found)) = request.find_reaching(trust, Effect::Allow) else {
+            return refused(because(Reason::NoAllow));
+        };
+        let explanation = at(Reason::Allow, Source::Trust, name, found);
+        let Some(account) = caller.principal.account() else {
+            // Somebody whom another provider vouches for has no policies here.
+            return Decision { allowed: reach >= Reach::Everyone, explanation };
+        };
+        let is_own = role_arn.split(':').nth(4) == Some(account);
+        let by_trust_alone = is_own && reach >= Reach::Everyone;
+        if !by_trust_alone && request.identity_allow(&set).is_none() {
+            return refused(because(if is_own { Reason::NoAllow } else { Reason::OneSideOnly }));
+        }
+        let exceeds = request
+            .exceeds_boundary(&set, Some(reach).filter(|_| is_own))
+            .or_else(|| request.exceeds_limits(&set, Some(reach)));
+        match exceeds {
+            Some(explanation) => refused(explanation),
+            None => Decision { allowed: true, explanation },
+        }
     }
 }

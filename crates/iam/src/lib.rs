@@ -9,6 +9,7 @@
 //! - Nothing is allowed by default, and an explicit deny of any policy wins.
 //! - A statement whose variables have no value does not match; no variable ever expands to nothing.
 //! - Values of variables are literals: a wildcard in one stands for itself.
+//! - A decision costs so much at most ([`Reason::TooCostly`]), whatever policies and requests hold.
 //! - Every decision names the statement that led to it, or says that none allowed.
 
 mod action;
@@ -25,6 +26,7 @@ mod pattern;
 mod principal;
 mod public;
 mod statement;
+mod work;
 
 pub use arn::Arn;
 pub use canned::{canned_names, canned_policy};

@@ -12,6 +12,7 @@
 //! - A pattern does not grow without bound when variables are filled in.
 
 use crate::facts::{FACT_LEN_BYTES_MAX, Facts};
+use crate::work::Work;
 use memchr::memmem;
 use std::borrow::Cow;
 
@@ -153,6 +154,15 @@ impl Template {
         })
     }
 
+    /// As [`Template::expand`], with what it costs counted.
+    pub(crate) fn expand_within(&self, facts: &Facts, work: &Work) -> Option<Cow<'_, Pattern>> {
+        let pattern = self.expand(facts);
+        if let Some(Cow::Owned(pattern)) = &pattern {
+            work.count(pattern.text.len());
+        }
+        pattern
+    }
+
     /// Puts in the values of variables; `None` if one has none.
     pub(crate) fn expand(&self, facts: &Facts) -> Option<Cow<'_, Pattern>> {
         match self {
@@ -162,8 +172,8 @@ impl Template {
     }
 
     /// The text with the values of variables, wildcards being characters; `None` if one has none.
-    pub(crate) fn expand_text(&self, facts: &Facts) -> Option<Cow<'_, str>> {
-        Some(match self.expand(facts)? {
+    pub(crate) fn expand_text(&self, facts: &Facts, work: &Work) -> Option<Cow<'_, str>> {
+        Some(match self.expand_within(facts, work)? {
             Cow::Borrowed(pattern) => Cow::Borrowed(&*pattern.text),
             Cow::Owned(pattern) => Cow::Owned(pattern.text.into()),
         })
@@ -320,7 +330,8 @@ impl Segment<'_> {
                 carry = *word >> 63;
                 *word = shifted & mask;
             }
-            *steps += word_count;
+            // Besides the words, the character is looked up.
+            *steps += word_count + 4;
             if state[last / 64] >> (last % 64) & 1 == 1 {
                 return Some(at + c.len_utf8());
             }
@@ -384,6 +395,17 @@ impl Pattern {
             Some(start) => text.starts_with(start),
             None => self.matches_counted(text, &mut 0),
         }
+    }
+
+    /// As [`Pattern::matches`], with what it costs counted.
+    pub(crate) fn matches_within(&self, text: &str, work: &Work) -> bool {
+        let mut steps = 0;
+        let is_match = match self.wildcards.is_empty() {
+            true => *self.text == *text,
+            false => self.matches_counted(text, &mut steps),
+        };
+        work.count(steps);
+        is_match
     }
 
     /// As [`Pattern::matches`], without regard to the case of ASCII letters.

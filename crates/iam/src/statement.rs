@@ -4,6 +4,7 @@ use crate::condition::Condition;
 use crate::facts::Facts;
 use crate::pattern::{Pattern, Template};
 use crate::principal::{Principal, PrincipalPattern, Reach, reach};
+use crate::work::Work;
 
 /// What a statement does when it matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +49,7 @@ pub(crate) struct Asked<'a> {
     pub(crate) resource: &'a str,
     pub(crate) aliases: Aliases<'a>,
     pub(crate) facts: &'a Facts,
+    pub(crate) work: &'a Work,
 }
 
 impl<T> Either<T> {
@@ -70,31 +72,41 @@ impl Statement {
 
     /// Whether action, resource and conditions match; the principal is another question.
     pub(crate) fn matches(&self, asked: &Asked<'_>) -> bool {
-        let Asked { action, aliases, facts, .. } = asked;
+        let Asked { action, aliases, facts, work, .. } = asked;
+        if work.is_spent() {
+            return false;
+        }
+        let named = |patterns: &[Pattern], name: &str| {
+            patterns.iter().any(|pattern| {
+                work.count(name.len());
+                pattern.matches_ignoring_case(name)
+            })
+        };
         let action_matches = match &self.actions {
-            Either::In(patterns) => patterns.iter().any(|p| p.matches_ignoring_case(action)),
+            Either::In(patterns) => named(patterns, action),
             Either::NotIn(patterns) => {
                 let mut names = aliases.actions.iter().chain([action]);
-                !names.any(|name| patterns.iter().any(|p| p.matches_ignoring_case(name)))
+                !names.any(|name| named(patterns, name))
             }
         };
         action_matches
             && self.resource_matches(asked)
-            && self.conditions.iter().all(|condition| condition.holds(facts))
+            && self.conditions.iter().all(|condition| condition.holds(facts, work))
     }
 
     fn resource_matches(&self, asked: &Asked<'_>) -> bool {
-        let Asked { resource, aliases, facts, .. } = asked;
+        let Asked { resource, aliases, facts, work, .. } = asked;
         match &self.resources {
             None => true,
-            Some(Either::In(templates)) => templates
-                .iter()
-                .any(|template| template.expand(facts).is_some_and(|p| p.matches(resource))),
+            Some(Either::In(templates)) => templates.iter().any(|template| {
+                let pattern = template.expand_within(facts, work);
+                pattern.is_some_and(|p| p.matches_within(resource, work))
+            }),
             // A variable without a value: not known to be another resource.
             Some(Either::NotIn(templates)) => templates.iter().all(|template| {
-                let pattern = template.expand(facts);
+                let pattern = template.expand_within(facts, work);
                 let mut names = aliases.resources.iter().chain([resource]);
-                pattern.is_some_and(|p| !names.any(|name| p.matches(name)))
+                pattern.is_some_and(|p| !names.any(|name| p.matches_within(name, work)))
             }),
         }
     }
@@ -128,7 +140,8 @@ mod tests {
     fn matches(statement: &str, action: &str, resource: &str, aliases: Aliases<'_>) -> bool {
         let text = format!(r#"{{"Version":"2012-10-17","Statement":[{statement}]}}"#);
         let document = Document::parse(&text, DocumentKind::Identity).expect("it is valid");
-        let asked = Asked { action, resource, aliases, facts: &Facts::new() };
+        let (facts, work) = (Facts::new(), Work::new());
+        let asked = Asked { action, resource, aliases, facts: &facts, work: &work };
         document.statements[0].matches(&asked)
     }
 

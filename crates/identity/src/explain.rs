@@ -1,7 +1,8 @@
 //! The last refusals, for administrators.
 
 use drystone_base::sync::{Mutex, lock};
-use drystone_iam::Explanation;
+use drystone_base::warn_limited;
+use drystone_iam::{Explanation, Reason};
 use std::collections::VecDeque;
 
 /// Refusals that are kept.
@@ -53,6 +54,12 @@ impl Explanations {
         }
         let Explanation { policy, sid, .. } = &mut decision.explanation;
         policy.iter_mut().chain(sid).for_each(shorten);
+        if decision.explanation.reason == Reason::TooCostly {
+            let ExplainedDecision { principal, resource, .. } = &decision;
+            let policy = decision.explanation.policy.as_deref().unwrap_or_default();
+            warn_limited!("a decision is refused: its policies compare too many patterns";
+                policy, principal, resource);
+        }
         let mut ring = lock(&self.ring);
         if ring.len() >= COUNT_MAX {
             ring.pop_front();

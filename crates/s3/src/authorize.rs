@@ -392,6 +392,7 @@ pub(crate) fn authorize(context: &Context<'_>, operation: Operation) -> Result<(
         return Err(S3Error::with(S3Code::InvalidRequest, message));
     }
     check_expected_owners(context, operation)?;
+    facts::check_sent(context)?;
     // Most requests: the owner, on a bucket without a policy.
     let copies = matches!(operation, Operation::CopyObject | Operation::UploadPartCopy);
     if request.point.is_some() && !access_point::takes(operation) {
@@ -430,7 +431,7 @@ fn check_expected_owners(context: &Context<'_>, operation: Operation) -> Result<
 /// Refuses what a statement denies, whether or not one allows it.
 fn refuse_denied(context: &Context<'_>, need: &Need) -> Result<(), S3Error> {
     let decision = decide_need(context, need)?;
-    if decision.explanation.reason != Reason::ExplicitDeny {
+    if !decision.explanation.reason.is_final() {
         return Ok(());
     }
     note_refusal(context, need.action, resource_of(need), decision.explanation);

@@ -8,7 +8,7 @@ use crate::bucket_log::{Source, key_of};
 use crate::error::{S3Code, S3Error};
 use crate::gateway::{Context, GatewayConfig};
 use drystone_engine::{BucketRow, Engine};
-use drystone_iam::{Arn, Caller, CommonFacts, Facts, PolicySet, Principal, Reason, decide};
+use drystone_iam::{Arn, Caller, CommonFacts, Facts, PolicySet, Principal, decide};
 
 /// The service that writes access logs, as policies name it.
 const LOGGING: &str = "logging.s3.amazonaws.com";
@@ -82,7 +82,7 @@ fn ask(
     let decision = decide(caller, ACTION, &Arn::s3(&target.name, Some(key)), &facts, &set);
     Ok(match decision.explanation.reason {
         _ if decision.allowed => Answer::Allows,
-        Reason::ExplicitDeny => Answer::Refuses,
+        reason if reason.is_final() => Answer::Refuses,
         _ if rules.has_controls => Answer::Refuses,
         _ => Answer::SaysNothing,
     })

@@ -2,6 +2,7 @@
 
 use super::{Need, account_of};
 use crate::auth::AuthType;
+use crate::error::S3Error;
 use crate::gateway::Context;
 use crate::object_headers::parse_tagging;
 use crate::operation::Operation;
@@ -32,6 +33,22 @@ const HEADERS: &[&str] = &[
     "if-match",
     "if-none-match",
 ];
+
+/// Refuses tags that no object can have before they are decided on: each is compared with each pattern of a
+/// policy.
+///
+/// # Errors
+///
+/// What the operation would say of them.
+pub(super) fn check_sent(context: &Context<'_>) -> Result<(), S3Error> {
+    use Operation as O;
+    match (context.operation, context.request.header("x-amz-tagging")) {
+        (Some(O::PutObject | O::CopyObject | O::CreateMultipartUpload), Some(text)) => {
+            parse_tagging(text).map(drop)
+        }
+        _ => Ok(()),
+    }
+}
 
 /// The condition keys that the policies at hand look at. Nothing else is collected: most policies
 /// look at few, and many at none.
@@ -214,7 +231,9 @@ fn value_of(
             Some(context.operation.is_some_and(creates).to_string())
         }
         "s3:locationconstraint" => context.said.as_ref().and_then(|said| said.location.clone()),
-        "s3:prefix" | "s3:delimiter" | "s3:max-keys" if need.key.is_none() => {
+        "s3:prefix" | "s3:delimiter" | "s3:max-keys"
+            if need.key.is_none() && context.operation.is_some_and(lists) =>
+        {
             request.query(&key[3..]).and_then(text)
         }
         "s3:versionid" => need.version.clone(),
@@ -284,6 +303,15 @@ fn of_signature(context: &Context<'_>, key: &str) -> Option<String> {
         },
         _ => None,
     }
+}
+
+/// Whether an operation lists what a bucket holds.
+fn lists(operation: Operation) -> bool {
+    use Operation as O;
+    matches!(
+        operation,
+        O::ListObjects | O::ListObjectsV2 | O::ListObjectVersions | O::ListMultipartUploads
+    )
 }
 
 /// Whether an operation that writes makes an object, not only a part of one.

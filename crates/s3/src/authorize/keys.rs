@@ -3,7 +3,7 @@
 use super::{Need, Wanted, facts, note_refusal};
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
-use drystone_iam::{Caller, PolicySet, Reason, decide};
+use drystone_iam::{Caller, PolicySet, decide};
 use drystone_identity::DEFAULT_ACCOUNT;
 
 /// Decides whether the sender may seal (`kms:GenerateDataKey`) or open (`kms:Decrypt`) with a key. The
@@ -34,8 +34,7 @@ pub(crate) fn may_use_key(
     let arn = context.config.kms.arn(id);
     let decisions = [arn.clone(), format!("arn:minio:kms:::{id}")]
         .map(|resource| decide(caller, action, &resource, &facts, &set));
-    let denied =
-        decisions.iter().find(|decision| decision.explanation.reason == Reason::ExplicitDeny);
+    let denied = decisions.iter().find(|decision| decision.explanation.reason.is_final());
     let is_default = id == context.config.kms.default_id();
     let allowed = decisions.iter().any(|decision| decision.allowed);
     if denied.is_none() && (allowed || is_default) {
