@@ -10,7 +10,7 @@
 //!   are waited for in the order of [`Kind`], so that no two requests wait for each other.
 //! - What is taken beyond a minimum is either bounded by the time of a write to a drive, or given up when
 //!   requests wait (see [`ReadLane`]).
-//! - A consumer leaves at least as much free as it holds (see [`ledger`]).
+//! - Accounts leave something to each other, and so do the identities of an account (see [`ledger`]).
 
 mod lane;
 mod ledger;
@@ -41,17 +41,29 @@ const BLOCKING_PAUSE: Duration = Duration::from_millis(5);
 
 /// Whose bytes are counted together: an identity, an address without one, or the server itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Consumer(Option<u64>);
+pub struct Consumer(Option<(u64, u64)>);
 
 impl Consumer {
     /// The server itself: its work in the background.
     pub const BACKGROUND: Self = Self(None);
 
-    /// A client. What the hash is made of cannot be found out by those who choose it.
+    /// A client that belongs to nobody else.
     #[must_use]
     pub fn client(who: &impl Hash) -> Self {
+        Self::of(who, who)
+    }
+
+    /// A client that belongs to an account. What the hashes are made of cannot be found out by those who
+    /// choose it.
+    #[must_use]
+    pub fn of(account: &impl Hash, who: &impl Hash) -> Self {
         static KEYS: OnceLock<RandomState> = OnceLock::new();
-        Self(Some(KEYS.get_or_init(RandomState::new).hash_one(who)))
+        let keys = KEYS.get_or_init(RandomState::new);
+        Self(Some((keys.hash_one(account), keys.hash_one(who))))
+    }
+
+    fn account(self) -> Option<u64> {
+        self.0.map(|(account, _)| account)
     }
 }
 
@@ -542,7 +554,8 @@ mod tests {
             let quarter = budget.partition_bytes(Kind::Read) / 4;
             assert!(held.len() > 1 && budget.free_bytes() >= quarter, "{}", held.len());
             held.truncate(1);
-            let rest = budget.free_bytes();
+            // All but what is kept for accounts that have little.
+            let rest = budget.free_bytes() - budget.partition_bytes(Kind::Read) / 5;
             let _other =
                 budget.reserve(Consumer::client(&2), Kind::Read, rest).await.expect("fits");
             assert!(lane.try_permit().is_none());
@@ -599,7 +612,8 @@ mod tests {
                 let weak: Weak<Spare> = Arc::downgrade(&spare);
                 weak
             });
-            let all_but_the_minimum = budget.partition_bytes(Kind::Read) - CHUNK;
+            let all = budget.partition_bytes(Kind::Read);
+            let all_but_the_minimum = all - all / 5 - CHUNK;
             let other = Consumer::client(&2);
             assert!(budget.reserve(other, Kind::Upload, all_but_the_minimum).await.is_ok());
             assert!(sync::lock(&spare.0).is_none());

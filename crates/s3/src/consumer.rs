@@ -6,6 +6,9 @@ use drystone_iam::Principal;
 use drystone_identity::Identity;
 use std::net::IpAddr;
 
+/// What stands for the account of those without a signature: no account has this number.
+const UNSIGNED: &str = "unsigned";
+
 /// An identity, with all its keys and sessions; without a signature, the network that a request comes from.
 pub(crate) fn consumer_of(sender: &Sender) -> Consumer {
     of_principal(sender.principal(), sender.peer.address)
@@ -15,15 +18,13 @@ pub(crate) fn consumer_of(sender: &Sender) -> Consumer {
 pub(crate) fn of_principal(principal: &Principal, address: IpAddr) -> Consumer {
     match principal {
         Principal::Anonymous | Principal::Federated { .. } => of_address(address),
-        Principal::Root { account } => Consumer::client(&("root", account)),
-        Principal::User { id, .. } => Consumer::client(&("user", id)),
-        Principal::FederatedUser { account, name } => {
-            Consumer::client(&("federated", account, name))
-        }
+        Principal::Root { account } => Consumer::of(account, &"root"),
+        Principal::User { account, id, .. } => Consumer::of(account, &("user", id)),
+        Principal::FederatedUser { account, name } => Consumer::of(account, &("federated", name)),
         // A part of the server acts by itself.
         Principal::Service { .. } => Consumer::BACKGROUND,
         // Sessions name themselves: all sessions of a role are one consumer.
-        Principal::RoleSession { id, .. } => Consumer::client(&("role", id)),
+        Principal::RoleSession { account, id, .. } => Consumer::of(account, &("role", id)),
     }
 }
 
@@ -35,9 +36,9 @@ pub(crate) fn of_identity(identity: Option<&Identity>, address: IpAddr) -> Consu
 
 fn of_address(address: IpAddr) -> Consumer {
     match address.to_canonical() {
-        IpAddr::V4(address) => Consumer::client(&address),
+        IpAddr::V4(address) => Consumer::of(&UNSIGNED, &address),
         // A host commonly has all addresses of a /64.
-        IpAddr::V6(address) => Consumer::client(&&address.segments()[..4]),
+        IpAddr::V6(address) => Consumer::of(&UNSIGNED, &&address.segments()[..4]),
     }
 }
 

@@ -1,0 +1,117 @@
+"""Shares of the byte budget where callers come one after another (findings F23 and F26)."""
+import contextlib
+import socket
+import threading
+import time
+
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+from people import allow, document
+from surfaces import ROOT, Surfaces, field
+
+TENANT = "222222222222"
+ALL = document(allow("s3:*"))
+
+
+class Drips:
+    """Requests whose bodies come a few bytes at a time."""
+
+    def __init__(self, server):
+        self.server, self.socks, self.stop = server, [], threading.Event()
+
+    def open(self, who, path, length, first, headers=None):
+        url = f"{self.server.url}{path}"
+        request = AWSRequest("PUT", url, headers={"x-amz-content-sha256": "UNSIGNED-PAYLOAD", **(headers or {})})
+        request.context["payload_signing_enabled"] = False
+        S3SigV4Auth(who, "s3", "us-east-1").add_auth(request)
+        lines = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items() if name.lower() != "content-length")
+        sock = socket.create_connection(("127.0.0.1", self.server.port), 20)
+        sock.sendall(f"PUT {path} HTTP/1.1\r\nHost: 127.0.0.1:{self.server.port}\r\n{lines}Content-Length: {length}\r\n\r\n".encode() + first)
+        sock.setblocking(False)
+        self.socks.append(sock)
+
+    def drip(self):
+        while not self.stop.wait(0.4):
+            for sock in self.socks:
+                with contextlib.suppress(OSError):
+                    sock.send(b"y" * 1024)
+
+    def __enter__(self):
+        self.thread = threading.Thread(target=self.drip)
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop.set()
+        self.thread.join()
+        for sock in self.socks:
+            sock.close()
+
+
+def tenant_with(surfaces, names):
+    """The owner of another account, and users of it."""
+    owner, users = surfaces.account(TENANT), []
+    assert surfaces.s3(owner, "PUT", "/tenant").status_code == 200
+    for name in names:
+        for action, fields in [("CreateUser", {}), ("PutUserPolicy", {"PolicyName": "p", "PolicyDocument": ALL})]:
+            answer = surfaces.query(owner, action, UserName=name, **fields)
+            assert answer.status_code == 200, answer.text
+        text = surfaces.query(owner, "CreateAccessKey", UserName=name).text
+        users.append(Credentials(field(text, "AccessKeyId"), field(text, "SecretAccessKey")))
+    return users
+
+
+def timed(call):
+    begun = time.monotonic()
+    answer = call()
+    return answer.status_code, time.monotonic() - begun
+
+
+def test_callers_that_come_one_after_another_leave_something(start):
+    """Goal: whoever holds nothing finds a share at once. Method: eight users of one account, one after the other, take
+    what they can with slow uploads; a user of another account and a ninth user of the same write."""
+    server = start("--memory-budget", "16MiB")
+    surfaces = Surfaces(server)
+    *takers, last = tenant_with(surfaces, [f"u{n}" for n in range(9)])
+    assert surfaces.s3(ROOT, "PUT", "/good").status_code == 200
+    good = surfaces.user("good", allow("s3:*"))
+    with Drips(server) as drips:
+        for number, taker in enumerate(takers):
+            for upload in range(40):
+                drips.open(taker, f"/tenant/{number}-{upload}", 500_000_000, b"x" * 70_000)
+            time.sleep(0.3)
+        for who, path in [(good, "/good/k"), (last, "/tenant/k")]:
+            for _ in range(3):
+                status, seconds = timed(lambda: surfaces.s3(who, "PUT", path, b"z" * 65536))
+                assert (status, seconds < 5) == (200, True), (path, status, seconds)
+                status, seconds = timed(lambda: surfaces.s3(who, "GET", path))
+                assert (status, seconds < 5) == (200, True), (path, status, seconds)
+
+
+def zstd_of(window_log):
+    """The start of a frame with a window of so many bytes (RFC 8878, 3.1.1.1), and a raw block that comes slowly."""
+    return b"\x28\xb5\x2f\xfd\x00" + bytes([(window_log - 10) << 3]) + (1 | 100_000 << 3).to_bytes(3, "little") + b"\0" * 4000
+
+
+def test_slow_archives_hold_up_no_document(start):
+    """Method: twenty users with an archive each whose decoder holds megabytes and whose bytes do not come; users of
+    another account and of the same one send documents."""
+    server = start("--memory-budget", "128MiB")
+    surfaces = Surfaces(server)
+    *takers, last = tenant_with(surfaces, [f"u{n}" for n in range(17)])
+    assert surfaces.s3(ROOT, "PUT", "/good").status_code == 200
+    good = surfaces.user("good", allow("s3:*"))
+    body = b"<Tagging><TagSet><Tag><Key>a</Key><Value>b</Value></Tag></TagSet></Tagging>"
+    for who, path in [(good, "/good/k"), (last, "/tenant/k")]:
+        assert surfaces.s3(who, "PUT", path, b"x").status_code == 200
+    with Drips(server) as drips:
+        for number, taker in enumerate(takers):
+            drips.open(taker, f"/tenant/{number}.tar.zst", 3_000_000, zstd_of(23 if number % 2 else 21),
+                       {"x-amz-meta-snowball-auto-extract": "true"})
+        time.sleep(1)
+        for who, path in [(good, "/good/k?tagging"), (last, "/tenant/k?tagging")]:
+            for _ in range(3):
+                status, seconds = timed(lambda: surfaces.s3(who, "PUT", path, body))
+                assert (status, seconds < 5) == (200, True), (path, status, seconds)
