@@ -13,6 +13,7 @@ use drystone_kms::Kms;
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 
 /// A request to the administration. Signatures were checked before.
 pub struct AdminRequest {
@@ -45,6 +46,17 @@ pub(crate) const EVERYTHING: &str = "arn:aws:s3:::*";
 
 /// Condition key of permissions boundaries, in lower case.
 const BOUNDARY: &str = "iam:permissionsboundary";
+
+/// Lists of identities that are being read; others wait for their turn.
+static SCANS: Semaphore = Semaphore::const_new(2);
+
+/// Reads many rows, on a thread that may take its time.
+pub(crate) async fn scan<T>(work: impl FnOnce() -> T) -> T {
+    let turn = SCANS.acquire().await;
+    let found = tokio::task::block_in_place(work);
+    drop(turn);
+    found
+}
 
 /// What was decided on a right.
 struct Verdict {

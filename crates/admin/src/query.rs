@@ -19,7 +19,7 @@ use crate::door::{Actor, AdminRequest};
 use crate::federation::Federation;
 use crate::rights::Right;
 use crate::{AdminResponse, cut, respond};
-use drystone_identity::{Directory, EntityArn, EntityKind, IdentityError};
+use drystone_identity::{Directory, EntityArn, EntityKind, IdentityError, PageAsked};
 use error::QueryError;
 pub(crate) use error::refuse_early;
 use http::StatusCode;
@@ -116,6 +116,12 @@ impl Call<'_> {
             Some(limit) if (1..=PAGE_LEN_MAX as u64).contains(&limit) => Ok(limit as usize),
             Some(_) => Err(QueryError::validation("MaxItems must be from 1 to 1000")),
         }
+    }
+
+    /// Which page of a list is asked for.
+    fn page_asked(&self) -> Result<PageAsked<'_>, QueryError> {
+        let after = self.parameters.get("Marker").unwrap_or_default();
+        Ok(PageAsked { after, len: self.page_len()? })
     }
 
     /// A page of entities, sorted by name.

@@ -4,13 +4,15 @@ use crate::directory::Directory;
 use crate::entity::{AccessKey, KeyKind, Parent, User};
 use crate::error::IdentityError;
 use crate::names::{check_access_key, check_secret, new_secret, unique_id};
-use crate::rows;
+use crate::rows::{self, Page, PageAsked};
 use drystone_catalog::Tx;
 use drystone_iam::{Document, DocumentKind};
 use drystone_keyring::Secret;
 
 /// Keys of his own that a user may have.
 const OWN_KEY_COUNT_MAX: usize = 2;
+/// Keys that a user, or the owner of an account, may have in all, those of services among them.
+const KEY_COUNT_MAX: usize = 500;
 /// Length of the policy of a key in bytes.
 const KEY_POLICY_LEN_MAX: usize = 20_480;
 
@@ -180,6 +182,22 @@ impl Directory {
         Ok(keys)
     }
 
+    /// A page of the keys of a user, or of the owner of an account, that are to be kept.
+    ///
+    /// # Errors
+    ///
+    /// The catalog failed.
+    pub fn keys_page(
+        &self,
+        account: &str,
+        user: Option<&str>,
+        asked: PageAsked<'_>,
+        keep: impl Fn(&AccessKey) -> bool,
+    ) -> Result<Page<AccessKey>, IdentityError> {
+        let parent = (account, user.unwrap_or_default());
+        rows::keys_page(&self.shared.catalog, parent, asked, keep)
+    }
+
     /// Changes a key, as long as it still has the parent that `key` was read with.
     ///
     /// # Errors
@@ -274,9 +292,23 @@ pub(crate) fn insert(tx: &mut Tx<'_>, key: &AccessKey) -> Result<(), IdentityErr
         }
     }
     let user = key.parent.user().unwrap_or_default();
+    if count_all(tx, key.parent.account(), user)? >= KEY_COUNT_MAX {
+        let message = format!("Cannot exceed quota for AccessKeysPerUser: {KEY_COUNT_MAX}");
+        return Err(IdentityError::Limit(message));
+    }
     tx.put(rows::key_of(key.parent.account(), user, &key.id), Vec::new());
     rows::save(tx, &[&key.id.clone()], &key);
     Ok(())
+}
+
+/// Keys of a parent, [`KEY_COUNT_MAX`] at most.
+fn count_all(tx: &Tx<'_>, account: &str, user: &str) -> Result<usize, IdentityError> {
+    let mut range = drystone_index::prefix_range(&rows::key_of(account, user, ""));
+    for count in 0..KEY_COUNT_MAX {
+        let Some((row, _)) = tx.first(range.clone())? else { return Ok(count) };
+        range.0 = std::ops::Bound::Excluded(row.to_vec());
+    }
+    Ok(KEY_COUNT_MAX)
 }
 
 fn count_own(tx: &Tx<'_>, account: &str, user: &str) -> Result<usize, IdentityError> {

@@ -56,6 +56,7 @@ pub use policies::PolicyUse;
 pub use principals::NewUser;
 pub use resolve::{IdentifyError, Identity};
 pub use roles::{AssumeRequest, NewRole};
+pub use rows::{Page, PageAsked};
 pub use session::{SessionCredentials, SessionRequest};
 pub use session_end::SessionsOf;
 

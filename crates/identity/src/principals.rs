@@ -6,7 +6,7 @@ use crate::error::IdentityError;
 use crate::keys;
 use crate::names::{check_name, check_path, check_tags, unique_id};
 use crate::policies::must_have;
-use crate::rows;
+use crate::rows::{self, Page, PageAsked};
 use drystone_catalog::Tx;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -79,6 +79,20 @@ impl Directory {
     pub fn user(&self, account: &str, name: &str) -> Result<User, IdentityError> {
         let missing = || IdentityError::NotFound { kind: "user", name: name.to_owned() };
         rows::get(&self.shared.catalog, &[account, name])?.ok_or_else(missing)
+    }
+
+    /// A page of the users of an account that are to be kept.
+    ///
+    /// # Errors
+    ///
+    /// The catalog failed.
+    pub fn users_page(
+        &self,
+        account: &str,
+        asked: PageAsked<'_>,
+        keep: impl Fn(&User) -> bool,
+    ) -> Result<Page<User>, IdentityError> {
+        rows::page(&self.shared.catalog, account, asked, keep)
     }
 
     /// The users of an account, by name.
@@ -169,6 +183,20 @@ impl Directory {
     pub fn group(&self, account: &str, name: &str) -> Result<Group, IdentityError> {
         let missing = || IdentityError::NotFound { kind: "group", name: name.to_owned() };
         rows::get(&self.shared.catalog, &[account, name])?.ok_or_else(missing)
+    }
+
+    /// A page of the groups of an account that are to be kept.
+    ///
+    /// # Errors
+    ///
+    /// The catalog failed.
+    pub fn groups_page(
+        &self,
+        account: &str,
+        asked: PageAsked<'_>,
+        keep: impl Fn(&Group) -> bool,
+    ) -> Result<Page<Group>, IdentityError> {
+        rows::page(&self.shared.catalog, account, asked, keep)
     }
 
     /// The groups of an account, by name.

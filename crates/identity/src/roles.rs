@@ -6,7 +6,7 @@ use crate::error::IdentityError;
 use crate::names::{check_name, check_path, check_tags, unique_id};
 use crate::policies::must_have;
 use crate::principals::policies_first;
-use crate::rows;
+use crate::rows::{self, Page, PageAsked};
 use drystone_iam::{
     Caller, Document, DocumentKind, Explanation, Facts, PolicySet, Principal, decide_trust,
 };
@@ -114,6 +114,20 @@ impl Directory {
     pub fn role(&self, account: &str, name: &str) -> Result<Role, IdentityError> {
         let missing = || IdentityError::NotFound { kind: "role", name: name.to_owned() };
         rows::get(&self.shared.catalog, &[account, name])?.ok_or_else(missing)
+    }
+
+    /// A page of the roles of an account that are to be kept.
+    ///
+    /// # Errors
+    ///
+    /// The catalog failed.
+    pub fn roles_page(
+        &self,
+        account: &str,
+        asked: PageAsked<'_>,
+        keep: impl Fn(&Role) -> bool,
+    ) -> Result<Page<Role>, IdentityError> {
+        rows::page(&self.shared.catalog, account, asked, keep)
     }
 
     /// The roles of an account, by name.

@@ -1,6 +1,6 @@
 //! Entities in rows: inside a transaction, and committed.
 
-use crate::entity::{Entity, KEY_OF};
+use crate::entity::{AccessKey, Entity, KEY_OF};
 use crate::error::IdentityError;
 use drystone_catalog::{Catalog, Key, Tx};
 use drystone_index::prefix_range;
@@ -100,6 +100,99 @@ pub(crate) fn list<T: Entity>(
         T::decode(&value, &String::from_utf8_lossy(&key[2..]))
     });
     entities.collect()
+}
+
+/// Bytes of rows that are read for one page: it ends there, and the next one begins there.
+const PAGE_LEN_BYTES_MAX: usize = 1 << 20;
+
+/// A page of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page<T> {
+    /// What is listed, by name.
+    pub entities: Vec<T>,
+    /// The name after which the next page begins, if there may be more.
+    pub next: Option<String>,
+}
+
+/// Which page of a list.
+#[derive(Clone, Copy, Debug)]
+pub struct PageAsked<'a> {
+    /// It begins after this name.
+    pub after: &'a str,
+    /// Entities on it at most.
+    pub len: usize,
+}
+
+/// Puts together a page of what is read: name, bytes that were read for it, and the entity.
+fn page_of<T>(
+    rows: impl Iterator<Item = Result<(String, usize, T), IdentityError>>,
+    asked: PageAsked<'_>,
+    keep: impl Fn(&T) -> bool,
+) -> Result<Page<T>, IdentityError> {
+    let (mut entities, mut last, mut len_bytes) = (Vec::new(), None, 0);
+    for row in rows {
+        let (name, row_len, entity) = row?;
+        if len_bytes >= PAGE_LEN_BYTES_MAX {
+            return Ok(Page { entities, next: last });
+        }
+        len_bytes += row_len;
+        if keep(&entity) {
+            if entities.len() >= asked.len {
+                return Ok(Page { entities, next: last });
+            }
+            entities.push(entity);
+        }
+        last = Some(name);
+    }
+    Ok(Page { entities, next: None })
+}
+
+/// The range of the rows that begin with `prefix`, after a name.
+fn range_after(prefix: &[u8], after: &str) -> drystone_index::KeyRange {
+    let mut range = prefix_range(prefix);
+    if !after.is_empty() {
+        range.0 = std::ops::Bound::Excluded([prefix, after.as_bytes()].concat());
+    }
+    range
+}
+
+/// A page of the committed entities of an account that are to be kept: no row after it is read.
+pub(crate) fn page<T: Entity>(
+    catalog: &Catalog,
+    account: &str,
+    asked: PageAsked<'_>,
+    keep: impl Fn(&T) -> bool,
+) -> Result<Page<T>, IdentityError> {
+    let prefix = Key::identity(T::KIND, &[account, ""]);
+    let rows = catalog.snapshot().scan(range_after(&prefix, asked.after)).map(|row| {
+        let (key, value) = row?;
+        let name = String::from_utf8_lossy(&key[prefix.len()..]).into_owned();
+        let entity = T::decode(&value, &name)?;
+        Ok((name, key.len() + value.len(), entity))
+    });
+    page_of(rows, asked, keep)
+}
+
+/// The same of the access keys of a parent.
+pub(crate) fn keys_page(
+    catalog: &Catalog,
+    (account, user): (&str, &str),
+    asked: PageAsked<'_>,
+    keep: impl Fn(&AccessKey) -> bool,
+) -> Result<Page<AccessKey>, IdentityError> {
+    let prefix = key_of(account, user, "");
+    let rows = catalog.snapshot().scan(range_after(&prefix, asked.after));
+    let rows = rows.filter_map(|row| {
+        let found = row.map_err(IdentityError::from).and_then(|(key, _)| {
+            let id = String::from_utf8_lossy(&key[prefix.len()..]).into_owned();
+            let bytes = catalog.get(&Key::identity(AccessKey::KIND, &[&id]))?;
+            let Some(bytes) = bytes else { return Ok(None) };
+            let entity = AccessKey::decode(&bytes, &id)?;
+            Ok(Some((id, bytes.len(), entity)))
+        });
+        found.transpose()
+    });
+    page_of(rows, asked, keep)
 }
 
 /// As [`list`], inside a transaction.

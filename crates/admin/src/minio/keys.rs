@@ -2,6 +2,7 @@
 
 use super::spoken::Fields;
 use super::{Answer, Call, MinioError, Reply};
+use crate::door::scan;
 use crate::rights::Right;
 use drystone_base::Timestamp;
 use drystone_identity::{AccessKey, EntityKind, IdentityError, KeyChange, KeyKind, NewKey};
@@ -218,7 +219,7 @@ pub(super) async fn list_bulk(call: &Call<'_>) -> Answer {
         Some("true") => {
             call.actor.require_lasting()?;
             call.require_all(Right::ListAccessKeys, EntityKind::User)?;
-            let users = call.actor.directory.users(call.actor.account())?;
+            let users = scan(|| call.actor.directory.users(call.actor.account())).await?;
             users.into_iter().map(|user| user.name).collect()
         }
         _ => {
@@ -243,7 +244,7 @@ pub(super) async fn list_bulk(call: &Call<'_>) -> Answer {
         call.actor.directory.user(call.actor.account(), &user)?;
         let services = match kind {
             "users-only" => Vec::new(),
-            _ => services_of(call, Some(&user))?,
+            _ => scan(|| services_of(call, Some(&user))).await?,
         };
         all.insert(user, json!({ "serviceAccounts": services, "stsKeys": [] }));
     }

@@ -3,6 +3,7 @@
 use super::users::write_user;
 use super::write::Xml;
 use super::{Answer, Call, QueryError};
+use crate::door::scan;
 use crate::rights::Right;
 use drystone_base::Timestamp;
 use drystone_identity::{EntityKind, Group};
@@ -11,7 +12,7 @@ pub(super) async fn run(call: &Call<'_>, action: &str) -> Option<Answer> {
     Some(match action {
         "CreateGroup" => create(call).await,
         "GetGroup" => get(call),
-        "ListGroups" => list(call),
+        "ListGroups" => scan(|| list(call)).await,
         "DeleteGroup" => delete(call).await,
         "AddUserToGroup" | "RemoveUserFromGroup" => change_member(call, action).await,
         "ListGroupsForUser" => list_of_user(call),
@@ -66,10 +67,13 @@ fn write_list(call: &Call<'_>, groups: &[Group]) -> Answer {
 
 fn list(call: &Call<'_>) -> Answer {
     call.require("ListGroups", &call.actor.all(EntityKind::Group))?;
-    let mut groups = call.actor.directory.groups(call.account())?;
-    let prefix = call.path_prefix();
-    groups.retain(|group| group.path.starts_with(prefix));
-    write_list(call, &groups)
+    let (prefix, asked) = (call.path_prefix(), call.page_asked()?);
+    let in_prefix = |group: &Group| group.path.starts_with(prefix);
+    let page = call.actor.directory.groups_page(call.account(), asked, in_prefix)?;
+    let mut xml = Xml::new();
+    xml.members("Groups", &page.entities, write_group);
+    xml.page_end(page.next.as_deref());
+    Ok(xml)
 }
 
 fn list_of_user(call: &Call<'_>) -> Answer {

@@ -2,6 +2,7 @@
 
 use super::write::Xml;
 use super::{Answer, Call, QueryError};
+use crate::door::scan;
 use crate::rights::Right;
 use drystone_base::Timestamp;
 use drystone_identity::{AccessKey, EntityArn, EntityKind, KeyChange, KeyKind, NewKey};
@@ -9,7 +10,7 @@ use drystone_identity::{AccessKey, EntityArn, EntityKind, KeyChange, KeyKind, Ne
 pub(super) async fn run(call: &Call<'_>, action: &str) -> Option<Answer> {
     Some(match action {
         "CreateAccessKey" => create(call).await,
-        "ListAccessKeys" => list(call),
+        "ListAccessKeys" => scan(|| list(call)).await,
         "UpdateAccessKey" => update(call).await,
         "DeleteAccessKey" => delete(call).await,
         "GetAccessKeyLastUsed" => last_used(call),
@@ -63,16 +64,16 @@ fn list(call: &Call<'_>) -> Answer {
     if let Some(name) = &owner {
         call.actor.directory.user(call.account(), name)?;
     }
-    let mut keys = call.actor.directory.keys_of(call.account(), owner.as_deref())?;
-    keys.retain(|key| key.key_kind == KeyKind::Own);
-    let (page, marker) = call.page(&keys, |key| &key.id)?;
+    let (asked, is_own) = (call.page_asked()?, |key: &AccessKey| key.key_kind == KeyKind::Own);
+    let directory = call.actor.directory;
+    let page = directory.keys_page(call.account(), owner.as_deref(), asked, is_own)?;
     let mut xml = Xml::new();
-    xml.members("AccessKeyMetadata", page, |xml, key| {
+    xml.members("AccessKeyMetadata", &page.entities, |xml, key| {
         xml.text("UserName", owner.as_deref().unwrap_or_default());
         xml.text("AccessKeyId", &key.id).text("Status", status(key));
         xml.text("CreateDate", &Timestamp(key.created_ms).to_iso());
     });
-    xml.page_end(marker.as_deref());
+    xml.page_end(page.next.as_deref());
     Ok(xml)
 }
 

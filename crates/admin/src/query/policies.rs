@@ -2,6 +2,7 @@
 
 use super::write::{Xml, encode};
 use super::{Answer, Call, QueryError};
+use crate::door::scan;
 use crate::holders::entity_kind;
 use crate::rights::Right;
 use drystone_base::Timestamp;
@@ -18,14 +19,14 @@ pub(super) async fn run(call: &Call<'_>, action: &str) -> Option<Answer> {
     }
     Some(match action {
         "CreatePolicy" => create(call).await,
-        "GetPolicy" => get(call),
-        "ListPolicies" => list(call),
+        "GetPolicy" => scan(|| get(call)).await,
+        "ListPolicies" => scan(|| list(call)).await,
         "DeletePolicy" => delete(call).await,
         "CreatePolicyVersion" => create_version(call).await,
         "GetPolicyVersion" => get_version(call),
         "ListPolicyVersions" => list_versions(call),
         "SetDefaultPolicyVersion" | "DeletePolicyVersion" => change_version(call, action).await,
-        "ListEntitiesForPolicy" => list_entities(call),
+        "ListEntitiesForPolicy" => scan(|| list_entities(call)).await,
         "TagPolicy" | "UntagPolicy" => tag(call, action).await,
         "ListPolicyTags" => list_tags(call),
         _ => return None,

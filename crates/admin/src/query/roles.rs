@@ -2,6 +2,7 @@
 
 use super::write::{Xml, encode};
 use super::{Answer, Call, QueryError, boundaries};
+use crate::door::scan;
 use crate::rights::Right;
 use drystone_base::Timestamp;
 use drystone_identity::{EntityKind, NewRole, Role};
@@ -10,7 +11,7 @@ pub(super) async fn run(call: &Call<'_>, action: &str) -> Option<Answer> {
     Some(match action {
         "CreateRole" => create(call).await,
         "GetRole" => get(call),
-        "ListRoles" => list(call),
+        "ListRoles" => scan(|| list(call)).await,
         "UpdateRole" | "UpdateRoleDescription" => update(call, action).await,
         "UpdateAssumeRolePolicy" => update_trust(call).await,
         "DeleteRole" => delete(call).await,
@@ -77,13 +78,12 @@ fn get(call: &Call<'_>) -> Answer {
 
 fn list(call: &Call<'_>) -> Answer {
     call.require("ListRoles", &call.actor.all(EntityKind::Role))?;
-    let mut roles = call.actor.directory.roles(call.account())?;
-    let prefix = call.path_prefix();
-    roles.retain(|role| role.path.starts_with(prefix));
-    let (page, marker) = call.page(&roles, |role| &role.name)?;
+    let (prefix, asked) = (call.path_prefix(), call.page_asked()?);
+    let in_prefix = |role: &Role| role.path.starts_with(prefix);
+    let page = call.actor.directory.roles_page(call.account(), asked, in_prefix)?;
     let mut xml = Xml::new();
-    xml.members("Roles", page, write_role);
-    xml.page_end(marker.as_deref());
+    xml.members("Roles", &page.entities, write_role);
+    xml.page_end(page.next.as_deref());
     Ok(xml)
 }
 

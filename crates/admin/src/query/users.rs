@@ -2,6 +2,7 @@
 
 use super::write::Xml;
 use super::{Answer, Call, QueryError, boundaries};
+use crate::door::scan;
 use crate::rights::Right;
 use drystone_base::Timestamp;
 use drystone_iam::Principal;
@@ -11,7 +12,7 @@ pub(super) async fn run(call: &Call<'_>, action: &str) -> Option<Answer> {
     Some(match action {
         "CreateUser" => create(call).await,
         "GetUser" => get(call),
-        "ListUsers" => list(call),
+        "ListUsers" => scan(|| list(call)).await,
         "UpdateUser" => update(call).await,
         "DeleteUser" => delete(call).await,
         "TagUser" | "UntagUser" => tag(call, action).await,
@@ -83,13 +84,12 @@ fn get(call: &Call<'_>) -> Answer {
 
 fn list(call: &Call<'_>) -> Answer {
     call.require("ListUsers", &call.actor.all(EntityKind::User))?;
-    let mut users = call.actor.directory.users(call.account())?;
-    let prefix = call.path_prefix();
-    users.retain(|user| user.path.starts_with(prefix));
-    let (page, marker) = call.page(&users, |user| &user.name)?;
+    let (prefix, asked) = (call.path_prefix(), call.page_asked()?);
+    let in_prefix = |user: &User| user.path.starts_with(prefix);
+    let page = call.actor.directory.users_page(call.account(), asked, in_prefix)?;
     let mut xml = Xml::new();
-    xml.members("Users", page, write_user);
-    xml.page_end(marker.as_deref());
+    xml.members("Users", &page.entities, write_user);
+    xml.page_end(page.next.as_deref());
     Ok(xml)
 }
 
