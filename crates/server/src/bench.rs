@@ -5,7 +5,7 @@ mod paced;
 mod report;
 mod work;
 
-use crate::cli::{CommandResult, print};
+use crate::cli::{CommandResult, print, print_json};
 use crate::config::parse_size;
 use bytes::Bytes;
 use client::{Connection, Target};
@@ -102,7 +102,10 @@ pub(crate) fn run(arguments: &BenchArguments) -> CommandResult {
     let size = parse_size("size", &arguments.size)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let report = runtime.block_on(measure(arguments, secret, size))?;
-    print(&if arguments.json { report.as_json() } else { report.as_text() });
+    match arguments.json {
+        true => print_json(&report.as_json()),
+        false => print(&report.as_text()),
+    }
     Ok(if report.errors == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

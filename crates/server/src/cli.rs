@@ -11,6 +11,7 @@ use crate::bench::BenchArguments;
 use crate::config::{self, AccessLogTarget, ConfigError, LogFormat, ServerConfig};
 use crate::connection::ConnectionSettings;
 use crate::keys::KeySettings;
+use crate::log_text::visible;
 use crate::node::OpenMode;
 use crate::places;
 use crate::proxy::TrustedProxies;
@@ -196,7 +197,8 @@ struct ServerArguments {
     #[arg(long)]
     allow_root_device: bool,
     /// Networks of proxies whose X-Forwarded-For and X-Forwarded-Proto count, separated by commas
-    /// [default: none]. Also DRYSTONE_TRUSTED_PROXIES.
+    /// [default: none]. A request whose X-Forwarded-For names no address of a client is refused with 400.
+    /// Also DRYSTONE_TRUSTED_PROXIES.
     #[arg(long)]
     trusted_proxies: Option<String>,
     #[command(flatten)]
@@ -491,15 +493,20 @@ fn inspected(arguments: &InspectArguments) -> Result<ServerConfig, Box<dyn Error
     })
 }
 
-/// Prints to standard output.
+/// Prints text for people to standard output: nothing in it acts on the terminal, whoever wrote it.
 pub(crate) fn print(text: &str) {
+    let _ = std::io::stdout().write_all(visible(text).as_bytes());
+}
+
+/// Prints a document for programs to standard output, as it is.
+pub(crate) fn print_json(text: &str) {
     let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
 /// Prints an error with its causes.
 fn report(error: &dyn Error) {
     let text = format!("error: {}\n", drystone_base::say(error));
-    let _ = std::io::stderr().write_all(text.as_bytes());
+    let _ = std::io::stderr().write_all(visible(&text).as_bytes());
 }
 
 #[cfg(test)]

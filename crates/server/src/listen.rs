@@ -6,14 +6,15 @@ use crate::connection::{
     Activity, ClientStream, Ended, StreamLimits, Tracked, drive, in_time, protocols,
 };
 use crate::ports::Ports;
-use crate::proxy::TrustedProxies;
+use crate::proxy::{TrustedProxies, UnknownClient};
 use crate::tls::{Certificates, version_of};
+use bytes::Bytes;
 use drystone_admin::{Admin, AdminRequest, Door, Metrics, RequestRecord, console_page};
 use drystone_base::{Timestamp, warn_limited};
 use drystone_engine::Engine;
 use drystone_identity::Identity;
 use drystone_s3::{Gateway, OutBody, Peer, Receiver, ResponseBody, Served};
-use http::{Request, Response, Version};
+use http::{HeaderValue, Request, Response, StatusCode, Version};
 use hyper::body::Body as _;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -209,13 +210,31 @@ fn receiver<'a>(
     Receiver { identity, address, is_http2, engine: &front.engine }
 }
 
+/// The answer to a request of which it is not known where it came from: no policy can decide on it.
+fn refusal_of(error: UnknownClient) -> Response<Bytes> {
+    let mut response = Response::new(format!("{error}\n").into());
+    *response.status_mut() = StatusCode::BAD_REQUEST;
+    let text = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(http::header::CONTENT_TYPE, text);
+    response
+}
+
 async fn answer(
     front: &Front,
     request: Request<Incoming>,
     peer: Peer,
 ) -> Result<Response<OutBody>, Dropped> {
     let started = Instant::now();
-    let peer = front.proxies.client(peer, request.headers());
+    let peer = match front.proxies.client(peer, request.headers()) {
+        Ok(peer) => peer,
+        Err(error) => {
+            warn_limited!("the client of a proxy is not known"; proxy = %peer.address, %error);
+            let (operation, status, micros) = ("other", 400, 0);
+            front.metrics.record(RequestRecord { operation, status, micros });
+            let refusal = refusal_of(error).map(ResponseBody::full);
+            return Ok(receiver(front, None, peer, request.version()).send(refusal).await);
+        }
+    };
     let admin = front.admin.respond(request.method(), request.uri().path(), request.headers());
     if let Some(response) = admin {
         let receiver = receiver(front, None, peer, request.version());

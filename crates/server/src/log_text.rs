@@ -1,5 +1,5 @@
-//! Text that others wrote, on its way into a log: cut, and without anything that ends a line or moves a
-//! terminal's cursor.
+//! Text that others wrote, on its way into a log or to a terminal: without anything that moves the cursor or
+//! turns the direction of writing. In a log it is cut, and ends no line.
 
 use std::fmt::Write;
 
@@ -28,10 +28,31 @@ pub(crate) fn clean(text: &str) -> String {
         match c {
             '\n' => out.push_str("\\n"),
             '\r' => out.push_str("\\r"),
-            c if acts(c) => {
-                let _ = write!(out, "\\u{{{:x}}}", u32::from(c));
-            }
-            c => out.push(c),
+            c => push_visible(&mut out, c),
+        }
+    }
+    out
+}
+
+fn push_visible(out: &mut String, c: char) {
+    match acts(c) {
+        true => {
+            let _ = write!(out, "\\u{{{:x}}}", u32::from(c));
+        }
+        false => out.push(c),
+    }
+}
+
+/// A text of several lines as it may be shown on a terminal. A field of it that others wrote is [`clean`]
+/// already: here its ends of lines could not be told from those of the text.
+pub(crate) fn visible(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text.chars().peekable();
+    while let Some(c) = rest.next() {
+        match c {
+            '\n' | '\t' => out.push(c),
+            '\r' if rest.peek() == Some(&'\n') => out.push(c),
+            c => push_visible(&mut out, c),
         }
     }
     out
@@ -40,6 +61,16 @@ pub(crate) fn clean(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_acts_on_a_terminal_is_shown_and_lines_stay() {
+        let text = "{\n\t\"a\": é\r\n}\n";
+        assert_eq!(visible(text), text);
+        let bare = visible("a\rb\u{1b}[2J\u{9b}2J\u{7}\u{202e}\u{2028}");
+        assert_eq!(bare, "a\\u{d}b\\u{1b}[2J\\u{9b}2J\\u{7}\\u{202e}\\u{2028}");
+        let all: String = ('\0'..=char::MAX).filter(|c| !matches!(c, '\n' | '\t')).collect();
+        assert!(!visible(&all).contains(acts) && !clean(&all).contains(acts));
+    }
 
     #[test]
     fn what_acts_is_escaped_and_what_is_long_is_cut() {

@@ -6,6 +6,13 @@ use drystone_s3::Peer;
 use http::{HeaderMap, HeaderValue};
 use std::net::IpAddr;
 
+/// A trusted proxy does not say who its client is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "X-Forwarded-For, sent by a trusted proxy, names no address where that of its client should be"
+)]
+pub(crate) struct UnknownClient;
+
 /// Networks of proxies that are believed.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TrustedProxies {
@@ -27,36 +34,43 @@ impl TrustedProxies {
 
     /// The client behind the proxies: the list is walked from its end, over trusted addresses only,
     /// since everything before the first one that is not could have been made up.
-    pub(crate) fn client(&self, peer: Peer, headers: &HeaderMap) -> Peer {
+    ///
+    /// # Errors
+    ///
+    /// A trusted proxy names no address. It must not be taken for the client itself: a policy that allows
+    /// its network would let everybody in.
+    pub(crate) fn client(&self, peer: Peer, headers: &HeaderMap) -> Result<Peer, UnknownClient> {
         if self.networks.is_empty() || !self.trusts(peer.address) {
-            return peer;
+            return Ok(peer);
         }
-        // What cannot be read stays: what a proxy put behind it is of this line.
-        let text_of = |line: &HeaderValue| String::from_utf8_lossy(line.as_bytes()).into_owned();
-        let lines = headers.get_all("x-forwarded-for").iter();
-        let text = lines.map(text_of).collect::<Vec<_>>().join(",");
         let mut address = peer.address;
-        for hop in text.rsplit(',') {
-            let Some(hop) = parse_hop(hop.trim()) else { break };
-            address = hop;
-            if !self.trusts(hop) {
+        let lines = headers.get_all("x-forwarded-for").iter().rev();
+        for hop in lines.flat_map(hops_from_end) {
+            address = parse_hop(hop).ok_or(UnknownClient)?;
+            if !self.trusts(address) {
                 break;
             }
         }
         // The last line is the one of the nearest proxy.
-        let scheme = headers.get_all("x-forwarded-proto").iter().next_back().map(text_of);
-        let is_secure =
-            match scheme.as_deref().map(|scheme| scheme.rsplit(',').next().unwrap_or("").trim()) {
-                Some(scheme) => scheme.eq_ignore_ascii_case("https"),
-                None => peer.is_secure,
-            };
+        let schemes = headers.get_all("x-forwarded-proto").iter().next_back();
+        let is_secure = match schemes.and_then(|line| hops_from_end(line).next()) {
+            Some(scheme) => scheme.eq_ignore_ascii_case(b"https"),
+            None => peer.is_secure,
+        };
         // Which version the client speaks, the proxy does not say.
-        Peer { address, is_secure, tls: None }
+        Ok(Peer { address, is_secure, tls: None })
     }
 }
 
+/// The parts of a line, the last one first. They are bytes: one that is no text takes nothing away of
+/// what proxies put behind it.
+fn hops_from_end(line: &HeaderValue) -> impl Iterator<Item = &[u8]> {
+    line.as_bytes().rsplit(|byte| *byte == b',').map(<[u8]>::trim_ascii)
+}
+
 /// An address, with or without a port.
-fn parse_hop(text: &str) -> Option<IpAddr> {
+fn parse_hop(bytes: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(bytes).ok()?;
     if let Ok(address) = text.parse() {
         return Some(address);
     }
@@ -83,9 +97,12 @@ mod tests {
             headers.append("x-forwarded-proto", line);
         }
         let peer = Peer { address: peer.parse().expect("an address"), is_secure: false, tls: None };
-        let client = proxies.client(peer, &headers);
-        let secure = if client.is_secure { " tls" } else { "" };
-        assert_eq!(format!("{}{secure}", client.address), want);
+        let found = match proxies.client(peer, &headers) {
+            Ok(client) if client.is_secure => format!("{} tls", client.address),
+            Ok(client) => client.address.to_string(),
+            Err(UnknownClient) => "refused".to_owned(),
+        };
+        assert_eq!(found, want);
     }
 
     /// Goal: no header of a stranger counts, and no address that a stranger could have put in.
@@ -98,8 +115,10 @@ mod tests {
         check(inner, "10.0.0.1", &["6.6.6.6, 1.2.3.4"], None, "1.2.3.4");
         check(inner, "10.0.0.1", &["6.6.6.6, 1.2.3.4, 10.0.0.9"], Some("http"), "1.2.3.4");
         check(inner, "10.0.0.1", &["6.6.6.6", "1.2.3.4:80"], None, "1.2.3.4");
-        check(inner, "10.0.0.1", &["1.2.3.4, nonsense"], None, "10.0.0.1");
-        check(inner, "10.0.0.1", &["1.2.3.4, nonsense, 10.0.0.2"], None, "10.0.0.2");
+        check(inner, "10.0.0.1", &["1.2.3.4, nonsense"], None, "refused");
+        check(inner, "10.0.0.1", &["1.2.3.4, nonsense, 10.0.0.2"], None, "refused");
+        check(inner, "10.0.0.1", &["nonsense, 1.2.3.4, 10.0.0.2"], None, "1.2.3.4");
+        check(inner, "10.0.0.1", &[], None, "10.0.0.1");
         check(inner, "10.0.0.1", &[], Some("http, https"), "10.0.0.1 tls");
         // Bytes that are no text take nothing of what a proxy wrote away.
         check(inner, "127.0.0.1", &["\u{ff}, 9.9.9.9"], None, "9.9.9.9");
@@ -108,5 +127,21 @@ mod tests {
         check(inner, "10.0.0.1", &["9.9.9.9"], Some("https\nhttp"), "9.9.9.9");
         check("::1/128", "::1", &["[2001:db8::1]:443"], None, "2001:db8::1");
         assert!(TrustedProxies::parse("10.0.0.0/8,what").is_err());
+    }
+
+    /// Goal: a client that sends a header which its proxy completes, or passes on, is never taken for the
+    /// proxy.
+    #[test]
+    fn a_proxy_is_not_its_client() {
+        let check = |lines: &[&str], want| check("10.0.0.0/8", "10.0.0.1", lines, None, want);
+        for text in ["\u{ff}", "", ",", "unknown", "_hidden", "9.9.9.9:99999", "9.9.9.9 \u{e4}"] {
+            check(&[&format!("{text}, 9.9.9.9")], "9.9.9.9");
+            check(&[text, "9.9.9.9"], "9.9.9.9");
+            check(&[text, "9.9.9.9, 10.0.0.7"], "9.9.9.9");
+            check(&[text], "refused");
+            check(&["9.9.9.9", text], "refused");
+            check(&[&format!("9.9.9.9, {text}")], "refused");
+            check(&[text, "10.0.0.7"], "refused");
+        }
     }
 }

@@ -1,13 +1,14 @@
-"""Findings F18, F20 to F22 and F28 of the second attack: what proxies forward, what is shown on a terminal, bodies without a length, headers of
-this server, and headers that mean nothing to an operation."""
+"""Findings F18, F20 to F22, F27 and F28 of the second attack: what proxies forward, what is shown on a terminal, bodies without a length, headers
+of this server, requests with an unsigned body, and headers that mean nothing to an operation."""
 import hashlib
+import json
 import socket
 
 import pytest
 import requests
 
 from conftest import PASSWORD, USER, Server, drystone
-from people import allow, code_of, deny, service, signed, user_with
+from people import allow, code_of, deny, document, service, signed, user_with
 from raw import Signer, read_answer, send
 
 BUCKET = "bkt"
@@ -44,6 +45,14 @@ def test_a_client_does_not_count_as_its_proxy(server, sent):
     assert ask(server, inside, "PUT", f"/{BUCKET}/k", b"x", b"X-Forwarded-For: " + sent + b"9.9.9.9\r\n") == (403, "AccessDenied")
 
 
+@pytest.mark.parametrize("path", [f"/{BUCKET}/k", "/", "/.drystone/v1", "/minio/admin/v3/info"])
+def test_a_proxy_that_names_no_client_is_refused(server, path):
+    method = "POST" if path in ("/", "/.drystone/v1") else "GET"
+    for lines in (b"\xff", b"unknown", b"", b"9.9.9.9, unknown", b"9.9.9.9, ", b"9.9.9.9:99999", b"9.9.9.9\r\nX-Forwarded-For: \xff",
+                  b"unknown, 127.0.0.1"):
+        assert ask(server, (USER, PASSWORD), method, path, raw=b"X-Forwarded-For: " + lines + b"\r\n")[0] == 400, lines
+
+
 def test_the_nearest_proxy_says_whether_it_was_tls(server):
     secure = user_with(server, allow("s3:*", **{"Bool": {"aws:SecureTransport": "true"}}))
     through = b"X-Forwarded-For: 9.9.9.9\r\n"
@@ -61,6 +70,24 @@ def test_nothing_that_others_wrote_acts_on_a_terminal(server):
     shown = drystone("explain", answer.headers["x-amz-request-id"], "--at", server.directory)
     assert shown.returncode == 0 and "FAKE LINE" in shown.stdout
     assert "\x1b" not in shown.stdout and "\nFAKE" not in shown.stdout
+
+
+@pytest.mark.parametrize("evil", ["\x1b]0;PWNED\x07", "\u009b2J", "\u202e", "\u2028FAKE", "\r\nFAKE"])
+def test_nothing_that_others_wrote_acts_in_any_text(server, evil):
+    """Tables, documents and messages of errors; programs get all of it."""
+    iam, at = service(server, "iam"), ("--at", server.directory)
+    name = f"p-{evil.encode().hex()}"
+    text = json.dumps(json.loads(document(allow("s3:GetObject", resource=f"arn:aws:s3:::b/{evil}*"))), ensure_ascii=False)
+    shown = [drystone("explain", f"x{evil}", *at)]
+    if "\n" not in evil and "\x1b" not in evil:
+        iam.create_policy(PolicyName=name, PolicyDocument=text)
+        shown.append(drystone("policy", "info", name, *at))
+        assert evil in drystone("policy", "info", name, "--json", *at).stdout
+        assert shown[-1].returncode == 0 and "GetObject" in shown[-1].stdout
+    # A message of the server that has a name in it.
+    shown += [drystone("policy", "info", f"none{evil}", *at), drystone("user", "remove", f"none{evil}", *at)]
+    for one in shown:
+        assert not any(c in one.stdout + one.stderr for c in evil if c != "\n" and not c.isalnum() and c not in "];"), one
 
 
 # F21: a document without a declared length is a document.
@@ -87,6 +114,19 @@ def test_the_document_of_a_new_bucket_is_read(server, chunked):
     assert send(server.port, "PUT", f"/{name}-none", headers, length=False).status == 200
 
 
+def test_a_list_is_in_headers_or_in_a_body_of_any_length(server):
+    """A body without a declared length beside a header was not looked at."""
+    body, root = b"<AccessControlPolicy/>", (USER, PASSWORD)
+    server.client().create_bucket(Bucket="listed", ObjectOwnership="ObjectWriter")
+    for chunked in (False, True):
+        signer, headers = Signer(*root), {"x-amz-acl": "private"}
+        headers, _ = signer.headers("PUT", "/listed", f"127.0.0.1:{server.port}", payload=hashlib.sha256(body).hexdigest(), query=[("acl", "")], extra=headers)
+        framed = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body) if chunked else body
+        headers |= {"transfer-encoding": "chunked"} if chunked else {}
+        answer = send(server.port, "PUT", "/listed?acl", headers, framed, length=not chunked)
+        assert (answer.status, answer.code) == (400, "UnexpectedContent"), chunked
+
+
 # F22: headers of this server are signed like those of S3.
 
 def test_the_holder_of_a_url_adds_no_header_of_this_server(server):
@@ -97,6 +137,22 @@ def test_the_holder_of_a_url_adds_no_header_of_this_server(server):
     assert "AWSAccessKeyId" in legacy
     assert requests.put(legacy, headers={"x-drystone-appends": "true"}, timeout=10).status_code == 403
     assert signed(server, "PUT", "/appends", b"", {"x-drystone-appends": "true"}).status_code == 200
+
+
+# F27: what is asked of a service is in the body, which is signed with it.
+
+@pytest.mark.parametrize("scope, method, path, body", [
+    ("iam", "POST", "/", b"Action=CreateUser&Version=2010-05-08&UserName=injected"),
+    ("sts", "POST", "/", b"Action=GetCallerIdentity&Version=2011-06-15"),
+    ("s3", "POST", "/.drystone/v1", b'{"op":"account-list"}'),
+    ("s3", "GET", "/minio/admin/v3/info", b""),
+])
+def test_no_service_takes_an_unsigned_body(server, scope, method, path, body):
+    signer, host = Signer(USER, PASSWORD, service=scope), f"127.0.0.1:{server.port}"
+    form = {"content-type": "application/x-www-form-urlencoded"}
+    for payload, wanted in ((hashlib.sha256(body).hexdigest(), 200), ("UNSIGNED-PAYLOAD", 400), ("STREAMING-UNSIGNED-PAYLOAD-TRAILER", 400)):
+        headers, _ = signer.headers(method, path, host, payload=payload, extra=form)
+        assert send(server.port, method, path, headers, body).status == wanted, payload
 
 
 # F28: a header that means nothing to an operation is no condition key of it.

@@ -297,14 +297,7 @@ impl OpenId {
         let claims = decode::<Map<String, Value>>(token, &key, &validation)
             .map_err(|_| invalid("the token's signature is not right"))?
             .claims;
-        let number = |name: &str| claims.get(name).and_then(Value::as_f64).map(|n| n as u64);
-        let expires_s = number("exp").ok_or_else(|| invalid("the token does not expire"))?;
-        if expires_s.saturating_add(LEEWAY_S) <= now_s {
-            return Err(TokenError::Expired);
-        }
-        if number("nbf").is_some_and(|start| start > now_s + LEEWAY_S) {
-            return Err(invalid("the token is not valid yet"));
-        }
+        let expires_s = check_times(&claims, now_s)?;
         if claims.get("iss").and_then(Value::as_str) != Some(&issuer) {
             return Err(invalid("the token is of another issuer"));
         }
@@ -316,6 +309,24 @@ impl OpenId {
         }
         let provider = issuer.split_once("://").map_or(&*issuer, |(_, rest)| rest).to_owned();
         Ok(Vouched { provider, claims, expires_s })
+    }
+}
+
+/// Checks when a token is valid; returns its end, in seconds since 1970. The provider wrote the numbers,
+/// which may be any.
+fn check_times(claims: &Map<String, Value>, now_s: u64) -> Result<u64, TokenError> {
+    let invalid = |what: &str| Err(TokenError::Invalid(what.to_owned()));
+    // Saturates, and is 0 for negative numbers.
+    let number = |name: &str| claims.get(name).and_then(Value::as_f64).map(|n| n as u64);
+    let Some(expires_s) = number("exp") else { return invalid("the token does not expire") };
+    if expires_s.saturating_add(LEEWAY_S) <= now_s {
+        return Err(TokenError::Expired);
+    }
+    // A start that is no number must not count as none.
+    match claims.get("nbf").map(|start| start.as_f64().map(|n| n as u64)) {
+        None | Some(Some(0)) => Ok(expires_s),
+        Some(Some(start)) if start <= now_s.saturating_add(LEEWAY_S) => Ok(expires_s),
+        Some(_) => invalid("the token is not valid yet"),
     }
 }
 
@@ -352,4 +363,41 @@ impl Vouched {
 
 fn split(list: &str) -> Vec<String> {
     list.split(',').map(str::trim).filter(|n| !n.is_empty()).map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(claims: Value, now_s: u64, want: &str) {
+        let Value::Object(claims) = claims else { panic!("no object") };
+        let found = match check_times(&claims, now_s) {
+            Ok(end) => format!("until {end}"),
+            Err(error) => error.to_string(),
+        };
+        assert!(found.contains(want), "{found}");
+    }
+
+    /// Goal: no number of a token overflows, and none makes it valid at another time.
+    #[test]
+    fn times_of_tokens_may_be_any_number() {
+        use serde_json::json;
+        let (now, max) = (1_800_000_000, u64::MAX);
+        let until_max = format!("until {max}");
+        check(json!({"exp": 1e30}), now, &until_max);
+        check(json!({"exp": max}), now, &until_max);
+        check(json!({"exp": max - 59}), now, "until");
+        check(json!({"exp": 1e30, "nbf": 1e30}), now, "not valid yet");
+        check(json!({"exp": 1e30, "nbf": max}), max - 1, "until");
+        check(json!({"exp": 1e30, "nbf": -1e30}), 0, "until");
+        check(json!({"exp": now + 5, "nbf": now + LEEWAY_S}), now, "until 1800000005");
+        check(json!({"exp": now + 5, "nbf": now + LEEWAY_S + 1}), now, "not valid yet");
+        check(json!({"exp": now + 5, "nbf": "tomorrow"}), now, "not valid yet");
+        check(json!({"exp": -1e30}), now, "expired");
+        check(json!({"exp": now - LEEWAY_S}), now, "expired");
+        for none in [json!({}), json!({"exp": null}), json!({"exp": "1e30"})] {
+            check(none, now, "does not expire");
+        }
+    }
 }

@@ -5,7 +5,7 @@
 //! Source: S3 API reference, "Signing and authenticating REST requests (version 2)".
 
 use super::parse::refused_version;
-use super::verify::{OWN_HEADERS, Verifier};
+use super::verify::{Verifier, is_no_header_of_s3};
 use crate::control;
 use crate::error::{S3Code, S3Error};
 use crate::request::S3Request;
@@ -96,7 +96,7 @@ fn refuse_unsigned(request: &S3Request) -> Result<(), S3Error> {
     let names = request.query.iter().map(|(name, ..)| name.as_str());
     let unsigned = names.filter(|name| is_sub_resource(name) && !SIGNED_QUERIES.contains(name));
     let headers = request.headers.keys().map(http::HeaderName::as_str);
-    let mut unsigned = unsigned.chain(headers.filter(|name| name.starts_with(OWN_HEADERS)));
+    let mut unsigned = unsigned.chain(headers.filter(|name| is_no_header_of_s3(name)));
     match unsigned.next() {
         None => Ok(()),
         Some(name) => {

@@ -343,15 +343,15 @@ fn check_scope(claim: &Claim, verifier: &Verifier<'_>, date: Timestamp) -> Resul
     Ok(())
 }
 
-/// Every `x-amz-*` and `x-drystone-*` header and `host` must be signed: else a proxy, or the holder of a
-/// presigned URL, could add a header that changes what the request does.
+/// `host` and every header `x-amz-*`, `x-drystone-*` and `x-minio-*` must be signed: else a proxy, or the
+/// holder of a presigned URL, could add a header that changes what the request does.
 fn check_signed_headers(request: &S3Request, claim: &Claim) -> Result<(), S3Error> {
     let is_signed = |name: &str| claim.signed_headers.iter().any(|signed| signed == name);
     let mut unsigned: Vec<&str> = request
         .headers
         .keys()
         .map(http::HeaderName::as_str)
-        .filter(|name| name.starts_with("x-amz-") || name.starts_with(OWN_HEADERS))
+        .filter(|name| name.starts_with("x-amz-") || is_no_header_of_s3(name))
         .filter(|name| !is_signed(name))
         .collect();
     if !is_signed("host") {
@@ -364,8 +364,10 @@ fn check_signed_headers(request: &S3Request, claim: &Claim) -> Result<(), S3Erro
     Err(S3Error::with(S3Code::AccessDenied, message).field("HeadersNotSigned", unsigned.join(", ")))
 }
 
-/// Begin headers of this server only.
-pub(super) const OWN_HEADERS: &str = "x-drystone-";
+/// Whether a header is one of this server or of MinIO only. Version 2 signs none of them.
+pub(super) fn is_no_header_of_s3(name: &str) -> bool {
+    name.starts_with("x-drystone-") || name.starts_with("x-minio-")
+}
 
 fn check_signature(
     request: &S3Request,

@@ -71,7 +71,7 @@ async fn given(
 ) -> Result<Vec<Grant>, S3Error> {
     let request = &context.request;
     let headers = acl::of_headers(request, context.directory, owner, bucket_owner, of_bucket)?;
-    let has_body = request.content_length().is_some_and(|len| len > 0);
+    let has_body = body.as_ref().is_some_and(|body| !body.is_empty());
     match (headers, has_body) {
         (Some(grants), false) => Ok(grants),
         (Some(_), true) => {

@@ -14,7 +14,7 @@ pub(crate) use kms::KmsCommand;
 pub(crate) use mfa::MfaCommand;
 pub(crate) use sessions::SessionCommand;
 
-use super::{CommandResult, print};
+use super::{CommandResult, print, print_json};
 use crate::socket;
 use clap::{Args, Subcommand};
 use drystone_admin_api::{Answer, Failure, Holder, PATH, Request};
@@ -326,7 +326,7 @@ pub(crate) fn run(options: &AdminOptions, request: &Request) -> CommandResult {
 
 fn show(options: &AdminOptions, answer: &Answer) -> Result<(), Box<dyn Error>> {
     match options.json {
-        true => print(&format!("{}\n", serde_json::to_string_pretty(answer)?)),
+        true => print_json(&format!("{}\n", serde_json::to_string_pretty(answer)?)),
         false => print(&show::readable(answer)),
     }
     Ok(())

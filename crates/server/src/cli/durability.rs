@@ -1,6 +1,6 @@
 //! `drystone durability`.
 
-use super::{CommandResult, print};
+use super::{CommandResult, print, print_json};
 use clap::Args;
 use drystone_cluster::{Durability, DurabilityInput, Protection, Shape};
 use std::process::ExitCode;
@@ -55,7 +55,7 @@ pub(crate) fn run(arguments: &DurabilityArguments) -> CommandResult {
                 })
             })
             .collect();
-        print(&format!("{}\n", serde_json::Value::from(rows)));
+        print_json(&format!("{}\n", serde_json::Value::from(rows)));
         return Ok(ExitCode::SUCCESS);
     }
     print(&format!(

@@ -1,7 +1,8 @@
 //! `drystone fsck` and `drystone rebuild`.
 
-use super::{CommandResult, print};
+use super::{CommandResult, print, print_json};
 use crate::config::ServerConfig;
+use crate::log_text::clean;
 use crate::node::{Node, OpenMode};
 use drystone_engine::CheckReport;
 use std::process::ExitCode;
@@ -23,7 +24,7 @@ pub(crate) fn run(config: &ServerConfig, json: bool, mode: OpenMode) -> CommandR
     };
     node.close();
     if json {
-        print(&as_json(&report, &scope, (rows, frames)));
+        print_json(&as_json(&report, &scope, (rows, frames)));
     } else {
         let rebuilt = (mode == OpenMode::Rebuild).then_some((rows, frames));
         print(&as_text(&report, &scope, rebuilt));
@@ -57,7 +58,7 @@ fn as_text(report: &CheckReport, scope: &Scope, rebuilt: Option<(u64, u64)>) -> 
         text += "seals of rows were not looked at: there is no keyring (--keyring)\n";
     }
     for problem in &report.problems {
-        text += &format!("problem: {problem}\n");
+        text += &format!("problem: {}\n", clean(problem));
     }
     text += match (report.problems.is_empty(), scope.missing.is_empty()) {
         (true, true) => "everything holds\n",

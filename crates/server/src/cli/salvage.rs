@@ -1,7 +1,8 @@
 //! `drystone rebuild --salvage`.
 
-use super::{CommandResult, print};
+use super::{CommandResult, print, print_json};
 use crate::config::ServerConfig;
+use crate::log_text::clean;
 use crate::node::{Node, OpenMode};
 use drystone_engine::deployment::SalvageReport;
 use drystone_engine::{CheckReport, SalvagedObjects};
@@ -31,10 +32,10 @@ pub(crate) fn run(config: &ServerConfig, json: bool) -> CommandResult {
     while node.deployment().recruit()? {}
     let check = node.engine.check()?;
     node.close();
-    print(&match json {
-        true => as_json(&frames, &objects, &check),
-        false => as_text(&frames, &objects, &check),
-    });
+    match json {
+        true => print_json(&as_json(&frames, &objects, &check)),
+        false => print(&as_text(&frames, &objects, &check)),
+    }
     let is_whole = check.problems.is_empty() && objects.lost_count == 0 && frames.lost_frames == 0;
     Ok(if is_whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -66,13 +67,13 @@ fn as_text(frames: &SalvageReport, objects: &SalvagedObjects, check: &CheckRepor
         text += &format!("{count} {what}\n");
     }
     for (bucket, key) in &objects.lost {
-        text += &format!("LOST {bucket}/{}\n", String::from_utf8_lossy(key));
+        text += &format!("LOST {bucket}/{}\n", clean(&String::from_utf8_lossy(key)));
     }
     for (name, count) in check.counts() {
         text += &format!("{name:<24}{count:>14}\n");
     }
     for problem in &check.problems {
-        text += &format!("problem: {problem}\n");
+        text += &format!("problem: {}\n", clean(problem));
     }
     text + "what was deleted or changed shortly before the loss may have come back: look through it\n"
 }

@@ -294,7 +294,7 @@ fn verification_text(found: &Verification) -> String {
         text += &format!("LOST {}/{}\n", object.bucket, clean(&object.key));
     }
     if let Some(error) = &found.failed {
-        text += &format!("ended early: {error}\n");
+        text += &format!("ended early: {}\n", clean(error));
     }
     text += match (found.lost_count, found.failed.is_none()) {
         (0, true) => "every object can be read\n",
