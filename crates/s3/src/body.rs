@@ -36,16 +36,22 @@ impl Body {
         hyper::body::Body::is_end_stream(&self.incoming)
     }
 
-    /// Reads the whole body.
+    /// Reads on until there are `len` bytes, or the whole body.
     ///
     /// # Errors
     ///
     /// `EntityTooLarge` above `len_max` bytes, `RequestTimeout` if it takes longer than 30 seconds,
     /// `IncompleteBody` if it ends early.
-    pub(crate) async fn read_whole(mut self, len_max: usize) -> Result<Bytes, S3Error> {
-        let mut whole = Vec::new();
+    pub(crate) async fn read_to(
+        &mut self,
+        whole: &mut Vec<u8>,
+        len: usize,
+        len_max: usize,
+    ) -> Result<(), S3Error> {
         let reading = async {
-            while let Some(frame) = self.incoming.frame().await {
+            while whole.len() < len
+                && let Some(frame) = self.incoming.frame().await
+            {
                 let frame = frame.map_err(|_| S3Code::IncompleteBody)?;
                 whole.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
                 if whole.len() > len_max {
@@ -55,7 +61,7 @@ impl Body {
             Ok(())
         };
         match tokio::time::timeout(Duration::from_secs(30), reading).await {
-            Ok(read) => read.map(|()| whole.into()),
+            Ok(read) => read,
             Err(_) => Err(S3Code::RequestTimeout.into()),
         }
     }
@@ -178,17 +184,23 @@ impl BodyReader {
         }
     }
 
-    /// The whole decoded body, if it is not longer than `len_max`.
-    pub(crate) async fn read_all(&mut self, len_max: usize) -> Result<Vec<u8>, S3Error> {
-        let mut all = Vec::new();
-        while let Some(bytes) = self.next().await? {
+    /// Reads on until there are `len` decoded bytes, or the whole body, if it is not longer than `len_max`.
+    pub(crate) async fn read_to(
+        &mut self,
+        all: &mut Vec<u8>,
+        len: usize,
+        len_max: usize,
+    ) -> Result<(), S3Error> {
+        while all.len() < len
+            && let Some(bytes) = self.next().await?
+        {
             if all.len() + bytes.len() > len_max {
                 return Err(S3Error::new(S3Code::MaxMessageLengthExceeded)
                     .field("MaxMessageLengthBytes", len_max.to_string()));
             }
             all.extend_from_slice(&bytes);
         }
-        Ok(all)
+        Ok(())
     }
 
     fn count(&mut self, bytes: &Bytes) -> Result<(), S3Error> {

@@ -13,6 +13,10 @@ use tokio::sync::Semaphore;
 /// Documents that wait for a larger share than they were read with.
 static EXCHANGES: Semaphore = Semaphore::const_new(4);
 
+/// Bytes of a document that are read before it takes its share of the byte budget: what waits for a client
+/// holds no more.
+pub(crate) const UNCOUNTED_LEN: usize = 4 << 10;
+
 /// A document, and its share of the byte budget.
 #[derive(Default)]
 pub(crate) struct Document {
@@ -41,10 +45,13 @@ impl Document {
         reader: &mut BodyReader,
         len_max: usize,
     ) -> Result<Self, S3Error> {
+        // A document that does not come takes nothing, and most have come whole by then.
+        let mut bytes = Vec::new();
+        reader.read_to(&mut bytes, UNCOUNTED_LEN, len_max).await?;
         // Its bytes, and the texts that are made of them.
         let len = 2 * reader.expected_len();
         let mut share = context.engine.reserve_decoding(len).await?;
-        let bytes = reader.read_all(len_max).await?;
+        reader.read_to(&mut bytes, usize::MAX, len_max).await?;
         let tree_len = xml::tree_len(&bytes);
         if !share.try_grow(tree_len) {
             // Whoever waits holds nothing: the share goes back, and all is waited for in line. The bytes that

@@ -4,6 +4,7 @@
 use crate::auth::{Verifier, authenticate_service, sha256_hex};
 use crate::body::Body;
 use crate::consumer::of_principal;
+use crate::document::UNCOUNTED_LEN;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Gateway;
 use crate::host::Domains;
@@ -152,11 +153,15 @@ fn printable_headers(mut headers: HeaderMap) -> HeaderMap {
 /// Reads a body whole, with what it holds taken from the byte budget: as it comes, and as what is made of it.
 async fn read_counted(
     engine: &Engine,
-    body: Body,
+    mut body: Body,
     declared_len: Option<u64>,
     len_max: usize,
 ) -> Result<(Bytes, Share), S3Error> {
     let len = declared_len.map_or(len_max as u64, |len| len.min(len_max as u64));
+    // A body that does not come takes nothing.
+    let mut whole = Vec::new();
+    body.read_to(&mut whole, UNCOUNTED_LEN, len_max).await?;
     let share = engine.reserve_decoding(2 * len).await?;
-    Ok((body.read_whole(len_max).await?, share))
+    body.read_to(&mut whole, usize::MAX, len_max).await?;
+    Ok((whole.into(), share))
 }

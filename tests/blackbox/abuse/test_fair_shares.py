@@ -8,6 +8,7 @@ from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
+from conftest import PASSWORD, USER
 from people import allow, document
 from surfaces import ROOT, Surfaces, field
 
@@ -115,3 +116,21 @@ def test_slow_archives_hold_up_no_document(start):
             for _ in range(3):
                 status, seconds = timed(lambda: surfaces.s3(who, "PUT", path, body))
                 assert (status, seconds < 5) == (200, True), (path, status, seconds)
+
+
+def test_documents_that_do_not_come_take_nothing(start):
+    """Method: documents and forms of which the first bytes come, with and without a signature; what decoding holds."""
+    server = start(env={"DRYSTONE_ROOT_USER": USER, "DRYSTONE_ROOT_PASSWORD": PASSWORD, "DRYSTONE_PROMETHEUS_AUTH_TYPE": "public"})
+    surfaces = Surfaces(server)
+    assert surfaces.s3(ROOT, "PUT", "/good").status_code == 200
+    assert surfaces.s3(ROOT, "PUT", "/good/k", b"x").status_code == 200
+    with contextlib.ExitStack() as stack, Drips(server) as drips:
+        for _ in range(20):
+            drips.open(ROOT, "/good/k?tagging", 60_000, b"<Tagging>")
+            sock = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), 20))
+            sock.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+                         b"Content-Length: 65536\r\n\r\nAction=AssumeRoleWithWebIdentity&A=")
+        time.sleep(0.5)
+        text = surfaces.http.get(f"{server.url}/minio/v2/metrics/cluster", timeout=20).text
+        held = [line for line in text.splitlines() if line.startswith("drystone_budget_used_bytes") and "decode" in line]
+        assert held and all(line.split()[-1] == "0" for line in held), held
