@@ -133,6 +133,10 @@ def test_the_holder_of_a_url_adds_no_header_of_this_server(server):
     path = Signer(USER, PASSWORD).presigned("PUT", "/appends", f"127.0.0.1:{server.port}")
     assert requests.put(server.url + path, headers={"x-drystone-appends": "true"}, timeout=10).status_code == 403
     assert ask(server, (USER, PASSWORD), "PUT", "/appends", raw=b"x-drystone-appends: true\r\n") == (403, "AccessDenied")
+    # Nor one of MinIO.
+    put = Signer(USER, PASSWORD).presigned("PUT", f"/{BUCKET}/minio", f"127.0.0.1:{server.port}")
+    assert requests.put(server.url + put, headers={"x-minio-anything": "true"}, timeout=10).status_code == 403
+    assert requests.put(server.url + put, timeout=10).status_code == 200
     legacy = service(server, "s3", signature_version="s3").generate_presigned_url("create_bucket", Params={"Bucket": "appends"})
     assert "AWSAccessKeyId" in legacy
     assert requests.put(legacy, headers={"x-drystone-appends": "true"}, timeout=10).status_code == 403
