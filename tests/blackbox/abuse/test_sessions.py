@@ -126,8 +126,8 @@ def test_second_factors_are_checked(server):
         refused("AccessDenied", user.assume_role, RoleArn=f"arn:aws:iam::{ACCOUNT}:role/x", RoleSessionName="session",
                 SerialNumber=serial, TokenCode="000000")
     # A call that is refused for its form uses no code up, and a code counts once.
-    code = device.code()
-    refused("NotImplemented", sts.assume_role, RoleArn=f"arn:aws:iam::{ACCOUNT}:role/x", RoleSessionName="session",
+    role, code = trust_of(server, "with-factor", "sts:AssumeRole"), device.code()
+    refused("NotImplemented", sts.assume_role, RoleArn=role, RoleSessionName="session",
             SerialNumber=device.serial, TokenCode=code, ProvidedContexts=[{"ProviderArn": "arn:aws:iam::aws:contextProvider/x", "ContextAssertion": "abcd"}])
     with_factor = sts.get_session_token(SerialNumber=device.serial, TokenCode=code)["Credentials"]
     refused("AccessDenied", sts.get_session_token, SerialNumber=device.serial, TokenCode=code)
