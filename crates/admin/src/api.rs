@@ -14,7 +14,7 @@ pub(crate) use drives::Verifying;
 
 use crate::door::{Actor, AdminRequest, Denied};
 use crate::rights::Right;
-use crate::{Admin, AdminResponse, cut, respond};
+use crate::{Admin, AdminResponse, DRIVE_FULL, cut, respond};
 use drystone_admin_api::{Account, Answer, Failure, FailureCode, Refusal, Request};
 use drystone_base::Timestamp;
 use drystone_iam::Reason;
@@ -30,6 +30,7 @@ impl From<Denied> for Failed {
 impl From<IdentityError> for Failed {
     fn from(error: IdentityError) -> Self {
         let code = match &error {
+            _ if error.is_full() => FailureCode::Limit,
             IdentityError::NotFound { .. } => FailureCode::NotFound,
             IdentityError::Exists { .. } => FailureCode::Exists,
             IdentityError::InUse(_) => FailureCode::InUse,
@@ -43,7 +44,8 @@ impl From<IdentityError> for Failed {
                 FailureCode::Failed
             }
         };
-        Self(Failure { code, message: error.to_string() })
+        let message = if error.is_full() { DRIVE_FULL.to_owned() } else { error.to_string() };
+        Self(Failure { code, message })
     }
 }
 

@@ -127,6 +127,10 @@ pub(crate) fn cut(text: &str) -> &str {
     &text[..text.floor_char_boundary(ECHO_LEN_MAX)]
 }
 
+/// What a change is refused with that a full drive has no room for.
+pub(crate) const DRIVE_FULL: &str =
+    "The drive is full. Delete objects or versions, or add a drive.";
+
 /// A response of this crate.
 pub type AdminResponse = Response<Bytes>;
 

@@ -346,13 +346,16 @@ impl Committer {
             let view = OverlayView { committer: self, building: &building };
             let mut tx = Tx::new(&view, &*self.rng, now_ms, seq);
             let planned = plan(&mut tx);
-            if let Some(refused) = self.refusal_of(&tx) {
+            if planned.commit
+                && let Some(refused) = self.refusal_of(&tx)
+            {
                 replies.push(Box::new(move |_| (planned.reply)(Err(refused))));
                 continue;
             }
             let Tx { changes, payloads: added, clock_used, .. } = tx;
             let own_len = if planned.commit { len_of(&changes, &added) } else { 0 };
-            if own_len > len_max {
+            // A batch takes plans up to a quarter of what fits, and then at most one more.
+            if own_len > len_max - len_max / 4 {
                 // Alone, so that it takes nothing else along. Writing goes on.
                 replies.push(Box::new(move |_| (planned.reply)(Err(CatalogError::TooLarge))));
                 continue;

@@ -189,7 +189,10 @@ impl Engine {
     pub(crate) fn lock_clock_row(&self) -> Option<(Vec<u8>, Vec<u8>)> {
         let clock = &self.shared.lock_clock;
         let now = clock.now()?;
-        if clock.is_stored.load(Ordering::Acquire) {
+        // Another bucket may have stored it without a client that waited for the answer.
+        let is_stored = clock.is_stored.load(Ordering::Acquire)
+            || !matches!(self.shared.catalog.get(Key::LOCK_CLOCK), Ok(None));
+        if is_stored {
             return Some((Key::LOCK_CLOCK.to_vec(), now.encode()));
         }
         let begun = NotedClock::starting_at(self.now_ms());

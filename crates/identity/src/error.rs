@@ -61,6 +61,12 @@ pub enum IdentityError {
 }
 
 impl IdentityError {
+    /// Whether it was refused because a drive is full; nothing was changed.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Catalog(CatalogError::Full))
+    }
+
     pub(crate) fn invalid(field: &'static str, message: impl Into<String>) -> Self {
         Self::Invalid { field, message: message.into() }
     }

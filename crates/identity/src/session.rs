@@ -104,6 +104,7 @@ impl Directory {
     pub async fn rotate_signing_key(&self) -> Result<(), IdentityError> {
         let key = new_signing_key(&self.shared.keyring, &*self.shared.rng, self.now_ms());
         self.commit(move |tx| {
+            tx.use_reserve();
             let stored: Option<SigningKeys> = rows::find(tx, &[SIGNING_KEYS])?;
             let mut stored =
                 stored.unwrap_or(SigningKeys { keys: Vec::new(), unknown: Default::default() });

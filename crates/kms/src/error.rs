@@ -36,3 +36,11 @@ pub enum KmsError {
     #[error("the catalog failed")]
     Catalog(#[from] CatalogError),
 }
+
+impl KmsError {
+    /// Whether it was refused because a drive is full; nothing was changed.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Catalog(CatalogError::Full))
+    }
+}

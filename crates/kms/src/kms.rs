@@ -416,6 +416,8 @@ impl Kms {
     ) -> Result<KeyInfo, KmsError> {
         let (id, known) = (id.to_owned(), self.row(id)?);
         let changed = self.commit(move |tx| {
+            // A key must be able to be disabled where a drive is full.
+            tx.use_reserve();
             // The key of a setting gets its row here.
             let mut row = key::key_in(tx, &id)?.unwrap_or(known);
             change(&mut row);
@@ -475,6 +477,9 @@ impl Kms {
         }
         let (name, id) = (name.to_owned(), id.map(str::to_owned));
         self.commit(move |tx| {
+            if id.is_none() {
+                tx.use_reserve();
+            }
             key::put_alias(tx, &name, id.as_deref());
             Ok(())
         })

@@ -42,6 +42,9 @@ pub(crate) fn root_with_tags(request: &S3Request) -> Option<&'static str> {
 }
 
 fn failed(error: &IdentityError) -> S3Error {
+    if error.is_full() {
+        return S3Code::XMinioStorageFull.into();
+    }
     tracing::error!(%error, "the settings of an account failed");
     S3Code::InternalError.into()
 }

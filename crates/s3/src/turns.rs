@@ -49,7 +49,10 @@ impl Turns {
                 return Turn { turns: self.clone(), caller };
             }
             let (granted, waits) = oneshot::channel();
-            state.accounts.entry(caller).or_default().line.push_back(granted);
+            let line = &mut state.accounts.entry(caller).or_default().line;
+            // Those that do not wait any more hold nothing that bounds them.
+            line.retain(|waiting| !waiting.is_closed());
+            line.push_back(granted);
             waits
         };
         // As long as somebody waits, a turn is in progress, whose end grants another.
@@ -86,11 +89,15 @@ impl State {
     }
 
     fn next(&mut self) -> Option<(Consumer, oneshot::Sender<Turn>)> {
-        let waiting = self.accounts.iter().filter(|(_, account)| !account.line.is_empty());
-        let first = waiting.min_by_key(|(_, account)| (account.held, account.last));
-        let caller = *first?.0;
-        let granted = self.accounts.get_mut(&caller)?.line.pop_front()?;
-        Some((caller, granted))
+        loop {
+            let waiting = self.accounts.iter().filter(|(_, account)| !account.line.is_empty());
+            let first = waiting.min_by_key(|(_, account)| (account.held, account.last));
+            let caller = *first?.0;
+            let granted = self.accounts.get_mut(&caller)?.line.pop_front()?;
+            if !granted.is_closed() {
+                return Some((caller, granted));
+            }
+        }
     }
 }
 

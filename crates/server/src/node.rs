@@ -21,6 +21,7 @@ use drystone_index::Index;
 use drystone_keyring::Keyring;
 use std::collections::HashMap;
 use std::io;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -542,25 +543,39 @@ fn maintain(deployment: &Deployment, stop: &AtomicBool) {
             note_lock_clock(engine);
         }
         let lsn = engine.drive().log().last_lsn();
-        // Nothing was written: nothing can have died.
-        if ticks.is_multiple_of(SLOW_TICKS) && lsn != last_lsn {
-            rounds += 1;
-            if rounds.is_multiple_of(FLOOR_ROUNDS)
+        // Nothing was written: nothing can have died. But where a drive is full, its space may be back.
+        let is_full = engine.pool().online().iter().any(|drive| drive.log().is_in_reserve());
+        if ticks.is_multiple_of(SLOW_TICKS) && (lsn != last_lsn || is_full) {
+            rounds += u32::from(lsn != last_lsn);
+            if lsn != last_lsn
+                && rounds.is_multiple_of(FLOOR_ROUNDS)
                 && let Err(error) = engine.write_floors(&|| {})
             {
                 tracing::warn!(%error, "the floor could not be written");
             }
             last_lsn = engine.drive().log().last_lsn();
-            let result = engine.export_if_due(false, &|| {}).and_then(|_| engine.compact(&|| {}));
-            match result {
-                Ok(report) if report.freed > 0 => tracing::debug!(?report, "segments were freed"),
-                Ok(_) => {}
-                Err(EngineError::Closed) => return,
-                Err(error) => {
-                    let error = &error as &dyn std::error::Error;
-                    tracing::error!(error, "compaction failed");
-                }
+            if reclaim(engine).is_break() {
+                return;
             }
         }
     }
+}
+
+/// Frees what is dead. An export that fails, as on a full drive, is no reason not to: what compaction
+/// frees is what the next one needs.
+fn reclaim(engine: &Engine) -> ControlFlow<()> {
+    if let Err(error) = engine.export_if_due(false, &|| {}) {
+        let error = &error as &dyn std::error::Error;
+        tracing::error!(error, "the rows of the catalog could not be exported");
+    }
+    match engine.compact(&|| {}) {
+        Ok(report) if report.freed > 0 => tracing::debug!(?report, "segments were freed"),
+        Ok(_) => {}
+        Err(EngineError::Closed) => return ControlFlow::Break(()),
+        Err(error) => {
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(error, "compaction failed");
+        }
+    }
+    ControlFlow::Continue(())
 }

@@ -1,9 +1,9 @@
 //! Keys that data keys of objects are sealed under, and the keyring.
 
 use super::{Failed, Outcome};
-use crate::Admin;
 use crate::door::Actor;
 use crate::rights::Right;
+use crate::{Admin, DRIVE_FULL};
 use drystone_admin_api::{Answer, Failure, FailureCode, KmsKey, Request};
 use drystone_base::Timestamp;
 use drystone_kms::{KeyInfo, KeyState, Kms, KmsError};
@@ -11,6 +11,7 @@ use drystone_kms::{KeyInfo, KeyState, Kms, KmsError};
 impl From<KmsError> for Failed {
     fn from(error: KmsError) -> Self {
         let code = match &error {
+            _ if error.is_full() => FailureCode::Limit,
             KmsError::NotFound(_) => FailureCode::NotFound,
             KmsError::Exists(_) => FailureCode::Exists,
             KmsError::Disabled(_) | KmsError::Invalid(_) => FailureCode::Invalid,
@@ -22,7 +23,8 @@ impl From<KmsError> for Failed {
                 FailureCode::Failed
             }
         };
-        Self(Failure { code, message: error.to_string() })
+        let message = if error.is_full() { DRIVE_FULL.to_owned() } else { error.to_string() };
+        Self(Failure { code, message })
     }
 }
 

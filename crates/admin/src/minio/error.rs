@@ -1,7 +1,7 @@
 //! Errors in the words of MinIO's admin API.
 
 use crate::door::Denied;
-use crate::{AdminResponse, cut, respond};
+use crate::{AdminResponse, DRIVE_FULL, cut, respond};
 use drystone_identity::IdentityError;
 use http::StatusCode;
 
@@ -48,6 +48,11 @@ impl MinioError {
         Self::new("InternalError", 500, "The request could not be carried out.")
     }
 
+    /// A full drive has no room for the change.
+    pub(super) fn full() -> Self {
+        Self { status: 507, message: DRIVE_FULL.to_owned(), ..Self::failed() }
+    }
+
     pub(crate) fn render(&self, path: &str, request_id: &str) -> AdminResponse {
         let body = serde_json::json!({
             "Code": self.code,
@@ -71,6 +76,7 @@ impl From<IdentityError> for MinioError {
     fn from(error: IdentityError) -> Self {
         let message = error.to_string();
         match error {
+            _ if error.is_full() => Self::full(),
             IdentityError::NotFound { kind, .. } => {
                 let code = match kind {
                     "user" => "XMinioAdminNoSuchUser",

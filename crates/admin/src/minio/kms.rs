@@ -10,6 +10,7 @@ impl From<KmsError> for MinioError {
     fn from(error: KmsError) -> Self {
         let message = error.to_string();
         match error {
+            _ if error.is_full() => Self::full(),
             KmsError::NotFound(_) => Self::new("XMinioKMSKeyNotFound", 404, message),
             KmsError::Exists(_) => Self::new("XMinioKMSKeyExists", 409, message),
             KmsError::Disabled(_) | KmsError::Invalid(_) => Self::invalid(message),

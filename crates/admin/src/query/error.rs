@@ -1,8 +1,8 @@
 //! Errors in the words of IAM and STS ("Common errors" of both references).
 
 use super::{IAM_NAMESPACE, refuse};
-use crate::AdminResponse;
 use crate::door::Denied;
+use crate::{AdminResponse, DRIVE_FULL};
 use drystone_identity::IdentityError;
 
 /// An error in the words of IAM.
@@ -44,6 +44,7 @@ impl From<IdentityError> for QueryError {
     fn from(error: IdentityError) -> Self {
         let message = error.to_string();
         match error {
+            _ if error.is_full() => Self::new("ServiceFailure", 507, DRIVE_FULL),
             IdentityError::NotFound { .. } => Self::new("NoSuchEntity", 404, message),
             IdentityError::Exists { .. } => Self::new("EntityAlreadyExists", 409, message),
             IdentityError::InUse(_) => Self::new("DeleteConflict", 409, message),
