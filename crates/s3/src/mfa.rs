@@ -16,7 +16,9 @@ use drystone_identity::{CodeOf, IdentityError};
 pub(crate) async fn check(context: &Context<'_>, bucket: &BucketRow) -> Result<bool, S3Error> {
     let Some(header) = context.request.header("x-amz-mfa") else { return Ok(false) };
     let account = account_of(bucket);
-    let by = match context.sender.is_owner_of(account) {
+    // Wrong codes of a key or a session that is less than the owner must not stop the owner's right ones.
+    let is_whole = context.sender.identity.as_ref().is_some_and(|it| it.may_make_keys());
+    let by = match is_whole && context.sender.is_owner_of(account) {
         true => CodeOf::Owner,
         false => CodeOf::Other,
     };

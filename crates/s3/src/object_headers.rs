@@ -59,6 +59,10 @@ fn takes_condition(request: &S3Request, operation: Operation, name: &str) -> boo
         O::PutObject | O::CopyObject | O::CompleteMultipartUpload => {
             matches!(name, "if-match" | "if-none-match")
         }
+        // They replace nothing, and clients send them along: `CompleteMultipartUpload` decides.
+        O::CreateMultipartUpload | O::UploadPart | O::AbortMultipartUpload => {
+            matches!(name, "if-match" | "if-none-match")
+        }
         O::DeleteObject => name == "if-match",
         O::RenameObject => true,
         _ => matches!(request.method.as_str(), "GET" | "HEAD"),

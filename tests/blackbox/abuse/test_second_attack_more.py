@@ -1,8 +1,12 @@
 """Findings F18, F20 to F22, F27 and F28 of the second attack: what proxies forward, what is shown on a terminal, bodies without a length, headers
 of this server, requests with an unsigned body, and headers that mean nothing to an operation."""
+import base64
 import hashlib
+import hmac
 import json
 import socket
+import time
+import urllib.parse
 
 import pytest
 import requests
@@ -180,3 +184,84 @@ def test_a_header_without_meaning_allows_nothing(server, key):
         path = f"/{BUCKET}{path}" if path.startswith("?") else f"/{BUCKET}/{path}"
         assert signed(server, method, path, b"", {header: value}, user).status_code in (403, 501), (method, path)
     assert code_of(server.client().head_object, Bucket=BUCKET, Key="k") == ""
+
+
+# What a copy or a new name says of the target means nothing to the rights on the source.
+COPIES = {"copy": ("PUT", f"/{BUCKET}/new", {"x-amz-copy-source": f"/{BUCKET}/k", "x-amz-tagging-directive": "REPLACE"}),
+          "part": ("PUT", f"/{BUCKET}/new?partNumber=1&uploadId={{upload}}", {"x-amz-copy-source": f"/{BUCKET}/k"}),
+          "rename": ("PUT", f"/{BUCKET}/new?renameObject", {"x-amz-rename-source": "k"})}
+
+
+@pytest.mark.parametrize("way", COPIES)
+@pytest.mark.parametrize("key", [*MEANT, "s3:if-match"])
+def test_what_is_said_of_the_target_does_not_read_the_source(server, key, way):
+    header, value, wanted = {**MEANT, "s3:if-match": ("if-match", '"x"', '"x"')}[key]
+    s3 = server.client()
+    s3.put_object(Bucket=BUCKET, Key="k", Body=b"x")
+    upload = s3.create_multipart_upload(Bucket=BUCKET, Key="new")["UploadId"]
+    method, path, extra = COPIES[way]
+    # The right to write is there without a condition: only the source is decided on.
+    user = user_with(server, allow("s3:Put*"), allow("s3:*", **{"StringEquals": {key: wanted}}))
+    if key == "s3:x-amz-copy-source" and way != "rename":
+        value = extra["x-amz-copy-source"]
+        user = user_with(server, allow("s3:Put*"), allow("s3:*", **{"StringEquals": {key: value}}))
+    answer = signed(server, method, path.format(upload=upload), b"", {**extra, header: value}, user)
+    assert answer.status_code in (403, 501), answer.text
+    assert code_of(s3.head_object, Bucket=BUCKET, Key="k") == ""
+    assert code_of(s3.head_object, Bucket=BUCKET, Key="new") == "404"
+
+
+def test_a_copy_says_how_its_source_is_read(server):
+    server.client().put_object(Bucket=BUCKET, Key="k", Body=b"x")
+    name = "x-amz-server-side-encryption-customer-algorithm"
+    user = user_with(server, allow("s3:Put*"), allow("s3:Get*", **{"StringEquals": {f"s3:{name}": "AES256"}}))
+    for header, refused in ((name, True), (f"x-amz-copy-source-{name.removeprefix('x-amz-')}", False)):
+        answer = signed(server, "PUT", f"/{BUCKET}/new", b"", {"x-amz-copy-source": f"/{BUCKET}/k", header: "AES256"}, user)
+        # There is no key with it.
+        assert ("<Code>AccessDenied</Code>" in answer.text, answer.ok) == (refused, False), answer.text
+
+
+def test_tags_in_a_header_are_facts_of_a_copy_that_takes_them(server):
+    s3 = server.client()
+    s3.put_object(Bucket=BUCKET, Key="k", Body=b"x")
+    blue = {"StringEquals": {"s3:RequestObjectTag/team": "blue"}}
+    user = user_with(server, allow("s3:Get*"), allow("s3:Put*", **blue))
+    copy = {"x-amz-copy-source": f"/{BUCKET}/k", "x-amz-tagging": "team=blue"}
+    for directive, status in ((None, 403), ("COPY", 403), ("REPLACE", 200)):
+        headers = {**copy, "x-amz-tagging-directive": directive} if directive else copy
+        assert signed(server, "PUT", f"/{BUCKET}/tagged-copy", b"", headers, user).status_code == status, directive
+
+
+# What a presigned URL says of its body is what is looked at, and a fact.
+
+def url_saying(server, key, name, said, hashed=None):
+    """A presigned URL with a parameter about its body."""
+    signer, host, path = Signer(*key), f"127.0.0.1:{server.port}", f"/{BUCKET}/said"
+    query = [("X-Amz-Algorithm", "AWS4-HMAC-SHA256"), (name, said), ("X-Amz-Credential", f"{key[0]}/{signer.scope}"),
+             ("X-Amz-Date", signer.date), ("X-Amz-Expires", "60"), ("X-Amz-SignedHeaders", "host")]
+    query.append(("X-Amz-Signature", signer.signature("PUT", path, query, {"host": host}, ["host"], hashed or said)))
+    return f"{server.url}{path}?{urllib.parse.urlencode(query)}"
+
+
+OF_BODY = hashlib.sha256(b"x").hexdigest()
+
+
+@pytest.mark.parametrize("said, status", [("UNSIGNED-PAYLOAD", 200), (OF_BODY, 200), (hashlib.sha256(b"y").hexdigest(), 400), ("x" * 64, 400), ("x", 400),
+                                          ("", 400)])
+def test_a_url_says_of_its_body_what_can_be_checked(server, said, status):
+    answer = requests.put(url_saying(server, (USER, PASSWORD), "X-Amz-Content-Sha256", said), data=b"x", timeout=10)
+    assert answer.status_code == status, answer.text
+
+
+def test_a_url_cannot_make_its_unsigned_body_look_signed(server):
+    """The parameter in lower case is not looked at, nor by version 2 at all."""
+    key = user_with(server, allow("s3:*"), deny("s3:*", **{"StringEquals": {"s3:x-amz-content-sha256": "UNSIGNED-PAYLOAD"}}))
+    url = url_saying(server, key, "X-Amz-Content-Sha256", OF_BODY)
+    assert requests.put(url, data=b"x", timeout=10).status_code == 200
+    expires, path = str(int(time.time()) + 60), f"/{BUCKET}/said"
+    text = f"PUT\n\n\n{expires}\nx-amz-content-sha256:{OF_BODY}\n{path}"
+    mac = base64.b64encode(hmac.new(key[1].encode(), text.encode(), hashlib.sha1).digest()).decode()
+    old = {"AWSAccessKeyId": key[0], "Expires": expires, "Signature": mac, "x-amz-content-sha256": OF_BODY}
+    for url in (url_saying(server, key, "x-amz-content-sha256", OF_BODY, "UNSIGNED-PAYLOAD"), f"{server.url}{path}?{urllib.parse.urlencode(old)}"):
+        answer = requests.put(url, data=b"y", timeout=10)
+        assert (answer.status_code, "<Code>AccessDenied</Code>" in answer.text) == (403, True), answer.text

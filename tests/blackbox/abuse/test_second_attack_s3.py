@@ -15,7 +15,7 @@ from botocore.credentials import Credentials
 
 from conftest import PASSWORD, USER, Server, drystone
 from people import allow, code_of, deny, document, service, signed, user_with
-from surfaces import ROOT, Surfaces
+from surfaces import ROOT, Surfaces, secret_of
 from test_mfa import Device
 from test_snowball import EXTRACT, archive
 
@@ -65,6 +65,21 @@ def test_a_stranger_cannot_lock_the_second_factor(start):
     answer = surfaces.send(cleaner, "s3", "DELETE", f"/{BUCKET}/x?versionId=null", b"", right)
     assert "too many wrong MFA codes" in answer.text
     s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled", "MFADelete": "Enabled"}, MFA=right["x-amz-mfa"])
+
+
+def test_a_key_that_is_less_than_the_owner_cannot_lock_the_second_factor(start):
+    server = start()
+    surfaces, s3 = Surfaces(server), server.client()
+    s3.create_bucket(Bucket=BUCKET)
+    device = Device(server)
+    assert drystone("mfa", "confirm", device.code(), "--at", device.at).returncode == 0
+    ends = secret_of(surfaces.api(ROOT, "key-add", expires_ms=int((time.time() + 1200) * 1000)))
+    wrong = {"x-amz-mfa": f"{device.serial} 000000"}
+    for _ in range(6):
+        answer = surfaces.send(ends, "s3", "DELETE", f"/{BUCKET}/x?versionId=null", b"", wrong)
+        assert answer.status_code == 403
+    assert "too many wrong MFA codes" in answer.text
+    s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled", "MFADelete": "Enabled"}, MFA=device.header())
 
 
 def test_a_role_that_is_refused_takes_no_code(start):

@@ -10,6 +10,7 @@ import botocore.session
 import pytest
 
 from conftest import PASSWORD, USER, Server
+from people import signed
 from raw import Signer, read_answer
 import socket
 
@@ -117,7 +118,9 @@ def test_parameters_that_stand_for_headers_are_readable(server):
 
 # What a write does not look at it refuses: a policy may demand the condition.
 TAKES = {"PutObject": {"if-match", "if-none-match"}, "CopyObject": {"if-match", "if-none-match"}, "DeleteObject": {"if-match"},
-         "CompleteMultipartUpload": {"if-match", "if-none-match"}, "RenameObject": set(CONDITIONS)}
+         "CompleteMultipartUpload": {"if-match", "if-none-match"}, "RenameObject": set(CONDITIONS),
+         # These replace nothing: what completes the upload looks at the condition, which clients send with all of them.
+         **dict.fromkeys(["CreateMultipartUpload", "UploadPart", "AbortMultipartUpload"], {"if-match", "if-none-match"})}
 VALUES = {"if-match": b'"none"', "if-none-match": b"*", "if-modified-since": b"Mon, 01 Jan 2035 00:00:00 GMT",
           "if-unmodified-since": b"Mon, 01 Jan 2001 00:00:00 GMT"}
 
@@ -127,6 +130,25 @@ def test_conditions_are_looked_at_or_refused(server, operation):
     for name in CONDITIONS:
         if name not in TAKES.get(operation, ()):
             assert ask(server, operation, [(name, VALUES[name])]) == (501, "NotImplemented"), name
+
+
+@pytest.mark.parametrize("name, value", [("If-None-Match", "*"), ("If-Match", '"none"')])
+def test_what_completes_an_upload_decides_on_its_condition(server, name, value):
+    """As minio-go does: the condition is sent with each request of an upload."""
+    condition = {name: value}
+    for key, status in (("k", 412), ("fresh" + name, 200 if name == "If-None-Match" else 404)):
+        path = f"/{BUCKET}/{key}"
+        answer = signed(server, "POST", f"{path}?uploads", b"", condition)
+        assert answer.status_code == 200, answer.text
+        upload = answer.text.split("<UploadId>")[1].split("</UploadId>")[0]
+        part = signed(server, "PUT", f"{path}?partNumber=1&uploadId={upload}", b"second", condition)
+        assert part.status_code == 200, part.text
+        body = f"<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>{part.headers['etag']}</ETag></Part></CompleteMultipartUpload>"
+        answer = signed(server, "POST", f"{path}?uploadId={upload}", body.encode(), condition)
+        assert answer.status_code == status, answer.text
+        if status != 200:
+            assert signed(server, "DELETE", f"{path}?uploadId={upload}", b"", condition).status_code == 204
+    assert server.client().get_object(Bucket=BUCKET, Key="k")["Body"].read() == b"first"
 
 
 @pytest.mark.parametrize("operation", ["PutObject", "CopyObject", "RenameObject", "CompleteMultipartUpload"])

@@ -105,8 +105,17 @@ impl Verifier<'_> {
     }
 }
 
+/// What a request whose signature is in its query says about the body.
+pub(crate) fn payload_of_query(request: &S3Request) -> Option<&str> {
+    request.header("x-amz-content-sha256").or(request.query("X-Amz-Content-Sha256"))
+}
+
 fn payload_hash(request: &S3Request) -> Result<Option<PayloadHash>, S3Error> {
-    let Some(text) = request.header("x-amz-content-sha256") else { return Ok(None) };
+    parse_payload(request.header("x-amz-content-sha256"))
+}
+
+fn parse_payload(text: Option<&str>) -> Result<Option<PayloadHash>, S3Error> {
+    let Some(text) = text else { return Ok(None) };
     let chunked = |signed, trailer| Some(PayloadHash::Chunked { signed, trailer });
     Ok(match text {
         "UNSIGNED-PAYLOAD" => Some(PayloadHash::Unsigned),
@@ -264,10 +273,7 @@ fn by_query(request: &S3Request, verifier: &Verifier<'_>) -> Result<Verified, S3
     let given = request.query("X-Amz-Content-Sha256").or(request.header("x-amz-content-sha256"));
     let hash = given.unwrap_or("UNSIGNED-PAYLOAD").to_owned();
     let signer = check_signature(request, verifier, &claim, &identity, date, &hash)?;
-    let payload = payload_hash(request)?.unwrap_or(match given {
-        Some(hash) if hash.len() == 64 => PayloadHash::Whole(hash.to_ascii_lowercase()),
-        _ => PayloadHash::Unsigned,
-    });
+    let payload = parse_payload(payload_of_query(request))?.unwrap_or(PayloadHash::Unsigned);
     let signs = matches!(payload, PayloadHash::Chunked { signed: true, .. });
     let (auth, identity, signed_ms) = (AuthType::Query, Some(identity), Some(date.0));
     Ok(Verified { auth, identity, signed_ms, payload, signer: signs.then_some(signer) })

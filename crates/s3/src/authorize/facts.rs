@@ -1,7 +1,7 @@
 //! The condition keys of a request, from what was verified.
 
 use super::{Need, account_of};
-use crate::auth::AuthType;
+use crate::auth::{AuthType, payload_of_query};
 use crate::error::S3Error;
 use crate::gateway::Context;
 use crate::object_headers::parse_tagging;
@@ -12,6 +12,8 @@ use drystone_engine::{BucketRow, VersionRef};
 use drystone_iam::{CommonFacts, Facts};
 use drystone_identity::DEFAULT_ACCOUNT;
 use std::collections::BTreeSet;
+
+const CUSTOMER_ALGORITHM: &str = "x-amz-server-side-encryption-customer-algorithm";
 
 /// Headers that are condition keys under the same name. They are signed wherever there is a signature;
 /// parameters of the query that stand for them have become headers.
@@ -27,7 +29,7 @@ const HEADERS: &[&str] = &[
     "x-amz-object-ownership",
     "x-amz-server-side-encryption",
     "x-amz-server-side-encryption-aws-kms-key-id",
-    "x-amz-server-side-encryption-customer-algorithm",
+    CUSTOMER_ALGORITHM,
     "x-amz-storage-class",
     "x-amz-website-redirect-location",
     "if-match",
@@ -117,7 +119,7 @@ pub(super) fn of(
     let looks_at_sent =
         wanted.has("s3:requestobjecttagkeys") || wanted.has_family("s3:requestobjecttag/");
     if looks_at_sent {
-        for (name, value) in sent_tags(context) {
+        for (name, value) in sent_tags(context, need) {
             facts.add(&format!("s3:RequestObjectTag/{name}"), value);
             facts.add("s3:RequestObjectTagKeys", name);
         }
@@ -135,14 +137,30 @@ pub(super) fn of(
     facts
 }
 
+/// Whether a right is one to read or remove. What a request says of what it writes means nothing to it:
+/// a policy that allows what has a tag would allow to read the source of a copy to who sends that tag.
+fn takes_nothing_written(need: &Need) -> bool {
+    ["s3:Get", "s3:Delete"].iter().any(|prefix| need.action.starts_with(prefix))
+}
+
 /// The tags that a request sets: as they are stored, or none if they are more than an object may have or
 /// wrong in another way. Such a request is refused by its operation, whatever is decided.
-fn sent_tags(context: &Context<'_>) -> Vec<(String, String)> {
+fn sent_tags(context: &Context<'_>, need: &Need) -> Vec<(String, String)> {
     use Operation as O;
+    if takes_nothing_written(need) {
+        return Vec::new();
+    }
     if let Some(said) = &context.said {
         return said.tags.clone();
     }
-    match (context.operation, context.request.header("x-amz-tagging")) {
+    let request = &context.request;
+    match (context.operation, request.header("x-amz-tagging")) {
+        // A copy without this has the tags of its source, which are decided on when they are known.
+        (Some(O::CopyObject), _)
+            if request.header("x-amz-tagging-directive") != Some("REPLACE") =>
+        {
+            Vec::new()
+        }
         (Some(O::PutObject | O::CopyObject | O::CreateMultipartUpload), Some(text)) => {
             parse_tagging(text).unwrap_or_default()
         }
@@ -151,8 +169,11 @@ fn sent_tags(context: &Context<'_>) -> Vec<(String, String)> {
 }
 
 /// What a request says of a lock, in a header or in its document.
-fn sent_lock<'a>(context: &'a Context<'_>, name: &str) -> Option<&'a str> {
+fn sent_lock<'a>(context: &'a Context<'_>, need: &Need, name: &str) -> Option<&'a str> {
     use Operation as O;
+    if takes_nothing_written(need) {
+        return None;
+    }
     match (&context.said, context.operation) {
         (Some(said), _) => said.header(name),
         (None, Some(O::PutObject | O::CopyObject | O::CreateMultipartUpload)) => {
@@ -162,12 +183,26 @@ fn sent_lock<'a>(context: &'a Context<'_>, name: &str) -> Option<&'a str> {
     }
 }
 
-/// Whether a header means something to an operation. One that does not is no condition key: a policy that
-/// allows what has it would allow a read or a delete to who adds it.
-fn is_of(operation: Option<Operation>, header: &str) -> bool {
+/// Whether a header means something to a right that an operation needs. One that does not is no condition
+/// key: a policy that allows what has it would allow a read or a delete to who adds it.
+fn is_of(context: &Context<'_>, need: &Need, header: &str) -> bool {
     use Operation as O;
+    let request = &context.request;
     let is_list = header == "x-amz-acl" || header.starts_with("x-amz-grant-");
-    match operation {
+    match context.operation {
+        Some(
+            O::PutObject
+            | O::CopyObject
+            | O::CreateMultipartUpload
+            | O::UploadPart
+            | O::UploadPartCopy
+            | O::CompleteMultipartUpload
+            | O::RenameObject,
+        ) if takes_nothing_written(need) => {
+            // A condition on what is replaced tells of it, and needs the right to read it.
+            let is_replaced = need.bucket == request.bucket && need.key == request.key;
+            is_replaced && header == "if-match"
+        }
         Some(
             O::PutObject
             | O::CopyObject
@@ -180,11 +215,19 @@ fn is_of(operation: Option<Operation>, header: &str) -> bool {
         Some(O::DeleteObject | O::DeleteObjects) => header == "if-match",
         Some(O::CreateBucket) => is_list || header == "x-amz-object-ownership",
         Some(O::PutBucketAcl | O::PutObjectAcl) => is_list,
-        Some(O::GetObject | O::HeadObject | O::GetObjectAttributes) => {
-            header == "x-amz-server-side-encryption-customer-algorithm"
-        }
+        Some(O::GetObject | O::HeadObject | O::GetObjectAttributes) => header == CUSTOMER_ALGORITHM,
         _ => false,
     }
+}
+
+/// What a copy says of how its source is read.
+fn of_copy_source<'a>(context: &'a Context<'_>, need: &Need, header: &str) -> Option<&'a str> {
+    use Operation as O;
+    let is_copy = matches!(context.operation, Some(O::CopyObject | O::UploadPartCopy));
+    if !is_copy || !need.action.starts_with("s3:Get") || header != CUSTOMER_ALGORITHM {
+        return None;
+    }
+    context.request.header("x-amz-copy-source-server-side-encryption-customer-algorithm")
 }
 
 /// The value of a condition key that has one value at most; `key` is in lower case.
@@ -240,17 +283,17 @@ fn value_of(
         "s3:object-lock-mode"
         | "s3:object-lock-retain-until-date"
         | "s3:object-lock-legal-hold" => {
-            sent_lock(context, &format!("x-amz-{}", &key[3..])).and_then(text)
+            sent_lock(context, need, &format!("x-amz-{}", &key[3..])).and_then(text)
         }
         "s3:object-lock-remaining-retention-days" => {
-            let until = sent_lock(context, "x-amz-object-lock-retain-until-date");
+            let until = sent_lock(context, need, "x-amz-object-lock-retain-until-date");
             let until = until.and_then(Timestamp::parse_iso)?;
             Some((until.0.saturating_sub(request.now_ms) / (24 * 3600 * 1000)).to_string())
         }
         key => {
             let name = key.strip_prefix("s3:").filter(|name| HEADERS.contains(name))?;
-            if !is_of(context.operation, name) {
-                return None;
+            if !is_of(context, need, name) {
+                return of_copy_source(context, need, name).and_then(text);
             }
             request.headers.get(name).map(S3Request::header_text)
         }
@@ -295,7 +338,12 @@ fn of_signature(context: &Context<'_>, key: &str) -> Option<String> {
         }
         "s3:x-amz-content-sha256" => match sender.auth {
             AuthType::Query => {
-                text(context.sent().header_or_query(&key[3..]).unwrap_or("UNSIGNED-PAYLOAD"))
+                let said = match sender.signed_ms {
+                    Some(_) => payload_of_query(context.sent()),
+                    // With version 2 the body is not compared with that parameter.
+                    None => context.sent().header(&key[3..]),
+                };
+                text(said.unwrap_or("UNSIGNED-PAYLOAD"))
             }
             // A form's signature does not cover its file.
             AuthType::Form => text("UNSIGNED-PAYLOAD"),
