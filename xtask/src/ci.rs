@@ -156,14 +156,12 @@ fn build() -> Result<[String; 2], String> {
 }
 
 /// Builds the binary that wrote the stores of the upgrade tests, to see it refuse them afterwards;
-/// returns where it is. `None` in a clone without that commit. To be called before [`build`]: both use
-/// the same folder, so that what they depend on is compiled once.
+/// returns where it is. `None` in a clone without that commit. It has a folder of its own: cargo knows
+/// members of a workspace by their place in it, and would take what it builds for parts of this one.
 fn build_old() -> Result<Option<String>, String> {
     let folder = std::env::current_dir().map_err(|error| error.to_string())?;
-    let binary = folder.join(OLD_SOURCE).join("drystone");
-    if binary.is_file() {
-        return Ok(Some(binary.display().to_string()));
-    }
+    let target = format!("{OLD_SOURCE}/target");
+    let binary = folder.join(&target).join("debug/drystone").display().to_string();
     let named = format!("{OLD_COMMIT}^{{commit}}");
     let has = Command::new("git").args(["cat-file", "-e", &named]).status();
     if !has.is_ok_and(|status| status.success()) {
@@ -176,12 +174,9 @@ fn build_old() -> Result<Option<String>, String> {
         format!("mkdir -p {OLD_SOURCE} && git archive {OLD_COMMIT} | tar -x -C {OLD_SOURCE}");
     run("sh", &["-c", &unpack], &[])?;
     let manifest = format!("{OLD_SOURCE}/Cargo.toml");
-    let options =
-        ["--release", "--locked", "--package", "drystone-server", "--target-dir", "target"];
+    let options = ["--locked", "--package", "drystone-server", "--target-dir", &target];
     run("cargo", &[&["build", "--manifest-path", &manifest], &options[..]].concat(), &[])?;
-    let copied = std::fs::copy("target/release/drystone", &binary);
-    copied.map_err(|error| error.to_string())?;
-    Ok(Some(binary.display().to_string()))
+    Ok(Some(binary))
 }
 
 /// Installs the client tools that are missing.
