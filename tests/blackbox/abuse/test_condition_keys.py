@@ -399,6 +399,8 @@ def test_a_key_without_a_value_is_refused(world, name):
     trust = {**world.trust, "Condition": {"StringEquals": {name: "x"}}}
     with pytest.raises(world.iam.exceptions.MalformedPolicyDocumentException):
         world.iam.update_assume_role_policy(RoleName="worker", PolicyDocument=document(trust))
+    # Whatever the tests before left: the form is looked at where the role may be assumed.
+    world.policy(allow("*"))
     code = code_of(world.service("sts", world.key).assume_role, RoleArn=f"arn:aws:iam::{ACCOUNT}:role/worker", RoleSessionName="run",
                    Policy=document(statement))
     assert code == "MalformedPolicyDocument"
