@@ -109,7 +109,7 @@ impl<'a> Tx<'a> {
 
     /// Says that this transaction gives space back or takes rights away, so that it may be written into what
     /// a full drive keeps in reserve ([`drystone_log::Log::is_in_reserve`]). Any other is refused there with
-    /// [`CatalogError::Full`]: whoever may only add must not be able to use up what deletes need.
+    /// [`CatalogError::Full`]: a caller that may only add must not use up what deletes need.
     pub fn use_reserve(&mut self) {
         self.uses_reserve = true;
     }

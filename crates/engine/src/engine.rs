@@ -314,7 +314,11 @@ impl Engine {
 
     fn space_is_short(&self) -> Result<bool, EngineError> {
         // A drive that cannot say how much it has is on its way out; writes go around it.
-        let spaces = self.pool().online().into_iter().filter_map(|drive| {
+        let online = self.pool().online();
+        if online.iter().any(|drive| drive.log().is_in_reserve()) {
+            return Ok(true);
+        }
+        let spaces = online.into_iter().filter_map(|drive| {
             let catalog = self.shared.catalog.index().disk_bytes();
             let indexes = drive.index().disk_bytes() + catalog;
             let segments = 2 * u64::from(drive.log().segment_len());
@@ -323,9 +327,6 @@ impl Engine {
         let is_short = |(space, least): (LogSpace, u64)| {
             space.free_bytes < (space.total_bytes / 20).max(least)
         };
-        if self.pool().online().iter().any(|drive| drive.log().is_in_reserve()) {
-            return Ok(true);
-        }
         Ok(spaces.into_iter().any(is_short))
     }
 

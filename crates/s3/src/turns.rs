@@ -55,7 +55,7 @@ impl Turns {
             line.push_back(granted);
             waits
         };
-        // As long as somebody waits, a turn is in progress, whose end grants another.
+        // As long as a caller waits, a turn is in progress, whose end grants another.
         waits.await.expect("all that wait get a turn")
     }
 

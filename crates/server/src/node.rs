@@ -543,9 +543,9 @@ fn maintain(deployment: &Deployment, stop: &AtomicBool) {
             note_lock_clock(engine);
         }
         let lsn = engine.drive().log().last_lsn();
+        let is_full = || engine.pool().online().iter().any(|drive| drive.log().is_in_reserve());
         // Nothing was written: nothing can have died. But where a drive is full, its space may be back.
-        let is_full = engine.pool().online().iter().any(|drive| drive.log().is_in_reserve());
-        if ticks.is_multiple_of(SLOW_TICKS) && (lsn != last_lsn || is_full) {
+        if ticks.is_multiple_of(SLOW_TICKS) && (lsn != last_lsn || is_full()) {
             rounds += u32::from(lsn != last_lsn);
             if lsn != last_lsn
                 && rounds.is_multiple_of(FLOOR_ROUNDS)

@@ -191,27 +191,21 @@ fn is_of(context: &Context<'_>, need: &Need, header: &str) -> bool {
     let is_list = header == "x-amz-acl" || header.starts_with("x-amz-grant-");
     match context.operation {
         Some(
-            O::PutObject
+            operation @ (O::PutObject
             | O::CopyObject
             | O::CreateMultipartUpload
             | O::UploadPart
             | O::UploadPartCopy
             | O::CompleteMultipartUpload
-            | O::RenameObject,
-        ) if takes_nothing_written(need) => {
-            // A condition on what is replaced tells of it, and needs the right to read it.
-            let is_replaced = need.bucket == request.bucket && need.key == request.key;
-            is_replaced && header == "if-match"
+            | O::RenameObject),
+        ) => {
+            if takes_nothing_written(need) {
+                // A condition on what is replaced reveals it, and needs the right to read it.
+                let is_replaced = need.bucket == request.bucket && need.key == request.key;
+                return is_replaced && header == "if-match";
+            }
+            operation != O::RenameObject || header.starts_with("if-")
         }
-        Some(
-            O::PutObject
-            | O::CopyObject
-            | O::CreateMultipartUpload
-            | O::UploadPart
-            | O::UploadPartCopy
-            | O::CompleteMultipartUpload,
-        ) => true,
-        Some(O::RenameObject) => header.starts_with("if-"),
         Some(O::DeleteObject | O::DeleteObjects) => header == "if-match",
         Some(O::CreateBucket) => is_list || header == "x-amz-object-ownership",
         Some(O::PutBucketAcl | O::PutObjectAcl) => is_list,
