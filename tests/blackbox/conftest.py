@@ -15,10 +15,28 @@ BINARY = os.environ["DRYSTONE_BINARY"]
 USER, PASSWORD = "blackbox-user", "blackbox-password"
 
 
+def ports_of_this_process():
+    """Ports below those that the kernel hands out, so that no connection of a client takes one between its choice
+    and its use; each process of a test run begins at its own place."""
+    first, last = 10_000, 32_000
+    place = first + os.getpid() * 7919 % (last - first)
+    while True:
+        yield place
+        place = place + 1 if place < last else first
+
+
+PORTS = ports_of_this_process()
+
+
 def free_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
+    """A port that nothing listens on and that this process has not given before, until all were given."""
+    for port in PORTS:
+        with socket.socket() as sock:
+            try:
+                sock.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 class Server:
