@@ -3,6 +3,7 @@
 
 use crate::rights::Right;
 use bytes::Bytes;
+use drystone_engine::{Consumer, Turns};
 use drystone_iam::{
     Aliases, Caller, CommonFacts, Explanation, Facts, PolicySet, Principal, decide,
 };
@@ -12,8 +13,7 @@ use drystone_identity::{
 use drystone_kms::Kms;
 use std::borrow::Cow;
 use std::net::IpAddr;
-use std::sync::Arc;
-use tokio::sync::Semaphore;
+use std::sync::{Arc, LazyLock};
 
 /// A request to the administration. Signatures were checked before.
 pub struct AdminRequest {
@@ -35,6 +35,8 @@ pub struct AdminRequest {
     pub request_id: String,
     /// Address of the client.
     pub address: IpAddr,
+    /// With whom it takes turns: the identity with all its keys and sessions.
+    pub consumer: Consumer,
     /// Whether the connection is encrypted.
     pub is_secure: bool,
     /// It came by the socket of the server: whoever sent it is at the machine itself.
@@ -47,16 +49,8 @@ pub(crate) const EVERYTHING: &str = "arn:aws:s3:::*";
 /// Condition key of permissions boundaries, in lower case.
 const BOUNDARY: &str = "iam:permissionsboundary";
 
-/// Lists of identities that are being read; others wait for their turn.
-static SCANS: Semaphore = Semaphore::const_new(2);
-
-/// Reads many rows, on a thread that may take its time.
-pub(crate) async fn scan<T>(work: impl FnOnce() -> T) -> T {
-    let turn = SCANS.acquire().await;
-    let found = tokio::task::block_in_place(work);
-    drop(turn);
-    found
-}
+/// Lists of identities that are read at a time; others wait, and callers take turns.
+static SCANS: LazyLock<Arc<Turns>> = LazyLock::new(|| Turns::new(2));
 
 /// What was decided on a right.
 struct Verdict {
@@ -102,6 +96,7 @@ pub(crate) struct Actor<'a> {
     pub(crate) facts: Facts,
     request_id: &'a str,
     is_local: bool,
+    consumer: Consumer,
     now_ms: u64,
 }
 
@@ -139,11 +134,18 @@ impl<'a> Actor<'a> {
         };
         common.add_to(&mut facts);
         let (request_id, is_local) = (&*request.request_id, request.is_local);
-        Self { directory, identity, facts, request_id, is_local, now_ms }
+        let consumer = request.consumer;
+        Self { directory, identity, facts, request_id, is_local, consumer, now_ms }
     }
 
     pub(crate) fn account(&self) -> &str {
         self.identity.account()
+    }
+
+    /// Reads many rows, on a thread that may take its time, when it is the caller's turn.
+    pub(crate) async fn scan<T>(&self, work: impl FnOnce() -> T) -> T {
+        let _turn = SCANS.turn(self.consumer).await;
+        tokio::task::block_in_place(work)
     }
 
     fn decide(

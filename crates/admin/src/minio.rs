@@ -11,7 +11,7 @@ mod policies;
 mod spoken;
 mod users;
 
-use crate::door::{Actor, AdminRequest, scan};
+use crate::door::{Actor, AdminRequest};
 use crate::rights::Right;
 use crate::{About, Admin, AdminResponse, Drives, respond};
 use drystone_base::SystemRng;
@@ -162,29 +162,29 @@ async fn run(call: &Call<'_>) -> Answer {
         ("PUT", "add-user") => users::add(call).await,
         ("PUT", "set-user-status") => users::set_status(call).await,
         ("DELETE", "remove-user") => users::remove(call).await,
-        ("GET", "list-users") => scan(|| users::list(call)).await,
+        ("GET", "list-users") => call.actor.scan(|| users::list(call)).await,
         ("GET", "user-info") => users::info(call),
         ("PUT", "add-service-account") => keys::add(call).await,
         ("POST", "update-service-account") => keys::update(call).await,
         ("GET", "info-service-account") => keys::info(call),
-        ("GET", "list-service-accounts") => scan(|| keys::list(call)).await,
+        ("GET", "list-service-accounts") => call.actor.scan(|| keys::list(call)).await,
         ("GET", "list-access-keys-bulk") => keys::list_bulk(call).await,
         ("GET", "info-access-key") => keys::info(call),
         ("DELETE", "delete-service-account") => keys::remove(call).await,
         ("PUT", "update-group-members") => groups::update_members(call).await,
         ("GET", "group") => groups::info(call),
-        ("GET", "groups") => scan(|| groups::list(call)).await,
+        ("GET", "groups") => call.actor.scan(|| groups::list(call)).await,
         ("PUT", "set-group-status") => groups::set_status(call).await,
         ("PUT", "add-canned-policy") => policies::add(call).await,
         ("DELETE", "remove-canned-policy") => policies::remove(call).await,
-        ("GET", "list-canned-policies") => scan(|| policies::list(call)).await,
+        ("GET", "list-canned-policies") => call.actor.scan(|| policies::list(call)).await,
         ("GET", "info-canned-policy") => policies::info(call),
         ("POST", "idp/builtin/policy/attach") => policies::attach(call, true).await,
         ("POST", "idp/builtin/policy/detach") => policies::attach(call, false).await,
         ("POST", "idp/ldap/policy/attach") => policies::attach_name(call, true).await,
         ("POST", "idp/ldap/policy/detach") => policies::attach_name(call, false).await,
         ("PUT", "set-user-or-group-policy") => policies::set(call).await,
-        ("GET", "idp/builtin/policy-entities") => scan(|| entities::list(call)).await,
+        ("GET", "idp/builtin/policy-entities") => call.actor.scan(|| entities::list(call)).await,
         _ => Err(MinioError::not_supported(&call.request.path)),
     }
 }

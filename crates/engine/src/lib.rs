@@ -48,6 +48,7 @@ mod stray;
 mod stripe;
 mod sweep;
 mod tasks;
+mod turns;
 
 pub use access_log::{AccessLogRow, LogRoom, LogShare, LogState, LogTotals};
 pub use append::AppendRequest;
@@ -73,6 +74,7 @@ pub use salvage::SalvagedObjects;
 pub use scrub::ScrubState;
 pub use seal::Seal;
 pub use sweep::{SweepReport, Sweeper};
+pub use turns::{Turn, Turns};
 
 pub use drystone_catalog::{
     BucketLock, BucketRow, Checksum, ChecksumAlgorithm, ChecksumKind, Data, ETag, Encryption,

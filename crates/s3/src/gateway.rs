@@ -22,10 +22,9 @@ use crate::response::{
     ECHO_LEN_MAX, Ids, Reply, SMALL_LEN_MAX, counted_xml, empty, error_document, finish, set, xml,
 };
 use crate::route::route;
-use crate::turns::{Turn, Turns};
 use crate::website;
 use crate::xml::Xml;
-use drystone_engine::{BucketRow, Engine, EngineError, Share};
+use drystone_engine::{BucketRow, Engine, EngineError, Share, Turn, Turns};
 use drystone_identity::{Directory, Identity};
 use drystone_kms::Kms;
 use http::{Request, Response};

@@ -40,7 +40,6 @@ mod response;
 mod route;
 mod schema;
 mod service;
-mod turns;
 mod uri;
 mod website;
 mod xml;

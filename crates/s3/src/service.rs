@@ -3,14 +3,14 @@
 
 use crate::auth::{Verifier, authenticate_service, sha256_hex};
 use crate::body::Body;
-use crate::consumer::of_principal;
+use crate::consumer::{of_identity, of_principal};
 use crate::document::UNCOUNTED_LEN;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Gateway;
 use crate::host::Domains;
 use crate::request::{S3Request, printable};
 use bytes::Bytes;
-use drystone_engine::{Engine, Share};
+use drystone_engine::{Consumer, Engine, Share};
 use drystone_iam::Principal;
 use drystone_identity::Identity;
 use http::{HeaderMap, HeaderValue, Request};
@@ -39,6 +39,8 @@ pub struct ServiceRequest {
     pub service: String,
     /// Id of the request.
     pub request_id: String,
+    /// With whom it takes turns.
+    pub consumer: Consumer,
     /// Of the byte budget, for what the body holds.
     _share: Share,
 }
@@ -92,8 +94,7 @@ impl Gateway {
             any_region: true,
             takes_v2: false,
         };
-        let authorization = request.header("authorization");
-        let (identity, (body, share), service) = match authorization {
+        let (identity, (body, share), service) = match request.header("authorization") {
             None => (None, read(body, unsigned_max, None).await?, String::new()),
             Some(text) => {
                 let scope = |name: &&&str| text.contains(&format!("/{name}/aws4_request"));
@@ -126,6 +127,7 @@ impl Gateway {
             query,
             headers: printable_headers(headers),
             body,
+            consumer: of_identity(identity.as_deref(), peer),
             identity,
             service,
             request_id: request_id.to_owned(),

@@ -301,6 +301,7 @@ async fn administer(
                 service: taken.service,
                 request_id: request_id.clone(),
                 address: peer.address,
+                consumer: taken.consumer,
                 is_secure: peer.is_secure,
                 is_local: false,
             };

@@ -3,6 +3,7 @@
 
 use drystone_admin::{Admin, AdminRequest, AdminResponse, Door};
 use drystone_base::warn_limited;
+use drystone_engine::Consumer;
 use http::Request;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
@@ -91,6 +92,7 @@ async fn answer(admin: &Admin, request: Request<Incoming>, number: u64) -> Admin
         service: String::new(),
         request_id: request_id.clone(),
         address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        consumer: Consumer::client(&"socket"),
         is_secure: true,
         is_local: true,
     };

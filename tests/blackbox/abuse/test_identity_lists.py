@@ -1,6 +1,7 @@
 """What lists of identities cost, and how many keys there are (finding F19)."""
 import collections
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 from surfaces import ROOT, Surfaces, document, field
@@ -67,3 +68,28 @@ def test_keys_of_a_user_are_bounded(start):
     assert (refused.status_code, field(refused.text, "Code")) == (409, "LimitExceeded"), refused.text
     listed = surfaces.api(who, "key-list", user="maker")
     assert listed.status_code == 200 and listed.text.count('"access_key"') == 500, listed.text[:300]
+
+
+def test_lists_of_one_tenant_do_not_hold_up_those_of_others(start):
+    """Goal: who comes late waits for lists in progress, not for all that another caller asked for. Method: one tenant asks
+    for 64 lists at once, another for one; how many of the 64 are answered meanwhile."""
+    server = start()
+    surfaces = Surfaces(server)
+    flooder, other = surfaces.account("222222222222"), surfaces.account("333333333333")
+    names = [f"u{n:03}" for n in range(60)]
+    made = each(server, lambda s, name: s.query(flooder, "CreateUser", UserName=name, **TAGS).status_code, names)
+    assert collections.Counter(made) == {200: len(names)}
+    done = []
+
+    def flood(_):
+        done.append(Surfaces(server).query(flooder, "ListUsers", MaxItems=1000).status_code)
+
+    with ThreadPoolExecutor(64) as pool:
+        floods = [pool.submit(flood, n) for n in range(64)]
+        while len(done) < 3:
+            time.sleep(0.005)
+        before = len(done)
+        assert surfaces.query(other, "ListUsers").status_code == 200
+        meanwhile = len(done) - before
+        assert [f.result() for f in floods] and set(done) == {200}
+    assert meanwhile < 20, meanwhile

@@ -1,7 +1,7 @@
 //! Groups.
 
 use super::Outcome;
-use crate::door::{Actor, scan};
+use crate::door::Actor;
 use crate::rights::Right;
 use drystone_admin_api::{Answer, Group, Request};
 use drystone_identity::EntityKind;
@@ -10,7 +10,7 @@ use drystone_identity::EntityKind;
 pub(super) async fn run(actor: &Actor<'_>, request: Request) -> Result<Outcome, Request> {
     Ok(match request {
         Request::GroupAdd { name } => add(actor, &name).await,
-        Request::GroupList => scan(|| list(actor)).await,
+        Request::GroupList => actor.scan(|| list(actor)).await,
         Request::GroupInfo { name } => info(actor, &name),
         Request::GroupRemove { name } => remove(actor, &name).await,
         Request::GroupEnable { name, enabled } => enable(actor, &name, enabled).await,

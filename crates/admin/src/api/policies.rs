@@ -1,7 +1,7 @@
 //! Policies and roles.
 
 use super::{Failed, Outcome};
-use crate::door::{Actor, scan};
+use crate::door::Actor;
 use crate::federation::normalise;
 use crate::rights::Right;
 use drystone_admin_api::{Answer, Failure, FailureCode, Holder as Named, Policy, Request, Role};
@@ -11,14 +11,14 @@ use drystone_identity::{EntityKind, Holder, HolderKind, IdentityError, NewRole};
 pub(super) async fn run(actor: &Actor<'_>, request: Request) -> Outcome {
     match request {
         Request::PolicySet { name, document } => set(actor, &name, &document).await,
-        Request::PolicyList => scan(|| list(actor)).await,
+        Request::PolicyList => actor.scan(|| list(actor)).await,
         Request::PolicyInfo { name } => info(actor, &name),
         Request::PolicyRemove { name } => remove(actor, &name).await,
         Request::PolicyAttach { policies, holder, attach } => {
             self::attach(actor, policies, holder, attach).await
         }
         Request::RoleSet { name, trust } => set_role(actor, &name, trust).await,
-        Request::RoleList => scan(|| list_roles(actor)).await,
+        Request::RoleList => actor.scan(|| list_roles(actor)).await,
         Request::RoleRemove { name } => {
             actor.need(Right::DeleteRole, EntityKind::Role, &name)?;
             actor.directory.delete_role(actor.account(), &name).await?;

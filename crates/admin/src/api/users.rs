@@ -1,7 +1,7 @@
 //! Users and their keys.
 
 use super::Outcome;
-use crate::door::{Actor, scan};
+use crate::door::Actor;
 use crate::rights::Right;
 use drystone_admin_api::{Answer, Key, Request, User};
 use drystone_base::Timestamp;
@@ -12,12 +12,12 @@ use drystone_keyring::Secret;
 pub(super) async fn run(actor: &Actor<'_>, request: Request) -> Result<Outcome, Request> {
     Ok(match request {
         Request::UserAdd { name } => add(actor, name).await,
-        Request::UserList => scan(|| list(actor)).await,
+        Request::UserList => actor.scan(|| list(actor)).await,
         Request::UserInfo { name } => info(actor, &name),
         Request::UserRemove { name } => remove(actor, &name).await,
         Request::UserEnable { name, enabled } => enable(actor, &name, enabled).await,
         request @ Request::KeyAdd { .. } => add_key(actor, request).await,
-        Request::KeyList { user } => scan(|| list_keys(actor, user.as_deref())).await,
+        Request::KeyList { user } => actor.scan(|| list_keys(actor, user.as_deref())).await,
         Request::KeyEnable { access_key, enabled } => {
             let is_enabled = Some(enabled);
             change_key(actor, &access_key, KeyChange { is_enabled, ..KeyChange::default() }).await

@@ -2,7 +2,6 @@
 
 use super::spoken::Fields;
 use super::{Answer, Call, MinioError, Reply};
-use crate::door::scan;
 use crate::rights::Right;
 use drystone_base::Timestamp;
 use drystone_identity::{AccessKey, EntityKind, IdentityError, KeyChange, KeyKind, NewKey};
@@ -219,7 +218,8 @@ pub(super) async fn list_bulk(call: &Call<'_>) -> Answer {
         Some("true") => {
             call.actor.require_lasting()?;
             call.require_all(Right::ListAccessKeys, EntityKind::User)?;
-            let users = scan(|| call.actor.directory.users(call.actor.account())).await?;
+            let users =
+                call.actor.scan(|| call.actor.directory.users(call.actor.account())).await?;
             users.into_iter().map(|user| user.name).collect()
         }
         _ => {
@@ -244,7 +244,7 @@ pub(super) async fn list_bulk(call: &Call<'_>) -> Answer {
         call.actor.directory.user(call.actor.account(), &user)?;
         let services = match kind {
             "users-only" => Vec::new(),
-            _ => scan(|| services_of(call, Some(&user))).await?,
+            _ => call.actor.scan(|| services_of(call, Some(&user))).await?,
         };
         all.insert(user, json!({ "serviceAccounts": services, "stsKeys": [] }));
     }

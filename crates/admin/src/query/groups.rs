@@ -3,7 +3,6 @@
 use super::users::write_user;
 use super::write::Xml;
 use super::{Answer, Call, QueryError};
-use crate::door::scan;
 use crate::rights::Right;
 use drystone_base::Timestamp;
 use drystone_identity::{EntityKind, Group};
@@ -12,7 +11,7 @@ pub(super) async fn run(call: &Call<'_>, action: &str) -> Option<Answer> {
     Some(match action {
         "CreateGroup" => create(call).await,
         "GetGroup" => get(call),
-        "ListGroups" => scan(|| list(call)).await,
+        "ListGroups" => call.actor.scan(|| list(call)).await,
         "DeleteGroup" => delete(call).await,
         "AddUserToGroup" | "RemoveUserFromGroup" => change_member(call, action).await,
         "ListGroupsForUser" => list_of_user(call),

@@ -2,7 +2,6 @@
 
 use super::write::Xml;
 use super::{Answer, Call, QueryError};
-use crate::door::scan;
 use crate::rights::Right;
 use drystone_base::Timestamp;
 use drystone_identity::{AccessKey, EntityArn, EntityKind, KeyChange, KeyKind, NewKey};
@@ -10,7 +9,7 @@ use drystone_identity::{AccessKey, EntityArn, EntityKind, KeyChange, KeyKind, Ne
 pub(super) async fn run(call: &Call<'_>, action: &str) -> Option<Answer> {
     Some(match action {
         "CreateAccessKey" => create(call).await,
-        "ListAccessKeys" => scan(|| list(call)).await,
+        "ListAccessKeys" => call.actor.scan(|| list(call)).await,
         "UpdateAccessKey" => update(call).await,
         "DeleteAccessKey" => delete(call).await,
         "GetAccessKeyLastUsed" => last_used(call),

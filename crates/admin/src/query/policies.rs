@@ -2,7 +2,6 @@
 
 use super::write::{Xml, encode};
 use super::{Answer, Call, QueryError};
-use crate::door::scan;
 use crate::holders::entity_kind;
 use crate::rights::Right;
 use drystone_base::Timestamp;
@@ -19,14 +18,14 @@ pub(super) async fn run(call: &Call<'_>, action: &str) -> Option<Answer> {
     }
     Some(match action {
         "CreatePolicy" => create(call).await,
-        "GetPolicy" => scan(|| get(call)).await,
-        "ListPolicies" => scan(|| list(call)).await,
+        "GetPolicy" => call.actor.scan(|| get(call)).await,
+        "ListPolicies" => call.actor.scan(|| list(call)).await,
         "DeletePolicy" => delete(call).await,
         "CreatePolicyVersion" => create_version(call).await,
         "GetPolicyVersion" => get_version(call),
         "ListPolicyVersions" => list_versions(call),
         "SetDefaultPolicyVersion" | "DeletePolicyVersion" => change_version(call, action).await,
-        "ListEntitiesForPolicy" => scan(|| list_entities(call)).await,
+        "ListEntitiesForPolicy" => call.actor.scan(|| list_entities(call)).await,
         "TagPolicy" | "UntagPolicy" => tag(call, action).await,
         "ListPolicyTags" => list_tags(call),
         _ => return None,
@@ -170,7 +169,8 @@ async fn create(call: &Call<'_>) -> Answer {
         };
         directory.change_policy(account, name, change).await?;
     }
-    one(call, &Found::Own(policy))
+    let made = Found::Own(policy);
+    call.actor.scan(|| one(call, &made)).await
 }
 
 fn get(call: &Call<'_>) -> Answer {

@@ -2,7 +2,6 @@
 
 use super::write::{Xml, encode};
 use super::{Answer, Call, QueryError, boundaries};
-use crate::door::scan;
 use crate::rights::Right;
 use drystone_base::Timestamp;
 use drystone_identity::{EntityKind, NewRole, Role};
@@ -11,7 +10,7 @@ pub(super) async fn run(call: &Call<'_>, action: &str) -> Option<Answer> {
     Some(match action {
         "CreateRole" => create(call).await,
         "GetRole" => get(call),
-        "ListRoles" => scan(|| list(call)).await,
+        "ListRoles" => call.actor.scan(|| list(call)).await,
         "UpdateRole" | "UpdateRoleDescription" => update(call, action).await,
         "UpdateAssumeRolePolicy" => update_trust(call).await,
         "DeleteRole" => delete(call).await,

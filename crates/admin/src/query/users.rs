@@ -2,7 +2,6 @@
 
 use super::write::Xml;
 use super::{Answer, Call, QueryError, boundaries};
-use crate::door::scan;
 use crate::rights::Right;
 use drystone_base::Timestamp;
 use drystone_iam::Principal;
@@ -12,7 +11,7 @@ pub(super) async fn run(call: &Call<'_>, action: &str) -> Option<Answer> {
     Some(match action {
         "CreateUser" => create(call).await,
         "GetUser" => get(call),
-        "ListUsers" => scan(|| list(call)).await,
+        "ListUsers" => call.actor.scan(|| list(call)).await,
         "UpdateUser" => update(call).await,
         "DeleteUser" => delete(call).await,
         "TagUser" | "UntagUser" => tag(call, action).await,

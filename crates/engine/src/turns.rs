@@ -3,8 +3,8 @@
 //! Of those that wait, a caller with the fewest turns goes first; of these, the one whose last turn began
 //! longest ago.
 
+use crate::budget::Consumer;
 use drystone_base::sync::{Mutex, lock};
-use drystone_engine::Consumer;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -25,22 +25,23 @@ struct State {
 }
 
 /// Hands out turns. What bounds those that wait is what they hold meanwhile.
-pub(crate) struct Turns(Mutex<State>);
+pub struct Turns(Mutex<State>);
 
 /// A turn, which ends when it is dropped.
-pub(crate) struct Turn {
+pub struct Turn {
     turns: Arc<Turns>,
     caller: Consumer,
 }
 
 impl Turns {
     /// So many at once.
-    pub(crate) fn new(count: usize) -> Arc<Self> {
+    #[must_use]
+    pub fn new(count: usize) -> Arc<Self> {
         Arc::new(Self(Mutex::new(State { free: count, last: 0, accounts: HashMap::new() })))
     }
 
     /// Waits for a turn.
-    pub(crate) async fn turn(self: &Arc<Self>, caller: Consumer) -> Turn {
+    pub async fn turn(self: &Arc<Self>, caller: Consumer) -> Turn {
         let waits = {
             let mut state = lock(&self.0);
             if state.free > 0 {
