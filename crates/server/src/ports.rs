@@ -2,12 +2,16 @@
 //! nothing; they are listened on when everything is ready, so that no client waits at a server that starts.
 
 use crate::config::ServerConfig;
+use socket2::SockRef;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use tokio::net::{TcpListener, TcpSocket};
 
 /// Connections that wait until they are accepted; the kernel lowers it to its own limit.
 const BACKLOG: u32 = 65_535;
+/// Bytes that the kernel takes for a client before they can be sent. Its own limit is 4 MiB a socket, which
+/// no budget counts: it would hold all that a client does not read.
+const UNSENT_LEN_MAX: u32 = 256 << 10;
 
 /// Why a port cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -104,6 +108,8 @@ fn bind_one(address: SocketAddr) -> io::Result<TcpSocket> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     // Connections of an earlier process that are not over yet are no obstacle.
     socket.set_reuseaddr(true)?;
+    // The sockets of connections inherit it. Not all kernels know it; then theirs is the limit.
+    let _ = SockRef::from(&socket).set_tcp_notsent_lowat(UNSENT_LEN_MAX);
     socket.bind(address)?;
     Ok(socket)
 }

@@ -27,7 +27,7 @@ def held(server):
     return int(re.search(r'drystone_budget_used_bytes\{[^}]*kind="answer"[^}]*\} (\d+)', text)[1])
 
 
-def until(condition, timeout=15):
+def until(condition, timeout=30):
     deadline = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < deadline
@@ -98,9 +98,12 @@ def test_pages_that_are_not_read_are_counted(start):
         sock.connect(("127.0.0.1", server.port))
         sock.sendall(request)
         sockets.append(sock)
-    # 20 pages of 1.5 MB do not fit in the half that one caller gets.
+    # 20 pages of 1.8 MB do not fit in the half that one caller gets.
     until(lambda: held(server) >= CLIENTS // 4)
-    assert held(server) <= CLIENTS * 5 // 8
+    # The kernel takes little of a page, which stays counted until its client reads it.
+    for _ in range(10):
+        assert CLIENTS // 4 <= held(server) <= CLIENTS * 5 // 8
+        time.sleep(0.1)
     for sock in sockets:
         sock.close()
     until(lambda: held(server) == 0)
