@@ -15,7 +15,7 @@ use crate::door::{Actor, AdminRequest};
 use crate::rights::Right;
 use crate::{About, Admin, AdminResponse, Drives, respond};
 use drystone_base::SystemRng;
-use drystone_engine::Engine;
+use drystone_engine::{Engine, Share};
 use drystone_identity::{EntityArn, EntityKind};
 use drystone_kms::Kms;
 pub(crate) use error::MinioError;
@@ -40,6 +40,8 @@ enum Reply {
     NoContent,
     /// JSON.
     Plain(serde_json::Value),
+    /// JSON, with what it holds of the byte budget while it is written.
+    Counted(serde_json::Value, Share),
     /// JSON, encrypted for the caller.
     Sealed(serde_json::Value),
 }
@@ -99,6 +101,12 @@ impl Call<'_> {
             Reply::Empty => respond(StatusCode::OK, "application/json", ""),
             Reply::NoContent => respond(StatusCode::NO_CONTENT, "application/json", ""),
             Reply::Plain(value) => respond(StatusCode::OK, "application/json", value.to_string()),
+            Reply::Counted(value, share) => {
+                let answer = respond(StatusCode::OK, "application/json", value.to_string());
+                // The answer is counted on its way out.
+                drop((value, share));
+                answer
+            }
             Reply::Sealed(value) => {
                 let secret = self.actor.identity.secret_key.clone();
                 let plain = value.to_string().into_bytes();
@@ -157,7 +165,7 @@ async fn run(call: &Call<'_>) -> Answer {
     match (call.request.method.as_str(), name) {
         ("GET", "info") => info::info(call).await,
         ("GET", "storageinfo") => info::storage(call).await,
-        ("GET", "datausageinfo") => info::usage(call),
+        ("GET", "datausageinfo") => info::usage(call).await,
         ("GET", "accountinfo") => info::account(call).await,
         ("PUT", "add-user") => users::add(call).await,
         ("PUT", "set-user-status") => users::set_status(call).await,

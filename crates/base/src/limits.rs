@@ -26,5 +26,8 @@ pub const LIST_ENTRY_COUNT_MAX: u32 = 1000;
 pub const DELETE_KEY_COUNT_MAX: usize = 1000;
 /// Tags of one object.
 pub const OBJECT_TAG_COUNT_MAX: usize = 10;
+/// Buckets of one account, and entries of one page of ListBuckets (AWS General Reference, "Amazon S3
+/// endpoints and quotas"; S3 API reference, `ListBuckets`).
+pub const BUCKET_COUNT_MAX: usize = 10_000;
 /// Tags of one bucket.
 pub const BUCKET_TAG_COUNT_MAX: usize = 50;

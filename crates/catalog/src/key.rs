@@ -105,6 +105,8 @@ impl Key {
     pub const SEALING: &'static [u8] = &[Family::State as u8, b'm'];
     /// Root keys of keyrings that are lost, while rows are sealed again under others.
     pub const LOST_KEYS: &'static [u8] = &[Family::State as u8, b'n'];
+    /// The buckets of each account were counted.
+    pub const BUCKETS_COUNTED: &'static [u8] = &[Family::State as u8, b'q'];
     /// The last export of the only drive, in deployments that never had another.
     pub const EXPORT: &'static [u8] = &[Family::State as u8, b'e'];
 
@@ -116,6 +118,13 @@ impl Key {
         key
     }
 
+    /// How many buckets an account has: its id, empty for the default account.
+    #[must_use]
+    pub fn bucket_count(owner: &str) -> Vec<u8> {
+        let mut key = vec![Family::State as u8, b'a'];
+        key.extend_from_slice(owner.as_bytes());
+        key
+    }
     /// A drive that was put in and lacks shards: its id.
     #[must_use]
     pub fn refill(drive: [u8; 16]) -> Vec<u8> {

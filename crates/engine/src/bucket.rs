@@ -4,15 +4,49 @@ use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::plan::{self, DocumentKind};
 use drystone_base::BucketId;
+use drystone_catalog::CatalogSnapshot;
 use drystone_catalog::{BucketLock, BucketRow, Family, Key, KeyParts, Tx, Usage, Versioning};
 use drystone_index::prefix_range;
+use std::ops::Bound;
+
+/// Rows looked at for one page of a list of buckets at most.
+const ROW_COUNT_MAX: usize = 1000;
+
+/// Where a list of buckets goes on.
+#[derive(Clone, Copy, Debug)]
+pub struct BucketsAsked<'a> {
+    /// Only names that begin with this.
+    pub prefix: &'a str,
+    /// Only names behind this.
+    pub after: &'a str,
+    /// Only buckets of this account, empty for the default one; `None` for those of all.
+    pub owner: Option<&'a str>,
+    /// Entries at most.
+    pub limit: usize,
+}
+
+/// A page of buckets.
+#[derive(Clone, Debug, Default)]
+pub struct BucketPage {
+    /// The buckets, by name, without their tags.
+    pub buckets: Vec<BucketRow>,
+    /// The name that was looked at last, if there may be more behind it.
+    pub next: Option<String>,
+}
+
+/// A row of a snapshot.
+fn row_in(snapshot: &CatalogSnapshot, key: Vec<u8>) -> Result<Option<bytes::Bytes>, EngineError> {
+    let range = (Bound::Included(key.clone()), Bound::Included(key));
+    Ok(snapshot.scan(range).next().transpose()?.map(|(_, value)| value))
+}
 
 impl Engine {
     /// Creates a bucket. `owner` is the id of its account, empty for the default one.
     ///
     /// # Errors
     ///
-    /// [`EngineError::BucketExists`], [`EngineError::Full`], or the catalog failed.
+    /// [`EngineError::BucketExists`], [`EngineError::TooManyBuckets`], [`EngineError::Full`], or the catalog
+    /// failed.
     pub async fn create_bucket(
         &self,
         name: &str,
@@ -59,9 +93,12 @@ impl Engine {
     /// Aborts the open uploads of a bucket and drops the rows of completed ones.
     async fn abort_uploads(&self, name: &str) -> Result<(), EngineError> {
         let bucket = self.find_bucket(name)?;
-        let range = prefix_range(&Key::bucket_prefix(Family::Upload, bucket.id));
-        let rows: Result<Vec<_>, _> = self.shared.catalog.snapshot().scan(range).collect();
-        for (key, _) in rows? {
+        let mut range = prefix_range(&Key::bucket_prefix(Family::Upload, bucket.id));
+        loop {
+            // A snapshot is not held while others wait for the commit.
+            let first = self.shared.catalog.snapshot().scan(range.clone()).next().transpose()?;
+            let Some((key, _)) = first else { break };
+            range.0 = Bound::Excluded(key.to_vec());
             let parts = KeyParts::parse(&key)?;
             let Some(upload) = parts.upload() else { continue };
             let (owned, term) = (name.to_owned(), self.term());
@@ -120,36 +157,58 @@ impl Engine {
         Ok(())
     }
 
-    /// All buckets whose names begin with `prefix` and come after `after`, by name.
+    /// Buckets whose names begin with `prefix` and come after `after`, by name. A page looks at a bounded
+    /// number of rows, so it may be short, or empty, where there is more.
     ///
     /// # Errors
     ///
     /// The catalog failed.
-    pub fn list_buckets(
-        &self,
-        prefix: &str,
-        after: &str,
-        limit: usize,
-    ) -> Result<Vec<BucketRow>, EngineError> {
+    pub fn list_buckets(&self, request: &BucketsAsked<'_>) -> Result<BucketPage, EngineError> {
         let snapshot = self.shared.catalog.snapshot();
-        let mut buckets = Vec::new();
-        for row in snapshot.scan(prefix_range(&Key::bucket_name(prefix))) {
-            let (key, id) = row?;
-            if &key[1..] <= after.as_bytes() {
-                continue;
-            }
-            if buckets.len() == limit {
+        let prefix = Key::bucket_name(request.prefix);
+        let mut range = prefix_range(&prefix);
+        let after = Key::bucket_name(request.after);
+        if after >= prefix {
+            range.0 = Bound::Excluded(after);
+        }
+        let (mut page, mut last) = (BucketPage::default(), None);
+        for (count, row) in snapshot.scan(range).enumerate() {
+            if count == ROW_COUNT_MAX || page.buckets.len() == request.limit {
+                page.next = last;
                 break;
             }
+            let (key, id) = row?;
+            last = Some(String::from_utf8_lossy(&key[1..]).into_owned());
             let Ok(id) = id[..].try_into().map(u64::from_le_bytes) else { continue };
-            let key = Key::bucket(BucketId(id));
-            let range = (std::ops::Bound::Included(key.clone()), std::ops::Bound::Included(key));
-            if let Some(row) = snapshot.scan(range).next() {
-                let (_, value) = row?;
-                buckets.push(BucketRow::decode(&value)?);
+            let Some(value) = row_in(&snapshot, Key::bucket(BucketId(id)))? else { continue };
+            let row = BucketRow::decode_for_listing(&value)?;
+            if request.owner.is_none_or(|owner| owner == row.owner) {
+                page.buckets.push(row);
             }
         }
-        Ok(buckets)
+        Ok(page)
+    }
+
+    /// The name of a bucket.
+    ///
+    /// # Errors
+    ///
+    /// The catalog failed.
+    pub fn bucket_name(&self, id: BucketId) -> Result<Option<String>, EngineError> {
+        let row = self.shared.catalog.get(&Key::bucket(id))?;
+        Ok(row.map(|row| BucketRow::decode_for_listing(&row)).transpose()?.map(|row| row.name))
+    }
+
+    /// Counts and bytes of a bucket.
+    ///
+    /// # Errors
+    ///
+    /// The catalog failed.
+    pub fn usage_of(&self, id: BucketId) -> Result<Usage, EngineError> {
+        match self.shared.catalog.get(&Key::usage(id))? {
+            Some(bytes) => Ok(Usage::decode(&bytes)?),
+            None => Ok(Usage::default()),
+        }
     }
 
     /// Counts and bytes of a bucket.
@@ -158,10 +217,6 @@ impl Engine {
     ///
     /// [`EngineError::BucketNotFound`], or the catalog failed.
     pub fn usage(&self, name: &str) -> Result<Usage, EngineError> {
-        let bucket = self.find_bucket(name)?;
-        match self.shared.catalog.get(&Key::usage(bucket.id))? {
-            Some(bytes) => Ok(Usage::decode(&bytes)?),
-            None => Ok(Usage::default()),
-        }
+        self.usage_of(self.find_bucket(name)?.id)
     }
 }

@@ -135,6 +135,8 @@ impl Engine {
             for (bucket, counted) in &usage {
                 tx.put(Key::usage(*bucket), counted.encode());
             }
+            // The next bucket that is made counts them again.
+            tx.delete(Key::BUCKETS_COUNTED.to_vec());
             // Rows without seals may have come back behind the place that a walk had reached.
             tx.delete(Key::SEALING.to_vec());
             Ok(Decision::Commit(()))

@@ -33,6 +33,9 @@ pub enum EngineError {
         /// Whether it belongs to whoever wanted to create it.
         is_own: bool,
     },
+    /// The account has as many buckets as it may have.
+    #[error("the account has too many buckets")]
+    TooManyBuckets,
     /// The bucket has objects, versions or delete markers.
     #[error("bucket is not empty")]
     BucketNotEmpty,

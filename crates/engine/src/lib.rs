@@ -54,6 +54,7 @@ pub use access_log::{AccessLogRow, LogRoom, LogShare, LogState, LogTotals};
 pub use append::AppendRequest;
 pub use audit::{AuditReport, AuditScope};
 pub use blob::{BlobWriter, NewBlob, Stored};
+pub use bucket::{BucketPage, BucketsAsked};
 pub use budget::{ByteBudget, Consumer, Kind, KindUsage, Share};
 pub use check::CheckReport;
 pub use copy::{CopyPart, CopyRequest};

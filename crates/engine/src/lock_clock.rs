@@ -14,6 +14,7 @@
 
 mod belief;
 
+use crate::bucket::BucketsAsked;
 use crate::engine::Engine;
 use crate::error::EngineError;
 pub(crate) use belief::BELIEVED_MS_MAX;
@@ -165,14 +166,26 @@ impl Engine {
         Ok(())
     }
 
+    fn has_locking_bucket(&self) -> Result<bool, EngineError> {
+        let mut after = String::new();
+        loop {
+            let asked = BucketsAsked { prefix: "", after: &after, owner: None, limit: usize::MAX };
+            let page = self.list_buckets(&asked)?;
+            if page.buckets.iter().any(|bucket| bucket.lock.is_some()) {
+                return Ok(true);
+            }
+            let Some(next) = page.next else { return Ok(false) };
+            after = next;
+        }
+    }
+
     /// Notes the clock of locks, if any bucket locks. Blocks.
     ///
     /// # Errors
     ///
     /// The catalog failed.
     pub fn note_lock_clock(&self) -> Result<(), EngineError> {
-        let buckets = self.list_buckets("", "", usize::MAX)?;
-        if buckets.iter().all(|bucket| bucket.lock.is_none()) {
+        if !self.has_locking_bucket()? {
             return Ok(());
         }
         match self.shared.lock_clock.now() {

@@ -6,6 +6,7 @@
 
 mod append;
 mod bucket;
+mod bucket_count;
 mod condition;
 mod delete;
 mod document;

@@ -127,6 +127,7 @@ codes! {
     ServiceUnavailable 503 "The service cannot take the request at present. Try again.";
     SignatureDoesNotMatch 403 "The request signature we calculated does not match the signature you provided. Check your key and signing method.";
     SlowDown 503 "Reduce your request rate.";
+    TooManyBuckets 400 "You have attempted to create more buckets than allowed.";
     TooManyConfigurations 400 "You are attempting to create a new configuration but have already reached the 1,000-configuration limit.";
     TooManyParts 400 "You have attempted to add more parts than the maximum of 10000 that are allowed for this object. You can use the CopyObject operation to copy this object to another and then add more data to the newly copied object.";
     UnexpectedContent 400 "This request does not support content.";
@@ -297,6 +298,7 @@ impl From<EngineError> for S3Error {
             EngineError::BucketNotFound => S3Code::NoSuchBucket.into(),
             EngineError::BucketExists { is_own: true } => S3Code::BucketAlreadyOwnedByYou.into(),
             EngineError::BucketExists { is_own: false } => S3Code::BucketAlreadyExists.into(),
+            EngineError::TooManyBuckets => S3Code::TooManyBuckets.into(),
             EngineError::BucketNotEmpty => S3Code::BucketNotEmpty.into(),
             EngineError::ObjectNotFound { marker: None } => S3Code::NoSuchKey.into(),
             EngineError::ObjectNotFound { marker: Some(version) } => Self::new(S3Code::NoSuchKey)

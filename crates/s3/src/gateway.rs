@@ -235,6 +235,34 @@ impl<'a> Context<'a> {
             len = needed;
         }
     }
+
+    /// Runs a listing that looks at more rows than one turn may. `step` goes on with a page, looks at a
+    /// bounded number of rows, and says whether the page is done; each has a turn of its own. The share grows
+    /// with the page. Where no more is free, twice as much is reserved in line, and the page begins again.
+    pub(crate) async fn list_in_steps<P: Default>(
+        &self,
+        step: impl Fn(&mut P) -> Result<bool, S3Error>,
+        len_of: impl Fn(&P) -> u64,
+    ) -> Result<Listed<P>, S3Error> {
+        let mut len = SMALL_LEN_MAX as u64;
+        'again: loop {
+            let mut share = self.engine.reserve_answer(len).await?;
+            let mut page = P::default();
+            loop {
+                let turn = self.listings.turn(consumer_of(&self.sender)).await;
+                let is_done = tokio::task::block_in_place(|| step(&mut page))?;
+                let needed = len_of(&page);
+                if needed > len && !share.try_grow(needed - len) {
+                    len = 2 * needed;
+                    continue 'again;
+                }
+                len = len.max(needed);
+                if is_done {
+                    return Ok(Listed { page, len, share, _turn: turn });
+                }
+            }
+        }
+    }
 }
 
 impl Gateway {

@@ -260,15 +260,8 @@ impl Verifying {
 }
 
 fn shown(engine: &Engine, report: &AuditReport, running: bool) -> Verification {
-    let names: BTreeMap<_, _> = match report.lost.is_empty() {
-        true => BTreeMap::new(),
-        false => {
-            let buckets = engine.list_buckets("", "", usize::MAX).unwrap_or_default();
-            buckets.into_iter().map(|bucket| (bucket.id, bucket.name)).collect()
-        }
-    };
     let lost = report.lost.iter().map(|(bucket, key)| LostObject {
-        bucket: names.get(bucket).cloned().unwrap_or_default(),
+        bucket: engine.bucket_name(*bucket).ok().flatten().unwrap_or_default(),
         key: String::from_utf8_lossy(key).into_owned(),
     });
     Verification {

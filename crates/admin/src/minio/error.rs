@@ -48,6 +48,11 @@ impl MinioError {
         Self::new("InternalError", 500, "The request could not be carried out.")
     }
 
+    /// There is no memory for the answer at present.
+    pub(super) fn busy() -> Self {
+        Self::new("SlowDown", 503, "Reduce your request rate.")
+    }
+
     /// A full drive has no room for the change.
     pub(super) fn full() -> Self {
         Self { status: 507, message: DRIVE_FULL.to_owned(), ..Self::failed() }

@@ -3,24 +3,80 @@
 use super::{Answer, Call, MinioError, Reply};
 use crate::rights::Right;
 use drystone_base::Timestamp;
+use drystone_base::limits::BUCKET_COUNT_MAX;
 use drystone_engine::deployment::{DeploymentStatus, DriveState, DriveStatus};
-use drystone_engine::{BucketRow, Usage};
+use drystone_engine::{BucketRow, BucketsAsked, EngineError, Share, Usage};
 use drystone_identity::DEFAULT_ACCOUNT;
 use serde_json::{Value, json};
 
-/// All buckets with what is in them.
-fn buckets(call: &Call<'_>) -> Result<Vec<(BucketRow, Usage)>, MinioError> {
-    let failed = |error: drystone_engine::EngineError| {
-        tracing::error!(%error, "the administration failed");
-        MinioError::failed()
-    };
-    let buckets = call.engine.list_buckets("", "", usize::MAX).map_err(failed)?;
-    let mut all = Vec::with_capacity(buckets.len());
-    for bucket in buckets {
-        let usage = call.engine.usage(&bucket.name).map_err(failed)?;
-        all.push((bucket, usage));
+/// Buckets that an answer names at most: as many as an account may have.
+const NAMED_COUNT_MAX: usize = BUCKET_COUNT_MAX;
+/// Bytes that an answer holds for each bucket that it names.
+const NAMED_LEN: u64 = 1 << 10;
+/// Buckets of one step where each is decided on, which may take 10 ms.
+const DECIDED_COUNT_MAX: usize = 16;
+
+fn failed(error: EngineError) -> MinioError {
+    match error {
+        EngineError::Busy => MinioError::busy(),
+        error => {
+            tracing::error!(%error, "the administration failed");
+            MinioError::failed()
+        }
     }
-    Ok(all)
+}
+
+/// Looks at all buckets, or those of one account: in steps, each with a turn of its own.
+async fn visit(
+    call: &Call<'_>,
+    (owner, limit): (Option<&str>, usize),
+    mut visit: impl FnMut(BucketRow) -> Result<(), EngineError>,
+) -> Result<(), MinioError> {
+    let mut after = String::new();
+    loop {
+        let asked = BucketsAsked { prefix: "", after: &after, owner, limit };
+        let step = || {
+            let page = call.engine.list_buckets(&asked)?;
+            page.buckets.into_iter().try_for_each(&mut visit)?;
+            Ok(page.next)
+        };
+        let Some(next) = call.actor.scan(step).await.map_err(failed)? else { return Ok(()) };
+        after = next;
+    }
+}
+
+/// A share for an answer that names these buckets, and how many it is for.
+async fn room_for(call: &Call<'_>, owner: Option<&str>) -> Result<(Share, usize), MinioError> {
+    let mut count = 0;
+    visit(call, (owner, usize::MAX), |_| {
+        count += 1;
+        Ok(())
+    })
+    .await?;
+    let count: usize = NAMED_COUNT_MAX.min(count);
+    let engine = call.engine.for_consumer(call.request.consumer);
+    let share = engine.reserve_answer(count as u64 * NAMED_LEN).await.map_err(failed)?;
+    Ok((share, count))
+}
+
+/// What is in all buckets together.
+#[derive(Default)]
+struct Sums {
+    buckets: u64,
+    objects: u64,
+    versions: u64,
+    markers: u64,
+    bytes: u64,
+}
+
+impl Sums {
+    fn add(&mut self, usage: &Usage) {
+        self.buckets += 1;
+        self.objects += usage.current_count;
+        self.versions += usage.current_count + usage.noncurrent_count;
+        self.markers += usage.marker_count;
+        self.bytes += usage.current_bytes + usage.noncurrent_bytes;
+    }
 }
 
 /// The state of all drives; reading it blocks for a moment.
@@ -79,19 +135,23 @@ fn backend(status: &DeploymentStatus) -> Value {
 
 pub(super) async fn info(call: &Call<'_>) -> Answer {
     call.actor.require_server(Right::ServerInfo)?;
-    let buckets = buckets(call)?;
+    let mut sums = Sums::default();
+    visit(call, (None, usize::MAX), |bucket| {
+        sums.add(&call.engine.usage_of(bucket.id)?);
+        Ok(())
+    })
+    .await?;
     let status = status(call).await?;
-    let sum = |pick: fn(&Usage) -> u64| buckets.iter().map(|(_, usage)| pick(usage)).sum::<u64>();
     Ok(Reply::Plain(json!({
         "mode": "online",
         "region": call.about.region,
         "sqsARN": [],
         "deploymentID": call.about.deployment,
-        "buckets": { "count": buckets.len() },
-        "objects": { "count": sum(|usage| usage.current_count) },
-        "versions": { "count": sum(|usage| usage.current_count + usage.noncurrent_count) },
-        "deletemarkers": { "count": sum(|usage| usage.marker_count) },
-        "usage": { "size": sum(|usage| usage.current_bytes + usage.noncurrent_bytes) },
+        "buckets": { "count": sums.buckets },
+        "objects": { "count": sums.objects },
+        "versions": { "count": sums.versions },
+        "deletemarkers": { "count": sums.markers },
+        "usage": { "size": sums.bytes },
         "services": {},
         "backend": backend(&status),
         "servers": [{
@@ -114,47 +174,50 @@ pub(super) async fn storage(call: &Call<'_>) -> Answer {
     Ok(Reply::Plain(json!({ "Disks": drives(&status), "Backend": backend(&status) })))
 }
 
-pub(super) fn usage(call: &Call<'_>) -> Answer {
+pub(super) async fn usage(call: &Call<'_>) -> Answer {
     call.actor.require_server(Right::DataUsageInfo)?;
-    let buckets = buckets(call)?;
-    let sum = |pick: fn(&Usage) -> u64| buckets.iter().map(|(_, usage)| pick(usage)).sum::<u64>();
-    let each: serde_json::Map<_, _> = buckets
-        .iter()
-        .map(|(bucket, usage)| {
-            let value = json!({
-                "size": usage.current_bytes + usage.noncurrent_bytes,
-                "objectsCount": usage.current_count,
-                "versionsCount": usage.current_count + usage.noncurrent_count,
-                "deleteMarkersCount": usage.marker_count,
-            });
-            (bucket.name.clone(), value)
-        })
-        .collect();
-    Ok(Reply::Plain(json!({
+    let (mut sums, mut each) = (Sums::default(), serde_json::Map::new());
+    let (share, room) = room_for(call, None).await?;
+    visit(call, (None, usize::MAX), |bucket| {
+        let usage = call.engine.usage_of(bucket.id)?;
+        sums.add(&usage);
+        if each.len() >= room {
+            return Ok(());
+        }
+        let value = json!({
+            "size": usage.current_bytes + usage.noncurrent_bytes,
+            "objectsCount": usage.current_count,
+            "versionsCount": usage.current_count + usage.noncurrent_count,
+            "deleteMarkersCount": usage.marker_count,
+        });
+        each.insert(bucket.name, value);
+        Ok(())
+    })
+    .await?;
+    let answer = json!({
         "lastUpdate": Timestamp(call.actor.directory.now_ms()).to_iso(),
-        "objectsCount": sum(|usage| usage.current_count),
-        "versionsCount": sum(|usage| usage.current_count + usage.noncurrent_count),
-        "deleteMarkersCount": sum(|usage| usage.marker_count),
-        "objectsTotalSize": sum(|usage| usage.current_bytes + usage.noncurrent_bytes),
-        "bucketsCount": buckets.len(),
+        "objectsCount": sums.objects,
+        "versionsCount": sums.versions,
+        "deleteMarkersCount": sums.markers,
+        "objectsTotalSize": sums.bytes,
+        "bucketsCount": sums.buckets,
         "bucketsUsageInfo": each,
-    })))
+    });
+    Ok(Reply::Counted(answer, share))
 }
 
 /// What the caller may do in which bucket. Everybody may ask this about himself.
 pub(super) async fn account(call: &Call<'_>) -> Answer {
+    let account = call.actor.account();
+    let owner = if account == DEFAULT_ACCOUNT { "" } else { account };
     let mut listed = Vec::new();
-    for (bucket, usage) in buckets(call)? {
-        let owner = if bucket.owner.is_empty() { DEFAULT_ACCOUNT } else { &bucket.owner };
-        if owner != call.actor.account() {
-            continue;
-        }
-        // A thousand decisions in one go would keep others waiting.
-        tokio::task::yield_now().await;
+    let (share, room) = room_for(call, Some(owner)).await?;
+    visit(call, (Some(owner), DECIDED_COUNT_MAX), |bucket| {
         let arn = format!("arn:aws:s3:::{}", bucket.name);
         let read = call.actor.may_s3("s3:ListBucket", &arn);
         let write = call.actor.may_s3("s3:PutObject", &format!("{arn}/*"));
-        if read || write {
+        if (read || write) && listed.len() < room {
+            let usage = call.engine.usage_of(bucket.id)?;
             listed.push(json!({
                 "name": bucket.name,
                 "size": usage.current_bytes + usage.noncurrent_bytes,
@@ -163,13 +226,16 @@ pub(super) async fn account(call: &Call<'_>) -> Answer {
                 "access": { "read": read, "write": write },
             }));
         }
-    }
+        Ok(())
+    })
+    .await?;
     let identity = call.actor.identity;
     let name = identity.user_name().unwrap_or(call.actor.directory.root_access_key());
-    Ok(Reply::Plain(json!({
+    let answer = json!({
         "AccountName": name,
         "Server": backend(&status(call).await?),
         "Policy": null,
         "Buckets": listed,
-    })))
+    });
+    Ok(Reply::Counted(answer, share))
 }

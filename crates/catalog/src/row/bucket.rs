@@ -91,6 +91,19 @@ impl BucketRow {
     ///
     /// Malformed.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        Self::read(bytes, true)
+    }
+
+    /// As [`BucketRow::decode`], without the tags, which may be most of a row.
+    ///
+    /// # Errors
+    ///
+    /// Malformed.
+    pub fn decode_for_listing(bytes: &[u8]) -> Result<Self, DecodeError> {
+        Self::read(bytes, false)
+    }
+
+    fn read(bytes: &[u8], with_tags: bool) -> Result<Self, DecodeError> {
         let mut r = TlvReader::new(bytes, FORMAT, "bucket row")?;
         let mut row = Self::new(BucketId(0), String::new(), 0);
         while let Some((tag, value)) = r.field()? {
@@ -106,6 +119,7 @@ impl BucketRow {
                     }
                 }
                 5 => row.epoch = r.int(value)?,
+                6 | 7 if !with_tags => {}
                 6 => row.tags.push((r.text(value)?, String::new())),
                 7 => row.tags.last_mut().ok_or(r.malformed())?.1 = r.text(value)?,
                 8 => row.owner = r.text(value)?,

@@ -1,5 +1,6 @@
 //! Buckets.
 
+use super::bucket_count;
 use super::document::DocumentKind;
 use super::rows::load_bucket;
 use crate::error::EngineError;
@@ -11,7 +12,7 @@ use drystone_index::prefix_range;
 ///
 /// # Errors
 ///
-/// [`EngineError::BucketExists`], or the catalog failed.
+/// [`EngineError::BucketExists`], [`EngineError::TooManyBuckets`], or the catalog failed.
 pub fn create_bucket(
     tx: &mut Tx<'_>,
     name: &str,
@@ -25,6 +26,7 @@ pub fn create_bucket(
         let is_own = load_bucket(tx, name)?.owner == owner;
         return Err(EngineError::BucketExists { is_own });
     }
+    bucket_count::add(tx, owner)?;
     let id = BucketId(tx.next_seq().0);
     let mut row = BucketRow::new(id, name.to_owned(), tx.now_ms());
     (row.tags, row.owner, row.lock) = (tags, owner.to_owned(), lock);
@@ -62,7 +64,7 @@ pub fn delete_bucket(tx: &mut Tx<'_>, name: &str) -> Result<(), EngineError> {
     }
     tx.delete(Key::bucket_name(name));
     tx.delete(Key::bucket(bucket.id));
-    Ok(())
+    bucket_count::take(tx, &bucket.owner)
 }
 
 /// Enables or suspends versioning, and says whether a second factor is needed from then on; `None` leaves

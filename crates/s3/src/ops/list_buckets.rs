@@ -2,72 +2,75 @@
 
 use super::Handled;
 use super::list_objects::write_owner;
-use crate::authorize::{Need, account_of, allow, canonical_of, may};
+use crate::authorize::{Need, allow, canonical_of, may};
 use crate::error::S3Error;
 use crate::gateway::Context;
-use crate::response::xml;
-use crate::xml::Xml;
+use crate::xml::escaped_len_max;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use drystone_base::Timestamp;
-use drystone_engine::BucketRow;
+use drystone_base::limits::BUCKET_COUNT_MAX;
+use drystone_engine::BucketsAsked;
 use drystone_identity::DEFAULT_ACCOUNT;
 
-/// Buckets read at once.
-const PAGE_LEN: usize = 1000;
+const ROOT: &str = "ListAllMyBucketsResult";
+/// Bytes of the elements before and behind the entries besides what they repeat.
+const HEAD_LEN: u64 = 2 << 10;
+/// Bytes that an entry takes besides its name, which stands in it twice and is held meanwhile.
+const ENTRY_LEN: u64 = 256;
+/// Buckets of one step where each is decided on, which may take 10 ms.
+const DECIDED_COUNT_MAX: usize = 16;
 
-/// Buckets of the sender's account: all of them, or those that he has rights to.
-async fn visible(
-    context: &Context<'_>,
-    prefix: &str,
-    mut after: String,
-    wanted: usize,
-) -> Result<Vec<BucketRow>, S3Error> {
-    let need = |bucket: Option<&str>, action| Need::on(action, bucket);
-    let account = context.sender.account().unwrap_or_default();
-    let sees_all = may(context, &need(None, "s3:ListAllMyBuckets"));
-    let is_visible = |bucket: &BucketRow| {
-        let name = Some(bucket.name.as_str());
-        account_of(bucket) == account
-            && (sees_all
-                || may(context, &need(name, "s3:ListBucket"))
-                || may(context, &need(name, "s3:GetBucketLocation")))
-    };
-    let mut found = Vec::new();
-    while found.len() < wanted {
-        let page = context.engine.list_buckets(prefix, &after, PAGE_LEN)?;
-        let Some(last) = page.last() else { break };
-        after.clone_from(&last.name);
-        let is_last = page.len() < PAGE_LEN;
-        for bucket in page {
-            if found.len() < wanted && is_visible(&bucket) {
-                found.push(bucket);
-            }
-            if !sees_all {
-                // A thousand decisions in one go would keep others waiting.
-                tokio::task::yield_now().await;
-            }
-        }
-        if is_last {
-            break;
-        }
+/// What is known of the list while it is put together.
+#[derive(Default)]
+struct Found {
+    /// Names, and when they were created.
+    buckets: Vec<(String, u64)>,
+    /// The name that was looked at last.
+    after: Option<String>,
+}
+
+/// What is asked for.
+struct Asked<'a> {
+    prefix: &'a str,
+    after: String,
+    /// Entries at most.
+    limit: usize,
+    sees_all: bool,
+}
+
+impl Asked<'_> {
+    /// Goes on with the list of the sender's buckets: all of them, or those that he has rights to. It is done
+    /// with one more than the limit.
+    fn step(&self, context: &Context<'_>, found: &mut Found) -> Result<bool, S3Error> {
+        // Without an account there is no bucket of one's own.
+        let Some(account) = context.sender.account() else { return Ok(true) };
+        let owner = if account == DEFAULT_ACCOUNT { "" } else { account };
+        let may_see = |name: &str| {
+            let may_do = |action| may(context, &Need::on(action, Some(name)));
+            self.sees_all || may_do("s3:ListBucket") || may_do("s3:GetBucketLocation")
+        };
+        let left = (self.limit + 1).saturating_sub(found.buckets.len());
+        let most = if self.sees_all { left } else { DECIDED_COUNT_MAX.min(left) };
+        let after = found.after.as_deref().unwrap_or(&self.after);
+        let asked = BucketsAsked { prefix: self.prefix, after, owner: Some(owner), limit: most };
+        let page = context.engine.list_buckets(&asked)?;
+        let seen = page.buckets.into_iter().filter(|bucket| may_see(&bucket.name));
+        found.buckets.extend(seen.map(|bucket| (bucket.name, bucket.created_ms)));
+        found.after = page.next;
+        Ok(found.after.is_none() || found.buckets.len() > self.limit)
     }
-    if found.is_empty() && !sees_all {
-        // With no right to any bucket there is nothing to be said; this keeps the reason.
-        allow(context, &need(None, "s3:ListAllMyBuckets"))?;
-    }
-    Ok(found)
 }
 
 pub(crate) async fn run(context: &Context<'_>) -> Handled {
     let request = &context.request;
     let limit = match request.query_int("max-buckets")? {
-        Some(limit) if (1..=10_000).contains(&limit) => Some(limit as usize),
+        Some(limit) if (1..=BUCKET_COUNT_MAX as u64).contains(&limit) => limit as usize,
         Some(limit) => {
             let message = "max-buckets must be between 1 and 10000";
             return Err(S3Error::argument("max-buckets", &limit.to_string(), message));
         }
-        None => None,
+        None => BUCKET_COUNT_MAX,
     };
     let prefix = request.query("prefix").unwrap_or_default();
     let after = match request.query("continuation-token") {
@@ -82,26 +85,39 @@ pub(crate) async fn run(context: &Context<'_>) -> Handled {
     };
     let region = &context.config.region;
     let other_region = request.query("bucket-region").is_some_and(|wanted| wanted != region);
-    let wanted = if other_region { 0 } else { limit.map_or(usize::MAX, |limit| limit + 1) };
-    let mut buckets = visible(context, prefix, after, wanted).await?;
-    let has_more = limit.is_some_and(|limit| buckets.len() > limit);
-    buckets.truncate(limit.unwrap_or(usize::MAX));
-    let mut xml_out = Xml::new("ListAllMyBucketsResult");
-    let owner = canonical_of(context, context.sender.account().unwrap_or(DEFAULT_ACCOUNT));
-    write_owner(&mut xml_out, "Owner", &owner);
-    xml_out.open("Buckets");
-    for bucket in &buckets {
-        xml_out.open("Bucket").text("Name", &bucket.name);
-        xml_out.text("CreationDate", &Timestamp(bucket.created_ms).to_iso());
-        xml_out.text("BucketRegion", region);
-        xml_out.text("BucketArn", &format!("arn:aws:s3:::{}", bucket.name)).close("Bucket");
+    let need = Need::on("s3:ListAllMyBuckets", None);
+    let asked = Asked { prefix, after, limit, sees_all: may(context, &need) };
+    let step = |found: &mut Found| match other_region {
+        true => Ok(true),
+        false => asked.step(context, found),
+    };
+    let fixed = HEAD_LEN + escaped_len_max(prefix.as_bytes());
+    let of_entry = |name: &str| ENTRY_LEN + (3 * name.len() + region.len()) as u64;
+    let len_of =
+        |found: &Found| fixed + found.buckets.iter().map(|(name, _)| of_entry(name)).sum::<u64>();
+    let listed = context.list_in_steps(step, len_of).await?;
+    let buckets = &listed.page.buckets;
+    if buckets.is_empty() && !asked.sees_all {
+        // With no right to any bucket there is nothing to be said; this keeps the reason.
+        allow(context, &need)?;
     }
-    xml_out.close("Buckets");
-    if let (true, Some(last)) = (has_more, buckets.last()) {
-        xml_out.text("ContinuationToken", &URL_SAFE_NO_PAD.encode(&last.name));
+    let shown = &buckets[..buckets.len().min(limit)];
+    let mut document = listed.document(ROOT);
+    let owner = canonical_of(context, context.sender.account().unwrap_or(DEFAULT_ACCOUNT));
+    write_owner(&mut document, "Owner", &owner);
+    document.open("Buckets");
+    for (name, created_ms) in shown {
+        document.open("Bucket").text("Name", name);
+        document.text("CreationDate", &Timestamp(*created_ms).to_iso());
+        document.text("BucketRegion", region);
+        document.text("BucketArn", &format!("arn:aws:s3:::{name}")).close("Bucket");
+    }
+    document.close("Buckets");
+    if let (true, Some((last, _))) = (buckets.len() > limit, shown.last()) {
+        document.text("ContinuationToken", &URL_SAFE_NO_PAD.encode(last));
     }
     if !prefix.is_empty() {
-        xml_out.text("Prefix", prefix);
+        document.text("Prefix", prefix);
     }
-    Ok(xml(xml_out.finish("ListAllMyBucketsResult")))
+    Ok(listed.reply(document.finish(ROOT)))
 }
