@@ -146,8 +146,8 @@ def test_a_store_of_an_earlier_binary_is_as_it_was(store):
 
 
 def is_sealed(store):
-    """Whether the keyring says that all rows have seals."""
-    return "sealed_deployments" in json.loads((store.drives[0] / "keyring").read_text())
+    """Whether the keyring says that all rows, and all drives, have seals."""
+    return {"sealed_deployments", "sealed_drives"} <= set(json.loads((store.drives[0] / "keyring").read_text()))
 
 
 def test_giving_rows_their_seals_survives_a_kill_at_any_time(store):
@@ -177,7 +177,7 @@ def test_a_store_says_that_the_binary_that_wrote_it_cannot_read_it_any_more(stor
     assert {newest_format(drive) for drive in store.drives} <= {1, 2}
     store.start()
     store.server.kill()
-    assert {newest_format(drive) for drive in store.drives} == {4}
+    assert {newest_format(drive) for drive in store.drives} == {5}
 
 
 @pytest.mark.skipif("DRYSTONE_OLD_BINARY" not in os.environ, reason="DRYSTONE_OLD_BINARY, of commit c9ead26, is not set")

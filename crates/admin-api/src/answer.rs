@@ -168,6 +168,8 @@ pub enum DriveState {
     Failed,
     /// It was not found.
     Missing,
+    /// It was found, and what it says of itself was not written by this deployment.
+    NotTrusted,
 }
 
 /// A drive.

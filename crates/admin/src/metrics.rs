@@ -254,7 +254,11 @@ fn render_drives(out: &mut String, status: &DeploymentStatus) {
         })
     };
     let is_up = |drive: &DriveStatus| {
-        u64::from(!matches!(drive.state, DriveState::Failed | DriveState::Missing))
+        let is_down = matches!(
+            drive.state,
+            DriveState::Failed | DriveState::Missing | DriveState::NotTrusted
+        );
+        u64::from(!is_down)
     };
     gauge("drystone_drive_up", "The drive is there and works.").write(out, each(is_up));
     gauge("drystone_drive_quarantined", "A write or flush failed: it takes no more writes.")

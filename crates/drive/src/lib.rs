@@ -28,6 +28,6 @@ pub use scrub::Scrubbed;
 pub use shard::{Coding, ShardId};
 pub use stray::InProgress;
 pub use superblock::{
-    DRIVE_COUNT_MAX, NewDrive, SUPER_FILE, Super, format_drive, open_super, read_super,
-    segment_len_for, write_super,
+    DRIVE_COUNT_MAX, NewDrive, SUPER_FILE, Super, format_drive, open_super, raise_term,
+    read_sealed, read_super, segment_len_for, write_super,
 };

@@ -1,10 +1,12 @@
 //! The identity of a drive: the file `super`, two slots written in turn.
 //!
-//! The byte table is in `docs/formats/log.md`.
+//! The byte table is in `docs/formats/log.md`. A seal under the keyring tells whether the server wrote what a
+//! drive says of itself; which drives are believed is decided where they are opened together.
 
 use crate::error::DriveError;
 use drystone_base::{GIB, MIB, Reader, Rng, Writer, crc32c, hex};
 use drystone_io::{Disk, DiskFile};
+use drystone_keyring::{DRIVE_SEAL_LEN_BYTES, DriveKeys, Keyring, SealVerdict};
 use std::io::{self, IoSlice};
 
 /// Name of the file.
@@ -21,6 +23,14 @@ const FORMAT: u8 = 3;
 /// As that. Rows of the catalog have seals, which binaries that do not know this format would
 /// damage.
 const FORMAT_SEALED: u8 = 4;
+/// As that, with a seal before the checksum.
+const FORMAT_SEALED_SUPER: u8 = 5;
+/// Offset of the seal, behind what it covers.
+const SEAL_AT: usize = SLOT_LEN - 4 - DRIVE_SEAL_LEN_BYTES;
+/// Stands for the seal where the term was raised by a tool that had no keyring. The other slot has the seal.
+const NO_SEAL: [u8; DRIVE_SEAL_LEN_BYTES] = [0; DRIVE_SEAL_LEN_BYTES];
+/// Terms that tools without a keyring can have raised between two starts of a server.
+const UNSEALED_TERMS_MAX: u32 = 10_000;
 /// Drives of a deployment at most: their ids and those of the view fit into a slot.
 pub const DRIVE_COUNT_MAX: usize = 200;
 
@@ -49,12 +59,19 @@ pub struct Super {
     pub promised: u32,
     /// Rows of the catalog have seals, or are about to get them.
     pub seals_rows: bool,
+    /// The code under the keyring that this was written with, unchecked: see [`read_sealed`].
+    pub seal: Option<[u8; DRIVE_SEAL_LEN_BYTES]>,
 }
 
 impl Super {
-    fn encode(&self) -> Vec<u8> {
+    /// What a seal covers.
+    fn body(&self) -> Vec<u8> {
         let mut w = Writer::new();
-        let format = if self.seals_rows { FORMAT_SEALED } else { FORMAT };
+        let format = match (self.seal, self.seals_rows) {
+            (Some(_), _) => FORMAT_SEALED_SUPER,
+            (None, true) => FORMAT_SEALED,
+            (None, false) => FORMAT,
+        };
         w.raw(MAGIC).u8(format).raw(&[0; 7]).u64(self.sequence);
         w.raw(&self.deployment).raw(&self.drive).u32(self.term).u32(self.segment_len);
         w.u64(self.created_ms).u16(self.view.len() as u16);
@@ -66,8 +83,14 @@ impl Super {
             w.raw(drive);
         }
         w.u32(self.promised);
-        let mut slot = w.finish();
-        slot.resize(SLOT_LEN - 4, 0);
+        let mut body = w.finish();
+        body.resize(SEAL_AT, 0);
+        body
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut slot = self.body();
+        slot.extend_from_slice(&self.seal.unwrap_or(NO_SEAL));
         let crc = crc32c(&slot);
         slot.extend_from_slice(&crc.to_le_bytes());
         slot
@@ -80,9 +103,11 @@ impl Super {
             return Ok(None);
         }
         let format = body[8];
-        if !(FORMAT_ALONE..=FORMAT_SEALED).contains(&format) {
+        if !(FORMAT_ALONE..=FORMAT_SEALED_SUPER).contains(&format) {
             return Err(DriveError::Format { format });
         }
+        let (body, seal) = body.split_at(SEAL_AT);
+        let seal = (format == FORMAT_SEALED_SUPER).then(|| seal.try_into().unwrap_or(NO_SEAL));
         let mut r = Reader::new(&body[16..], "super");
         let mut read = || {
             let sequence = r.u64()?;
@@ -114,11 +139,33 @@ impl Super {
                 view_term,
                 roster,
                 promised,
-                seals_rows: format == FORMAT_SEALED,
+                seals_rows: format >= FORMAT_SEALED,
+                seal,
             })
         };
         let result: Result<Self, drystone_base::DecodeError> = read();
         result.map(Some).map_err(|_| DriveError::SuperDamaged)
+    }
+
+    /// Gives it the seal of what it says now.
+    fn seal_with(&mut self, keys: &DriveKeys) {
+        (self.seals_rows, self.seal) = (true, Some(NO_SEAL));
+        self.seal = Some(keys.seal(&self.body()));
+    }
+
+    /// What its seal says; `None` if it has none.
+    fn verdict(&self, keyring: &Keyring) -> Option<SealVerdict> {
+        let seal = self.seal.filter(|seal| *seal != NO_SEAL)?;
+        Some(keyring.drive_keys(&self.deployment).check(&self.body(), &seal))
+    }
+
+    /// Whether this is `sealed` with a higher term, as a tool leaves it that has no keyring.
+    fn only_raises_term_of(&self, sealed: &Self) -> bool {
+        let Self { sequence, term, seal, .. } = *self;
+        let raised = term.checked_sub(sealed.term);
+        seal == Some(NO_SEAL)
+            && raised.is_some_and(|raised| raised <= UNSEALED_TERMS_MAX)
+            && *self == Self { sequence, term, seal, ..sealed.clone() }
     }
 
     /// The drive's identity in hexadecimal.
@@ -137,15 +184,18 @@ pub fn segment_len_for(total_bytes: u64) -> u32 {
     (len / 4096 * 4096) as u32
 }
 
-fn read(file: &dyn DiskFile) -> Result<Option<Super>, DriveError> {
+/// Slots that verify, the newest one first.
+fn read(file: &dyn DiskFile) -> Result<Vec<Super>, DriveError> {
     let mut slots = vec![0; 2 * SLOT_LEN];
     match file.read_at(0, &mut slots) {
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(Vec::new()),
         result => result?,
     }
     let (first, second) = slots.split_at(SLOT_LEN);
     let found = [Super::decode(first)?, Super::decode(second)?];
-    Ok(found.into_iter().flatten().max_by_key(|slot| slot.sequence))
+    let mut found: Vec<Super> = found.into_iter().flatten().collect();
+    found.sort_by_key(|slot| std::cmp::Reverse(slot.sequence));
+    Ok(found)
 }
 
 fn write(file: &dyn DiskFile, slot: &Super) -> Result<(), DriveError> {
@@ -186,18 +236,23 @@ impl NewDrive {
     }
 }
 
-/// Makes an empty directory a drive. A directory in which making was cut short counts as empty.
+/// Makes an empty directory a drive, with a seal if there are keys. A directory in which making was cut short
+/// counts as empty.
 ///
 /// # Errors
 ///
 /// What the operating system reports.
-pub fn format_drive(disk: &dyn Disk, new: &NewDrive) -> Result<(), DriveError> {
+pub fn format_drive(
+    disk: &dyn Disk,
+    new: &NewDrive,
+    keys: Option<&DriveKeys>,
+) -> Result<(), DriveError> {
     if disk.list()?.iter().any(|name| name == SUPER_FILE) {
         disk.remove(SUPER_FILE)?;
     }
     let file = disk.create(SUPER_FILE, 2 * SLOT_LEN as u64)?;
     disk.sync_dir()?;
-    let slot = Super {
+    let mut slot = Super {
         sequence: 2,
         deployment: new.deployment,
         drive: new.drive,
@@ -209,47 +264,100 @@ pub fn format_drive(disk: &dyn Disk, new: &NewDrive) -> Result<(), DriveError> {
         roster: new.roster.clone(),
         promised: new.view_term,
         seals_rows: false,
+        seal: None,
     };
+    keys.into_iter().for_each(|keys| slot.seal_with(keys));
     write(&*file, &slot)
 }
 
-/// Reads the identity of a drive. `None` if there is no identity yet: the file is missing, or was
-/// never written.
+fn read_slots(disk: &dyn Disk) -> Result<Vec<Super>, DriveError> {
+    let file = match disk.open(SUPER_FILE) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        result => result?,
+    };
+    let slots = read(&*file)?;
+    if slots.is_empty() && disk.list()?.iter().any(|name| name.starts_with("seg-")) {
+        return Err(DriveError::SuperDamaged);
+    }
+    Ok(slots)
+}
+
+/// Reads the identity of a drive, without looking at its seal. `None` if there is no identity yet: the file
+/// is missing, or was never written.
 ///
 /// # Errors
 ///
 /// [`DriveError::SuperDamaged`], [`DriveError::Format`], or what the operating system reports.
 pub fn read_super(disk: &dyn Disk) -> Result<Option<Super>, DriveError> {
-    let file = match disk.open(SUPER_FILE) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        result => result?,
-    };
-    let slot = read(&*file)?;
-    if slot.is_none() && disk.list()?.iter().any(|name| name.starts_with("seg-")) {
-        return Err(DriveError::SuperDamaged);
-    }
-    Ok(slot)
+    Ok(read_slots(disk)?.into_iter().next())
 }
 
-/// Writes the identity of a drive anew, durably; raises its sequence.
+/// As [`read_super`], with what the seal says; `None` for an identity without a seal.
+///
+/// # Errors
+///
+/// As [`read_super`].
+pub fn read_sealed(
+    disk: &dyn Disk,
+    keyring: &Keyring,
+) -> Result<Option<(Super, Option<SealVerdict>)>, DriveError> {
+    let mut slots = read_slots(disk)?.into_iter();
+    let Some(newest) = slots.next() else { return Ok(None) };
+    if let Some(sealed) = slots.next()
+        && newest.only_raises_term_of(&sealed)
+        && sealed.verdict(keyring) == Some(SealVerdict::Holds)
+    {
+        // The next write goes where the one without a seal lies: one with a seal is always there.
+        let (sequence, term) = (newest.sequence + 1, newest.term);
+        return Ok(Some((Super { sequence, term, ..sealed }, Some(SealVerdict::Holds))));
+    }
+    let verdict = newest.verdict(keyring);
+    Ok(Some((newest, verdict)))
+}
+
+/// Writes the identity of a drive anew, durably, with a seal if there are keys; raises its sequence.
 ///
 /// # Errors
 ///
 /// What the operating system reports.
-pub fn write_super(disk: &dyn Disk, identity: &mut Super) -> Result<(), DriveError> {
+pub fn write_super(
+    disk: &dyn Disk,
+    identity: &mut Super,
+    keys: Option<&DriveKeys>,
+) -> Result<(), DriveError> {
     identity.sequence += 1;
+    match keys {
+        Some(keys) => identity.seal_with(keys),
+        None => identity.seal = None,
+    }
     write(&*disk.open(SUPER_FILE)?, identity)
 }
 
-/// Reads the identity of a drive and raises its term, durably. `None` as [`read_super`] gives it.
+/// Writes a higher term, durably, where there is no keyring to seal it with: the slot with the seal stays.
+///
+/// # Errors
+///
+/// What the operating system reports.
+pub fn raise_term(disk: &dyn Disk, identity: &mut Super, term: u32) -> Result<(), DriveError> {
+    identity.term = term;
+    if identity.seal.is_none() {
+        return write_super(disk, identity, None);
+    }
+    identity.sequence += if identity.seal == Some(NO_SEAL) { 2 } else { 1 };
+    identity.seal = Some(NO_SEAL);
+    write(&*disk.open(SUPER_FILE)?, identity)
+}
+
+/// Reads the identity of a drive and raises its term, durably, without a keyring. `None` as [`read_super`]
+/// gives it. For tools and tests.
 ///
 /// # Errors
 ///
 /// As [`read_super`].
 pub fn open_super(disk: &dyn Disk) -> Result<Option<Super>, DriveError> {
     let Some(mut slot) = read_super(disk)? else { return Ok(None) };
-    slot.term += 1;
-    write_super(disk, &mut slot)?;
+    let term = slot.term + 1;
+    raise_term(disk, &mut slot, term)?;
     Ok(Some(slot))
 }
 
@@ -263,7 +371,8 @@ mod tests {
     fn the_term_rises_with_each_open_also_across_torn_writes() {
         for seed in 0..40 {
             let disk = SimDisk::new(1 << 20, seed);
-            format_drive(&disk, &NewDrive::alone(&SeededRng::new(1), 5, 1 << 20)).expect("formats");
+            format_drive(&disk, &NewDrive::alone(&SeededRng::new(1), 5, 1 << 20), None)
+                .expect("formats");
             let first = open_super(&disk).expect("opens").expect("there");
             assert_eq!((first.term, first.view.len()), (1, 1));
             disk.crash_at(disk.op_count() + 1 + seed % 2);
@@ -277,7 +386,8 @@ mod tests {
     #[test]
     fn a_drive_of_an_earlier_format_opens_and_has_the_present_one_afterwards() {
         let disk = SimDisk::new(1 << 20, 1);
-        format_drive(&disk, &NewDrive::alone(&SeededRng::new(1), 5, 1 << 20)).expect("formats");
+        format_drive(&disk, &NewDrive::alone(&SeededRng::new(1), 5, 1 << 20), None)
+            .expect("formats");
         let mut slot = disk.contents(SUPER_FILE)[..SLOT_LEN].to_vec();
         // Nothing follows the view in format 1.
         slot[8] = FORMAT_ALONE;
@@ -292,11 +402,12 @@ mod tests {
     #[test]
     fn a_drive_whose_rows_have_seals_says_so_in_its_format() {
         let disk = SimDisk::new(1 << 20, 1);
-        format_drive(&disk, &NewDrive::alone(&SeededRng::new(1), 5, 1 << 20)).expect("formats");
+        format_drive(&disk, &NewDrive::alone(&SeededRng::new(1), 5, 1 << 20), None)
+            .expect("formats");
         let mut slot = open_super(&disk).expect("opens").expect("there");
         assert_eq!((slot.seals_rows, slot.encode()[8]), (false, FORMAT));
         slot.seals_rows = true;
-        write_super(&disk, &mut slot).expect("writes");
+        write_super(&disk, &mut slot, None).expect("writes");
         let again = open_super(&disk).expect("opens").expect("there");
         assert_eq!((again.seals_rows, again.encode()[8]), (true, FORMAT_SEALED));
         assert_eq!(again.term, slot.term + 1);
@@ -305,7 +416,8 @@ mod tests {
     #[test]
     fn a_damaged_slot_leaves_the_other_and_two_are_refused() {
         let disk = SimDisk::new(1 << 20, 1);
-        format_drive(&disk, &NewDrive::alone(&SeededRng::new(1), 5, 1 << 20)).expect("formats");
+        format_drive(&disk, &NewDrive::alone(&SeededRng::new(1), 5, 1 << 20), None)
+            .expect("formats");
         open_super(&disk).expect("opens");
         disk.flip_bit(SUPER_FILE, 4096 + 30, 1);
         assert_eq!(open_super(&disk).expect("opens").expect("there").term, 1);
@@ -313,5 +425,95 @@ mod tests {
         disk.flip_bit(SUPER_FILE, 30, 1);
         disk.flip_bit(SUPER_FILE, 4096 + 31, 1);
         assert!(matches!(open_super(&disk), Err(DriveError::SuperDamaged)));
+    }
+
+    fn sealed_disk(keys: &DriveKeys) -> (SimDisk, Super) {
+        let disk = SimDisk::new(1 << 20, 1);
+        format_drive(&disk, &NewDrive::alone(&SeededRng::new(1), 5, 1 << 20), Some(keys))
+            .expect("formats");
+        let mut slot = read_super(&disk).expect("read").expect("there");
+        slot.term = 1;
+        write_super(&disk, &mut slot, Some(keys)).expect("writes");
+        (disk, slot)
+    }
+
+    /// Goal: each field of a sealed identity counts. Method: each changed alone, with the checksum right.
+    #[test]
+    fn a_seal_covers_every_field() {
+        let rng = SeededRng::new(9);
+        let ring = Keyring::generate(&rng, "");
+        let deployment = NewDrive::alone(&SeededRng::new(1), 5, 1 << 20).deployment;
+        let keys = ring.drive_keys(&deployment);
+        let (disk, slot) = sealed_disk(&keys);
+        let read = || read_sealed(&disk, &ring).expect("read").expect("there").1;
+        assert_eq!(read(), Some(SealVerdict::Holds));
+        let file = disk.open(SUPER_FILE).expect("opens");
+        let changes: [fn(&mut Super); 10] = [
+            |s| s.sequence += 2,
+            |s| s.deployment[0] ^= 1,
+            |s| s.drive[0] ^= 1,
+            |s| s.term += 1,
+            |s| s.segment_len += 4096,
+            |s| s.created_ms += 1,
+            |s| s.view.clear(),
+            |s| s.view_term += 1,
+            |s| s.roster.push([1; 16]),
+            |s| s.promised += 1,
+        ];
+        for (at, change) in changes.iter().enumerate() {
+            let mut forged = slot.clone();
+            change(&mut forged);
+            write(&*file, &forged).expect("writes");
+            assert_eq!(read(), Some(SealVerdict::Broken), "change {at}");
+            write(&*file, &Super { seal: None, ..forged }).expect("writes");
+            assert_eq!(read(), None, "change {at} without a seal");
+            write(&*file, &slot).expect("writes");
+        }
+        assert_eq!(read(), Some(SealVerdict::Holds));
+        let other = Keyring::generate(&rng, "");
+        let verdict = read_sealed(&disk, &other).expect("read").expect("there").1;
+        assert_eq!(verdict, Some(SealVerdict::UnknownKey));
+    }
+
+    /// Goal: tools without a keyring raise the term and take no seal away, also if they, or the server after
+    /// them, are stopped at a write. Method: any number of them, then a crash in the next write.
+    #[test]
+    fn a_term_that_was_raised_without_a_keyring_leaves_the_seal() {
+        let ring = Keyring::generate(&SeededRng::new(9), "");
+        let deployment = NewDrive::alone(&SeededRng::new(1), 5, 1 << 20).deployment;
+        let keys = ring.drive_keys(&deployment);
+        for (tools, is_server) in [(1, true), (2, true), (3, true), (1, false), (2, false)] {
+            for crash in 1..=2 {
+                let (disk, _) = sealed_disk(&keys);
+                let read = || read_sealed(&disk, &ring).expect("read").expect("there");
+                for _ in 0..tools {
+                    open_super(&disk).expect("opens");
+                }
+                let (mut slot, verdict) = read();
+                assert_eq!((slot.term, verdict), (1 + tools, Some(SealVerdict::Holds)));
+                disk.crash_at(disk.op_count() + crash);
+                let written = match is_server {
+                    true => write_super(&disk, &mut slot, Some(&keys)),
+                    false => open_super(&disk).map(drop),
+                };
+                written.expect_err("stopped");
+                disk.restart(CrashKind::Power);
+                let (again, verdict) = read();
+                assert_eq!(verdict, Some(SealVerdict::Holds), "{tools} {is_server} {crash}");
+                assert!((1..=2 + tools).contains(&again.term));
+            }
+        }
+        // What else is changed that way is not believed.
+        let (disk, slot) = sealed_disk(&keys);
+        let file = disk.open(SUPER_FILE).expect("opens");
+        for forged in [
+            Super { view_term: 9, ..slot.clone() },
+            Super { term: slot.term + UNSEALED_TERMS_MAX + 1, ..slot.clone() },
+            Super { term: 0, ..slot.clone() },
+        ] {
+            let sequence = slot.sequence + 1;
+            write(&*file, &Super { sequence, seal: Some(NO_SEAL), ..forged }).expect("writes");
+            assert_eq!(read_sealed(&disk, &ring).expect("read").expect("there").1, None);
+        }
     }
 }

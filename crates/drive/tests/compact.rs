@@ -13,7 +13,8 @@ use std::sync::Arc;
 const SEGMENT_LEN: u32 = 256 << 10;
 
 fn new_drive(disk: &SimDisk) -> Drive {
-    format_drive(disk, &NewDrive::alone(&SeededRng::new(1), 5, SEGMENT_LEN)).expect("formats");
+    format_drive(disk, &NewDrive::alone(&SeededRng::new(1), 5, SEGMENT_LEN), None)
+        .expect("formats");
     let identity = open_super(disk).expect("opens").expect("there");
     let config = DriveConfig { identity, write_ahead_len: 0, lsn_floor: 0, bug: None };
     Drive::open(Arc::new(disk.clone()), Arc::new(MemIndex::default()), config).expect("opens")

@@ -95,7 +95,7 @@ fn what_was_recorded_while_the_index_failed_is_found_afterwards() {
     for restarts in [false, true] {
         let disk = SimDisk::new(64 << 20, 1);
         let new = NewDrive::alone(&SeededRng::new(1), 5, 256 << 10);
-        format_drive(&disk, &new).expect("formats");
+        format_drive(&disk, &new, None).expect("formats");
         let index = Arc::new(Flaky::default());
         let mut drive = open(&disk, &index);
         let before = append(&drive, &[1; 5000]);
@@ -130,7 +130,7 @@ fn what_was_recorded_while_the_index_failed_is_found_afterwards() {
 #[test]
 fn what_an_index_missed_for_long_is_taken_in_by_the_next_start() {
     let disk = SimDisk::new(64 << 20, 1);
-    format_drive(&disk, &NewDrive::alone(&SeededRng::new(1), 5, 1 << 20)).expect("formats");
+    format_drive(&disk, &NewDrive::alone(&SeededRng::new(1), 5, 1 << 20), None).expect("formats");
     let index = Arc::new(Flaky::default());
     let drive = open(&disk, &index);
     index.fails.store(true, Ordering::Relaxed);

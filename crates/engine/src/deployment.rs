@@ -11,6 +11,7 @@ mod rebalance;
 mod replace;
 mod salvage;
 mod status;
+mod trust;
 
 pub use drystone_catalog::SalvageReport;
 pub use keeper::new_deployment;
@@ -34,9 +35,10 @@ use drystone_cluster::{
 };
 use drystone_drive::Drive;
 use drystone_index::KeyRange;
+use drystone_keyring::{DriveKeys, Keyring};
 use drystone_log::Class;
-use keeper::Keeper;
-use member::Member;
+use keeper::{Keeper, SealedDrives};
+use member::{Member, Opened};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -58,6 +60,11 @@ pub struct DeploymentConfig {
     pub rebuild: Rebuild,
     /// How rows are protected.
     pub rows: RowProtection,
+    /// What drives are sealed under; `None` where there is none yet, and for simulations and tools that do
+    /// without: those change nothing of drives that have seals.
+    pub keyring: Option<Arc<Keyring>>,
+    /// Start although the keyring is not there, or not the one that drives are sealed under.
+    pub accepts_lost_keyring: bool,
     /// For tests of tests.
     pub bug: Option<drystone_log::SeededBug>,
 }
@@ -90,6 +97,8 @@ pub struct Deployment {
     /// Of the work over everything that runs, which is one at a time.
     progress: Mutex<Option<Progress>>,
     salvaged: Option<SalvageReport>,
+    /// Where drives are that are not trusted, and what they say they are.
+    refused: Vec<(String, DriveId)>,
 }
 
 /// Starts the threads that write a drive's log.
@@ -113,16 +122,18 @@ impl Deployment {
         // Drives whose copy of the catalog does not verify.
         let mut distrusted = Vec::new();
         loop {
-            let (start, members) = member::open_all(places.clone(), &distrusted, &config)?;
+            let opened = member::open_all(places.clone(), &distrusted, &config)?;
+            let Opened { start, members, refused, keys } = opened;
             let mut writers = Vec::new();
             for member in &members {
                 writers.extend(start_writers(&member.drive)?);
             }
             if config.rebuild == Rebuild::Catalog {
-                return Self::open_salvaged(start, &members, writers, config);
+                let opened = Opened { start, members, refused, keys };
+                return Self::open_salvaged(opened, writers, config);
             }
             let first = choose_first(&start, &members)?;
-            let catalog = open_catalog(&start, &members, first, &config);
+            let catalog = open_catalog(&start, &members, first, (&config, keys));
             let (keeper, catalog) = match catalog {
                 Err(error) if start.view.len() > 1 && is_about_frames(&error) => {
                     let drive = members[first].id();
@@ -136,7 +147,8 @@ impl Deployment {
                 opened => opened?,
             };
             let opened = (keeper, catalog, writers);
-            return Self::assemble(&start, &members, first, opened, (Vec::new(), config));
+            let deployment = Self::assemble(&start, &members, first, opened, (Vec::new(), config))?;
+            return Ok(Self { refused, ..deployment });
         }
     }
 
@@ -185,20 +197,32 @@ impl Deployment {
             moving: Mutex::default(),
             progress: Mutex::default(),
             salvaged: None,
+            refused: Vec::new(),
         })
     }
 
-    /// Lets the drives say that rows have seals, so that no earlier binary opens them. Before the first row
-    /// gets one.
+    /// Gives the drives seals, and lets them say that rows have seals, so that no earlier binary opens them.
+    /// Before the first row gets one. Says whether every drive of the deployment has one.
     ///
     /// # Errors
     ///
     /// [`OpenError::Refused`] if too few drives could be told.
-    pub fn note_seals(&self) -> Result<(), OpenError> {
-        match self.keeper.note_seals() {
-            true => Ok(()),
-            false => Err(OpenError::Refused("too few drives could be told".to_owned())),
+    pub fn note_seals(&self, keyring: &Keyring) -> Result<bool, OpenError> {
+        match self.keeper.note_seals(keyring) {
+            SealedDrives::TooFew => {
+                Err(OpenError::Refused("too few drives could be told".to_owned()))
+            }
+            SealedDrives::Most => Ok(false),
+            SealedDrives::All => Ok(true),
         }
+    }
+
+    /// Whether a drive that is not open was found and is not trusted. By its place too, because what it says
+    /// it is may not be true.
+    #[must_use]
+    pub fn is_refused(&self, member: &PoolDrive) -> bool {
+        let is_it = |(path, id): &(String, DriveId)| *path == member.path || *id == member.info.id;
+        member.drive.is_none() && self.refused.iter().any(is_it)
     }
 
     /// Nothing can be changed: too few drives are there.
@@ -271,12 +295,12 @@ fn open_catalog(
     start: &Start,
     members: &[Member],
     first: usize,
-    config: &DeploymentConfig,
+    (config, keys): (&DeploymentConfig, Option<Arc<DriveKeys>>),
 ) -> Result<(Arc<Keeper>, Catalog), OpenError> {
     let (mirrors, last_frame) = bring_level(start, members, first)?;
     let roster_len = start.roster.len();
     let disks = members.iter().map(|m| (m.place.disk.clone(), m.identity.clone())).collect();
-    let keeper = Arc::new(Keeper::new(disks, roster_len));
+    let keeper = Arc::new(Keeper::new(disks, roster_len, keys));
     let first = &members[first];
     let index = first.catalog_index.clone().expect("members of the view have one");
     let mirrors = MirrorConfig {

@@ -40,19 +40,27 @@ struct File {
     /// Deployments all of whose rows have a seal, in hexadecimal.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     sealed_deployments: Vec<String>,
+    /// Deployments all of whose drives have a seal, in hexadecimal.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    sealed_drives: Vec<String>,
 }
 
 /// Root keys; the last one seals. Has no `Debug`: it is all secrets.
 pub struct Keyring {
     keys: Vec<(RootKey, DataKey)>,
     sealed_deployments: Mutex<Vec<String>>,
+    sealed_drives: Mutex<Vec<String>>,
 }
 
 impl Keyring {
     /// A keyring with one new key. `created` is shown to people.
     #[must_use]
     pub fn generate(rng: &dyn Rng, created: &str) -> Self {
-        let mut keyring = Self { keys: Vec::new(), sealed_deployments: Mutex::default() };
+        let mut keyring = Self {
+            keys: Vec::new(),
+            sealed_deployments: Mutex::default(),
+            sealed_drives: Mutex::default(),
+        };
         keyring.rotate(rng, created);
         keyring
     }
@@ -83,7 +91,11 @@ impl Keyring {
         if file.format != FORMAT || keys.is_empty() {
             return Err(KeyringError::Format);
         }
-        Ok(Self { keys, sealed_deployments: Mutex::new(file.sealed_deployments) })
+        Ok(Self {
+            keys,
+            sealed_deployments: Mutex::new(file.sealed_deployments),
+            sealed_drives: Mutex::new(file.sealed_drives),
+        })
     }
 
     /// The text form, for the file and for backups.
@@ -91,7 +103,8 @@ impl Keyring {
     pub fn to_text(&self) -> Secret {
         let keys = self.keys.iter().map(|(root, _)| root.clone()).collect();
         let sealed_deployments = lock(&self.sealed_deployments).clone();
-        let file = File { format: FORMAT.to_owned(), keys, sealed_deployments };
+        let sealed_drives = lock(&self.sealed_drives).clone();
+        let file = File { format: FORMAT.to_owned(), keys, sealed_deployments, sealed_drives };
         Secret::new(serde_json::to_string_pretty(&file).expect("texts become JSON") + "\n")
     }
 
@@ -123,6 +136,19 @@ impl Keyring {
     pub fn note_sealed_rows(&self, deployment: &[u8; 16]) {
         if !self.has_sealed_rows(deployment) {
             lock(&self.sealed_deployments).push(hex(deployment));
+        }
+    }
+
+    /// Whether all drives of a deployment are known to have a seal: one without is not trusted then.
+    #[must_use]
+    pub fn has_sealed_drives(&self, deployment: &[u8; 16]) -> bool {
+        lock(&self.sealed_drives).contains(&hex(deployment))
+    }
+
+    /// Notes that all drives of a deployment have a seal.
+    pub fn note_sealed_drives(&self, deployment: &[u8; 16]) {
+        if !self.has_sealed_drives(deployment) {
+            lock(&self.sealed_drives).push(hex(deployment));
         }
     }
 
@@ -209,6 +235,10 @@ mod tests {
         ring.note_sealed_rows(&[1; 16]);
         let read = Keyring::parse(ring.to_text().reveal()).expect("its own text");
         assert!(read.has_sealed_rows(&[1; 16]) && !read.has_sealed_rows(&[2; 16]));
+        assert!(!read.has_sealed_drives(&[1; 16]));
+        ring.note_sealed_drives(&[1; 16]);
+        let read = Keyring::parse(ring.to_text().reveal()).expect("its own text");
+        assert!(read.has_sealed_drives(&[1; 16]) && !read.has_sealed_drives(&[2; 16]));
         let other = Keyring::generate(&rng, "2026-03-01");
         assert_eq!(other.open("key/A", &sealed), Err(KeyringError::UnknownKey(old)));
     }

@@ -33,9 +33,14 @@ impl Keyring {
     /// The keys for the rows of a deployment: rows of another one, under the same keyring, do not pass.
     #[must_use]
     pub fn row_keys(&self, deployment: &[u8; 16]) -> RowKeys {
+        self.derive_keys(PURPOSE, deployment)
+    }
+
+    /// Keys for one purpose in one deployment.
+    pub(crate) fn derive_keys(&self, purpose: &[u8], deployment: &[u8; 16]) -> RowKeys {
         let derive = |(id, root): (&str, &[u8])| {
             let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, root));
-            context.update(PURPOSE);
+            context.update(purpose);
             context.update(deployment);
             let key = hmac::Key::new(hmac::HMAC_SHA256, context.sign().as_ref());
             let id = unhex(id).and_then(|id| id.try_into().ok());

@@ -1,10 +1,10 @@
 //! The keyring, and the keys of objects: their settings, and how they are opened.
 
 use crate::config::{self, ConfigError, ServerConfig};
-use crate::node::Node;
+use crate::node::{Node, NodeError};
 use crate::secrets;
 use drystone_base::{Clock, SystemClock, SystemRng, Timestamp, hex, unhex};
-use drystone_engine::deployment::Deployment;
+use drystone_engine::deployment::{Deployment, OpenError};
 use drystone_engine::{Engine, RowAccess, SealReport, Sealed};
 use drystone_identity::DEFAULT_ACCOUNT;
 use drystone_keyring::{Keyring, KeyringError, Secret};
@@ -100,6 +100,38 @@ fn refused(path: &Path, error: &KmsError) -> io::Error {
     ))
 }
 
+/// The keyring of drives that are about to be opened, whose identities are sealed under it; `None` if there
+/// is none yet. `must_be_there`: that is an error.
+pub(crate) fn find_keyring(
+    config: &ServerConfig,
+    homes: &[PathBuf],
+    must_be_there: bool,
+) -> io::Result<Option<Arc<Keyring>>> {
+    let path = path_of(config, homes);
+    // One of no bytes was left by a first start that was cut short.
+    match std::fs::metadata(&path) {
+        Ok(metadata) if metadata.len() > 0 => secrets::load_keyring(&path).map(Arc::new).map(Some),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ if must_be_there => Err(no_keyring(&path)),
+        _ => Ok(None),
+    }
+}
+
+fn no_keyring(path: &Path) -> io::Error {
+    let message = format!("there is no keyring {}: name it with --keyring", path.display());
+    io::Error::new(io::ErrorKind::NotFound, message)
+}
+
+/// Says which keyring is the wrong one, where drives are sealed under another.
+pub(crate) fn explain(config: &ServerConfig, homes: &[PathBuf], error: OpenError) -> NodeError {
+    match error {
+        OpenError::WrongKeyring(error) => {
+            NodeError::Keyring(refused(&path_of(config, homes), &error.into()))
+        }
+        error => error.into(),
+    }
+}
+
 /// Rows that are looked at before a start under a keyring that does not know the deployment. Those behind
 /// them are looked at when they are read.
 const LOOKED_MAX: usize = 10_000;
@@ -183,7 +215,9 @@ pub(crate) fn open_keyring(
     check_deployment(config, (engine, &keyring), &path)?;
     if !deployment.is_read_only() {
         note_keyring(catalog, &keyring, accepts).map_err(refused)?;
-        deployment.note_seals().map_err(io::Error::other)?;
+        if deployment.note_seals(&keyring).map_err(io::Error::other)? {
+            note_sealed_drives(config, (engine, &keyring), homes);
+        }
     }
     if is_new {
         let path = path.display();
@@ -217,8 +251,7 @@ pub(crate) fn look_for_keyring(
     let noted = noted_keys(catalog).map_err(|error| refused(&path, &error))?;
     if !path.try_exists()? {
         if must_write || config.keys.keyring.is_some() {
-            let message = format!("there is no keyring {}: name it with --keyring", path.display());
-            return Err(io::Error::new(io::ErrorKind::NotFound, message));
+            return Err(no_keyring(&path));
         }
         let ids = noted.iter().filter_map(|id| unhex(id)?.try_into().ok());
         let known = ids.chain(lost_keys(catalog).map_err(io::Error::other)?).collect();
@@ -266,23 +299,50 @@ pub(crate) fn seal_rows(
         tracing::info!(rows = sealed, "rows that had no integrity seal yet were given one");
     }
     engine.catalog().require_seals();
+    keyring.note_sealed_rows(&deployment);
+    let (has, note) = (Keyring::has_sealed_rows, Keyring::note_sealed_rows);
+    note_in_copies(config, homes, &|ring| has(ring, &deployment), &|ring| note(ring, &deployment));
+    Ok(true)
+}
+
+/// Notes in the keyring that every drive of the deployment has a seal: from then on one without is not
+/// trusted.
+fn note_sealed_drives(
+    config: &ServerConfig,
+    (engine, keyring): (&Engine, &Keyring),
+    homes: &[PathBuf],
+) {
+    let deployment = engine.drive().identity().deployment;
+    if keyring.has_sealed_drives(&deployment) {
+        return;
+    }
+    keyring.note_sealed_drives(&deployment);
+    let (has, note) = (Keyring::has_sealed_drives, Keyring::note_sealed_drives);
+    note_in_copies(config, homes, &|ring| has(ring, &deployment), &|ring| note(ring, &deployment));
+}
+
+/// Notes something in the keyring's file, or in the copies of it in the directories of the drives.
+fn note_in_copies(
+    config: &ServerConfig,
+    homes: &[PathBuf],
+    has: &dyn Fn(&Keyring) -> bool,
+    note: &dyn Fn(&Keyring),
+) {
     let path = path_of(config, homes);
     let copies: Vec<PathBuf> = match &config.keys.keyring {
         Some(path) => vec![path.clone()],
         None => homes.iter().map(|home| home.join(secrets::KEYRING_FILE)).collect(),
     };
-    keyring.note_sealed_rows(&deployment);
     for copy in copies.iter().filter(|copy| **copy == path || copy.is_file()) {
-        if let Err(error) = secrets::note_sealed_rows(copy, &deployment) {
+        if let Err(error) = secrets::note_in_keyring(copy, has, note) {
             let path = copy.display();
             tracing::warn!(
                 %path, %error,
-                "the keyring cannot be told that all rows have seals: this start looks at all rows again, \
-                 and so does the next one; let the server write the file once"
+                "the keyring cannot be told that all rows and drives have seals: this start looks at all \
+                 of them again, and so does the next one; let the server write the file once"
             );
         }
     }
-    Ok(true)
 }
 
 /// The keys of objects.

@@ -83,7 +83,11 @@ pub(crate) struct Node {
     stop: Arc<AtomicBool>,
 }
 
-fn deployment_config(config: &ServerConfig, mode: OpenMode) -> DeploymentConfig {
+fn deployment_config(
+    config: &ServerConfig,
+    mode: OpenMode,
+    keyring: Option<Arc<Keyring>>,
+) -> DeploymentConfig {
     DeploymentConfig {
         clock: Arc::new(SystemClock),
         rng: Arc::new(SystemRng),
@@ -97,6 +101,8 @@ fn deployment_config(config: &ServerConfig, mode: OpenMode) -> DeploymentConfig 
             OpenMode::Salvage => Rebuild::Catalog,
         },
         rows: RowProtection::Sealed,
+        keyring,
+        accepts_lost_keyring: mode == OpenMode::Serve && config.keys.accepts_lost_keyring,
         bug: None,
     }
 }
@@ -113,7 +119,12 @@ impl Node {
             segment_len: config.segment_len,
         };
         let places = places::open(&directories, making)?;
-        let deployment = Arc::new(Deployment::open(places, deployment_config(config, mode))?);
+        let given: Vec<PathBuf> = places.iter().map(|place| PathBuf::from(&place.path)).collect();
+        let keyring = keys::find_keyring(config, &given, mode == OpenMode::Salvage);
+        let keyring = keyring.map_err(NodeError::Keyring)?;
+        let deployment = Deployment::open(places, deployment_config(config, mode, keyring));
+        let deployment = deployment.map_err(|error| keys::explain(config, &given, error))?;
+        let deployment = Arc::new(deployment);
         let engine = deployment.engine.clone();
         let identity = engine.drive().identity().clone();
         let drives = engine.pool().drives();

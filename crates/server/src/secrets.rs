@@ -149,18 +149,23 @@ pub(crate) fn load_keyring(path: &Path) -> io::Result<Keyring> {
     Keyring::parse(&text).map_err(|error| named(io::Error::new(io::ErrorKind::InvalidData, error)))
 }
 
-/// Notes in the file of a keyring that all rows of a deployment have seals. The file is replaced as a whole.
+/// Notes something in the file of a keyring: `has` says whether it is there already. The file is replaced as
+/// a whole.
 #[expect(
     clippy::disallowed_methods,
     reason = "a keyring that is written in place can be lost; both are flushed"
 )]
-pub(crate) fn note_sealed_rows(path: &Path, deployment: &[u8; 16]) -> io::Result<()> {
+pub(crate) fn note_in_keyring(
+    path: &Path,
+    has: &dyn Fn(&Keyring) -> bool,
+    note: &dyn Fn(&Keyring),
+) -> io::Result<()> {
     let path = path.canonicalize()?;
     let keyring = load_keyring(&path)?;
-    if keyring.has_sealed_rows(deployment) {
+    if has(&keyring) {
         return Ok(());
     }
-    keyring.note_sealed_rows(deployment);
+    note(&keyring);
     let new = path.with_extension("new");
     let _ = std::fs::remove_file(&new);
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;

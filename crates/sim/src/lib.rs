@@ -176,6 +176,8 @@ impl World {
             write_ahead_len: 0,
             rebuild: Rebuild::Needed,
             rows: RowProtection::None,
+            keyring: None,
+            accepts_lost_keyring: false,
             bug: self.bug,
         };
         let deployment = Deployment::open(self.places(), config).map_err(|error| say(&error))?;

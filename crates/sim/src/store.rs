@@ -52,6 +52,8 @@ impl Store {
             write_ahead_len: 0,
             rebuild: Rebuild::Needed,
             rows: RowProtection::None,
+            keyring: None,
+            accepts_lost_keyring: false,
             bug: None,
         };
         let deployment = Deployment::open(places, config).expect("what was made opens");

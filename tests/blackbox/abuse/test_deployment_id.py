@@ -3,6 +3,7 @@ store from before rows had seals."""
 import os
 import pathlib
 import re
+import shutil
 import struct
 import subprocess
 
@@ -24,6 +25,8 @@ def write_id(directory, new):
         if bytes(slot[:8]) == b"DRYSUPER":
             old = bytes(slot[24:40])
             slot[24:40] = new
+            # As before drives had seals.
+            slot[8], slot[4068:4092] = 4, bytes(24)
             slot[4092:] = struct.pack("<I", crc32c(bytes(slot[:4092])))
             raw[at:at + 4096] = slot
     path.write_bytes(raw)
@@ -64,8 +67,9 @@ def store(start, tmp_path):
 
 
 @needs_tool
-def test_rows_without_seals_are_not_those_of_a_new_deployment(start, store):
+def test_rows_without_seals_are_not_those_of_a_new_deployment(start, store, tmp_path):
     directory, keyring, keys = store
+    shutil.copytree(directory, tmp_path / "copy", ignore=shutil.ignore_patterns("*.sock"))
     old = write_id(directory, os.urandom(16))
     # The seals tell whose rows they are.
     assert "file super of a drive was changed" in refusal(directory, *keyring)
@@ -81,8 +85,14 @@ def test_rows_without_seals_are_not_those_of_a_new_deployment(start, store):
     assert "names deployment" in refusal(directory, *keyring, "--adopt-unsealed", old.hex())
     assert "32 hexadecimal digits" in refusal(directory, *keyring, "--adopt-unsealed", "all")
     assert new.hex() not in pathlib.Path(keyring[1]).read_text()
-    # Under its own id nothing is served that was changed.
+    # With its own id, but without a seal of its own, the drive is not trusted.
     write_id(directory, old)
+    assert "not trusted" in refusal(directory, *keyring)
+    # As the server wrote it, nothing is served that was changed.
+    shutil.rmtree(directory)
+    shutil.copytree(tmp_path / "copy", directory)
+    assert strip(directory) > 5
+    damage(directory, "--forge", "arn:aws:s3:::pub/*", "arn:aws:s3:::*/**")
     server = start(*keyring, directory=directory)
     assert outcome(service(server, "s3", *keys), "sec", "a") is None
     server.stop()

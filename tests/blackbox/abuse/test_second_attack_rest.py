@@ -31,6 +31,8 @@ def change_deployment(directory):
         slot = raw[offset:offset + 4096]
         if bytes(slot[:8]) == b"DRYSUPER":
             slot[24:40] = new
+            # As before drives had seals.
+            slot[8], slot[4068:4092] = 4, bytes(24)
             slot[4092:] = struct.pack("<I", crc32c(bytes(slot[:4092])))
             raw[offset:offset + 4096] = slot
     open(path, "wb").write(raw)

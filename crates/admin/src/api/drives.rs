@@ -111,6 +111,7 @@ fn drives_of(status: &DeploymentStatus) -> Vec<Drive> {
             State::Draining => DriveState::Draining,
             State::Failed => DriveState::Failed,
             State::Missing => DriveState::Missing,
+            State::NotTrusted => DriveState::NotTrusted,
         },
         holds_catalog: drive.holds_catalog,
         total_bytes: drive.total_bytes,

@@ -93,7 +93,7 @@ async fn status(call: &Call<'_>) -> Result<DeploymentStatus, MinioError> {
 }
 
 fn is_offline(drive: &DriveStatus) -> bool {
-    matches!(drive.state, DriveState::Missing | DriveState::Failed)
+    matches!(drive.state, DriveState::Missing | DriveState::NotTrusted | DriveState::Failed)
 }
 
 fn drives(status: &DeploymentStatus) -> Vec<Value> {
@@ -104,7 +104,7 @@ fn drives(status: &DeploymentStatus) -> Vec<Value> {
             "state": match drive.state {
                 DriveState::Online | DriveState::Filling | DriveState::Draining => "ok",
                 DriveState::Failed => "faulty",
-                DriveState::Missing => "offline",
+                DriveState::Missing | DriveState::NotTrusted => "offline",
             },
             "healing": drive.state == DriveState::Filling,
             "uuid": drive.id.to_string(),

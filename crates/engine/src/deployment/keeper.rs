@@ -8,6 +8,7 @@ use drystone_catalog::ViewKeeper;
 use drystone_cluster::{Protection, Shape, next_ballot};
 use drystone_drive::{DRIVE_COUNT_MAX, NewDrive, Super, format_drive, read_super, write_super};
 use drystone_io::Disk;
+use drystone_keyring::{DriveKeys, Keyring};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -22,11 +23,33 @@ struct State {
     drives: Vec<(Arc<dyn Disk>, Super)>,
     /// Drives of the deployment, missing ones included.
     drive_count: usize,
+    /// What drives are sealed with; none before they have seals, and for tools without a keyring.
+    keys: Option<Arc<DriveKeys>>,
+}
+
+/// How many drives have seals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SealedDrives {
+    /// Not more than half of them.
+    TooFew,
+    /// More than half.
+    Most,
+    /// Every one of the deployment.
+    All,
 }
 
 impl Keeper {
-    pub(crate) fn new(drives: Vec<(Arc<dyn Disk>, Super)>, drive_count: usize) -> Self {
-        Self { state: Mutex::new(State { drives, drive_count }) }
+    pub(crate) fn new(
+        drives: Vec<(Arc<dyn Disk>, Super)>,
+        drive_count: usize,
+        keys: Option<Arc<DriveKeys>>,
+    ) -> Self {
+        Self { state: Mutex::new(State { drives, drive_count, keys }) }
+    }
+
+    /// What drives are sealed with.
+    pub(crate) fn keys(&self) -> Option<Arc<DriveKeys>> {
+        self.lock().keys.clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -40,12 +63,24 @@ impl Keeper {
         newest.expect("there is a drive").1.clone()
     }
 
-    /// Lets every drive say that rows have seals, so that binaries which do not know them refuse it. Says
-    /// whether more than half of all say so now; the others follow at a later start.
-    pub(crate) fn note_seals(&self) -> bool {
+    /// Gives every drive a seal, and lets it say that rows have seals, so that binaries which do not know
+    /// them refuse it.
+    pub(crate) fn note_seals(&self, keyring: &Keyring) -> SealedDrives {
         let mut state = self.lock();
-        state.drives.iter().all(|(_, identity)| identity.seals_rows)
-            || state.tell(&|identity| identity.seals_rows = true)
+        let has_seal = |(_, identity): &(_, Super)| identity.seal.is_some();
+        let is_done = state.keys.is_some() && state.drives.iter().all(has_seal);
+        let written = match (is_done, state.drives.first()) {
+            (true, _) | (_, None) => state.drives.len(),
+            (false, Some((_, first))) => {
+                state.keys = Some(Arc::new(keyring.drive_keys(&first.deployment)));
+                state.tell(&|identity| identity.seals_rows = true)
+            }
+        };
+        match (written == state.drive_count, 2 * written > state.drive_count) {
+            (true, _) => SealedDrives::All,
+            (false, true) => SealedDrives::Most,
+            (false, false) => SealedDrives::TooFew,
+        }
     }
 
     /// Takes a drive out, puts one in, and tells all what the roster is now. Says whether more than half
@@ -68,27 +103,37 @@ impl Keeper {
 }
 
 impl State {
-    /// Writes what changes of each identity; says whether more than half of all drives took it.
-    fn tell(&mut self, change: &dyn Fn(&mut Super)) -> bool {
+    /// Writes what changes of each identity; says how many drives took it.
+    fn tell(&mut self, change: &dyn Fn(&mut Super)) -> usize {
         let mut written = 0;
+        let keys = self.keys.clone();
+        // Without the keyring, a seal would be lost.
+        if keys.is_none() && self.drives.iter().any(|(_, identity)| identity.seal.is_some()) {
+            return 0;
+        }
         for (disk, identity) in &mut self.drives {
             change(identity);
-            match write_super(&**disk, identity) {
+            match write_super(&**disk, identity, keys.as_deref()) {
                 Ok(()) => written += 1,
                 Err(error) => {
                     tracing::warn!(drive = identity.drive_text(), %error, "a drive was not told");
                 }
             }
         }
-        2 * written > self.drive_count
+        written
+    }
+
+    /// As [`State::tell`]; says whether more than half of all drives took it.
+    fn tell_most(&mut self, change: &dyn Fn(&mut Super)) -> bool {
+        2 * self.tell(change) > self.drive_count
     }
 
     /// Announces a ballot, then writes view, and roster if it changes, under it.
     fn write(&mut self, view: &[DriveKey], roster: Option<&[DriveKey]>) -> bool {
         let said = self.drives.iter().map(|(_, identity)| (identity.promised, identity.view_term));
         let ballot = next_ballot(said);
-        self.tell(&|identity| identity.promised = ballot)
-            && self.tell(&|identity| {
+        self.tell_most(&|identity| identity.promised = ballot)
+            && self.tell_most(&|identity| {
                 identity.view_term = ballot;
                 identity.view = view.to_vec();
                 if let Some(roster) = roster {
@@ -149,8 +194,59 @@ pub fn new_deployment(
             view_term: 1,
             roster: if places.len() > 1 { ids.clone() } else { Vec::new() },
         };
-        format_drive(&*place.disk, &new)?;
+        format_drive(&*place.disk, &new, None)?;
         read_super(&*place.disk)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deployment::trust::{self, Trust};
+    use drystone_base::SeededRng;
+    use drystone_drive::read_sealed;
+    use drystone_io::{CrashKind, SimDisk};
+
+    /// Goal: a stop at any write of the round that gives drives their seals leaves every drive usable, and
+    /// the next round gives all of them one. Method: each write of each of three drives.
+    #[test]
+    fn giving_drives_their_seals_survives_a_stop_at_any_write() {
+        let rng = SeededRng::new(1);
+        let keyring = Keyring::generate(&rng, "");
+        for (at, crash) in (0..3).flat_map(|at| (1..=4).map(move |crash| (at, crash))) {
+            let disks: Vec<_> = (0..3).map(|seed| Arc::new(SimDisk::new(1 << 20, seed))).collect();
+            let place = |disk: &Arc<SimDisk>| Place {
+                path: String::new(),
+                disk: disk.clone(),
+                zone: String::new(),
+                node: String::new(),
+            };
+            let places: Vec<_> = disks.iter().map(place).collect();
+            new_deployment(&places, &rng, 5, &|_| 1 << 20).expect("made");
+            let read = || -> Vec<trust::Said> {
+                let read = |disk: &Arc<SimDisk>| read_sealed(&**disk, &keyring);
+                disks.iter().map(|disk| read(disk).expect("read").expect("there")).collect()
+            };
+            let keeper = |said: Vec<trust::Said>, keys| {
+                let pairs = disks.iter().zip(said);
+                let drives = pairs.map(|(disk, (said, _))| (disk.clone() as _, said)).collect();
+                Keeper::new(drives, 3, keys)
+            };
+            disks[at].crash_at(disks[at].op_count() + crash);
+            let sealed = keeper(read(), None).note_seals(&keyring);
+            disks.iter().for_each(|disk| disk.restart(CrashKind::Power));
+            let said = read();
+            let believed = trust::judge(&said, Some(&keyring), false);
+            assert!(believed.iter().all(|trust| *trust != Trust::Refused), "{at} {crash}");
+            if sealed == SealedDrives::All {
+                assert!(said.iter().all(trust::holds), "{at} {crash}");
+            }
+            let keys = Some(Arc::new(keyring.drive_keys(&said[0].0.deployment)));
+            let next = keeper(said, keys);
+            assert!(next.record(&[[1; 16]]), "every drive is there again");
+            assert!(read().iter().all(trust::holds));
+            assert_eq!(next.note_seals(&keyring), SealedDrives::All);
+        }
+    }
 }

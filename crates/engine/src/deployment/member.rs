@@ -1,5 +1,6 @@
 //! One drive of a deployment, on its way to being open.
 
+use super::trust::{self, Trust};
 use super::{DeploymentConfig, Rebuild};
 use crate::error::EngineError;
 use drystone_base::{DecodeError, Reader, Writer};
@@ -7,9 +8,12 @@ use drystone_catalog::{Catalog, CatalogError};
 use drystone_cluster::{
     DriveId, DriveInfo, Found, PoolDrive, Start, StartError, next_ballot, plan_salvage, plan_start,
 };
-use drystone_drive::{Drive, DriveConfig, DriveError, Super, read_super, write_super};
+use drystone_drive::{
+    Drive, DriveConfig, DriveError, Super, raise_term, read_sealed, read_super, write_super,
+};
 use drystone_index::{Index, IndexError};
 use drystone_io::Disk;
+use drystone_keyring::{DriveKeys, KeyringError};
 use std::io;
 use std::sync::Arc;
 
@@ -82,6 +86,15 @@ pub enum OpenError {
     /// A thread cannot be started.
     #[error("a thread cannot be started")]
     Thread(#[source] io::Error),
+    /// What a drive says of itself has no seal of this deployment.
+    #[error(
+        "it is not trusted: its file super was not written by this deployment. Find out who writes the \
+         drive; to use it again, empty it and put it in with `drystone drive replace`"
+    )]
+    NotTrusted,
+    /// The drives are sealed under a key that the keyring does not have.
+    #[error("the drives are sealed under another keyring")]
+    WrongKeyring(#[source] KeyringError),
     /// The request cannot be carried out; the text says why.
     #[error("{0}")]
     Refused(String),
@@ -154,20 +167,36 @@ impl Member {
     }
 }
 
+/// Drives that were opened together.
+pub(super) struct Opened {
+    pub(super) start: Start,
+    pub(super) members: Vec<Member>,
+    /// Where drives are that are not trusted, and what they say they are.
+    pub(super) refused: Vec<(String, DriveId)>,
+    /// What identities are sealed with; none before they have seals.
+    pub(super) keys: Option<Arc<DriveKeys>>,
+}
+
 /// Reads what the drives say, plans the start, and opens them. `distrusted`: see [`try_open`]. Where
 /// there are several, one that fails counts as missing, and the start is planned anew.
 pub(super) fn open_all(
     mut places: Vec<Place>,
     distrusted: &[DriveId],
     config: &DeploymentConfig,
-) -> Result<(Start, Vec<Member>), OpenError> {
+) -> Result<Opened, OpenError> {
     let is_alone = places.len() == 1;
+    let mut refused = Vec::new();
     loop {
         let failed = match try_open(&places, distrusted, config) {
-            Ok(opened) => return Ok(opened),
+            Ok(opened) => return Ok(Opened { refused, ..opened }),
             Err(Failure::Whole(error)) => return Err(error),
             Err(Failure::At(at, source)) => {
                 let path = places[at].path.clone();
+                if matches!(source, OpenError::NotTrusted)
+                    && let Ok(Some(said)) = read_super(&*places[at].disk)
+                {
+                    refused.push((path.clone(), DriveId(said.drive)));
+                }
                 let error = OpenError::At { path, source: Box::new(source) };
                 if is_alone {
                     return Err(error);
@@ -191,23 +220,57 @@ enum Failure {
     At(usize, OpenError),
 }
 
-/// Drives of the view whose copy of the catalog is distrusted leave it, unless none is left.
-fn try_open(
+/// Reads what the drives say of themselves, as far as that is believed. Says whether they have seals, so
+/// that what is written from now on gets one.
+fn read_identities(
     places: &[Place],
+    config: &DeploymentConfig,
+) -> Result<(Vec<Super>, bool), Failure> {
+    let at = |at: usize| move |error: OpenError| Failure::At(at, error);
+    let mut said = Vec::new();
+    for (number, place) in places.iter().enumerate() {
+        let read = match &config.keyring {
+            Some(keyring) => read_sealed(&*place.disk, keyring),
+            None => read_super(&*place.disk).map(|read| read.map(|identity| (identity, None))),
+        };
+        let read = read.map_err(|error| at(number)(error.into()))?;
+        let none = || OpenError::Refused("it is empty".to_owned());
+        said.push(read.ok_or_else(none).map_err(at(number))?);
+    }
+    let accepts_lost = config.accepts_lost_keyring;
+    let trust = trust::judge(&said, config.keyring.as_deref(), accepts_lost);
+    if trust.iter().all(|trust| *trust == Trust::Refused)
+        && let Some(error) = trust::unknown_key(&said)
+    {
+        return Err(Failure::Whole(OpenError::WrongKeyring(error)));
+    }
+    if let Some((one, other)) = trust::mixed(&said, &trust) {
+        let path = |number: usize| places[number].path.clone();
+        return Err(Failure::Whole(StartError::Mixed(path(one), path(other)).into()));
+    }
+    if let Some(number) = trust.iter().position(|trust| *trust == Trust::Refused) {
+        return Err(at(number)(OpenError::NotTrusted));
+    }
+    let is_sealed = said.iter().any(trust::holds);
+    let identities = said.into_iter().zip(trust).map(|((mut identity, _), trust)| {
+        if trust == Trust::ShardsOnly {
+            trust::shards_only(&mut identity);
+        }
+        identity
+    });
+    Ok((identities.collect(), is_sealed))
+}
+
+fn plan(
+    places: &[Place],
+    identities: &[Super],
     distrusted: &[DriveId],
     config: &DeploymentConfig,
-) -> Result<(Start, Vec<Member>), Failure> {
-    let at = |at: usize| move |error: OpenError| Failure::At(at, error);
-    let mut identities = Vec::new();
-    for (number, place) in places.iter().enumerate() {
-        let read = read_super(&*place.disk).map_err(|error| at(number)(error.into()))?;
-        let none = || OpenError::Refused("it is empty".to_owned());
-        identities.push(read.ok_or_else(none).map_err(at(number))?);
-    }
+) -> Result<Start, Failure> {
     let ids = |keys: &[[u8; 16]]| keys.iter().copied().map(DriveId).collect::<Vec<_>>();
     let found: Vec<Found> = places
         .iter()
-        .zip(&identities)
+        .zip(identities)
         .map(|(place, identity)| Found {
             path: place.path.clone(),
             deployment: identity.deployment,
@@ -230,6 +293,33 @@ fn try_open(
         _ => Failure::Whole(error.into()),
     })?;
     start.distrust(distrusted);
+    Ok(start)
+}
+
+/// Drives of the view whose copy of the catalog is distrusted leave it, unless none is left.
+fn try_open(
+    places: &[Place],
+    distrusted: &[DriveId],
+    config: &DeploymentConfig,
+) -> Result<Opened, Failure> {
+    let at = |at: usize| move |error: OpenError| Failure::At(at, error);
+    let (mut identities, is_sealed) = read_identities(places, config)?;
+    let mut start = plan(places, &identities, distrusted, config)?;
+    // Without the keyring nothing that a drive says can be changed but its term.
+    let is_keyless = config.keyring.is_none()
+        && !config.accepts_lost_keyring
+        && identities.iter().any(|identity| identity.seal.is_some());
+    start.is_read_only |= is_keyless;
+    let keyring = config.keyring.as_ref().filter(|_| is_sealed);
+    let keys = keyring.map(|keyring| Arc::new(keyring.drive_keys(&identities[0].deployment)));
+    let write = |number: usize, identity: &mut Super| {
+        let disk = &*places[number].disk;
+        let written = match is_keyless {
+            true => raise_term(disk, identity, identity.term),
+            false => write_super(disk, identity, keys.as_deref()),
+        };
+        written.map_err(|error| at(number)(error.into()))
+    };
     let term = identities.iter().map(|identity| identity.term).max().unwrap_or(0) + 1;
     // Also a view that stays is recorded anew: it may have been written on few drives only before the
     // process that wrote it stopped.
@@ -238,8 +328,7 @@ fn try_open(
     if records_view {
         for (number, identity) in identities.iter_mut().enumerate() {
             identity.promised = ballot;
-            let written = write_super(&*places[number].disk, identity);
-            written.map_err(|error| at(number)(error.into()))?;
+            write(number, identity)?;
         }
     }
     for (number, identity) in identities.iter_mut().enumerate() {
@@ -249,8 +338,7 @@ fn try_open(
             identity.roster = start.roster.iter().map(|id| id.0).collect();
             identity.view = start.view.iter().map(|id| id.0).collect();
         }
-        let written = write_super(&*places[number].disk, identity);
-        written.map_err(|error| at(number)(error.into()))?;
+        write(number, identity)?;
     }
     let mut members = Vec::new();
     for (number, (place, identity)) in places.iter().zip(identities).enumerate() {
@@ -258,7 +346,7 @@ fn try_open(
         let member = Member::open(place.clone(), identity, in_view, config);
         members.push(member.map_err(at(number))?);
     }
-    Ok((start, members))
+    Ok(Opened { start, members, refused: Vec::new(), keys })
 }
 
 /// Row of a drive: format, weight, zone, node, path.

@@ -6,7 +6,7 @@ use crate::audit::{AuditReport, AuditScope};
 use drystone_base::sync::lock;
 use drystone_catalog::{Decision, Key};
 use drystone_cluster::{DriveId, Group, PoolDrive};
-use drystone_drive::{NewDrive, Super, format_drive, open_super, segment_len_for};
+use drystone_drive::{NewDrive, Super, format_drive, read_super, segment_len_for, write_super};
 use drystone_io::Disk;
 use std::sync::Arc;
 
@@ -93,9 +93,11 @@ impl Deployment {
             view_term: 0,
             roster,
         };
-        format_drive(&*place.disk, &new)?;
-        let mut identity = open_super(&*place.disk)?.expect("the drive was made just now");
+        let keys = self.keeper.keys();
+        format_drive(&*place.disk, &new, keys.as_deref())?;
+        let mut identity = read_super(&*place.disk)?.expect("the drive was made just now");
         identity.term = self.engine.pool().epoch();
+        write_super(&*place.disk, &mut identity, keys.as_deref())?;
         Ok((DriveId(id), identity))
     }
 

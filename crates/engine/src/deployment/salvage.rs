@@ -1,6 +1,6 @@
 //! Opening a deployment whose catalog is damaged or gone on all drives that held it.
 
-use super::member::{Member, OpenError};
+use super::member::{Member, OpenError, Opened};
 use super::{Deployment, DeploymentConfig, choose_first, open_catalog};
 use drystone_base::sync::thread::JoinHandle;
 use drystone_catalog::ViewKeeper;
@@ -11,11 +11,12 @@ impl Deployment {
     /// Opens the catalog with what is left of it on all drives. Afterwards one drive holds it; others
     /// join by [`Deployment::recruit`].
     pub(super) fn open_salvaged(
-        mut start: Start,
-        members: &[Member],
+        opened: Opened,
         writers: Vec<JoinHandle<()>>,
         config: DeploymentConfig,
     ) -> Result<Self, OpenError> {
+        let Opened { mut start, members, refused, keys } = opened;
+        let members = &members[..];
         let first = choose_first(&start, members)?;
         let member = &members[first];
         let others = members.iter().filter(|other| other.id() != member.id());
@@ -23,7 +24,7 @@ impl Deployment {
         let index = member.catalog_index.as_deref().expect("every drive may be read");
         let report = drystone_catalog::salvage(member.drive.log(), &others, index)?;
         start.view = vec![member.id()];
-        let (keeper, catalog) = open_catalog(&start, members, first, &config)?;
+        let (keeper, catalog) = open_catalog(&start, members, first, (&config, keys))?;
         if start.roster.len() > 1 && !keeper.record(&[member.id().0]) {
             return Err(OpenError::Refused("too few drives could be told".to_owned()));
         }
@@ -32,6 +33,7 @@ impl Deployment {
         let assembled = Self::assemble(&start, members, first, opened, (groups, config));
         let mut deployment = assembled?;
         deployment.salvaged = Some(report);
+        deployment.refused = refused;
         Ok(deployment)
     }
 }

@@ -20,6 +20,8 @@ pub enum DriveState {
     Failed,
     /// It was not found.
     Missing,
+    /// It was found, and what it says of itself was not written by this deployment.
+    NotTrusted,
 }
 
 /// A drive.
@@ -106,6 +108,7 @@ impl Deployment {
             .map(|member| {
                 let id = member.info.id;
                 let state = match (&member.drive, pool.get(id)) {
+                    (None, _) if self.is_refused(member) => DriveState::NotTrusted,
                     (None, _) => DriveState::Missing,
                     (Some(_), None) => DriveState::Failed,
                     _ if filling.contains(&id) => DriveState::Filling,

@@ -4,6 +4,7 @@ use super::{CommandResult, print, print_json};
 use crate::config::ServerConfig;
 use crate::log_text::clean;
 use crate::node::{Node, OpenMode};
+use drystone_cluster::PoolDrive;
 use drystone_engine::CheckReport;
 use std::process::ExitCode;
 
@@ -16,9 +17,13 @@ pub(crate) fn run(config: &ServerConfig, json: bool, mode: OpenMode) -> CommandR
     let damaged_segments = drives.iter().map(|drive| drive.log().damage().len()).sum();
     let pool = node.engine.pool().drives();
     let missing = pool.iter().filter(|drive| drive.drive.is_none());
+    let is_refused = |drive: &&PoolDrive| node.deployment().is_refused(drive);
+    let paths = |drives: Vec<&PoolDrive>| drives.iter().map(|drive| drive.path.clone()).collect();
+    let (refused, missing): (Vec<_>, Vec<_>) = missing.partition(is_refused);
     let scope = Scope {
         drive,
-        missing: missing.map(|drive| drive.path.clone()).collect(),
+        missing: paths(missing),
+        refused: paths(refused),
         checks_seals: node.checks_seals,
         damaged_segments,
     };
@@ -29,7 +34,7 @@ pub(crate) fn run(config: &ServerConfig, json: bool, mode: OpenMode) -> CommandR
         let rebuilt = (mode == OpenMode::Rebuild).then_some((rows, frames));
         print(&as_text(&report, &scope, rebuilt));
     }
-    let is_whole = report.problems.is_empty() && damaged_segments == 0;
+    let is_whole = report.problems.is_empty() && damaged_segments == 0 && scope.refused.is_empty();
     Ok(if is_whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -39,6 +44,8 @@ struct Scope {
     drive: String,
     /// Where the drives that are not there were last.
     missing: Vec<String>,
+    /// Where drives are that are not trusted.
+    refused: Vec<String>,
     checks_seals: bool,
     damaged_segments: usize,
 }
@@ -54,13 +61,20 @@ fn as_text(report: &CheckReport, scope: &Scope, rebuilt: Option<(u64, u64)>) -> 
     for path in &scope.missing {
         text += &format!("MISSING {path}: this drive is not here; its shards count as lacking\n");
     }
+    for path in &scope.refused {
+        text += &format!(
+            "NOT TRUSTED {path}: its file super was not written by this deployment; its shards count as \
+             lacking\n"
+        );
+    }
     if !scope.checks_seals {
         text += "seals of rows were not looked at: there is no keyring (--keyring)\n";
     }
     for problem in &report.problems {
         text += &format!("problem: {}\n", clean(problem));
     }
-    text += match (report.problems.is_empty(), scope.missing.is_empty()) {
+    let is_all_here = scope.missing.is_empty() && scope.refused.is_empty();
+    text += match (report.problems.is_empty(), is_all_here) {
         (true, true) => "everything holds\n",
         (true, false) => "everything holds on the drives that are here\n",
         (false, _) => "NOT everything holds\n",
@@ -77,6 +91,7 @@ fn as_json(report: &CheckReport, scope: &Scope, (rows, frames): (u64, u64)) -> S
     let value = serde_json::json!({
         "drive": scope.drive,
         "missing_drives": scope.missing,
+        "drives_not_trusted": scope.refused,
         "exported_rows": rows,
         "frames": frames,
         "damaged_segments": scope.damaged_segments,

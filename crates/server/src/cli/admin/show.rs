@@ -135,6 +135,7 @@ fn drives_table(drives: &[Drive]) -> String {
             DriveState::Draining => "draining",
             DriveState::Failed => "FAILED",
             DriveState::Missing => "MISSING",
+            DriveState::NotTrusted => "NOT TRUSTED",
         };
         let catalog = if drive.holds_catalog { "yes" } else { "" };
         let damage = match drive.damage_count {
