@@ -166,6 +166,33 @@ def test_giving_rows_their_seals_survives_a_kill_at_any_time(store):
     store.check()
 
 
+def test_what_is_derived_from_identities_is_there_after_a_start(store):
+    """Who holds a policy, and how many keys a user has, is known of a store that had no rows for it; also after kills."""
+    dice = random.Random(5)
+    for number in range(5):
+        server = store.start(wait=False)
+        time.sleep(0.1 + 0.05 * number * dice.random())
+        server.kill()
+    store.start()
+    for again in (False, True):
+        iam, arn = store.client("iam"), store.expected["policy"]["arn"]
+        assert iam.get_policy(PolicyArn=arn)["Policy"]["AttachmentCount"] == 1
+        listed = {p["PolicyName"]: p["AttachmentCount"] for p in iam.list_policies(OnlyAttached=True)["Policies"]}
+        assert listed == {"most": 1}
+        assert [g["GroupName"] for g in iam.list_entities_for_policy(PolicyArn=arn)["PolicyGroups"]] == ["writers"]
+        assert code_of(iam.delete_policy, PolicyArn=arn) == "DeleteConflict"
+        if not again:
+            assert len(iam.list_access_keys(UserName="writer")["AccessKeyMetadata"]) == 1
+            iam.create_access_key(UserName="writer")
+        assert len(iam.list_access_keys(UserName="writer")["AccessKeyMetadata"]) == 2
+        assert code_of(iam.create_access_key, UserName="writer") == "LimitExceeded"
+        store.server.kill()
+        store.start()
+    iam = store.client("iam")
+    iam.detach_group_policy(GroupName="writers", PolicyArn=arn)
+    iam.delete_policy(PolicyArn=arn)
+
+
 def test_a_store_says_that_the_binary_that_wrote_it_cannot_read_it_any_more(store):
     """That binary reads formats 1 and 2 of a drive and refuses each other one (the next test shows it)."""
     def newest_format(drive):

@@ -1,15 +1,13 @@
 //! Access points: names of their own for buckets, each with a policy, a public access block and a scope.
 
+use crate::derived::{self, Quota, Rows};
 use crate::directory::Directory;
 use crate::entity::{Entity, PublicAccessBlock, Unknown};
 use crate::error::IdentityError;
-use crate::rows;
+use crate::rows::{self, Page, PageAsked};
 use drystone_base::{Rng, hex};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-
-/// Access points that an account may have.
-const COUNT_MAX: usize = 10_000;
 
 /// What an access point lets through.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,6 +60,12 @@ struct Alias {
 impl Entity for AccessPoint {
     const KIND: u8 = 12;
     const NAME: &'static str = "access point";
+    const QUOTA: Option<Quota> = Some(Quota { count_max: 10_000, name: "AccessPointsPerAccount" });
+    const DERIVES: bool = true;
+
+    fn derived(&self, _name: &str) -> Rows {
+        derived::of_point(self)
+    }
 }
 
 impl Entity for Alias {
@@ -119,18 +123,13 @@ impl Directory {
         &self,
         point: AccessPoint,
     ) -> Result<AccessPoint, IdentityError> {
-        if self.access_points(&point.account)?.len() >= COUNT_MAX {
-            let message = format!("An account has {COUNT_MAX} access points at most.");
-            return Err(IdentityError::Limit(message));
-        }
         let alias = new_alias(&*self.shared.rng, &point.name);
         let point = AccessPoint { alias, created_ms: self.now_ms(), ..point };
         let made = point.clone();
         self.commit(move |tx| {
             let (account, name) = (point.account.clone(), point.name.clone());
             rows::create(tx, &[&account, &name], &point)?;
-            rows::save(tx, &[&point.alias], &Alias { account, name });
-            Ok(())
+            rows::save(tx, &[&point.alias], &Alias { account, name })
         })
         .await?;
         Ok(made)
@@ -162,23 +161,18 @@ impl Directory {
         }
     }
 
-    /// Access points of an account, by name.
+    /// A page of the access points of an account that are to be kept.
     ///
     /// # Errors
     ///
     /// The catalog failed.
-    pub fn access_points(&self, account: &str) -> Result<Vec<AccessPoint>, IdentityError> {
-        rows::list(&self.shared.catalog, &[account, ""])
-    }
-
-    /// Whether any account has an access point of a bucket.
-    ///
-    /// # Errors
-    ///
-    /// The catalog failed.
-    pub fn has_access_points(&self, bucket: &str) -> Result<bool, IdentityError> {
-        let all: Vec<AccessPoint> = rows::list(&self.shared.catalog, &[""])?;
-        Ok(all.iter().any(|point| point.bucket == bucket))
+    pub fn access_points_page(
+        &self,
+        account: &str,
+        asked: PageAsked<'_>,
+        keep: impl Fn(&AccessPoint) -> bool,
+    ) -> Result<Page<AccessPoint>, IdentityError> {
+        rows::page(&self.shared.catalog, account, asked, keep)
     }
 
     /// Changes an access point.
@@ -215,10 +209,9 @@ impl Directory {
         let (account, name) = (account.to_owned(), name.to_owned());
         self.commit(move |tx| {
             if let Some(point) = rows::load_readable::<AccessPoint>(tx, &[&account, &name])? {
-                rows::remove::<Alias>(tx, &[&point.alias]);
+                rows::remove::<Alias>(tx, &[&point.alias])?;
             }
-            rows::remove::<AccessPoint>(tx, &[&account, &name]);
-            Ok(())
+            rows::remove::<AccessPoint>(tx, &[&account, &name])
         })
         .await
     }

@@ -134,7 +134,6 @@ impl Directory {
                 Some(block) => rows::save(tx, &[&account], &block),
                 None => rows::remove::<PublicAccessBlock>(tx, &[&account]),
             }
-            Ok(())
         })
         .await
     }

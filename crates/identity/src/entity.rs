@@ -1,6 +1,8 @@
 //! The entities, as they are stored. The page is `docs/formats/catalog.md`, "Identity".
 
-use crate::IdentityError;
+use crate::derived::{self, Quota, Rows};
+use crate::{HolderKind, IdentityError};
+use drystone_catalog::Key;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +18,15 @@ pub(crate) trait Entity: Serialize + DeserializeOwned {
     const KIND: u8;
     /// Name in messages.
     const NAME: &'static str;
+    /// How many an account may have; its rows are then counted. Such an entity is named by account and name.
+    const QUOTA: Option<Quota> = None;
+    /// Whether rows are derived from it.
+    const DERIVES: bool = false;
+
+    /// The rows that are derived from it; `name` is the last part of its own.
+    fn derived(&self, _name: &str) -> Rows {
+        Rows::new()
+    }
 
     fn encode(&self) -> Vec<u8> {
         let mut bytes = vec![FORMAT];
@@ -241,6 +252,21 @@ pub enum KeyKind {
     Service,
 }
 
+impl KeyKind {
+    /// Number in rows.
+    pub(crate) fn number(self) -> u8 {
+        match self {
+            Self::Own => 1,
+            Self::Service => 2,
+        }
+    }
+
+    /// The kind of a row; `None` if it says none.
+    pub(crate) fn of_number(value: &[u8]) -> Option<Self> {
+        [Self::Own, Self::Service].into_iter().find(|kind| *value == [kind.number()])
+    }
+}
+
 /// An access key. Its secret is sealed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccessKey {
@@ -317,6 +343,11 @@ pub(crate) struct ForeignName {
 impl Entity for ForeignName {
     const KIND: u8 = 10;
     const NAME: &'static str = "name";
+    const DERIVES: bool = true;
+
+    fn derived(&self, name: &str) -> Rows {
+        derived::of_holder(crate::DEFAULT_ACCOUNT, (None, name), &self.attached, None)
+    }
 }
 
 /// From when on sessions of a name count: of the owner of an account, or of a name of another directory,
@@ -337,31 +368,66 @@ impl Entity for SessionsEnd {
 impl Entity for Account {
     const KIND: u8 = 1;
     const NAME: &'static str = "account";
+    const DERIVES: bool = true;
+
+    fn derived(&self, _name: &str) -> Rows {
+        derived::of_account(self)
+    }
 }
 impl Entity for User {
     const KIND: u8 = 2;
     const NAME: &'static str = "user";
+    const QUOTA: Option<Quota> = Some(Quota { count_max: 5000, name: "UsersPerAccount" });
+    const DERIVES: bool = true;
+
+    fn derived(&self, _name: &str) -> Rows {
+        let holder = (Some(HolderKind::User), &*self.name);
+        derived::of_holder(&self.account, holder, &self.grants.attached, self.boundary.as_ref())
+    }
 }
 impl Entity for Group {
     const KIND: u8 = 3;
     const NAME: &'static str = "group";
+    const QUOTA: Option<Quota> = Some(Quota { count_max: 300, name: "GroupsPerAccount" });
+    const DERIVES: bool = true;
+
+    fn derived(&self, _name: &str) -> Rows {
+        let holder = (Some(HolderKind::Group), &*self.name);
+        derived::of_holder(&self.account, holder, &self.grants.attached, None)
+    }
 }
 impl Entity for Role {
     const KIND: u8 = 4;
     const NAME: &'static str = "role";
+    const QUOTA: Option<Quota> = Some(Quota { count_max: 1000, name: "RolesPerAccount" });
+    const DERIVES: bool = true;
+
+    fn derived(&self, _name: &str) -> Rows {
+        let holder = (Some(HolderKind::Role), &*self.name);
+        derived::of_holder(&self.account, holder, &self.grants.attached, self.boundary.as_ref())
+    }
 }
 impl Entity for ManagedPolicy {
     const KIND: u8 = 5;
     const NAME: &'static str = "policy";
+    const QUOTA: Option<Quota> = Some(Quota { count_max: 1500, name: "PoliciesPerAccount" });
 }
 impl Entity for AccessKey {
     const KIND: u8 = 6;
     const NAME: &'static str = "access key";
+    const DERIVES: bool = true;
+
+    /// The row that lists it under its parent, with its kind.
+    fn derived(&self, _name: &str) -> Rows {
+        let user = self.parent.user().unwrap_or_default();
+        let key = Key::identity(KEY_OF, &[self.parent.account(), user, &self.id]);
+        Rows::from([(key, vec![self.key_kind.number()])])
+    }
 }
 impl Entity for SigningKeys {
     const KIND: u8 = 7;
     const NAME: &'static str = "signing keys";
 }
 
-/// Kind of the rows that list the keys of a parent; their values are empty.
+/// Kind of the rows that list the keys of a parent; their values are [`KeyKind::number`].
 pub(crate) const KEY_OF: u8 = 8;

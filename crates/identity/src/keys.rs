@@ -182,7 +182,7 @@ impl Directory {
         Ok(keys)
     }
 
-    /// A page of the keys of a user, or of the owner of an account, that are to be kept.
+    /// A page of the keys of a kind of a user, or of the owner of an account.
     ///
     /// # Errors
     ///
@@ -192,10 +192,10 @@ impl Directory {
         account: &str,
         user: Option<&str>,
         asked: PageAsked<'_>,
-        keep: impl Fn(&AccessKey) -> bool,
+        kind: KeyKind,
     ) -> Result<Page<AccessKey>, IdentityError> {
         let parent = (account, user.unwrap_or_default());
-        rows::keys_page(&self.shared.catalog, parent, asked, keep)
+        rows::keys_page(&self.shared.catalog, parent, asked, kind)
     }
 
     /// Changes a key, as long as it still has the parent that `key` was read with.
@@ -251,8 +251,7 @@ impl Directory {
         let (id, parent) = (key.id.clone(), key.parent.clone());
         self.commit(move |tx| {
             must_belong(&rows::load(tx, &[&id])?, &parent)?;
-            delete_of(tx, parent.account(), parent.user().unwrap_or_default(), &id);
-            Ok(())
+            delete_of(tx, parent.account(), parent.user().unwrap_or_default(), &id)
         })
         .await
     }
@@ -282,50 +281,33 @@ pub(crate) fn insert(tx: &mut Tx<'_>, key: &AccessKey) -> Result<(), IdentityErr
         return Err(IdentityError::Exists { kind: "access key", name: key.id.clone() });
     }
     let mut key = key.clone();
+    let parent =
+        (key.parent.account().to_owned(), key.parent.user().unwrap_or_default().to_owned());
+    let keys = rows::keys_in(tx, (&parent.0, &parent.1), KEY_COUNT_MAX)?;
     if let Parent::User { account, name, id } = &mut key.parent {
         let user: User = rows::load(tx, &[account, name])?;
         *id = user.id;
         // The user's own first key may carry his name, as the incumbent does it.
-        if key.key_kind == KeyKind::Own && count_own(tx, account, name)? >= OWN_KEY_COUNT_MAX {
+        let own = keys.iter().filter(|(_, kind)| *kind == Some(KeyKind::Own));
+        if key.key_kind == KeyKind::Own && own.count() >= OWN_KEY_COUNT_MAX {
             let message = "Cannot exceed quota for AccessKeysPerUser: 2";
             return Err(IdentityError::Limit(message.to_owned()));
         }
     }
-    let user = key.parent.user().unwrap_or_default();
-    if count_all(tx, key.parent.account(), user)? >= KEY_COUNT_MAX {
+    if keys.len() >= KEY_COUNT_MAX {
         let message = format!("Cannot exceed quota for AccessKeysPerUser: {KEY_COUNT_MAX}");
         return Err(IdentityError::Limit(message));
     }
-    tx.put(rows::key_of(key.parent.account(), user, &key.id), Vec::new());
-    rows::save(tx, &[&key.id.clone()], &key);
-    Ok(())
-}
-
-/// Keys of a parent, [`KEY_COUNT_MAX`] at most.
-fn count_all(tx: &Tx<'_>, account: &str, user: &str) -> Result<usize, IdentityError> {
-    let mut range = drystone_index::prefix_range(&rows::key_of(account, user, ""));
-    for count in 0..KEY_COUNT_MAX {
-        let Some((row, _)) = tx.first(range.clone())? else { return Ok(count) };
-        range.0 = std::ops::Bound::Excluded(row.to_vec());
-    }
-    Ok(KEY_COUNT_MAX)
-}
-
-fn count_own(tx: &Tx<'_>, account: &str, user: &str) -> Result<usize, IdentityError> {
-    let mut count = 0;
-    let prefix = rows::key_of(account, user, "");
-    let mut range = drystone_index::prefix_range(&prefix);
-    while let Some((row, _)) = tx.first(range.clone())? {
-        let id = String::from_utf8_lossy(&row[prefix.len()..]).into_owned();
-        let key: AccessKey = rows::load(tx, &[&id])?;
-        count += usize::from(key.key_kind == KeyKind::Own);
-        range.0 = std::ops::Bound::Excluded(row.to_vec());
-    }
-    Ok(count)
+    rows::save(tx, &[&key.id.clone()], &key)
 }
 
 /// Removes a key of a known parent, readable or not.
-pub(crate) fn delete_of(tx: &mut Tx<'_>, account: &str, user: &str, id: &str) {
+pub(crate) fn delete_of(
+    tx: &mut Tx<'_>,
+    account: &str,
+    user: &str,
+    id: &str,
+) -> Result<(), IdentityError> {
     tx.delete(rows::key_of(account, user, id));
-    rows::remove::<AccessKey>(tx, &[id]);
+    rows::remove::<AccessKey>(tx, &[id])
 }

@@ -20,6 +20,7 @@
 
 mod access_points;
 mod arn;
+mod derived;
 mod directory;
 mod entity;
 mod error;
@@ -52,7 +53,7 @@ pub use holder::{Holder, HolderKind};
 pub use keys::{KeyChange, NewKey};
 pub use mfa::{CodeOf, MfaInfo};
 pub use named::NamedUser;
-pub use policies::PolicyUse;
+pub use policies::{PolicyCount, PolicyUse};
 pub use principals::NewUser;
 pub use resolve::{IdentifyError, Identity};
 pub use roles::{AssumeRequest, NewRole};

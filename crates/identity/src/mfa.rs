@@ -176,8 +176,7 @@ impl Directory {
                 let name = mfa_serial(&account);
                 return Err(IdentityError::Exists { kind: MfaDevice::NAME, name });
             }
-            rows::save(tx, &[&account], &device);
-            Ok(())
+            rows::save(tx, &[&account], &device)
         })
         .await?;
         Ok(Secret::new(base32(&secret)))
@@ -201,8 +200,7 @@ impl Directory {
         let account = account.to_owned();
         self.commit(move |tx| {
             rows::load_readable::<MfaDevice>(tx, &[&account])?;
-            rows::remove::<MfaDevice>(tx, &[&account]);
-            Ok(())
+            rows::remove::<MfaDevice>(tx, &[&account])
         })
         .await
     }

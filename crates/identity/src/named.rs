@@ -76,7 +76,7 @@ fn put(tx: &mut Tx<'_>, made: User, key: AccessKey, new: NamedUser) -> Result<()
                 return Err(IdentityError::Exists { kind: "access key", name: stored.id });
             }
             stored.sealed_secret = key.sealed_secret;
-            rows::save(tx, &[&key.id], &stored);
+            rows::save(tx, &[&key.id], &stored)?;
         }
     }
     user.updated_ms = tx.now_ms();
@@ -89,6 +89,5 @@ fn put(tx: &mut Tx<'_>, made: User, key: AccessKey, new: NamedUser) -> Result<()
             return Err(IdentityError::Limit(message));
         }
     }
-    rows::save(tx, &parts, &user);
-    Ok(())
+    rows::save(tx, &parts, &user)
 }

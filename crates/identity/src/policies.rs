@@ -1,14 +1,15 @@
 //! Managed policies, and who holds which.
 
+use crate::derived::{Held, HolderOf, is_held};
 use crate::directory::Directory;
-use crate::entity::{ForeignName, Group, ManagedPolicy, PolicyVersion, Role, User};
+use crate::entity::{ForeignName, ManagedPolicy, PolicyVersion};
 use crate::error::IdentityError;
 use crate::holder::{Holder, HolderKind};
 use crate::names::{check_name, check_path, unique_id};
-use crate::rows;
+use crate::rows::{self, Page, PageAsked};
 use drystone_catalog::Tx;
 use drystone_iam::{Document, DocumentKind, canned_policy};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 const POLICY_NAME_LEN_MAX: usize = 128;
 const DOCUMENT_LEN_MAX: usize = 20_480;
@@ -28,6 +29,32 @@ pub struct PolicyUse {
     pub bounded_users: Vec<String>,
     /// Names of roles whose boundary it is.
     pub bounded_roles: Vec<String>,
+}
+
+impl PolicyUse {
+    fn add(&mut self, kind: HolderOf, name: String, held: Held) {
+        let (attached, bounded) = match kind {
+            Some(HolderKind::User) => (&mut self.users, Some(&mut self.bounded_users)),
+            Some(HolderKind::Role) => (&mut self.roles, Some(&mut self.bounded_roles)),
+            Some(HolderKind::Group) => (&mut self.groups, None),
+            None => return,
+        };
+        if held.is_boundary {
+            bounded.into_iter().for_each(|names| names.push(name.clone()));
+        }
+        if held.is_attached {
+            attached.push(name);
+        }
+    }
+}
+
+/// How many users, groups and roles hold a policy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PolicyCount {
+    /// Those that it is attached to.
+    pub attached: u64,
+    /// Those whose boundary it is.
+    pub bounded: u64,
 }
 
 pub(crate) fn check_document(document: &str) -> Result<(), IdentityError> {
@@ -99,6 +126,20 @@ impl Directory {
     pub fn policy(&self, account: &str, name: &str) -> Result<ManagedPolicy, IdentityError> {
         let missing = || IdentityError::NotFound { kind: "policy", name: name.to_owned() };
         rows::get(&self.shared.catalog, &[account, name])?.ok_or_else(missing)
+    }
+
+    /// A page of the policies of an account that are to be kept; canned ones are not among them.
+    ///
+    /// # Errors
+    ///
+    /// The catalog failed.
+    pub fn policies_page(
+        &self,
+        account: &str,
+        asked: PageAsked<'_>,
+        keep: impl Fn(&ManagedPolicy) -> bool,
+    ) -> Result<Page<ManagedPolicy>, IdentityError> {
+        rows::page(&self.shared.catalog, account, asked, keep)
     }
 
     /// The policies of an account, by name; canned ones are not among them.
@@ -228,8 +269,7 @@ impl Directory {
                 return Err(IdentityError::InUse(message.to_owned()));
             }
             rows::load_readable::<ManagedPolicy>(tx, &[&account, &name])?;
-            rows::remove::<ManagedPolicy>(tx, &[&account, &name]);
-            Ok(())
+            rows::remove::<ManagedPolicy>(tx, &[&account, &name])
         })
         .await
     }
@@ -240,29 +280,44 @@ impl Directory {
     ///
     /// The catalog failed.
     pub fn policy_use(&self, account: &str, name: &str) -> Result<PolicyUse, IdentityError> {
-        let catalog = &self.shared.catalog;
-        let parts = [account, ""];
         let mut found = PolicyUse::default();
-        for user in rows::list::<User>(catalog, &parts)? {
-            if user.boundary.as_deref() == Some(name) {
-                found.bounded_users.push(user.name.clone());
-            }
-            if user.grants.attached.contains(name) {
-                found.users.push(user.name);
-            }
-        }
-        for role in rows::list::<Role>(catalog, &parts)? {
-            if role.boundary.as_deref() == Some(name) {
-                found.bounded_roles.push(role.name.clone());
-            }
-            if role.grants.attached.contains(name) {
-                found.roles.push(role.name);
-            }
-        }
-        let groups = rows::list::<Group>(catalog, &parts)?.into_iter();
-        let groups = groups.filter(|group| group.grants.attached.contains(name));
-        found.groups = groups.map(|group| group.name).collect();
+        self.each_holder(account, Some(name), |_, kind, name, held| found.add(kind, name, held))?;
         Ok(found)
+    }
+
+    /// Who holds the policies of an account, by policy; those that nobody holds are not there.
+    ///
+    /// # Errors
+    ///
+    /// The catalog failed.
+    pub fn policy_uses(&self, account: &str) -> Result<BTreeMap<String, PolicyUse>, IdentityError> {
+        let mut found: BTreeMap<String, PolicyUse> = BTreeMap::new();
+        self.each_holder(account, None, |policy, kind, name, held| {
+            found.entry(policy).or_default().add(kind, name, held);
+        })?;
+        Ok(found)
+    }
+
+    /// How many hold a policy, or all policies of an account for `None`, by policy.
+    ///
+    /// # Errors
+    ///
+    /// The catalog failed.
+    pub fn policy_counts(
+        &self,
+        account: &str,
+        policy: Option<&str>,
+    ) -> Result<BTreeMap<String, PolicyCount>, IdentityError> {
+        let mut counts: BTreeMap<String, PolicyCount> = BTreeMap::new();
+        self.each_holder(account, policy, |policy, kind, _, held| {
+            // Names of other directories are not entities.
+            if kind.is_some() {
+                let count = counts.entry(policy).or_default();
+                count.attached += u64::from(held.is_attached);
+                count.bounded += u64::from(held.is_boundary);
+            }
+        })?;
+        Ok(counts)
     }
 
     /// Attaches policies to somebody, or detaches them: all of them or none. Says which were changed.
@@ -372,8 +427,8 @@ impl Directory {
             }
             let changed = change_attached(&mut held.attached, policies, attach)?;
             match held.attached.is_empty() {
-                true => rows::remove::<ForeignName>(tx, &[&name]),
-                false => rows::save(tx, &[&name], &held),
+                true => rows::remove::<ForeignName>(tx, &[&name])?,
+                false => rows::save(tx, &[&name], &held)?,
             }
             Ok(changed)
         })
@@ -392,19 +447,6 @@ impl Directory {
             HolderKind::Role => self.role(&holder.account, &holder.name)?.grants,
         })
     }
-}
-
-fn is_held(tx: &Tx<'_>, account: &str, policy: &str) -> Result<bool, IdentityError> {
-    let parts = [account, ""];
-    let has = |grants: &crate::Grants| grants.attached.contains(policy);
-    let bounds = |boundary: &Option<String>| boundary.as_deref() == Some(policy);
-    let by_user = |user: &User| has(&user.grants) || bounds(&user.boundary);
-    let by_role = |role: &Role| has(&role.grants) || bounds(&role.boundary);
-    Ok(rows::all::<User>(tx, &parts)?.iter().any(by_user)
-        || rows::all::<Group>(tx, &parts)?.iter().any(|group| has(&group.grants))
-        || rows::all::<Role>(tx, &parts)?.iter().any(by_role)
-        || (account == crate::DEFAULT_ACCOUNT
-            && rows::all::<ForeignName>(tx, &[""])?.iter().any(|n| n.attached.contains(policy))))
 }
 
 /// Puts policies among those that somebody holds, or takes them out. Says which were changed.

@@ -3,6 +3,7 @@
 use crate::directory::Directory;
 use crate::entity::{AccessKey, Group, User};
 use crate::error::IdentityError;
+use crate::holder::HolderKind;
 use crate::keys;
 use crate::names::{check_name, check_path, check_tags, unique_id};
 use crate::policies::must_have;
@@ -12,6 +13,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 const USER_NAME_LEN_MAX: usize = 128;
 const GROUP_NAME_LEN_MAX: usize = 128;
+/// Groups that a user may be in.
+const GROUPS_OF_USER_MAX: usize = 10;
+/// Members that leave a group in one transaction.
+const CHUNK_COUNT: usize = 100;
 
 /// A user to be made.
 #[derive(Clone, Debug, Default)]
@@ -140,7 +145,16 @@ impl Directory {
         with_all: bool,
     ) -> Result<(), IdentityError> {
         let (account, name) = (account.to_owned(), name.to_owned());
-        self.commit(move |tx| delete_user(tx, &account, &name, with_all)).await
+        // A row that cannot be read says neither what it holds nor where it is a member. Nothing can be
+        // added to it either.
+        let damaged = match self.user(&account, &name) {
+            Err(IdentityError::Damaged { .. }) => Some(Damaged {
+                groups: self.groups_with(&account, &name)?,
+                derived: self.rows_of_damaged(&account, HolderKind::User, &name)?,
+            }),
+            _ => None,
+        };
+        self.commit(move |tx| delete_user(tx, &account, &name, damaged, with_all)).await
     }
 
     /// Makes a group without members or rights.
@@ -243,10 +257,10 @@ impl Directory {
         add: bool,
     ) -> Result<(), IdentityError> {
         let (account, group) = (account.to_owned(), group.to_owned());
-        self.commit(move |tx| {
-            users.iter().try_for_each(|user| change_member(tx, &account, &group, user, add))
-        })
-        .await
+        if users.is_empty() {
+            return Ok(());
+        }
+        self.commit(move |tx| change_members(tx, &account, &group, &users, add)).await
     }
 
     /// Deletes a group that has neither members nor policies.
@@ -261,10 +275,18 @@ impl Directory {
         with_policies: bool,
     ) -> Result<(), IdentityError> {
         let (account, name) = (account.to_owned(), name.to_owned());
+        let damaged = match self.group(&account, &name) {
+            Err(IdentityError::Damaged { .. }) => {
+                self.leave_damaged_group(&account, &name).await?;
+                self.rows_of_damaged(&account, HolderKind::Group, &name)?
+            }
+            _ => Vec::new(),
+        };
         self.commit(move |tx| {
             let parts = [account.as_str(), &name];
             let Some(group) = rows::load_readable::<Group>(tx, &parts)? else {
-                return remove_damaged_group(tx, &account, &name);
+                damaged.into_iter().for_each(|row| tx.delete(row));
+                return rows::remove::<Group>(tx, &parts);
             };
             if !group.members.is_empty() {
                 let message = "Cannot delete entity, must remove users from group first.";
@@ -273,11 +295,50 @@ impl Directory {
             if group.grants != Default::default() && !with_policies {
                 return Err(policies_first());
             }
-            rows::remove::<Group>(tx, &parts);
-            Ok(())
+            rows::remove::<Group>(tx, &parts)
         })
         .await
     }
+
+    /// Takes the members out of a group that cannot be read, so that nobody is a member of one made later
+    /// with its name. Nobody can be put into it meanwhile.
+    async fn leave_damaged_group(&self, account: &str, name: &str) -> Result<(), IdentityError> {
+        let users: Vec<User> = rows::list(&self.shared.catalog, &[account, ""])?;
+        let members = users.into_iter().filter(|user| user.groups.contains(name));
+        let members: Vec<String> = members.map(|user| user.name).collect();
+        for some in members.chunks(CHUNK_COUNT) {
+            let (some, account, name) = (some.to_vec(), account.to_owned(), name.to_owned());
+            self.commit(move |tx| {
+                for member in &some {
+                    let left = rows::change(tx, &[&account, member], |user: &mut User| {
+                        set_member(&mut user.groups, &name, false);
+                        Ok(())
+                    });
+                    match left {
+                        Err(IdentityError::NotFound { .. }) => {}
+                        left => left?,
+                    }
+                }
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// Names of the groups that say a user is in them.
+    fn groups_with(&self, account: &str, user: &str) -> Result<BTreeSet<String>, IdentityError> {
+        let groups: Vec<Group> = rows::list(&self.shared.catalog, &[account, ""])?;
+        Ok(groups.into_iter().filter(|g| g.members.contains(user)).map(|g| g.name).collect())
+    }
+}
+
+/// Of a user whose row cannot be read.
+#[derive(Default)]
+struct Damaged {
+    groups: BTreeSet<String>,
+    /// Keys of the rows that are derived from it.
+    derived: Vec<Vec<u8>>,
 }
 
 /// Stores a new user. Its name must not be the id of a key of another owner of the account: where a name is
@@ -307,56 +368,53 @@ fn set_member(names: &mut BTreeSet<String>, name: &str, is_in: bool) {
     }
 }
 
-fn change_member(
+fn change_members(
     tx: &mut Tx<'_>,
     account: &str,
     group_name: &str,
-    user_name: &str,
+    users: &[String],
     add: bool,
 ) -> Result<(), IdentityError> {
     let now_ms = tx.now_ms();
+    // Once, not once for each: its row has all of its members.
     rows::change(tx, &[account, group_name], |group: &mut Group| {
         group.updated_ms = now_ms;
-        set_member(&mut group.members, user_name, add);
+        users.iter().for_each(|user| set_member(&mut group.members, user, add));
         Ok(())
     })?;
-    rows::change(tx, &[account, user_name], |user: &mut User| {
-        user.updated_ms = now_ms;
-        set_member(&mut user.groups, group_name, add);
-        Ok(())
+    users.iter().try_for_each(|user| {
+        rows::change(tx, &[account, user], |user: &mut User| {
+            user.updated_ms = now_ms;
+            let is_new = add && !user.groups.contains(group_name);
+            if is_new && user.groups.len() >= GROUPS_OF_USER_MAX {
+                let message =
+                    format!("Cannot exceed quota for GroupsPerUser: {GROUPS_OF_USER_MAX}");
+                return Err(IdentityError::Limit(message));
+            }
+            set_member(&mut user.groups, group_name, add);
+            Ok(())
+        })
     })
-}
-
-/// Names of the groups that say a user is in them.
-fn groups_with(tx: &Tx<'_>, account: &str, user: &str) -> Result<BTreeSet<String>, IdentityError> {
-    let groups: Vec<Group> = rows::all(tx, &[account, ""])?;
-    Ok(groups.into_iter().filter(|g| g.members.contains(user)).map(|g| g.name).collect())
-}
-
-/// Removes a group that cannot be read, so that nobody is a member of one made later with its name.
-fn remove_damaged_group(tx: &mut Tx<'_>, account: &str, name: &str) -> Result<(), IdentityError> {
-    let users: Vec<User> = rows::all(tx, &[account, ""])?;
-    for mut user in users.into_iter().filter(|user| user.groups.contains(name)) {
-        set_member(&mut user.groups, name, false);
-        rows::save(tx, &[account, &user.name.clone()], &user);
-    }
-    rows::remove::<Group>(tx, &[account, name]);
-    Ok(())
 }
 
 fn delete_user(
     tx: &mut Tx<'_>,
     account: &str,
     name: &str,
+    damaged: Option<Damaged>,
     with_all: bool,
 ) -> Result<(), IdentityError> {
     let user: Option<User> = rows::load_readable(tx, &[account, name])?;
-    let (groups, grants) = match user {
-        Some(user) => (user.groups, user.grants),
-        None => (groups_with(tx, account, name)?, Default::default()),
+    let (groups, grants) = match (user, damaged) {
+        (Some(user), _) => (user.groups, user.grants),
+        (None, damaged) => {
+            let Damaged { groups, derived } = damaged.unwrap_or_default();
+            derived.into_iter().for_each(|row| tx.delete(row));
+            (groups, Default::default())
+        }
     };
     if !with_all {
-        if rows::first_key_of(tx, account, name)?.is_some() {
+        if !rows::keys_in(tx, (account, name), 1)?.is_empty() {
             let message = "Cannot delete entity, must delete access keys first.";
             return Err(IdentityError::InUse(message.to_owned()));
         }
@@ -368,8 +426,8 @@ fn delete_user(
             return Err(policies_first());
         }
     }
-    while let Some(key) = rows::first_key_of(tx, account, name)? {
-        keys::delete_of(tx, account, name, &key);
+    for (key, _) in rows::keys_in(tx, (account, name), usize::MAX)? {
+        keys::delete_of(tx, account, name, &key)?;
     }
     for group in &groups {
         rows::change(tx, &[account, group], |group: &mut Group| {
@@ -377,6 +435,5 @@ fn delete_user(
             Ok(())
         })?;
     }
-    rows::remove::<User>(tx, &[account, name]);
-    Ok(())
+    rows::remove::<User>(tx, &[account, name])
 }

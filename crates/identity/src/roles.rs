@@ -3,6 +3,7 @@
 use crate::directory::Directory;
 use crate::entity::Role;
 use crate::error::IdentityError;
+use crate::holder::HolderKind;
 use crate::names::{check_name, check_path, check_tags, unique_id};
 use crate::policies::must_have;
 use crate::principals::policies_first;
@@ -170,14 +171,20 @@ impl Directory {
     /// [`IdentityError::NotFound`], [`IdentityError::InUse`], or the catalog failed.
     pub async fn delete_role(&self, account: &str, name: &str) -> Result<(), IdentityError> {
         let (account, name) = (account.to_owned(), name.to_owned());
+        let damaged = match self.role(&account, &name) {
+            Err(IdentityError::Damaged { .. }) => {
+                self.rows_of_damaged(&account, HolderKind::Role, &name)?
+            }
+            _ => Vec::new(),
+        };
         self.commit(move |tx| {
             let parts = [account.as_str(), &name];
             let role: Option<Role> = rows::load_readable(tx, &parts)?;
+            damaged.into_iter().for_each(|row| tx.delete(row));
             if role.is_some_and(|role| role.grants != Default::default()) {
                 return Err(policies_first());
             }
-            rows::remove::<Role>(tx, &parts);
-            Ok(())
+            rows::remove::<Role>(tx, &parts)
         })
         .await
     }

@@ -1,8 +1,9 @@
 //! Entities in rows: inside a transaction, and committed.
 
-use crate::entity::{AccessKey, Entity, KEY_OF};
+use crate::derived::{self, Rows};
+use crate::entity::{AccessKey, Entity, KEY_OF, KeyKind};
 use crate::error::IdentityError;
-use drystone_catalog::{Catalog, Key, Tx};
+use drystone_catalog::{Catalog, CatalogError, Key, Tx};
 use drystone_index::prefix_range;
 
 /// Where an entity is: its name, or account and name.
@@ -44,20 +45,30 @@ pub(crate) fn must_be_new<T: Entity>(tx: &Tx<'_>, parts: Parts<'_>) -> Result<()
     }
 }
 
-/// Stores an entity.
-pub(crate) fn save<T: Entity>(tx: &mut Tx<'_>, parts: Parts<'_>, entity: &T) {
+/// Stores an entity, and what is derived from it.
+pub(crate) fn save<T: Entity>(
+    tx: &mut Tx<'_>,
+    parts: Parts<'_>,
+    entity: &T,
+) -> Result<(), IdentityError> {
+    if T::DERIVES {
+        let name = name_of(parts);
+        let old = find::<T>(tx, parts)?.map(|old| old.derived(name)).unwrap_or_default();
+        derived::replace(tx, old, entity.derived(name));
+    }
     tx.put(Key::identity(T::KIND, parts), entity.encode());
+    Ok(())
 }
 
-/// Stores an entity that must not be there yet.
+/// Stores an entity that must not be there yet, if the account may have one more of its kind.
 pub(crate) fn create<T: Entity>(
     tx: &mut Tx<'_>,
     parts: Parts<'_>,
     entity: &T,
 ) -> Result<(), IdentityError> {
     must_be_new::<T>(tx, parts)?;
-    save(tx, parts, entity);
-    Ok(())
+    derived::count_new::<T>(tx, parts[0])?;
+    save(tx, parts, entity)
 }
 
 /// Changes an entity that must be there; stores nothing if `change` refuses. Goes on where a drive is full:
@@ -70,14 +81,26 @@ pub(crate) fn change<T: Entity, R>(
     let mut entity: T = load(tx, parts)?;
     let outcome = change(&mut entity)?;
     tx.use_reserve();
-    save(tx, parts, &entity);
+    save(tx, parts, &entity)?;
     Ok(outcome)
 }
 
-/// Removes an entity, also where a drive is full.
-pub(crate) fn remove<T: Entity>(tx: &mut Tx<'_>, parts: Parts<'_>) {
+/// Removes an entity, also where a drive is full, with what is derived from it.
+pub(crate) fn remove<T: Entity>(tx: &mut Tx<'_>, parts: Parts<'_>) -> Result<(), IdentityError> {
     tx.use_reserve();
-    tx.delete(Key::identity(T::KIND, parts));
+    let key = Key::identity(T::KIND, parts);
+    let old = match tx.get(&key) {
+        Ok(None) => return Ok(()),
+        Ok(Some(bytes)) => T::decode(&bytes, name_of(parts)).ok(),
+        // What cannot be read can still be removed.
+        Err(CatalogError::Forged { .. }) => None,
+        Err(error) => return Err(error.into()),
+    };
+    if let Some(old) = old {
+        derived::replace(tx, old.derived(name_of(parts)), Rows::new());
+    }
+    tx.delete(key);
+    derived::count_gone::<T>(tx, parts[0])
 }
 
 /// A committed entity, if it is there.
@@ -173,17 +196,21 @@ pub(crate) fn page<T: Entity>(
     page_of(rows, asked, keep)
 }
 
-/// The same of the access keys of a parent.
+/// The same of the access keys of a kind of a parent. Those of other kinds are not read: who has keys of
+/// services gets no empty pages for them.
 pub(crate) fn keys_page(
     catalog: &Catalog,
     (account, user): (&str, &str),
     asked: PageAsked<'_>,
-    keep: impl Fn(&AccessKey) -> bool,
+    kind: KeyKind,
 ) -> Result<Page<AccessKey>, IdentityError> {
     let prefix = key_of(account, user, "");
     let rows = catalog.snapshot().scan(range_after(&prefix, asked.after));
     let rows = rows.filter_map(|row| {
-        let found = row.map_err(IdentityError::from).and_then(|(key, _)| {
+        let found = row.map_err(IdentityError::from).and_then(|(key, value)| {
+            if KeyKind::of_number(&value).is_some_and(|known| known != kind) {
+                return Ok(None);
+            }
             let id = String::from_utf8_lossy(&key[prefix.len()..]).into_owned();
             let bytes = catalog.get(&Key::identity(AccessKey::KIND, &[&id]))?;
             let Some(bytes) = bytes else { return Ok(None) };
@@ -192,18 +219,7 @@ pub(crate) fn keys_page(
         });
         found.transpose()
     });
-    page_of(rows, asked, keep)
-}
-
-/// As [`list`], inside a transaction.
-pub(crate) fn all<T: Entity>(tx: &Tx<'_>, parts: Parts<'_>) -> Result<Vec<T>, IdentityError> {
-    let mut range = prefix_range(&Key::identity(T::KIND, parts));
-    let mut entities = Vec::new();
-    while let Some((key, value)) = tx.first(range.clone())? {
-        entities.push(T::decode(&value, &String::from_utf8_lossy(&key[2..]))?);
-        range.0 = std::ops::Bound::Excluded(key.to_vec());
-    }
-    Ok(entities)
+    page_of(rows, asked, |key| key.key_kind == kind)
 }
 
 /// The row that lists a key under its parent. `user` is empty for the owner of the account.
@@ -211,15 +227,22 @@ pub(crate) fn key_of(account: &str, user: &str, access_key: &str) -> Vec<u8> {
     Key::identity(KEY_OF, &[account, user, access_key])
 }
 
-/// Access keys of a parent in a transaction, which takes those that are left after each removal.
-pub(crate) fn first_key_of(
+/// Access keys of a parent in a transaction, so many at most, by id. `None` stands for a kind that is not in
+/// the row: the key itself cannot be read.
+pub(crate) fn keys_in(
     tx: &Tx<'_>,
-    account: &str,
-    user: &str,
-) -> Result<Option<String>, IdentityError> {
+    (account, user): (&str, &str),
+    count_max: usize,
+) -> Result<Vec<(String, Option<KeyKind>)>, IdentityError> {
     let prefix = key_of(account, user, "");
-    let first = tx.first(prefix_range(&prefix))?;
-    Ok(first.map(|(key, _)| String::from_utf8_lossy(&key[prefix.len()..]).into_owned()))
+    let (mut range, mut keys) = (prefix_range(&prefix), Vec::new());
+    while keys.len() < count_max {
+        let Some((key, value)) = tx.first(range.clone())? else { break };
+        let id = String::from_utf8_lossy(&key[prefix.len()..]).into_owned();
+        keys.push((id, KeyKind::of_number(&value)));
+        range.0 = std::ops::Bound::Excluded(key.to_vec());
+    }
+    Ok(keys)
 }
 
 /// Committed access keys of a parent.

@@ -111,8 +111,7 @@ impl Directory {
             stored.keys.push(key);
             let surplus = stored.keys.len().saturating_sub(SIGNING_KEY_COUNT_MAX);
             stored.keys.drain(..surplus);
-            rows::save(tx, &[SIGNING_KEYS], &stored);
-            Ok(())
+            rows::save(tx, &[SIGNING_KEYS], &stored)
         })
         .await
     }
@@ -130,7 +129,7 @@ impl Directory {
                 return Ok(key);
             }
             let keys = SigningKeys { keys: vec![key.clone()], unknown: Default::default() };
-            rows::save(tx, &[SIGNING_KEYS], &keys);
+            rows::save(tx, &[SIGNING_KEYS], &keys)?;
             Ok(key)
         })
         .await

@@ -59,8 +59,7 @@ impl Directory {
             let parts = [account.as_str(), kind, name.as_str()];
             let mut end = rows::find::<SessionsEnd>(tx, &parts)?.unwrap_or_default();
             end.sessions_after_ms = end.sessions_after_ms.max(after_ms);
-            rows::save(tx, &parts, &end);
-            Ok(())
+            rows::save(tx, &parts, &end)
         })
         .await
     }

@@ -149,8 +149,7 @@ fn canned(name: &str, owner: &str, bucket_owner: &str, of_bucket: bool) -> Optio
 
 /// Checks that an id is one of an account.
 fn account(directory: &Directory, id: &str) -> Result<Grantee, S3Error> {
-    let known = directory.accounts().map_err(|_| S3Code::InternalError)?;
-    if known.iter().any(|account| account.canonical == id) {
+    if directory.has_canonical(id).map_err(|_| S3Code::InternalError)? {
         return Ok(Grantee::Account(id.to_owned()));
     }
     Err(S3Error::argument("CanonicalUser/ID", id, "Invalid id"))

@@ -93,3 +93,150 @@ def test_lists_of_one_tenant_do_not_hold_up_those_of_others(start):
         meanwhile = len(done) - before
         assert [f.result() for f in floods] and set(done) == {200}
     assert meanwhile < 20, meanwhile
+
+
+def seconds(call, count=9):
+    """The time of a call that others of the machine do not hold up: the shortest of some."""
+    times = []
+    for _ in range(count):
+        began = time.monotonic()
+        call()
+        times.append(time.monotonic() - began)
+    return min(times)
+
+
+def refused(surfaces, who, action, code, **parameters):
+    answer = surfaces.query(who, action, **parameters)
+    assert answer.status_code == 409 and field(answer.text, "Code") == code, answer.text
+    return answer.text
+
+
+def test_what_a_policy_costs_does_not_grow_with_the_users_of_the_account(start):
+    """Goal: no list of identities is read to delete a policy or to count its holders; least of all where all writes
+    wait. Method: accounts with one user and with 200 large ones; the holder is the last of them."""
+    server = start()
+    surfaces = Surfaces(server)
+    times = {}
+    for account, count in [("222222222222", 0), ("333333333333", 200)]:
+        owner = surfaces.account(account)
+        names = [f"u{n:03}" for n in range(count)]
+        made = each(server, lambda s, name: s.query(owner, "CreateUser", UserName=name, **TAGS).status_code, names)
+        assert set(made) <= {200}
+        policies = [f"p{n:02}" for n in range(25)]
+        for name in policies:
+            assert surfaces.query(owner, "CreatePolicy", PolicyName=name, PolicyDocument=POLICY).status_code == 200
+        arn = f"arn:aws:iam::{account}:policy/p00"
+        assert surfaces.query(owner, "CreateUser", UserName="zz", PermissionsBoundary=f"arn:aws:iam::{account}:policy/p01").status_code == 200
+        assert surfaces.query(owner, "AttachUserPolicy", UserName="zz", PolicyArn=arn).status_code == 200
+
+        def listed(action, **parameters):
+            answer = surfaces.query(owner, action, **parameters)
+            assert answer.status_code == 200, answer.text
+            return answer.text
+
+        text = listed("ListPolicies", Scope="Local", MaxItems=1000)
+        assert text.count("<AttachmentCount>1<") == text.count("<PermissionsBoundaryUsageCount>1<") == 1
+        assert text.count("<PolicyName>") == 25
+        assert "<UserName>zz<" in listed("ListEntitiesForPolicy", PolicyArn=arn)
+        entities = surfaces.minio(owner, "GET", "idp/builtin/policy-entities", policy="p00")
+        assert entities.status_code == 200, entities.text
+        times[account] = [
+            seconds(lambda: refused(surfaces, owner, "DeletePolicy", "DeleteConflict", PolicyArn=arn)),
+            seconds(lambda: listed("GetPolicy", PolicyArn=arn)),
+            seconds(lambda: listed("ListPolicies", Scope="Local", OnlyAttached="true", MaxItems=1000)),
+            seconds(lambda: listed("ListEntitiesForPolicy", PolicyArn=arn)),
+        ]
+        boundary = f"arn:aws:iam::{account}:policy/p01"
+        refused(surfaces, owner, "DeletePolicy", "DeleteConflict", PolicyArn=boundary)
+        assert surfaces.query(owner, "DeleteUserPermissionsBoundary", UserName="zz").status_code == 200
+        assert surfaces.query(owner, "DeletePolicy", PolicyArn=boundary).status_code == 200
+        assert surfaces.query(owner, "DetachUserPolicy", UserName="zz", PolicyArn=arn).status_code == 200
+        assert surfaces.query(owner, "DeletePolicy", PolicyArn=arn).status_code == 200
+    few, many = times.values()
+    assert all(large < 5 * small + 0.015 for small, large in zip(few, many)), times
+
+
+def test_pages_of_policies_have_all_of_them_in_order(start):
+    """Policies of the account and of the server come in one order, whatever the size of a page."""
+    server = start()
+    surfaces = Surfaces(server)
+    for name in ["aa", "consoleB", "mm", "readonlyx", "zz"]:
+        surfaces.root("CreatePolicy", PolicyName=name, PolicyDocument=POLICY, Path="/x/" if name == "mm" else "/")
+    def pages(**parameters):
+        found, marker = [], {}
+        while True:
+            text = surfaces.root("ListPolicies", **parameters, **marker)
+            found.append([piece.split("<")[0] for piece in text.split("<PolicyName>")[1:]])
+            if "<IsTruncated>true" not in text:
+                return found
+            marker = {"Marker": field(text, "Marker")}
+    whole = pages(MaxItems=1000)
+    assert len(whole) == 1 and whole[0] == sorted(whole[0]) and {"aa", "mm", "zz", "readwrite"} <= set(whole[0])
+    for size in (1, 2, 3):
+        some = pages(MaxItems=size)
+        assert sum(some, []) == whole[0] and max(map(len, some)) == size
+    assert sum(pages(MaxItems=1, PathPrefix="/x/"), []) == ["mm"]
+    assert sum(pages(MaxItems=1, Scope="Local"), []) == ["aa", "consoleB", "mm", "readonlyx", "zz"]
+
+
+def test_keys_of_services_do_not_hide_keys_of_a_user(start):
+    """Goal: neither a page of keys nor the count of own ones reads those of services. Method: a user with as many large
+    keys of services as come before its own ones."""
+    server = start()
+    surfaces = Surfaces(server)
+    who = surfaces.user("maker")
+    large = document({"Effect": "Allow", "Action": "s3:GetObject", "Resource": [f"arn:aws:s3:::{n:03}{'x' * 180}/*" for n in range(90)]})
+    own = [surfaces.key("maker").access_key, who.access_key]
+    least = seconds(lambda: refused(surfaces, ROOT, "CreateAccessKey", "LimitExceeded", UserName="maker"))
+    made = each(server, lambda s, n: s.api(ROOT, "key-add", user="maker", policy=large, access_key=f"0000{n:012}").status_code, range(150))
+    assert set(made) == {200}, collections.Counter(made)
+    for page in (surfaces.root("ListAccessKeys", UserName="maker"), surfaces.root("ListAccessKeys", UserName="maker", MaxItems=2)):
+        assert "<IsTruncated>false" in page, page
+        assert sorted(piece.split("<")[0] for piece in page.split("<AccessKeyId>")[1:]) == sorted(own)
+    first = surfaces.root("ListAccessKeys", UserName="maker", MaxItems=1)
+    assert "<IsTruncated>true" in first and field(first, "AccessKeyId") == min(own)
+    most = seconds(lambda: refused(surfaces, ROOT, "CreateAccessKey", "LimitExceeded", UserName="maker"))
+    assert most < 5 * least + 0.015, (least, most)
+
+
+def test_quotas_are_those_of_the_largest_service(start):
+    """Groups stand for all that is counted: they have the smallest quota. What is removed makes room."""
+    server = start()
+    surfaces = Surfaces(server)
+    owner, other = surfaces.account("222222222222"), surfaces.account("333333333333")
+    names = [f"g{n:03}" for n in range(300)]
+    made = each(server, lambda s, name: s.query(owner, "CreateGroup", GroupName=name).status_code, names)
+    assert set(made) == {200}
+    text = refused(surfaces, owner, "CreateGroup", "LimitExceeded", GroupName="more")
+    assert field(text, "Message") == "Cannot exceed quota for GroupsPerAccount: 300"
+    assert surfaces.query(other, "CreateGroup", GroupName="more").status_code == 200
+    server.kill()
+    server = start()
+    surfaces = Surfaces(server)
+    refused(surfaces, owner, "CreateGroup", "LimitExceeded", GroupName="more")
+    assert surfaces.query(owner, "DeleteGroup", GroupName="g000").status_code == 200
+    assert surfaces.query(owner, "CreateGroup", GroupName="more").status_code == 200
+    refused(surfaces, owner, "CreateGroup", "LimitExceeded", GroupName="most")
+    assert surfaces.query(owner, "CreateUser", UserName="member").status_code == 200
+    for name in names[1:11]:
+        assert surfaces.query(owner, "AddUserToGroup", UserName="member", GroupName=name).status_code == 200
+    text = refused(surfaces, owner, "AddUserToGroup", "LimitExceeded", UserName="member", GroupName="g011")
+    assert field(text, "Message") == "Cannot exceed quota for GroupsPerUser: 10"
+    assert surfaces.query(owner, "AddUserToGroup", UserName="member", GroupName="g001").status_code == 200
+
+
+def test_a_change_of_many_members_stores_the_group_once(start):
+    """Goal: what it costs grows with the members, not with their square. Method: a few, and eight times as many."""
+    server = start()
+    surfaces = Surfaces(server)
+    names = [f"{n:03}{'m' * 120}" for n in range(400)]
+    made = each(server, lambda s, name: s.query(ROOT, "CreateUser", UserName=name).status_code, names)
+    assert set(made) == {200}
+    times = []
+    for count in (50, 400):
+        def change():
+            for removes in (False, True):
+                body = {"group": "crowd", "members": names[:count], "isRemove": removes}
+                assert surfaces.minio(ROOT, "PUT", "update-group-members", body=body).status_code == 200
+        times.append(seconds(change))
+    assert times[1] < 24 * times[0], times

@@ -5,8 +5,9 @@ use super::{Answer, Call, Reply};
 use crate::rights::Right;
 use drystone_base::Timestamp;
 use drystone_iam::canned_names;
-use drystone_identity::EntityKind;
+use drystone_identity::{EntityKind, Group, PolicyUse};
 use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) fn list(call: &Call<'_>) -> Answer {
     call.require_all(Right::ListEntitiesForPolicy, EntityKind::Policy)?;
@@ -18,6 +19,10 @@ pub(super) fn list(call: &Call<'_>) -> Answer {
     let (users, groups, policies) = (asked("user"), asked("group"), asked("policy"));
     let all = users.is_empty() && groups.is_empty() && policies.is_empty();
     let wanted = |names: &[String], name: &str| all || names.iter().any(|n| n == name);
+    // Once, not once for each member.
+    let by_name = |group: Group| (group.name, group.grants.attached);
+    let known: BTreeMap<_, _> = directory.groups(account)?.into_iter().map(by_name).collect();
+    let none = BTreeSet::new();
     let mut user_mappings: Vec<Value> = Vec::new();
     for user in directory.users(account)? {
         let has_any = !user.grants.attached.is_empty() || !user.groups.is_empty();
@@ -26,8 +31,7 @@ pub(super) fn list(call: &Call<'_>) -> Answer {
         }
         let mut of_groups = Vec::new();
         for name in &user.groups {
-            let group = directory.group(account, name)?;
-            of_groups.push(json!({ "group": name, "policies": group.grants.attached }));
+            of_groups.push(json!({ "group": name, "policies": known.get(name).unwrap_or(&none) }));
         }
         user_mappings.push(json!({
             "user": user.name,
@@ -36,18 +40,19 @@ pub(super) fn list(call: &Call<'_>) -> Answer {
         }));
     }
     let mut group_mappings = Vec::new();
-    for group in directory.groups(account)? {
-        if wanted(&groups, &group.name) && !(all && group.grants.attached.is_empty()) {
-            group_mappings.push(json!({ "group": group.name, "policies": group.grants.attached }));
+    for (name, attached) in &known {
+        if wanted(&groups, name) && !(all && attached.is_empty()) {
+            group_mappings.push(json!({ "group": name, "policies": attached }));
         }
     }
     let own = directory.policies(account)?.into_iter().map(|policy| policy.name);
+    let (uses, unused) = (directory.policy_uses(account)?, PolicyUse::default());
     let mut policy_mappings = Vec::new();
     for policy in canned_names().map(str::to_owned).chain(own) {
-        let held = directory.policy_use(account, &policy)?;
+        let held = uses.get(&policy).unwrap_or(&unused);
         let is_held = !held.users.is_empty() || !held.groups.is_empty();
         if wanted(&policies, &policy) && (is_held || !all) {
-            policy_mappings.push(mapping(&policy, &held));
+            policy_mappings.push(mapping(&policy, held));
         }
     }
     Ok(Reply::Sealed(json!({

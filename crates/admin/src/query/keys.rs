@@ -63,9 +63,8 @@ fn list(call: &Call<'_>) -> Answer {
     if let Some(name) = &owner {
         call.actor.directory.user(call.account(), name)?;
     }
-    let (asked, is_own) = (call.page_asked()?, |key: &AccessKey| key.key_kind == KeyKind::Own);
-    let directory = call.actor.directory;
-    let page = directory.keys_page(call.account(), owner.as_deref(), asked, is_own)?;
+    let (asked, directory) = (call.page_asked()?, call.actor.directory);
+    let page = directory.keys_page(call.account(), owner.as_deref(), asked, KeyKind::Own)?;
     let mut xml = Xml::new();
     xml.members("AccessKeyMetadata", &page.entities, |xml, key| {
         xml.text("UserName", owner.as_deref().unwrap_or_default());

@@ -12,7 +12,7 @@ use crate::uri::decode_path;
 use crate::xml::{Element, Xml};
 use drystone_base::{BucketName, Timestamp};
 use drystone_iam::{Document, DocumentKind};
-use drystone_identity::{AccessPoint, AccessPointScope, IdentityError};
+use drystone_identity::{AccessPoint, AccessPointScope, IdentityError, PageAsked};
 
 /// Bytes of a policy at most.
 const POLICY_LEN_MAX: usize = 20_480;
@@ -209,24 +209,20 @@ fn list(context: &Context<'_>, account: &str) -> Result<Reply, S3Error> {
     let limit = limit.unwrap_or(PAGE_COUNT_MAX).clamp(1, PAGE_COUNT_MAX);
     let after = request.query("nextToken").unwrap_or_default();
     let bucket = request.query("bucket");
-    let all = context.directory.access_points(account).map_err(|error| failed(&error))?;
-    let mut rest = all
-        .into_iter()
-        .filter(|point| point.name.as_str() > after)
-        .filter(|point| bucket.is_none_or(|bucket| point.bucket == bucket))
-        .peekable();
+    let of_bucket = |point: &AccessPoint| bucket.is_none_or(|bucket| point.bucket == bucket);
+    let asked = PageAsked { after, len: limit };
+    let page = context.directory.access_points_page(account, asked, of_bucket);
+    let page = page.map_err(|error| failed(&error))?;
     let mut answer = document(ROOT);
     answer.open("AccessPointList");
-    let mut last = String::new();
-    for point in rest.by_ref().take(limit) {
+    for point in &page.entities {
         answer.open("AccessPoint");
-        describe(&mut answer, context, &point);
+        describe(&mut answer, context, point);
         answer.close("AccessPoint");
-        last = point.name;
     }
     answer.close("AccessPointList");
-    if rest.peek().is_some() {
-        answer.text("NextToken", &last);
+    if let Some(next) = &page.next {
+        answer.text("NextToken", next);
     }
     Ok(xml(answer.finish(ROOT)))
 }

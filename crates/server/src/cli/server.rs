@@ -44,6 +44,9 @@ pub(crate) fn run(config: &ServerConfig) -> CommandResult {
     secrets::warn_of_stale_copies(&node.homes, &origin, &home);
     let keyring = node.keyring.clone().ok_or("a server has a keyring")?;
     let directory = open_directory(&node, keyring.clone(), credentials.clone());
+    if !node.deployment().is_read_only() {
+        directory.derive_rows()?;
+    }
     let kms = keys::open_kms(config, &node, keyring);
     for file in [secrets::FILE, secrets::KEYRING_FILE] {
         secrets::spread(&node.homes, file);
