@@ -1,7 +1,7 @@
 //! Access points: names of their own for buckets, each with a policy, a public access block and a scope.
 
 use crate::derived::{self, Quota, Rows};
-use crate::directory::Directory;
+use crate::directory::{Directory, Scope};
 use crate::entity::{Entity, PublicAccessBlock, Unknown};
 use crate::error::IdentityError;
 use crate::rows::{self, Page, PageAsked};
@@ -126,7 +126,7 @@ impl Directory {
         let alias = new_alias(&*self.shared.rng, &point.name);
         let point = AccessPoint { alias, created_ms: self.now_ms(), ..point };
         let made = point.clone();
-        self.commit(move |tx| {
+        self.commit(Scope::of(&point.account), move |tx| {
             let (account, name) = (point.account.clone(), point.name.clone());
             rows::create(tx, &[&account, &name], &point)?;
             rows::save(tx, &[&point.alias], &Alias { account, name })
@@ -187,7 +187,7 @@ impl Directory {
         change: impl FnOnce(&mut AccessPoint) + Send + 'static,
     ) -> Result<(), IdentityError> {
         let (account, name) = (account.to_owned(), name.to_owned());
-        self.commit(move |tx| {
+        self.commit(Scope::of(&account), move |tx| {
             rows::change(tx, &[&account, &name], |point: &mut AccessPoint| {
                 change(point);
                 Ok(())
@@ -207,7 +207,7 @@ impl Directory {
         name: &str,
     ) -> Result<(), IdentityError> {
         let (account, name) = (account.to_owned(), name.to_owned());
-        self.commit(move |tx| {
+        self.commit(Scope::of(&account), move |tx| {
             if let Some(point) = rows::load_readable::<AccessPoint>(tx, &[&account, &name])? {
                 rows::remove::<Alias>(tx, &[&point.alias])?;
             }

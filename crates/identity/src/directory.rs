@@ -8,7 +8,7 @@ use crate::resolve::Identity;
 use crate::rows;
 use crate::{DEFAULT_ACCOUNT, DEFAULT_CANONICAL};
 use drystone_base::sync::{Mutex, lock};
-use drystone_base::{Cache, Clock, Rng};
+use drystone_base::{Cache, Clock, Rng, hash64};
 use drystone_catalog::{Catalog, Decision, Tx};
 use drystone_keyring::{Keyring, Secret};
 use std::sync::Arc;
@@ -43,11 +43,59 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) rng: Arc<dyn Rng>,
     pub(crate) root: Arc<Identity>,
-    /// Raised by each change: what was remembered under an older number is not used.
-    epoch: AtomicU64,
+    epochs: Epochs,
     serial: AtomicU64,
     cache: Mutex<Identities>,
     explanations: Explanations,
+}
+
+/// What a change concerns: what is remembered of others stays.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Scope {
+    /// An account, with those that share its number.
+    Account(usize),
+    /// All accounts.
+    All,
+}
+
+impl Scope {
+    pub(crate) fn of(account: &str) -> Self {
+        Self::Account(slot_of(account))
+    }
+}
+
+/// Numbers that changes raise: what was remembered under an older one is not used.
+struct Epochs {
+    /// Raised by each change, before the number of its account.
+    total: AtomicU64,
+    of_accounts: [AtomicU64; SLOT_COUNT],
+}
+
+/// Numbers that accounts share.
+const SLOT_COUNT: usize = 1024;
+
+fn slot_of(account: &str) -> usize {
+    usize::try_from(hash64(account.as_bytes()) % SLOT_COUNT as u64).unwrap_or_default()
+}
+
+impl Default for Epochs {
+    fn default() -> Self {
+        let of_accounts = std::array::from_fn(|_| AtomicU64::new(1));
+        Self { total: AtomicU64::new(1), of_accounts }
+    }
+}
+
+impl Epochs {
+    fn raise(&self, scope: Scope) {
+        self.total.fetch_add(1, Ordering::AcqRel);
+        let raised = match scope {
+            Scope::Account(slot) => &self.of_accounts[slot..=slot],
+            Scope::All => &self.of_accounts[..],
+        };
+        for epoch in raised {
+            epoch.fetch_add(1, Ordering::AcqRel);
+        }
+    }
 }
 
 /// Handle to the directory. Clones share it.
@@ -76,7 +124,7 @@ impl Directory {
             clock,
             rng,
             root: Arc::new(Identity::of_root(root)),
-            epoch: AtomicU64::new(1),
+            epochs: Epochs::default(),
             serial: AtomicU64::new(1),
             cache: Mutex::new(Cache::new(CACHE_LEN_MAX)),
             explanations: Explanations::default(),
@@ -128,7 +176,7 @@ impl Directory {
         block: Option<PublicAccessBlock>,
     ) -> Result<(), IdentityError> {
         let account = account.to_owned();
-        self.commit(move |tx| {
+        self.commit(Scope::of(&account), move |tx| {
             tx.use_reserve();
             match block {
                 Some(block) => rows::save(tx, &[&account], &block),
@@ -138,10 +186,15 @@ impl Directory {
         .await
     }
 
-    /// Raised by each change of the directory: what was derived from it before is out of date.
+    /// Raised by each change of an account: what was derived from the account before is out of date.
     #[must_use]
-    pub fn epoch(&self) -> u64 {
-        self.shared.epoch.load(Ordering::Acquire)
+    pub fn epoch_of(&self, account: &str) -> u64 {
+        self.shared.epochs.of_accounts[slot_of(account)].load(Ordering::Acquire)
+    }
+
+    /// Raised by each change of any account.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.shared.epochs.total.load(Ordering::Acquire)
     }
 
     pub(crate) fn next_serial(&self) -> u64 {
@@ -149,13 +202,19 @@ impl Directory {
     }
 
     pub(crate) fn remembered(&self, name: &IdentityName) -> Option<Arc<Identity>> {
-        let epoch = self.epoch();
         let found = lock(&self.shared.cache).get(name);
-        found.filter(|(known, _)| *known == epoch).map(|(_, identity)| identity)
+        let is_current = |known: u64, who: &Identity| known == self.epoch_of(who.account());
+        found.filter(|(known, who)| is_current(*known, who)).map(|(_, identity)| identity)
     }
 
-    /// Remembers what was read when the directory was at `epoch`.
+    /// Remembers what was read since the directory was at `epoch`, if nothing was changed meanwhile: whose
+    /// account it is was not known before it was read.
     pub(crate) fn remember(&self, name: IdentityName, epoch: u64, identity: Arc<Identity>) {
+        let of_account = self.epoch_of(identity.account());
+        if self.epoch() != epoch {
+            return;
+        }
+        let epoch = of_account;
         let weight = identity.weight_bytes();
         lock(&self.shared.cache).insert(name, (epoch, identity), weight);
     }
@@ -166,9 +225,10 @@ impl Directory {
         lock(&self.shared.cache).len_bytes()
     }
 
-    /// Runs a plan; its outcome acts before this returns.
+    /// Runs a plan that changes what `scope` names; its outcome acts before this returns.
     pub(crate) async fn commit<T: Send + 'static>(
         &self,
+        scope: Scope,
         plan: impl FnOnce(&mut Tx<'_>) -> Result<T, IdentityError> + Send + 'static,
     ) -> Result<T, IdentityError> {
         let ticket = self.shared.catalog.submit(move |tx| match plan(tx) {
@@ -178,7 +238,7 @@ impl Directory {
         });
         let outcome = ticket.await;
         // Also when it failed: whether it is committed may not be known.
-        self.shared.epoch.fetch_add(1, Ordering::AcqRel);
+        self.shared.epochs.raise(scope);
         outcome.map_err(IdentityError::from)?
     }
 
@@ -243,7 +303,7 @@ impl Directory {
         let new = crate::NewKey::of_root(id);
         let (key, secret) = self.prepare_key(new)?;
         let (stored, key_id) = (account.clone(), key.id.clone());
-        self.commit(move |tx| {
+        self.commit(Scope::of(&stored.id), move |tx| {
             rows::create(tx, &[&stored.id], &stored)?;
             crate::keys::insert(tx, &key)
         })

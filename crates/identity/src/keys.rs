@@ -1,6 +1,6 @@
 //! Access keys.
 
-use crate::directory::Directory;
+use crate::directory::{Directory, Scope};
 use crate::entity::{AccessKey, KeyKind, Parent, User};
 use crate::error::IdentityError;
 use crate::names::{check_access_key, check_secret, new_secret, unique_id};
@@ -150,7 +150,7 @@ impl Directory {
     pub async fn create_key(&self, new: NewKey) -> Result<(AccessKey, Secret), IdentityError> {
         let (key, secret) = self.prepare_key(new)?;
         let stored = key.clone();
-        self.commit(move |tx| insert(tx, &stored)).await?;
+        self.commit(Scope::of(stored.parent.account()), move |tx| insert(tx, &stored)).await?;
         Ok((key, secret))
     }
 
@@ -223,7 +223,7 @@ impl Directory {
             }
         };
         let (id, parent) = (key.id.clone(), key.parent.clone());
-        self.commit(move |tx| {
+        self.commit(Scope::of(parent.account()), move |tx| {
             rows::change(tx, &[&id], |key: &mut AccessKey| {
                 must_belong(key, &parent)?;
                 key.is_enabled = change.is_enabled.unwrap_or(key.is_enabled);
@@ -249,7 +249,7 @@ impl Directory {
     /// [`IdentityError::NotFound`], or the catalog failed.
     pub async fn delete_key(&self, key: &AccessKey) -> Result<(), IdentityError> {
         let (id, parent) = (key.id.clone(), key.parent.clone());
-        self.commit(move |tx| {
+        self.commit(Scope::of(parent.account()), move |tx| {
             must_belong(&rows::load(tx, &[&id])?, &parent)?;
             delete_of(tx, parent.account(), parent.user().unwrap_or_default(), &id)
         })

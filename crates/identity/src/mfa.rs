@@ -4,7 +4,7 @@
 //! A code counts once. After five wrong ones none counts for a minute, and for longer after more.
 
 use crate::arn::mfa_serial;
-use crate::directory::Directory;
+use crate::directory::{Directory, Scope};
 use crate::entity::{Entity, Unknown};
 use crate::error::IdentityError;
 use crate::rows;
@@ -169,7 +169,7 @@ impl Directory {
             unknown: Unknown::new(),
         };
         let account = account.to_owned();
-        self.commit(move |tx| {
+        self.commit(Scope::of(&account), move |tx| {
             if let Some(Some(old)) = rows::find::<MfaDevice>(tx, &[&account]).ok()
                 && old.is_confirmed
             {
@@ -198,7 +198,7 @@ impl Directory {
     /// [`IdentityError::NotFound`], or the catalog failed.
     pub async fn remove_mfa(&self, account: &str) -> Result<(), IdentityError> {
         let account = account.to_owned();
-        self.commit(move |tx| {
+        self.commit(Scope::of(&account), move |tx| {
             rows::load_readable::<MfaDevice>(tx, &[&account])?;
             rows::remove::<MfaDevice>(tx, &[&account])
         })
@@ -241,7 +241,7 @@ impl Directory {
         let secret = self.shared.keyring.open(&seal_context(account), &sealed)?;
         let (account, code, now_ms) = (account.to_owned(), code.to_owned(), self.now_ms());
         // A wrong code is counted: the transaction happens either way.
-        let verdict = self.commit(move |tx: &mut Tx<'_>| {
+        let verdict = self.commit(Scope::of(&account), move |tx: &mut Tx<'_>| {
             let parts = [account.as_str()];
             rows::change(tx, &parts, |device: &mut MfaDevice| {
                 if device.sealed_secret != sealed || !(device.is_confirmed || confirms) {

@@ -7,7 +7,7 @@
 //!   and setting the password must change no key but the user's own.
 //! - User, key, state and policies change together or not at all.
 
-use crate::directory::Directory;
+use crate::directory::{Directory, Scope};
 use crate::entity::{AccessKey, Parent, User};
 use crate::error::IdentityError;
 use crate::keys::{self, NewKey};
@@ -48,7 +48,7 @@ impl Directory {
         let (key, _) = self.prepare_key(key)?;
         let made = NewUser { name: new.name.clone(), ..NewUser::default() };
         let made = self.prepare_user(account, made)?;
-        self.commit(move |tx| put(tx, made, key, new)).await
+        self.commit(Scope::of(account), move |tx| put(tx, made, key, new)).await
     }
 }
 

@@ -1,7 +1,7 @@
 //! Managed policies, and who holds which.
 
 use crate::derived::{Held, HolderOf, is_held};
-use crate::directory::Directory;
+use crate::directory::{Directory, Scope};
 use crate::entity::{ForeignName, ManagedPolicy, PolicyVersion};
 use crate::error::IdentityError;
 use crate::holder::{Holder, HolderKind};
@@ -114,7 +114,10 @@ impl Directory {
             unknown: Default::default(),
         };
         let stored = policy.clone();
-        self.commit(move |tx| rows::create(tx, &[&stored.account, &stored.name], &stored)).await?;
+        self.commit(Scope::of(&stored.account), move |tx| {
+            rows::create(tx, &[&stored.account, &stored.name], &stored)
+        })
+        .await?;
         Ok(policy)
     }
 
@@ -173,7 +176,7 @@ impl Directory {
         holder: Holder,
         policy: Option<String>,
     ) -> Result<(), IdentityError> {
-        self.commit(move |tx| {
+        self.commit(Scope::of(&holder.account), move |tx| {
             must_have(tx, &holder.account, policy.as_deref())?;
             holder.set_boundary(tx, policy)
         })
@@ -192,7 +195,7 @@ impl Directory {
         change: impl FnOnce(&mut ManagedPolicy, u64) -> Result<R, IdentityError> + Send + 'static,
     ) -> Result<R, IdentityError> {
         let (account, name) = (account.to_owned(), name.to_owned());
-        self.commit(move |tx| {
+        self.commit(Scope::of(&account), move |tx| {
             let now_ms = tx.now_ms();
             rows::change(tx, &[&account, &name], |policy: &mut ManagedPolicy| {
                 let outcome = change(policy, now_ms)?;
@@ -263,7 +266,7 @@ impl Directory {
             return Err(IdentityError::InUse(message.to_owned()));
         }
         let (account, name) = (account.to_owned(), name.to_owned());
-        self.commit(move |tx| {
+        self.commit(Scope::of(&account), move |tx| {
             if is_held(tx, &account, &name)? {
                 let message = "Cannot delete a policy attached to entities.";
                 return Err(IdentityError::InUse(message.to_owned()));
@@ -331,7 +334,7 @@ impl Directory {
         policies: Vec<String>,
         attach: bool,
     ) -> Result<Vec<String>, IdentityError> {
-        self.commit(move |tx| {
+        self.commit(Scope::of(&holder.account), move |tx| {
             if attach {
                 policies.iter().try_for_each(|policy| must_exist(tx, &holder.account, policy))?;
             }
@@ -350,7 +353,7 @@ impl Directory {
         holder: Holder,
         policies: Vec<String>,
     ) -> Result<(), IdentityError> {
-        self.commit(move |tx| {
+        self.commit(Scope::of(&holder.account), move |tx| {
             policies.iter().try_for_each(|policy| must_exist(tx, &holder.account, policy))?;
             holder.change(tx, |grants| {
                 grants.attached = policies.into_iter().collect();
@@ -375,7 +378,7 @@ impl Directory {
         check_name("PolicyName", name, POLICY_NAME_LEN_MAX)?;
         document.map_or(Ok(()), check_document)?;
         let (name, document) = (name.to_owned(), document.map(str::to_owned));
-        self.commit(move |tx| {
+        self.commit(Scope::of(&holder.account), move |tx| {
             holder.change(tx, |grants| match document {
                 Some(document) => {
                     grants.inline.insert(name, document);
@@ -417,7 +420,7 @@ impl Directory {
         attach: bool,
     ) -> Result<Vec<String>, IdentityError> {
         let name = name.to_owned();
-        self.commit(move |tx| {
+        self.commit(Scope::of(crate::DEFAULT_ACCOUNT), move |tx| {
             tx.use_reserve();
             let found: Option<ForeignName> = rows::find(tx, &[&name])?;
             let mut held = found.unwrap_or_default();

@@ -1,6 +1,6 @@
 //! Users and groups.
 
-use crate::directory::Directory;
+use crate::directory::{Directory, Scope};
 use crate::entity::{AccessKey, Group, User};
 use crate::error::IdentityError;
 use crate::holder::HolderKind;
@@ -68,7 +68,7 @@ impl Directory {
     pub async fn create_user(&self, account: &str, new: NewUser) -> Result<User, IdentityError> {
         let user = self.prepare_user(account, new)?;
         let stored = user.clone();
-        self.commit(move |tx| {
+        self.commit(Scope::of(&stored.account), move |tx| {
             must_have(tx, &stored.account, stored.boundary.as_deref())?;
             insert_user(tx, &stored)
         })
@@ -121,7 +121,7 @@ impl Directory {
         change: impl FnOnce(&mut User) -> Result<(), IdentityError> + Send + 'static,
     ) -> Result<(), IdentityError> {
         let (account, name) = (account.to_owned(), name.to_owned());
-        self.commit(move |tx| {
+        self.commit(Scope::of(&account), move |tx| {
             let now_ms = tx.now_ms();
             rows::change(tx, &[&account, &name], |user: &mut User| {
                 change(user)?;
@@ -154,7 +154,10 @@ impl Directory {
             }),
             _ => None,
         };
-        self.commit(move |tx| delete_user(tx, &account, &name, damaged, with_all)).await
+        self.commit(Scope::of(&account), move |tx| {
+            delete_user(tx, &account, &name, damaged, with_all)
+        })
+        .await
     }
 
     /// Makes a group without members or rights.
@@ -185,7 +188,10 @@ impl Directory {
             unknown: Default::default(),
         };
         let stored = group.clone();
-        self.commit(move |tx| rows::create(tx, &[&stored.account, &stored.name], &stored)).await?;
+        self.commit(Scope::of(&stored.account), move |tx| {
+            rows::create(tx, &[&stored.account, &stored.name], &stored)
+        })
+        .await?;
         Ok(group)
     }
 
@@ -234,7 +240,7 @@ impl Directory {
         is_enabled: bool,
     ) -> Result<(), IdentityError> {
         let (account, name) = (account.to_owned(), name.to_owned());
-        self.commit(move |tx| {
+        self.commit(Scope::of(&account), move |tx| {
             let now_ms = tx.now_ms();
             rows::change(tx, &[&account, &name], |group: &mut Group| {
                 (group.is_enabled, group.updated_ms) = (is_enabled, now_ms);
@@ -260,7 +266,10 @@ impl Directory {
         if users.is_empty() {
             return Ok(());
         }
-        self.commit(move |tx| change_members(tx, &account, &group, &users, add)).await
+        self.commit(Scope::of(&account), move |tx| {
+            change_members(tx, &account, &group, &users, add)
+        })
+        .await
     }
 
     /// Deletes a group that has neither members nor policies.
@@ -282,7 +291,7 @@ impl Directory {
             }
             _ => Vec::new(),
         };
-        self.commit(move |tx| {
+        self.commit(Scope::of(&account), move |tx| {
             let parts = [account.as_str(), &name];
             let Some(group) = rows::load_readable::<Group>(tx, &parts)? else {
                 damaged.into_iter().for_each(|row| tx.delete(row));
@@ -308,7 +317,7 @@ impl Directory {
         let members: Vec<String> = members.map(|user| user.name).collect();
         for some in members.chunks(CHUNK_COUNT) {
             let (some, account, name) = (some.to_vec(), account.to_owned(), name.to_owned());
-            self.commit(move |tx| {
+            self.commit(Scope::of(&account), move |tx| {
                 for member in &some {
                     let left = rows::change(tx, &[&account, member], |user: &mut User| {
                         set_member(&mut user.groups, &name, false);

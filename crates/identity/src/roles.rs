@@ -1,6 +1,6 @@
 //! Roles, and who may take them on.
 
-use crate::directory::Directory;
+use crate::directory::{Directory, Scope};
 use crate::entity::Role;
 use crate::error::IdentityError;
 use crate::holder::HolderKind;
@@ -99,7 +99,7 @@ impl Directory {
             unknown: Default::default(),
         };
         let stored = role.clone();
-        self.commit(move |tx| {
+        self.commit(Scope::of(&stored.account), move |tx| {
             must_have(tx, &stored.account, stored.boundary.as_deref())?;
             rows::create(tx, &[&stored.account, &stored.name], &stored)
         })
@@ -153,7 +153,7 @@ impl Directory {
         change: impl FnOnce(&mut Role) -> Result<(), IdentityError> + Send + 'static,
     ) -> Result<(), IdentityError> {
         let (account, name) = (account.to_owned(), name.to_owned());
-        self.commit(move |tx| {
+        self.commit(Scope::of(&account), move |tx| {
             rows::change(tx, &[&account, &name], |role: &mut Role| {
                 change(role)?;
                 check_trust(&role.trust)?;
@@ -177,7 +177,7 @@ impl Directory {
             }
             _ => Vec::new(),
         };
-        self.commit(move |tx| {
+        self.commit(Scope::of(&account), move |tx| {
             let parts = [account.as_str(), &name];
             let role: Option<Role> = rows::load_readable(tx, &parts)?;
             damaged.into_iter().for_each(|row| tx.delete(row));

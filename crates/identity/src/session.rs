@@ -2,7 +2,7 @@
 //! and their secret is derived from it.
 
 use crate::DEFAULT_ACCOUNT;
-use crate::directory::Directory;
+use crate::directory::{Directory, Scope};
 use crate::entity::{AccessKey, Parent, Role, SigningKey, SigningKeys};
 use crate::error::IdentityError;
 use crate::keys::seal_context;
@@ -103,7 +103,7 @@ impl Directory {
     /// The catalog failed.
     pub async fn rotate_signing_key(&self) -> Result<(), IdentityError> {
         let key = new_signing_key(&self.shared.keyring, &*self.shared.rng, self.now_ms());
-        self.commit(move |tx| {
+        self.commit(Scope::All, move |tx| {
             tx.use_reserve();
             let stored: Option<SigningKeys> = rows::find(tx, &[SIGNING_KEYS])?;
             let mut stored =
@@ -123,7 +123,7 @@ impl Directory {
             return Ok(key);
         }
         let key = new_signing_key(&self.shared.keyring, &*self.shared.rng, self.now_ms());
-        self.commit(move |tx| {
+        self.commit(Scope::All, move |tx| {
             // Another session may have been first.
             if let Some(key) = newest(rows::find(tx, &[SIGNING_KEYS])?) {
                 return Ok(key);

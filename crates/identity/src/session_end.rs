@@ -4,7 +4,7 @@
 //! count. Users and roles have it in their own row; owners of accounts and names of other directories in
 //! one that is made for it.
 
-use crate::directory::Directory;
+use crate::directory::{Directory, Scope};
 use crate::entity::{Role, SessionsEnd, User};
 use crate::error::IdentityError;
 use crate::rows;
@@ -38,7 +38,7 @@ impl Directory {
         let account = account.to_owned();
         // Those of this millisecond end too.
         let after_ms = self.now_ms() + 1;
-        self.commit(move |tx| {
+        self.commit(Scope::of(&account), move |tx| {
             tx.use_reserve();
             let (kind, name) = match of {
                 SessionsOf::User(name) => {

@@ -138,7 +138,7 @@ pub(crate) enum Ownership {
     Writer,
 }
 
-/// Numbers that rise with each change of a bucket's configuration, and of the directory.
+/// Numbers that rise with each change of a bucket's configuration, and of its account.
 type Epochs = (u64, u64);
 
 /// Rules of buckets by bucket and epochs.
@@ -341,8 +341,8 @@ impl RuleCache {
         directory: &Directory,
         bucket: &BucketRow,
     ) -> Result<Arc<Rules>, EngineError> {
-        // Of the bucket's configuration, and of the settings of accounts.
-        let now = (bucket.epoch, directory.epoch());
+        // Of the bucket's configuration, and of the settings of its account.
+        let now = (bucket.epoch, directory.epoch_of(account_of(bucket)));
         if let Some((epoch, rules)) = lock(&self.rules).get(&bucket.id)
             && epoch == now
         {

@@ -1,8 +1,11 @@
 """What lists of identities cost, and how many keys there are (finding F19)."""
 import collections
+import json
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+
+from botocore.credentials import Credentials
 
 from surfaces import ROOT, Surfaces, document, field
 
@@ -240,3 +243,40 @@ def test_a_change_of_many_members_stores_the_group_once(start):
                 assert surfaces.minio(ROOT, "PUT", "update-group-members", body=body).status_code == 200
         times.append(seconds(change))
     assert times[1] < 24 * times[0], times
+
+
+def test_changes_of_one_account_leave_what_is_remembered_of_others(start):
+    """Goal: an account that changes its users all the time does not make the policies of others be read each time.
+    Method: a user and a bucket with large policies; how long a request takes after a change elsewhere, and after one of
+    their own account, which acts at once."""
+    server = start()
+    surfaces = Surfaces(server)
+    busy, owner = surfaces.account("222222222222"), surfaces.account("333333333333")
+    large = json.dumps({"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{n:03}*"} for n in range(220)]
+        + [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]})
+    for who in (busy, owner):
+        assert surfaces.query(who, "CreateUser", UserName="u").status_code == 200
+    for n in range(15):
+        assert surfaces.query(owner, "CreatePolicy", PolicyName=f"p{n}", PolicyDocument=large).status_code == 200
+        arn = f"arn:aws:iam::333333333333:policy/p{n}"
+        assert surfaces.query(owner, "AttachUserPolicy", UserName="u", PolicyArn=arn).status_code == 200
+    answer = surfaces.query(owner, "CreateAccessKey", UserName="u")
+    user = Credentials(field(answer.text, "AccessKeyId"), field(answer.text, "SecretAccessKey"))
+    assert surfaces.s3(owner, "PUT", "/their-bucket").status_code == 200
+    assert surfaces.s3(user, "PUT", "/their-bucket/key", b"text").status_code == 200
+
+    def after(who):
+        times = []
+        for n in range(9):
+            tags = {"Tags.member.1.Key": "n", "Tags.member.1.Value": str(n)}
+            assert surfaces.query(who, "TagUser", UserName="u", **tags).status_code == 200
+            began = time.monotonic()
+            assert surfaces.s3(user, "GET", "/their-bucket/key").status_code == 200
+            times.append(time.monotonic() - began)
+        return min(times)
+
+    elsewhere, own = after(busy), after(owner)
+    assert elsewhere < own / 2, (elsewhere, own)
+    assert surfaces.query(owner, "DeleteAccessKey", UserName="u", AccessKeyId=user.access_key).status_code == 200
+    assert surfaces.s3(user, "GET", "/their-bucket/key").status_code == 403
