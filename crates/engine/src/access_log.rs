@@ -14,8 +14,8 @@ use std::ops::Bound;
 /// A stored piece of an access log: its key and its bytes.
 pub type AccessLogRow = (Vec<u8>, Bytes);
 
-/// Pieces that are forgotten in one commit: a frame must fit into a segment.
-const FORGET_COUNT: usize = 10_000;
+/// Pieces that are forgotten at once, at most: in one commit, whose frame must fit into a segment.
+pub const FORGET_COUNT_MAX: usize = 10_000;
 
 impl Engine {
     /// Room for lines that wait.
@@ -68,21 +68,22 @@ impl Engine {
         Ok(rows)
     }
 
-    /// Forgets pieces that were delivered.
+    /// Forgets pieces that were delivered, all or none; [`FORGET_COUNT_MAX`] at most.
     ///
     /// # Errors
     ///
     /// The catalog failed.
+    ///
+    /// # Panics
+    ///
+    /// If there are more.
     pub async fn forget_access_log(&self, keys: Vec<Vec<u8>>) -> Result<(), EngineError> {
-        for keys in keys.chunks(FORGET_COUNT) {
-            let keys = keys.to_vec();
-            let forget = self.commit(move |tx| {
-                tx.use_reserve();
-                keys.into_iter().for_each(|key| tx.delete(key));
-                Ok(())
-            });
-            forget.await?;
-        }
-        Ok(())
+        assert!(keys.len() <= FORGET_COUNT_MAX, "so many are one commit");
+        self.commit(move |tx| {
+            tx.use_reserve();
+            keys.into_iter().for_each(|key| tx.delete(key));
+            Ok(())
+        })
+        .await
     }
 }

@@ -50,7 +50,7 @@ mod sweep;
 mod tasks;
 mod turns;
 
-pub use access_log::{AccessLogRow, LogRoom, LogShare, LogState, LogTotals};
+pub use access_log::{AccessLogRow, FORGET_COUNT_MAX, LogRoom, LogShare, LogState, LogTotals};
 pub use append::AppendRequest;
 pub use audit::{AuditReport, AuditScope};
 pub use blob::{BlobWriter, NewBlob, Stored};

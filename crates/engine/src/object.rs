@@ -297,8 +297,7 @@ impl Engine {
         tags: Vec<(String, String)>,
     ) -> Result<ObjectRow, EngineError> {
         let bucket = bucket.to_owned();
-        let change = move |row: &mut ObjectRow| row.tags = tags;
-        self.commit(move |tx| plan::change_version(tx, &bucket, &object, version, change)).await
+        self.commit(move |tx| plan::set_tags(tx, &bucket, &object, version, tags)).await
     }
 
     /// Gives a version another retention; returns the version. `bypasses`: the right to bypass governance was

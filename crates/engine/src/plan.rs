@@ -33,7 +33,7 @@ pub use rows::{
 pub use share::{SourceRef, copy_reference, release_part, release_version};
 pub use upload::{
     CompletePlan, abort_upload, change_version, complete_upload, create_upload, freeze_upload,
-    load_upload, put_part, put_part_reference, reopen_upload,
+    load_upload, put_part, put_part_reference, reopen_upload, set_tags,
 };
 
 pub(crate) use put::put_dated;

@@ -11,6 +11,7 @@
 mod book;
 mod field;
 mod omitted;
+mod rounds;
 mod slot;
 
 pub(crate) use book::{LogBook, key_of};

@@ -5,8 +5,8 @@ use super::put::{Payload, put_over};
 use super::rows::{VersionRef, adjust_usage, count_version, load_bucket, load_head, load_version};
 use super::share::release_version;
 use crate::error::EngineError;
-use drystone_base::BucketId;
-use drystone_catalog::{Key, ObjectRow, Tx, Versioning};
+use drystone_base::{BucketId, DecodeError};
+use drystone_catalog::{BucketRow, Key, ObjectRow, Tx, Versioning};
 use drystone_index::prefix_range;
 
 /// What a delete did.
@@ -36,6 +36,9 @@ pub fn delete_object(
     let Some(version) = version else {
         check_delete(conditions, head.as_ref())?;
         if bucket.versioning != Versioning::Off {
+            if frees_null_version(tx, &bucket, object, head.as_ref())? {
+                tx.use_reserve();
+            }
             let marker = ObjectRow { is_marker: true, ..ObjectRow::empty() };
             let made = put_over(tx, &bucket, object, head, marker, Payload::Stored)?;
             return Ok(DeleteOutcome { version: Some(made.row.version_text()), is_marker: true });
@@ -85,6 +88,23 @@ pub fn delete_object(
         }
     }
     Ok(outcome)
+}
+
+/// Whether a marker without an id takes the place of a version that has bytes.
+///
+/// Any other marker frees nothing, and is refused where a drive is full: no number of deletes may use up what
+/// deletes are kept space for.
+fn frees_null_version(
+    tx: &Tx<'_>,
+    bucket: &BucketRow,
+    object: &[u8],
+    head: Option<&Result<ObjectRow, DecodeError>>,
+) -> Result<bool, EngineError> {
+    if bucket.versioning != Versioning::Suspended || !matches!(head, Some(Ok(_))) {
+        return Ok(false);
+    }
+    let null = load_version(tx, bucket.id, object, VersionRef::Null)?;
+    Ok(null.is_some_and(|(_, row)| !row.is_marker))
 }
 
 fn text_of(version: VersionRef) -> String {

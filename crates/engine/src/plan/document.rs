@@ -63,6 +63,8 @@ pub fn set_document(
     let key = Key::document(bucket.id, kind as u8, name);
     match document {
         Some(document) => tx.put(key, document),
+        // Where a drive is full, deletes that remove nothing must not use up what is kept for others.
+        None if tx.get(&key)?.is_none() => return Ok(()),
         None => {
             tx.use_reserve();
             tx.delete(key);
@@ -83,6 +85,13 @@ pub fn set_bucket_tags(
     tags: Vec<(String, String)>,
 ) -> Result<(), EngineError> {
     let mut bucket = load_bucket(tx, bucket_name)?;
+    if tags.is_empty() {
+        // A delete, which goes on where a drive is full; one that removes nothing writes nothing.
+        if bucket.tags.is_empty() {
+            return Ok(());
+        }
+        tx.use_reserve();
+    }
     bucket.epoch += 1;
     bucket.tags = tags;
     tx.put(Key::bucket(bucket.id), bucket.encode());

@@ -272,6 +272,30 @@ pub fn change_version(
     Ok(row)
 }
 
+/// Replaces the tags of a version. Removing them goes on where a drive is full.
+///
+/// # Errors
+///
+/// As [`change_version`].
+pub fn set_tags(
+    tx: &mut Tx<'_>,
+    bucket_name: &str,
+    object: &[u8],
+    version: Option<VersionRef>,
+    tags: Vec<(String, String)>,
+) -> Result<ObjectRow, EngineError> {
+    let mut removes = false;
+    let change = |row: &mut ObjectRow| {
+        removes = tags.is_empty() && !row.tags.is_empty();
+        row.tags = tags;
+    };
+    let row = change_version(tx, bucket_name, object, version, change)?;
+    if removes {
+        tx.use_reserve();
+    }
+    Ok(row)
+}
+
 /// Whether data is a part's own, so that dropping the part drops the bytes.
 pub(crate) fn part_blob(data: &Data) -> Option<BlobId> {
     match data {

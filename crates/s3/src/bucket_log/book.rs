@@ -5,6 +5,7 @@
 //! the room, the oldest stay; what is cut off is counted ([`Omitted`]).
 
 use super::omitted::{Omitted, requests_of};
+use super::rounds::{Rounds, Waiting};
 use super::{Draft, LogTarget, Outcome, Source};
 use crate::authorize::may_deliver;
 use crate::encryption::{self, DefaultEncryption};
@@ -13,16 +14,14 @@ use crate::gateway::GatewayConfig;
 use crate::uri::{decode_path, encode};
 use crate::xml::parse;
 use bytes::Bytes;
-use drystone_base::sync::{Mutex, lock};
 use drystone_base::{Rng, SystemRng, Timestamp, error_limited, hex, warn_limited};
 use drystone_engine::plan::DocumentKind;
 use drystone_engine::{
-    AccessLogRow, ChecksumAlgorithm, Conditions, Engine, EngineError, LogShare, NewBlob,
-    ObjectDraft, PutRequest,
+    AccessLogRow, ChecksumAlgorithm, Conditions, Engine, EngineError, FORGET_COUNT_MAX, LogShare,
+    NewBlob, ObjectDraft, PutRequest,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use tokio::sync::watch;
 
 /// Bytes of lines that make one row, about.
 const PIECE_LEN: usize = 256 << 10;
@@ -40,25 +39,8 @@ pub(crate) struct LogBook {
 
 struct Shared {
     engine: Engine,
-    gathered: Mutex<Gathered>,
-    /// The last round of storing that has ended.
-    stored_round: watch::Sender<u64>,
+    rounds: Rounds,
     omitted: Omitted,
-}
-
-/// Lines that the next round will store.
-#[derive(Default)]
-struct Gathered {
-    lines: BTreeMap<Source, Lines>,
-    round: u64,
-    is_storing: bool,
-}
-
-#[derive(Default)]
-struct Lines {
-    text: String,
-    /// What they hold of the room.
-    held_len: u64,
 }
 
 /// What became of the lines of buckets in one delivery: the code of an error, if there was one.
@@ -67,10 +49,7 @@ type Outcomes = BTreeMap<String, Option<&'static str>>;
 impl LogBook {
     /// A book with the lines that an earlier process stored.
     pub(crate) fn new(engine: Engine) -> Self {
-        let (stored_round, _) = watch::channel(0);
-        let gathered = Mutex::new(Gathered { round: 1, ..Gathered::default() });
-        let omitted = Omitted::default();
-        let shared = Shared { engine, gathered, stored_round, omitted };
+        let shared = Shared { engine, rounds: Rounds::new(), omitted: Omitted::default() };
         shared.each_row(|source, _, piece| {
             shared.engine.log_room().restore(&source.bucket, piece.len() as u64);
         });
@@ -95,17 +74,13 @@ impl LogBook {
             }
             None => room.try_keep(&source.bucket, len),
         };
-        let waits = is_kept.then(|| {
-            let stored = self.shared.stored_round.subscribe();
-            (stored, self.shared.gather(source, &lines, len))
-        });
+        let waits = is_kept.then(|| self.shared.gather(source, &lines, len));
         if waits.is_none() {
             self.shared.omit(source, &draft.owner, requests_of(&lines));
         }
         async move {
-            if let Some((mut stored, round)) = waits {
-                // The sender lives as long as the gateway, which waits here.
-                let _ = stored.wait_for(|done| *done >= round).await;
+            if let Some(waits) = waits {
+                waits.wait().await;
             }
         }
     }
@@ -165,26 +140,34 @@ impl Shared {
         warn_limited!("requests are counted in an access log, without lines"; bucket = source.bucket);
     }
 
-    /// Puts lines to those that wait; returns the round that will store them.
-    fn gather(self: &Arc<Self>, source: &Source, lines: &str, held_len: u64) -> u64 {
-        let mut gathered = lock(&self.gathered);
-        let all = gathered.lines.entry(source.clone()).or_default();
-        all.text.push_str(lines);
-        all.held_len += held_len;
-        if !gathered.is_storing {
-            gathered.is_storing = true;
-            // A task of its own: the client of the first line may leave. At the end of the process there may
-            // be no runtime any more.
-            if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-                runtime.spawn(self.clone().store());
+    /// Puts lines to those that wait, which are stored soon.
+    fn gather(self: &Arc<Self>, source: &Source, lines: &str, held_len: u64) -> Waiting {
+        let (waiting, must_store) = self.rounds.gather(source, lines, held_len);
+        // A task of its own: the client of the first line may leave. At the end of the process there may be
+        // no runtime any more.
+        if must_store && let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(self.clone().keep_storing());
+        }
+        waiting
+    }
+
+    /// Stores what was gathered, also after a panic of the task that did.
+    async fn keep_storing(self: Arc<Self>) {
+        loop {
+            let ended = tokio::spawn(self.clone().store()).await;
+            if ended.is_err() {
+                error_limited!("storing lines of access logs failed: some may be lost");
+            }
+            if !self.rounds.must_store() {
+                return;
             }
         }
-        gathered.round
     }
 
     /// Stores what was gathered, round after round, until nothing waits.
     async fn store(self: Arc<Self>) {
-        while let Some((gathered, round)) = self.take() {
+        let mut storing = self.rounds.store();
+        while let Some(gathered) = storing.next_round() {
             let (mut rows, mut len) = (Vec::new(), 0);
             for (source, lines) in gathered {
                 let pieces = pieces_of(&source, &lines.text);
@@ -201,7 +184,6 @@ impl Shared {
                 }
             }
             self.store_rows(rows).await;
-            self.stored_round.send_replace(round);
         }
     }
 
@@ -215,16 +197,6 @@ impl Shared {
                 self.omit(&source, owner_of(lines), requests_of(lines));
             }
         }
-    }
-
-    fn take(&self) -> Option<(BTreeMap<Source, Lines>, u64)> {
-        let mut gathered = lock(&self.gathered);
-        gathered.is_storing = !gathered.lines.is_empty();
-        if !gathered.is_storing {
-            return None;
-        }
-        gathered.round += 1;
-        Some((std::mem::take(&mut gathered.lines), gathered.round - 1))
     }
 
     /// Writes stored lines, of all buckets or of some.
@@ -289,11 +261,12 @@ impl Shared {
 
     /// Forgets rows that are delivered.
     async fn forget(&self, source: &Source, rows: Rows) {
-        match self.engine.forget_access_log(rows.keys).await {
-            Ok(()) => self.engine.log_room().release(&source.bucket, rows.len),
-            Err(error) => {
-                warn_limited!("an access log will be delivered twice"; %error, bucket = source.bucket);
-            }
+        let forget = |keys| self.engine.forget_access_log(keys);
+        let release = |pieces: Vec<u64>| {
+            self.engine.log_room().release(&source.bucket, pieces.into_iter().sum());
+        };
+        if let Err(error) = forget_in_steps(rows.pieces, forget, release).await {
+            warn_limited!("an access log will be delivered twice"; %error, bucket = source.bucket);
         }
     }
 
@@ -320,7 +293,7 @@ impl Shared {
 
     /// Forgets what buckets have beyond so many bytes, and counts it.
     async fn cut(&self, mut left: BTreeMap<String, u64>) {
-        let (mut keys, mut cut) = (Vec::new(), BTreeMap::<Source, (String, u64, u64)>::new());
+        let mut cut = Vec::new();
         self.each_row(|source, key, piece| {
             let Some(left) = left.get_mut(&source.bucket) else { return };
             let len = piece.len() as u64;
@@ -331,18 +304,24 @@ impl Shared {
             // The oldest stay, so nothing behind the first that goes.
             *left = 0;
             let lines = parse_piece(piece).map_or("", |(_, lines)| lines);
-            let first = || (owner_of(lines).to_owned(), 0, 0);
-            let (_, sum, requests) = cut.entry(source.clone()).or_insert_with(first);
-            *sum += len;
-            *requests += requests_of(lines);
-            keys.push(key.to_vec());
+            let (owner, requests) = (owner_of(lines).to_owned(), requests_of(lines));
+            cut.push((key.to_vec(), (source.clone(), owner, len, requests)));
         });
-        if let Err(error) = self.engine.forget_access_log(keys).await {
-            return error_limited!("lines of access logs cannot be cut"; %error);
-        }
-        for (source, (owner, len, requests)) in cut {
-            self.engine.log_room().release(&source.bucket, len);
-            self.omit(&source, &owner, requests);
+        let forget = |keys| self.engine.forget_access_log(keys);
+        let count = |pieces: Vec<(Source, String, u64, u64)>| {
+            let mut sums = BTreeMap::<Source, (String, u64, u64)>::new();
+            for (source, owner, len, requests) in pieces {
+                let (_, len_sum, sum) = sums.entry(source).or_insert((owner, 0, 0));
+                *len_sum += len;
+                *sum += requests;
+            }
+            for (source, (owner, len, requests)) in sums {
+                self.engine.log_room().release(&source.bucket, len);
+                self.omit(&source, &owner, requests);
+            }
+        };
+        if let Err(error) = forget_in_steps(cut, forget, count).await {
+            error_limited!("lines of access logs cannot be cut"; %error);
         }
     }
 }
@@ -350,10 +329,27 @@ impl Shared {
 /// Rows of one source.
 #[derive(Default)]
 struct Rows {
-    keys: Vec<Vec<u8>>,
+    /// Keys of the rows, and their bytes.
+    pieces: Vec<(Vec<u8>, u64)>,
     text: String,
-    /// Bytes of the rows.
-    len: u64,
+}
+
+/// Forgets stored pieces, as many at once as may be; `forgotten` is told after each step of what was said of
+/// them, so that what is counted of them is right also if a later step fails.
+async fn forget_in_steps<T, F: Future<Output = Result<(), EngineError>>>(
+    pieces: Vec<(Vec<u8>, T)>,
+    forget: impl Fn(Vec<Vec<u8>>) -> F,
+    forgotten: impl Fn(Vec<T>),
+) -> Result<(), EngineError> {
+    let mut pieces = pieces.into_iter();
+    loop {
+        let (keys, said): (Vec<_>, Vec<_>) = pieces.by_ref().take(FORGET_COUNT_MAX).unzip();
+        if keys.is_empty() {
+            return Ok(());
+        }
+        forget(keys).await?;
+        forgotten(said);
+    }
 }
 
 /// Rows by their source, of all buckets or of some.
@@ -368,9 +364,8 @@ fn by_source(rows: Vec<AccessLogRow>, only: Option<&BTreeSet<String>>) -> BTreeM
             continue;
         }
         let rows = sources.entry(source).or_default();
-        rows.keys.push(key);
+        rows.pieces.push((key, piece.len() as u64));
         rows.text.push_str(lines);
-        rows.len += piece.len() as u64;
     }
     sources
 }
@@ -482,6 +477,7 @@ async fn write(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::cell::Cell;
 
     fn source() -> Source {
         let target = LogTarget { bucket: "t".into(), prefix: "p /é".into(), is_partitioned: true };
@@ -495,6 +491,26 @@ mod tests {
         let key = key_of(&source, "us-east-1", 1_770_336_038_000);
         let start = "p/000000000000/us-east-1/b/2026/02/06/2026-02-06-00-00-38-";
         assert_eq!(key.strip_prefix(start).map(str::len), Some(16), "{key}");
+    }
+
+    /// Goal: what is counted of pieces is what was forgotten, also if a step fails. Method: each step fails.
+    #[tokio::test]
+    async fn what_was_forgotten_before_a_failure_counts_as_forgotten() {
+        let pieces = 3 * FORGET_COUNT_MAX as u64 + 7;
+        for fails_at in 0..=4_u64 {
+            let (left, sum) = (Cell::new(fails_at), Cell::new(0_u64));
+            let forget = |keys: Vec<Vec<u8>>| {
+                assert!(keys.len() <= FORGET_COUNT_MAX);
+                let before = left.get();
+                left.set(before.saturating_sub(1));
+                std::future::ready(if before == 0 { Err(EngineError::Closed) } else { Ok(()) })
+            };
+            let all = (0..pieces).map(|n| (n.to_le_bytes().to_vec(), 1)).collect();
+            let forgotten = |lens: Vec<u64>| sum.set(sum.get() + lens.iter().sum::<u64>());
+            let outcome = forget_in_steps(all, forget, forgotten).await;
+            assert_eq!(outcome.is_ok(), fails_at == 4);
+            assert_eq!(sum.get(), pieces.min(fails_at * FORGET_COUNT_MAX as u64));
+        }
     }
 
     #[test]
