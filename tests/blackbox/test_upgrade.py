@@ -145,6 +145,43 @@ def test_a_store_of_an_earlier_binary_is_as_it_was(store):
     store.check()
 
 
+def test_a_policy_of_an_earlier_binary_means_those_who_had_its_names_at_the_upgrade(store):
+    """The bucket lets the user of a name read a row; one made later under the name may not, nor after a restart."""
+    store.start()
+    store.check_rights()
+    iam, s3, text = store.client("iam"), store.client(), store.expected["documents"]["get_bucket_policy"]["Policy"]
+    user = iam.get_user(UserName="reader")["User"]
+    for policy in iam.list_attached_user_policies(UserName="reader")["AttachedPolicies"]:
+        iam.detach_user_policy(UserName="reader", PolicyArn=policy["PolicyArn"])
+    for name in iam.list_user_policies(UserName="reader")["PolicyNames"]:
+        iam.delete_user_policy(UserName="reader", PolicyName=name)
+    iam.delete_access_key(UserName="reader", AccessKeyId=store.expected["keys"]["reader"][0])
+    iam.delete_user(UserName="reader")
+    for _ in range(2):
+        assert s3.get_bucket_policy(Bucket="plain")["Policy"] == text.replace(user["Arn"], user["UserId"])
+        iam.create_user(UserName="reader", Path="/team/")
+        key = iam.create_access_key(UserName="reader")["AccessKey"]
+        another = store.client(keys=(key["AccessKeyId"], key["SecretAccessKey"]))
+        assert code_of(another.get_object, Bucket="plain", Key="row") == "AccessDenied"
+        iam.delete_access_key(UserName="reader", AccessKeyId=key["AccessKeyId"])
+        iam.delete_user(UserName="reader")
+        store.server.kill()
+        store.start()
+        iam, s3 = store.client("iam"), store.client()
+
+
+def test_policies_of_an_earlier_binary_get_their_ids_in_spite_of_kills(store):
+    """Killed after ever longer times, until one start has done it; then every right is as it was."""
+    dice = random.Random(7)
+    for number in range(8):
+        server = store.start(wait=False)
+        time.sleep(0.04 + 0.06 * number * dice.random())
+        server.kill()
+    store.start()
+    store.check_rights()
+    assert store.client().get_bucket_policy(Bucket="plain")["Policy"] == store.expected["documents"]["get_bucket_policy"]["Policy"]
+
+
 def is_sealed(store):
     """Whether the keyring says that all rows, and all drives, have seals."""
     return {"sealed_deployments", "sealed_drives"} <= set(json.loads((store.drives[0] / "keyring").read_text()))

@@ -29,6 +29,27 @@ impl Engine {
         Ok(())
     }
 
+    /// Puts another text of the same meaning in the place of a document, also where a drive is full.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::BucketNotFound`], or the catalog failed.
+    pub async fn rewrite_document(
+        &self,
+        bucket: &str,
+        kind: DocumentKind,
+        document: Vec<u8>,
+    ) -> Result<(), EngineError> {
+        let owned = bucket.to_owned();
+        self.commit(move |tx| {
+            tx.use_reserve();
+            plan::set_document(tx, &owned, (kind, ""), Some(document))
+        })
+        .await?;
+        self.forget_bucket(bucket);
+        Ok(())
+    }
+
     /// A document of a bucket.
     ///
     /// # Errors

@@ -196,6 +196,14 @@ pub enum EngineError {
     Drive(#[source] DriveError),
 }
 
+impl EngineError {
+    /// Whether a row cannot be read, now or later.
+    #[must_use]
+    pub fn is_unreadable_row(&self) -> bool {
+        matches!(self, Self::Catalog(CatalogError::Row(_) | CatalogError::Forged { .. }))
+    }
+}
+
 impl From<CatalogError> for EngineError {
     fn from(error: CatalogError) -> Self {
         match error {

@@ -25,12 +25,12 @@ pub fn canned_names() -> impl Iterator<Item = &'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Document, DocumentKind};
+    use crate::Document;
 
     #[test]
     fn canned_policies_are_valid() {
         for (name, text) in CANNED {
-            assert!(Document::parse_new(text, DocumentKind::Identity).is_ok(), "{name}");
+            assert!(Document::parse_new(text).is_ok(), "{name}");
         }
     }
 }

@@ -103,13 +103,19 @@ impl Document {
         Ok(Self { statements: parsed, fact_keys })
     }
 
-    /// Reads a document that is to be stored: besides the rules of [`Document::parse`], every condition key
-    /// that it names must be one that requests have.
+    /// Reads a document of an identity or a session that is to be stored: besides the rules of
+    /// [`Document::parse`], every condition key that it names must be one that requests have. Documents that
+    /// name principals become a [`crate::StoredPolicy`] instead.
     ///
     /// # Errors
     ///
     /// As [`Document::parse`]; a key that is not filled in is named.
-    pub fn parse_new(text: &str, kind: DocumentKind<'_>) -> Result<Self, PolicyError> {
+    pub fn parse_new(text: &str) -> Result<Self, PolicyError> {
+        Self::parse_submitted(text, DocumentKind::Identity)
+    }
+
+    /// Reads a document of any kind as a client gives it.
+    pub(crate) fn parse_submitted(text: &str, kind: DocumentKind<'_>) -> Result<Self, PolicyError> {
         let document = Self::parse(text, kind)?;
         keys::check(&document.fact_keys, kind)?;
         Ok(document)

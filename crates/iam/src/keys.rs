@@ -242,7 +242,8 @@ mod tests {
             "Condition": {"StringNotEquals": {"aws:SourceVpce": "vpce-1"}}}}"#;
         let kind = DocumentKind::Bucket("b");
         assert!(Document::parse(text, kind).is_ok());
-        let refused = Document::parse_new(text, kind).map(drop).map_err(|error| error.to_string());
+        let refused =
+            Document::parse_submitted(text, kind).map(drop).map_err(|error| error.to_string());
         assert!(refused.is_err_and(|message| message.contains("aws:sourcevpce")));
     }
 

@@ -9,6 +9,7 @@
 //! - Nothing is allowed by default, and an explicit deny of any policy wins.
 //! - A statement whose variables have no value does not match; no variable ever expands to nothing.
 //! - Values of variables are literals: a wildcard in one stands for itself.
+//! - A stored document names users and roles by unique id: a new one of an old name has nothing of it.
 //! - A decision costs so much at most ([`Reason::TooCostly`]), whatever policies and requests hold.
 //! - Every decision names the statement that led to it, or says that none allowed.
 
@@ -26,6 +27,7 @@ mod pattern;
 mod principal;
 mod public;
 mod statement;
+mod stored;
 mod work;
 
 pub use arn::Arn;
@@ -39,3 +41,4 @@ pub use keys::{CONDITION_KEYS, ConditionKey, Filled, KeyKind};
 pub use network::Network;
 pub use principal::Principal;
 pub use statement::Aliases;
+pub use stored::{KnownPrincipal, PrincipalKind, PrincipalNames, StoredPolicy};

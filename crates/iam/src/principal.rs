@@ -4,6 +4,10 @@ use crate::arn::Arn;
 use crate::document::PolicyError;
 use crate::json::Json;
 use crate::pattern::ALLOCATION_COST;
+use crate::statement::Effect;
+
+/// Between the unique id of a principal and its resource name in a stored document; in neither of them.
+pub(crate) const STORED_BLANK: char = ' ';
 
 /// Who a request was signed by. A service account or a key of a user is that user.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -128,8 +132,13 @@ pub(crate) enum PrincipalPattern {
     Everyone,
     /// Everybody in an account to whom the account itself gives the right.
     Account(String),
-    /// A user, role or session.
-    Arn(String),
+    /// A user, a role, or a session (unique id of its role, colon, name of the session), by unique id.
+    Id(String),
+    /// Somebody whom an identity provider vouched for, by resource name.
+    FederatedUser(String),
+    /// A user, role or session by resource name. Documents of older versions have these, where nobody had
+    /// the name when ids were put in (decision 23).
+    Unresolved(String),
     /// The canonical id of an account.
     Canonical(String),
     Federated(String),
@@ -158,7 +167,8 @@ fn is_canonical(text: &str) -> bool {
 }
 
 impl PrincipalPattern {
-    fn parse(kind: &str, text: &str) -> Option<Self> {
+    /// Reads one entry, as a client gives it or as it is stored.
+    pub(crate) fn parse(kind: &str, text: &str) -> Option<Self> {
         match kind {
             "AWS" => Self::parse_aws(text),
             "CanonicalUser" if is_canonical(text) => Some(Self::Canonical(text.to_owned())),
@@ -178,6 +188,10 @@ impl PrincipalPattern {
         if is_canonical(text) {
             return Some(Self::Canonical(text.to_owned()));
         }
+        if let Some((id, name)) = text.split_once(STORED_BLANK) {
+            let is_resolved = matches!(Self::parse_aws(name), Some(Self::Unresolved(_)));
+            return (is_resolved && !id.is_empty()).then(|| Self::Id(id.to_owned()));
+        }
         let arn = Arn::parse(text)?;
         let known = matches!(arn.partition.as_str(), "aws" | "minio");
         if !known || !arn.region.is_empty() || arn.resource.contains(['*', '?']) {
@@ -186,10 +200,11 @@ impl PrincipalPattern {
         let (kind, name) = arn.resource.split_once('/').unwrap_or((&arn.resource, ""));
         match (arn.service.as_str(), kind) {
             ("iam", "root") if is_account(&arn.account) => Some(Self::Account(arn.account)),
-            ("iam", "user" | "role") | ("sts", "assumed-role" | "federated-user")
-                if !name.is_empty() =>
-            {
-                Some(Self::Arn(text.to_owned()))
+            ("sts", "federated-user") if !name.is_empty() => {
+                Some(Self::FederatedUser(text.to_owned()))
+            }
+            ("iam", "user" | "role") | ("sts", "assumed-role") if !name.is_empty() => {
+                Some(Self::Unresolved(text.to_owned()))
             }
             _ => None,
         }
@@ -219,7 +234,9 @@ impl PrincipalPattern {
         let of_text = match self {
             Self::Everyone => 0,
             Self::Account(text)
-            | Self::Arn(text)
+            | Self::Id(text)
+            | Self::FederatedUser(text)
+            | Self::Unresolved(text)
             | Self::Canonical(text)
             | Self::Federated(text)
             | Self::Service(text) => text.capacity() + ALLOCATION_COST,
@@ -232,32 +249,51 @@ impl PrincipalPattern {
         *self == Self::Everyone
     }
 
-    /// Whether and how this names somebody; `canonical` is the canonical id of the caller's account.
-    fn names(&self, caller: &Principal, canonical: Option<&str>) -> Option<Reach> {
-        match self {
-            Self::Everyone => Some(Reach::Everyone),
+    /// Whether and how this names somebody for a statement of an effect; `canonical` is the canonical id of
+    /// the caller's account.
+    fn names(&self, caller: &Principal, canonical: Option<&str>, effect: Effect) -> Option<Reach> {
+        let is_named = match self {
+            Self::Everyone => return Some(Reach::Everyone),
             Self::Account(account) => {
-                (caller.account() == Some(account.as_str())).then_some(Reach::Account)
+                return (caller.account() == Some(account.as_str())).then_some(Reach::Account);
             }
-            Self::Canonical(id) => (canonical == Some(id.as_str())).then_some(Reach::Account),
-            Self::Arn(arn) if caller.role_arn().as_deref() == Some(arn) => Some(Reach::Named),
-            Self::Arn(arn) if caller.arn().as_deref() == Some(arn) => Some(match caller {
-                Principal::RoleSession { .. } => Reach::Session,
-                _ => Reach::Named,
-            }),
+            Self::Canonical(id) => {
+                return (canonical == Some(id.as_str())).then_some(Reach::Account);
+            }
+            Self::Id(named) => match caller {
+                Principal::User { id, .. } => named == id,
+                Principal::RoleSession { id, session, .. } => {
+                    let of_role = named.strip_prefix(id.as_str());
+                    if of_role.and_then(|rest| rest.strip_prefix(':')) == Some(session) {
+                        return Some(Reach::Session);
+                    }
+                    of_role == Some("")
+                }
+                _ => false,
+            },
+            Self::FederatedUser(arn) => match caller {
+                Principal::FederatedUser { .. } => caller.arn().as_deref() == Some(arn),
+                _ => false,
+            },
+            // Whoever has the name now need not be the one who was meant: nothing is given to them, and
+            // nothing that was denied is given either.
+            Self::Unresolved(arn) => {
+                let names = [caller.role_arn(), caller.arn()];
+                effect == Effect::Deny && names.iter().flatten().any(|name| name == arn)
+            }
             Self::Federated(named) => match caller {
                 Principal::Federated { provider } => {
                     let bare = named.split_once(":oidc-provider/").map_or(&**named, |(_, p)| p);
-                    (bare == provider).then_some(Reach::Named)
+                    bare == provider
                 }
-                _ => None,
+                _ => false,
             },
             Self::Service(named) => match caller {
-                Principal::Service { name } => (named == name).then_some(Reach::Named),
-                _ => None,
+                Principal::Service { name } => named == name,
+                _ => false,
             },
-            Self::Arn(_) => None,
-        }
+        };
+        is_named.then_some(Reach::Named)
     }
 }
 
@@ -266,6 +302,7 @@ pub(crate) fn reach(
     patterns: &[PrincipalPattern],
     caller: &Principal,
     canonical: Option<&str>,
+    effect: Effect,
 ) -> Option<Reach> {
-    patterns.iter().filter_map(|pattern| pattern.names(caller, canonical)).max()
+    patterns.iter().filter_map(|pattern| pattern.names(caller, canonical, effect)).max()
 }

@@ -123,8 +123,9 @@ impl Statement {
     /// How far the statement of a resource policy reaches for a caller; `None` if it does not name him.
     pub(crate) fn reach(&self, caller: &Principal, canonical: Option<&str>) -> Option<Reach> {
         match self.principals.as_ref()? {
-            Either::In(patterns) => reach(patterns, caller, canonical),
-            Either::NotIn(patterns) => match reach(patterns, caller, canonical) {
+            Either::In(patterns) => reach(patterns, caller, canonical, self.effect),
+            // Whom a name that is no id leaves out is not known: it leaves out nobody.
+            Either::NotIn(patterns) => match reach(patterns, caller, canonical, Effect::Allow) {
                 Some(_) => None,
                 None => Some(Reach::Everyone),
             },

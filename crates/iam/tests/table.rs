@@ -78,9 +78,15 @@ fn who(name: &str) -> Value {
         "*" => json!("*"),
         "account" => json!({ "AWS": format!("arn:aws:iam::{account}:root") }),
         "canonical" => json!({ "CanonicalUser": CANONICAL[if number == '1' { 0 } else { 1 }] }),
-        "role" => json!({ "AWS": format!("arn:aws:iam::{account}:role/team/r") }),
-        "session" => json!({ "AWS": format!("arn:aws:sts::{account}:assumed-role/r/s") }),
-        user => json!({ "AWS": format!("arn:aws:iam::{account}:user/{user}") }),
+        "role" => json!({ "AWS": format!("R arn:aws:iam::{account}:role/team/r") }),
+        "session" => json!({ "AWS": format!("R:s arn:aws:sts::{account}:assumed-role/r/s") }),
+        // The same name, of a user who is another, and of one of whom only the name was stored.
+        "other" => json!({ "AWS": format!("OTHER arn:aws:iam::{account}:user/bob") }),
+        "text" => json!({ "AWS": format!("arn:aws:iam::{account}:user/bob") }),
+        user => {
+            let id = name.to_uppercase();
+            json!({ "AWS": format!("{id} arn:aws:iam::{account}:user/{user}") })
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use crate::entity::{Entity, PublicAccessBlock, Unknown};
 use crate::error::IdentityError;
 use crate::rows::{self, Page, PageAsked};
 use drystone_base::{Rng, hex};
+use drystone_iam::StoredPolicy;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -39,7 +40,7 @@ pub struct AccessPoint {
     pub block: PublicAccessBlock,
     /// Policy document.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub policy: Option<String>,
+    pub policy: Option<StoredPolicy>,
     /// What it lets through; `None` for everything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<AccessPointScope>,

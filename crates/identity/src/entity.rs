@@ -3,6 +3,7 @@
 use crate::derived::{self, Quota, Rows};
 use crate::{HolderKind, IdentityError};
 use drystone_catalog::Key;
+use drystone_iam::StoredPolicy;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -146,7 +147,7 @@ pub struct Role {
     /// For people.
     pub description: String,
     /// Document that says who may assume it.
-    pub trust: String,
+    pub trust: StoredPolicy,
     /// Longest session, in seconds.
     pub session_max_s: u64,
     /// What its sessions are allowed.

@@ -67,6 +67,18 @@ impl IdentityError {
         matches!(self, Self::Catalog(CatalogError::Full))
     }
 
+    /// Whether a row cannot be read, now or later.
+    pub(crate) fn is_unreadable(&self) -> bool {
+        let rows = |error: &CatalogError| {
+            matches!(error, CatalogError::Row(_) | CatalogError::Forged { .. })
+        };
+        match self {
+            Self::Damaged { .. } => true,
+            Self::Catalog(error) => rows(error),
+            _ => false,
+        }
+    }
+
     pub(crate) fn invalid(field: &'static str, message: impl Into<String>) -> Self {
         Self::Invalid { field, message: message.into() }
     }

@@ -6,7 +6,7 @@ use crate::error::IdentityError;
 use crate::names::{check_access_key, check_secret, new_secret, unique_id};
 use crate::rows::{self, Page, PageAsked};
 use drystone_catalog::Tx;
-use drystone_iam::{Document, DocumentKind};
+use drystone_iam::Document;
 use drystone_keyring::Secret;
 
 /// Keys of his own that a user may have.
@@ -97,7 +97,7 @@ fn check_policy(policy: Option<&str>) -> Result<(), IdentityError> {
     if policy.len() > KEY_POLICY_LEN_MAX {
         return Err(IdentityError::Limit("The policy of a key has up to 20,480 bytes.".into()));
     }
-    Document::parse_new(policy, DocumentKind::Identity)?;
+    Document::parse_new(policy)?;
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use crate::holder::{Holder, HolderKind};
 use crate::names::{check_name, check_path, unique_id};
 use crate::rows::{self, Page, PageAsked};
 use drystone_catalog::Tx;
-use drystone_iam::{Document, DocumentKind, canned_policy};
+use drystone_iam::{Document, canned_policy};
 use std::collections::{BTreeMap, BTreeSet};
 
 const POLICY_NAME_LEN_MAX: usize = 128;
@@ -62,7 +62,7 @@ pub(crate) fn check_document(document: &str) -> Result<(), IdentityError> {
         let message = "Cannot exceed quota for PolicySize: 20480".to_owned();
         return Err(IdentityError::Limit(message));
     }
-    Document::parse_new(document, DocumentKind::Identity)?;
+    Document::parse_new(document)?;
     Ok(())
 }
 

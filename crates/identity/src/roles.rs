@@ -9,11 +9,13 @@ use crate::policies::must_have;
 use crate::principals::policies_first;
 use crate::rows::{self, Page, PageAsked};
 use drystone_iam::{
-    Caller, Document, DocumentKind, Explanation, Facts, PolicySet, Principal, decide_trust,
+    Caller, DocumentKind, Explanation, Facts, PolicySet, Principal, StoredPolicy, decide_trust,
 };
 use std::collections::BTreeMap;
 
 const ROLE_NAME_LEN_MAX: usize = 64;
+/// Bytes of a trust policy, as a client gives it.
+const TRUST_LEN_MAX: usize = 8192;
 /// Sessions of a role last an hour unless the role says otherwise.
 const SESSION_DEFAULT_S: u64 = 3600;
 const SESSION_RANGE_S: std::ops::RangeInclusive<u64> = 3600..=43_200;
@@ -51,15 +53,6 @@ pub struct AssumeRequest<'a> {
     pub facts: &'a Facts,
 }
 
-fn check_trust(trust: &str) -> Result<(), IdentityError> {
-    if trust.len() > 8192 {
-        let message = "Cannot exceed quota for ACLSizePerRole: 8192".to_owned();
-        return Err(IdentityError::Limit(message));
-    }
-    Document::parse_new(trust, DocumentKind::Trust)?;
-    Ok(())
-}
-
 fn check_session(seconds: u64) -> Result<(), IdentityError> {
     if SESSION_RANGE_S.contains(&seconds) {
         return Ok(());
@@ -81,7 +74,7 @@ impl Directory {
         check_name("RoleName", &new.name, ROLE_NAME_LEN_MAX)?;
         check_path(&path)?;
         check_tags(&new.tags)?;
-        check_trust(&new.trust)?;
+        let trust = self.resolve_trust(&new.trust)?;
         check_session(session_max_s)?;
         let role = Role {
             account: account.to_owned(),
@@ -90,7 +83,7 @@ impl Directory {
             id: unique_id(&*self.shared.rng, "AROA"),
             created_ms: self.now_ms(),
             description: new.description,
-            trust: new.trust,
+            trust,
             session_max_s,
             grants: Default::default(),
             tags: new.tags,
@@ -144,8 +137,7 @@ impl Directory {
     ///
     /// # Errors
     ///
-    /// [`IdentityError::NotFound`], what `change` says, [`IdentityError::Policy`] for the trust policy,
-    /// or the catalog failed.
+    /// [`IdentityError::NotFound`], what `change` says, or the catalog failed.
     pub async fn change_role(
         &self,
         account: &str,
@@ -156,12 +148,39 @@ impl Directory {
         self.commit(Scope::of(&account), move |tx| {
             rows::change(tx, &[&account, &name], |role: &mut Role| {
                 change(role)?;
-                check_trust(&role.trust)?;
                 check_tags(&role.tags)?;
                 check_session(role.session_max_s)
             })
         })
         .await
+    }
+
+    /// Checks who may take on a role, and puts in the ids of those who are named.
+    fn resolve_trust(&self, trust: &str) -> Result<StoredPolicy, IdentityError> {
+        if trust.len() > TRUST_LEN_MAX {
+            let message = format!("Cannot exceed quota for ACLSizePerRole: {TRUST_LEN_MAX}");
+            return Err(IdentityError::Limit(message));
+        }
+        Ok(StoredPolicy::resolve(trust, DocumentKind::Trust, &self.principal_names())?.0)
+    }
+
+    /// Sets who may take on a role.
+    ///
+    /// # Errors
+    ///
+    /// [`IdentityError::NotFound`], [`IdentityError::Policy`], or the catalog failed.
+    pub async fn set_trust(
+        &self,
+        account: &str,
+        name: &str,
+        trust: &str,
+    ) -> Result<(), IdentityError> {
+        let trust = self.resolve_trust(trust)?;
+        let change = move |role: &mut Role| {
+            role.trust = trust;
+            Ok(())
+        };
+        self.change_role(account, name, change).await
     }
 
     /// Deletes a role that holds no policies.
@@ -210,7 +229,7 @@ impl Directory {
             return Err(missing());
         }
         let damaged = |_| IdentityError::Damaged { kind: "role", name: role.name.clone() };
-        let trust = Document::parse(&role.trust, DocumentKind::Trust).map_err(damaged)?;
+        let trust = role.trust.document(DocumentKind::Trust).map_err(damaged)?;
         let caller = Caller { principal: request.principal, canonical: request.canonical };
         let (action, facts) = (request.action, request.facts);
         let named = ("trust policy", &trust);

@@ -125,6 +125,20 @@ pub(crate) fn list<T: Entity>(
     entities.collect()
 }
 
+/// The committed entities of a kind, without those that cannot be read.
+pub(crate) fn readable<T: Entity>(
+    catalog: &Catalog,
+) -> impl Iterator<Item = Result<T, IdentityError>> {
+    let rows = catalog.snapshot().scan(prefix_range(&Key::identity(T::KIND, &[""])));
+    let entities = rows.map(|row| {
+        let (key, value) = row?;
+        T::decode(&value, &String::from_utf8_lossy(&key[2..]))
+    });
+    let is_unreadable =
+        |entity: &Result<T, IdentityError>| matches!(entity, Err(e) if e.is_unreadable());
+    entities.filter(move |entity| !is_unreadable(entity))
+}
+
 /// Bytes of rows that are read for one page: it ends there, and the next one begins there.
 const PAGE_LEN_BYTES_MAX: usize = 1 << 20;
 

@@ -11,7 +11,7 @@ use crate::resolve::{IdentifyError, Identity};
 use crate::rows;
 use crate::token::{self, Claims, Subject};
 use drystone_base::{Rng, hex};
-use drystone_iam::{Document, DocumentKind, Principal};
+use drystone_iam::{Document, Principal};
 use drystone_keyring::{Keyring, Secret};
 use std::collections::BTreeMap;
 
@@ -146,7 +146,7 @@ impl Directory {
                 let message = "The session policy must have 2,048 characters or fewer.";
                 return Err(IdentityError::invalid("Policy", message));
             }
-            Document::parse_new(policy, DocumentKind::Identity)?;
+            Document::parse_new(policy)?;
         }
         let pinned = self.pin_policies(subject.account(), &request.policy_arns)?;
         let key = self.signing_key().await?;

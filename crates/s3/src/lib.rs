@@ -36,6 +36,7 @@ mod object_headers;
 mod operation;
 mod ops;
 mod request;
+mod resource_policy;
 mod response;
 mod route;
 mod schema;
@@ -52,6 +53,7 @@ pub use gateway::{Gateway, GatewayConfig, Served};
 pub use host::Domains;
 pub use operation::{Level, Operation, Row, TABLE};
 pub use ops::RestoreDelays;
+pub use resource_policy::name_principals_by_id;
 pub use response::{ResponseBody, SMALL_LEN_MAX};
 pub use service::ServiceRequest;
 

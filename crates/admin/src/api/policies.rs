@@ -98,13 +98,13 @@ async fn attach(actor: &Actor<'_>, policies: Vec<String>, holder: Named, attach:
     Ok(Answer::Changed(actor.directory.attach(holder, policies, attach).await?))
 }
 
-fn shown(role: drystone_identity::Role) -> Role {
+fn shown(actor: &Actor<'_>, role: drystone_identity::Role) -> Role {
     Role {
         arn: role.arn().to_string(),
         name: role.name,
         policies: role.grants.attached.into_iter().collect(),
         boundary: role.boundary,
-        trust: role.trust,
+        trust: actor.directory.shown_policy(&role.trust),
     }
 }
 
@@ -120,18 +120,14 @@ async fn set_role(actor: &Actor<'_>, name: &str, trust: String) -> Outcome {
             // Whom a role trusts is another right than making one.
             actor.need(Right::UpdateAssumeRolePolicy, EntityKind::Role, name)?;
             actor.require_may_give_role(&found?)?;
-            let change = move |role: &mut drystone_identity::Role| {
-                role.trust = trust;
-                Ok(())
-            };
-            directory.change_role(account, name, change).await?;
+            directory.set_trust(account, name, &trust).await?;
         }
     }
-    Ok(Answer::Roles(vec![shown(directory.role(account, name)?)]))
+    Ok(Answer::Roles(vec![shown(actor, directory.role(account, name)?)]))
 }
 
 fn list_roles(actor: &Actor<'_>) -> Outcome {
     actor.need_all(Right::ListRoles, EntityKind::Role)?;
     let roles = actor.directory.roles(actor.account())?;
-    Ok(Answer::Roles(roles.into_iter().map(shown).collect()))
+    Ok(Answer::Roles(roles.into_iter().map(|role| shown(actor, role)).collect()))
 }

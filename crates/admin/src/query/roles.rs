@@ -21,10 +21,10 @@ pub(super) async fn run(call: &Call<'_>, action: &str) -> Option<Answer> {
     })
 }
 
-fn write_role(xml: &mut Xml, role: &Role) {
+fn write_role(xml: &mut Xml, call: &Call<'_>, role: &Role) {
     xml.text("Path", &role.path).text("RoleName", &role.name).text("RoleId", &role.id);
     xml.text("Arn", &role.arn()).text("CreateDate", &Timestamp(role.created_ms).to_iso());
-    xml.text("AssumeRolePolicyDocument", &encode(&role.trust));
+    xml.text("AssumeRolePolicyDocument", &encode(&call.actor.directory.shown_policy(&role.trust)));
     if !role.description.is_empty() {
         xml.text("Description", &role.description);
     }
@@ -37,7 +37,7 @@ fn write_role(xml: &mut Xml, role: &Role) {
 fn one(call: &Call<'_>, role: &Role) -> Xml {
     let mut xml = Xml::new();
     xml.open("Role");
-    write_role(&mut xml, role);
+    write_role(&mut xml, call, role);
     boundaries::write(&mut xml, call, role.boundary.as_deref());
     xml.close("Role");
     xml
@@ -81,7 +81,7 @@ fn list(call: &Call<'_>) -> Answer {
     let in_prefix = |role: &Role| role.path.starts_with(prefix);
     let page = call.actor.directory.roles_page(call.account(), asked, in_prefix)?;
     let mut xml = Xml::new();
-    xml.members("Roles", &page.entities, write_role);
+    xml.members("Roles", &page.entities, |xml, role| write_role(xml, call, role));
     xml.page_end(page.next.as_deref());
     Ok(xml)
 }
@@ -110,12 +110,8 @@ async fn update(call: &Call<'_>, action: &str) -> Answer {
 async fn update_trust(call: &Call<'_>) -> Answer {
     let role = named(call, "UpdateAssumeRolePolicy")?;
     call.actor.require_may_give_role(&role)?;
-    let trust = call.parameters.need("PolicyDocument")?.to_owned();
-    let change = move |role: &mut Role| {
-        role.trust = trust;
-        Ok(())
-    };
-    call.changes()?.change_role(call.account(), &role.name, change).await?;
+    let trust = call.parameters.need("PolicyDocument")?;
+    call.changes()?.set_trust(call.account(), &role.name, trust).await?;
     Ok(Xml::new())
 }
 

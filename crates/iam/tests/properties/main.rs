@@ -69,8 +69,8 @@ fn principal() -> impl Strategy<Value = Value> {
     prop::sample::select(vec![
         json!("*"),
         json!({"AWS": "111111111111"}),
-        json!({"AWS": "arn:aws:iam::111111111111:user/bob"}),
-        json!({"AWS": ["arn:aws:iam::222222222222:root", "arn:aws:iam::111111111111:user/eve"]}),
+        json!({"AWS": "BOB1 arn:aws:iam::111111111111:user/bob"}),
+        json!({"AWS": ["arn:aws:iam::222222222222:root", "EVE1 arn:aws:iam::111111111111:user/eve"]}),
     ])
 }
 
@@ -124,7 +124,7 @@ fn caller() -> impl Strategy<Value = Principal> {
     let user = |account: &str, name: &str| Principal::User {
         account: account.to_owned(),
         path_name: format!("/{name}"),
-        id: name.to_uppercase(),
+        id: format!("{}{}", name.to_uppercase(), &account[..1]),
     };
     prop::sample::select(vec![
         Principal::Anonymous,

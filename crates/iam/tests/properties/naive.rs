@@ -120,7 +120,8 @@ fn names(statement: &Value, caller: &Principal) -> Option<u8> {
         let by_account = caller.account().is_some_and(|account| {
             text == account || text == format!("arn:aws:iam::{account}:root")
         });
-        if caller.arn().as_deref() == Some(text) && !text.ends_with(":root") {
+        let (id, _) = text.split_once(' ').unwrap_or((text, ""));
+        if matches!(caller, Principal::User { .. }) && caller.user_id().as_deref() == Some(id) {
             found = Some(3);
         } else if by_account {
             found = found.or(Some(1));

@@ -61,12 +61,10 @@ pub(crate) fn pass(context: &Context<'_>, point: &AccessPoint, need: &Need) -> R
     let arn = point.arn(&context.config.region);
     let policy = match &point.policy {
         None => None,
-        Some(text) => {
-            Some(Document::parse(text, DocumentKind::AccessPoint(&arn)).map_err(|_| {
-                tracing::error!(arn, "the policy of an access point cannot be read");
-                S3Error::new(S3Code::InternalError)
-            })?)
-        }
+        Some(stored) => Some(stored.document(DocumentKind::AccessPoint(&arn)).map_err(|_| {
+            tracing::error!(arn, "the policy of an access point cannot be read");
+            S3Error::new(S3Code::InternalError)
+        })?),
     };
     let resource = match &need.key {
         Some(key) => format!("{arn}/object/{key}"),

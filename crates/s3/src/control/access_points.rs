@@ -7,11 +7,12 @@ use crate::body::Body;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
 use crate::ops::read_root;
+use crate::resource_policy::resolve;
 use crate::response::{Reply, empty, xml};
 use crate::uri::decode_path;
 use crate::xml::{Element, Xml};
 use drystone_base::{BucketName, Timestamp};
-use drystone_iam::{Document, DocumentKind};
+use drystone_iam::DocumentKind;
 use drystone_identity::{AccessPoint, AccessPointScope, IdentityError, PageAsked};
 
 /// Bytes of a policy at most.
@@ -231,7 +232,7 @@ fn get_policy(context: &Context<'_>, account: &str, name: &str) -> Result<Reply,
     const ROOT: &str = "GetAccessPointPolicyResult";
     let policy = find(context, account, name)?.policy.ok_or(S3Code::NoSuchAccessPointPolicy)?;
     let mut answer = document(ROOT);
-    answer.text("Policy", &policy);
+    answer.text("Policy", &context.directory.shown_policy(&policy));
     Ok(xml(answer.finish(ROOT)))
 }
 
@@ -248,23 +249,22 @@ async fn put_policy(
         return Err(malformed("Policy exceeds the maximum allowed document size of 20480 bytes."));
     }
     let arn = point.arn(&context.config.region);
-    let policy = Document::parse_new(&text, DocumentKind::AccessPoint(&arn));
-    let policy = policy.map_err(|error| malformed(&error.to_string()))?;
+    let (stored, policy) = resolve(context, &text, DocumentKind::AccessPoint(&arn))?;
     if policy.is_public() && point.block.block_public_policy {
         let message = "The policy is public, and the public access block of the access point \
                        refuses public policies.";
         return Err(S3Error::with(S3Code::AccessDenied, message));
     }
-    change(context, account, name, |point| point.policy = Some(text)).await?;
+    change(context, account, name, |point| point.policy = Some(stored)).await?;
     Ok(empty(200))
 }
 
 fn policy_status(context: &Context<'_>, account: &str, name: &str) -> Result<Reply, S3Error> {
     const ROOT: &str = "GetAccessPointPolicyStatusResult";
     let point = find(context, account, name)?;
-    let text = point.policy.as_deref().ok_or(S3Code::NoSuchAccessPointPolicy)?;
+    let stored = point.policy.as_ref().ok_or(S3Code::NoSuchAccessPointPolicy)?;
     let arn = point.arn(&context.config.region);
-    let policy = Document::parse(text, DocumentKind::AccessPoint(&arn));
+    let policy = stored.document(DocumentKind::AccessPoint(&arn));
     let mut answer = document(ROOT);
     answer.open("PolicyStatus");
     // What cannot be read is not said to be private.

@@ -6,25 +6,25 @@ use crate::authorize::is_blocked;
 use crate::body::Body;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
+use crate::resource_policy::resolve;
 use crate::response::{empty, json, xml};
 use crate::xml::Xml;
 use drystone_engine::plan::DocumentKind;
-use drystone_iam::{Document, DocumentKind as PolicyKind};
+use drystone_iam::{DocumentKind as PolicyKind, StoredPolicy};
 
 /// Bytes of a policy at most.
 const POLICY_LEN_MAX: usize = 20 << 10;
 
-/// The stored text.
-fn load(context: &Context<'_>) -> Result<String, S3Error> {
+fn load(context: &Context<'_>) -> Result<StoredPolicy, S3Error> {
     let name = context.request.bucket_name()?;
     let bucket = context.engine.find_bucket(name.as_str())?;
     let stored = context.engine.document(&bucket, DocumentKind::Policy, "")?;
     let unset = || S3Error::new(S3Code::NoSuchBucketPolicy).field("BucketName", name.as_str());
-    Ok(String::from_utf8_lossy(&stored.ok_or_else(unset)?).into_owned())
+    Ok(StoredPolicy::of_row(&String::from_utf8_lossy(&stored.ok_or_else(unset)?)))
 }
 
 pub(crate) fn get(context: &Context<'_>) -> Handled {
-    Ok(json(load(context)?))
+    Ok(json(context.directory.shown_policy(&load(context)?)))
 }
 
 pub(crate) async fn put(
@@ -44,8 +44,7 @@ pub(crate) async fn put(
     }
     let text = String::from_utf8(bytes.to_vec())
         .map_err(|_| malformed("Policies must be valid JSON and the first byte must be '{'"))?;
-    let policy = Document::parse_new(&text, PolicyKind::Bucket(name.as_str()))
-        .map_err(|error| malformed(&error.to_string()))?;
+    let (stored, policy) = resolve(context, &text, PolicyKind::Bucket(name.as_str()))?;
     if policy.is_public()
         && is_blocked(context.engine, context.directory, &bucket, "BlockPublicPolicy")?
     {
@@ -53,7 +52,7 @@ pub(crate) async fn put(
                        public policies.";
         return Err(S3Error::with(S3Code::AccessDenied, message));
     }
-    let stored = Some(text.into_bytes());
+    let stored = Some(stored.to_row());
     context.engine.set_document(name.as_str(), DocumentKind::Policy, "", stored).await?;
     Ok(empty(204))
 }
@@ -65,9 +64,9 @@ pub(crate) async fn delete(context: &Context<'_>) -> Handled {
 }
 
 pub(crate) fn status(context: &Context<'_>) -> Handled {
-    let text = load(context)?;
+    let stored = load(context)?;
     let name = context.request.bucket_name()?;
-    let policy = Document::parse(&text, PolicyKind::Bucket(name.as_str()));
+    let policy = stored.document(PolicyKind::Bucket(name.as_str()));
     let mut document = Xml::new("PolicyStatus");
     // What cannot be read is not said to be private.
     document.bool("IsPublic", policy.map_or(true, |policy| policy.is_public()));

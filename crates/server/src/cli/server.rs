@@ -60,6 +60,9 @@ pub(crate) fn run(config: &ServerConfig) -> CommandResult {
         let federation = federation(config);
         let token = metrics_token(config, credentials.secret_key.reveal());
         let gateway = gateway_of(config, &node, directory.clone(), kms.clone());
+        if !node.deployment().is_read_only() {
+            drystone_s3::name_principals_by_id(&node.engine, &directory).await;
+        }
         let admin = Admin::new(AdminConfig {
             engine: node.engine.clone(),
             directory,
