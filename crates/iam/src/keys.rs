@@ -179,6 +179,13 @@ pub const CONDITION_KEYS: &[ConditionKey] = &[
 /// Claims of an OpenID provider that sessions keep, under the provider's name.
 const CLAIMS: [&str; 2] = ["aud", "sub"];
 
+/// Whether the values of a key, in lower case, are names that another directory gives, or have one in them.
+/// Groups are not among them: who is in which is no choice of a user.
+pub(crate) fn has_foreign_names(key: &str) -> bool {
+    let of_directory = key.starts_with("jwt:") || key.starts_with("ldap:") || is_claim(key);
+    (of_directory && !key.ends_with(":groups")) || key == "aws:userid"
+}
+
 /// The key of a name, if there is one.
 fn find(name: &str) -> Option<&'static ConditionKey> {
     CONDITION_KEYS.iter().find(|key| match key.name.strip_suffix('/') {

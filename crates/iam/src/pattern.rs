@@ -2,7 +2,8 @@
 //!
 //! `*` stands for any characters, `?` for one. In a document of version 2012-10-17, `${key}` stands for
 //! the value of a condition key, `${key, 'default'}` has a value if the key has none, and `${*}`,
-//! `${?}`, `${$}` are the characters themselves.
+//! `${?}`, `${$}` are the characters themselves. Within a longer text, a name that another directory gives is
+//! one part of a path: its slashes become `%2F`, and its percent signs `%25`.
 //!
 //! # Invariants
 //!
@@ -12,6 +13,7 @@
 //! - A pattern does not grow without bound when variables are filled in.
 
 use crate::facts::{FACT_LEN_BYTES_MAX, Facts};
+use crate::keys::has_foreign_names;
 use crate::work::Work;
 use memchr::memmem;
 use std::borrow::Cow;
@@ -207,15 +209,28 @@ impl Piece {
 /// What an allocation costs beyond what was asked for.
 pub(crate) const ALLOCATION_COST: usize = 16;
 
+/// A name in which no slash begins a folder of somebody else. Whom a policy gives `home/${jwt:sub}/*`, and
+/// denies everything else, must have no place in common with others, whatever the name.
+fn as_one_part(name: &str) -> Cow<'_, str> {
+    match name.contains(['/', '%']) {
+        true => name.replace('%', "%25").replace('/', "%2F").into(),
+        false => name.into(),
+    }
+}
+
 /// Puts pieces together; what has more characters than [`FILLED_LEN_MAX`] besides its wildcards is cut there.
 fn fill(pieces: &[Piece], facts: &Facts) -> Option<Pattern> {
     let (mut text, mut wildcards) = (String::new(), Vec::new());
     for piece in pieces {
         let value = match piece {
-            Piece::Literal(text) => text,
-            Piece::Any => "*",
-            Piece::One => "?",
-            Piece::Variable { key, default } => facts.single(key).or(default.as_deref())?,
+            Piece::Literal(text) => Cow::Borrowed(text.as_str()),
+            Piece::Any => "*".into(),
+            Piece::One => "?".into(),
+            Piece::Variable { key, default } => match facts.single(key) {
+                Some(name) if pieces.len() > 1 && has_foreign_names(key) => as_one_part(name),
+                Some(value) => value.into(),
+                None => default.as_deref()?.into(),
+            },
         };
         if text.len() - wildcards.len() > FILLED_LEN_MAX {
             continue;
@@ -223,7 +238,7 @@ fn fill(pieces: &[Piece], facts: &Facts) -> Option<Pattern> {
         if matches!(piece, Piece::Any | Piece::One) {
             wildcards.push(place(text.len()));
         }
-        text.push_str(value);
+        text.push_str(&value);
     }
     Some(Pattern { text: text.into(), wildcards: wildcards.into() })
 }
@@ -470,6 +485,46 @@ mod tests {
         let mut facts = Facts::new();
         facts.add("aws:username", "b*b").add("aws:groups", "x").add("aws:groups", "y");
         Template::parse(template, true).expand(&facts).is_some_and(|p| p.matches(text))
+    }
+
+    /// Goal: no name of another directory reaches into the folder of another name, nor is outside of its own,
+    /// whatever characters it has.
+    #[test]
+    fn a_name_of_another_directory_is_one_part_of_a_path() {
+        let filled = |template: &str, key: &str, name: &str| {
+            let mut facts = Facts::new();
+            facts.add(key, name);
+            let template = Template::parse(template, true);
+            let pattern = template.expand(&facts).expect("it has a value");
+            assert_eq!(pattern.wildcards.len(), template.text().matches('*').count());
+            pattern.text.to_string()
+        };
+        let keys = [
+            "jwt:sub",
+            "jwt:preferred_username",
+            "ldap:username",
+            "ldap:user",
+            "aws:userid",
+            "login.example.com/realm:sub",
+        ];
+        for key in keys {
+            let folder = format!("arn:aws:s3:::home/${{{key}}}/*");
+            for (name, part) in [
+                ("a/b", "a%2Fb"),
+                ("/", "%2F"),
+                ("../a", "..%2Fa"),
+                ("a%2Fb", "a%252Fb"),
+                ("a*?", "a*?"),
+                ("ana", "ana"),
+            ] {
+                assert_eq!(filled(&folder, key, name), format!("arn:aws:s3:::home/{part}/*"));
+                // Compared as a whole, it is what it is.
+                assert_eq!(filled(&format!("${{{key}}}"), key, name), name);
+            }
+        }
+        for key in ["jwt:groups", "aws:PrincipalTag/path", "s3:prefix"] {
+            assert_eq!(filled(&format!("x/${{{key}}}"), key, "a/b"), "x/a/b");
+        }
     }
 
     #[test]

@@ -357,12 +357,12 @@ impl Directory {
             }
             Subject::External { account, name, policies } => {
                 refuse_revoked(&claims, self.external_sessions_after(account, name)?)?;
-                // Not a user: one of the same name may exist here, and is somebody else.
+                // Not a user: one of the same name may exist here, and is somebody else. So there is no
+                // `aws:username` either (decision 24).
                 let principal =
                     Principal::FederatedUser { account: account.clone(), name: name.clone() };
                 let mut identity =
                     Identity::bare(self.next_serial(), access_key.to_owned(), secret, principal);
-                identity.facts.add("aws:username", name.clone());
                 let attached = policies.iter().cloned().collect();
                 let grants = Grants { attached, ..Grants::default() };
                 self.add_grants(&mut identity, account, "session", name, &grants)?;

@@ -50,6 +50,9 @@ pub(crate) enum LdapError {
 /// Somebody whose password was right.
 #[derive(Debug)]
 pub(crate) struct Known {
+    /// The name that the directory has, in one of its forms, whatever form and whichever of several names
+    /// was typed.
+    pub(crate) name: String,
     /// Normalised.
     pub(crate) dn: String,
     /// Normalised.
@@ -73,6 +76,8 @@ const PAIR_FAILURES_MAX: u32 = 5;
 /// The same of one user from anywhere, and from one address for any names.
 const USER_FAILURES_MAX: u32 = 50;
 const SOURCE_FAILURES_MAX: u32 = 50;
+/// Stands for none of the attributes of what is found (RFC 4511, 4.5.1.8).
+const NO_ATTRIBUTE: &str = "1.1";
 /// Bytes of a user name or a password at most.
 const NAME_LEN_MAX: usize = 256;
 const PASSWORD_LEN_MAX: usize = 1024;
@@ -108,6 +113,57 @@ pub(crate) fn normalise(dn: &str) -> String {
     parts.iter().map(clean).collect::<Vec<_>>().join(",").to_lowercase()
 }
 
+/// A text in one of its forms: in lower case, without blanks around it, with one between words.
+fn fold(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase()
+}
+
+/// What a filter compares with the name of a user: attribute, and what stands around the name.
+fn compared(filter: &str) -> Vec<(&str, &str, &str)> {
+    let mut all = Vec::new();
+    for (at, _) in filter.match_indices("%s") {
+        let start = filter[..at].rfind('(').map_or(0, |open| open + 1);
+        let end = filter[at..].find(')').map_or(filter.len(), |close| at + close);
+        let Some((attribute, value)) = filter[start..end].split_once('=') else { continue };
+        let Some((before, after)) = value.split_once("%s") else { continue };
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-;.".contains(c);
+        let is_plain = !attribute.is_empty() && attribute.chars().all(plain);
+        if is_plain && !value.contains('*') && !after.contains("%s") {
+            all.push((attribute, before, after));
+        }
+    }
+    all
+}
+
+/// The name of a user, from the entry that the filter found: of the first attribute that has any, the one
+/// that the distinguished name has too, or else the first. What was typed is the name only where the entry
+/// shows none: a directory takes many forms for one name, and whoever types another one must not be another
+/// user.
+fn name_of(filter: &str, entry: &SearchEntry, typed: &str) -> String {
+    let first = normalise(&entry.dn);
+    let first = first.split(',').next().and_then(|part| part.split_once('='));
+    for (attribute, before, after) in compared(filter) {
+        let is_named = |name: &String| name.eq_ignore_ascii_case(attribute);
+        let values = entry.attrs.iter().filter(|(name, _)| is_named(name)).flat_map(|(_, v)| v);
+        let (before, after) = (before.to_lowercase(), after.to_lowercase());
+        let mut names: Vec<String> = values
+            .filter_map(|value| {
+                let value = value.trim().to_lowercase();
+                let name = value.strip_prefix(&*before)?.strip_suffix(&*after)?;
+                Some(fold(name)).filter(|name| !name.is_empty())
+            })
+            .collect();
+        names.sort();
+        let own = first.filter(|(kind, _)| kind.eq_ignore_ascii_case(attribute));
+        let own = own.map(|(_, value)| fold(value));
+        let is_own = |name: &&String| own.as_ref() == Some(*name);
+        if let Some(name) = names.iter().find(is_own).or(names.first()).or(own.as_ref()) {
+            return name.clone();
+        }
+    }
+    fold(typed)
+}
+
 fn failed(error: &ldap3::LdapError) -> LdapError {
     LdapError::Unavailable(error.to_string())
 }
@@ -139,20 +195,21 @@ impl Ldap {
         Ok(ldap)
     }
 
-    /// Names of what a filter finds below one of several bases.
+    /// What a filter finds below one of several bases.
     async fn find(
         &self,
         ldap: &mut ldap3::Ldap,
         bases: &str,
         filter: &str,
-    ) -> Result<Vec<String>, LdapError> {
+        attributes: &[&str],
+    ) -> Result<Vec<SearchEntry>, LdapError> {
         let mut found = Vec::new();
         for base in bases.split(';').map(str::trim).filter(|base| !base.is_empty()) {
             ldap.with_timeout(TIMEOUT);
-            let answer = ldap.search(base, Scope::Subtree, filter, vec!["1.1"]).await;
+            let answer = ldap.search(base, Scope::Subtree, filter, attributes).await;
             let (entries, _) =
                 answer.and_then(ldap3::SearchResult::success).map_err(|error| failed(&error))?;
-            found.extend(entries.into_iter().map(|entry| SearchEntry::construct(entry).dn));
+            found.extend(entries.into_iter().map(SearchEntry::construct));
         }
         Ok(found)
     }
@@ -218,10 +275,14 @@ impl Ldap {
             bound.and_then(ldap3::LdapResult::success).map_err(|error| failed(&error))?;
         }
         let filter = config.user_filter.replace("%s", &ldap_escape(user));
-        let found = self.find(&mut lookup, &config.user_base, &filter).await?;
-        let [dn] = found.as_slice() else {
+        let mut attributes: Vec<&str> =
+            compared(&config.user_filter).into_iter().map(|(attribute, ..)| attribute).collect();
+        attributes.push(NO_ATTRIBUTE);
+        let found = self.find(&mut lookup, &config.user_base, &filter, &attributes).await?;
+        let [entry] = found.as_slice() else {
             return Err(self.refuse(&self.kinds(None, source)));
         };
+        let (dn, name) = (&entry.dn, name_of(&config.user_filter, entry, user));
         let kinds = self.kinds(Some(dn), source);
         self.check_throttle(&kinds)?;
         let mut own = self.connect().await?;
@@ -234,13 +295,13 @@ impl Ldap {
         }
         let mut groups = Vec::new();
         if !config.group_filter.is_empty() {
-            let filter = config.group_filter.replace("%s", &ldap_escape(user));
+            let filter = config.group_filter.replace("%s", &ldap_escape(name.as_str()));
             let filter = filter.replace("%d", &ldap_escape(dn.as_str()));
-            groups = self.find(&mut lookup, &config.group_base, &filter).await?;
+            groups = self.find(&mut lookup, &config.group_base, &filter, &[NO_ATTRIBUTE]).await?;
         }
         let _ = lookup.unbind().await;
-        let groups = groups.iter().map(|group| normalise(group)).collect();
-        Ok(Known { dn: normalise(dn), groups })
+        let groups = groups.iter().map(|group| normalise(&group.dn)).collect();
+        Ok(Known { name, dn: normalise(dn), groups })
     }
 }
 
@@ -259,6 +320,41 @@ mod tests {
             assert_eq!(normalise(dn), want);
         }
         assert_eq!(normalise("cn=a\\,b,dc=x"), "cn=a\\,b,dc=x");
+    }
+
+    /// Goal: whoever types another form of a name, or another name of the same entry, is not another user.
+    #[test]
+    fn a_user_has_one_name_whatever_is_typed() {
+        let entry = |dn: &str, attributes: &[(&str, &[&str])]| SearchEntry {
+            dn: dn.to_owned(),
+            attrs: attributes
+                .iter()
+                .map(|(name, values)| {
+                    ((*name).to_owned(), values.iter().map(|value| (*value).to_owned()).collect())
+                })
+                .collect(),
+            bin_attrs: Default::default(),
+        };
+        let (uid, both) = ("(uid=%s)", "(&(objectClass=person)(|(uid=%s)(mail=%s)))");
+        let at = "(userPrincipalName=%s@example.org)";
+        let ana = entry("UID=Ana,dc=x", &[("uid", &["Zoe", "Ana"]), ("mail", &["a@x"])]);
+        let cn = entry("cn=Ana B,dc=x", &[("UID", &["zoe", "ana"]), ("mail", &["a@x"])]);
+        let mailed = entry("cn=Ana,dc=x", &[("mail", &[" A@X"])]);
+        let principal = entry("cn=q,dc=x", &[("userPrincipalName", &["Ana@EXAMPLE.org"])]);
+        let bare = entry("uid=Ana,dc=x", &[]);
+        for (filter, entry, typed, name) in [
+            (uid, &ana, "zoe", "ana"),
+            (uid, &ana, " ANA ", "ana"),
+            (uid, &cn, "zoe", "ana"),
+            (both, &cn, "a@x", "ana"),
+            (both, &mailed, "a@x", "a@x"),
+            (at, &principal, "ANA", "ana"),
+            (uid, &bare, "an\u{ad}a", "ana"),
+            ("(cn=*%s*)", &bare, " A  B ", "a b"),
+            ("%s", &bare, "A", "a"),
+        ] {
+            assert_eq!(name_of(filter, entry, typed), name, "{filter} {typed}");
+        }
     }
 
     /// Goal: guessing is slow, however the name is spelled, and does not lock the user out from elsewhere.

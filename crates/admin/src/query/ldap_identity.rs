@@ -53,7 +53,7 @@ pub(super) async fn run(
     }
     let facts = BTreeMap::from([
         ("ldap:user".to_owned(), vec![known.dn.clone()]),
-        ("ldap:username".to_owned(), vec![user.to_owned()]),
+        ("ldap:username".to_owned(), vec![known.name.clone()]),
         ("ldap:groups".to_owned(), known.groups.clone()),
     ]);
     let session = SessionRequest { duration_s: seconds, facts, ..narrowed };
