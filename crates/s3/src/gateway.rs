@@ -213,6 +213,12 @@ impl<'a> Context<'a> {
         self.line.as_ref().map_or(0, |line| line.batch_len(key, version))
     }
 
+    /// Waits for a turn at work that may take long: walks of listings, and decisions of requests that need
+    /// many.
+    pub(crate) async fn turn(&self) -> Turn {
+        self.listings.turn(consumer_of(&self.sender)).await
+    }
+
     /// Runs a listing of `limit` entries: a walk over rows that may wait for the device, on a thread that
     /// may. No more than there are cores at once: it is work, and each thread that does it keeps memory.
     /// `len_of` says what the document of a page takes. What a page usually takes is reserved before the
@@ -226,7 +232,7 @@ impl<'a> Context<'a> {
         let mut len = limit * ENTRY_LEN_USUAL + SMALL_LEN_MAX as u64;
         loop {
             let mut share = self.engine.reserve_answer(len).await?;
-            let turn = self.listings.turn(consumer_of(&self.sender)).await;
+            let turn = self.turn().await;
             let page = tokio::task::block_in_place(&walk)?;
             let needed = len_of(&page);
             if needed <= len || share.try_grow(needed - len) {
@@ -249,7 +255,7 @@ impl<'a> Context<'a> {
             let mut share = self.engine.reserve_answer(len).await?;
             let mut page = P::default();
             loop {
-                let turn = self.listings.turn(consumer_of(&self.sender)).await;
+                let turn = self.turn().await;
                 let is_done = tokio::task::block_in_place(|| step(&mut page))?;
                 let needed = len_of(&page);
                 if needed > len && !share.try_grow(needed - len) {

@@ -5,6 +5,7 @@ import itertools
 import json
 import string
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -112,3 +113,28 @@ def test_what_a_decision_costs_is_bounded(world):
     assert s3(world, who, "GET", "/costly/k", {"user-agent": "short"}).status_code == 200
     answer = s3(world, who, "GET", "/costly/k", {"user-agent": "y" * 2000})
     assert answer.status_code == 403, answer.text
+
+
+def test_bulk_decisions_of_one_caller_do_not_hold_up_those_of_others(world):
+    """Goal: callers take turns at decisions. Method: one sends 24 bulk deletes at once, another sends one like them; how
+    many of the 24 are answered meanwhile. Where all take turns alike, it is all of them."""
+    patterns = [f"*?{n}z*" for n in range(120)]
+    statement = deny("s3:DeleteObject", StringLike={"aws:UserAgent": patterns})
+    flooder = world.user("flooder", allow("s3:*"), statement)
+    other = world.user("patient", allow("s3:*"), statement)
+    body = bulk(30)
+    headers = {"user-agent": "y" * 200, "content-md5": base64.b64encode(hashlib.md5(body).digest()).decode()}
+
+    def delete(who):
+        answer = s3(Surfaces(world.server), who, "POST", "/data?delete", dict(headers), body)
+        assert answer.status_code == 200 and answer.text.count("<Deleted>") == 30, answer.text[:300]
+        return time.monotonic()
+
+    with ThreadPoolExecutor(24) as pool:
+        floods = [pool.submit(delete, flooder) for _ in range(24)]
+        time.sleep(0.3)
+        begun = time.monotonic()
+        ended = delete(other)
+        meanwhile = sum(begun < flood.result() <= ended for flood in floods)
+        left = sum(flood.result() > ended for flood in floods)
+    assert left > meanwhile, (left, meanwhile)

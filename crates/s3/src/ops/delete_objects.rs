@@ -15,6 +15,7 @@ use drystone_base::limits::{DELETE_KEY_COUNT_MAX, KEY_LEN_BYTES_MAX};
 use drystone_base::{ObjectKey, parse_http_date};
 use drystone_engine::{Conditions, DeleteOutcome, VersionRef};
 use http::HeaderValue;
+use std::time::{Duration, Instant};
 
 const ROOT: &str = "DeleteResult";
 /// Bytes that the result of an entry takes besides its key and version.
@@ -110,16 +111,29 @@ fn entry(element: &Element, bypasses_governance: bool) -> Result<Entry, S3Error>
     Ok(Entry { key: key.to_owned(), version, tag, conditions })
 }
 
+/// Time of one turn at decisions; one that began is ended.
+const SLICE: Duration = Duration::from_millis(5);
+
 /// Decides on each entry: the error of those that may not be deleted.
 async fn decide(context: &Context<'_>, bucket: &str, entries: &[Entry]) -> Vec<Option<S3Error>> {
     if !is_decided_by_policy(context, bucket) {
         return entries.iter().map(|_| None).collect();
     }
     let mut refused = Vec::with_capacity(entries.len());
-    for entry in entries {
-        refused.push(may_delete(context, entry).err());
-        // A thousand decisions in one go would keep others waiting.
+    while refused.len() < entries.len() {
+        // A thousand decisions in one go would keep others waiting, and so would those of many requests of
+        // one caller.
+        let turn = context.turn().await;
+        let began = Instant::now();
+        for entry in &entries[refused.len()..] {
+            refused.push(may_delete(context, entry).err());
+            if began.elapsed() >= SLICE {
+                break;
+            }
+        }
+        // Before the turn ends: others that are ready to run ask for theirs meanwhile.
         tokio::task::yield_now().await;
+        drop(turn);
     }
     refused
 }

@@ -235,7 +235,11 @@ impl Extraction<'_> {
         }
         let inner = self.context_of(&key, &entry)?;
         let object = inner.request.object_key()?;
+        let turn = self.outer.turn().await;
         authorize(&inner, Operation::PutObject)?;
+        // Before the turn ends: others that are ready to run ask for theirs meanwhile.
+        tokio::task::yield_now().await;
+        drop(turn);
         let mut draft = parse_draft(&inner.request)?;
         let conditions = parse_write_conditions(&inner.request)?;
         apply_acl(&inner, &self.bucket, &mut draft)?;
