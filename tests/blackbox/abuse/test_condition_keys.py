@@ -12,7 +12,9 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 import requests
 
-from conftest import PASSWORD, USER, Server, free_port
+import test_ldap
+from conftest import PASSWORD, USER, Server, drystone, free_port
+from test_mfa import Device
 from people import allow, code_of, deny, document, service, signed
 
 ACCOUNT, BUCKET = "000000000000", "data"
@@ -78,9 +80,16 @@ class World:
         subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
                         "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost", "-keyout", f"{directory}/private.key",
                         "-out", f"{directory}/public.crt"], check=True, capture_output=True)
+        (directory / "ldap").mkdir()
+        self.ldap = test_ldap.Directory(directory / "ldap")
+        ldap = {"SERVER_ADDR": f"127.0.0.1:{self.ldap.port}", "SERVER_INSECURE": "on", "LOOKUP_BIND_DN": f"cn=reader,{test_ldap.BASE}",
+                "LOOKUP_BIND_PASSWORD": "lookup-password", "USER_DN_SEARCH_BASE_DN": f"ou=people,{test_ldap.BASE}",
+                "USER_DN_SEARCH_FILTER": "(uid=%s)", "GROUP_SEARCH_BASE_DN": f"ou=groups,{test_ldap.BASE}",
+                "GROUP_SEARCH_FILTER": "(&(objectClass=groupOfNames)(member=%d))"}
         env = {"DRYSTONE_ROOT_USER": USER, "DRYSTONE_ROOT_PASSWORD": PASSWORD,
+               **{f"MINIO_IDENTITY_LDAP_{name}": value for name, value in ldap.items()},
                "MINIO_IDENTITY_OPENID_CONFIG_URL": f"{self.provider.url}/.well-known/openid-configuration",
-               "MINIO_IDENTITY_OPENID_CLIENT_ID": "client", "MINIO_IDENTITY_OPENID_ROLE_POLICY": "readwrite"}
+               "MINIO_IDENTITY_OPENID_CLIENT_ID": "client", "MINIO_IDENTITY_OPENID_ROLE_POLICY": "claimed"}
         self.server = Server(directory / "drive", "--bucket-defaults", "open", "--certs-dir", str(directory), env=env).wait_ready()
         self.s3 = self.service("s3")
         self.s3.create_bucket(Bucket=BUCKET, ObjectLockEnabledForBucket=True)
@@ -106,10 +115,37 @@ class World:
                  "Action": ["sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity"]}
         self.trust = trust
         iam.create_role(RoleName="worker", AssumeRolePolicyDocument=document(trust))
-        self.iam = iam
+        self.iam, self.sessions = iam, {}
+        # Whoever is no user has this policy: with a claim, from the LDAP server, or in a session of a role.
+        self.claimed_arn = iam.create_policy(PolicyName="claimed", PolicyDocument=document(allow("*")))["Policy"]["Arn"]
+        iam.create_role(RoleName="claimer", AssumeRolePolicyDocument=document(trust))
+        iam.attach_role_policy(RoleName="claimer", PolicyArn=self.claimed_arn)
+        vouched = {"Effect": "Allow", "Action": "sts:AssumeRoleWithWebIdentity",
+                   "Principal": {"Federated": f"arn:aws:iam::{ACCOUNT}:oidc-provider/127.0.0.1:{self.provider.port}"}}
+        self.vouched = vouched
+        iam.create_role(RoleName="web", AssumeRolePolicyDocument=document(vouched))
+        name = f"uid=ana,ou=people,{test_ldap.BASE}"
+        assert drystone("policy", "attach", "claimed", "--ldap-name", name, "--at", self.server.directory).returncode == 0
+
+    def stop(self):
+        self.server.stop()
+        self.ldap.stop()
 
     def service(self, name, key=(USER, PASSWORD), **config):
         return service(self.server, name, key, **config)
+
+    def spelled(self, name):
+        """A key as this provider's claims are named."""
+        return name.replace("PROVIDER", f"127.0.0.1:{self.provider.port}")
+
+    def policy_for(self, name, *statements):
+        """Sets the policy of whoever makes the request of a case."""
+        if name not in CLAIMED:
+            return self.policy(*statements)
+        self.iam.create_policy_version(PolicyArn=self.claimed_arn, PolicyDocument=document(*statements), SetAsDefault=True)
+        for version in self.iam.list_policy_versions(PolicyArn=self.claimed_arn)["Versions"]:
+            if not version["IsDefaultVersion"]:
+                self.iam.delete_policy_version(PolicyArn=self.claimed_arn, VersionId=version["VersionId"])
 
     def policy(self, *statements):
         self.iam.put_user_policy(UserName="caller", PolicyName="p", PolicyDocument=document(*statements))
@@ -121,22 +157,41 @@ class World:
         found = self.service("sts", self.key).get_session_token()["Credentials"]
         return self.service("s3", (found["AccessKeyId"], found["SecretAccessKey"], found["SessionToken"]))
 
-    def federated(self, policy, **claims):
-        """What somebody with these claims gets when reading, with a policy of the session."""
-        body = {"Action": "AssumeRoleWithWebIdentity", "Version": "2011-06-15", "WebIdentityToken": self.provider.token(**claims),
-                "Policy": policy}
-        reply = requests.post(self.server.url, data=body, timeout=20, verify=False)
+    def vouch(self, name, **parameters):
+        """The answer to a login with what a case needs: with a claim, or at the LDAP server."""
+        if name.startswith("ldap:"):
+            body = {"Action": "AssumeRoleWithLDAPIdentity", "LDAPUsername": "ana", "LDAPPassword": "ana-password"}
+        else:
+            claim = name.rsplit(":", 1)[1]
+            claims = {} if claim in ("iss", "aud") else {claim: "said"}
+            body = {"Action": "AssumeRoleWithWebIdentity", "WebIdentityToken": self.provider.token(**claims)}
+        return requests.post(self.server.url, data={**body, "Version": "2011-06-15", **parameters}, timeout=20, verify=False)
+
+    def federated(self, name, **parameters):
+        reply = self.vouch(name, **parameters)
         assert reply.status_code == 200, reply.text
         find = lambda name: reply.text.split(f"<{name}>")[1].split(f"</{name}>")[0]
-        client = self.service("s3", tuple(find(n) for n in ("AccessKeyId", "SecretAccessKey", "SessionToken")))
-        return code_of(client.get_object, Bucket=BUCKET, Key="k")
+        return self.service("s3", tuple(find(n) for n in ("AccessKeyId", "SecretAccessKey", "SessionToken")))
+
+    def of_role(self, name, parameters):
+        """A session of a role; one for each case, since a code counts once."""
+        if name not in self.sessions:
+            found = self.service("sts").assume_role(RoleArn=f"arn:aws:iam::{ACCOUNT}:role/claimer", RoleSessionName="run", **parameters(self))
+            self.sessions[name] = found["Credentials"]
+        found = self.sessions[name]
+        return self.service("s3", (found["AccessKeyId"], found["SecretAccessKey"], found["SessionToken"]))
+
+    def factor(self):
+        device = Device(self.server)
+        assert drystone("mfa", "confirm", device.code(), "--at", device.at).returncode == 0
+        return {"SerialNumber": device.serial, "TokenCode": device.code()}
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     world = World(tmp_path_factory.mktemp("keys"))
     yield world
-    world.server.stop()
+    world.stop()
 
 
 def get(world):
@@ -153,6 +208,22 @@ def put(headers=None, **parameters):
 
 def by_session(world):
     return code_of(world.session().get_object, Bucket=BUCKET, Key="k")
+
+
+def by_role(name, parameters):
+    return lambda world: code_of(world.of_role(name, parameters).get_object, Bucket=BUCKET, Key="k")
+
+
+def by_claim(name):
+    return lambda world: code_of(world.federated(name).get_object, Bucket=BUCKET, Key="k")
+
+
+def bounded(world):
+    return code_of(world.service("iam", world.key).create_user, UserName=f"made-{time.monotonic_ns()}", PermissionsBoundary=READONLY)
+
+
+def attach(world):
+    return code_of(world.service("iam", world.key).attach_user_policy, UserName="caller", PolicyArn=READONLY)
 
 
 def listing(**parameters):
@@ -221,6 +292,7 @@ def lock(**parameters):
                ObjectLockMode="GOVERNANCE", **parameters)
 
 
+READONLY, WRITEONLY = "arn:aws:iam::aws:policy/readonly", "arn:aws:iam::aws:policy/writeonly"
 CUSTOMER = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": "k" * 32}
 EVERYONE = 'uri="http://acs.amazonaws.com/groups/global/AllUsers"'
 GRANTS = {"full-control": "GrantFullControl", "read": "GrantRead", "read-acp": "GrantReadACP", "write-acp": "GrantWriteACP"}
@@ -298,24 +370,34 @@ CASES = {
     "s3:x-amz-grant-write": ("StringLike", "id=*", "uri=*", create_granting),
     **{f"s3:x-amz-grant-{name}": ("StringEquals", EVERYONE, "x", put(**{member: EVERYONE})) for name, member in GRANTS.items()},
 }
-# Claims of a provider: seen through a policy of the session.
-CLAIMS = {key: key[4:] for key in KEYS if key.startswith("jwt:")}
-# What others test: LDAP needs a directory, and codes a device.
-ELSEWHERE = {"ldap:groups": "test_ldap.py", "ldap:user": "test_ldap.py", "ldap:username": "test_ldap.py",
-             "aws:MultiFactorAuthAge": "test_sessions.py", "aws:SourceIdentity": "test_sessions.py",
-             "iam:PermissionsBoundary": "test_boundaries.py", "iam:PolicyARN": "test_boundaries.py"}
+# Claims of a provider, those that are named by it among them.
+CLAIMS = [*(key for key in KEYS if key.startswith("jwt:")), "PROVIDER:sub", "PROVIDER:aud"]
+VALUES = {"iss": lambda world: world.provider.url, "aud": "client"}
+CASES |= {name: ("StringEquals", VALUES.get(name.rsplit(":", 1)[1], "said"), "other", by_claim(name)) for name in CLAIMS}
+LDAP = {"ldap:user": f"uid=ana,ou=people,{test_ldap.BASE}", "ldap:username": "ana", "ldap:groups": f"cn=team,ou=groups,{test_ldap.BASE}"}
+CASES |= {name: ("StringEquals", value, "other", by_claim(name)) for name, value in LDAP.items()}
+CASES |= {
+    "aws:SourceIdentity": ("StringEquals", "ana", "bob", by_role("aws:SourceIdentity", lambda world: {"SourceIdentity": "ana"})),
+    "aws:MultiFactorAuthAge": ("NumericLessThan", "3600", "0", by_role("aws:MultiFactorAuthAge", World.factor)),
+    "iam:PermissionsBoundary": ("ArnEquals", READONLY, WRITEONLY, bounded),
+    "iam:PolicyARN": ("ArnEquals", READONLY, WRITEONLY, attach),
+}
+# Those that no user makes.
+CLAIMED = {*CLAIMS, *LDAP, "aws:SourceIdentity", "aws:MultiFactorAuthAge"}
 # Requests that are not about the bucket: its policy has no say.
 NOT_OF_THE_BUCKET = {"s3:LocationConstraint", "s3:x-amz-object-ownership", "s3:x-amz-grant-write"}
 
 
 def row_of(name):
+    if name.startswith("PROVIDER:"):
+        return False, "Text", "Session"
     return KEYS.get(name) or KEYS[name.rsplit("/", 1)[0] + "/"]
 
 
 def test_every_key_of_the_table_is_tested():
     assert len(KEYS) > 90
-    tested = {name if name in KEYS else name.rsplit("/", 1)[0] + "/" for name in CASES}
-    assert tested | set(CLAIMS) | set(ELSEWHERE) == set(KEYS)
+    tested = {name if name in KEYS else name.rsplit("/", 1)[0] + "/" for name in CASES if not name.startswith("PROVIDER:")}
+    assert tested == set(KEYS)
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if not row_of(name)[0]])
@@ -323,20 +405,24 @@ def test_a_deny_of_a_policy_of_an_identity_acts(world, name):
     operator, has, other, ask = CASES[name]
     has = has(world) if callable(has) else has
     for value, code in [(other, ""), (has, "AccessDenied")]:
-        world.policy(allow("*"), deny("*", **{operator: {name: value}}))
-        found = ask(world)
-        assert (found == "AccessDenied") == bool(code), (name, value, found)
+        spellings = {world.spelled(name)}
+        if code and "/" not in name:
+            spellings.add(world.spelled(name).upper())
+        for spelled in spellings:
+            world.policy_for(name, allow("*"), deny("*", **{operator: {spelled: value}}))
+            found = ask(world)
+            assert (found == "AccessDenied") == bool(code), (spelled, value, found)
 
 
-@pytest.mark.parametrize("name", [name for name in CASES if row_of(name)[2] != "Role" and name not in NOT_OF_THE_BUCKET])
+@pytest.mark.parametrize("name", [name for name in CASES if row_of(name)[2] not in ("Role", "Identities") and name not in NOT_OF_THE_BUCKET])
 def test_a_deny_of_the_policy_of_a_bucket_acts(world, name):
     operator, has, other, ask = CASES[name]
     has = has(world) if callable(has) else has
-    world.policy(allow("*"))
+    world.policy_for(name, allow("*"))
     try:
         for value, code in [(other, ""), (has, "AccessDenied")]:
-            statement = {**deny("s3:*", resource=[f"arn:aws:s3:::{BUCKET}", f"arn:aws:s3:::{BUCKET}/*"], **{operator: {name: value}}),
-                         "Principal": "*"}
+            statement = {**deny("s3:*", resource=[f"arn:aws:s3:::{BUCKET}", f"arn:aws:s3:::{BUCKET}/*"],
+                                **{operator: {world.spelled(name): value}}), "Principal": "*"}
             # The owner may be denied too, except to repair this.
             world.s3.put_bucket_policy(Bucket=BUCKET, Policy=document(statement))
             found = ask(world)
@@ -373,14 +459,34 @@ def test_what_every_request_has_the_administration_sees_too(world, name):
         assert code_of(world.service("iam", world.key).list_users) == code, (name, value)
 
 
+@pytest.mark.parametrize("name", [*CLAIMS, *LDAP])
+def test_a_deny_of_a_policy_of_a_session_acts(world, name):
+    operator, has, other, _ = CASES[name]
+    world.policy_for(name, allow("*"))
+    for value, code in [(other, ""), (has(world) if callable(has) else has, "AccessDenied")]:
+        policy = document(allow("s3:*"), deny("s3:GetObject", **{operator: {world.spelled(name): value}}))
+        assert code_of(world.federated(name, Policy=policy).get_object, Bucket=BUCKET, Key="k") == code, (name, value)
+
+
 @pytest.mark.parametrize("name", CLAIMS)
-def test_a_claim_of_a_provider_acts(world, name):
-    claim, issuer = CLAIMS[name], {"iss": world.provider.url, "aud": "client"}
-    value = issuer.get(claim, "said")
-    claims = {} if claim in issuer else {claim: value}
-    for wanted, code in [("other", ""), (value, "AccessDenied")]:
-        policy = document(allow("s3:*"), deny("s3:GetObject", **{"StringEquals": {name: wanted}}))
-        assert world.federated(policy, **claims) == code, (name, wanted)
+def test_a_deny_of_a_policy_that_trusts_a_provider_acts(world, name):
+    operator, has, other, _ = CASES[name]
+    role = {"RoleArn": f"arn:aws:iam::{ACCOUNT}:role/web", "RoleSessionName": "run"}
+    for value, code in [(other, 200), (has(world) if callable(has) else has, 403)]:
+        refusal = {**world.vouched, "Effect": "Deny", "Condition": {operator: {world.spelled(name): value}}}
+        world.iam.update_assume_role_policy(RoleName="web", PolicyDocument=document(world.vouched, refusal))
+        assert world.vouch(name, **role).status_code == code, (name, value)
+
+
+@pytest.mark.parametrize("holder", [("user", "UserName", "caller"), ("group", "GroupName", "crew"), ("role", "RoleName", "worker")])
+@pytest.mark.parametrize("call", ["attach", "detach"])
+def test_the_policy_that_is_attached_is_seen(world, holder, call):
+    kind, parameter, name = holder
+    for value, code in [(WRITEONLY, ""), (READONLY, "AccessDenied")]:
+        getattr(world.iam, f"attach_{kind}_policy")(PolicyArn=READONLY, **{parameter: name})
+        world.policy(allow("*"), deny("*", ArnEquals={"iam:PolicyArn": value}))
+        run = getattr(world.service("iam", world.key), f"{call}_{kind}_policy")
+        assert code_of(run, PolicyArn=READONLY, **{parameter: name}) == code, value
 
 
 @pytest.mark.parametrize("name", [*NEVER, *(name for name, row in KEYS.items() if row[0])])
