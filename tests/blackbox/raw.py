@@ -58,9 +58,9 @@ class Signer:
                                     f"SignedHeaders={';'.join(signed)}, Signature={seed}")
         return {**headers, **(unsigned or {})}, seed
 
-    def presigned(self, method, path, host, expires=60, headers=None):
+    def presigned(self, method, path, host, expires=60, headers=None, query=()):
         headers = {"host": host, **(headers or {})}
-        query = [("X-Amz-Algorithm", "AWS4-HMAC-SHA256"), ("X-Amz-Credential", f"{self.access}/{self.scope}"),
+        query = [*query, ("X-Amz-Algorithm", "AWS4-HMAC-SHA256"), ("X-Amz-Credential", f"{self.access}/{self.scope}"),
                  ("X-Amz-Date", self.date), ("X-Amz-Expires", str(expires)),
                  ("X-Amz-SignedHeaders", ";".join(sorted(headers)))]
         found = self.signature(method, path, query, headers, sorted(headers), "UNSIGNED-PAYLOAD")

@@ -15,13 +15,14 @@
 mod lane;
 mod ledger;
 
-pub(crate) use lane::{CHUNK_LEN, Permit, ReadLane, Reclaimable};
+pub use lane::Reclaimable;
+pub(crate) use lane::{CHUNK_LEN, Permit, ReadLane};
 
 use crate::error::EngineError;
 use bytes::Bytes;
 use drystone_base::sync::{self, Mutex, MutexGuard, thread};
 use drystone_log::Ticket;
-use ledger::{Asked, Ledger};
+use ledger::{Asked, Ledger, Place};
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::{Arc, OnceLock, Weak};
@@ -70,7 +71,14 @@ impl Consumer {
 /// What bytes are held for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Decoding what a client sends: 3/16 of the budget, waited for first.
+    /// Documents of those who signed, as they come: a sixteenth of the budget. This and the next two are
+    /// waited for first, and no request takes of two of them.
+    Arrive,
+    /// Documents of those who are not known, as they come: 1/32.
+    Unsigned,
+    /// Decoders of archives, which are held for as long as their clients send: 1/16.
+    Unpack,
+    /// What is made of a document that has come: 1/16.
     Decode,
     /// Bodies on their way to the drives: together with reads and answers, 9/16.
     Upload,
@@ -80,19 +88,31 @@ pub enum Kind {
     Answer,
     /// Bytes read around a drive that lacks them, while they are reconstructed: an eighth, waited for last.
     Reconstruct,
-    /// Work in the background, which never competes with clients: an eighth.
+    /// Work in the background, which never competes with clients: 3/32.
     Background,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 6] =
-        [Self::Decode, Self::Upload, Self::Read, Self::Answer, Self::Reconstruct, Self::Background];
+    pub const ALL: [Self; 9] = [
+        Self::Arrive,
+        Self::Unsigned,
+        Self::Unpack,
+        Self::Decode,
+        Self::Upload,
+        Self::Read,
+        Self::Answer,
+        Self::Reconstruct,
+        Self::Background,
+    ];
 
     /// Name in metrics.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
+            Self::Arrive => "arrive",
+            Self::Unsigned => "unsigned",
+            Self::Unpack => "unpack",
             Self::Decode => "decode",
             Self::Upload => "upload",
             Self::Read => "read",
@@ -118,7 +138,8 @@ struct Books {
     ledger: Ledger,
     grants: HashMap<u64, (Kind, Grant)>,
     usage: [KindUsage; Kind::ALL.len()],
-    reclaimed: Option<Instant>,
+    /// When others were last asked to give something up, and the place of the caller that waited.
+    reclaimed: Option<(Instant, Place)>,
 }
 
 type Grant = Box<dyn FnOnce(Share) + Send>;
@@ -129,10 +150,13 @@ impl Books {
     }
 }
 
+type Offered = (Option<Consumer>, Weak<dyn Reclaimable>);
+
 struct Partition {
     books: Mutex<Books>,
-    /// What readers hold beyond their minimum and can give up.
-    reclaimable: Mutex<BTreeMap<u64, Weak<dyn Reclaimable>>>,
+    /// What can be given up: by readers, what they hold beyond their minimum; by documents that come slowly,
+    /// all, for callers whose place in line is before that of the one named.
+    reclaimable: Mutex<BTreeMap<u64, Offered>>,
 }
 
 /// Counts the bytes of bodies that are held in memory. Clones share it.
@@ -140,6 +164,9 @@ struct Partition {
 pub struct ByteBudget(Arc<Partitions>);
 
 struct Partitions {
+    arrive: Arc<Partition>,
+    unsigned: Arc<Partition>,
+    unpack: Arc<Partition>,
     decode: Arc<Partition>,
     clients: Arc<Partition>,
     reconstruct: Arc<Partition>,
@@ -153,6 +180,18 @@ pub struct Share {
     consumer: Consumer,
     kind: Kind,
     units: u64,
+}
+
+/// Who can be asked to give a share up; see [`Share::offer`].
+pub struct Offer {
+    partition: Arc<Partition>,
+    id: u64,
+}
+
+impl Drop for Offer {
+    fn drop(&mut self) {
+        sync::lock(&self.partition.reclaimable).remove(&self.id);
+    }
 }
 
 /// Bytes with their share.
@@ -180,12 +219,15 @@ impl ByteBudget {
     #[must_use]
     pub fn new(bytes: u64) -> Self {
         let total_bytes = bytes.max(TOTAL_MIN);
-        let of = |parts: u64, is_fair| Partition::new(total_bytes / UNIT * parts / 16, is_fair);
+        let of = |parts: u64, is_fair| Partition::new(total_bytes / UNIT * parts / 32, is_fair);
         Self(Arc::new(Partitions {
-            decode: of(3, true),
-            clients: of(9, true),
-            reconstruct: of(2, false),
-            background: of(2, false),
+            arrive: of(2, true),
+            unsigned: of(1, true),
+            unpack: of(2, true),
+            decode: of(2, true),
+            clients: of(18, true),
+            reconstruct: of(4, false),
+            background: of(3, false),
             total_bytes,
         }))
     }
@@ -216,6 +258,9 @@ impl ByteBudget {
 
     fn of_kind(&self, kind: Kind) -> &Arc<Partition> {
         match kind {
+            Kind::Arrive => &self.0.arrive,
+            Kind::Unsigned => &self.0.unsigned,
+            Kind::Unpack => &self.0.unpack,
             Kind::Decode => &self.0.decode,
             Kind::Upload | Kind::Read | Kind::Answer => &self.0.clients,
             Kind::Reconstruct => &self.0.reconstruct,
@@ -242,7 +287,7 @@ impl ByteBudget {
             Line::Waits(ticket, waiting) => (ticket, waiting),
             Line::Refused => return Err(EngineError::Busy),
         };
-        let granted = partition.wait(ticket).await;
+        let granted = partition.wait(ticket, consumer).await;
         if granted.is_none() {
             partition.lock().usage(kind).refused += 1;
         }
@@ -353,10 +398,10 @@ impl Partition {
 
     /// Waits for a share; `None` when the time is over.
     #[cfg(not(shuttle))]
-    async fn wait(&self, mut ticket: Ticket<Share>) -> Option<Share> {
+    async fn wait(&self, mut ticket: Ticket<Share>, consumer: Consumer) -> Option<Share> {
         let begun = Instant::now();
         loop {
-            self.reclaim();
+            self.reclaim(consumer);
             if let Ok(share) = tokio::time::timeout(RECLAIM_PAUSE, &mut ticket).await {
                 return Some(share);
             }
@@ -368,22 +413,29 @@ impl Partition {
 
     /// Under shuttle time does not pass.
     #[cfg(shuttle)]
-    async fn wait(&self, ticket: Ticket<Share>) -> Option<Share> {
-        self.reclaim();
+    async fn wait(&self, ticket: Ticket<Share>, consumer: Consumer) -> Option<Share> {
+        self.reclaim(consumer);
         Some(ticket.await)
     }
 
-    /// Lets readers give up what they can, if that was not done just now.
-    fn reclaim(&self) {
+    /// Lets others give up what they can for a caller that waits, if that was not done just now.
+    fn reclaim(&self, consumer: Consumer) {
         let mut books = self.lock();
-        let now = Instant::now();
-        if books.reclaimed.is_some_and(|last| now.duration_since(last) < RECLAIM_PAUSE / 2) {
+        let (now, place) = (Instant::now(), books.ledger.place(consumer));
+        let is_recent = |last: Instant| now.duration_since(last) < RECLAIM_PAUSE / 2;
+        if books.reclaimed.is_some_and(|(last, of)| of <= place && is_recent(last)) {
             return;
         }
-        books.reclaimed = Some(now);
-        drop(books);
-        let readers: Vec<_> = sync::lock(&self.reclaimable).values().cloned().collect();
-        readers.iter().filter_map(Weak::upgrade).for_each(|reader| reader.give_up(now));
+        books.reclaimed = Some((now, place));
+        let is_asked = |of: &Option<Consumer>| of.is_none_or(|of| books.ledger.place(of) > place);
+        let held = sync::lock(&self.reclaimable);
+        let holders: Vec<_> = held
+            .values()
+            .filter(|(of, _)| is_asked(of))
+            .map(|(_, holder)| holder.clone())
+            .collect();
+        drop((held, books));
+        holders.iter().filter_map(Weak::upgrade).for_each(|holder| holder.give_up(now));
     }
 
     /// Changes the books, then admits those that wait and fit.
@@ -428,6 +480,15 @@ impl Share {
         true
     }
 
+    /// Lets `holder` be asked to give this share up while callers wait that hold less, as long as the result
+    /// lives.
+    #[must_use]
+    pub fn offer(&self, holder: Weak<dyn Reclaimable>) -> Offer {
+        let id = lane::next_id();
+        sync::lock(&self.partition.reclaimable).insert(id, (Some(self.consumer), holder));
+        Offer { partition: self.partition.clone(), id }
+    }
+
     /// Returns what is more than `bytes`.
     pub fn keep(&mut self, bytes: u64) {
         let kept = self.split(bytes);
@@ -449,7 +510,7 @@ impl Share {
 
     /// Lets what its reader can give up be asked for while requests wait.
     fn register(&self, id: u64, reclaimable: Weak<dyn Reclaimable>) {
-        sync::lock(&self.partition.reclaimable).insert(id, reclaimable);
+        sync::lock(&self.partition.reclaimable).insert(id, (None, reclaimable));
     }
 
     fn unregister(&self, id: u64) {
@@ -535,10 +596,10 @@ mod tests {
     fn the_server_itself_takes_nothing_from_clients() {
         run(async {
             let budget = small();
-            let reserved = budget.reserve(Consumer::BACKGROUND, Kind::Upload, 1 << 19).await;
+            let reserved = budget.reserve(Consumer::BACKGROUND, Kind::Upload, 1 << 18).await;
             assert!(reserved.is_ok());
             assert_eq!(budget.free_bytes(), budget.partition_bytes(Kind::Read));
-            assert_eq!(budget.usage(Kind::Background).used_bytes, 1 << 19);
+            assert_eq!(budget.usage(Kind::Background).used_bytes, 1 << 18);
         });
     }
 
@@ -680,7 +741,12 @@ mod tests {
         number: u64,
     ) -> Result<(), EngineError> {
         let _window = match number % 5 {
-            0 => Some(budget.reserve(consumer, Kind::Decode, MINIMUM / 4).await?),
+            0 => Some(budget.reserve(consumer, Kind::Arrive, MINIMUM / 4).await?),
+            1 => Some(budget.reserve(consumer, Kind::Unpack, MINIMUM / 4).await?),
+            _ => None,
+        };
+        let _tree = match number % 5 {
+            0 => Some(budget.reserve(consumer, Kind::Decode, MINIMUM / 2).await?),
             _ => None,
         };
         let mut upload = budget.reserve(consumer, Kind::Upload, MINIMUM + CHUNK).await?;

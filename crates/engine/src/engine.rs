@@ -126,13 +126,15 @@ impl Engine {
         self.shared.budget.reserve(self.consumer, kind, bytes).await
     }
 
-    /// Reserves what decoding a request of this consumer holds, before anything else is reserved for it.
+    /// Reserves what a document of this consumer holds, or what decodes it, before anything else is reserved
+    /// for it: kinds of the decoders, in their order.
     ///
     /// # Errors
     ///
     /// [`EngineError::Busy`].
-    pub async fn reserve_decoding(&self, bytes: u64) -> Result<Share, EngineError> {
-        self.reserve(Kind::Decode, bytes).await
+    pub async fn reserve_decoding(&self, kind: Kind, bytes: u64) -> Result<Share, EngineError> {
+        debug_assert!(kind as usize <= Kind::Decode as usize, "of another part");
+        self.reserve(kind, bytes).await
     }
 
     /// Reserves what an answer to this consumer holds, before it is made.

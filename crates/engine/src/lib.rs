@@ -55,7 +55,7 @@ pub use append::AppendRequest;
 pub use audit::{AuditReport, AuditScope};
 pub use blob::{BlobWriter, NewBlob, Stored};
 pub use bucket::{BucketPage, BucketsAsked};
-pub use budget::{ByteBudget, Consumer, Kind, KindUsage, Share};
+pub use budget::{ByteBudget, Consumer, Kind, KindUsage, Offer, Reclaimable, Share};
 pub use check::CheckReport;
 pub use copy::{CopyPart, CopyRequest};
 pub use digest::{Digests, combine_crc};

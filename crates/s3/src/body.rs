@@ -5,6 +5,7 @@ use crate::auth::{ChunkSigner, PayloadHash, Verified};
 use crate::checksum::{Declared, parse_value};
 use crate::chunked::{ChunkDecoder, ChunkMode, Event};
 use crate::error::{S3Code, S3Error};
+use crate::intake::Pace;
 use crate::request::S3Request;
 use bytes::Bytes;
 use drystone_base::hex;
@@ -12,6 +13,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use sha2::{Digest, Sha256};
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -24,11 +26,12 @@ const PROGRESS_BYTES_PER_SECOND: u64 = 256;
 /// Unread body of a request.
 pub(crate) struct Body {
     incoming: Incoming,
+    pace: Option<Arc<Pace>>,
 }
 
 impl Body {
     pub(crate) fn new(incoming: Incoming) -> Self {
-        Self { incoming }
+        Self { incoming, pace: None }
     }
 
     /// Whether nothing comes, whatever was declared.
@@ -36,33 +39,34 @@ impl Body {
         hyper::body::Body::is_end_stream(&self.incoming)
     }
 
-    /// Reads on until there are `len` bytes, or the whole body.
+    /// Lets what comes be waited for at a pace, and no longer.
+    pub(crate) fn keep_pace(&mut self, pace: Arc<Pace>) {
+        self.pace = Some(pace);
+    }
+
+    /// The next bytes as they come; `None` at the end.
     ///
     /// # Errors
     ///
-    /// `EntityTooLarge` above `len_max` bytes, `RequestTimeout` if it takes longer than 30 seconds,
-    /// `IncompleteBody` if it ends early.
-    pub(crate) async fn read_to(
-        &mut self,
-        whole: &mut Vec<u8>,
-        len: usize,
-        len_max: usize,
-    ) -> Result<(), S3Error> {
-        let reading = async {
-            while whole.len() < len
-                && let Some(frame) = self.incoming.frame().await
-            {
-                let frame = frame.map_err(|_| S3Code::IncompleteBody)?;
-                whole.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
-                if whole.len() > len_max {
-                    return Err(S3Error::new(S3Code::EntityTooLarge));
-                }
+    /// `RequestTimeout` if nothing comes in time, `IncompleteBody` if it ends early, `SlowDown` if others
+    /// wait for what this body holds.
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, S3Error> {
+        loop {
+            let next = self.incoming.frame();
+            let frame = match &self.pace {
+                Some(pace) => pace.wait(next).await?,
+                None => tokio::time::timeout(STALL_MAX, next)
+                    .await
+                    .map_err(|_| S3Error::new(S3Code::RequestTimeout))?,
+            };
+            let Some(frame) = frame else { return Ok(None) };
+            let Ok(bytes) = frame.map_err(|_| S3Code::IncompleteBody)?.into_data() else {
+                continue;
+            };
+            if let Some(pace) = &self.pace {
+                pace.note(bytes.len());
             }
-            Ok(())
-        };
-        match tokio::time::timeout(Duration::from_secs(30), reading).await {
-            Ok(read) => read,
-            Err(_) => Err(S3Code::RequestTimeout.into()),
+            return Ok(Some(bytes));
         }
     }
 
@@ -159,6 +163,11 @@ impl BodyReader {
         self.expected_len
     }
 
+    /// Lets what comes be waited for at a pace, and no longer.
+    pub(crate) fn keep_pace(&mut self, pace: Arc<Pace>) {
+        self.body.keep_pace(pace);
+    }
+
     /// The next decoded bytes; `None` when the whole body has come and everything is right.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, S3Error> {
         loop {
@@ -170,37 +179,15 @@ impl BodyReader {
             if self.ended {
                 return Ok(None);
             }
-            let frame = tokio::time::timeout(STALL_MAX, self.body.incoming.frame()).await;
-            match frame.map_err(|_| S3Error::new(S3Code::RequestTimeout))? {
-                Some(Ok(frame)) => {
-                    let Ok(bytes) = frame.into_data() else { continue };
+            match self.body.next().await? {
+                Some(bytes) => {
                     if let Some(bytes) = self.take_bytes(bytes)? {
                         return Ok(Some(bytes));
                     }
                 }
-                Some(Err(_)) => return Err(S3Code::IncompleteBody.into()),
                 None => self.end()?,
             }
         }
-    }
-
-    /// Reads on until there are `len` decoded bytes, or the whole body, if it is not longer than `len_max`.
-    pub(crate) async fn read_to(
-        &mut self,
-        all: &mut Vec<u8>,
-        len: usize,
-        len_max: usize,
-    ) -> Result<(), S3Error> {
-        while all.len() < len
-            && let Some(bytes) = self.next().await?
-        {
-            if all.len() + bytes.len() > len_max {
-                return Err(S3Error::new(S3Code::MaxMessageLengthExceeded)
-                    .field("MaxMessageLengthBytes", len_max.to_string()));
-            }
-            all.extend_from_slice(&bytes);
-        }
-        Ok(())
     }
 
     fn count(&mut self, bytes: &Bytes) -> Result<(), S3Error> {

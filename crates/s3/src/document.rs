@@ -1,27 +1,21 @@
-//! Documents of requests: read whole, with what they hold taken from the byte budget before a byte comes.
+//! Documents of requests: read whole, with what they hold taken from the byte budget as they come.
 
 use crate::auth::Verified;
 use crate::body::{Body, BodyReader};
 use crate::checksum::Declared;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
+use crate::intake::{Intake, Pace, Shares};
 use crate::xml;
-use drystone_engine::{ChecksumAlgorithm, Digests, EngineError, Share};
+use drystone_engine::{ChecksumAlgorithm, Digests};
+use drystone_iam::Principal;
 use std::ops::Deref;
-use tokio::sync::Semaphore;
-
-/// Documents that wait for a larger share than they were read with.
-static EXCHANGES: Semaphore = Semaphore::const_new(4);
-
-/// Bytes of a document that are read before it takes its share of the byte budget: what waits for a client
-/// holds no more.
-pub(crate) const UNCOUNTED_LEN: usize = 4 << 10;
 
 /// A document, and its share of the byte budget.
 #[derive(Default)]
 pub(crate) struct Document {
     bytes: Vec<u8>,
-    _share: Option<Share>,
+    _shares: Option<Shares>,
 }
 
 impl Deref for Document {
@@ -36,7 +30,7 @@ impl Document {
     /// A document of a test.
     #[cfg(test)]
     pub(crate) fn of(bytes: &[u8]) -> Self {
-        Self { bytes: bytes.to_vec(), _share: None }
+        Self { bytes: bytes.to_vec(), _shares: None }
     }
 
     /// Reads a document from a body that has `len` bytes at most.
@@ -45,27 +39,25 @@ impl Document {
         reader: &mut BodyReader,
         len_max: usize,
     ) -> Result<Self, S3Error> {
-        // A document that does not come takes nothing, and most have come whole by then.
+        let is_known = !matches!(context.sender.principal(), Principal::Anonymous);
+        let pace = Pace::of_document();
+        reader.keep_pace(pace.clone());
+        let mut intake = Intake::new(context.engine, is_known, pace, reader.expected_len());
         let mut bytes = Vec::new();
-        reader.read_to(&mut bytes, UNCOUNTED_LEN, len_max).await?;
-        // Its bytes, and the texts that are made of them.
-        let len = 2 * reader.expected_len();
-        let mut share = context.engine.reserve_decoding(len).await?;
-        reader.read_to(&mut bytes, usize::MAX, len_max).await?;
-        let tree_len = xml::tree_len(&bytes);
-        if !share.try_grow(tree_len) {
-            // Whoever waits holds nothing: the share goes back, and all is waited for in line. The bytes that
-            // are there count for nobody meanwhile, so few may do this.
-            let Ok(_turn) = EXCHANGES.try_acquire() else { return Err(EngineError::Busy.into()) };
-            drop(share);
-            share = context.engine.reserve_decoding(len + tree_len).await?;
+        while let Some(piece) = reader.next().await? {
+            if bytes.len() + piece.len() > len_max {
+                return Err(S3Error::new(S3Code::MaxMessageLengthExceeded)
+                    .field("MaxMessageLengthBytes", len_max.to_string()));
+            }
+            intake.keep(&mut bytes, &piece).await?;
         }
-        Ok(Self { bytes, _share: Some(share) })
+        let shares = intake.end(bytes.len(), xml::tree_len(&bytes)).await?;
+        Ok(Self { bytes, _shares: Some(shares) })
     }
 
     /// The same for whoever reads it after the first; the share is the first one's.
     fn again(&self) -> Self {
-        Self { bytes: self.bytes.clone(), _share: None }
+        Self { bytes: self.bytes.clone(), _shares: None }
     }
 }
 

@@ -31,6 +31,7 @@ mod error;
 mod form;
 mod gateway;
 mod host;
+mod intake;
 mod mfa;
 mod object_headers;
 mod operation;

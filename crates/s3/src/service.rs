@@ -4,13 +4,13 @@
 use crate::auth::{Verifier, authenticate_service, sha256_hex};
 use crate::body::Body;
 use crate::consumer::{of_identity, of_principal};
-use crate::document::UNCOUNTED_LEN;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Gateway;
 use crate::host::Domains;
+use crate::intake::{Intake, Pace, Shares};
 use crate::request::{S3Request, printable};
 use bytes::Bytes;
-use drystone_engine::{Consumer, Engine, Share};
+use drystone_engine::{Consumer, Engine};
 use drystone_iam::Principal;
 use drystone_identity::Identity;
 use http::{HeaderMap, HeaderValue, Request};
@@ -42,7 +42,7 @@ pub struct ServiceRequest {
     /// With whom it takes turns.
     pub consumer: Consumer,
     /// Of the byte budget, for what the body holds.
-    _share: Share,
+    _shares: Shares,
 }
 
 impl Gateway {
@@ -83,7 +83,7 @@ impl Gateway {
         let read = async |body: Body, len_max: usize, known: Option<&Identity>| {
             let principal = known.map_or(&Principal::Anonymous, |identity| &identity.principal);
             let engine = self.engine.for_consumer(of_principal(principal, peer));
-            read_counted(&engine, body, declared_len, len_max).await
+            read_counted(&engine, known.is_some(), body, (declared_len, len_max)).await
         };
         let unsigned_max = len_max.min(UNSIGNED_LEN_MAX);
         let mut verifier = Verifier {
@@ -94,7 +94,7 @@ impl Gateway {
             any_region: true,
             takes_v2: false,
         };
-        let (identity, (body, share), service) = match request.header("authorization") {
+        let (identity, (body, shares), service) = match request.header("authorization") {
             None => (None, read(body, unsigned_max, None).await?, String::new()),
             Some(text) => {
                 let scope = |name: &&&str| text.contains(&format!("/{name}/aws4_request"));
@@ -131,7 +131,7 @@ impl Gateway {
             identity,
             service,
             request_id: request_id.to_owned(),
-            _share: share,
+            _shares: shares,
         })
     }
 }
@@ -155,15 +155,21 @@ fn printable_headers(mut headers: HeaderMap) -> HeaderMap {
 /// Reads a body whole, with what it holds taken from the byte budget: as it comes, and as what is made of it.
 async fn read_counted(
     engine: &Engine,
+    is_known: bool,
     mut body: Body,
-    declared_len: Option<u64>,
-    len_max: usize,
-) -> Result<(Bytes, Share), S3Error> {
+    (declared_len, len_max): (Option<u64>, usize),
+) -> Result<(Bytes, Shares), S3Error> {
     let len = declared_len.map_or(len_max as u64, |len| len.min(len_max as u64));
-    // A body that does not come takes nothing.
+    let pace = Pace::of_document();
+    body.keep_pace(pace.clone());
+    let mut intake = Intake::new(engine, is_known, pace, len);
     let mut whole = Vec::new();
-    body.read_to(&mut whole, UNCOUNTED_LEN, len_max).await?;
-    let share = engine.reserve_decoding(2 * len).await?;
-    body.read_to(&mut whole, usize::MAX, len_max).await?;
-    Ok((whole.into(), share))
+    while let Some(piece) = body.next().await? {
+        if whole.len() + piece.len() > len_max {
+            return Err(S3Code::EntityTooLarge.into());
+        }
+        intake.keep(&mut whole, &piece).await?;
+    }
+    let shares = intake.end(whole.len(), 0).await?;
+    Ok((whole.into(), shares))
 }

@@ -52,15 +52,20 @@ def resident(pid):
     return int(line.split()[1]) << 10
 
 
-def probe(port, keys, path, stop, out):
+BULK = ("<Delete>" + "".join(f"<Object><Key>{n:04}{'k' * 1000}</Key></Object>" for n in range(1000)) + "</Delete>").encode()
+
+
+def probe(port, keys, path, stop, out, with_documents):
     """Another user: writes and reads 4 KiB and lists in turn, on connections of its own, and notes how long each
-    takes."""
+    takes; with documents, it also deletes 1,000 keys of 1 KB that do not exist."""
     signer = Signer(*keys)
     host = f"127.0.0.1:{port}"
     read, write = (signer.presigned(m, path, host, expires=3600) for m in ("GET", "PUT"))
     bucket = "/" + path.split("/")[1]
     listing = signer.presigned("GET", bucket, host, expires=3600)
     acts = [("PUT", write, b"x" * 4096), ("GET", read, None), ("GET", listing, None)]
+    if with_documents:
+        acts.append(("POST", signer.presigned("POST", bucket, host, expires=3600, query=[("delete", "")]), BULK))
     times, failures, number = [], [], 0
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
     while not stop.is_set():
@@ -338,7 +343,43 @@ def half_documents(attack):
     attack.wait()
 
 
-PATTERNS = [half_documents, slow_readers, silent_readers, http2_unread_streams, unread_errors_over_http2,
+def slow_documents(attack):
+    """Forms without a signature from many addresses, and signed documents, that come a few bytes at a time and are
+    sent again when they are refused."""
+    form = (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+            b"Content-Length: 65536\r\n\r\nAction=AssumeRoleWithWebIdentity&A=" + b"y" * 6000)
+    target = attack.signer.presigned("POST", "/bucket", attack.host, expires=600, query=[("delete", "")])
+    signed = (f"POST {target} HTTP/1.1\r\nHost: {attack.host}\r\nContent-Length: {len(BULK)}\r\n\r\n".encode()
+              + BULK[:150_000])
+
+    def begin(number):
+        sock = socket.socket()
+        sock.settimeout(20)
+        with contextlib.suppress(OSError):
+            sock.bind((f"127.0.1.{1 + number % 24}", 0))
+            sock.connect(("127.0.0.1", attack.server.port))
+            sock.sendall(form if number % 4 else signed)
+            sock.setblocking(False)
+        return sock
+
+    socks = [begin(number) for number in range(480)]
+    attack.socks = socks
+    while attack.is_on:
+        for number, sock in enumerate(socks):
+            try:
+                sock.send(b"y" * 300)
+            except BlockingIOError:
+                pass
+            except OSError:
+                sock.close()
+                socks[number] = begin(number)
+        time.sleep(0.4)
+
+
+slow_documents.with_documents = True
+
+
+PATTERNS = [half_documents, slow_documents, slow_readers, silent_readers, http2_unread_streams, unread_errors_over_http2,
             unread_lists, unread_lists_over_http2, idle_sockets, half_prefaces, drip_uploads,
             anonymous_forms, archive_bombs, policy_patterns, log_floods, ldap_floods, wrong_signatures]
 
@@ -377,7 +418,8 @@ def test_abuse_is_bounded(server, pattern):
     if prepare := getattr(pattern, "prepare", None):
         prepare(server)
     stop, out = multiprocessing.Event(), multiprocessing.Queue()
-    other = multiprocessing.Process(target=probe, args=(server.port, make_user(server), "/other/key", stop, out), daemon=True)
+    other = multiprocessing.Process(target=probe, args=(server.port, make_user(server), "/other/key", stop, out,
+                                                       getattr(pattern, "with_documents", False)), daemon=True)
     other.start()
     time.sleep(1)
     pid = server.process.pid

@@ -16,9 +16,15 @@ use std::task::{Poll, Waker};
 use std::time::Instant;
 
 /// What can be given up because requests wait for bytes.
-pub(crate) trait Reclaimable: Send + Sync {
+pub trait Reclaimable: Send + Sync {
     /// Gives up what was not asked for in a while before `now`.
     fn give_up(&self, now: Instant);
+}
+
+/// A number for something that can be given up.
+pub(super) fn next_id() -> u64 {
+    static LAST_ID: AtomicU64 = AtomicU64::new(0);
+    LAST_ID.fetch_add(1, Ordering::Relaxed) + 1
 }
 
 #[derive(Default)]
@@ -114,9 +120,8 @@ impl ReadLane {
 
     /// Lets this reader be asked to give up what it holds beyond its minimum.
     pub(crate) fn register(&self, reclaimable: impl FnOnce() -> Weak<dyn Reclaimable>) {
-        static LAST_ID: AtomicU64 = AtomicU64::new(0);
         if self.registered.load(Ordering::Relaxed) == 0 {
-            let id = LAST_ID.fetch_add(1, Ordering::Relaxed) + 1;
+            let id = next_id();
             self.registered.store(id, Ordering::Relaxed);
             self.minimum.register(id, reclaimable());
         }

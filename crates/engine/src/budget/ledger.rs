@@ -55,6 +55,13 @@ impl Account {
     }
 }
 
+/// Place in line: first come those whose account holds least, and of these the ones that hold least.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    of_account: u64,
+    held: u64,
+}
+
 /// Outcome of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Asked {
@@ -237,6 +244,12 @@ impl Ledger {
         }
         let account = self.accounts.get(&consumer.account());
         account.and_then(|it| it.waiting.first()).is_some_and(|(held, ..)| *held == 0)
+    }
+
+    /// What decides on the place of a consumer in line.
+    pub(super) fn place(&self, consumer: Consumer) -> Place {
+        let (of_account, held) = self.held(consumer);
+        Place { of_account, held }
     }
 
     fn is_small(&self, units: u64) -> bool {

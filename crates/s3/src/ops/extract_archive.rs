@@ -15,6 +15,7 @@ use crate::checksum::Declared;
 use crate::encryption;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
+use crate::intake::Pace;
 use crate::object_headers::{parse_draft, parse_write_conditions};
 use crate::operation::Operation;
 use crate::request::S3Request;
@@ -22,7 +23,7 @@ use crate::response::empty;
 use drystone_base::limits::PUT_LEN_BYTES_MAX;
 use drystone_base::warn_limited;
 use drystone_engine::{
-    BlobWriter, BucketRow, ChecksumAlgorithm, Conditions, NewBlob, ObjectDraft, PutRequest,
+    BlobWriter, BucketRow, ChecksumAlgorithm, Conditions, Kind, NewBlob, ObjectDraft, PutRequest,
 };
 use http::{HeaderName, HeaderValue};
 use std::sync::Arc;
@@ -114,6 +115,8 @@ pub(super) async fn run(
     };
     let body = body.take().expect("a body is read once");
     let mut reader = BodyReader::new(request, body, verified, &declared, PUT_LEN_BYTES_MAX)?;
+    // A decoder is held for as long as its client sends.
+    reader.keep_pace(Pace::of_archive());
     let algorithm = declared.algorithm().unwrap_or(ChecksumAlgorithm::Crc64Nvme);
     let mut digests = drystone_engine::Digests::new(algorithm);
     // How it is packed says what unpacking it holds.
@@ -125,7 +128,7 @@ pub(super) async fn run(
         start.extend_from_slice(&bytes);
     }
     let held = Unpacker::memory_len(&start) + TarReader::MEMORY_LEN;
-    let _share = context.engine.reserve_decoding(held).await?;
+    let _share = context.engine.reserve_decoding(Kind::Unpack, held).await?;
     let (mut unpacker, mut tar) = (Unpacker::new(&start)?, TarReader::default());
     let mut bytes = bytes::Bytes::from(start);
     loop {
