@@ -46,6 +46,9 @@ pub(crate) fn check(root: &Path) -> Result<Vec<String>, String> {
     collect(&root.join("xtask"), &mut files)?;
     let exceptions = fs::read_to_string(root.join("xtask/tidy-exceptions.txt")).unwrap_or_default();
     let codes = s3_codes(root)?;
+    let walks =
+        fs::read_to_string(root.join(WALKS)).map_err(|error| format!("{WALKS}: {error}"))?;
+    let mut walks = Walks::parse(&walks);
     for file in files {
         let name = file.strip_prefix(root).unwrap_or(&file).display().to_string();
         let text = fs::read_to_string(&file).map_err(|error| format!("{name}: {error}"))?;
@@ -53,7 +56,9 @@ pub(crate) fn check(root: &Path) -> Result<Vec<String>, String> {
         check_codes(&name, &text, &codes, &mut problems);
         check_arns(&name, &text, &mut problems);
         check_headers(&name, &text, &mut problems);
+        walks.check(&name, &text, &mut problems);
     }
+    walks.finish(&mut problems);
     Ok(problems)
 }
 
@@ -215,5 +220,46 @@ fn check_headers(name: &str, text: &str, problems: &mut Vec<String>) {
             let line = index + 1;
             problems.push(format!("{name}:{line}: only request.rs reads the text of headers"));
         }
+    }
+}
+
+/// The places that walk over rows of the catalog, with what bounds each.
+const WALKS: &str = "xtask/tidy-walks.txt";
+/// Crates that clients make walk. Others walk at a start, or in a tool.
+const WALKERS: &[&str] = &["crates/engine/src/", "crates/identity/src/", "crates/kms/src/"];
+
+/// A list of rows that is read whole holds as much as clients have put there, outside the byte budget, on a
+/// thread that others wait for: each place that walks over rows says what bounds it.
+struct Walks(BTreeMap<String, usize>);
+
+impl Walks {
+    /// Lines of file, number of its walks, and what bounds them.
+    fn parse(text: &str) -> Self {
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        let known = lines.filter_map(|line| {
+            let mut words = line.split_whitespace();
+            let (file, count) = (words.next()?, words.next()?.parse().ok()?);
+            words.next().map(|_| (file.to_owned(), count))
+        });
+        Self(known.collect())
+    }
+
+    fn check(&mut self, name: &str, text: &str, problems: &mut Vec<String>) {
+        if !WALKERS.iter().any(|walker| name.starts_with(walker)) {
+            return;
+        }
+        let production = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+        let is_walk = |line: &&str| line.contains(".scan(") || line.contains("rows::list");
+        let code = production.lines().filter(|line| !line.trim_start().starts_with("//"));
+        let (found, listed) = (code.filter(is_walk).count(), self.0.remove(name).unwrap_or(0));
+        if found != listed {
+            problems.push(format!(
+                "{name}: {found} walks over rows, {listed} in {WALKS}: say there what bounds each"
+            ));
+        }
+    }
+
+    fn finish(&self, problems: &mut Vec<String>) {
+        problems.extend(self.0.keys().map(|name| format!("{WALKS}: {name} has no walks")));
     }
 }

@@ -168,7 +168,7 @@ async fn run(actor: &Actor<'_>, request: Request) -> Outcome {
         }
         Request::AccountList => {
             actor.require_server(Right::ListAccounts)?;
-            let accounts = directory.accounts()?.into_iter();
+            let accounts = actor.scan(|| directory.accounts()).await?.into_iter();
             let named =
                 accounts.map(|a| Account { id: a.id, canonical: a.canonical, name: a.name });
             Ok(Answer::Accounts(named.collect()))

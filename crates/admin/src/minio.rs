@@ -44,6 +44,8 @@ enum Reply {
     Counted(serde_json::Value, Share),
     /// JSON, encrypted for the caller.
     Sealed(serde_json::Value),
+    /// The same, with what it holds of the byte budget while it is written.
+    SealedCounted(serde_json::Value, Share),
 }
 
 type Answer = Result<Reply, MinioError>;
@@ -96,6 +98,15 @@ impl Call<'_> {
         spoken::read(&plain)
     }
 
+    async fn seal(&self, value: serde_json::Value) -> Result<AdminResponse, MinioError> {
+        let secret = self.actor.identity.secret_key.clone();
+        let plain = value.to_string().into_bytes();
+        drop(value);
+        let sealed = derive(move || cipher::seal(secret.reveal(), &plain, &SystemRng));
+        let sealed = sealed.await.ok_or_else(MinioError::failed)?;
+        Ok(respond(StatusCode::OK, "application/octet-stream", sealed))
+    }
+
     async fn render(&self, reply: Reply) -> Result<AdminResponse, MinioError> {
         Ok(match reply {
             Reply::Empty => respond(StatusCode::OK, "application/json", ""),
@@ -107,12 +118,11 @@ impl Call<'_> {
                 drop((value, share));
                 answer
             }
-            Reply::Sealed(value) => {
-                let secret = self.actor.identity.secret_key.clone();
-                let plain = value.to_string().into_bytes();
-                let sealed = derive(move || cipher::seal(secret.reveal(), &plain, &SystemRng));
-                let sealed = sealed.await.ok_or_else(MinioError::failed)?;
-                respond(StatusCode::OK, "application/octet-stream", sealed)
+            Reply::Sealed(value) => self.seal(value).await?,
+            Reply::SealedCounted(value, share) => {
+                let answer = self.seal(value).await?;
+                drop(share);
+                answer
             }
         })
     }

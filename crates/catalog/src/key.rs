@@ -204,6 +204,11 @@ impl Key {
         key.extend_from_slice(name.as_bytes());
         key
     }
+    /// How many documents of a kind a bucket has, where it may have several.
+    #[must_use]
+    pub fn document_count(bucket: BucketId, kind: u8) -> Vec<u8> {
+        Self::document(bucket, kind | 0x80, "")
+    }
     /// `head`: bucket id, list shard, key.
     #[must_use]
     pub fn head(bucket: BucketId, object: &[u8]) -> Vec<u8> {

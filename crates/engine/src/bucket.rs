@@ -9,8 +9,9 @@ use drystone_catalog::{BucketLock, BucketRow, Family, Key, KeyParts, Tx, Usage, 
 use drystone_index::prefix_range;
 use std::ops::Bound;
 
-/// Rows looked at for one page of a list of buckets at most.
+/// Rows, and bytes of rows, looked at for one page of a list of buckets at most: one has 80 KB of tags.
 const ROW_COUNT_MAX: usize = 1000;
+const ROWS_LEN_MAX: usize = 4 << 20;
 
 /// Where a list of buckets goes on.
 #[derive(Clone, Copy, Debug)]
@@ -171,9 +172,10 @@ impl Engine {
         if after >= prefix {
             range.0 = Bound::Excluded(after);
         }
-        let (mut page, mut last) = (BucketPage::default(), None);
+        let (mut page, mut last, mut len) = (BucketPage::default(), None, 0);
         for (count, row) in snapshot.scan(range).enumerate() {
-            if count == ROW_COUNT_MAX || page.buckets.len() == request.limit {
+            let is_enough = count == ROW_COUNT_MAX || len >= ROWS_LEN_MAX;
+            if is_enough || page.buckets.len() == request.limit {
                 page.next = last;
                 break;
             }
@@ -181,6 +183,7 @@ impl Engine {
             last = Some(String::from_utf8_lossy(&key[1..]).into_owned());
             let Ok(id) = id[..].try_into().map(u64::from_le_bytes) else { continue };
             let Some(value) = row_in(&snapshot, Key::bucket(BucketId(id)))? else { continue };
+            len += value.len();
             let row = BucketRow::decode_for_listing(&value)?;
             if request.owner.is_none_or(|owner| owner == row.owner) {
                 page.buckets.push(row);

@@ -6,13 +6,29 @@ use crate::plan::{self, DocumentKind};
 use bytes::Bytes;
 use drystone_catalog::{BucketRow, Key};
 use drystone_index::prefix_range;
+use std::ops::Bound;
+
+/// Bytes of documents that are read for one page: it ends behind the one that reaches them.
+const PAGE_LEN_BYTES_MAX: usize = 1 << 20;
+
+/// A page of documents that have names.
+#[derive(Clone, Debug, Default)]
+pub struct DocumentPage {
+    /// Names and documents.
+    pub documents: Vec<(String, Bytes)>,
+    /// Bytes of the documents.
+    pub len_bytes: usize,
+    /// There are more behind it.
+    pub is_truncated: bool,
+}
 
 impl Engine {
     /// Sets a document of a bucket, or removes it. `name` is empty for kinds that there is one of.
     ///
     /// # Errors
     ///
-    /// [`EngineError::BucketNotFound`], [`EngineError::Full`] when a document is set, or the catalog failed.
+    /// [`EngineError::BucketNotFound`], [`EngineError::TooManyDocuments`], [`EngineError::Full`] when a
+    /// document is set, or the catalog failed.
     pub async fn set_document(
         &self,
         bucket: &str,
@@ -64,23 +80,34 @@ impl Engine {
         Ok(self.shared.catalog.get(&Key::document(bucket.id, kind as u8, name))?)
     }
 
-    /// All documents of a kind, by name.
+    /// Documents of a kind whose names come after `after`, by name: so many at most, and a page of 1 MiB.
     ///
     /// # Errors
     ///
     /// The catalog failed.
-    pub fn documents(
+    pub fn list_documents(
         &self,
         bucket: &BucketRow,
         kind: DocumentKind,
-    ) -> Result<Vec<(String, Bytes)>, EngineError> {
+        (after, limit): (&str, usize),
+    ) -> Result<DocumentPage, EngineError> {
         let prefix = Key::document(bucket.id, kind as u8, "");
-        let rows = self.shared.catalog.snapshot().scan(prefix_range(&prefix));
-        let named = rows.map(|row| {
+        let mut range = prefix_range(&prefix);
+        if !after.is_empty() {
+            range.0 = Bound::Excluded(Key::document(bucket.id, kind as u8, after));
+        }
+        let mut page = DocumentPage::default();
+        for row in self.shared.catalog.snapshot().scan(range) {
             let (key, document) = row?;
-            Ok((String::from_utf8_lossy(&key[prefix.len()..]).into_owned(), document))
-        });
-        named.collect()
+            if page.documents.len() >= limit || page.len_bytes >= PAGE_LEN_BYTES_MAX {
+                page.is_truncated = true;
+                break;
+            }
+            page.len_bytes += document.len();
+            let name = String::from_utf8_lossy(&key[prefix.len()..]).into_owned();
+            page.documents.push((name, document));
+        }
+        Ok(page)
     }
 
     /// Replaces the tags of a bucket.

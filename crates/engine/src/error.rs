@@ -36,6 +36,9 @@ pub enum EngineError {
     /// The account has as many buckets as it may have.
     #[error("the account has too many buckets")]
     TooManyBuckets,
+    /// The bucket has as many documents of the kind as it may have.
+    #[error("the bucket has too many documents of the kind")]
+    TooManyDocuments,
     /// The bucket has objects, versions or delete markers.
     #[error("bucket is not empty")]
     BucketNotEmpty,

@@ -59,6 +59,7 @@ pub use budget::{ByteBudget, Consumer, Kind, KindUsage, Offer, Reclaimable, Shar
 pub use check::CheckReport;
 pub use copy::{CopyPart, CopyRequest};
 pub use digest::{Digests, combine_crc};
+pub use document::DocumentPage;
 pub use engine::{Engine, EngineConfig};
 pub use error::{Condition, EngineError};
 pub use list::{

@@ -15,6 +15,7 @@ use drystone_catalog::{
 use drystone_index::prefix_range;
 use md5::Digest as _;
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 /// An upload to open.
 pub struct NewUpload {
@@ -154,15 +155,17 @@ impl Engine {
     ) -> Result<(Vec<PartRow>, bool), EngineError> {
         let snapshot = self.shared.catalog.snapshot();
         let mut parts = Vec::new();
-        for row in snapshot.scan(prefix_range(&Key::parts_of(upload))) {
+        let mut range = prefix_range(&Key::parts_of(upload));
+        if after > 0 {
+            let last = Key::part(upload, u16::try_from(after).unwrap_or(u16::MAX));
+            range.0 = Bound::Excluded(last);
+        }
+        for row in snapshot.scan(range) {
             let (_, value) = row?;
-            let mut part = PartRow::decode(&value)?;
-            if u32::from(part.number) <= after {
-                continue;
-            }
             if parts.len() == limit {
                 return Ok((parts, true));
             }
+            let mut part = PartRow::decode(&value)?;
             self.reveal_part(&mut part)?;
             parts.push(part);
         }

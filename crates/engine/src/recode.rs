@@ -44,8 +44,8 @@ struct Recoding<'a> {
     standard: Shape,
     /// Drives that stay.
     drive_count: usize,
-    /// Keys and rows of uploads, by id.
-    uploads: HashMap<UploadId, (Vec<u8>, UploadRow)>,
+    /// Keys of the rows of open uploads, by id.
+    uploads: HashMap<UploadId, Vec<u8>>,
     meter: Meter<'a>,
     report: RecodeReport,
 }
@@ -113,8 +113,9 @@ impl Recoding<'_> {
         for row in snapshot.scan(Family::Upload.range()) {
             let (key, value) = row?;
             let parts = KeyParts::parse(&key)?;
-            if let Ok(id) = parts.rest[..].try_into() {
-                self.uploads.insert(UploadId(id), (key.to_vec(), UploadRow::decode(&value)?));
+            let is_open = is_open(&UploadRow::decode(&value)?, self.engine.term());
+            if let (true, Ok(id)) = (is_open, parts.rest[..].try_into()) {
+                self.uploads.insert(UploadId(id), key.to_vec());
             }
         }
         Ok(())
@@ -208,7 +209,9 @@ impl Recoding<'_> {
         let part = PartRow::decode(value)?;
         let id = key.get(1..).and_then(|key| key.split_last_chunk::<2>());
         let Some(Ok(id)) = id.map(|(id, _)| id.try_into().map(UploadId)) else { return Ok(()) };
-        let Some((upload_key, upload)) = self.uploads.get(&id).cloned() else { return Ok(()) };
+        let Some(upload_key) = self.uploads.get(&id).cloned() else { return Ok(()) };
+        let Some(upload) = self.engine.shared.catalog.get(&upload_key)? else { return Ok(()) };
+        let upload = UploadRow::decode(&upload)?;
         let (class, term) = (upload.template.storage_class.as_deref(), self.engine.term());
         if !is_open(&upload, term) || !self.needs(&part.data, class) {
             return Ok(());

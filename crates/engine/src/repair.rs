@@ -15,6 +15,7 @@ use drystone_cluster::Shape;
 use drystone_drive::Drive;
 use drystone_log::{Location, LogError, Ticket};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 /// Damaged shards that are remembered at most; a scrub finds the others.
 const NOTED_COUNT_MAX: usize = 4096;
@@ -109,10 +110,12 @@ impl Engine {
             }
             self.flush_members(layout.blob, places)?;
         }
-        let snapshot = self.shared.catalog.snapshot();
-        let rows: Result<Vec<_>, _> = snapshot.scan(Family::Repair.range()).collect();
-        drop(snapshot);
-        for (key, value) in rows? {
+        let mut range = Family::Repair.range();
+        loop {
+            // A snapshot is not held while shards are repaired, and there may be millions of rows.
+            let first = self.shared.catalog.snapshot().scan(range.clone()).next().transpose()?;
+            let Some((key, value)) = first else { break };
+            range.0 = Bound::Excluded(key.to_vec());
             let blob = BlobId::from_slice(&key[1..]).ok_or(DecodeError { what: "repair key" })?;
             let lacking = Lacking::decode(blob, &value)?;
             let before = report;

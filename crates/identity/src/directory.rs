@@ -263,7 +263,7 @@ impl Directory {
     /// The catalog failed.
     pub fn accounts(&self) -> Result<Vec<Account>, IdentityError> {
         let mut all = vec![default_account()];
-        all.extend(rows::list::<Account>(&self.shared.catalog, &[""])?);
+        all.extend(rows::list(&self.shared.catalog, &[""], Some::<Account>)?);
         Ok(all)
     }
 

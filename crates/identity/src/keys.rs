@@ -164,22 +164,24 @@ impl Directory {
         rows::get(&self.shared.catalog, &[id])?.ok_or_else(missing)
     }
 
-    /// The keys of a user, or of the owner of an account.
+    /// What `of` keeps of the keys of a user, or of the owner of an account.
     ///
     /// # Errors
     ///
     /// The catalog failed.
-    pub fn keys_of(
+    pub fn keys_of<T>(
         &self,
         account: &str,
         user: Option<&str>,
-    ) -> Result<Vec<AccessKey>, IdentityError> {
+        mut of: impl FnMut(AccessKey) -> Option<T>,
+    ) -> Result<Vec<T>, IdentityError> {
         let ids = rows::keys_of(&self.shared.catalog, account, user.unwrap_or_default())?;
-        let mut keys = Vec::with_capacity(ids.len());
+        let mut kept = Vec::new();
         for id in ids {
-            keys.extend(rows::get::<AccessKey>(&self.shared.catalog, &[&id])?);
+            let key = rows::get::<AccessKey>(&self.shared.catalog, &[&id])?;
+            kept.extend(key.and_then(&mut of));
         }
-        Ok(keys)
+        Ok(kept)
     }
 
     /// A page of the keys of a kind of a user, or of the owner of an account.

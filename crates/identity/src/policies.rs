@@ -145,13 +145,17 @@ impl Directory {
         rows::page(&self.shared.catalog, account, asked, keep)
     }
 
-    /// The policies of an account, by name; canned ones are not among them.
+    /// What `of` keeps of the policies of an account, by name; canned ones are not among them.
     ///
     /// # Errors
     ///
     /// The catalog failed.
-    pub fn policies(&self, account: &str) -> Result<Vec<ManagedPolicy>, IdentityError> {
-        rows::list(&self.shared.catalog, &[account, ""])
+    pub fn policies<T>(
+        &self,
+        account: &str,
+        mut of: impl FnMut(ManagedPolicy) -> T,
+    ) -> Result<Vec<T>, IdentityError> {
+        rows::list(&self.shared.catalog, &[account, ""], |entity| Some(of(entity)))
     }
 
     /// The text of a policy, canned or the account's own.

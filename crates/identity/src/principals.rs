@@ -100,13 +100,17 @@ impl Directory {
         rows::page(&self.shared.catalog, account, asked, keep)
     }
 
-    /// The users of an account, by name.
+    /// What `of` keeps of the users of an account, by name.
     ///
     /// # Errors
     ///
     /// The catalog failed.
-    pub fn users(&self, account: &str) -> Result<Vec<User>, IdentityError> {
-        rows::list(&self.shared.catalog, &[account, ""])
+    pub fn users<T>(
+        &self,
+        account: &str,
+        mut of: impl FnMut(User) -> T,
+    ) -> Result<Vec<T>, IdentityError> {
+        rows::list(&self.shared.catalog, &[account, ""], |entity| Some(of(entity)))
     }
 
     /// Changes a user.
@@ -219,13 +223,17 @@ impl Directory {
         rows::page(&self.shared.catalog, account, asked, keep)
     }
 
-    /// The groups of an account, by name.
+    /// What `of` keeps of the groups of an account, by name.
     ///
     /// # Errors
     ///
     /// The catalog failed.
-    pub fn groups(&self, account: &str) -> Result<Vec<Group>, IdentityError> {
-        rows::list(&self.shared.catalog, &[account, ""])
+    pub fn groups<T>(
+        &self,
+        account: &str,
+        mut of: impl FnMut(Group) -> T,
+    ) -> Result<Vec<T>, IdentityError> {
+        rows::list(&self.shared.catalog, &[account, ""], |entity| Some(of(entity)))
     }
 
     /// Lets the policies of a group count, or not.
@@ -312,9 +320,8 @@ impl Directory {
     /// Takes the members out of a group that cannot be read, so that nobody is a member of one made later
     /// with its name. Nobody can be put into it meanwhile.
     async fn leave_damaged_group(&self, account: &str, name: &str) -> Result<(), IdentityError> {
-        let users: Vec<User> = rows::list(&self.shared.catalog, &[account, ""])?;
-        let members = users.into_iter().filter(|user| user.groups.contains(name));
-        let members: Vec<String> = members.map(|user| user.name).collect();
+        let member = |user: User| user.groups.contains(name).then_some(user.name);
+        let members = rows::list(&self.shared.catalog, &[account, ""], member)?;
         for some in members.chunks(CHUNK_COUNT) {
             let (some, account, name) = (some.to_vec(), account.to_owned(), name.to_owned());
             self.commit(Scope::of(&account), move |tx| {
@@ -337,8 +344,9 @@ impl Directory {
 
     /// Names of the groups that say a user is in them.
     fn groups_with(&self, account: &str, user: &str) -> Result<BTreeSet<String>, IdentityError> {
-        let groups: Vec<Group> = rows::list(&self.shared.catalog, &[account, ""])?;
-        Ok(groups.into_iter().filter(|g| g.members.contains(user)).map(|g| g.name).collect())
+        let with = |group: Group| group.members.contains(user).then_some(group.name);
+        let groups = rows::list(&self.shared.catalog, &[account, ""], with)?;
+        Ok(groups.into_iter().collect())
     }
 }
 

@@ -124,13 +124,17 @@ impl Directory {
         rows::page(&self.shared.catalog, account, asked, keep)
     }
 
-    /// The roles of an account, by name.
+    /// What `of` keeps of the roles of an account, by name.
     ///
     /// # Errors
     ///
     /// The catalog failed.
-    pub fn roles(&self, account: &str) -> Result<Vec<Role>, IdentityError> {
-        rows::list(&self.shared.catalog, &[account, ""])
+    pub fn roles<T>(
+        &self,
+        account: &str,
+        mut of: impl FnMut(Role) -> T,
+    ) -> Result<Vec<T>, IdentityError> {
+        rows::list(&self.shared.catalog, &[account, ""], |entity| Some(of(entity)))
     }
 
     /// Changes a role.

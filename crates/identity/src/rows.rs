@@ -112,17 +112,20 @@ pub(crate) fn get<T: Entity>(
     row.map(|bytes| T::decode(&bytes, name_of(parts))).transpose()
 }
 
-/// All committed entities of a kind whose parts begin with `parts`, by name.
-pub(crate) fn list<T: Entity>(
+/// What `of` keeps of all committed entities of a kind whose parts begin with `parts`, by name. The entities
+/// themselves are not held: one may have a hundred kilobytes, of which a list shows its name.
+pub(crate) fn list<T: Entity, K>(
     catalog: &Catalog,
     parts: Parts<'_>,
-) -> Result<Vec<T>, IdentityError> {
+    mut of: impl FnMut(T) -> Option<K>,
+) -> Result<Vec<K>, IdentityError> {
     let rows = catalog.snapshot().scan(prefix_range(&Key::identity(T::KIND, parts)));
-    let entities = rows.map(|row| {
+    let mut kept = Vec::new();
+    for row in rows {
         let (key, value) = row?;
-        T::decode(&value, &String::from_utf8_lossy(&key[2..]))
-    });
-    entities.collect()
+        kept.extend(of(T::decode(&value, &String::from_utf8_lossy(&key[2..]))?));
+    }
+    Ok(kept)
 }
 
 /// The committed entities of a kind, without those that cannot be read.

@@ -18,6 +18,9 @@ pub enum KmsError {
     /// A value is not one of those allowed.
     #[error("{0}")]
     Invalid(String),
+    /// There are as many as there may be.
+    #[error("{0}")]
+    Limit(String),
     /// What is sealed was not sealed under this key and context.
     #[error("What is stored sealed under the key '{0}' does not open under it.")]
     Damaged(String),

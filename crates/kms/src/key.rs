@@ -131,9 +131,35 @@ pub(crate) fn put_key(tx: &mut Tx<'_>, row: &KeyRow) {
     tx.put(Key::kms(KEY, &row.id), encode(row));
 }
 
-pub(crate) fn keys(catalog: &Catalog) -> Result<Vec<KeyRow>, KmsError> {
+/// Keys, and aliases, that there are at most: lists of them are made whole.
+pub(crate) const COUNT_MAX: usize = 10_000;
+/// Bytes of the description of a key.
+pub(crate) const DESCRIPTION_LEN_MAX: usize = 256;
+/// Versions of a key: each is kept, as something may be sealed under it.
+pub(crate) const VERSION_COUNT_MAX: usize = 250;
+
+/// All keys, each without its material as soon as it is read.
+pub(crate) fn keys(catalog: &Catalog) -> impl Iterator<Item = Result<KeyInfo, KmsError>> + use<> {
     let rows = catalog.snapshot().scan(prefix_range(&Key::kms(KEY, "")));
-    rows.map(|row| decode(&row?.1)).collect()
+    rows.map(|row| decode(&row?.1).map(|row: KeyRow| row.info()))
+}
+
+fn must_have_room(catalog: &Catalog, kind: u8) -> Result<(), KmsError> {
+    let count = catalog.snapshot().scan(prefix_range(&Key::kms(kind, ""))).take(COUNT_MAX).count();
+    match count < COUNT_MAX {
+        true => Ok(()),
+        false => Err(KmsError::Limit(format!("There are {COUNT_MAX} keys, or aliases, at most."))),
+    }
+}
+
+/// Refuses a key beyond those that there may be. Keys that are made at the same moment are not counted.
+pub(crate) fn must_have_room_for_key(catalog: &Catalog) -> Result<(), KmsError> {
+    must_have_room(catalog, KEY)
+}
+
+/// The same of an alias.
+pub(crate) fn must_have_room_for_alias(catalog: &Catalog) -> Result<(), KmsError> {
+    must_have_room(catalog, ALIAS)
 }
 
 pub(crate) fn alias(catalog: &Catalog, name: &str) -> Result<Option<AliasRow>, KmsError> {

@@ -350,10 +350,18 @@ impl Kms {
             );
             return Err(KmsError::Invalid(message));
         }
+        if description.len() > key::DESCRIPTION_LEN_MAX {
+            let most = key::DESCRIPTION_LEN_MAX;
+            return Err(KmsError::Invalid(format!("A description has {most} bytes at most.")));
+        }
         match self.row(&id) {
             Err(KmsError::NotFound(_)) => {}
             Ok(_) => return Err(KmsError::Exists(id)),
             Err(error) => return Err(error),
+        }
+        // The default key is not refused: writes that name none would be.
+        if id != DEFAULT_KEY {
+            key::must_have_room_for_key(&self.shared.catalog)?;
         }
         let kind =
             if self.shared.vault.is_there() { ProviderKind::Vault } else { ProviderKind::Local };
@@ -391,6 +399,10 @@ impl Kms {
     /// catalog failed.
     pub async fn rotate(&self, id: &str) -> Result<KeyInfo, KmsError> {
         let row = self.row(id)?;
+        if row.versions.len() >= key::VERSION_COUNT_MAX {
+            let most = key::VERSION_COUNT_MAX;
+            return Err(KmsError::Limit(format!("A key has {most} versions at most.")));
+        }
         let material = self.provider(row.provider).renew(id).await?;
         let created_ms = self.shared.clock.now_ms();
         self.change(id, move |row| {
@@ -435,14 +447,28 @@ impl Kms {
     ///
     /// The catalog failed.
     pub fn list(&self) -> Result<Vec<KeyInfo>, KmsError> {
-        let mut keys: Vec<KeyInfo> =
-            key::keys(&self.shared.catalog)?.iter().map(KeyRow::info).collect();
+        let keys: Result<Vec<KeyInfo>, _> = key::keys(&self.shared.catalog).collect();
+        let mut keys = keys?;
         if let Some(fixed) = &self.shared.fixed.key
             && !keys.iter().any(|key| key.id == fixed.id)
         {
             keys.push(self.row(&fixed.id)?.info());
         }
         Ok(keys)
+    }
+
+    /// Whether all keys are enabled.
+    ///
+    /// # Errors
+    ///
+    /// The catalog failed.
+    pub fn are_all_enabled(&self) -> Result<bool, KmsError> {
+        for key in key::keys(&self.shared.catalog) {
+            if key?.state != KeyState::Enabled {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// All aliases, by name.
@@ -469,7 +495,12 @@ impl Kms {
             return Err(KmsError::Invalid(message));
         }
         match id {
-            Some(id) => drop(self.row(id)?),
+            Some(id) => {
+                self.row(id)?;
+                if key::alias(&self.shared.catalog, name)?.is_none() {
+                    key::must_have_room_for_alias(&self.shared.catalog)?;
+                }
+            }
             None if key::alias(&self.shared.catalog, name)?.is_none() => {
                 return Err(KmsError::NotFound(name.to_owned()));
             }

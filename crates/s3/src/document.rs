@@ -68,15 +68,20 @@ pub(crate) async fn read_document(
     body: &mut Option<Body>,
     len_max: usize,
 ) -> Result<Document, S3Error> {
-    if let Some(said) = &context.said {
-        return Ok(said.document.again());
+    let too_long = || {
+        S3Error::new(S3Code::MaxMessageLengthExceeded)
+            .field("MaxMessageLengthBytes", len_max.to_string())
+    };
+    match &context.said {
+        Some(said) if said.document.len() > len_max => return Err(too_long()),
+        Some(said) => return Ok(said.document.again()),
+        None => {}
     }
     let declared = Declared::parse(&context.request)?;
     let body = body.take().expect("a body is read once");
     let reader = BodyReader::new(&context.request, body, verified, &declared, len_max as u64);
     let mut reader = reader.map_err(|error| match error.code {
-        S3Code::EntityTooLarge => S3Error::new(S3Code::MaxMessageLengthExceeded)
-            .field("MaxMessageLengthBytes", len_max.to_string()),
+        S3Code::EntityTooLarge => too_long(),
         _ => error,
     })?;
     let document = Document::read(context, &mut reader, len_max).await?;

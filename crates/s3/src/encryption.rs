@@ -436,7 +436,9 @@ impl From<KmsError> for S3Error {
         let code = match error {
             KmsError::NotFound(_) => S3Code::KmsNotFoundException,
             KmsError::Disabled(_) => S3Code::KmsDisabledException,
-            KmsError::Exists(_) | KmsError::Invalid(_) => S3Code::InvalidArgument,
+            KmsError::Exists(_) | KmsError::Invalid(_) | KmsError::Limit(_) => {
+                S3Code::InvalidArgument
+            }
             KmsError::Provider { .. } => S3Code::ServiceUnavailable,
             KmsError::Damaged(_) | KmsError::Keyring(_) => {
                 tracing::error!(error = message, "the key of an object does not open");

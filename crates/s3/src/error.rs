@@ -299,6 +299,7 @@ impl From<EngineError> for S3Error {
             EngineError::BucketExists { is_own: true } => S3Code::BucketAlreadyOwnedByYou.into(),
             EngineError::BucketExists { is_own: false } => S3Code::BucketAlreadyExists.into(),
             EngineError::TooManyBuckets => S3Code::TooManyBuckets.into(),
+            EngineError::TooManyDocuments => S3Code::TooManyConfigurations.into(),
             EngineError::BucketNotEmpty => S3Code::BucketNotEmpty.into(),
             EngineError::ObjectNotFound { marker: None } => S3Code::NoSuchKey.into(),
             EngineError::ObjectNotFound { marker: Some(version) } => Self::new(S3Code::NoSuchKey)

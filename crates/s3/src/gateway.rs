@@ -24,7 +24,7 @@ use crate::response::{
 use crate::route::route;
 use crate::website;
 use crate::xml::Xml;
-use drystone_engine::{BucketRow, Engine, EngineError, Share, Turn, Turns};
+use drystone_engine::{BucketRow, Engine, Share, Turn, Turns};
 use drystone_identity::{Directory, Identity};
 use drystone_kms::Kms;
 use http::{Request, Response};
@@ -223,17 +223,17 @@ impl<'a> Context<'a> {
     /// may. No more than there are cores at once: it is work, and each thread that does it keeps memory.
     /// `len_of` says what the document of a page takes. What a page usually takes is reserved before the
     /// walk; if it is not enough, and no more is free, all is reserved in line and the walk is repeated.
-    pub(crate) async fn list<P>(
+    pub(crate) async fn list<P, E: Into<S3Error>>(
         &self,
         limit: u64,
-        walk: impl Fn() -> Result<P, EngineError>,
+        walk: impl Fn() -> Result<P, E>,
         len_of: impl Fn(&P) -> u64,
     ) -> Result<Listed<P>, S3Error> {
         let mut len = limit * ENTRY_LEN_USUAL + SMALL_LEN_MAX as u64;
         loop {
             let mut share = self.engine.reserve_answer(len).await?;
             let turn = self.turn().await;
-            let page = tokio::task::block_in_place(&walk)?;
+            let page = tokio::task::block_in_place(&walk).map_err(Into::into)?;
             let needed = len_of(&page);
             if needed <= len || share.try_grow(needed - len) {
                 return Ok(Listed { page, len: needed, share, _turn: turn });

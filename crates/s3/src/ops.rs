@@ -149,7 +149,7 @@ pub(crate) async fn dispatch(
         O::ListBucketAnalyticsConfigurations
         | O::ListBucketIntelligentTieringConfigurations
         | O::ListBucketInventoryConfigurations
-        | O::ListBucketMetricsConfigurations => documents::list(context, operation),
+        | O::ListBucketMetricsConfigurations => documents::list(context, operation).await,
         O::GetBucketAcl => acls::get_bucket(context),
         O::PutBucketAcl => acls::put_bucket(context, verified, body).await,
         O::GetObjectAcl => acls::get_object(context),
@@ -191,7 +191,7 @@ pub(crate) async fn dispatch(
 /// Bytes of a small document at most.
 const SMALL_DOCUMENT_LEN_MAX: usize = 64 << 10;
 /// Bytes of a document that conditions look at, at most: 50 tags of four-byte characters fit.
-const HEARD_LEN_MAX: usize = 128 << 10;
+pub(crate) const HEARD_LEN_MAX: usize = 128 << 10;
 
 /// Reads a small document that must be there, with this root, from the body.
 pub(crate) async fn read_root(

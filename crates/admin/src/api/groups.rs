@@ -36,8 +36,7 @@ async fn add(actor: &Actor<'_>, name: &str) -> Outcome {
 
 fn list(actor: &Actor<'_>) -> Outcome {
     actor.need_all(Right::ListGroups, EntityKind::Group)?;
-    let groups = actor.directory.groups(actor.account())?;
-    Ok(Answer::Groups(groups.into_iter().map(shown).collect()))
+    Ok(Answer::Groups(actor.directory.groups(actor.account(), shown)?))
 }
 
 fn info(actor: &Actor<'_>, name: &str) -> Outcome {

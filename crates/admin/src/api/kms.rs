@@ -7,11 +7,13 @@ use crate::{Admin, DRIVE_FULL};
 use drystone_admin_api::{Answer, Failure, FailureCode, KmsKey, Request};
 use drystone_base::Timestamp;
 use drystone_kms::{KeyInfo, KeyState, Kms, KmsError};
+use std::collections::BTreeMap;
 
 impl From<KmsError> for Failed {
     fn from(error: KmsError) -> Self {
         let code = match &error {
             _ if error.is_full() => FailureCode::Limit,
+            KmsError::Limit(_) => FailureCode::Limit,
             KmsError::NotFound(_) => FailureCode::NotFound,
             KmsError::Exists(_) => FailureCode::Exists,
             KmsError::Disabled(_) | KmsError::Invalid(_) => FailureCode::Invalid,
@@ -37,7 +39,7 @@ pub(super) async fn run(
     let kms = &admin.kms;
     Ok(match request {
         Request::KmsAdd { key, description } => add(actor, kms, &key, &description).await,
-        Request::KmsList => list(actor, kms),
+        Request::KmsList => actor.scan(|| list(actor, kms)).await,
         Request::KmsEnable { key, enabled } => enable(actor, kms, &key, enabled).await,
         Request::KmsRotate { key } => rotate(actor, kms, &key).await,
         Request::KmsAlias { name, key } => alias(actor, kms, &name, key.as_deref()).await,
@@ -47,10 +49,13 @@ pub(super) async fn run(
 }
 
 fn shown(kms: &Kms, keys: Vec<KeyInfo>) -> Outcome {
-    let aliases = kms.aliases()?;
+    let mut aliases: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for alias in kms.aliases()? {
+        aliases.entry(alias.key).or_default().push(alias.name);
+    }
     let shown = keys.into_iter().map(|key| KmsKey {
         arn: kms.arn(&key.id),
-        aliases: aliases.iter().filter(|a| a.key == key.id).map(|a| a.name.clone()).collect(),
+        aliases: aliases.remove(&key.id).unwrap_or_default(),
         provider: key.provider.to_owned(),
         enabled: key.state == KeyState::Enabled,
         is_default: key.id == kms.default_id(),
@@ -65,7 +70,7 @@ fn shown(kms: &Kms, keys: Vec<KeyInfo>) -> Outcome {
 async fn add(actor: &Actor<'_>, kms: &Kms, id: &str, description: &str) -> Outcome {
     actor.require_kms(Right::KmsCreateKey, kms, id)?;
     let key = kms.create(id, description).await?;
-    shown(kms, vec![key])
+    actor.scan(|| shown(kms, vec![key])).await
 }
 
 fn list(actor: &Actor<'_>, kms: &Kms) -> Outcome {
@@ -86,7 +91,7 @@ async fn rotate(actor: &Actor<'_>, kms: &Kms, name: &str) -> Outcome {
     let id = kms.resolve(name)?;
     actor.require_kms(Right::KmsRotateKey, kms, &id)?;
     let key = kms.rotate(&id).await?;
-    shown(kms, vec![key])
+    actor.scan(|| shown(kms, vec![key])).await
 }
 
 async fn alias(actor: &Actor<'_>, kms: &Kms, name: &str, key: Option<&str>) -> Outcome {

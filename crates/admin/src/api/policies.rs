@@ -44,12 +44,12 @@ fn list(actor: &Actor<'_>) -> Outcome {
         version: 1,
         document: None,
     });
-    let own = actor.directory.policies(actor.account())?.into_iter().map(|policy| Policy {
+    let own = actor.directory.policies(actor.account(), |policy| Policy {
         name: policy.name,
         canned: false,
         version: policy.default_version,
         document: None,
-    });
+    })?;
     Ok(Answer::Policies(canned.chain(own).collect()))
 }
 
@@ -128,6 +128,5 @@ async fn set_role(actor: &Actor<'_>, name: &str, trust: String) -> Outcome {
 
 fn list_roles(actor: &Actor<'_>) -> Outcome {
     actor.need_all(Right::ListRoles, EntityKind::Role)?;
-    let roles = actor.directory.roles(actor.account())?;
-    Ok(Answer::Roles(roles.into_iter().map(|role| shown(actor, role)).collect()))
+    Ok(Answer::Roles(actor.directory.roles(actor.account(), |role| shown(actor, role))?))
 }

@@ -48,8 +48,7 @@ async fn add(actor: &Actor<'_>, name: String) -> Outcome {
 
 fn list(actor: &Actor<'_>) -> Outcome {
     actor.need_all(Right::ListUsers, EntityKind::User)?;
-    let users = actor.directory.users(actor.account())?;
-    Ok(Answer::Users(users.into_iter().map(shown).collect()))
+    Ok(Answer::Users(actor.directory.users(actor.account(), shown)?))
 }
 
 fn info(actor: &Actor<'_>, name: &str) -> Outcome {
@@ -108,8 +107,8 @@ fn list_keys(actor: &Actor<'_>, user: Option<&str>) -> Outcome {
     if let Some(user) = user {
         actor.directory.user(actor.account(), user)?;
     }
-    let keys = actor.directory.keys_of(actor.account(), user)?;
-    Ok(Answer::Keys(keys.into_iter().map(shown_key).collect()))
+    let shown = |key| Some(shown_key(key));
+    Ok(Answer::Keys(actor.directory.keys_of(actor.account(), user, shown)?))
 }
 
 async fn change_key(actor: &Actor<'_>, id: &str, change: KeyChange) -> Outcome {

@@ -21,13 +21,13 @@ pub(super) fn list(call: &Call<'_>) -> Answer {
     let wanted = |names: &[String], name: &str| all || names.iter().any(|n| n == name);
     // Once, not once for each member.
     let by_name = |group: Group| (group.name, group.grants.attached);
-    let known: BTreeMap<_, _> = directory.groups(account)?.into_iter().map(by_name).collect();
+    let known: BTreeMap<_, _> = directory.groups(account, by_name)?.into_iter().collect();
     let none = BTreeSet::new();
     let mut user_mappings: Vec<Value> = Vec::new();
-    for user in directory.users(account)? {
+    directory.users(account, |user| {
         let has_any = !user.grants.attached.is_empty() || !user.groups.is_empty();
         if !wanted(&users, &user.name) || (all && !has_any) {
-            continue;
+            return;
         }
         let mut of_groups = Vec::new();
         for name in &user.groups {
@@ -38,14 +38,14 @@ pub(super) fn list(call: &Call<'_>) -> Answer {
             "policies": user.grants.attached,
             "memberOfMappings": of_groups,
         }));
-    }
+    })?;
     let mut group_mappings = Vec::new();
     for (name, attached) in &known {
         if wanted(&groups, name) && !(all && attached.is_empty()) {
             group_mappings.push(json!({ "group": name, "policies": attached }));
         }
     }
-    let own = directory.policies(account)?.into_iter().map(|policy| policy.name);
+    let own = directory.policies(account, |policy| policy.name)?;
     let (uses, unused) = (directory.policy_uses(account)?, PolicyUse::default());
     let mut policy_mappings = Vec::new();
     for policy in canned_names().map(str::to_owned).chain(own) {

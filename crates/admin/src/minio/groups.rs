@@ -71,8 +71,7 @@ pub(super) fn info(call: &Call<'_>) -> Answer {
 
 pub(super) fn list(call: &Call<'_>) -> Answer {
     call.require_all(Right::ListGroups, EntityKind::Group)?;
-    let groups = call.actor.directory.groups(call.actor.account())?;
-    let names: Vec<_> = groups.into_iter().map(|group| group.name).collect();
+    let names = call.actor.directory.groups(call.actor.account(), |group| group.name)?;
     Ok(Reply::Plain(json!(names)))
 }
 

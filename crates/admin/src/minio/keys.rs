@@ -187,10 +187,13 @@ pub(super) fn info(call: &Call<'_>) -> Answer {
     Ok(Reply::Sealed(shown))
 }
 
+/// Bytes that a list of the keys of many users begins with, and that it takes for each user and each key.
+const FIRST_LEN: u64 = 64 << 10;
+const SHOWN_LEN: u64 = 1 << 10;
+
 fn services_of(call: &Call<'_>, user: Option<&str>) -> Result<Vec<Value>, MinioError> {
-    let keys = call.actor.directory.keys_of(call.actor.account(), user)?;
-    let services = keys.iter().filter(|key| key.key_kind == KeyKind::Service);
-    Ok(services.map(|key| shown(call, key)).collect())
+    let service = |key: AccessKey| (key.key_kind == KeyKind::Service).then(|| shown(call, &key));
+    Ok(call.actor.directory.keys_of(call.actor.account(), user, service)?)
 }
 
 pub(super) fn list(call: &Call<'_>) -> Answer {
@@ -218,9 +221,8 @@ pub(super) async fn list_bulk(call: &Call<'_>) -> Answer {
         Some("true") => {
             call.actor.require_lasting()?;
             call.require_all(Right::ListAccessKeys, EntityKind::User)?;
-            let users =
-                call.actor.scan(|| call.actor.directory.users(call.actor.account())).await?;
-            users.into_iter().map(|user| user.name).collect()
+            let (directory, account) = (call.actor.directory, call.actor.account());
+            call.actor.scan(|| directory.users(account, |user| user.name)).await?
         }
         _ => {
             let asked = call.request.query.iter().filter(|(name, _)| name == "users");
@@ -233,6 +235,10 @@ pub(super) async fn list_bulk(call: &Call<'_>) -> Answer {
     };
     let names_none = call.request.query("all") == Some("true");
     let mut all = Map::new();
+    // Any number of users may be named, each with hundreds of keys.
+    let engine = call.engine.for_consumer(call.request.consumer);
+    let mut share = engine.reserve_answer(FIRST_LEN).await.map_err(|_| MinioError::busy())?;
+    let (mut held, mut reserved) = (0, FIRST_LEN);
     for user in users {
         // Many decisions in one go would keep others waiting.
         tokio::task::yield_now().await;
@@ -246,9 +252,16 @@ pub(super) async fn list_bulk(call: &Call<'_>) -> Answer {
             "users-only" => Vec::new(),
             _ => call.actor.scan(|| services_of(call, Some(&user))).await?,
         };
+        held += SHOWN_LEN * (1 + services.len() as u64);
+        if held > reserved {
+            if !share.try_grow(held) {
+                return Err(MinioError::busy());
+            }
+            reserved += held;
+        }
         all.insert(user, json!({ "serviceAccounts": services, "stsKeys": [] }));
     }
-    Ok(Reply::Sealed(Value::Object(all)))
+    Ok(Reply::SealedCounted(Value::Object(all), share))
 }
 
 pub(super) async fn remove(call: &Call<'_>) -> Answer {

@@ -3,7 +3,7 @@
 use super::{Answer, Call, MinioError, Reply};
 use crate::rights::Right;
 use drystone_base::Timestamp;
-use drystone_kms::{KeyInfo, KeyState, KmsError};
+use drystone_kms::KmsError;
 use serde_json::json;
 
 impl From<KmsError> for MinioError {
@@ -13,7 +13,9 @@ impl From<KmsError> for MinioError {
             _ if error.is_full() => Self::full(),
             KmsError::NotFound(_) => Self::new("XMinioKMSKeyNotFound", 404, message),
             KmsError::Exists(_) => Self::new("XMinioKMSKeyExists", 409, message),
-            KmsError::Disabled(_) | KmsError::Invalid(_) => Self::invalid(message),
+            KmsError::Disabled(_) | KmsError::Invalid(_) | KmsError::Limit(_) => {
+                Self::invalid(message)
+            }
             KmsError::Provider { .. } => Self::new("XMinioKMSError", 503, message),
             KmsError::Damaged(_) | KmsError::Keyring(_) | KmsError::Catalog(_) => {
                 tracing::error!(error = message, "the administration of keys failed");
@@ -28,13 +30,13 @@ pub(super) async fn run(call: &Call<'_>, name: &str) -> Answer {
         return Err(MinioError::not_supported(&call.request.path));
     }
     match (call.request.method.as_str(), name) {
-        ("POST" | "GET", "status") => status(call),
+        ("POST" | "GET", "status") => call.actor.scan(|| status(call)).await,
         ("GET", "version") => {
             call.actor.require_kms(Right::KmsVersion, call.kms, "")?;
             Ok(Reply::Plain(json!({ "version": env!("CARGO_PKG_VERSION") })))
         }
         ("POST", "key/create") => create(call).await,
-        ("GET", "key/list") => list(call),
+        ("GET", "key/list") => call.actor.scan(|| list(call)).await,
         ("GET", "key/status") => key_status(call).await,
         _ => Err(MinioError::not_supported(&call.request.path)),
     }
@@ -42,8 +44,7 @@ pub(super) async fn run(call: &Call<'_>, name: &str) -> Answer {
 
 fn status(call: &Call<'_>) -> Answer {
     call.actor.require_kms(Right::KmsStatus, call.kms, "")?;
-    let enabled = |key: &KeyInfo| key.state == KeyState::Enabled;
-    let is_online = call.kms.list()?.iter().all(enabled);
+    let is_online = call.kms.are_all_enabled()?;
     let state = if is_online { "online" } else { "degraded" };
     let (name, default) = ("Drystone", call.kms.default_id());
     Ok(Reply::Plain(json!({

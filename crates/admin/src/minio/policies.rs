@@ -7,7 +7,7 @@ use crate::federation::normalise;
 use crate::rights::Right;
 use drystone_base::Timestamp;
 use drystone_iam::{canned_names, canned_policy};
-use drystone_identity::{EntityKind, Holder, HolderKind, PolicyUse};
+use drystone_identity::{EntityKind, Holder, HolderKind, ManagedPolicy, PolicyUse};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -37,8 +37,8 @@ pub(super) fn list(call: &Call<'_>) -> Answer {
     call.actor.refuse_denied(Right::GetPolicyVersion, &call.actor.all(EntityKind::Policy))?;
     let canned = canned_names()
         .map(|name| (name.to_owned(), document(canned_policy(name).unwrap_or_default())));
-    let own = call.actor.directory.policies(call.actor.account())?;
-    let own = own.into_iter().map(|policy| (policy.name.clone(), document(policy.document())));
+    let shown = |policy: ManagedPolicy| (policy.name.clone(), document(policy.document()));
+    let own = call.actor.directory.policies(call.actor.account(), shown)?;
     Ok(Reply::Plain(Value::Object(canned.chain(own).collect())))
 }
 

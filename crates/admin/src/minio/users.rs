@@ -120,10 +120,9 @@ fn shown(user: &User) -> Value {
 
 pub(super) fn list(call: &Call<'_>) -> Answer {
     call.require_all(Right::ListUsers, EntityKind::User)?;
-    let users = call.actor.directory.users(call.actor.account())?;
-    let map: serde_json::Map<_, _> =
-        users.iter().map(|user| (user.name.clone(), shown(user))).collect();
-    Ok(Reply::Sealed(Value::Object(map)))
+    let named = |user: User| (user.name.clone(), shown(&user));
+    let users = call.actor.directory.users(call.actor.account(), named)?;
+    Ok(Reply::Sealed(Value::Object(users.into_iter().collect())))
 }
 
 pub(super) fn info(call: &Call<'_>) -> Answer {

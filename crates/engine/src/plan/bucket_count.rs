@@ -52,7 +52,9 @@ fn put(tx: &mut Tx<'_>, owner: &str, count: u64) {
 
 /// Counts what is there, once: in a store of an earlier version, or after rows were lost.
 fn count_all(tx: &mut Tx<'_>) -> Result<(), EngineError> {
-    while let Some((key, _)) = tx.first(prefix_range(&Key::bucket_count("")))? {
+    let mut known = prefix_range(&Key::bucket_count(""));
+    while let Some((key, _)) = tx.first(known.clone())? {
+        known.0 = Bound::Excluded(key.to_vec());
         tx.delete(key.to_vec());
     }
     let mut counts: BTreeMap<String, u64> = BTreeMap::new();

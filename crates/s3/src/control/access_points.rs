@@ -6,19 +6,28 @@ use crate::authorize::{account_of, allow_point};
 use crate::body::Body;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
-use crate::ops::read_root;
+use crate::object_headers::check_tags;
+use crate::ops::{HEARD_LEN_MAX, read_document, read_root};
 use crate::resource_policy::resolve;
 use crate::response::{Reply, empty, xml};
 use crate::uri::decode_path;
-use crate::xml::{Element, Xml};
+use crate::xml::{Element, Xml, parse};
+use drystone_base::limits::BUCKET_TAG_COUNT_MAX;
 use drystone_base::{BucketName, Timestamp};
 use drystone_iam::DocumentKind;
 use drystone_identity::{AccessPoint, AccessPointScope, IdentityError, PageAsked};
 
 /// Bytes of a policy at most.
 const POLICY_LEN_MAX: usize = 20_480;
+/// Bytes that the prefixes of a scope stay below, all together (S3 Control API reference, `Scope`).
+const PREFIXES_LEN_MAX: usize = 256;
 /// Access points on one page.
 const PAGE_COUNT_MAX: usize = 1000;
+/// Bytes that an access point takes in a list, and before that as it is read, besides its policy: with names
+/// and tags as long as they may be it has more, which the page of 1 MiB bounds.
+const ENTRY_LEN: u64 = 2 << 10;
+/// Access points that most accounts have no more of.
+const USUAL_COUNT: usize = 32;
 /// What a scope can permit (S3 API reference, `Scope`).
 const PERMISSIONS: &[&str] = &[
     "GetObject",
@@ -46,11 +55,12 @@ pub(super) async fn run(
     match (request.method.as_str(), name.as_str(), resource) {
         ("GET", "", "") => {
             allow_point(context, "s3:ListAccessPoints", account, "*")?;
-            list(context, account)
+            list(context, account).await
         }
         ("PUT", name, "") => {
             may("s3:CreateAccessPoint")?;
-            let root = read_root(context, verified, body, "CreateAccessPointRequest").await?;
+            let document = read_document(context, verified, body, HEARD_LEN_MAX).await?;
+            let root = parse(&document, "CreateAccessPointRequest")?;
             create(context, account, name, &root).await
         }
         ("GET", name, "") => {
@@ -173,10 +183,10 @@ async fn create(
         point.block = read_block(block)?;
     }
     point.scope = root.child("Scope").map(read_scope).transpose()?;
-    for tag in root.child("Tags").iter().flat_map(|tags| tags.children_named("Tag")) {
-        let text = |name| tag.text_of(name).unwrap_or_default().to_owned();
-        point.tags.insert(text("Key"), text("Value"));
-    }
+    let tags = root.child("Tags").into_iter().flat_map(|tags| tags.children_named("Tag"));
+    let text = |tag: &Element, name| tag.text_of(name).unwrap_or_default().to_owned();
+    let tags = tags.map(|tag| (text(tag, "Key"), text(tag, "Value"))).collect();
+    point.tags = check_tags(tags, BUCKET_TAG_COUNT_MAX)?.into_iter().collect();
     let made = context.directory.create_access_point(point).await;
     let made = made.map_err(|error| of_point(&error, name))?;
     let mut answer = document("CreateAccessPointResult");
@@ -203,7 +213,7 @@ fn get(context: &Context<'_>, account: &str, name: &str) -> Result<Reply, S3Erro
     Ok(xml(answer.finish(ROOT)))
 }
 
-fn list(context: &Context<'_>, account: &str) -> Result<Reply, S3Error> {
+async fn list(context: &Context<'_>, account: &str) -> Result<Reply, S3Error> {
     const ROOT: &str = "ListAccessPointsResult";
     let request = &context.request;
     let limit = request.query("maxResults").and_then(|text| text.parse().ok());
@@ -212,8 +222,17 @@ fn list(context: &Context<'_>, account: &str) -> Result<Reply, S3Error> {
     let bucket = request.query("bucket");
     let of_bucket = |point: &AccessPoint| bucket.is_none_or(|bucket| point.bucket == bucket);
     let asked = PageAsked { after, len: limit };
-    let page = context.directory.access_points_page(account, asked, of_bucket);
-    let page = page.map_err(|error| failed(&error))?;
+    let walk = || {
+        let page = context.directory.access_points_page(account, asked, of_bucket);
+        page.map_err(|error| failed(&error))
+    };
+    let len_of = |point: &AccessPoint| match &point.policy {
+        Some(_) => ENTRY_LEN + POLICY_LEN_MAX as u64,
+        None => ENTRY_LEN,
+    };
+    let usual = limit.min(USUAL_COUNT) as u64;
+    let listed = context.list(usual, walk, |page| page.entities.iter().map(len_of).sum()).await?;
+    let page = &listed.page;
     let mut answer = document(ROOT);
     answer.open("AccessPointList");
     for point in &page.entities {
@@ -225,7 +244,7 @@ fn list(context: &Context<'_>, account: &str) -> Result<Reply, S3Error> {
     if let Some(next) = &page.next {
         answer.text("NextToken", next);
     }
-    Ok(xml(answer.finish(ROOT)))
+    Ok(listed.reply(answer.finish(ROOT)))
 }
 
 fn get_policy(context: &Context<'_>, account: &str, name: &str) -> Result<Reply, S3Error> {
@@ -280,10 +299,17 @@ fn read_scope(element: &Element) -> Result<AccessPointScope, S3Error> {
         items.map(|item| item.text.clone()).collect()
     };
     let permissions = texts("Permissions", "Permission");
-    if permissions.iter().any(|name| !PERMISSIONS.contains(&name.as_str())) {
+    let is_known = |name: &String| PERMISSIONS.contains(&name.as_str());
+    if permissions.len() > PERMISSIONS.len() || !permissions.iter().all(is_known) {
         return Err(S3Code::MalformedXML.into());
     }
-    Ok(AccessPointScope { prefixes: texts("Prefixes", "Prefix"), permissions })
+    let prefixes = texts("Prefixes", "Prefix");
+    // An empty prefix counts too.
+    let len: usize = prefixes.iter().map(|prefix| prefix.len().max(1)).sum();
+    if len >= PREFIXES_LEN_MAX {
+        return Err(invalid("The prefixes of a scope have less than 256 bytes in all."));
+    }
+    Ok(AccessPointScope { prefixes, permissions })
 }
 
 fn get_scope(context: &Context<'_>, account: &str, name: &str) -> Result<Reply, S3Error> {

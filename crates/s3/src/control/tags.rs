@@ -9,7 +9,7 @@ use crate::body::Body;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
 use crate::object_headers::check_tags;
-use crate::ops::read_document;
+use crate::ops::{HEARD_LEN_MAX, read_document};
 use crate::response::{Reply, empty, xml};
 use crate::uri::decode_path;
 use crate::xml::parse;
@@ -94,7 +94,7 @@ pub(super) async fn run(
         }
         "POST" => {
             resource.allow(context, own, "s3:TagResource")?;
-            let bytes = read_document(context, verified, body, 64 << 10).await?;
+            let bytes = read_document(context, verified, body, HEARD_LEN_MAX).await?;
             let root = parse(&bytes, "TagResourceRequest")?;
             let mut tags = resource.tags(context, own)?;
             for tag in root.child("Tags").iter().flat_map(|tags| tags.children_named("Tag")) {

@@ -1,5 +1,6 @@
 //! `GetBucketAcl`, `PutBucketAcl`, `GetObjectAcl` and `PutObjectAcl`.
 
+use super::documents::len_max;
 use super::{Handled, OWNER_NAME, read_document, version_of};
 use crate::acl::{self, Grant};
 use crate::auth::Verified;
@@ -84,7 +85,8 @@ async fn given(
                 .field("MissingHeaderName", "x-amz-acl"))
         }
         (None, true) => {
-            let document = read_document(context, verified, body, 1 << 20).await?;
+            let document =
+                read_document(context, verified, body, len_max(DocumentKind::Acl)).await?;
             let root = parse(&document, "AccessControlPolicy")?;
             acl::of_document(&root, context.directory, owner)
         }

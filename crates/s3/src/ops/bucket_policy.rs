@@ -1,5 +1,6 @@
 //! `GetBucketPolicy`, `PutBucketPolicy`, `DeleteBucketPolicy` and `GetBucketPolicyStatus`.
 
+use super::documents::len_max;
 use super::{Handled, read_document};
 use crate::auth::Verified;
 use crate::authorize::is_blocked;
@@ -13,7 +14,9 @@ use drystone_engine::plan::DocumentKind;
 use drystone_iam::{DocumentKind as PolicyKind, StoredPolicy};
 
 /// Bytes of a policy at most.
-const POLICY_LEN_MAX: usize = 20 << 10;
+const POLICY_LEN_MAX: usize = len_max(DocumentKind::Policy);
+/// Bytes that are read of one, so that a longer one is called malformed, as by S3.
+const READ_LEN_MAX: usize = 1 << 20;
 
 fn load(context: &Context<'_>) -> Result<StoredPolicy, S3Error> {
     let name = context.request.bucket_name()?;
@@ -34,7 +37,7 @@ pub(crate) async fn put(
 ) -> Handled {
     let name = context.request.bucket_name()?;
     let bucket = context.engine.find_bucket(name.as_str())?;
-    let bytes = read_document(context, verified, body, 1 << 20).await?;
+    let bytes = read_document(context, verified, body, READ_LEN_MAX).await?;
     if bytes.is_empty() {
         return Err(S3Code::MissingRequestBodyError.into());
     }

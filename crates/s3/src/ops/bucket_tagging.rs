@@ -1,15 +1,13 @@
 //! `GetBucketTagging`, `PutBucketTagging` and `DeleteBucketTagging`.
 
 use super::object_tagging::{read_tags, write_tags};
-use super::{Handled, read_document};
+use super::{HEARD_LEN_MAX, Handled, read_document};
 use crate::auth::Verified;
 use crate::body::Body;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
 use crate::response::{empty, xml};
 use drystone_base::limits::BUCKET_TAG_COUNT_MAX;
-
-const DOCUMENT_LEN_MAX: usize = 1 << 20;
 
 pub(crate) fn get(context: &Context<'_>) -> Handled {
     let name = context.request.bucket_name()?;
@@ -27,7 +25,7 @@ pub(crate) async fn put(
 ) -> Handled {
     let name = context.request.bucket_name()?;
     context.engine.find_bucket(name.as_str())?;
-    let document = read_document(context, verified, body, DOCUMENT_LEN_MAX).await?;
+    let document = read_document(context, verified, body, HEARD_LEN_MAX).await?;
     let tags = read_tags(&document, BUCKET_TAG_COUNT_MAX)?;
     context.engine.set_bucket_tags(name.as_str(), tags).await?;
     Ok(empty(204))

@@ -1,6 +1,6 @@
 //! `CreateBucket`.
 
-use super::{Handled, read_document};
+use super::{HEARD_LEN_MAX, Handled, read_document};
 use crate::access_point;
 use crate::acl::{self, Grant};
 use crate::auth::Verified;
@@ -53,7 +53,7 @@ pub(crate) async fn run(
     let mut tags = Vec::new();
     // It was read before the decision, if there is one.
     if context.said.is_some() {
-        let document = read_document(context, verified, body, 64 << 10).await?;
+        let document = read_document(context, verified, body, HEARD_LEN_MAX).await?;
         let root = parse(&document, "CreateBucketConfiguration")?;
         if let Some(constraint) = root.text_of("LocationConstraint") {
             check_location(constraint, &context.config.region)?;

@@ -3,6 +3,7 @@
 //! A document is checked against its shape (`schema`) and its own rules, and stored as it is returned. What
 //! a document makes the server do is elsewhere; the README says which of them act.
 
+mod bounds;
 mod cors;
 mod encryption;
 mod lifecycle;
@@ -12,6 +13,7 @@ mod reports;
 mod settings;
 mod website;
 
+pub(crate) use bounds::len_max;
 pub(crate) use lifecycle::MINIMUM_SIZE_HEADER;
 
 use super::{Handled, read_document};
@@ -22,9 +24,9 @@ use crate::gateway::Context;
 use crate::operation::Operation;
 use crate::response::{empty, set, xml};
 use crate::schema::{Node, canonical};
-use crate::xml::{Element, NAMESPACE, Xml, parse};
+use crate::xml::{Element, NAMESPACE, Xml, escaped_len_max, parse};
 use drystone_engine::BucketRow;
-use drystone_engine::plan::{DOCUMENT_COUNT_MAX, DocumentKind};
+use drystone_engine::plan::DocumentKind;
 
 /// A kind of document.
 struct Form {
@@ -52,7 +54,8 @@ enum Unset {
 
 /// Where the header that comes with a lifecycle configuration is kept.
 const MINIMUM_SIZE: &str = "minimum-size";
-const DOCUMENT_LEN_MAX: usize = 1 << 20;
+/// Bytes of a list of named documents besides these and what it repeats.
+const LIST_HEAD_LEN: u64 = 1 << 10;
 /// Named documents on one page of a list.
 const PAGE_COUNT_MAX: usize = 100;
 
@@ -167,22 +170,17 @@ pub(crate) async fn put(
     let (form, id) = addressed(context, operation)?;
     let name = context.request.bucket_name()?;
     let bucket = context.engine.find_bucket(name.as_str())?;
-    let document = read_document(context, verified, body, DOCUMENT_LEN_MAX).await?;
+    let document = read_document(context, verified, body, len_max(form.kind)).await?;
     if document.is_empty() {
         return Err(S3Code::MissingRequestBodyError.into());
     }
     let mut root = parse(&document, form.root)?;
+    bounds::check_count(form.kind, &root)?;
     canonical(&root, form.shape)?;
     (form.check)(&mut root, &Subject { context, bucket: &bucket })?;
-    if !id.is_empty() {
-        if root.text_of("Id") != Some(id) {
-            let message = "The id of the document is not that of the request";
-            return Err(S3Error::argument("id", id, message));
-        }
-        let others = context.engine.documents(&bucket, form.kind)?;
-        if others.len() >= DOCUMENT_COUNT_MAX && !others.iter().any(|(other, _)| other == id) {
-            return Err(S3Code::TooManyConfigurations.into());
-        }
+    if !id.is_empty() && root.text_of("Id") != Some(id) {
+        let message = "The id of the document is not that of the request";
+        return Err(S3Error::argument("id", id, message));
     }
     let mut reply = empty(200);
     if form.kind == DocumentKind::Lifecycle {
@@ -215,27 +213,28 @@ pub(crate) async fn delete(context: &Context<'_>, operation: Operation) -> Handl
 }
 
 /// Lists the named documents of a kind, 100 on a page.
-pub(crate) fn list(context: &Context<'_>, operation: Operation) -> Handled {
+pub(crate) async fn list(context: &Context<'_>, operation: Operation) -> Handled {
     let form = named_form(operation).expect("a kind with names");
     let name = context.request.bucket_name()?;
     let bucket = context.engine.find_bucket(name.as_str())?;
-    let after = context.request.query("continuation-token").unwrap_or_default();
-    let all = context.engine.documents(&bucket, form.kind)?;
-    let mut rest = all.into_iter().filter(|(id, _)| id.as_str() > after).peekable();
+    let token = context.request.query("continuation-token");
+    let after = token.unwrap_or_default();
+    let asked = (after, PAGE_COUNT_MAX);
+    let walk = || context.engine.list_documents(&bucket, form.kind, asked);
+    // The documents are held while they are written.
+    let head_len = LIST_HEAD_LEN + escaped_len_max(after.as_bytes());
+    let listed = context.list(0, walk, |page| head_len + 2 * page.len_bytes as u64).await?;
     let root = operation.name().replacen("Configurations", "ConfigurationsResult", 1);
-    let mut document = Xml::new(&root);
-    document.text_if("ContinuationToken", context.request.query("continuation-token"));
-    let mut last = String::new();
-    for (id, stored) in rest.by_ref().take(PAGE_COUNT_MAX) {
-        let text = String::from_utf8_lossy(&stored);
+    let mut document = listed.document(&root);
+    document.text_if("ContinuationToken", token);
+    for (_, stored) in &listed.page.documents {
+        let text = String::from_utf8_lossy(stored);
         let markup = text.split_once('\n').map_or(&*text, |(_, markup)| markup);
         document.raw(&markup.replacen(&format!(" xmlns=\"{NAMESPACE}\""), "", 1));
-        last = id;
     }
-    let is_truncated = rest.peek().is_some();
-    document.bool("IsTruncated", is_truncated);
-    if is_truncated {
-        document.text("NextContinuationToken", &last);
+    document.bool("IsTruncated", listed.page.is_truncated);
+    if let (true, Some((last, _))) = (listed.page.is_truncated, listed.page.documents.last()) {
+        document.text("NextContinuationToken", last);
     }
-    Ok(xml(document.finish(&root)))
+    Ok(listed.reply(document.finish(&root)))
 }

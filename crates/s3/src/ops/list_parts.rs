@@ -6,11 +6,16 @@ use super::upload_part::upload_of;
 use crate::checksum::{element_name, text_of};
 use crate::encryption;
 use crate::gateway::Context;
-use crate::response::xml;
-use crate::xml::Xml;
+use crate::xml::escaped_len_max;
 use drystone_base::Timestamp;
 
 const ROOT: &str = "ListPartsResult";
+/// Bytes of the elements before the parts besides the key.
+const HEAD_LEN: u64 = 2 << 10;
+/// Bytes that a part takes, in the document and before.
+const PART_LEN: u64 = 1 << 10;
+/// Parts that most uploads have no more of.
+const USUAL_COUNT: u64 = 100;
 
 pub(crate) async fn run(context: &Context<'_>) -> Handled {
     let request = &context.request;
@@ -20,8 +25,12 @@ pub(crate) async fn run(context: &Context<'_>) -> Handled {
     let after = request.query_int("part-number-marker")?.unwrap_or(0);
     let (bucket, row) = context.engine.find_upload(name.as_str(), key.as_bytes(), upload)?;
     encryption::of_completion(context, (&bucket, key.as_bytes()), &row.template).await?;
-    let (parts, has_more) = context.engine.list_parts(upload, after as u32, limit as usize)?;
-    let mut document = Xml::new(ROOT);
+    let walk = || context.engine.list_parts(upload, after as u32, limit as usize);
+    let head_len = HEAD_LEN + escaped_len_max(key.as_str().as_bytes());
+    let len_of = |page: &(Vec<_>, bool)| head_len + page.0.len() as u64 * PART_LEN;
+    let listed = context.list(limit.min(USUAL_COUNT), walk, len_of).await?;
+    let (parts, has_more) = (&listed.page.0, listed.page.1);
+    let mut document = listed.document(ROOT);
     document.text("Bucket", name.as_str()).text("Key", key.as_str());
     document.text("UploadId", &upload.to_text());
     let owner = owner_of(context);
@@ -35,7 +44,7 @@ pub(crate) async fn run(context: &Context<'_>) -> Handled {
     if let Some((algorithm, kind)) = row.checksum {
         document.text("ChecksumAlgorithm", algorithm.name()).text("ChecksumType", kind.name());
     }
-    for part in &parts {
+    for part in parts {
         document.open("Part").int("PartNumber", part.number.into());
         document.text("LastModified", &Timestamp(part.modified_ms).to_iso());
         document.text("ETag", &format!("\"{}\"", drystone_base::hex(&part.md5)));
@@ -45,5 +54,5 @@ pub(crate) async fn run(context: &Context<'_>) -> Handled {
         }
         document.close("Part");
     }
-    Ok(xml(document.finish(ROOT)))
+    Ok(listed.reply(document.finish(ROOT)))
 }
