@@ -5,6 +5,7 @@ use crate::facts::Facts;
 use crate::json::Json;
 use crate::network::Network;
 use crate::pattern::{ALLOCATION_COST, Pattern, Template};
+use crate::statement::Effect;
 use crate::work::Work;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -256,16 +257,18 @@ impl Condition {
         strict.then_some(&self.values)
     }
 
-    /// Whether the condition holds for a request. Once `work` is spent the answer means nothing.
-    pub(crate) fn holds(&self, facts: &Facts, work: &Work) -> bool {
+    /// Whether the condition holds for a request, in a statement of an effect. Once `work` is spent the
+    /// answer means nothing.
+    pub(crate) fn holds(&self, facts: &Facts, work: &Work, effect: Effect) -> bool {
         let found = facts.values(&self.key).filter(|values| !values.is_empty());
         if let Comparison::Null = self.comparison {
             let wants_missing = self.values.iter().any(|v| v.text().eq_ignore_ascii_case("true"));
             let wants_present = self.values.iter().any(|v| v.text().eq_ignore_ascii_case("false"));
             return if found.is_none() { wants_missing } else { wants_present };
         }
-        // "Not equal to a variable that has no value" is not known to be true.
-        if self.negated && !self.values.iter().all(|value| value.is_known(facts)) {
+        // Nothing is equal to a variable that has no value. That gives nothing to anyone.
+        let is_known = || self.values.iter().all(|value| value.is_known(facts));
+        if self.negated && effect == Effect::Allow && !is_known() {
             return false;
         }
         let Some(found) = found else {

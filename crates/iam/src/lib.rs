@@ -7,7 +7,8 @@
 //! # Invariants
 //!
 //! - Nothing is allowed by default, and an explicit deny of any policy wins.
-//! - A statement whose variables have no value does not match; no variable ever expands to nothing.
+//! - No variable ever expands to nothing. One without a value equals nothing and names no resource, so that
+//!   a deny of everything else reaches all; an allow of everything else gives nothing.
 //! - Values of variables are literals: a wildcard in one stands for itself.
 //! - A stored document names users and roles by unique id: a new one of an old name has nothing of it.
 //! - A decision costs so much at most ([`Reason::TooCostly`]), whatever policies and requests hold.

@@ -91,7 +91,7 @@ impl Statement {
         };
         action_matches
             && self.resource_matches(asked)
-            && self.conditions.iter().all(|condition| condition.holds(facts, work))
+            && self.conditions.iter().all(|condition| condition.holds(facts, work, self.effect))
     }
 
     fn resource_matches(&self, asked: &Asked<'_>) -> bool {
@@ -102,11 +102,14 @@ impl Statement {
                 let pattern = template.expand_within(facts, work);
                 pattern.is_some_and(|p| p.matches_within(resource, work))
             }),
-            // A variable without a value: not known to be another resource.
+            // What a variable without a value leaves out is no resource: all others are denied, and none is
+            // given.
             Some(Either::NotIn(templates)) => templates.iter().all(|template| {
                 let pattern = template.expand_within(facts, work);
                 let mut names = aliases.resources.iter().chain([resource]);
-                pattern.is_some_and(|p| !names.any(|name| p.matches_within(name, work)))
+                pattern.map_or(self.effect == Effect::Deny, |pattern| {
+                    !names.any(|name| pattern.matches_within(name, work))
+                })
             }),
         }
     }

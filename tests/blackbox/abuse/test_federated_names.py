@@ -69,6 +69,7 @@ def test_who_is_vouched_for_is_no_user_of_the_name(homes):
         s3 = login(homes, "victim", policy)
         assert readable(s3) == set()
         assert code_of(s3.list_objects_v2, Bucket="home", Prefix="victim/x") == "AccessDenied"
+    assert readable(login(homes, "victim", "keeps-username")) == set(), "no home: all is denied that is in none"
     iam = service(homes, "iam")
     iam.create_policy(PolicyName="named", PolicyDocument=document(
         allow("s3:GetObject"), deny("s3:GetObject", Null={"aws:username": "true"})))

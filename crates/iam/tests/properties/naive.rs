@@ -61,7 +61,11 @@ fn value_fits(operator: &str, wanted: &str, value: &str, facts: &Facts) -> bool 
     }
 }
 
-fn condition_holds(operator: &str, key: &str, wanted: &[&str], facts: &Facts) -> bool {
+fn condition_holds(
+    (operator, key, wanted): (&str, &str, &[&str]),
+    facts: &Facts,
+    is_deny: bool,
+) -> bool {
     let found = facts.values(key);
     if operator == "Null" {
         return wanted.iter().any(|word| (*word == "true") == found.is_none());
@@ -73,7 +77,7 @@ fn condition_holds(operator: &str, key: &str, wanted: &[&str], facts: &Facts) ->
     };
     let negated = name.contains("Not");
     let plain = name.replace("Not", "");
-    if negated && wanted.iter().any(|text| expand(text, facts).is_none()) {
+    if negated && !is_deny && wanted.iter().any(|text| expand(text, facts).is_none()) {
         return false;
     }
     let Some(found) = found else {
@@ -96,15 +100,20 @@ fn statement_matches(statement: &Value, q: &Question<'_>) -> bool {
         None => !texts(&statement["NotAction"]).into_iter().any(action),
     };
     let resource = |text: &str| expand(text, q.facts).map(|text| matches(&text, q.resource));
+    let is_deny = statement["Effect"] == "Deny";
     let resource_fits = match statement.get("Resource") {
         Some(resources) => texts(resources).into_iter().any(|r| resource(r) == Some(true)),
-        None => texts(&statement["NotResource"]).into_iter().all(|r| resource(r) == Some(false)),
+        None => texts(&statement["NotResource"])
+            .into_iter()
+            .all(|r| resource(r).map_or(is_deny, |matches| !matches)),
     };
     let conditions = statement.get("Condition").and_then(Value::as_object);
     let conditions_hold = conditions.is_none_or(|operators| {
         operators.iter().all(|(operator, keys)| {
             let keys = keys.as_object().expect("keys");
-            keys.iter().all(|(key, wanted)| condition_holds(operator, key, &texts(wanted), q.facts))
+            keys.iter().all(|(key, wanted)| {
+                condition_holds((operator, key, &texts(wanted)), q.facts, is_deny)
+            })
         })
     });
     action_fits && resource_fits && conditions_hold
