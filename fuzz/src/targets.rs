@@ -32,13 +32,18 @@ pub fn chunked(bytes: &[u8]) {
     let Some((first, body)) = bytes.split_first() else { return };
     let mode = parsers::ChunkMode { signed: first & 1 == 1, trailer: first & 2 == 2 };
     let mut decoder = parsers::ChunkDecoder::new(mode);
-    let mut out = std::collections::VecDeque::new();
     for piece in body.chunks(usize::from(first >> 2).max(1)) {
-        if decoder.feed(bytes::Bytes::copy_from_slice(piece), &mut out).is_err() {
-            return;
+        let mut piece = bytes::Bytes::copy_from_slice(piece);
+        loop {
+            match decoder.next(&mut piece) {
+                Ok(Some(_)) => {}
+                Ok(None) => break,
+                Err(_) => return,
+            }
         }
+        assert!(piece.is_empty());
     }
-    let _ = decoder.end(&mut out);
+    let _ = decoder.end();
 }
 
 /// A policy document; one that is accepted is asked a question.

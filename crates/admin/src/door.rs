@@ -96,7 +96,7 @@ pub(crate) struct Actor<'a> {
     pub(crate) facts: Facts,
     request_id: &'a str,
     is_local: bool,
-    consumer: Consumer,
+    pub(crate) consumer: Consumer,
     now_ms: u64,
 }
 

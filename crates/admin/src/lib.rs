@@ -115,7 +115,7 @@ impl Door {
         match self {
             Self::Query => 64 << 10,
             Self::Minio => minio::BODY_LEN_MAX,
-            Self::Api => 1 << 20,
+            Self::Api => 256 << 10,
         }
     }
 }

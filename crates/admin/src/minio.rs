@@ -15,22 +15,21 @@ use crate::door::{Actor, AdminRequest};
 use crate::rights::Right;
 use crate::{About, Admin, AdminResponse, Drives, respond};
 use drystone_base::SystemRng;
-use drystone_engine::{Engine, Share};
+use drystone_engine::{Engine, Share, Turns};
 use drystone_identity::{EntityArn, EntityKind};
 use drystone_kms::Kms;
 pub(crate) use error::MinioError;
 use http::StatusCode;
 use spoken::Fields;
-use std::sync::Arc;
-use tokio::sync::Semaphore;
+use std::sync::{Arc, LazyLock};
 
 /// Path of the API.
 pub(crate) const PREFIX: &str = "/minio/admin/v3/";
 /// Path of the API of keys.
 pub(crate) const KMS_PREFIX: &str = "/minio/kms/v1/";
 pub(crate) use cipher::BODY_LEN_MAX;
-/// Keys that are derived at once: each derivation takes 64 MiB.
-static DERIVATIONS: Semaphore = Semaphore::const_new(2);
+/// Keys are derived one at a time, and callers take turns: each derivation takes 64 MiB.
+static DERIVATIONS: LazyLock<Arc<Turns>> = LazyLock::new(|| Turns::new(1));
 
 /// What a call answers.
 enum Reply {
@@ -60,13 +59,22 @@ struct Call<'a> {
     drives: &'a Arc<dyn Drives>,
 }
 
-/// Derives a key for a body on a thread that may take its time.
-async fn derive<T: Send + 'static>(work: impl FnOnce() -> Option<T> + Send + 'static) -> Option<T> {
-    let _permit = DERIVATIONS.acquire().await.ok()?;
-    tokio::task::spawn_blocking(work).await.ok()?
-}
-
 impl Call<'_> {
+    /// Derives a key for a body on a thread that may take its time, when it is the caller's turn.
+    async fn derive<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Option<T> + Send + 'static,
+    ) -> Option<T> {
+        let turn = DERIVATIONS.turn(self.actor.consumer).await;
+        // The work has the turn: it goes on when the client is gone.
+        let work = move || {
+            let done = work();
+            drop(turn);
+            done
+        };
+        tokio::task::spawn_blocking(work).await.ok()?
+    }
+
     fn need(&self, name: &str) -> Result<&str, MinioError> {
         let missing = || MinioError::invalid(format!("The parameter {name} is missing."));
         self.request.query(name).filter(|value| !value.is_empty()).ok_or_else(missing)
@@ -90,7 +98,7 @@ impl Call<'_> {
         let plain = match cipher::is_sealed(&sealed) {
             true => {
                 let secret = self.actor.identity.secret_key.clone();
-                derive(move || cipher::open(secret.reveal(), &sealed)).await
+                self.derive(move || cipher::open(secret.reveal(), &sealed)).await
             }
             false => Some(sealed.to_vec()),
         };
@@ -102,7 +110,7 @@ impl Call<'_> {
         let secret = self.actor.identity.secret_key.clone();
         let plain = value.to_string().into_bytes();
         drop(value);
-        let sealed = derive(move || cipher::seal(secret.reveal(), &plain, &SystemRng));
+        let sealed = self.derive(move || cipher::seal(secret.reveal(), &plain, &SystemRng));
         let sealed = sealed.await.ok_or_else(MinioError::failed)?;
         Ok(respond(StatusCode::OK, "application/octet-stream", sealed))
     }

@@ -14,27 +14,21 @@ mod said;
 use crate::access_point;
 use crate::acl::{self, Grant, Permission};
 use crate::auth::AuthType;
-use crate::bucket_log::LogTarget;
-use crate::encryption::DefaultEncryption;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
 use crate::operation::Operation;
 use crate::ops::parse_copy_source;
-use crate::xml::parse;
+use crate::rules::{Ownership, Rules};
 pub(crate) use actions::delete_needs;
 use actions::needs;
 pub(crate) use carried::allow_carried_tags;
 pub(crate) use delivery::{may_deliver, may_log_to};
-use drystone_base::sync::{Mutex, lock};
-use drystone_base::{BucketId, Cache};
-use drystone_engine::plan::DocumentKind;
-use drystone_engine::{BucketRow, Engine, EngineError, VersionRef};
+use drystone_engine::{BucketRow, EngineError, VersionRef};
 use drystone_iam::{
-    Arn, Caller, Decision, Document, DocumentKind as PolicyKind, Explanation, PolicySet, Principal,
-    Reason, decide,
+    Arn, Caller, Decision, Document, Explanation, PolicySet, Principal, Reason, decide,
 };
 use drystone_identity::{
-    AccessPoint, DEFAULT_ACCOUNT, DEFAULT_CANONICAL, Directory, ExplainedDecision, Identity,
+    AccessPoint, DEFAULT_ACCOUNT, DEFAULT_CANONICAL, ExplainedDecision, Identity,
 };
 use facts::Wanted;
 pub(crate) use keys::may_use_key;
@@ -42,9 +36,6 @@ pub(crate) use points::allow_point;
 pub(crate) use said::Said;
 use std::net::IpAddr;
 use std::sync::Arc;
-
-/// Bytes of rules that are kept, with compiled policies.
-const RULES_LEN_MAX: usize = 12 << 20;
 
 /// Where a request came from.
 #[derive(Clone, Copy, Debug)]
@@ -103,155 +94,6 @@ pub(crate) fn account_of(bucket: &BucketRow) -> &str {
     if bucket.owner.is_empty() { DEFAULT_ACCOUNT } else { &bucket.owner }
 }
 
-/// The documents of a bucket that decide, compiled.
-#[derive(Debug)]
-pub(crate) struct Rules {
-    policy: Option<Document>,
-    /// Whether, and how, access control lists count.
-    pub(crate) ownership: Ownership,
-    /// Access control list of the bucket, if one was set.
-    pub(crate) acl: Option<Vec<Grant>>,
-    /// What it encrypts by default.
-    pub(crate) encryption: DefaultEncryption,
-    /// Where the lines of its access log go.
-    pub(crate) logging: Option<LogTarget>,
-    /// Public lists are refused.
-    pub(crate) block_public_acls: bool,
-    /// Public grants count as absent.
-    ignore_public_acls: bool,
-    /// It was said who owns the objects.
-    has_controls: bool,
-    /// The policy or the block is there but cannot be read: nobody may do anything but repair it.
-    is_broken: bool,
-    /// `RestrictPublicBuckets` of a bucket with a public policy.
-    is_restricted: bool,
-}
-
-/// Who owns what is uploaded, and whether lists count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ownership {
-    /// The bucket's owner owns everything; there are no lists.
-    Enforced,
-    /// The bucket's owner owns what is uploaded with `bucket-owner-full-control`.
-    Preferred,
-    /// Whoever uploads owns.
-    Writer,
-}
-
-/// Numbers that rise with each change of a bucket's configuration, and of its account.
-type Epochs = (u64, u64);
-
-/// Rules of buckets by bucket and epochs.
-pub(crate) struct RuleCache {
-    defaults: BucketDefaults,
-    /// Buckets without a rule encrypt, too.
-    encrypts: bool,
-    rules: Mutex<Cache<BucketId, (Epochs, Arc<Rules>)>>,
-}
-
-/// Whether a switch of the public access block of an account is on.
-pub(crate) fn is_blocked_by_account(
-    directory: &Directory,
-    account: &str,
-    switch: &str,
-) -> Result<bool, S3Error> {
-    let of_account = directory.account_block(account).map_err(|error| {
-        tracing::error!(%error, "the public access block of an account cannot be read");
-        S3Error::new(S3Code::InternalError)
-    })?;
-    let is_on = |block: drystone_identity::PublicAccessBlock| match switch {
-        "BlockPublicAcls" => block.block_public_acls,
-        "IgnorePublicAcls" => block.ignore_public_acls,
-        "BlockPublicPolicy" => block.block_public_policy,
-        _ => block.restrict_public_buckets,
-    };
-    Ok(of_account.is_some_and(is_on))
-}
-
-/// Whether a switch of the public access block of a bucket, or of its account, is on.
-pub(crate) fn is_blocked(
-    engine: &Engine,
-    directory: &Directory,
-    bucket: &BucketRow,
-    switch: &str,
-) -> Result<bool, S3Error> {
-    if is_blocked_by_account(directory, account_of(bucket), switch)? {
-        return Ok(true);
-    }
-    let Some(bytes) = engine.document(bucket, DocumentKind::PublicAccessBlock, "")? else {
-        return Ok(false);
-    };
-    let root = parse(&bytes, "PublicAccessBlockConfiguration")?;
-    Ok(root.text_of(switch) == Some("true"))
-}
-
-impl Rules {
-    /// Bytes that they hold.
-    fn weight_bytes(&self) -> usize {
-        let of_policy = self.policy.as_ref().map_or(0, Document::weight_bytes);
-        // With a target for logs, which is as short as a bucket's name and a key.
-        size_of::<Self>() + 2048 + of_policy + self.acl.as_deref().map_or(0, acl::weight_bytes)
-    }
-
-    fn load(
-        engine: &Engine,
-        directory: &Directory,
-        bucket: &BucketRow,
-        (defaults, encrypts): (BucketDefaults, bool),
-    ) -> Result<Self, EngineError> {
-        let text = engine.document(bucket, DocumentKind::Policy, "")?;
-        let text = text.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-        let parsed = text.as_deref().map(|t| Document::parse(t, PolicyKind::Bucket(&bucket.name)));
-        let block = engine.document(bucket, DocumentKind::PublicAccessBlock, "")?;
-        let controls = engine.document(bucket, DocumentKind::OwnershipControls, "")?;
-        // Until somebody says otherwise, lists are kept and public grants do not count (`bucket_defaults`).
-        let is_undecided =
-            defaults != BucketDefaults::Open && block.is_none() && controls.is_none();
-        let blocked = |switch| is_blocked(engine, directory, bucket, switch);
-        let ownership = ownership_of(controls.as_deref());
-        let restricts = blocked("RestrictPublicBuckets");
-        let encryption = DefaultEncryption::of(engine, bucket, encrypts);
-        let is_broken = matches!(parsed, Some(Err(_)))
-            || restricts.is_err()
-            || ownership.is_err()
-            || encryption.is_err();
-        let acl = engine.document(bucket, DocumentKind::Acl, "")?;
-        let acl = acl.map(|bytes| acl::decode(&String::from_utf8_lossy(&bytes)));
-        if is_broken {
-            tracing::error!(bucket = bucket.name, "the configuration of a bucket cannot be read");
-        }
-        let policy = parsed.and_then(Result::ok);
-        let is_public = policy.as_ref().is_some_and(Document::is_public);
-        let logging = engine.document(bucket, DocumentKind::Logging, "")?;
-        let logging = logging.and_then(|bytes| {
-            parse(&bytes, "BucketLoggingStatus").ok().and_then(|root| LogTarget::of_document(&root))
-        });
-        Ok(Self {
-            logging,
-            encryption: encryption.unwrap_or_default(),
-            ownership: ownership.unwrap_or(Ownership::Enforced),
-            has_controls: controls.is_some(),
-            acl,
-            block_public_acls: blocked("BlockPublicAcls").unwrap_or(true),
-            ignore_public_acls: is_undecided || blocked("IgnorePublicAcls").unwrap_or(true),
-            is_restricted: is_public && restricts.unwrap_or(true),
-            policy,
-            is_broken,
-        })
-    }
-}
-
-fn ownership_of(document: Option<&[u8]>) -> Result<Ownership, S3Error> {
-    let Some(document) = document else { return Ok(Ownership::Writer) };
-    let root = parse(document, "OwnershipControls")?;
-    match root.child("Rule").and_then(|rule| rule.text_of("ObjectOwnership")) {
-        Some("BucketOwnerEnforced") => Ok(Ownership::Enforced),
-        Some("BucketOwnerPreferred") => Ok(Ownership::Preferred),
-        Some("ObjectWriter") => Ok(Ownership::Writer),
-        _ => Err(S3Code::MalformedXML.into()),
-    }
-}
-
 /// Canonical id of an account.
 pub(crate) fn canonical_of(context: &Context<'_>, account: &str) -> String {
     context.directory.canonical_of(account).unwrap_or_default()
@@ -303,57 +145,6 @@ fn is_granted(
     };
     let owns = !located.row.owner.is_empty() && sender.account() == Some(&located.row.owner);
     owns || located.row.acl.as_deref().is_some_and(|text| allows(&acl::decode(text)))
-}
-
-/// What holds for a bucket whose owner has not said anything about public access.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum BucketDefaults {
-    /// Access control lists are taken and kept; public grants in them do not count.
-    #[default]
-    Compat,
-    /// As new buckets of AWS: no access control lists, all public access blocked.
-    Aws,
-    /// Access control lists count in full.
-    Open,
-}
-
-impl BucketDefaults {
-    /// The setting of a name.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        match text {
-            "compat" => Some(Self::Compat),
-            "aws" => Some(Self::Aws),
-            "open" => Some(Self::Open),
-            _ => None,
-        }
-    }
-}
-
-impl RuleCache {
-    pub(crate) fn new(defaults: BucketDefaults, encrypts: bool) -> Self {
-        Self { defaults, encrypts, rules: Mutex::new(Cache::new(RULES_LEN_MAX)) }
-    }
-
-    pub(crate) fn get(
-        &self,
-        engine: &Engine,
-        directory: &Directory,
-        bucket: &BucketRow,
-    ) -> Result<Arc<Rules>, EngineError> {
-        // Of the bucket's configuration, and of the settings of its account.
-        let now = (bucket.epoch, directory.epoch_of(account_of(bucket)));
-        if let Some((epoch, rules)) = lock(&self.rules).get(&bucket.id)
-            && epoch == now
-        {
-            return Ok(rules);
-        }
-        let defaults = (self.defaults, self.encrypts);
-        let rules = Arc::new(Rules::load(engine, directory, bucket, defaults)?);
-        let weight = rules.weight_bytes();
-        lock(&self.rules).insert(bucket.id, (now, rules.clone()), weight);
-        Ok(rules)
-    }
 }
 
 /// A right that a request needs.

@@ -12,7 +12,6 @@ use drystone_base::hex;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use sha2::{Digest, Sha256};
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -95,7 +94,8 @@ enum Framing {
 pub(crate) struct BodyReader {
     body: Body,
     framing: Framing,
-    events: VecDeque<Event>,
+    /// What came of the framing and is not decoded yet.
+    framed: Bytes,
     /// Decoded bytes that must come.
     expected_len: u64,
     len: u64,
@@ -145,7 +145,7 @@ impl BodyReader {
         Ok(Self {
             body,
             framing,
-            events: VecDeque::new(),
+            framed: Bytes::new(),
             expected_len,
             len: 0,
             trailer_name,
@@ -171,7 +171,11 @@ impl BodyReader {
     /// The next decoded bytes; `None` when the whole body has come and everything is right.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, S3Error> {
         loop {
-            while let Some(event) = self.events.pop_front() {
+            while let Framing::Chunked { decoder, .. } = &mut self.framing
+                && let Some(event) = decoder.next(&mut self.framed)?
+            {
+                // Small chunks are much work for few bytes: others have their turn in between.
+                tokio::task::coop::consume_budget().await;
                 if let Some(bytes) = self.take_event(event)? {
                     return Ok(Some(bytes));
                 }
@@ -181,6 +185,7 @@ impl BodyReader {
             }
             match self.body.next().await? {
                 Some(bytes) => {
+                    self.judge_pace()?;
                     if let Some(bytes) = self.take_bytes(bytes)? {
                         return Ok(Some(bytes));
                     }
@@ -196,6 +201,11 @@ impl BodyReader {
             let message = "The request body is longer than the length that was declared.";
             return Err(S3Error::with(S3Code::IncompleteBody, message));
         }
+        Ok(())
+    }
+
+    /// Refuses a client that is too slow, whatever it sends: the framing of chunks can be dripped as well.
+    fn judge_pace(&self) -> Result<(), S3Error> {
         let elapsed = self.started.elapsed();
         if elapsed > PROGRESS_AFTER && self.len < elapsed.as_secs() * PROGRESS_BYTES_PER_SECOND {
             return Err(S3Code::RequestTimeout.into());
@@ -212,8 +222,8 @@ impl BodyReader {
                 self.count(&bytes)?;
                 Ok((!bytes.is_empty()).then_some(bytes))
             }
-            Framing::Chunked { decoder, .. } => {
-                decoder.feed(bytes, &mut self.events)?;
+            Framing::Chunked { .. } => {
+                self.framed = bytes;
                 Ok(None)
             }
         }
@@ -271,15 +281,10 @@ impl BodyReader {
     fn end(&mut self) -> Result<(), S3Error> {
         self.ended = true;
         if let Framing::Chunked { decoder, .. } = &mut self.framing
-            && !decoder.is_done()
+            && let Some(event) = decoder.end()?
+            && let Some(bytes) = self.take_event(event)?
         {
-            decoder.end(&mut self.events)?;
-        }
-        // What the events still say is taken before this body is said to be whole.
-        while let Some(event) = self.events.pop_front() {
-            if let Some(bytes) = self.take_event(event)? {
-                debug_assert!(bytes.is_empty(), "the end brings no data");
-            }
+            debug_assert!(bytes.is_empty(), "the end brings no data");
         }
         if self.len < self.expected_len {
             return Err(S3Code::IncompleteBody.into());

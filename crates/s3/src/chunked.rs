@@ -4,7 +4,6 @@
 
 use crate::error::{S3Code, S3Error};
 use bytes::{Buf, Bytes};
-use std::collections::VecDeque;
 
 /// Longest line of a chunk header or trailer.
 const LINE_LEN_MAX: usize = 4096;
@@ -78,38 +77,35 @@ impl ChunkDecoder {
         }
     }
 
-    /// Whether the end was reached.
-    #[must_use]
-    pub fn is_done(&self) -> bool {
-        self.state == State::Done
-    }
-
-    /// Takes bytes in and appends what they mean.
+    /// The next event that bytes mean, which are taken off `input`; `None` when all of them are taken. One at
+    /// a time: chunks of a byte each make many more events than bytes.
     ///
     /// # Errors
     ///
     /// `IncompleteBody`, `InvalidChunkSizeError` or `MalformedTrailerError`.
-    pub fn feed(&mut self, mut input: Bytes, out: &mut VecDeque<Event>) -> Result<(), S3Error> {
+    pub fn next(&mut self, input: &mut Bytes) -> Result<Option<Event>, S3Error> {
         while !input.is_empty() {
             match self.state {
                 State::Data { left } => {
                     let len = usize::try_from(left).unwrap_or(usize::MAX).min(input.len());
-                    out.push_back(Event::Data(input.split_to(len)));
                     let left = left - len as u64;
                     self.state = if left == 0 { State::DataEnd } else { State::Data { left } };
+                    return Ok(Some(Event::Data(input.split_to(len))));
                 }
                 // A stray line feed before the blank line (some clients send one) makes one too many.
-                State::Done if self.mode.trailer && input[..] == b"\r\n"[..] => return Ok(()),
-                State::Done if self.mode.trailer && input[..] == b"\r"[..] => return Ok(()),
-                State::Done if self.mode.trailer && input[..] == b"\n"[..] => return Ok(()),
+                State::Done if self.mode.trailer && input[..] == b"\r\n"[..] => input.clear(),
+                State::Done if self.mode.trailer && input[..] == b"\r"[..] => input.clear(),
+                State::Done if self.mode.trailer && input[..] == b"\n"[..] => input.clear(),
                 State::Done => return Err(incomplete("bytes follow the last chunk")),
                 State::Size | State::DataEnd | State::Trailers => {
-                    let Some(line) = self.line(&mut input)? else { return Ok(()) };
-                    self.take_line(&line, out)?;
+                    let Some(line) = self.line(input)? else { return Ok(None) };
+                    if let Some(event) = self.take_line(&line)? {
+                        return Ok(Some(event));
+                    }
                 }
             }
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Takes bytes up to the end of a line; `None` if it is not over yet.
@@ -145,29 +141,27 @@ impl ChunkDecoder {
         }
     }
 
-    fn take_line(&mut self, line: &str, out: &mut VecDeque<Event>) -> Result<(), S3Error> {
+    fn take_line(&mut self, line: &str) -> Result<Option<Event>, S3Error> {
         match self.state {
-            State::Size => self.take_size(line, out),
+            State::Size => self.take_size(line),
             State::DataEnd if line.is_empty() => {
-                out.push_back(Event::ChunkEnd { signature: self.signature.take() });
                 self.state = State::Size;
-                Ok(())
+                Ok(Some(Event::ChunkEnd { signature: self.signature.take() }))
             }
             State::DataEnd => Err(incomplete("a chunk is longer than it says")),
             // Some clients send the one chunk of an empty body, which is empty, and then the last
             // chunk: both have a signature, and both are checked.
             State::Trailers if self.may_end_twice() && line.starts_with("0;") => {
                 self.ended_twice = true;
-                self.take_size(line, out)
+                self.take_size(line)
             }
             State::Trailers if line.is_empty() => {
                 // The blank line behind the last chunk's header may come before the trailers too.
                 if self.mode.trailer && self.trailer_count == 0 {
-                    return Ok(());
+                    return Ok(None);
                 }
-                out.push_back(Event::End);
                 self.state = State::Done;
-                Ok(())
+                Ok(Some(Event::End))
             }
             State::Trailers if self.mode.trailer => {
                 let (name, value) =
@@ -177,15 +171,14 @@ impl ChunkDecoder {
                     return Err(self.malformed("too many trailers"));
                 }
                 let name = name.trim().to_ascii_lowercase();
-                out.push_back(Event::Trailer(name, value.trim().to_owned()));
-                Ok(())
+                Ok(Some(Event::Trailer(name, value.trim().to_owned())))
             }
             State::Trailers => Err(incomplete("bytes follow the last chunk")),
             State::Data { .. } | State::Done => unreachable!("not read by lines"),
         }
     }
 
-    fn take_size(&mut self, line: &str, out: &mut VecDeque<Event>) -> Result<(), S3Error> {
+    fn take_size(&mut self, line: &str) -> Result<Option<Event>, S3Error> {
         let (size, extension) = match line.split_once(';') {
             Some((size, extension)) => (size, Some(extension)),
             None => (line, None),
@@ -206,31 +199,29 @@ impl ChunkDecoder {
             self.signature = Some(signature.to_owned());
         }
         if size == 0 {
-            out.push_back(Event::ChunkEnd { signature: self.signature.take() });
             self.state = State::Trailers;
-        } else {
-            self.has_data = true;
-            self.state = State::Data { left: size };
+            return Ok(Some(Event::ChunkEnd { signature: self.signature.take() }));
         }
-        Ok(())
+        self.has_data = true;
+        self.state = State::Data { left: size };
+        Ok(None)
     }
 
-    /// The body ended here.
+    /// The body ended here. The last event, if the client left the blank line behind it out.
     ///
     /// # Errors
     ///
     /// `IncompleteBody` or `MalformedTrailerError` unless it may.
-    pub fn end(&mut self, out: &mut VecDeque<Event>) -> Result<(), S3Error> {
+    pub fn end(&mut self) -> Result<Option<Event>, S3Error> {
         match self.state {
-            State::Done => Ok(()),
+            State::Done => Ok(None),
             // Clients leave the very last blank line out.
             State::Trailers if self.line.is_empty() || !self.mode.trailer => {
                 if self.mode.trailer && self.trailer_count == 0 {
                     return Err(self.malformed("the trailers are missing"));
                 }
-                out.push_back(Event::End);
                 self.state = State::Done;
-                Ok(())
+                Ok(Some(Event::End))
             }
             State::Trailers => Err(self.malformed("a trailer is cut")),
             State::Size | State::Data { .. } | State::DataEnd => {
@@ -249,11 +240,15 @@ mod tests {
 
     fn decode(mode: ChunkMode, pieces: &[&[u8]]) -> Result<(Vec<u8>, Vec<Event>), S3Code> {
         let mut decoder = ChunkDecoder::new(mode);
-        let mut out = VecDeque::new();
+        let mut out = Vec::new();
         for piece in pieces {
-            decoder.feed(Bytes::copy_from_slice(piece), &mut out).map_err(|e| e.code)?;
+            let mut piece = Bytes::copy_from_slice(piece);
+            while let Some(event) = decoder.next(&mut piece).map_err(|e| e.code)? {
+                out.push(event);
+            }
+            assert!(piece.is_empty());
         }
-        decoder.end(&mut out).map_err(|e| e.code)?;
+        out.extend(decoder.end().map_err(|e| e.code)?);
         let (mut data, mut rest) = (Vec::new(), Vec::new());
         for event in out {
             match event {

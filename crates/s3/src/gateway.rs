@@ -3,9 +3,7 @@
 use crate::access_point;
 use crate::answer::{OutBody, Receiver};
 use crate::auth::{AuthType, KeyCache, Verified, Verifier, authenticate};
-use crate::authorize::{
-    BucketDefaults, Peer, RuleCache, Rules, Said, Sender, account_of, authorize, hide_absence,
-};
+use crate::authorize::{Peer, Said, Sender, account_of, authorize, hide_absence};
 use crate::body::Body;
 use crate::bucket_log::{Draft, LineSlot, LogBook, Outcome};
 use crate::consumer::consumer_of;
@@ -22,6 +20,7 @@ use crate::response::{
     ECHO_LEN_MAX, Ids, Reply, SMALL_LEN_MAX, counted_xml, empty, error_document, finish, set, xml,
 };
 use crate::route::route;
+use crate::rules::{BucketDefaults, RuleCache, Rules};
 use crate::website;
 use crate::xml::Xml;
 use drystone_engine::{BucketRow, Engine, Share, Turn, Turns};
@@ -302,12 +301,12 @@ impl Gateway {
         let now_ms = self.engine.now_ms();
         let ids = self.new_ids(now_ms);
         let (parts, incoming) = request.into_parts();
-        let raw_path = parts.uri.path().to_owned();
+        let path = parts.uri.path();
+        let raw_path = path[..path.floor_char_boundary(ECHO_LEN_MAX)].to_owned();
         let is_head = parts.method == http::Method::HEAD;
         let is_preflight = parts.method == http::Method::OPTIONS;
         let is_http2 = parts.version == http::Version::HTTP_2;
-        let header_len: usize =
-            parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+        let header_len = len_of(&parts.headers);
         let declared_len = parts.headers.get("content-length").cloned();
         let mut body = Some(Body::new(incoming));
         let (trace, request_id) = (Trace::default(), ids.request_id.clone());
@@ -323,13 +322,13 @@ impl Gateway {
                 let resolved = checked
                     .and_then(|()| access_point::resolve(&self.config.directory, &mut request));
                 let names = (request.bucket.clone(), request.key.clone());
-                asked = Asked::of(&self.engine, &request);
+                asked = Asked::of(&request, || self.rules_of(names.0.as_deref()));
                 entry.draft = self.draft_of(&request, peer);
                 let trace = &mut entry.trace;
                 trace.line = entry.draft.as_ref().map(|draft| Arc::new(draft.slot(&self.engine)));
                 let served = match (resolved, request.method == http::Method::OPTIONS) {
                     (Err(error), _) => Err(error),
-                    (Ok(()), true) => preflight(&self.engine, &request),
+                    (Ok(()), true) => preflight(self.rules_of(names.0.as_deref()), &request),
                     (Ok(()), false) => self.run(request, peer, &ids, &mut body, trace).await,
                 };
                 (served, names)
@@ -355,7 +354,7 @@ impl Gateway {
         };
         finish(&mut response, &ids);
         if let (Some(asked), false) = (asked, is_preflight) {
-            asked.write(&mut response);
+            asked.write(&mut response, || self.rules_of(names.0.as_deref()));
         }
         let response = self.receiver(&entry.trace, peer, is_http2).send(response).await;
         if let Some(written) = entry.write(Some(&response), error) {
@@ -400,7 +399,7 @@ impl Gateway {
             trace.operation = Some(Operation::GetObject);
             let sender = Sender::of(None, AuthType::Anonymous, None, peer);
             let engine = self.engine.for_consumer(consumer_of(&sender));
-            return Ok(website::serve(context_of(&engine, request, sender)).await);
+            return Ok(Box::pin(website::serve(context_of(&engine, request, sender))).await);
         }
         let (is_control, routed) = (control::is_for(&request), route(&request));
         let verifier = Verifier {
@@ -417,7 +416,7 @@ impl Gateway {
             let sender = Sender::of(None, AuthType::Anonymous, None, peer);
             let engine = self.engine.for_consumer(consumer_of(&sender));
             let mut context = context_of(&engine, request, sender);
-            let served = ops::post_object(&mut context, &verifier, body).await;
+            let served = Box::pin(ops::post_object(&mut context, &verifier, body)).await;
             trace.identity = context.sender.identity;
             return served;
         }
@@ -438,7 +437,7 @@ impl Gateway {
         let mut context = context_of(&engine, request, sender);
         if is_control {
             ops::hear_control(&mut context, &verified, body).await?;
-            return control::run(&context, verified, body).await;
+            return Box::pin(control::run(&context, verified, body)).await;
         }
         let routed = routed?;
         trace.operation = Some(routed);
@@ -462,6 +461,12 @@ impl Gateway {
         context.reserve_line(0).await?;
         let served = ops::dispatch(&context, operation, verified, body).await;
         served.map_err(|error| hide_absence(&context, error))
+    }
+
+    /// The documents of a bucket; none if there is no such bucket, or they cannot be read.
+    fn rules_of(&self, bucket: Option<&str>) -> Option<Arc<Rules>> {
+        let bucket = self.engine.find_bucket(bucket?).ok()?;
+        self.rules.get(&self.engine, &self.config.directory, &bucket).ok()
     }
 
     /// What the access log of the bucket will want to know of a request, if it has one.
@@ -527,6 +532,11 @@ impl Gateway {
         }
         error
     }
+}
+
+/// Bytes of headers.
+fn len_of(headers: &http::HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
 }
 
 fn render_error(

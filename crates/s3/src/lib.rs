@@ -40,6 +40,7 @@ mod request;
 mod resource_policy;
 mod response;
 mod route;
+mod rules;
 mod schema;
 mod service;
 mod uri;
@@ -48,7 +49,7 @@ mod xml;
 
 pub use answer::{OutBody, Receiver};
 pub use auth::metrics_token;
-pub use authorize::{BucketDefaults, Peer};
+pub use authorize::Peer;
 pub use error::{S3Code, S3Error};
 pub use gateway::{Gateway, GatewayConfig, Served};
 pub use host::Domains;
@@ -56,6 +57,7 @@ pub use operation::{Level, Operation, Row, TABLE};
 pub use ops::RestoreDelays;
 pub use resource_policy::name_principals_by_id;
 pub use response::{ResponseBody, SMALL_LEN_MAX};
+pub use rules::BucketDefaults;
 pub use service::ServiceRequest;
 
 /// Entry points for fuzzing and property tests; no stable interface.

@@ -22,6 +22,10 @@ const OF_THE_SIGNATURE: &[&str] = &[
     "x-amz-signedheaders",
 ];
 
+/// Bytes of a path at most: a key of 1,024 bytes takes three times as many, if all are encoded.
+const PATH_LEN_MAX: usize = 8 << 10;
+/// Parameters of a query at most.
+const QUERY_COUNT_MAX: usize = 256;
 /// Requests with up to so many headers are looked through name by name.
 const FEW_HEADERS: usize = 32;
 
@@ -92,9 +96,18 @@ impl S3Request {
         domains: &Domains,
         now_ms: u64,
     ) -> Result<Self, S3Error> {
-        let raw_path = parts.uri.path().to_owned();
         let invalid = || S3Error::new(S3Code::InvalidURI);
-        let query = parse_query(parts.uri.query().unwrap_or_default()).ok_or_else(invalid)?;
+        // Both are held several times over while a body is waited for, whoever the client is.
+        let path = parts.uri.path();
+        if path.len() > PATH_LEN_MAX {
+            return Err(S3Code::KeyTooLongError.into());
+        }
+        let raw_query = parts.uri.query().unwrap_or_default();
+        if raw_query.bytes().filter(|byte| *byte == b'&').count() >= QUERY_COUNT_MAX {
+            return Err(invalid());
+        }
+        let raw_path = path.to_owned();
+        let query = parse_query(raw_query).ok_or_else(invalid)?;
         let host = host_of(&parts)?;
         // The bucket is cut off before decoding: an encoded slash in it is no separator.
         let rest = raw_path.strip_prefix('/').ok_or_else(invalid)?;

@@ -1,8 +1,9 @@
 //! Responses.
 
 use crate::error::S3Error;
-use crate::xml::Xml;
+use crate::xml::{DECLARATION, Xml};
 use bytes::Bytes;
+use drystone_base::error_limited;
 use drystone_engine::{EngineError, ObjectReader, Share};
 use http::header::InvalidHeaderName;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
@@ -34,10 +35,12 @@ pub struct ObjectBody {
     left: u64,
 }
 
-/// The end of a long operation whose status was sent before.
+/// The end of a long operation whose status was sent before. The declaration of its document is sent at once,
+/// since nothing may stand before it, then a space from time to time.
 pub struct PendingBody {
     work: Pin<Box<dyn Future<Output = String> + Send>>,
     ticks: tokio::time::Interval,
+    is_declared: bool,
     done: bool,
 }
 
@@ -64,7 +67,7 @@ impl ResponseBody {
     }
     pub(crate) fn pending(work: impl Future<Output = String> + Send + 'static) -> Self {
         let ticks = tokio::time::interval(KEEP_ALIVE);
-        Self::Pending(PendingBody { work: Box::pin(work), ticks, done: false })
+        Self::Pending(PendingBody { work: Box::pin(work), ticks, is_declared: false, done: false })
     }
 }
 
@@ -131,14 +134,11 @@ impl ObjectBody {
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
             Ok(None) => {
-                tracing::error!(missing_bytes = self.left, "object ended early");
+                error_limited!("object ended early"; missing_bytes = self.left);
                 Poll::Ready(Some(Err(EngineError::Invalid("object ended early"))))
             }
             Err(error) => {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "reading an object failed"
-                );
+                error_limited!("reading an object failed"; error = &error as &dyn std::error::Error);
                 Poll::Ready(Some(Err(error)))
             }
         }
@@ -153,14 +153,17 @@ impl PendingBody {
         if self.done {
             return Poll::Ready(None);
         }
-        if let Poll::Ready(document) = self.work.as_mut().poll(context) {
+        if let Poll::Ready(mut document) = self.work.as_mut().poll(context) {
             self.done = true;
+            if self.is_declared && document.starts_with(DECLARATION) {
+                document.drain(..DECLARATION.len());
+            }
             return Poll::Ready(Some(Ok(Frame::data(document.into()))));
         }
-        match self.ticks.poll_tick(context) {
-            Poll::Ready(_) => Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b" "))))),
-            Poll::Pending => Poll::Pending,
-        }
+        std::task::ready!(self.ticks.poll_tick(context));
+        let sign = if self.is_declared { " " } else { DECLARATION };
+        self.is_declared = true;
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(sign.as_bytes())))))
     }
 }
 

@@ -13,11 +13,14 @@ use crate::operation::Operation;
 use crate::ops;
 use crate::request::printable;
 use crate::response::{ECHO_LEN_MAX, Reply, ResponseBody, empty, set};
+use crate::rules::Rules;
 use crate::uri::encode;
 use crate::xml::{Element, parse};
-use drystone_engine::plan::DocumentKind;
 use http::{Method, StatusCode};
+use std::sync::Arc;
 
+/// Bytes of a host or a key.
+const TEXT_LEN_MAX: usize = 1024;
 const REDIRECT_HEADER: &str = "x-amz-website-redirect-location";
 
 /// Answers a request to a website. Errors are pages too.
@@ -28,11 +31,33 @@ pub(crate) async fn serve(mut context: Context<'_>) -> Reply {
     }
 }
 
-fn load(context: &Context<'_>) -> Result<Element, S3Error> {
+/// What the website host of a bucket answers.
+#[derive(Debug)]
+pub(crate) struct Website(Element);
+
+impl Website {
+    /// A stored document; `None` if it cannot be read.
+    pub(crate) fn compile(document: &[u8]) -> Option<Self> {
+        let root = parse(document, "WebsiteConfiguration").ok()?;
+        // Stores of earlier versions may have longer ones.
+        is_short(&root).then_some(Self(root))
+    }
+
+    /// Bytes that it holds.
+    pub(crate) fn weight_bytes(&self) -> usize {
+        self.0.weight_bytes()
+    }
+}
+
+/// Whether no text is longer than a key may be: hosts and keys become headers of answers.
+pub(crate) fn is_short(root: &Element) -> bool {
+    root.text.len() <= TEXT_LEN_MAX && root.children.iter().all(is_short)
+}
+
+fn load(context: &Context<'_>) -> Result<Arc<Rules>, S3Error> {
     let name = context.request.bucket.as_deref().unwrap_or_default();
     let bucket = context.engine.find_bucket(name)?;
-    let document = context.engine.document(&bucket, DocumentKind::Website, "")?;
-    parse(&document.ok_or(S3Code::NoSuchWebsiteConfiguration)?, "WebsiteConfiguration")
+    context.rules_of(&bucket)
 }
 
 async fn answer(context: &mut Context<'_>) -> Result<Reply, S3Error> {
@@ -41,14 +66,15 @@ async fn answer(context: &mut Context<'_>) -> Result<Reply, S3Error> {
         Method::HEAD => false,
         _ => return Err(S3Error::new(S3Code::MethodNotAllowed).header("allow", "GET, HEAD")),
     };
-    let site = load(context)?;
+    let rules = load(context)?;
+    let site = &rules.website.as_ref().ok_or(S3Code::NoSuchWebsiteConfiguration)?.0;
     // Nothing in a query is meant for a website.
     context.request.query.clear();
     let asked = context.request.key.clone().unwrap_or_default();
     if let Some(target) = site.child("RedirectAllRequestsTo") {
         return Ok(redirect(context, target, &asked, ""));
     }
-    if let Some(reply) = route(context, &site, &asked, None) {
+    if let Some(reply) = route(context, site, &asked, None) {
         return Ok(reply);
     }
     let index = site.child("IndexDocument").and_then(|index| index.text_of("Suffix"));
@@ -66,7 +92,7 @@ async fn answer(context: &mut Context<'_>) -> Result<Reply, S3Error> {
         set(&mut reply, "location", &format!("/{}/", encode(&asked, true)));
         return Ok(reply);
     }
-    if let Some(reply) = route(context, &site, &asked, Some(error.code.status())) {
+    if let Some(reply) = route(context, site, &asked, Some(error.code.status())) {
         return Ok(reply);
     }
     let document = site.child("ErrorDocument").and_then(|error| error.text_of("Key"));

@@ -22,6 +22,9 @@ pub(crate) fn tree_len(bytes: &[u8]) -> u64 {
 /// Namespace of S3's documents.
 pub(crate) const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
 
+/// What a document begins with.
+pub(crate) const DECLARATION: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n";
+
 /// Writes a document.
 #[derive(Debug)]
 pub(crate) struct Xml {
@@ -37,7 +40,7 @@ impl Xml {
     }
     /// The declaration alone.
     pub(crate) fn bare() -> Self {
-        Self { text: String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n") }
+        Self { text: String::from(DECLARATION) }
     }
     pub(crate) fn open(&mut self, name: &str) -> &mut Self {
         for piece in ["<", name, ">"] {
@@ -154,6 +157,12 @@ pub struct Element {
 }
 
 impl Element {
+    /// Bytes that it holds, with what is in it.
+    pub(crate) fn weight_bytes(&self) -> usize {
+        let own = size_of::<Self>() + 32 + self.name.len() + self.text.len();
+        own + self.children.iter().map(Self::weight_bytes).sum::<usize>()
+    }
+
     /// The first child of this name.
     #[must_use]
     pub fn child(&self, name: &str) -> Option<&Element> {

@@ -10,13 +10,14 @@
 //! What a connection may do once it is admitted, and for how long: `connection`.
 
 use crate::connection::TimeLimits;
+use crate::heads::Heads;
 use drystone_admin::Metrics;
 use drystone_base::sync::{Mutex, lock};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use tokio::sync::Notify;
 
 /// Connections at most, whatever the descriptor limit is: each may hold some 128 KiB of buffers.
@@ -89,14 +90,14 @@ pub(crate) struct Admission {
     /// Time limits of each connection.
     pub(crate) times: TimeLimits,
     open: Mutex<Open>,
-    /// Bytes of request heads that are not complete yet, over all connections.
-    pub(crate) head_bytes: AtomicUsize,
+    /// Bytes of request heads, over all connections.
+    pub(crate) heads: Arc<Heads>,
     metrics: Arc<Metrics>,
     emptied: Notify,
 }
 
 /// What is counted as one source: a host with IPv6 has a /64 network to choose addresses from.
-fn source_of(address: IpAddr) -> IpAddr {
+pub(crate) fn source_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
             let [a, b, c, d, ..] = address.segments();
@@ -118,7 +119,7 @@ impl Admission {
             limits,
             times,
             open: Mutex::default(),
-            head_bytes: AtomicUsize::new(0),
+            heads: Arc::default(),
             metrics,
             emptied: Notify::new(),
         })

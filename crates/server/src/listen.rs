@@ -1,7 +1,7 @@
 //! Listeners: connections become requests of the gateway.
 
 use crate::access_log::{AccessLog, Line};
-use crate::admission::Admission;
+use crate::admission::{Admission, source_of};
 use crate::connection::{
     Activity, ClientStream, Ended, StreamLimits, Tracked, drive, in_time, protocols,
 };
@@ -10,7 +10,7 @@ use crate::proxy::{TrustedProxies, UnknownClient};
 use crate::tls::{Certificates, version_of};
 use bytes::Bytes;
 use drystone_admin::{Admin, AdminRequest, Door, Metrics, RequestRecord, console_page};
-use drystone_base::{Timestamp, warn_limited};
+use drystone_base::{Timestamp, error_limited, warn_limited};
 use drystone_engine::Engine;
 use drystone_identity::Identity;
 use drystone_s3::{Gateway, OutBody, Peer, Receiver, ResponseBody, Served};
@@ -118,7 +118,8 @@ fn accept(doors: &Arc<Doors>, port: &Port, stream: TcpStream, remote: IpAddr) {
         Port::S3(front) => front.certificates.as_ref(),
         Port::Console(_) => None,
     };
-    let permit = match doors.admission.admit(remote, doors.proxies.trusts(remote)) {
+    let is_proxy = doors.proxies.trusts(remote);
+    let permit = match doors.admission.admit(remote, is_proxy) {
         Ok(permit) => permit,
         Err(refused) => {
             tracing::debug!(%remote, ?refused, "too many connections");
@@ -134,7 +135,8 @@ fn accept(doors: &Arc<Doors>, port: &Port, stream: TcpStream, remote: IpAddr) {
     let acceptor = certificates.map(Certificates::acceptor);
     let (doors, port) = (doors.clone(), port.clone());
     tokio::spawn(async move {
-        let activity = Activity::new(doors.admission.clone());
+        let source = (!is_proxy).then(|| source_of(remote));
+        let activity = Activity::new(doors.admission.clone(), source);
         let stream = ClientStream::new(stream, activity.clone(), StreamLimits::default());
         let peer =
             |tls: Option<&'static str>| Peer { address: remote, is_secure: tls.is_some(), tls };
@@ -181,12 +183,17 @@ async fn talk(
     peer: Peer,
 ) -> Result<(), Ended> {
     let service = service_fn(|request: Request<Incoming>| {
-        let guard = activity.begin_request();
+        let mut guard = activity.begin_request();
         let is_http2 = request.version() == http::Version::HTTP_2;
+        let is_held = guard.hold_head(head_len(&request));
         let port = port.clone();
         // In a box of its own: what serving a request needs is not kept while its answer is sent.
         Box::pin(async move {
             let response = match port {
+                Port::S3(front) | Port::Console(front) if !is_held => {
+                    let busy = busy().map(ResponseBody::full);
+                    receiver(&front, None, peer, request.version()).send(busy).await
+                }
                 Port::S3(front) => answer(&front, request, peer).await?,
                 Port::Console(front) => {
                     let page = console_page(env!("CARGO_PKG_VERSION")).map(ResponseBody::full);
@@ -208,6 +215,23 @@ fn receiver<'a>(
 ) -> Receiver<'a> {
     let (address, is_http2) = (peer.address, version == Version::HTTP_2);
     Receiver { identity, address, is_http2, engine: &front.engine }
+}
+
+/// Bytes of the head of a request.
+fn head_len(request: &Request<Incoming>) -> usize {
+    let uri = request.uri();
+    let target = uri.path().len() + uri.query().map_or(0, str::len);
+    let of_headers =
+        request.headers().iter().map(|(name, value)| name.as_str().len() + value.len());
+    target + of_headers.sum::<usize>()
+}
+
+/// The answer to a request with a long head, where too many of such are held.
+fn busy() -> Response<Bytes> {
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    response.headers_mut().insert(http::header::RETRY_AFTER, HeaderValue::from_static("1"));
+    response
 }
 
 /// The answer to a request of which it is not known where it came from: no policy can decide on it.
@@ -271,7 +295,7 @@ async fn answer(
     // What is not implemented, and a full drive, are answers and not failures.
     if status >= 500 && !matches!(status, 501 | 507) {
         let code = error.map_or("", |code| code.name());
-        tracing::error!(operation, status, code, request_id, "request failed");
+        error_limited!("request failed"; operation, status, code, request_id);
     }
     response.ok_or(Dropped)
 }

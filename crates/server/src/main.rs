@@ -10,6 +10,7 @@ mod bench;
 mod cli;
 mod config;
 mod connection;
+mod heads;
 mod keys;
 mod known;
 mod listen;

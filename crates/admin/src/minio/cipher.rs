@@ -15,8 +15,8 @@ const FRAGMENT_LEN: usize = 16 << 10;
 const ARGON_MEMORY_KIB: u32 = 64 << 10;
 const ARGON_LANES: u32 = 4;
 const PBKDF2_ROUNDS: NonZeroU32 = NonZeroU32::new(8192).expect("not zero");
-/// Plaintext of a body at most.
-pub(crate) const BODY_LEN_MAX: usize = 4 << 20;
+/// Bytes of a body at most. The longest that is sent is a list of a thousand names.
+pub(crate) const BODY_LEN_MAX: usize = 256 << 10;
 
 /// Argon2id with AES-256-GCM.
 const ARGON_AES: u8 = 0;

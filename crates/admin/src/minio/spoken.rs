@@ -15,8 +15,18 @@ pub(super) trait Fields: DeserializeOwned {
     const NAMES: &'static [&'static str];
 }
 
+/// Values of a body at most: one that is a character takes 32 bytes and more in memory.
+const VALUE_COUNT_MAX: usize = 16 << 10;
+
 /// Reads a body.
 pub(super) fn read<T: Fields>(text: &[u8]) -> Result<T, MinioError> {
+    // Each value but the last of an array or object has a comma behind it.
+    let begins_value = |byte: &&u8| matches!(byte, b',' | b'[' | b'{');
+    if text.iter().filter(begins_value).count() > VALUE_COUNT_MAX {
+        return Err(MinioError::invalid(format!(
+            "The body has more than {VALUE_COUNT_MAX} values."
+        )));
+    }
     let sent: Map<String, Value> = serde_json::from_slice(text).map_err(|_| MinioError::body())?;
     let mut known = Map::new();
     for (name, value) in sent {
@@ -107,6 +117,11 @@ mod tests {
         }
         for text in [r#"{"polcy":"p"}"#, r#"{"policy":"p","Policy":"q"}"#, r#"{"x":{}}"#] {
             assert_eq!(check(text), Err("XMinioAdminInvalidArgument".to_owned()), "{text}");
+        }
+        for value in ["0", "[]", "{}", r#""""#] {
+            let text = |count| format!(r#"{{"policy":[{}]}}"#, vec![value; count].join(","));
+            assert!(check(&text(1000)).is_ok());
+            assert_eq!(check(&text(16 << 10)), Err("XMinioAdminInvalidArgument".to_owned()));
         }
         for text in ["", "[]", "1", r#"{"secretKey":1}"#] {
             assert_eq!(check(text), Err("XMinioAdminConfigBadJSON".to_owned()), "{text}");

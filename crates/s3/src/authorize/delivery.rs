@@ -2,11 +2,12 @@
 //! target bucket, or its list where lists count, decides on them (S3 User Guide, "Permissions for log
 //! delivery"). `docs/decisions/0016-s3-authorization.md` says what holds for buckets that say nothing.
 
-use super::{Need, Ownership, Rules, account_of, allow};
+use super::{Need, account_of, allow};
 use crate::acl;
 use crate::bucket_log::{Source, key_of};
 use crate::error::{S3Code, S3Error};
 use crate::gateway::{Context, GatewayConfig};
+use crate::rules::{Ownership, Rules};
 use drystone_engine::{BucketRow, Engine};
 use drystone_iam::{Arn, Caller, CommonFacts, Facts, PolicySet, Principal, decide};
 

@@ -58,7 +58,7 @@ pub(super) async fn run(
     let draft = parse_appended_draft(request)?;
     let conditions = parse_write_conditions(request)?;
     let declared = Declared::parse(request)?;
-    let Found { row, seal, draft } = find(context, &bucket, draft).await?;
+    let Found { row, seal, draft } = Box::pin(find(context, &bucket, draft)).await?;
     let size = row.as_ref().map_or(0, |row| row.size);
     if size != offset {
         return Err(EngineError::WriteOffset { size_bytes: size }.into());

@@ -3,12 +3,12 @@
 use super::documents::len_max;
 use super::{Handled, read_document};
 use crate::auth::Verified;
-use crate::authorize::is_blocked;
 use crate::body::Body;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
 use crate::resource_policy::resolve;
 use crate::response::{empty, json, xml};
+use crate::rules::is_blocked;
 use crate::xml::Xml;
 use drystone_engine::plan::DocumentKind;
 use drystone_iam::{DocumentKind as PolicyKind, StoredPolicy};

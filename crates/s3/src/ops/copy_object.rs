@@ -74,7 +74,7 @@ pub(crate) async fn run(context: &Context<'_>) -> Handled {
         source_key: source.data_key.clone(),
         seal: sealing.seal,
     };
-    finish(context, source, copy).await
+    Box::pin(finish(context, source, copy)).await
 }
 
 fn draft(
@@ -107,7 +107,7 @@ async fn finish(context: &Context<'_>, source: Source, copy: CopyRequest) -> Han
     let engine = context.engine.clone();
     let encryption = copy.draft.encryption.clone();
     if len <= EARLY_STATUS_LEN {
-        let outcome = engine.copy_object(source.located, copy).await?;
+        let outcome = Box::pin(engine.copy_object(source.located, copy)).await?;
         let mut reply = xml(document(&outcome.row));
         tell_versions(&mut reply, source_version.as_deref(), &outcome);
         encryption::tell(&mut reply, context, encryption.as_ref());
@@ -120,7 +120,7 @@ async fn finish(context: &Context<'_>, source: Source, copy: CopyRequest) -> Han
         set(&mut reply, "x-amz-copy-source-version-id", version);
     }
     *reply.body_mut() = ResponseBody::pending(async move {
-        match engine.copy_object(source.located, copy).await {
+        match Box::pin(engine.copy_object(source.located, copy)).await {
             Ok(outcome) => document(&outcome.row),
             Err(error) => late_error(&error.into(), &resource, &ids),
         }

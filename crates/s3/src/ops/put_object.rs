@@ -18,10 +18,10 @@ pub(crate) async fn run(
 ) -> Handled {
     let request = &context.request;
     if let Some(offset) = append_object::offset_of(request)? {
-        return append_object::run(context, verified, body, offset).await;
+        return Box::pin(append_object::run(context, verified, body, offset)).await;
     }
     if extract_archive::is_asked(request) {
-        return extract_archive::run(context, verified, body).await;
+        return Box::pin(extract_archive::run(context, verified, body)).await;
     }
     let (name, key) = (request.bucket_name()?, request.object_key()?);
     let mut draft = parse_draft(request)?;

@@ -2,23 +2,18 @@
 
 use super::STREAM_STALL_MAX;
 use crate::admission::Admission;
+use crate::heads::{FREE_LEN, HeadBytes};
 use bytes::Bytes;
 use drystone_base::sync::{Mutex, lock};
 use http_body::{Body, Frame, SizeHint};
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::Instant;
-
-/// Bytes of heads that are not complete, over all connections. Above it a connection that sends more of
-/// an incomplete head is closed.
-const HEAD_BYTES_MAX: usize = 64 << 20;
-/// Bytes of a head that are not counted: nearly every head is shorter and comes at once, and all connections
-/// share the counter. A connection has a buffer for as many anyway.
-const HEAD_BYTES_FREE: usize = 4 << 10;
 
 /// Bytes of a response that are handed to HTTP/2 together. Once it has them, the body is not asked for more
 /// before the client has taken most of them, so this is the least that it must take in [`STREAM_STALL_MAX`].
@@ -55,6 +50,8 @@ struct Requests {
     head_since: Option<Instant>,
     /// Bytes that came of it.
     head_len: usize,
+    /// Those of them that are counted.
+    head_bytes: Option<HeadBytes>,
     was_told: bool,
     last_id: u64,
     /// Responses of HTTP/2 by their number: who is waited for, and since when. That is the client while its
@@ -68,19 +65,19 @@ pub(crate) struct Activity {
     accepted: Instant,
     requests: Mutex<Requests>,
     is_stopping: AtomicBool,
-    /// Bytes that are counted in the sum of the admission.
-    head_bytes: AtomicUsize,
+    /// Where it comes from; `None` for a proxy.
+    source: Option<IpAddr>,
 }
 
 impl Activity {
     /// A connection that was accepted now.
-    pub(crate) fn new(admission: Arc<Admission>) -> Arc<Self> {
+    pub(crate) fn new(admission: Arc<Admission>, source: Option<IpAddr>) -> Arc<Self> {
         Arc::new(Self {
             admission,
             accepted: Instant::now(),
             requests: Mutex::default(),
             is_stopping: AtomicBool::new(false),
-            head_bytes: AtomicUsize::new(0),
+            source,
         })
     }
 
@@ -114,37 +111,31 @@ impl Activity {
         requests.head_since.get_or_insert_with(Instant::now);
         requests.head_len += len;
         // Of the bytes that are not free, those that came now.
-        let len = len.min(requests.head_len.saturating_sub(HEAD_BYTES_FREE));
-        drop(requests);
-        if len == 0 {
+        let len = len.min(requests.head_len.saturating_sub(FREE_LEN));
+        if len == 0 || self.count_head(&mut requests.head_bytes, len) {
             return Ok(());
         }
-        self.head_bytes.fetch_add(len, Ordering::Relaxed);
-        let sum = self.admission.head_bytes.fetch_add(len, Ordering::Relaxed) + len;
-        if sum > HEAD_BYTES_MAX {
-            let message = "too many bytes of incomplete request heads are held";
-            return Err(std::io::Error::new(std::io::ErrorKind::OutOfMemory, message));
-        }
-        Ok(())
+        let message = "too many bytes of request heads are held";
+        Err(std::io::Error::new(std::io::ErrorKind::OutOfMemory, message))
     }
 
-    fn head_is_complete(&self) {
-        // The connection itself changes it, and nobody else.
-        let len = self.head_bytes.load(Ordering::Relaxed);
-        if len > 0 {
-            self.head_bytes.store(0, Ordering::Relaxed);
-            self.admission.head_bytes.fetch_sub(len, Ordering::Relaxed);
+    fn count_head(&self, held: &mut Option<HeadBytes>, len: usize) -> bool {
+        match held {
+            Some(held) => held.grow(len),
+            None => {
+                *held = self.admission.heads.hold(self.source, len);
+                held.is_some()
+            }
         }
     }
 
     /// The head of a request has come.
     pub(crate) fn begin_request(self: &Arc<Self>) -> RequestGuard {
-        self.head_is_complete();
         let mut requests = lock(&self.requests);
         requests.open += 1;
-        (requests.head_since, requests.head_len) = (None, 0);
+        (requests.head_since, requests.head_len, requests.head_bytes) = (None, 0, None);
         requests.last_id += 1;
-        RequestGuard { activity: self.clone(), id: requests.last_id }
+        RequestGuard { activity: self.clone(), id: requests.last_id, head: None }
     }
 
     /// What is to become of the connection as it is now.
@@ -177,19 +168,21 @@ impl Activity {
     }
 }
 
-impl Drop for Activity {
-    fn drop(&mut self) {
-        self.head_is_complete();
-    }
-}
-
 /// A request in progress: from the end of its head to the end of its response.
 pub(crate) struct RequestGuard {
     activity: Arc<Activity>,
     id: u64,
+    /// What is counted of its head.
+    head: Option<HeadBytes>,
 }
 
 impl RequestGuard {
+    /// Counts the head of the request until this ends. False if too many bytes of heads are held.
+    pub(crate) fn hold_head(&mut self, len: usize) -> bool {
+        let len = len.saturating_sub(FREE_LEN);
+        len == 0 || self.activity.count_head(&mut self.head, len)
+    }
+
     /// Over HTTP/2: from now on the client, or the body, is waited for.
     fn note(&self, turn: OfWhom) {
         lock(&self.activity.requests).waiting.insert(self.id, (turn, Instant::now()));
@@ -327,7 +320,7 @@ mod tests {
         let limits = ConnectionLimits { total: 9, per_source: 9 };
         let (head_max, idle_max) = (STREAM_STALL_MAX * 9, STREAM_STALL_MAX * 9);
         let times = TimeLimits { head_max, idle_max };
-        Activity::new(Admission::new(limits, times, Arc::default()))
+        Activity::new(Admission::new(limits, times, Arc::default()), None)
     }
 
     async fn next(body: &mut Tracked<Once>) -> Option<Bytes> {
@@ -369,22 +362,24 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_long_part_of_a_head_counts_until_the_head_is_complete() {
+    async fn the_long_part_of_a_head_counts_until_its_request_ends() {
         let limits = ConnectionLimits { total: 9, per_source: 9 };
         let admission = Admission::new(limits, TimeLimits::default(), Arc::default());
-        let counted = || admission.head_bytes.load(Ordering::Relaxed);
-        let activity = Activity::new(admission.clone());
-        for (len, sum) in [(HEAD_BYTES_FREE - 1, 0), (1, 0), (1, 1), (5000, 5001)] {
+        let counted = || admission.heads.total();
+        let activity = Activity::new(admission.clone(), None);
+        for (len, sum) in [(FREE_LEN - 1, 0), (1, 0), (1, 1), (5000, 5001)] {
             activity.note_read(len).expect("within the bound");
             assert_eq!(counted(), sum);
         }
-        let request = activity.begin_request();
+        let mut request = activity.begin_request();
         assert_eq!(counted(), 0);
+        assert!(request.hold_head(FREE_LEN + 9) && counted() == 9);
         activity.note_read(1 << 20).expect("a body");
         drop(request);
-        activity.note_read(HEAD_BYTES_FREE + 7).expect("the next head");
+        assert_eq!(counted(), 0);
+        activity.note_read(FREE_LEN + 7).expect("the next head");
         assert_eq!(counted(), 7);
-        assert!(activity.note_read(HEAD_BYTES_MAX).is_err());
+        assert!(activity.note_read(32 << 20).is_err());
         drop(activity);
         assert_eq!(counted(), 0);
     }

@@ -180,7 +180,7 @@ mod tests {
     ) -> (ClientStream<DuplexStream>, DuplexStream) {
         let limits = ConnectionLimits { total: 9, per_source: 9 };
         let times = TimeLimits { head_max: LONG, idle_max: LONG };
-        let activity = Activity::new(Admission::new(limits, times, Arc::default()));
+        let activity = Activity::new(Admission::new(limits, times, Arc::default()), None);
         let (server, client) = tokio::io::duplex(1024);
         (ClientStream::new(server, activity, StreamLimits { stall_max, linger_max }), client)
     }

@@ -1,6 +1,7 @@
 //! CORS rules: from which pages browsers may call.
 
 use super::{Form, Subject, Unset};
+use crate::cors::{EXPOSED_LEN_MAX, METHODS, RULE_COUNT_MAX};
 use crate::error::{S3Code, S3Error};
 use crate::schema::{Content, Node, many, optional, some};
 use crate::xml::Element;
@@ -17,9 +18,6 @@ const SHAPE: &[Node] = &[some(
         optional("MaxAgeSeconds", Content::Int),
     ]),
 )];
-const RULE_COUNT_MAX: usize = 100;
-const METHODS: [&str; 5] = ["GET", "PUT", "HEAD", "POST", "DELETE"];
-
 pub(super) const FORM: Form = Form {
     kind: DocumentKind::Cors,
     root: "CORSConfiguration",
@@ -57,6 +55,13 @@ fn check(root: &mut Element, _: &Subject<'_>) -> Result<(), S3Error> {
             return invalid(format!(
                 "ExposeHeader \"{header}\" contains wildcard. We currently do not support \
                  wildcard for ExposeHeader."
+            ));
+        }
+        // They become one header of each answer.
+        let exposed = rule.children_named("ExposeHeader").map(|header| header.text.len() + 2);
+        if exposed.sum::<usize>() > EXPOSED_LEN_MAX {
+            return invalid(format!(
+                "The names in ExposeHeader of a rule cannot have more than {EXPOSED_LEN_MAX} bytes."
             ));
         }
     }

@@ -3,6 +3,7 @@
 use super::{Form, Subject, Unset};
 use crate::error::{S3Code, S3Error};
 use crate::schema::{Content, Node, one, optional, some};
+use crate::website::is_short;
 use crate::xml::Element;
 use drystone_engine::plan::DocumentKind;
 
@@ -58,6 +59,9 @@ fn invalid(message: &str) -> S3Error {
 }
 
 fn check(root: &mut Element, _: &Subject<'_>) -> Result<(), S3Error> {
+    if !is_short(root) {
+        return Err(invalid("A host name, a key or a prefix is longer than 1024 bytes."));
+    }
     if root.child("RedirectAllRequestsTo").is_some() {
         if root.children.len() > 1 {
             let message = "RedirectAllRequestsTo cannot be provided in conjunction with other \

@@ -1,0 +1,98 @@
+"""What is made of the head of a request is held while its body is waited for, before anything is known of the client."""
+import pathlib
+import re
+import socket
+import time
+
+import pytest
+
+from conftest import PASSWORD, USER
+from raw import Signer, send
+from raw_h2 import Connection
+
+KIB, MIB = 1 << 10, 1 << 20
+
+
+def resident(server):
+    status = pathlib.Path(f"/proc/{server.process.pid}/status").read_text()
+    return int(status.split("VmRSS:")[1].split()[0]) * KIB
+
+
+def test_queries_and_paths_are_bounded(start):
+    server = start()
+    s3, host = server.client(), {"host": f"127.0.0.1:{server.port}"}
+    s3.create_bucket(Bucket="bucket")
+    many = "&".join(["a"] * 257)
+    for target in (f"/bucket/k?{many}", f"/.drystone/v1?{many}", f"/minio/admin/v3/info?{many}", f"/?{many}"):
+        answer = send(server.port, "GET", target, host)
+        assert answer.status == 400 and b"URI" in answer.body, target[:30]
+    answer = send(server.port, "GET", "/bucket/" + "a" * 8200, host)
+    assert (answer.status, answer.code) == (400, "KeyTooLongError")
+    # The longest key, with every byte encoded, and a query that is long but not many.
+    key = "\x7f" * 1024
+    s3.put_object(Bucket="bucket", Key=key, Body=b"x")
+    assert s3.get_object(Bucket="bucket", Key=key, ResponseContentDisposition="d" * 4000)["Body"].read() == b"x"
+
+
+@pytest.mark.parametrize("target", ["/.drystone/v1?" + "a&" * 20_000, "/nosuch/k?tagging&" + "a=&" * 15_000,
+                                    "/nosuch/" + "a" * 40_000 + "?tagging"])
+def test_heads_that_wait_for_a_body_are_counted(start, target):
+    server = start("--memory-budget", "64MiB")
+    server.client().create_bucket(Bucket="bucket")
+    before, sockets = resident(server), []
+    head = f"PUT {target} HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nContent-Length: 100\r\n\r\n".encode()
+    for _ in range(300):
+        sock = socket.create_connection(("127.0.0.1", server.port))
+        sock.sendall(head)
+        sockets.append(sock)
+    deadline, peak = time.monotonic() + 4, 0
+    while time.monotonic() < deadline:
+        peak = max(peak, resident(server) - before)
+        time.sleep(0.1)
+    assert peak < 96 * MIB, peak / MIB
+    # Others have short heads.
+    assert server.client().list_objects_v2(Bucket="bucket")["KeyCount"] == 0
+    for sock in sockets:
+        sock.close()
+
+
+def test_streams_with_long_heads_are_counted(start):
+    server = start("--memory-budget", "64MiB")
+    server.client().create_bucket(Bucket="bucket")
+    before, connections = resident(server), []
+    for _ in range(8):
+        connection = Connection(server.port, window=0)
+        connections.append(connection)
+        for _ in range(100):
+            connection.get("/nosuch/k?" + "a" * 7000, f"127.0.0.1:{server.port}")
+    deadline, peak = time.monotonic() + 4, 0
+    while time.monotonic() < deadline:
+        peak = max(peak, resident(server) - before)
+        time.sleep(0.1)
+    assert peak < 96 * MIB, peak / MIB
+    assert server.client().list_objects_v2(Bucket="bucket")["KeyCount"] == 0
+
+
+def test_a_long_copy_is_a_document_from_its_first_byte(start):
+    server = start()
+    s3 = server.client()
+    s3.create_bucket(Bucket="bucket")
+    part = 96 * MIB
+    upload = s3.create_multipart_upload(Bucket="bucket", Key="large")["UploadId"]
+    parts = [{"PartNumber": number, "ETag": s3.upload_part(Bucket="bucket", Key="large", UploadId=upload,
+                                                           PartNumber=number, Body=bytes(part))["ETag"]}
+             for number in (1, 2, 3)]
+    s3.complete_multipart_upload(Bucket="bucket", Key="large", UploadId=upload, MultipartUpload={"Parts": parts})
+    host = f"127.0.0.1:{server.port}"
+    for number in range(6):
+        headers, _ = Signer(USER, PASSWORD).headers("PUT", f"/bucket/copy{number}", host,
+                                                    extra={"x-amz-copy-source": "/bucket/large"})
+        with socket.create_connection(("127.0.0.1", server.port), timeout=60) as sock:
+            head = f"PUT /bucket/copy{number} HTTP/1.1\r\n" + "".join(f"{n}: {v}\r\n" for n, v in headers.items())
+            sock.sendall(head.encode() + b"content-length: 0\r\nconnection: close\r\n\r\n")
+            answer = b"".join(iter(lambda: sock.recv(65536), b""))
+        body = answer.split(b"\r\n\r\n", 1)[1]
+        chunks = re.split(rb"(?:^|\r\n)[0-9a-fA-F]+\r\n", body) if b"transfer-encoding: chunked" in answer.lower() else [body]
+        document = b"".join(chunks)
+        assert document.startswith(b"<?xml") and document.count(b"<?xml") == 1, document[:200]
+        assert b"<CopyObjectResult" in document
