@@ -5,6 +5,7 @@ mod checksum;
 mod encryption;
 mod lock;
 mod object;
+mod parts;
 mod restore;
 mod upload;
 mod usage;
@@ -14,8 +15,9 @@ pub use checksum::{Checksum, ChecksumAlgorithm, ChecksumKind};
 pub use encryption::{Encryption, SseMode};
 pub use lock::{BucketLock, LockMode, LockPeriod, ObjectLock, Retention};
 pub use object::{Data, ETag, Headers, ObjectRow};
+pub use parts::{Manifest, PartWalk, StoredPart};
 pub use restore::{Restore, RestoreState};
-pub use upload::{Manifest, PartRow, UploadRow, UploadState};
+pub use upload::{PartRow, UploadRow, UploadState};
 pub use usage::Usage;
 
 /// Format number of all rows.

@@ -11,7 +11,7 @@ use crate::object::{Located, ObjectDraft};
 use crate::plan::{self, AppendPlan, Conditions, MergePlan, WriteOutcome};
 use crate::seal::Seal;
 use crate::tasks::spawn;
-use drystone_base::Seq;
+use drystone_base::{DecodeError, Seq};
 use drystone_catalog::{
     BucketRow, Checksum, ChecksumAlgorithm, ChecksumKind, Data, ETag, Manifest, ObjectRow, PartRow,
 };
@@ -44,27 +44,36 @@ pub struct AppendRequest {
     pub conditions: Conditions,
 }
 
-/// Which parts at the end of a list are to be merged.
-fn run_to_merge(manifest: &Manifest) -> Option<Range<usize>> {
-    let class = |part: &PartRow| part.size.max(1).ilog2() / 4;
-    let parts = &manifest.parts;
+/// Which parts at the end of a list are to be merged, by their sizes.
+fn run_to_merge(parts: &[u64]) -> Option<Range<usize>> {
+    let class = |size: &u64| (*size).max(1).ilog2() / 4;
     let mut highest = class(parts.last()?);
     loop {
-        let is_low = |part: &&PartRow| class(part) <= highest && part.size < MERGED_LEN_MAX;
+        let is_low = |size: &&u64| class(size) <= highest && **size < MERGED_LEN_MAX;
         let count = parts.iter().rev().take_while(is_low).count();
         let run = parts.len() - count..parts.len();
-        let of_class = parts[run.clone()].iter().filter(|part| class(part) == highest).count();
+        let of_class = parts[run.clone()].iter().filter(|size| class(size) == highest).count();
         // What comes of sixteen is of the next class: no byte is copied more often than there are classes.
         if of_class >= RUN_COUNT || count >= RUN_COUNT_MAX {
             return Some(run);
         }
         // Smaller ones may lie behind larger ones that are enough with them.
         let before = parts.len().checked_sub(count + 1)?;
-        if parts[before].size >= MERGED_LEN_MAX {
+        if parts[before] >= MERGED_LEN_MAX {
             return None;
         }
         highest = class(&parts[before]);
     }
+}
+
+/// The parts of a stored list that are to be merged; none if it is well as it is.
+fn parts_to_merge(list: &[u8]) -> Result<Vec<PartRow>, DecodeError> {
+    let sizes = Manifest::walk(list)?.map(|part| Ok(part?.number_and_size()?.1));
+    let Some(run) = run_to_merge(&sizes.collect::<Result<Vec<_>, DecodeError>>()?) else {
+        return Ok(Vec::new());
+    };
+    let parts = Manifest::walk(list)?.skip(run.start).take(run.len());
+    parts.map(|part| part?.decode()).collect()
 }
 
 impl Engine {
@@ -168,7 +177,7 @@ impl Engine {
             })
             .await?;
         let outcome = self.revealed((began_in, &object), Ok(outcome))?;
-        self.merge_later(&bucket, object, &outcome.row, seal)?;
+        self.merge_later(&bucket, object, &outcome.row, seal).await?;
         Ok(outcome)
     }
 
@@ -199,7 +208,7 @@ impl Engine {
     }
 
     /// Merges parts in the background, if there are enough of one size.
-    fn merge_later(
+    async fn merge_later(
         &self,
         bucket: &str,
         object: Vec<u8>,
@@ -207,10 +216,11 @@ impl Engine {
         seal: Option<Seal>,
     ) -> Result<(), EngineError> {
         let Data::Manifest(id) = row.data else { return Ok(()) };
-        let manifest = self.stored_manifest(id)?;
-        let Some(run) = run_to_merge(&manifest) else { return Ok(()) };
+        let parts = self.look_at_parts(id, |list| Ok(parts_to_merge(list)?)).await?;
+        if parts.is_empty() {
+            return Ok(());
+        }
         let (engine, bucket, row) = (self.clone(), bucket.to_owned(), row.clone());
-        let parts = manifest.parts[run].to_vec();
         spawn(async move {
             let merged = engine.merge(&bucket, &object, &row, parts, seal);
             match merged.await {
@@ -259,7 +269,7 @@ impl Engine {
         for part in parts {
             let pin = self.shared.pins.pin();
             let key = seal.map(|seal| &seal.key);
-            let mut reader = self.open_part(part, key, (pin, lane.clone()))?;
+            let mut reader = self.open_part(part, key, (pin, lane.clone())).await?;
             while let Some(bytes) = reader.next().await? {
                 writer.write(&bytes).await?;
             }
@@ -282,20 +292,6 @@ impl Engine {
 mod tests {
     use super::*;
 
-    fn list(sizes: &[u64]) -> Manifest {
-        let part = |(at, size): (usize, &u64)| PartRow {
-            number: at as u16 + 1,
-            size: *size,
-            md5: [0; 16],
-            modified_ms: 0,
-            checksum: None,
-            data: Data::Empty,
-            seq: Seq(at as u64 + 1),
-            salt: None,
-        };
-        Manifest { parts: sizes.iter().enumerate().map(part).collect() }
-    }
-
     /// Goal: few parts, and each byte copied a few times at most. Method: 3,000 appends of one size, and of
     /// random sizes; merges are done as they are asked for.
     #[test]
@@ -308,7 +304,7 @@ mod tests {
                     if is_random { 1 + drystone_base::Rng::below(&rng, 50_000) } else { 1000 };
                 sizes.push(size);
                 total += size;
-                if let Some(run) = run_to_merge(&list(&sizes)) {
+                if let Some(run) = run_to_merge(&sizes) {
                     assert_eq!(run.end, sizes.len());
                     let merged = sizes[run.clone()].iter().sum();
                     copied += merged;
@@ -322,9 +318,9 @@ mod tests {
 
     #[test]
     fn large_parts_are_left_alone() {
-        assert_eq!(run_to_merge(&list(&[100 << 20; 40])), None);
-        assert_eq!(run_to_merge(&list(&[])), None);
+        assert_eq!(run_to_merge(&[100 << 20; 40]), None);
+        assert_eq!(run_to_merge(&[]), None);
         let sizes = [&[100 << 20][..], &[10; 16]].concat();
-        assert_eq!(run_to_merge(&list(&sizes)), Some(1..17));
+        assert_eq!(run_to_merge(&sizes), Some(1..17));
     }
 }

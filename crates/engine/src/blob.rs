@@ -1,6 +1,7 @@
 //! Streaming a body to the drives.
 
 use crate::budget::{Kind, ReadLane, Share};
+use crate::cut::WINDOWS_LEN;
 use crate::digest::Digests;
 use crate::engine::Engine;
 use crate::error::EngineError;
@@ -156,9 +157,10 @@ impl Engine {
     ) -> Result<(BlobWriter, Arc<ReadLane>), EngineError> {
         let mut writer = self.begin_blob(new)?;
         let chunk_len = ReadLane::CHUNK_LEN_MAX;
-        let bytes = writer.minimum_bytes() + chunk_len;
+        let held = chunk_len + WINDOWS_LEN;
+        let bytes = writer.minimum_bytes() + held;
         let mut share = self.reserve(Kind::Upload, bytes).await?;
-        let lane = ReadLane::new(chunk_len, share.split(chunk_len));
+        let lane = ReadLane::new(chunk_len, share.split(held));
         writer.begin(share);
         Ok((writer, lane))
     }

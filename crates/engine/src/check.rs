@@ -195,7 +195,8 @@ impl<'a> Check<'a> {
         for (_, value) in self.rows(Family::Sweep)? {
             let SweepItem::Manifest(id) = SweepItem::decode(&value)? else { continue };
             let Some(bytes) = self.get(&Key::manifest(id))? else { continue };
-            for part in Manifest::decode(&bytes)?.parts {
+            for part in Manifest::walk(&bytes)? {
+                let part = part?.decode()?;
                 if let Some(id) = part.data.shared_id() {
                     self.refs.remove(&(id, part.seq));
                 }
@@ -462,8 +463,10 @@ impl<'a> Check<'a> {
             match SweepItem::decode(&value)? {
                 SweepItem::Manifest(id) => {
                     let bytes = self.get(&Key::manifest(id))?;
-                    if let Some(bytes) = bytes {
-                        Manifest::decode(&bytes)?.parts.iter().for_each(|part| note(&part.data));
+                    for part in bytes.iter().map(|bytes| Manifest::walk(bytes)) {
+                        for part in part? {
+                            note(&part?.data()?);
+                        }
                     }
                 }
                 SweepItem::Parts { upload, .. } => {

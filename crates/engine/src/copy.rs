@@ -11,7 +11,7 @@ use crate::seal::Seal;
 use drystone_base::limits::PUT_LEN_BYTES_MAX;
 use drystone_base::{KIB, MIB, Seq, UploadId};
 use drystone_catalog::{
-    Checksum, ChecksumAlgorithm, Data, ETag, Encryption, ObjectRow, PartRow, UploadRow,
+    Checksum, ChecksumAlgorithm, Data, ETag, Encryption, Manifest, ObjectRow, PartRow, UploadRow,
 };
 use drystone_cluster::Protection;
 use drystone_keyring::DataKey;
@@ -85,7 +85,7 @@ impl Engine {
         let class = draft.storage_class.as_deref();
         let may_share = is_as_safe(row.storage_class.as_deref(), class)
             && row.encryption.is_some() == draft.encryption.is_some()
-            && self.is_shareable(&row.data)?;
+            && self.is_shareable(&row.data).await?;
         if !may_share {
             return self.copy_over(source, request).await;
         }
@@ -143,16 +143,24 @@ impl Engine {
 
     /// Whether other versions can own the same bytes: those of rows are copied, and pieces of pieces of
     /// pieces would never be given back.
-    fn is_shareable(&self, data: &Data) -> Result<bool, EngineError> {
+    async fn is_shareable(&self, data: &Data) -> Result<bool, EngineError> {
         Ok(match data {
             Data::Empty | Data::Inline(_) | Data::Slice { .. } => false,
             Data::Blob { .. } => true,
             Data::Manifest(id) => {
-                let is_deep = |part: &PartRow| match &part.data {
-                    Data::Slice { base, .. } => matches!(**base, Data::Manifest(_)),
+                let is_deep = |data: Data| match data {
+                    Data::Slice { base, .. } => matches!(*base, Data::Manifest(_)),
                     _ => false,
                 };
-                !self.stored_manifest(*id)?.parts.iter().any(is_deep)
+                let is_shareable = self.look_at_parts(*id, move |row| {
+                    for part in Manifest::walk(row)? {
+                        if is_deep(part?.data()?) {
+                            return Ok(false);
+                        }
+                    }
+                    Ok(true)
+                });
+                is_shareable.await?
             }
         })
     }
@@ -198,7 +206,7 @@ impl Engine {
         let mut digests = Digests::new(algorithm);
         let lane = self.reserve_read(&source.row, &range).await?;
         let pin = self.shared.pins.pin();
-        let mut reader = self.open_reader(&source.row, range, key, (pin, lane))?;
+        let mut reader = self.open_reader(&source.row, range, key, (pin, lane)).await?;
         while let Some(bytes) = reader.next().await? {
             digests.update(&bytes);
         }
@@ -244,7 +252,7 @@ impl Engine {
         }
         let (mut writer, lane) = self.begin_copy(NewBlob { len: Some(len), ..new }).await?;
         let held = (source.pin, lane);
-        let mut reader = self.open_reader(&source.row, range, source_key, held)?;
+        let mut reader = self.open_reader(&source.row, range, source_key, held).await?;
         while let Some(bytes) = reader.next().await? {
             writer.write(&bytes).await?;
         }
@@ -264,7 +272,7 @@ impl Engine {
             && row.encryption.is_none()
             && copy.seal.is_none()
             && is_as_safe(row.storage_class.as_deref(), class)
-            && self.is_shareable(&row.data)?;
+            && self.is_shareable(&row.data).await?;
         if may_share {
             match self.slice_part(&source, &copy, &upload).await {
                 Err(EngineError::Conflict) => {}

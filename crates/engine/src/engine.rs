@@ -8,6 +8,7 @@ use crate::lock_clock::LockClock;
 use crate::pace::Pace;
 use crate::pins::Pins;
 use crate::repair::Noted;
+use crate::turns::Turns;
 use drystone_base::sync::{Mutex, MutexGuard, lock};
 use drystone_base::{Cache, Clock, Rng, hash64};
 use drystone_catalog::{BucketRow, Catalog, Decision, Tx};
@@ -66,6 +67,8 @@ pub(crate) struct Shared {
     pub(crate) keyring: OnceLock<Arc<Keyring>>,
     pub(crate) lock_clock: LockClock,
     pub(crate) log_room: LogRoom,
+    /// At lists of parts.
+    pub(crate) part_turns: Arc<Turns>,
     /// Held by each large upload in progress: its count says how many there are.
     pub(crate) large_uploads: Arc<()>,
     buckets: Mutex<BucketCache>,
@@ -102,6 +105,7 @@ impl Engine {
             keyring: OnceLock::new(),
             lock_clock,
             log_room: LogRoom::default(),
+            part_turns: Turns::new(crate::parts::turn_count()),
             large_uploads: Arc::new(()),
             buckets: Mutex::default(),
             noted: Mutex::default(),

@@ -253,7 +253,7 @@ impl Engine {
         key: Option<&DataKey>,
     ) -> Result<ObjectReader, EngineError> {
         let lane = self.reserve_read(&located.row, &range).await?;
-        self.open_reader(&located.row, range, key, (located.pin, lane))
+        self.open_reader(&located.row, range, key, (located.pin, lane)).await
     }
 
     /// Deletes a key, or one version of it.

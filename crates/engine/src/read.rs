@@ -1,20 +1,20 @@
 //! Streaming bytes from the drives.
 
-use crate::budget::{CHUNK_LEN, Kind, Permit, ReadLane, Reclaimable, Share};
+use crate::budget::{Kind, Permit, ReadLane, Reclaimable, Share};
 use crate::cells::{CellRange, CellRead};
+use crate::cut::{
+    Cutter, Opening, Piece, Source, Step, Stretch, WINDOWS_LEN, is_listed, narrow, window_of,
+};
 use crate::engine::Engine;
 use crate::error::EngineError;
-use crate::layout::Layout;
 use crate::pins::Pin;
 use crate::tasks::{JoinHandle, spawn};
 use bytes::{Bytes, BytesMut};
 use drystone_base::sync::{Mutex, lock};
-use drystone_base::{BlobId, DecodeError, SEALED_FRAME_LEN_BYTES, SEALED_PLAIN_LEN_BYTES};
-use drystone_catalog::{Data, Key, Manifest, ObjectRow, PartRow};
+use drystone_base::{BlobId, DecodeError};
+use drystone_catalog::{Data, Key, ObjectRow, PartRow};
 use drystone_drive::{DriveError, ShardId};
-use drystone_keyring::{DataKey, FrameCipher, FrameSalt};
-use drystone_log::Location;
-use std::collections::VecDeque;
+use drystone_keyring::DataKey;
 use std::ops::Range;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -22,98 +22,27 @@ use std::time::{Duration, Instant};
 /// What was read ahead and is not asked for in this time is given up when requests wait for its bytes.
 const AHEAD_MAX: Duration = Duration::from_millis(100);
 
-/// One read of a drive, or bytes at hand.
-enum Source {
+/// How often a part is looked for again that was merged or written elsewhere.
+const ATTEMPT_COUNT: usize = 5;
+
+/// What is given out next.
+enum Front {
     Bytes(Bytes),
+    Row(BlobId, Range<u64>),
     Cell(CellRange),
 }
 
-/// How sealed bytes are opened: whole frames that follow each other.
-#[derive(Clone)]
-struct Opening {
-    cipher: Arc<FrameCipher>,
-    first_frame: u64,
-    /// They reach to the end of the part.
-    is_end: bool,
-    /// What of the opened bytes is wanted.
-    wanted: Range<usize>,
-}
-
-struct Piece {
-    source: Source,
-    opening: Option<Opening>,
-}
-
-impl Piece {
-    fn cell(&self) -> Option<&CellRange> {
-        match &self.source {
-            Source::Bytes(_) => None,
-            Source::Cell(cell) => Some(cell),
-        }
-    }
-
-    /// The wanted bytes from those that were read.
-    fn opened(opening: Option<Opening>, bytes: Bytes) -> Result<Bytes, EngineError> {
-        let Some(Opening { cipher, first_frame, is_end, wanted }) = opening else {
-            return Ok(bytes);
-        };
-        // Where nobody else has the bytes they are opened in place.
-        let mut buffer = bytes.try_into_mut().unwrap_or_else(|bytes| BytesMut::from(&bytes[..]));
-        let len = cipher.open(first_frame, is_end, &mut buffer).ok_or(EngineError::SealBroken)?;
-        match wanted.end <= len {
-            true => Ok(buffer.freeze().slice(wanted)),
-            false => Err(EngineError::SealBroken),
-        }
-    }
-}
-
-/// Bytes that follow each other: where they are, and how they are sealed.
-struct Stretch<'a> {
-    data: &'a Data,
-    stored_len: u64,
-    salt: Option<&'a FrameSalt>,
-}
-
-/// A stretch of one blob or row, and what opens it.
-struct SealedPart {
-    stored_len: u64,
-    cipher: Option<Arc<FrameCipher>>,
-}
-
-impl SealedPart {
-    fn new(stretch: &Stretch<'_>, key: Option<&DataKey>) -> Result<Self, EngineError> {
-        let cipher = match (stretch.salt, key) {
-            (None, _) => None,
-            (Some(salt), Some(key)) => Some(Arc::new(FrameCipher::new(key, salt))),
-            (Some(_), None) => return Err(EngineError::KeyNeeded),
-        };
-        Ok(Self { stored_len: stretch.stored_len, cipher })
-    }
-
-    /// The stored bytes that have these.
-    fn stored_range(&self, range: &Range<u64>) -> Range<u64> {
-        if self.cipher.is_none() || range.is_empty() {
-            return range.clone();
-        }
-        let start = range.start / SEALED_PLAIN_LEN_BYTES * SEALED_FRAME_LEN_BYTES;
-        let end = range.end.div_ceil(SEALED_PLAIN_LEN_BYTES) * SEALED_FRAME_LEN_BYTES;
-        start..end.min(self.stored_len)
-    }
-
-    /// How the stored bytes `stored` give those of `range` that they have.
-    fn opening(&self, range: &Range<u64>, stored: Range<u64>) -> Option<Opening> {
-        let cipher = self.cipher.clone()?;
-        let first_frame = stored.start / SEALED_FRAME_LEN_BYTES;
-        assert!(
-            stored.start.is_multiple_of(SEALED_FRAME_LEN_BYTES),
-            "sealed bytes are read by whole frames"
-        );
-        let start = first_frame * SEALED_PLAIN_LEN_BYTES;
-        let from = range.start.saturating_sub(start) as usize;
-        let is_end = stored.end == self.stored_len;
-        let held = stored.end.div_ceil(SEALED_FRAME_LEN_BYTES) * SEALED_PLAIN_LEN_BYTES - start;
-        let to = (range.end - start).min(held) as usize;
-        Some(Opening { cipher, first_frame, is_end, wanted: from..to })
+/// The wanted bytes from those that were read.
+fn opened(opening: Option<Opening>, bytes: Bytes) -> Result<Bytes, EngineError> {
+    let Some(Opening { cipher, first_frame, is_end, wanted }) = opening else {
+        return Ok(bytes);
+    };
+    // Where nobody else has the bytes they are opened in place.
+    let mut buffer = bytes.try_into_mut().unwrap_or_else(|bytes| BytesMut::from(&bytes[..]));
+    let len = cipher.open(first_frame, is_end, &mut buffer).ok_or(EngineError::SealBroken)?;
+    match wanted.end <= len {
+        true => Ok(buffer.freeze().slice(wanted)),
+        false => Err(EngineError::SealBroken),
     }
 }
 
@@ -188,7 +117,9 @@ impl Reclaimable for Ahead {
 /// Gives the bytes of a range of an object, in order. Holds a pin: they are not reclaimed meanwhile.
 pub struct ObjectReader {
     engine: Engine,
-    pieces: VecDeque<Piece>,
+    /// The next read, if it is known.
+    front: Option<(Front, Option<Opening>)>,
+    cutter: Cutter,
     lane: Arc<ReadLane>,
     /// `None` where one read gives everything.
     ahead: Option<Arc<Ahead>>,
@@ -197,34 +128,6 @@ pub struct ObjectReader {
 
 /// What keeps bytes readable, and what of the byte budget they may take.
 pub(crate) type Held = (Pin, Arc<ReadLane>);
-
-/// Cuts stored bytes `range` of a part into reads.
-fn cut(
-    layout: Layout,
-    hint: Option<Location>,
-    range: Range<u64>,
-    mut piece: impl FnMut(CellRange, Range<u64>),
-) {
-    let mut at = range.start;
-    while at < range.end {
-        let (stripe, place, within) = layout.locate(at);
-        let len = (layout.cell_len - within).min(range.end - at).min(CHUNK_LEN);
-        // Reads end where frames end, so that no frame is read twice.
-        let len = if within + len < layout.cell_len && at + len < range.end {
-            (within + len) / (64 << 10) * (64 << 10) - within
-        } else {
-            len
-        };
-        let range = narrow(within)..narrow(within + len);
-        let hint = hint.filter(|_| stripe == 0 && place == 0);
-        piece(CellRange { layout, stripe, place, range, hint }, at..at + len);
-        at += len;
-    }
-}
-
-fn narrow(bytes: u64) -> u32 {
-    u32::try_from(bytes).expect("cells are below 4 GiB")
-}
 
 impl Engine {
     /// Reserves what a reader of bytes `range` of a version needs at least.
@@ -237,115 +140,54 @@ impl Engine {
             Data::Inline(_) | Data::Empty => range.end - range.start,
             _ => ReadLane::chunk_len(row.stored_len(), range),
         };
-        Ok(ReadLane::new(chunk_len, self.reserve(Kind::Read, chunk_len).await?))
+        let windows_len = if is_listed(&row.data) { WINDOWS_LEN } else { 0 };
+        let share = self.reserve(Kind::Read, chunk_len + windows_len).await?;
+        Ok(ReadLane::new(chunk_len, share))
     }
 
     /// Opens bytes `range` of a version that was found under a pin. `key`: its data key, if it has one.
-    pub(crate) fn open_reader(
+    pub(crate) async fn open_reader(
         &self,
         row: &ObjectRow,
         range: Range<u64>,
         key: Option<&DataKey>,
         held: Held,
     ) -> Result<ObjectReader, EngineError> {
-        let mut pieces = VecDeque::new();
-        let salt = row.encryption.as_ref().map(|encryption| &encryption.salt);
-        let whole = Stretch { data: &row.data, stored_len: row.stored_len(), salt };
-        self.cut_stretch(&mut pieces, &whole, key, range)?;
-        Ok(self.reader(pieces, held))
+        self.reader(Cutter::new(&Stretch::of_object(row), key, range)?, held).await
     }
 
     /// Opens a part.
-    pub(crate) fn open_part(
+    pub(crate) async fn open_part(
         &self,
         part: &PartRow,
         key: Option<&DataKey>,
         held: Held,
     ) -> Result<ObjectReader, EngineError> {
-        let (data, stored_len) = (&part.data, part.stored_len());
-        let whole = Stretch { data, stored_len, salt: part.salt.as_ref() };
-        let mut pieces = VecDeque::new();
-        self.cut_stretch(&mut pieces, &whole, key, 0..part.size)?;
-        Ok(self.reader(pieces, held))
+        self.reader(Cutter::new(&Stretch::of_part(part), key, 0..part.size)?, held).await
     }
 
-    fn reader(&self, pieces: VecDeque<Piece>, (pin, lane): Held) -> ObjectReader {
-        let ahead = (pieces.len() > 1).then(|| Arc::new(Ahead::new()));
-        ObjectReader { engine: self.clone(), pieces, lane, ahead, _pin: pin }
-    }
-
-    /// Cuts bytes `range` of a stretch into reads; what it is made of, in turn.
-    fn cut_stretch(
-        &self,
-        pieces: &mut VecDeque<Piece>,
-        stretch: &Stretch<'_>,
-        key: Option<&DataKey>,
-        range: Range<u64>,
-    ) -> Result<(), EngineError> {
-        match stretch.data {
-            Data::Empty => Ok(()),
-            Data::Manifest(id) => {
-                let mut start = 0;
-                for part in self.stored_manifest(*id)?.parts {
-                    let end = start + part.size;
-                    let (from, to) = (range.start.max(start), range.end.min(end));
-                    if from < to {
-                        let (data, stored_len) = (&part.data, part.stored_len());
-                        let part = Stretch { data, stored_len, salt: part.salt.as_ref() };
-                        self.cut_stretch(pieces, &part, key, from - start..to - start)?;
-                    }
-                    start = end;
-                }
-                Ok(())
-            }
-            Data::Slice { base, base_size, offset } => {
-                let base = Stretch { data: base, stored_len: *base_size, salt: None };
-                self.cut_stretch(pieces, &base, key, range.start + offset..range.end + offset)
-            }
-            Data::Inline(id) => {
-                let part = SealedPart::new(stretch, key)?;
-                let stored = part.stored_range(&range);
-                let opening = part.opening(&range, stored.clone());
-                let source = Source::Bytes(self.read_inline(*id, stored)?);
-                pieces.push_back(Piece { source, opening });
-                Ok(())
-            }
-            Data::Blob { blob, cell_len, hint, code } => {
-                let part = SealedPart::new(stretch, key)?;
-                let layout = Layout::new(*blob, *code, *cell_len, part.stored_len);
-                cut(layout, *hint, part.stored_range(&range), |cell, stored| {
-                    let opening = part.opening(&range, stored);
-                    pieces.push_back(Piece { source: Source::Cell(cell), opening });
-                });
-                Ok(())
-            }
+    async fn reader(&self, cutter: Cutter, (pin, lane): Held) -> Result<ObjectReader, EngineError> {
+        let engine = self.clone();
+        let mut reader = ObjectReader { engine, front: None, cutter, lane, ahead: None, _pin: pin };
+        reader.find_front().await?;
+        // The row of a small object goes with its version: nobody waits for readers.
+        if let Some((front @ Front::Row(..), _)) = &mut reader.front
+            && let Front::Row(id, range) = &*front
+            && reader.cutter.is_done()
+        {
+            *front = Front::Bytes(self.read_inline(*id, range.clone())?);
         }
+        if !reader.cutter.is_done() {
+            reader.ahead = Some(Arc::new(Ahead::new()));
+        }
+        Ok(reader)
     }
 
     fn read_inline(&self, id: BlobId, range: Range<u64>) -> Result<Bytes, EngineError> {
-        // Small payloads go with their rows, in one transaction: nobody waits for readers.
         let bytes = self.shared.catalog.get(&Key::inline(id))?.ok_or(EngineError::Vanished)?;
         let range = narrow(range.start) as usize..narrow(range.end) as usize;
         let damaged = || DriveError::NotFound(ShardId { blob: id, stripe: 0 });
         if range.end > bytes.len() { Err(damaged().into()) } else { Ok(bytes.slice(range)) }
-    }
-
-    /// The parts of a completed object.
-    ///
-    /// # Errors
-    ///
-    /// The catalog failed, or has no such manifest.
-    pub fn load_manifest(&self, id: BlobId) -> Result<Manifest, EngineError> {
-        let mut manifest = self.stored_manifest(id)?;
-        manifest.parts.iter_mut().try_for_each(|part| self.reveal_part(part))?;
-        Ok(manifest)
-    }
-
-    /// As [`Engine::load_manifest`], with digests sealed where they are stored so.
-    pub(crate) fn stored_manifest(&self, id: BlobId) -> Result<Manifest, EngineError> {
-        let bytes = self.shared.catalog.get(&Key::manifest(id))?;
-        let missing = DecodeError { what: "manifest row" };
-        Ok(Manifest::decode(&bytes.ok_or(missing)?)?)
     }
 }
 
@@ -357,17 +199,53 @@ impl ObjectReader {
     ///
     /// [`EngineError::Damaged`] names the shard; nothing of it has been given out.
     pub async fn next(&mut self) -> Result<Option<Bytes>, EngineError> {
-        let Some(Piece { source, opening }) = self.pieces.pop_front() else { return Ok(None) };
-        let (bytes, permit) = match source {
-            Source::Bytes(bytes) => (bytes, self.lane.permit().await),
-            Source::Cell(cell) => {
-                let read = self.read(&cell).await?;
-                self.engine.shared.pace.note_client();
-                self.read_ahead();
-                read
+        for _ in 0..ATTEMPT_COUNT {
+            if self.front.is_none() {
+                self.find_front().await?;
             }
-        };
-        Piece::opened(opening, bytes).map(|bytes| Some(permit.wrap(bytes)))
+            let Some((front, opening)) = self.front.take() else { return Ok(None) };
+            let (bytes, permit) = match front {
+                Front::Bytes(bytes) => (bytes, self.lane.permit().await),
+                Front::Row(id, range) => match self.engine.read_inline(id, range) {
+                    Err(EngineError::Vanished) if self.cutter.look_again() => continue,
+                    bytes => (bytes?, self.lane.permit().await),
+                },
+                Front::Cell(cell) => {
+                    let read = self.read(&cell).await?;
+                    self.engine.shared.pace.note_client();
+                    self.step()?;
+                    self.read_ahead();
+                    read
+                }
+            };
+            return opened(opening, bytes).map(|bytes| Some(permit.wrap(bytes)));
+        }
+        Err(EngineError::Vanished)
+    }
+
+    /// Finds out what comes next, if that takes no list; else which part of which list it takes.
+    fn step(&mut self) -> Result<Option<(BlobId, Range<u64>)>, EngineError> {
+        match self.cutter.step()? {
+            Step::End => Ok(None),
+            Step::List(id, range) => Ok(Some((id, range))),
+            Step::Piece(Piece { source, opening }) => {
+                let front = match source {
+                    Source::Row(id, range) => Front::Row(id, range),
+                    Source::Cell(cell) => Front::Cell(cell),
+                };
+                self.front = Some((front, opening));
+                Ok(None)
+            }
+        }
+    }
+
+    /// Finds out what comes next.
+    async fn find_front(&mut self) -> Result<(), EngineError> {
+        while let Some((list, range)) = self.step()? {
+            let window = self.engine.look_at_parts(list, move |row| Ok(window_of(row, &range)?));
+            self.cutter.supply(window.await?);
+        }
+        Ok(())
     }
 
     /// All of a short range of `len` bytes, in one piece.
@@ -410,8 +288,9 @@ impl ObjectReader {
 
     /// While the client takes what it is given, the next bytes are read, if the budget has room for them.
     fn read_ahead(&self) {
-        let next = self.pieces.front().and_then(Piece::cell);
-        let (Some(ahead), Some(next)) = (&self.ahead, next) else { return };
+        let (Some(ahead), Some((Front::Cell(next), _))) = (&self.ahead, &self.front) else {
+            return;
+        };
         if ahead.is_spared(next) {
             return;
         }
@@ -452,34 +331,5 @@ impl ObjectReader {
             drop(before);
         }
         read.bytes
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pieces_cover_a_range_and_end_at_frames() {
-        for (code, cell_len, start, end) in [
-            (1, 1 << 20, 0, 5_000_000),
-            (1, 131_072, 65_000, 400_000),
-            (1, 1 << 20, 70_000, 1_500_001),
-            (4, 1 << 20, 70_000, 5_500_001),
-            (3, 131_072, 0, 6_000_000),
-        ] {
-            let layout = Layout::new(BlobId([0; 16]), (code, 0), cell_len, 6_000_000);
-            let mut at = start;
-            cut(layout, None, start..end, |piece, stored| {
-                let CellRange { stripe, place, range, .. } = piece;
-                assert_eq!(stored.start, at);
-                let cell = u64::from(stripe) * u64::from(code) + place as u64;
-                let cell = cell * u64::from(cell_len);
-                assert_eq!(cell + u64::from(range.start), at);
-                assert!(!range.is_empty() && u64::from(range.end - range.start) <= CHUNK_LEN);
-                at = cell + u64::from(range.end);
-            });
-            assert_eq!(at, end);
-        }
     }
 }

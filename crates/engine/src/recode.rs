@@ -127,8 +127,10 @@ impl Recoding<'_> {
         if let Data::Slice { base, .. } = data {
             return match &**base {
                 // What is left of an object whose pieces others have: they get bytes of their own.
-                Data::Manifest(id) => self.engine.stored_manifest(*id).is_ok_and(|manifest| {
-                    manifest.parts.iter().any(|part| self.needs(&part.data, storage_class))
+                Data::Manifest(id) => self.engine.stored_parts(*id).is_ok_and(|row| {
+                    let parts = Manifest::walk(&row).into_iter().flatten().flatten();
+                    let mut data = parts.filter_map(|part| part.data().ok());
+                    data.any(|data| self.needs(&data, storage_class))
                 }),
                 base => self.needs(base, storage_class),
             };
@@ -326,7 +328,7 @@ impl Engine {
         let (mut writer, lane) = self.begin_copy(new).await?;
         let pin = self.shared.pins.pin();
         let row = ObjectRow { data: piece.data.clone(), size: piece.size, ..ObjectRow::empty() };
-        let mut reader = self.open_reader(&row, 0..piece.size, None, (pin, lane))?;
+        let mut reader = self.open_reader(&row, 0..piece.size, None, (pin, lane)).await?;
         while let Some(bytes) = reader.next().await? {
             writer.write(&bytes).await?;
         }

@@ -3,8 +3,7 @@
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::plan::{self, RenameRequest, Resealed, SealedFields};
-use crate::tasks::spawn_blocking;
-use drystone_catalog::{Data, Encryption, ObjectRow, Versioning};
+use drystone_catalog::{Data, Encryption, Manifest, ObjectRow, Versioning};
 
 impl Engine {
     /// Gives the current version of a key another key: rows change, bytes do not. An encrypted one needs
@@ -27,8 +26,7 @@ impl Engine {
         let name = bucket.to_owned();
         let renamed = self.commit(move |tx| plan::rename(tx, &name, &request, fresh)).await?;
         if let Some(row) = renamed {
-            let (engine, bucket) = (self.clone(), bucket.to_owned());
-            spawn_blocking(move || engine.tell_new_name(&bucket, &target, &row));
+            self.tell_new_name(bucket, target, row).await;
         }
         Ok(())
     }
@@ -53,17 +51,24 @@ impl Engine {
         Ok(Resealed { bucket, from: SealedFields::of(&from), to: SealedFields::of(&to) })
     }
 
-    /// Lets the manifest beside the bytes of a renamed object say its new name. Nobody waits for it.
-    fn tell_new_name(&self, bucket: &str, object: &[u8], row: &ObjectRow) {
+    /// Lets the manifest beside the bytes of a renamed object say its new name. It is only handed to the
+    /// drives, and does without what cannot be read.
+    async fn tell_new_name(&self, bucket: &str, object: Vec<u8>, row: ObjectRow) {
         let Ok(bucket) = self.find_bucket(bucket) else { return };
         // Where versions are kept, the old name has them too.
         if bucket.versioning != Versioning::Off || row.is_shared {
             return;
         }
-        let parts = match &row.data {
-            Data::Manifest(id) => self.stored_manifest(*id).ok(),
-            _ => None,
+        let Data::Manifest(id) = row.data else {
+            return self.write_manifest(&bucket, &object, &row, None);
         };
-        self.write_manifest(&bucket, object, row, parts.as_ref());
+        let engine = self.clone();
+        let told = self.look_at_parts(id, move |list| {
+            engine.write_manifest(&bucket, &object, &row, Some(&Manifest::decode(list)?));
+            Ok(())
+        });
+        if let Err(error) = told.await {
+            tracing::warn!(%error, "the list of parts beside a renamed object keeps its old name");
+        }
     }
 }

@@ -131,7 +131,9 @@ fn visit_row(key: &[u8], value: &[u8], visit: &mut dyn FnMut(BlobId)) -> Result<
         Some(Family::Head | Family::Version) => each(&ObjectRow::decode(value)?.data),
         Some(Family::Part) => each(&PartRow::decode(value)?.data),
         Some(Family::Manifest) => {
-            Manifest::decode(value)?.parts.iter().for_each(|part| each(&part.data));
+            for part in Manifest::walk(value)? {
+                each(&part?.data()?);
+            }
         }
         Some(Family::Sweep) => {
             if let SweepItem::Blob(blob) = SweepItem::decode(value)? {

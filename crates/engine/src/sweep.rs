@@ -102,7 +102,7 @@ impl Engine {
         let (mut keys, mut blobs, mut slices) = (Vec::new(), Vec::new(), Vec::new());
         let (mut now, mut later) = (Vec::new(), Vec::new());
         for row in rows {
-            if self.can_reclaim(&row.1)? { now.push(row) } else { later.push(row) }
+            if self.can_reclaim(&row.1).await? { now.push(row) } else { later.push(row) }
         }
         let rows = now;
         self.postpone(later).await?;
@@ -115,12 +115,12 @@ impl Engine {
                 }
                 SweepItem::Manifest(id) => {
                     // A manifest that is gone was reclaimed before a crash.
-                    if let Some(manifest) = self.manifest_if_there(id)? {
-                        for part in manifest.parts {
-                            keys.extend(inline_key(&part.data));
-                            blobs.extend(part_blob(&part.data));
-                            slices.extend(is_slice(&part).then_some(part));
-                        }
+                    let decode = |list: &[u8]| Ok(Manifest::decode(list)?);
+                    let manifest = self.look_at_parts_if_there(id, decode).await?;
+                    for part in manifest.unwrap_or_default().parts {
+                        keys.extend(inline_key(&part.data));
+                        blobs.extend(part_blob(&part.data));
+                        slices.extend(is_slice(&part).then_some(part));
                     }
                     keys.push(Key::manifest(id));
                     keys.push(key);
@@ -141,13 +141,22 @@ impl Engine {
 
     /// Whether every drive that may have bytes of an item is there to be told. A drive that is missing
     /// would come back with bytes that nothing names.
-    fn can_reclaim(&self, item: &SweepItem) -> Result<bool, EngineError> {
+    async fn can_reclaim(&self, item: &SweepItem) -> Result<bool, EngineError> {
         let can_bury = |data: &Data| part_blob(data).is_none_or(|blob| self.pool().can_bury(blob));
         Ok(match item {
             SweepItem::Blob(blob) => self.pool().can_bury(*blob),
             SweepItem::Manifest(id) => {
-                let manifest = self.manifest_if_there(*id)?.unwrap_or_default();
-                self.pool().is_whole() && manifest.parts.iter().all(|part| can_bury(&part.data))
+                let pool = self.pool().clone();
+                let can = self.look_at_parts_if_there(*id, move |list| {
+                    for part in Manifest::walk(list)? {
+                        let blob = part_blob(&part?.data()?);
+                        if blob.is_some_and(|blob| !pool.can_bury(blob)) {
+                            return Ok(false);
+                        }
+                    }
+                    Ok(true)
+                });
+                can.await?.unwrap_or(true) && self.pool().is_whole()
             }
             SweepItem::Parts { upload, .. } => {
                 let mut can = self.pool().is_whole();
@@ -192,14 +201,15 @@ impl Engine {
         manifest: Option<BlobId>,
         report: &mut SweepReport,
     ) -> Result<(), EngineError> {
-        let kept: BTreeSet<u16> = match manifest {
+        let numbers = |list: &[u8]| {
+            let numbers = Manifest::walk(list)?.map(|part| Ok(part?.number_and_size()?.0));
+            numbers.collect::<Result<BTreeSet<u16>, EngineError>>()
+        };
+        let kept = match manifest {
             // If the manifest is gone, so are its blobs: declaring them dead again is harmless.
-            Some(id) => self.manifest_if_there(id)?.unwrap_or_default().parts,
-            None => Vec::new(),
-        }
-        .iter()
-        .map(|part| part.number)
-        .collect();
+            Some(id) => self.look_at_parts_if_there(id, numbers).await?.unwrap_or_default(),
+            None => BTreeSet::new(),
+        };
         let snapshot = self.shared.catalog.snapshot();
         let rows: Result<Vec<_>, _> = snapshot.scan(prefix_range(&Key::parts_of(upload))).collect();
         drop(snapshot);

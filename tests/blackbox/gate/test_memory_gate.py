@@ -148,6 +148,31 @@ def silent_readers(attack):
     attack.wait()
 
 
+def fill_with_parts(server):
+    """An object of 3,000 parts, each a reference to one of 65 MiB: so long ones are not read when they are made."""
+    s3 = server.client(max_pool_connections=16)
+    s3.put_object(Bucket="bucket", Key="source", Body=b"x" * (65 * MIB))
+    names = {"Bucket": "bucket", "Key": "parts"}
+    upload = s3.create_multipart_upload(**names)["UploadId"]
+
+    def part(number):
+        copied = s3.upload_part_copy(**names, UploadId=upload, PartNumber=number, CopySource="bucket/source")
+        return {"PartNumber": number, "ETag": copied["CopyPartResult"]["ETag"]}
+
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        parts = list(pool.map(part, range(1, 3001)))
+    s3.complete_multipart_upload(**names, UploadId=upload, MultipartUpload={"Parts": parts})
+
+
+def silent_readers_of_many_parts(attack):
+    for _ in range(128):
+        attack.get("parts", buffer=4 << 10)
+    attack.wait()
+
+
+silent_readers_of_many_parts.prepare = fill_with_parts
+
+
 def frame(kind, flags, stream, payload=b""):
     return struct.pack(">I", len(payload))[1:] + bytes([kind, flags]) + struct.pack(">I", stream) + payload
 
@@ -379,9 +404,10 @@ def slow_documents(attack):
 slow_documents.with_documents = True
 
 
-PATTERNS = [half_documents, slow_documents, slow_readers, silent_readers, http2_unread_streams, unread_errors_over_http2,
-            unread_lists, unread_lists_over_http2, idle_sockets, half_prefaces, drip_uploads,
-            anonymous_forms, archive_bombs, policy_patterns, log_floods, ldap_floods, wrong_signatures]
+PATTERNS = [half_documents, slow_documents, slow_readers, silent_readers, silent_readers_of_many_parts,
+            http2_unread_streams, unread_errors_over_http2, unread_lists, unread_lists_over_http2, idle_sockets,
+            half_prefaces, drip_uploads, anonymous_forms, archive_bombs, policy_patterns, log_floods, ldap_floods,
+            wrong_signatures]
 
 
 @pytest.fixture

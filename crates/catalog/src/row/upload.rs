@@ -1,4 +1,4 @@
-//! Multipart uploads, their parts, and the parts of completed objects.
+//! Multipart uploads and their parts.
 
 use super::{Checksum, ChecksumAlgorithm, ChecksumKind, Data, FORMAT, ObjectRow};
 use drystone_base::{DecodeError, Reader, Seq, TlvReader, TlvWriter, Writer, sealed_len};
@@ -201,43 +201,5 @@ impl PartRow {
             }
         }
         if row.number == 0 { Err(r.malformed()) } else { Ok(row) }
-    }
-}
-
-/// The parts of a completed object, in order.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Manifest {
-    /// Parts, by rising number.
-    pub parts: Vec<PartRow>,
-}
-
-impl Manifest {
-    /// Stored form.
-    #[must_use]
-    pub fn encode(&self) -> Vec<u8> {
-        let mut w = Writer::new();
-        w.u8(FORMAT).varint(self.parts.len() as u64);
-        for part in &self.parts {
-            w.bytes(&part.encode());
-        }
-        w.finish()
-    }
-
-    /// Reads the stored form.
-    ///
-    /// # Errors
-    ///
-    /// Malformed.
-    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let mut r = Reader::new(bytes, "manifest row");
-        if r.u8()? != FORMAT {
-            return Err(r.malformed());
-        }
-        let count = r.varint()?;
-        let mut parts = Vec::new();
-        for _ in 0..count {
-            parts.push(PartRow::decode(r.bytes()?)?);
-        }
-        if r.is_empty() { Ok(Self { parts }) } else { Err(r.malformed()) }
     }
 }

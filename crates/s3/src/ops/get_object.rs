@@ -59,7 +59,7 @@ async fn attempt(context: &Context<'_>, with_body: bool) -> Result<Option<Reply>
     } else {
         encryption::of_head(context, place, row, wants_checksum).await?;
     }
-    let selection = select(context, row)?;
+    let selection = select(context, row).await?;
     let mut reply = empty(if selection.is_partial { 206 } else { 200 });
     describe(&mut reply, request, row);
     if let Some(version) = located.reported_version() {
@@ -113,7 +113,7 @@ fn not_modified(located: &Located) -> Reply {
     reply
 }
 
-fn select(context: &Context<'_>, row: &ObjectRow) -> Result<Selection, S3Error> {
+async fn select(context: &Context<'_>, row: &ObjectRow) -> Result<Selection, S3Error> {
     let request = &context.request;
     let range = request.header("range");
     if let Some(number) = request.query("partNumber") {
@@ -121,7 +121,7 @@ fn select(context: &Context<'_>, row: &ObjectRow) -> Result<Selection, S3Error> 
             let message = "Cannot specify both Range header and partNumber query parameter";
             return Err(S3Error::with(S3Code::InvalidRequest, message));
         }
-        return select_part(context, row, number);
+        return select_part(context, row, number).await;
     }
     let whole = Selection {
         range: 0..row.size,
@@ -144,7 +144,11 @@ fn if_range_holds(request: &S3Request, row: &ObjectRow) -> bool {
     }
 }
 
-fn select_part(context: &Context<'_>, row: &ObjectRow, number: &str) -> Result<Selection, S3Error> {
+async fn select_part(
+    context: &Context<'_>,
+    row: &ObjectRow,
+    number: &str,
+) -> Result<Selection, S3Error> {
     let wanted: u32 =
         number.parse().ok().filter(|n| (1..=10_000).contains(n)).ok_or_else(|| {
             let message = "Part number must be an integer between 1 and 10000, inclusive";
@@ -163,15 +167,8 @@ fn select_part(context: &Context<'_>, row: &ObjectRow, number: &str) -> Result<S
         let is_partial = row.size > 0;
         return Ok(Selection { range: 0..row.size, is_partial, part_count: None, checksum });
     };
-    let mut start = 0;
-    for part in context.engine.load_manifest(id)?.parts {
-        let end = start + part.size;
-        if u32::from(part.number) == wanted {
-            let part_count = row.etag.part_count;
-            let range = start..end;
-            return Ok(Selection { range, is_partial: true, part_count, checksum: part.checksum });
-        }
-        start = end;
-    }
-    Err(no_part())
+    let found = context.engine.find_part(id, wanted).await?;
+    let (start, part) = found.ok_or_else(no_part)?;
+    let (range, part_count) = (start..start + part.size, row.etag.part_count);
+    Ok(Selection { range, is_partial: true, part_count, checksum: part.checksum })
 }

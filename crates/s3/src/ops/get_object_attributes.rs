@@ -4,15 +4,18 @@ use super::{Handled, version_of};
 use crate::checksum::{element_name, text_of};
 use crate::encryption;
 use crate::error::S3Error;
-use crate::gateway::Context;
+use crate::gateway::{Context, Listed};
 use crate::request::S3Request;
 use crate::response::{set, xml};
 use crate::xml::Xml;
 use drystone_base::Timestamp;
-use drystone_engine::{ObjectRow, PartRow};
+use drystone_engine::{ObjectRow, PartPage, PartRow};
 
 const ATTRIBUTES: [&str; 5] = ["ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize"];
 const ROOT: &str = "GetObjectAttributesResponse";
+/// What a part takes in the document at most, and the rest of it.
+const PART_LEN_MAX: u64 = 256;
+const HEAD_LEN_MAX: u64 = 2 << 10;
 
 pub(crate) async fn run(context: &Context<'_>) -> Handled {
     let request = &context.request;
@@ -24,7 +27,8 @@ pub(crate) async fn run(context: &Context<'_>) -> Handled {
     let row = &located.row;
     let place = (&*located.bucket, key.as_bytes());
     encryption::of_head(context, place, row, wants("Checksum")).await?;
-    let mut document = Xml::new(ROOT);
+    let listed = if wants("ObjectParts") { find_parts(context, row).await? } else { None };
+    let mut document = listed.as_ref().map_or_else(|| Xml::new(ROOT), |parts| parts.document(ROOT));
     if wants("ETag") {
         document.text("ETag", &row.etag.to_text());
     }
@@ -33,8 +37,8 @@ pub(crate) async fn run(context: &Context<'_>) -> Handled {
         document.text(element_name(checksum.algorithm), &text_of(checksum, row.etag.part_count));
         document.text("ChecksumType", checksum.kind.name()).close("Checksum");
     }
-    if wants("ObjectParts") {
-        write_parts(context, row, &mut document)?;
+    if let Some(parts) = &listed {
+        write_parts(context, row, &parts.page, &mut document)?;
     }
     if wants("StorageClass") {
         document.text("StorageClass", row.storage_class.as_deref().unwrap_or("STANDARD"));
@@ -42,7 +46,11 @@ pub(crate) async fn run(context: &Context<'_>) -> Handled {
     if wants("ObjectSize") {
         document.int("ObjectSize", row.size);
     }
-    let mut reply = xml(document.finish(ROOT));
+    let document = document.finish(ROOT);
+    let mut reply = match listed {
+        Some(parts) => parts.reply(document),
+        None => xml(document),
+    };
     set(&mut reply, "last-modified", &Timestamp(row.modified_ms).to_http());
     if let Some(version) = located.reported_version() {
         set(&mut reply, "x-amz-version-id", &version);
@@ -79,24 +87,42 @@ fn header_int(request: &S3Request, name: &str) -> Result<Option<u64>, S3Error> {
     Ok(Some(number))
 }
 
-fn write_parts(context: &Context<'_>, row: &ObjectRow, document: &mut Xml) -> Result<(), S3Error> {
-    let Some(id) = row.visible_parts() else { return Ok(()) };
-    let parts = context.engine.load_manifest(id)?.parts;
+/// The page of parts that is asked for, with a share for the document; `None` if the object shows no parts.
+async fn find_parts(
+    context: &Context<'_>,
+    row: &ObjectRow,
+) -> Result<Option<Listed<PartPage>>, S3Error> {
+    let Some(id) = row.visible_parts() else { return Ok(None) };
+    let (limit, after) = asked(context)?;
+    let walk = || context.engine.page_of_parts(id, after, limit as usize);
+    let len_of = |page: &PartPage| page.parts.len() as u64 * PART_LEN_MAX + HEAD_LEN_MAX;
+    context.list(limit, walk, len_of).await.map(Some)
+}
+
+/// How many parts are asked for, and behind which.
+fn asked(context: &Context<'_>) -> Result<(u64, u64), S3Error> {
     let limit = header_int(&context.request, "x-amz-max-parts")?.unwrap_or(1000).min(1000);
     let after = header_int(&context.request, "x-amz-part-number-marker")?.unwrap_or(0);
+    Ok((limit, after))
+}
+
+fn write_parts(
+    context: &Context<'_>,
+    row: &ObjectRow,
+    page: &PartPage,
+    document: &mut Xml,
+) -> Result<(), S3Error> {
+    let (limit, after) = asked(context)?;
     let algorithm = row.checksum.as_ref().map(|checksum| checksum.algorithm);
     let has_checksums =
         |part: &PartRow| part.checksum.as_ref().map(|checksum| checksum.algorithm) == algorithm;
-    document.open("ObjectParts").int("PartsCount", parts.len() as u64);
+    document.open("ObjectParts").int("PartsCount", page.count);
     document.int("PartNumberMarker", after);
-    let listed: Vec<&PartRow> =
-        parts.iter().filter(|part| u64::from(part.number) > after).collect();
-    let shown = &listed[..listed.len().min(limit as usize)];
-    if let Some(last) = shown.last() {
+    if let Some(last) = page.parts.last() {
         document.int("NextPartNumberMarker", last.number.into());
     }
-    document.int("MaxParts", limit).bool("IsTruncated", shown.len() < listed.len());
-    for part in shown.iter().filter(|part| has_checksums(part)) {
+    document.int("MaxParts", limit).bool("IsTruncated", page.is_truncated);
+    for part in page.parts.iter().filter(|part| has_checksums(part)) {
         document.open("Part").int("PartNumber", part.number.into()).int("Size", part.size);
         if let Some(checksum) = &part.checksum {
             document.text(element_name(checksum.algorithm), &text_of(checksum, None));
