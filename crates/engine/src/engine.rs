@@ -69,6 +69,8 @@ pub(crate) struct Shared {
     pub(crate) log_room: LogRoom,
     /// At lists of parts.
     pub(crate) part_turns: Arc<Turns>,
+    /// At completing uploads of many parts.
+    pub(crate) completion_turns: Arc<Turns>,
     /// Held by each large upload in progress: its count says how many there are.
     pub(crate) large_uploads: Arc<()>,
     buckets: Mutex<BucketCache>,
@@ -106,6 +108,7 @@ impl Engine {
             lock_clock,
             log_room: LogRoom::default(),
             part_turns: Turns::new(crate::parts::turn_count()),
+            completion_turns: Turns::new(crate::multipart::LONG_AT_ONCE_MAX),
             large_uploads: Arc::new(()),
             buckets: Mutex::default(),
             noted: Mutex::default(),

@@ -6,6 +6,7 @@ use crate::engine::{CommittedView, Engine};
 use crate::error::EngineError;
 use crate::object::ObjectDraft;
 use crate::plan::{self, CompletePlan, Conditions, WriteOutcome};
+use crate::tasks::spawn;
 use drystone_base::limits::{OBJECT_LEN_BYTES_MAX, PART_LEN_BYTES_MIN};
 use drystone_base::{BucketId, Seq, UploadId};
 use drystone_catalog::{
@@ -16,6 +17,12 @@ use drystone_index::prefix_range;
 use md5::Digest as _;
 use std::collections::BTreeMap;
 use std::ops::Bound;
+use std::sync::Arc;
+
+/// Uploads of more parts are completed a few at a time.
+const SHORT_COUNT_MAX: usize = 1000;
+/// So many.
+pub(crate) const LONG_AT_ONCE_MAX: usize = 2;
 
 /// An upload to open.
 pub struct NewUpload {
@@ -197,6 +204,21 @@ impl Engine {
         &self,
         request: CompleteRequest,
     ) -> Result<WriteOutcome, EngineError> {
+        // A long list is there several times until it is committed.
+        let turn = match request.parts.len() > SHORT_COUNT_MAX {
+            true => Some(self.shared.completion_turns.turn(self.consumer()).await),
+            false => None,
+        };
+        let engine = self.clone();
+        // A client may leave: what was frozen must be completed or opened again all the same.
+        let completed = spawn(async move {
+            let _turn = turn;
+            engine.complete_to_end(request).await
+        });
+        completed.await.expect("completing an upload does not panic")
+    }
+
+    async fn complete_to_end(&self, request: CompleteRequest) -> Result<WriteOutcome, EngineError> {
         let (bucket, object, upload) =
             (request.bucket.clone(), request.object.clone(), request.upload);
         let term = self.term();
@@ -212,9 +234,10 @@ impl Engine {
             let outcome = Ok(WriteOutcome { row, versioning: bucket_row.versioning });
             return self.revealed((bucket_row.id, &request.object), outcome);
         }
+        let request = Arc::new(request);
         let result = self.complete_frozen(&request, bucket_row.id, &row).await;
         if result.is_err() {
-            let CompleteRequest { bucket, object, upload, .. } = request;
+            let (bucket, object) = (request.bucket.clone(), request.object.clone());
             self.commit(move |tx| plan::reopen_upload(tx, &bucket, &object, upload)).await?;
         }
         result
@@ -222,20 +245,14 @@ impl Engine {
 
     async fn complete_frozen(
         &self,
-        request: &CompleteRequest,
+        request: &Arc<CompleteRequest>,
         bucket_id: BucketId,
         upload: &UploadRow,
     ) -> Result<WriteOutcome, EngineError> {
         let named = (bucket_id, &request.object[..]);
-        let (uploaded, _) = self.list_parts(request.upload, 0, usize::MAX)?;
-        let (mut manifest, mut draft) = select_parts(request, upload, uploaded)?;
-        if let Some(encryption) = draft.encryption.as_ref().filter(|e| e.hides_digests()) {
-            draft.checksum = self.hide_checksum(named, Some(encryption), draft.checksum)?;
-            for part in &mut manifest.parts {
-                let checksum = part.checksum.take();
-                part.checksum = self.hide_part_checksum(part.salt.as_ref(), checksum)?;
-            }
-        }
+        let (engine, asked, upload) = (self.clone(), request.clone(), upload.clone());
+        let work = move || engine.put_together(&asked, bucket_id, &upload);
+        let (manifest, draft) = self.in_turn(work).await?;
         let manifest_id = self.pool().new_blob(self.now_ms(), 0);
         let draft = ObjectRow { data: Data::Manifest(manifest_id), ..draft };
         let conditions = request.conditions.clone();
@@ -249,6 +266,29 @@ impl Engine {
         let bucket = self.find_bucket(&request.bucket)?;
         self.write_manifest(&bucket, &request.object, &outcome.row, Some(&parts));
         self.revealed(named, Ok(outcome))
+    }
+}
+
+impl Engine {
+    /// Checks the client's list against what was uploaded, and puts the object together as it is stored.
+    /// Blocks for as long as a long list takes.
+    fn put_together(
+        &self,
+        request: &CompleteRequest,
+        bucket: BucketId,
+        upload: &UploadRow,
+    ) -> Result<(Manifest, ObjectRow), EngineError> {
+        let (uploaded, _) = self.list_parts(request.upload, 0, usize::MAX)?;
+        let (mut manifest, mut draft) = select_parts(request, upload, uploaded)?;
+        if let Some(encryption) = draft.encryption.as_ref().filter(|e| e.hides_digests()) {
+            let named = (bucket, &request.object[..]);
+            draft.checksum = self.hide_checksum(named, Some(encryption), draft.checksum)?;
+            for part in &mut manifest.parts {
+                let checksum = part.checksum.take();
+                part.checksum = self.hide_part_checksum(part.salt.as_ref(), checksum)?;
+            }
+        }
+        Ok((manifest, draft))
     }
 }
 

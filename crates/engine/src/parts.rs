@@ -52,15 +52,26 @@ impl Engine {
         id: BlobId,
         look: impl FnOnce(&[u8]) -> Result<T, EngineError> + Send + 'static,
     ) -> Result<Option<T>, EngineError> {
-        let turn = self.shared.part_turns.turn(self.consumer()).await;
         let engine = self.clone();
-        let looked = spawn_blocking(move || {
-            // Nobody may wait for it any more: it goes on all the same, and so does the turn.
-            let _turn = turn;
+        let look = move || {
             let row = engine.shared.catalog.get(&Key::manifest(id))?;
             row.map(|row| look(&row)).transpose()
+        };
+        self.in_turn(look).await
+    }
+
+    /// Does what a long list takes its time for, when it is the caller's turn.
+    pub(crate) async fn in_turn<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, EngineError> + Send + 'static,
+    ) -> Result<T, EngineError> {
+        let turn = self.shared.part_turns.turn(self.consumer()).await;
+        let work = spawn_blocking(move || {
+            // Nobody may wait for it any more: it goes on all the same, and so does the turn.
+            let _turn = turn;
+            work()
         });
-        looked.await.expect("looking at a list does not panic")
+        work.await.expect("work on a list does not panic")
     }
 
     /// A part of a completed object, and where it begins.

@@ -23,7 +23,7 @@ pub enum ResponseBody {
     /// Bytes that carry their share of the budget.
     Counted(Option<Bytes>),
     /// An object, with the bytes that are still to come.
-    Object(ObjectBody),
+    Object(Box<ObjectBody>),
     /// A document that is not ready yet: spaces are sent until it is.
     Pending(PendingBody),
 }
@@ -63,7 +63,7 @@ impl ResponseBody {
         Self::Counted(Some(share.hold(bytes)))
     }
     pub(crate) fn object(reader: ObjectReader, len: u64) -> Self {
-        Self::Object(ObjectBody { reading: None, reader: Some(reader), left: len })
+        Self::Object(Box::new(ObjectBody { reading: None, reader: Some(reader), left: len }))
     }
     pub(crate) fn pending(work: impl Future<Output = String> + Send + 'static) -> Self {
         let ticks = tokio::time::interval(KEEP_ALIVE);
