@@ -4,6 +4,7 @@ import concurrent.futures
 import os
 import re
 import socket
+import struct
 import time
 import xml.etree.ElementTree
 
@@ -166,3 +167,31 @@ def test_attributes_show_pages_of_parts(store):
     assert full == {"PartsCount": "78", "NextPartNumberMarker": "78", "IsTruncated": "false"}
     page = attributes(store, **{"x-amz-max-parts": "50", "x-amz-part-number-marker": "20"})
     assert page == {"PartsCount": "78", "NextPartNumberMarker": "70", "IsTruncated": "true"}
+
+
+def test_an_upload_is_not_stuck_when_its_client_leaves(start):
+    """A client that closes its connection while an upload is completed, at any moment, leaves it completed or open."""
+    server = start()
+    s3, host = server.client(), f"127.0.0.1:{server.port}"
+    s3.create_bucket(Bucket="bucket")
+    for number in range(40):
+        names = {"Bucket": "bucket", "Key": f"k{number}"}
+        upload = s3.create_multipart_upload(**names)["UploadId"]
+        etag = s3.upload_part(**names, UploadId=upload, PartNumber=1, Body=b"x")["ETag"]
+        body = (f"<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>{etag}</ETag></Part>"
+                "</CompleteMultipartUpload>").encode()
+        headers, _ = Signer(USER, PASSWORD).headers("POST", f"/bucket/k{number}", host, payload="UNSIGNED-PAYLOAD",
+                                                    query=[("uploadId", upload)])
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        head = f"POST /bucket/k{number}?uploadId={upload} HTTP/1.1\r\n{lines}Content-Length: {len(body)}\r\n\r\n"
+        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            sock.sendall(head.encode() + body)
+            time.sleep(number * 0.0005)
+
+        def is_completed():
+            answer = requests.post(f"{server.url}/bucket/k{number}", params={"uploadId": upload}, headers=headers,
+                                   data=body, timeout=10)
+            return answer.status_code == 200
+
+        until(is_completed, timeout=10)
