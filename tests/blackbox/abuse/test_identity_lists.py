@@ -245,6 +245,22 @@ def test_a_change_of_many_members_stores_the_group_once(start):
     assert times[1] < 24 * times[0], times
 
 
+def test_a_page_of_members_reads_those_of_the_page(start):
+    """Method: a group of many large users, in pages of two, against one of two."""
+    server = start()
+    surfaces = Surfaces(server)
+    names = [f"u{n:03}" for n in range(120)]
+    made = each(server, lambda s, name: s.query(ROOT, "CreateUser", UserName=name, **TAGS).status_code, names)
+    assert set(made) == {200}
+    for group, members in (("few", names[:2]), ("many", names)):
+        body = {"group": group, "members": members}
+        assert surfaces.minio(ROOT, "PUT", "update-group-members", body=body).status_code == 200
+    pages = pages_of(surfaces, "GetGroup", GroupName="many", MaxItems=7)
+    assert sum(pages, []) == names and max(map(len, pages)) == 7
+    few, many = (seconds(lambda: surfaces.root("GetGroup", GroupName=group, MaxItems=2)) for group in ("few", "many"))
+    assert many < 5 * few + 0.015, (few, many)
+
+
 def test_changes_of_one_account_leave_what_is_remembered_of_others(start):
     """Goal: an account that changes its users all the time does not make the policies of others be read each time.
     Method: a user and a bucket with large policies; how long a request takes after a change elsewhere, and after one of

@@ -10,11 +10,11 @@ use drystone_identity::{EntityKind, Group};
 pub(super) async fn run(call: &Call<'_>, action: &str) -> Option<Answer> {
     Some(match action {
         "CreateGroup" => create(call).await,
-        "GetGroup" => get(call),
+        "GetGroup" => call.actor.scan(|| get(call)).await,
         "ListGroups" => call.actor.scan(|| list(call)).await,
         "DeleteGroup" => delete(call).await,
         "AddUserToGroup" | "RemoveUserFromGroup" => change_member(call, action).await,
-        "ListGroupsForUser" => list_of_user(call),
+        "ListGroupsForUser" => call.actor.scan(|| list_of_user(call)).await,
         "UpdateGroup" => rename(call),
         _ => return None,
     })
@@ -42,16 +42,16 @@ fn get(call: &Call<'_>) -> Answer {
     let name = call.parameters.need("GroupName")?;
     call.require("GetGroup", &call.arn(EntityKind::Group, name)?)?;
     let group = call.actor.directory.group(call.account(), name)?;
-    let mut members = Vec::new();
-    for member in &group.members {
-        members.push(call.actor.directory.user(call.account(), member)?);
-    }
-    let (page, marker) = call.page(&members, |user| &user.name)?;
+    // Those of the page are read, not all members.
+    let names: Vec<&String> = group.members.iter().collect();
+    let (page, marker) = call.page(&names, |name| name)?;
+    let read = |name: &&String| call.actor.directory.user(call.account(), name);
+    let page: Vec<_> = page.into_iter().map(read).collect::<Result<_, _>>()?;
     let mut xml = Xml::new();
     xml.open("Group");
     write_group(&mut xml, &group);
     xml.close("Group");
-    xml.members("Users", page, write_user);
+    xml.members("Users", &page, write_user);
     xml.page_end(marker.as_deref());
     Ok(xml)
 }
