@@ -9,6 +9,7 @@ use crate::facts::Facts;
 use crate::principal::{Principal, Reach};
 use crate::statement::{Aliases, Asked, Effect, Statement};
 use crate::work::Work;
+use std::sync::Arc;
 
 /// Where a policy comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,7 +114,7 @@ pub struct PolicySet<'a> {
     pub service_account: Option<Named<'a>>,
     /// Policies given with the session that signed, which may do what any of them allows; `None` if it
     /// was given none.
-    pub session: Option<&'a [(String, Document)]>,
+    pub session: Option<&'a [(String, Arc<Document>)]>,
     /// Whether an access control list grants it.
     pub acl_allows: bool,
     /// Other names of the action and of the resource.
@@ -191,7 +192,8 @@ impl Request<'_> {
         let boundary = set.boundary.map(|named| (Source::Boundary, named));
         let service_account = set.service_account.map(|named| (Source::ServiceAccount, named));
         let session = set.session.unwrap_or_default().iter();
-        let session = session.map(|(name, document)| (Source::Session, (name.as_str(), document)));
+        let session =
+            session.map(|(name, document)| (Source::Session, (name.as_str(), &**document)));
         let narrowing = boundary.into_iter().chain(service_account).chain(session);
         for (source, (name, document)) in identity.chain(narrowing) {
             if let Some(found) = self.find((name, document), Effect::Deny) {

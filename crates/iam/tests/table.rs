@@ -2,6 +2,7 @@
 
 use drystone_iam::{Caller, Document, DocumentKind, Facts, PolicySet, Principal, decide};
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 const CANONICAL: [&str; 2] = [
     "1111111111111111111111111111111111111111111111111111111111111111",
@@ -151,8 +152,10 @@ fn decisions() {
             facts.add("aws:username", &path_name[1..]);
         }
         let named: Vec<_> = identity.iter().map(|document| ("attached", document)).collect();
-        let given =
-            session.iter().chain(&more).map(|document| ("given".to_owned(), document.clone()));
+        let given = session
+            .iter()
+            .chain(&more)
+            .map(|document| ("given".to_owned(), Arc::new(document.clone())));
         let given: Vec<_> = given.collect();
         let owner = account('1');
         let set = PolicySet {

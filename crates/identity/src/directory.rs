@@ -1,5 +1,6 @@
 //! The directory as others use it.
 
+use crate::documents::Documents;
 use crate::entity::{Account, PublicAccessBlock};
 use crate::error::IdentityError;
 use crate::explain::Explanations;
@@ -46,6 +47,7 @@ pub(crate) struct Shared {
     epochs: Epochs,
     serial: AtomicU64,
     cache: Mutex<Identities>,
+    pub(crate) documents: Documents,
     explanations: Explanations,
 }
 
@@ -105,13 +107,13 @@ pub struct Directory {
 }
 
 /// Hash of an access key and its session token: neither was verified when it is looked up.
-type IdentityName = [u8; 32];
+pub(crate) type IdentityName = [u8; 32];
 
 /// Identities, each as it was read at an epoch.
 type Identities = Cache<IdentityName, (u64, Arc<Identity>)>;
 
 /// Bytes of identities that are kept, with their compiled policies.
-const CACHE_LEN_MAX: usize = 24 << 20;
+const CACHE_LEN_MAX: usize = 16 << 20;
 
 impl Directory {
     /// Puts a directory together.
@@ -127,6 +129,7 @@ impl Directory {
             epochs: Epochs::default(),
             serial: AtomicU64::new(1),
             cache: Mutex::new(Cache::new(CACHE_LEN_MAX)),
+            documents: Documents::default(),
             explanations: Explanations::default(),
         };
         Self { shared: Arc::new(shared) }
@@ -219,10 +222,10 @@ impl Directory {
         lock(&self.shared.cache).insert(name, (epoch, identity), weight);
     }
 
-    /// Bytes of identities that are kept.
+    /// Bytes of identities and compiled policies that are kept.
     #[must_use]
     pub fn kept_bytes(&self) -> usize {
-        lock(&self.shared.cache).len_bytes()
+        lock(&self.shared.cache).len_bytes() + self.shared.documents.kept_bytes()
     }
 
     /// Runs a plan that changes what `scope` names; its outcome acts before this returns.

@@ -36,6 +36,11 @@ pub(crate) trait Entity: Serialize + DeserializeOwned {
     }
 
     fn decode(bytes: &[u8], name: &str) -> Result<Self, IdentityError> {
+        Self::decode_part(bytes, name)
+    }
+
+    /// Decodes those fields of the row that `P` has; the others are skipped.
+    fn decode_part<P: DeserializeOwned>(bytes: &[u8], name: &str) -> Result<P, IdentityError> {
         let damaged = || IdentityError::Damaged { kind: Self::NAME, name: name.to_owned() };
         let json = bytes.strip_prefix(&[FORMAT]).ok_or_else(damaged)?;
         serde_json::from_slice(json).map_err(|_| damaged())

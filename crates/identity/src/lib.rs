@@ -1,9 +1,9 @@
 //! Who there is: accounts, users, groups, roles, policies, keys and sessions, as rows of the catalog.
 //!
-//! [`Directory`] answers two questions: to whom does an access key belong, with which secret and which
-//! policies ([`Directory::identify`]), and what do administrators change (the other methods, each one
-//! transaction). Names and rules are those of IAM (IAM API reference; IAM User Guide, "IAM and STS
-//! quotas").
+//! [`Directory`] answers two questions: to whom does an access key belong, with which secret
+//! ([`Directory::find_key`]) and which policies ([`Directory::identity_of`]), and what do administrators
+//! change (the other methods, each one transaction). Names and rules are those of IAM (IAM API reference; IAM
+//! User Guide, "IAM and STS quotas").
 //!
 //! # Invariants
 //!
@@ -20,8 +20,10 @@
 
 mod access_points;
 mod arn;
+mod credential;
 mod derived;
 mod directory;
+mod documents;
 mod entity;
 mod error;
 mod explain;
@@ -43,6 +45,7 @@ mod token;
 
 pub use access_points::{AccessPoint, AccessPointScope};
 pub use arn::{EntityArn, EntityKind, mfa_serial, openid_role_arn};
+pub use credential::{Credential, IdentifyError};
 pub use directory::{Directory, DirectoryConfig, RootCredentials};
 pub use entity::{
     AccessKey, Account, Grants, Group, KeyKind, ManagedPolicy, Parent, PolicyVersion,
@@ -57,7 +60,7 @@ pub use named::NamedUser;
 pub use policies::{PolicyCount, PolicyUse};
 pub use principal_names::DirectoryNames;
 pub use principals::NewUser;
-pub use resolve::{IdentifyError, Identity};
+pub use resolve::Identity;
 pub use roles::{AssumeRequest, NewRole};
 pub use rows::{Page, PageAsked};
 pub use session::{SessionCredentials, SessionRequest};

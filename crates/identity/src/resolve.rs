@@ -1,16 +1,23 @@
-//! From an access key to whom it belongs, with secret and policies.
+//! What an access key may do: whose it is, with all policies that count.
+//!
+//! # Invariants
+//!
+//! - Policies are read for a key whose signature was right only (`credential`).
+//! - The policies of one identity take no more than `documents` says. One that has more may do nothing.
 
 use crate::DEFAULT_ACCOUNT;
+use crate::credential::{IdentifyError, KeyRead};
 use crate::directory::{Directory, RootCredentials};
-use crate::entity::{AccessKey, Grants, Group, Parent, Role, User};
+use crate::documents::Taken;
+use crate::entity::{AccessKey, Grants, Group, ManagedPolicy, Parent, Role, User};
 use crate::error::IdentityError;
-use crate::keys::seal_context;
 use crate::rows;
 use crate::session_policy::closed;
 use crate::token::{Claims, Subject};
-use drystone_iam::{Document, DocumentKind, Facts, Named, PolicySet, Principal};
+use drystone_base::warn_limited;
+use drystone_iam::{Document, Facts, Named, PolicySet, Principal, canned_policy};
 use drystone_keyring::Secret;
-use sha2::{Digest, Sha256};
+use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -28,13 +35,13 @@ pub struct Identity {
     /// Whose rights the key has.
     pub principal: Principal,
     /// Policies of user or role and of groups, with the names that explanations give them.
-    pub policies: Vec<(String, Document)>,
+    pub policies: Vec<(String, Arc<Document>)>,
     /// The policy of the key, which narrows.
-    pub key_policy: Option<Document>,
+    pub key_policy: Option<Arc<Document>>,
     /// The permissions boundary of user or role, which narrows what its policies allow.
-    pub boundary: Option<(String, Document)>,
+    pub boundary: Option<(String, Arc<Document>)>,
     /// The policies of the session, which narrow: what any of them allows is left.
-    pub session_policies: Option<Vec<(String, Document)>>,
+    pub session_policies: Option<Vec<(String, Arc<Document>)>>,
     /// Condition keys that come with the identity.
     pub facts: Facts,
     /// Condition keys that decisions about it may depend on, in lower case.
@@ -45,23 +52,6 @@ pub struct Identity {
     pub issued_ms: Option<u64>,
     /// When it ends, in milliseconds since 1970.
     pub expires_ms: Option<u64>,
-}
-
-/// Why a key opens nothing.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum IdentifyError {
-    /// There is no such key, or it or its parent is disabled, gone or expired.
-    #[error("the access key is not known, or disabled")]
-    UnknownKey,
-    /// The token is not one of this server, or of another key.
-    #[error("the session token is not valid")]
-    InvalidToken,
-    /// The session has ended.
-    #[error("the session has ended")]
-    ExpiredToken,
-    /// What is stored cannot be read.
-    #[error("what is stored about the access key cannot be read")]
-    Stored(#[from] IdentityError),
 }
 
 impl Identity {
@@ -94,18 +84,18 @@ impl Identity {
         matches!(self.principal, Principal::Root { .. }) && !self.is_narrowed()
     }
 
-    /// Bytes that it holds.
+    /// Bytes that it holds, with the documents that it shares with others.
     pub(crate) fn weight_bytes(&self) -> usize {
         let named = self.policies.iter().chain(self.session_policies.iter().flatten());
         let of_named = named.chain(&self.boundary).map(|(name, document)| {
-            size_of::<(String, Document)>() + name.capacity() + document.weight_bytes()
+            size_of::<(String, Arc<Document>)>() + name.capacity() + document.weight_bytes()
         });
         let of_keys: usize = self.fact_keys.iter().map(|key| key.capacity() + 64).sum();
         size_of::<Self>()
             + self.access_key.capacity()
             + self.secret_key.reveal().len()
             + of_named.sum::<usize>()
-            + self.key_policy.as_ref().map_or(0, Document::weight_bytes)
+            + self.key_policy.as_ref().map_or(0, |document| document.weight_bytes())
             + self.facts.weight_bytes()
             + of_keys
     }
@@ -123,7 +113,7 @@ impl Identity {
     /// The policies of this identity as the decision takes them.
     #[must_use]
     pub fn named_policies(&self) -> Vec<Named<'_>> {
-        self.policies.iter().map(|(name, document)| (name.as_str(), document)).collect()
+        self.policies.iter().map(|(name, document)| (name.as_str(), &**document)).collect()
     }
 
     /// Policies that narrow, put into a set whose other fields stay empty.
@@ -131,8 +121,8 @@ impl Identity {
     pub fn policy_set<'a>(&'a self, identity: &'a [Named<'a>]) -> PolicySet<'a> {
         PolicySet {
             identity,
-            service_account: self.key_policy.as_ref().map(|d| ("access key policy", d)),
-            boundary: self.boundary.as_ref().map(|(name, document)| (name.as_str(), document)),
+            service_account: self.key_policy.as_ref().map(|d| ("access key policy", &**d)),
+            boundary: self.boundary.as_ref().map(|(name, document)| (name.as_str(), &**document)),
             session: self.session_policies.as_deref(),
             ..PolicySet::default()
         }
@@ -174,213 +164,171 @@ impl Identity {
     }
 }
 
-/// What an identity is remembered under.
-fn name_of(access_key: &str, token: Option<&str>) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    hash.update((access_key.len() as u64).to_le_bytes());
-    hash.update(access_key.as_bytes());
-    if let Some(token) = token {
-        hash.update(b" ");
-        hash.update(token.as_bytes());
-    }
-    hash.finalize().into()
+/// Name that explanations give the policy of an identity whose policies take more than one may.
+const TOO_MUCH: &str = "policies that take too much memory";
+
+/// Those fields of a group that its members' rights depend on: not the names of all members.
+#[derive(Deserialize)]
+struct GroupRights {
+    is_enabled: bool,
+    #[serde(default)]
+    grants: Grants,
 }
 
-fn parse(kind: &'static str, name: &str, text: &str) -> Result<Document, IdentityError> {
-    Document::parse(text, DocumentKind::Identity)
-        .map_err(|_| IdentityError::Damaged { kind, name: name.to_owned() })
+/// An identity while it is read, within what one may take.
+struct Reading<'a> {
+    directory: &'a Directory,
+    identity: Identity,
+    taken: Taken,
+    /// Managed policies that it has already: one that several groups hold counts once.
+    attached: BTreeSet<String>,
 }
 
-impl Directory {
-    /// Whom an access key belongs to, with the session token that came with it.
-    ///
-    /// # Errors
-    ///
-    /// [`IdentifyError`].
-    pub fn identify(
-        &self,
-        access_key: &str,
-        token: Option<&str>,
-    ) -> Result<Arc<Identity>, IdentifyError> {
-        let root = &self.shared.root;
-        if root.access_key == access_key {
-            return if token.is_none() {
-                Ok(root.clone())
-            } else {
-                Err(IdentifyError::InvalidToken)
-            };
+impl<'a> Reading<'a> {
+    fn new(directory: &'a Directory, read: KeyRead, principal: Principal) -> Self {
+        let identity = Identity::bare(read.serial, read.access_key, read.secret_key, principal);
+        Self { directory, identity, taken: Taken::default(), attached: BTreeSet::new() }
+    }
+
+    /// The identity, which may do nothing if its policies take more than those of one may.
+    fn end(mut self) -> Identity {
+        if self.taken.is_too_much() {
+            let principal = self.identity.principal.arn().unwrap_or_default();
+            warn_limited!("an identity may do nothing: its policies take too much memory";
+                principal, access_key = self.identity.access_key);
+            let closed = Arc::new(closed());
+            let identity = &mut self.identity;
+            identity.policies = vec![(TOO_MUCH.to_owned(), closed.clone())];
+            identity.boundary = None;
+            if let Some(policies) = &mut identity.session_policies {
+                *policies = vec![(TOO_MUCH.to_owned(), closed)];
+            }
         }
-        let name = name_of(access_key, token);
-        let epoch = self.epoch();
-        let identity = match self.remembered(&name) {
-            Some(identity) => identity,
-            None => {
-                let read = match token {
-                    None => self.read_key(access_key)?,
-                    Some(token) => self.read_session(access_key, token)?,
-                };
-                let identity = Arc::new(read.index());
-                self.remember(name, epoch, identity.clone());
-                identity
-            }
-        };
-        match identity.expires_ms {
-            Some(end) if end <= self.now_ms() && identity.is_session => {
-                Err(IdentifyError::ExpiredToken)
-            }
-            Some(end) if end <= self.now_ms() => Err(IdentifyError::UnknownKey),
-            _ => Ok(identity),
+        self.identity.index()
+    }
+
+    fn compile(
+        &mut self,
+        kind: &'static str,
+        name: &str,
+        text: &str,
+    ) -> Result<Arc<Document>, IdentityError> {
+        let damaged = |_| IdentityError::Damaged { kind, name: name.to_owned() };
+        let document = self.directory.shared.documents.compile(text).map_err(damaged)?;
+        self.taken.add_document(&document);
+        Ok(document)
+    }
+
+    /// The text of a policy, canned or the account's own.
+    fn policy_text(&mut self, account: &str, name: &str) -> Result<String, IdentityError> {
+        if let Some(text) = canned_policy(name) {
+            return Ok(text.to_owned());
         }
+        let missing = || IdentityError::NotFound { kind: "policy", name: name.to_owned() };
+        let catalog = &self.directory.shared.catalog;
+        let found = rows::get_part::<ManagedPolicy, ManagedPolicy>(catalog, &[account, name])?;
+        let (policy, len_bytes) = found.ok_or_else(missing)?;
+        self.taken.add_row(len_bytes);
+        Ok(policy.document().to_owned())
     }
 
-    fn read_key(&self, id: &str) -> Result<Identity, IdentifyError> {
-        let catalog = &self.shared.catalog;
-        let key: Option<AccessKey> = rows::get(catalog, &[id])?;
-        let key = key.filter(|key| key.is_enabled).ok_or(IdentifyError::UnknownKey)?;
-        let secret = self.open_secret(&seal_context(id), &key.sealed_secret)?;
-        let mut identity = match &key.parent {
-            Parent::Root { account } => {
-                let principal = Principal::Root { account: account.clone() };
-                Identity::bare(self.next_serial(), id.to_owned(), secret, principal)
-            }
-            Parent::User { account, name, id: user_id } => {
-                let user = self.live_user(account, name, user_id)?;
-                self.of_user(&user, id, secret)?
-            }
-        };
-        identity.expires_ms = key.expires_ms;
-        if let Some(policy) = &key.policy {
-            identity.key_policy = Some(parse("access key", id, policy)?);
-        }
-        Ok(identity)
-    }
-
-    pub(crate) fn open_secret(&self, context: &str, sealed: &str) -> Result<Secret, IdentityError> {
-        let bytes = self.shared.keyring.open(context, sealed).inspect_err(|error| {
-            tracing::error!(context, %error, "a stored secret cannot be opened");
-        })?;
-        Ok(Secret::new(String::from_utf8_lossy(&bytes)))
-    }
-
-    /// The user, if he is enabled and the one that was meant.
-    fn live_user(&self, account: &str, name: &str, id: &str) -> Result<User, IdentifyError> {
-        let user: Option<User> = rows::get(&self.shared.catalog, &[account, name])?;
-        user.filter(|user| user.is_enabled && user.id == id).ok_or(IdentifyError::UnknownKey)
-    }
-
-    fn of_user(&self, user: &User, key: &str, secret: Secret) -> Result<Identity, IdentityError> {
-        let principal = Principal::User {
-            account: user.account.clone(),
-            path_name: format!("{}{}", user.path, user.name),
-            id: user.id.clone(),
-        };
-        let mut identity = Identity::bare(self.next_serial(), key.to_owned(), secret, principal);
-        self.add_grants(&mut identity, &user.account, "user", &user.name, &user.grants)?;
-        identity.boundary = self.boundary(&user.account, user.boundary.as_deref())?;
-        identity.facts.add("aws:username", user.name.clone());
+    fn add_user(&mut self, user: &User) -> Result<(), IdentityError> {
+        self.add_grants(&user.account, "user", &user.name, &user.grants)?;
+        self.set_boundary(&user.account, user.boundary.as_deref())?;
+        let facts = &mut self.identity.facts;
+        facts.add("aws:username", user.name.clone());
         for (tag, value) in &user.tags {
-            identity.facts.add(&format!("aws:PrincipalTag/{tag}"), value.clone());
+            facts.add(&format!("aws:PrincipalTag/{tag}"), value.clone());
         }
         for name in &user.groups {
+            if self.taken.is_too_much() {
+                break;
+            }
             let parts = [user.account.as_str(), name];
-            let Some(group) = rows::get::<Group>(&self.shared.catalog, &parts)? else { continue };
+            let catalog = &self.directory.shared.catalog;
+            let group = rows::get_part::<Group, GroupRights>(catalog, &parts)?;
+            let Some((group, len_bytes)) = group else { continue };
+            self.taken.add_row(len_bytes);
             if group.is_enabled {
-                identity.facts.add("aws:groups", name.clone());
-                self.add_grants(&mut identity, &user.account, "group", name, &group.grants)?;
+                self.identity.facts.add("aws:groups", name.clone());
+                self.add_grants(&user.account, "group", name, &group.grants)?;
             }
         }
-        Ok(identity)
+        Ok(())
     }
 
-    /// A permissions boundary. One that cannot be read denies everything: without it there would be no
-    /// bound at all.
-    fn boundary(
-        &self,
-        account: &str,
-        name: Option<&str>,
-    ) -> Result<Option<(String, Document)>, IdentityError> {
-        let Some(name) = name else { return Ok(None) };
+    /// Sets the permissions boundary. One that cannot be read denies everything: without it there would be
+    /// no bound at all.
+    fn set_boundary(&mut self, account: &str, name: Option<&str>) -> Result<(), IdentityError> {
+        let Some(name) = name else { return Ok(()) };
         let document = match self.policy_text(account, name) {
-            Ok(text) => Document::parse(&text, DocumentKind::Identity).ok(),
+            Ok(text) => self.compile("policy", name, &text).ok(),
             Err(IdentityError::NotFound { .. } | IdentityError::Damaged { .. }) => None,
             Err(error) => return Err(error),
         };
         let document = document.unwrap_or_else(|| {
             tracing::error!(account, policy = name, "a permissions boundary cannot be read");
-            closed()
+            Arc::new(closed())
         });
-        Ok(Some((name.to_owned(), document)))
+        self.identity.boundary = Some((name.to_owned(), document));
+        Ok(())
     }
 
     fn add_grants(
-        &self,
-        identity: &mut Identity,
+        &mut self,
         account: &str,
         kind: &'static str,
         name: &str,
         grants: &Grants,
     ) -> Result<(), IdentityError> {
         for policy in &grants.attached {
+            if self.taken.is_too_much() {
+                return Ok(());
+            }
+            if !self.attached.insert(policy.clone()) {
+                continue;
+            }
             let text = match self.policy_text(account, policy) {
                 // Deleting a policy that somebody holds is refused; a name may still be of an import.
                 Err(IdentityError::NotFound { .. }) => continue,
                 text => text?,
             };
-            let document = parse("policy", policy, &text)?;
-            identity.policies.push((policy.clone(), document));
+            let document = self.compile("policy", policy, &text)?;
+            self.identity.policies.push((policy.clone(), document));
         }
         for (policy, text) in &grants.inline {
-            let document = parse(kind, name, text)?;
-            identity.policies.push((format!("{kind}/{name}/{policy}"), document));
+            let document = self.compile(kind, name, text)?;
+            self.identity.policies.push((format!("{kind}/{name}/{policy}"), document));
         }
         Ok(())
     }
 
-    fn read_session(&self, access_key: &str, token: &str) -> Result<Identity, IdentifyError> {
-        let (claims, secret) = self.verify_token(access_key, token)?;
-        let mut identity = match &claims.subject {
-            Subject::Root { account, .. } => {
-                refuse_revoked(&claims, self.owner_sessions_after(account)?)?;
-                let principal = Principal::Root { account: account.clone() };
-                Identity::bare(self.next_serial(), access_key.to_owned(), secret, principal)
-            }
-            Subject::User { account, name, id } => {
-                let user = self.live_user(account, name, id)?;
-                refuse_revoked(&claims, user.sessions_after_ms)?;
-                self.of_user(&user, access_key, secret)?
-            }
-            Subject::Role { account, name, id, session } => {
-                let role: Option<Role> = rows::get(&self.shared.catalog, &[account, name])?;
-                let role = role.filter(|role| role.id == *id).ok_or(IdentifyError::InvalidToken)?;
-                refuse_revoked(&claims, role.sessions_after_ms)?;
-                self.of_role(&role, session, &claims, secret)?
-            }
-            Subject::External { account, name, policies } => {
-                refuse_revoked(&claims, self.external_sessions_after(account, name)?)?;
-                // Not a user: one of the same name may exist here, and is somebody else. So there is no
-                // `aws:username` either (decision 24).
-                let principal =
-                    Principal::FederatedUser { account: account.clone(), name: name.clone() };
-                let mut identity =
-                    Identity::bare(self.next_serial(), access_key.to_owned(), secret, principal);
-                let attached = policies.iter().cloned().collect();
-                let grants = Grants { attached, ..Grants::default() };
-                self.add_grants(&mut identity, account, "session", name, &grants)?;
-                identity
-            }
+    fn add_role(&mut self, role: &Role, claims: &Claims) -> Result<(), IdentityError> {
+        let is_free = |tag: &str| {
+            let name = format!("aws:PrincipalTag/{tag}").to_lowercase();
+            !claims.facts.keys().any(|said| said.to_lowercase() == name)
         };
-        let account = claims.subject.account();
-        if let Some(name) = &claims.vouched {
-            refuse_revoked(&claims, self.external_sessions_after(account, name)?)?;
+        for (tag, value) in role.tags.iter().filter(|(tag, _)| is_free(tag)) {
+            self.identity.facts.add(&format!("aws:PrincipalTag/{tag}"), value.clone());
         }
+        self.add_grants(&role.account, "role", &role.name, &role.grants)?;
+        self.set_boundary(&role.account, role.boundary.as_deref())
+    }
+
+    /// Adds what a session has besides its subject.
+    fn add_session(&mut self, claims: &Claims) -> Result<(), IdentityError> {
+        let directory = self.directory;
         if claims.policy.is_some() || !claims.pinned.is_empty() {
-            let mut policies = self.pinned_documents(account, &claims.pinned)?;
+            let account = claims.subject.account();
+            let mut policies =
+                directory.pinned_documents(account, &claims.pinned, &mut self.taken)?;
             if let Some(policy) = &claims.policy {
-                let document = parse("session", access_key, policy)?;
+                let document = self.compile("session", &claims.access_key, policy)?;
                 policies.push(("session policy".to_owned(), document));
             }
-            identity.session_policies = Some(policies);
+            self.identity.session_policies = Some(policies);
         }
+        let identity = &mut self.identity;
         for (key, values) in &claims.facts {
             for value in values {
                 identity.facts.add(key, value.clone());
@@ -394,34 +342,101 @@ impl Directory {
         identity.is_session = true;
         identity.issued_ms = Some(claims.made_ms());
         identity.expires_ms = Some(claims.exp * 1000);
-        Ok(identity)
+        Ok(())
+    }
+}
+
+fn principal_of(user: &User) -> Principal {
+    Principal::User {
+        account: user.account.clone(),
+        path_name: format!("{}{}", user.path, user.name),
+        id: user.id.clone(),
+    }
+}
+
+impl Directory {
+    /// The user, if he is enabled and the one that was meant.
+    fn live_user(&self, account: &str, name: &str, id: &str) -> Result<User, IdentifyError> {
+        let user: Option<User> = rows::get(&self.shared.catalog, &[account, name])?;
+        user.filter(|user| user.is_enabled && user.id == id).ok_or(IdentifyError::UnknownKey)
     }
 
-    fn of_role(
+    /// What a key that is stored may do.
+    pub(crate) fn identity_of_key(
         &self,
-        role: &Role,
-        session: &str,
-        claims: &Claims,
-        secret: Secret,
-    ) -> Result<Identity, IdentityError> {
-        let key = claims.access_key.as_str();
-        let principal = Principal::RoleSession {
-            account: role.account.clone(),
-            role: format!("{}{}", role.path, role.name),
-            session: session.to_owned(),
-            id: role.id.clone(),
+        read: KeyRead,
+        key: &AccessKey,
+    ) -> Result<Identity, IdentifyError> {
+        let mut reading = match &key.parent {
+            Parent::Root { account } => {
+                Reading::new(self, read, Principal::Root { account: account.clone() })
+            }
+            Parent::User { account, name, id } => {
+                let user = self.live_user(account, name, id)?;
+                let mut reading = Reading::new(self, read, principal_of(&user));
+                reading.add_user(&user)?;
+                reading
+            }
         };
-        let mut identity = Identity::bare(self.next_serial(), key.to_owned(), secret, principal);
-        let is_free = |tag: &str| {
-            let name = format!("aws:PrincipalTag/{tag}").to_lowercase();
-            !claims.facts.keys().any(|said| said.to_lowercase() == name)
-        };
-        for (tag, value) in role.tags.iter().filter(|(tag, _)| is_free(tag)) {
-            identity.facts.add(&format!("aws:PrincipalTag/{tag}"), value.clone());
+        reading.identity.expires_ms = key.expires_ms;
+        if let Some(policy) = &key.policy {
+            let document = reading.compile("access key", &key.id, policy)?;
+            reading.identity.key_policy = Some(document);
         }
-        self.add_grants(&mut identity, &role.account, "role", &role.name, &role.grants)?;
-        identity.boundary = self.boundary(&role.account, role.boundary.as_deref())?;
-        Ok(identity)
+        Ok(reading.end())
+    }
+
+    /// What a session may do.
+    pub(crate) fn identity_of_session(
+        &self,
+        read: KeyRead,
+        claims: &Claims,
+    ) -> Result<Identity, IdentifyError> {
+        let mut reading = match &claims.subject {
+            Subject::Root { account, .. } => {
+                refuse_revoked(claims, self.owner_sessions_after(account)?)?;
+                Reading::new(self, read, Principal::Root { account: account.clone() })
+            }
+            Subject::User { account, name, id } => {
+                let user = self.live_user(account, name, id)?;
+                refuse_revoked(claims, user.sessions_after_ms)?;
+                let mut reading = Reading::new(self, read, principal_of(&user));
+                reading.add_user(&user)?;
+                reading
+            }
+            Subject::Role { account, name, id, session } => {
+                let role: Option<Role> = rows::get(&self.shared.catalog, &[account, name])?;
+                let role = role.filter(|role| role.id == *id).ok_or(IdentifyError::InvalidToken)?;
+                refuse_revoked(claims, role.sessions_after_ms)?;
+                let principal = Principal::RoleSession {
+                    account: role.account.clone(),
+                    role: format!("{}{}", role.path, role.name),
+                    session: session.to_owned(),
+                    id: role.id.clone(),
+                };
+                let mut reading = Reading::new(self, read, principal);
+                reading.add_role(&role, claims)?;
+                reading
+            }
+            Subject::External { account, name, policies } => {
+                refuse_revoked(claims, self.external_sessions_after(account, name)?)?;
+                // Not a user: one of the same name may exist here, and is somebody else. So there is no
+                // `aws:username` either (decision 24).
+                let principal =
+                    Principal::FederatedUser { account: account.clone(), name: name.clone() };
+                let mut reading = Reading::new(self, read, principal);
+                let attached = policies.iter().cloned().collect();
+                let grants = Grants { attached, ..Grants::default() };
+                reading.add_grants(account, "session", name, &grants)?;
+                reading
+            }
+        };
+        if let Some(name) = &claims.vouched {
+            let account = claims.subject.account();
+            refuse_revoked(claims, self.external_sessions_after(account, name)?)?;
+        }
+        reading.add_session(claims)?;
+        Ok(reading.end())
     }
 }
 

@@ -5,6 +5,7 @@ use crate::entity::{AccessKey, Entity, KEY_OF, KeyKind};
 use crate::error::IdentityError;
 use drystone_catalog::{Catalog, CatalogError, Key, Tx};
 use drystone_index::prefix_range;
+use serde::de::DeserializeOwned;
 
 /// Where an entity is: its name, or account and name.
 pub(crate) type Parts<'a> = &'a [&'a str];
@@ -110,6 +111,15 @@ pub(crate) fn get<T: Entity>(
 ) -> Result<Option<T>, IdentityError> {
     let row = catalog.get(&Key::identity(T::KIND, parts))?;
     row.map(|bytes| T::decode(&bytes, name_of(parts))).transpose()
+}
+
+/// Some fields of a committed entity, with the length of its row.
+pub(crate) fn get_part<T: Entity, P: DeserializeOwned>(
+    catalog: &Catalog,
+    parts: Parts<'_>,
+) -> Result<Option<(P, usize)>, IdentityError> {
+    let Some(bytes) = catalog.get(&Key::identity(T::KIND, parts))? else { return Ok(None) };
+    Ok(Some((T::decode_part(&bytes, name_of(parts))?, bytes.len())))
 }
 
 /// What `of` keeps of all committed entities of a kind whose parts begin with `parts`, by name. The entities

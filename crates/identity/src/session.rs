@@ -2,12 +2,13 @@
 //! and their secret is derived from it.
 
 use crate::DEFAULT_ACCOUNT;
+use crate::credential::IdentifyError;
 use crate::directory::{Directory, Scope};
 use crate::entity::{AccessKey, Parent, Role, SigningKey, SigningKeys};
 use crate::error::IdentityError;
 use crate::keys::seal_context;
 use crate::names::unique_id;
-use crate::resolve::{IdentifyError, Identity};
+use crate::resolve::Identity;
 use crate::rows;
 use crate::token::{self, Claims, Subject};
 use drystone_base::{Rng, hex};

@@ -7,10 +7,12 @@
 //! out could widen it too, by a statement that denied.
 
 use crate::directory::Directory;
+use crate::documents::Taken;
 use crate::error::IdentityError;
 use drystone_base::hex;
 use drystone_iam::{Document, DocumentKind, canned_policy};
 use sha2::{Digest, Sha256};
+use std::sync::Arc;
 
 /// Managed policies of a session (STS API reference, AssumeRole).
 const POLICY_COUNT_MAX: usize = 10;
@@ -51,13 +53,21 @@ impl Directory {
         &self,
         account: &str,
         pins: &[String],
-    ) -> Result<Vec<(String, Document)>, IdentityError> {
-        let document = |pin: &String| {
+        taken: &mut Taken,
+    ) -> Result<Vec<(String, Arc<Document>)>, IdentityError> {
+        let mut document = |pin: &String| {
+            // What is read for an identity that takes too much is of no use any more.
+            if taken.is_too_much() {
+                return Ok((String::new(), Arc::new(closed())));
+            }
             let (name, digest) = pin.split_once(' ').unwrap_or((pin, ""));
             let texts = match canned_policy(name) {
                 Some(text) => vec![text.to_owned()],
                 None => match self.policy(account, name) {
-                    Ok(policy) => policy.versions.into_iter().map(|v| v.document).collect(),
+                    Ok(policy) => {
+                        let texts = policy.versions.into_iter().map(|v| v.document);
+                        texts.inspect(|text| taken.add_row(text.len())).collect()
+                    }
                     Err(IdentityError::NotFound { .. } | IdentityError::Damaged { .. }) => {
                         Vec::new()
                     }
@@ -65,9 +75,11 @@ impl Directory {
                 },
             };
             let text = texts.iter().find(|text| digest_of(text) == digest);
-            let found = text.and_then(|text| Document::parse(text, DocumentKind::Identity).ok());
-            Ok((name.to_owned(), found.unwrap_or_else(closed)))
+            let found = text.and_then(|text| self.shared.documents.compile(text).ok());
+            let document = found.unwrap_or_else(|| Arc::new(closed()));
+            taken.add_document(&document);
+            Ok((name.to_owned(), document))
         };
-        pins.iter().map(document).collect()
+        pins.iter().map(&mut document).collect()
     }
 }

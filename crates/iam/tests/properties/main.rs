@@ -5,6 +5,7 @@ mod naive;
 use drystone_iam::{Caller, Document, DocumentKind, Facts, PolicySet, Principal, decide};
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 fn action() -> impl Strategy<Value = &'static str> {
     prop::sample::select(vec![
@@ -176,7 +177,7 @@ proptest! {
         let bucket_compiled = bucket.as_ref().and_then(|d| parse(d, DocumentKind::Bucket("b")).ok());
         let of_identity = |d: &Value| parse(d, DocumentKind::Identity).expect("valid");
         let session_compiled: Option<Vec<_>> = session.as_ref().map(|all| {
-            all.iter().map(|d| ("session".to_owned(), of_identity(d))).collect()
+            all.iter().map(|d| ("session".to_owned(), Arc::new(of_identity(d)))).collect()
         });
         let boundary_compiled = boundary.as_ref().map(of_identity);
         let set = PolicySet {

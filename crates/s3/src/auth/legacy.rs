@@ -12,7 +12,7 @@ use crate::request::S3Request;
 use crate::route::is_sub_resource;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use drystone_identity::Identity;
+use drystone_identity::{Credential, Identity};
 use hmac::{Hmac, KeyInit, Mac};
 use sha1::Sha1;
 use std::collections::BTreeMap;
@@ -59,9 +59,9 @@ pub(crate) fn check_form(
     if !verifier.takes_v2 {
         return Err(refused_version());
     }
-    let identity = verifier.identify(access_key, token)?;
-    check(&identity, policy, signature)?;
-    Ok(identity)
+    let credential = verifier.find_key(access_key, token)?;
+    check(&credential, policy, signature)?;
+    verifier.signed(credential)
 }
 
 /// Checks a presigned URL.
@@ -77,7 +77,7 @@ pub(crate) fn check_presigned(
     let get = |name: &str| request.query(name).unwrap_or_default();
     let (access_key, given, expires) = (get("AWSAccessKeyId"), get("Signature"), get("Expires"));
     let token = request.query("x-amz-security-token").or(request.header("x-amz-security-token"));
-    let identity = verifier.identify(access_key, token)?;
+    let credential = verifier.find_key(access_key, token)?;
     let end: u64 = expires.parse().map_err(|_| {
         S3Error::with(S3Code::AccessDenied, "Query-string authentication requires Expires")
     })?;
@@ -86,8 +86,8 @@ pub(crate) fn check_presigned(
     }
     let to_sign = string_to_sign(request, expires);
     // A plus sign that was not encoded has become a space.
-    check(&identity, &to_sign, &given.replace(' ', "+"))?;
-    Ok(identity)
+    check(&credential, &to_sign, &given.replace(' ', "+"))?;
+    verifier.signed(credential)
 }
 
 /// Refuses what leads to another operation without being signed: the holder of a URL for an object could
@@ -127,8 +127,8 @@ fn refuse_ambiguous(request: &S3Request) -> Result<(), S3Error> {
     }
 }
 
-fn check(identity: &Identity, to_sign: &str, given: &str) -> Result<(), S3Error> {
-    let mut mac = Hmac::<Sha1>::new_from_slice(identity.secret_key.reveal().as_bytes())
+fn check(credential: &Credential, to_sign: &str, given: &str) -> Result<(), S3Error> {
+    let mut mac = Hmac::<Sha1>::new_from_slice(credential.secret_key().reveal().as_bytes())
         .expect("any key length will do");
     mac.update(to_sign.as_bytes());
     let expected = BASE64.encode(mac.finalize().into_bytes());
@@ -136,7 +136,7 @@ fn check(identity: &Identity, to_sign: &str, given: &str) -> Result<(), S3Error>
         return Ok(());
     }
     Err(S3Error::new(S3Code::SignatureDoesNotMatch)
-        .field("AWSAccessKeyId", identity.access_key.clone())
+        .field("AWSAccessKeyId", credential.access_key())
         .field("StringToSign", to_sign)
         .field("SignatureProvided", given))
 }

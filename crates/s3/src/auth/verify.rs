@@ -6,7 +6,7 @@ use super::{KeyCache, SigningKey, hmac, sha256_hex};
 use crate::error::{S3Code, S3Error};
 use crate::request::S3Request;
 use drystone_base::{Timestamp, hex, parse_http_date};
-use drystone_identity::{Directory, IdentifyError, Identity};
+use drystone_identity::{Credential, Directory, IdentifyError, Identity};
 use std::fmt::Write as _;
 use std::sync::Arc;
 use subtle::ConstantTimeEq;
@@ -76,32 +76,46 @@ pub(crate) struct Verifier<'a> {
 }
 
 impl Verifier<'_> {
-    fn signing_key(&self, identity: &Identity, claim: &Claim) -> SigningKey {
+    fn signing_key(&self, credential: &Credential, claim: &Claim) -> SigningKey {
         let scope = [claim.day.as_str(), &claim.region, &claim.service];
-        self.keys.get((identity.serial, &identity.secret_key), scope)
+        self.keys.get((credential.serial(), credential.secret_key()), scope)
     }
 
-    /// Whom an access key belongs to.
+    /// The secret of an access key, to check a signature with.
     ///
     /// # Errors
     ///
     /// The codes of the protocol page, §2.
-    pub(crate) fn identify(
+    pub(crate) fn find_key(
         &self,
         access_key: &str,
         token: Option<&str>,
-    ) -> Result<Arc<Identity>, S3Error> {
-        self.directory.identify(access_key, token).map_err(|error| match error {
-            IdentifyError::UnknownKey => {
-                S3Error::new(S3Code::InvalidAccessKeyId).field("AWSAccessKeyId", access_key)
-            }
-            IdentifyError::InvalidToken => S3Code::InvalidToken.into(),
-            IdentifyError::ExpiredToken => S3Code::ExpiredToken.into(),
-            IdentifyError::Stored(error) => {
-                tracing::error!(access_key, %error, "an identity cannot be read");
-                S3Code::InternalError.into()
-            }
-        })
+    ) -> Result<Credential, S3Error> {
+        self.directory.find_key(access_key, token).map_err(|error| refusal(access_key, error))
+    }
+
+    /// Who signed, once the signature was found to be right: policies are not read for any other.
+    ///
+    /// # Errors
+    ///
+    /// The codes of the protocol page, §2.
+    pub(crate) fn signed(&self, credential: Credential) -> Result<Arc<Identity>, S3Error> {
+        let access_key = credential.access_key().to_owned();
+        self.directory.identity_of(credential).map_err(|error| refusal(&access_key, error))
+    }
+}
+
+fn refusal(access_key: &str, error: IdentifyError) -> S3Error {
+    match error {
+        IdentifyError::UnknownKey => {
+            S3Error::new(S3Code::InvalidAccessKeyId).field("AWSAccessKeyId", access_key)
+        }
+        IdentifyError::InvalidToken => S3Code::InvalidToken.into(),
+        IdentifyError::ExpiredToken => S3Code::ExpiredToken.into(),
+        IdentifyError::Stored(error) => {
+            tracing::error!(access_key, %error, "an identity cannot be read");
+            S3Code::InternalError.into()
+        }
     }
 }
 
@@ -191,16 +205,17 @@ fn by_header(
     check_scope(&claim, verifier, date)?;
     check_skew(request, date)?;
     let token = request.header("x-amz-security-token");
-    let identity = verifier.identify(&claim.access_key, token)?;
+    let credential = verifier.find_key(&claim.access_key, token)?;
     let payload = payload_hash(request)?.ok_or_else(|| {
         let message = "Missing required header for this request: x-amz-content-sha256";
         S3Error::with(S3Code::InvalidRequest, message)
     })?;
     check_signed_headers(request, &claim)?;
     let hash = request.header("x-amz-content-sha256").unwrap_or(EMPTY_SHA256);
-    let signer = check_signature(request, verifier, &claim, &identity, date, hash)?;
+    let signer = check_signature(request, verifier, &claim, &credential, date, hash)?;
     let signs = matches!(payload, PayloadHash::Chunked { signed: true, .. });
-    let (auth, identity, signed_ms) = (AuthType::Header, Some(identity), Some(date.0));
+    let identity = Some(verifier.signed(credential)?);
+    let (auth, signed_ms) = (AuthType::Header, Some(date.0));
     Ok(Verified { auth, identity, signed_ms, payload, signer: signs.then_some(signer) })
 }
 
@@ -221,10 +236,10 @@ pub(crate) fn authenticate_service(
     check_scope(&claim, verifier, date)?;
     check_skew(request, date)?;
     let token = request.header("x-amz-security-token");
-    let identity = verifier.identify(&claim.access_key, token)?;
+    let credential = verifier.find_key(&claim.access_key, token)?;
     check_signed_headers(request, &claim)?;
-    check_signature(request, verifier, &claim, &identity, date, payload_sha256)?;
-    Ok(identity)
+    check_signature(request, verifier, &claim, &credential, date, payload_sha256)?;
+    verifier.signed(credential)
 }
 
 fn signing_date(request: &S3Request) -> Result<Timestamp, S3Error> {
@@ -268,14 +283,15 @@ fn by_query(request: &S3Request, verifier: &Verifier<'_>) -> Result<Verified, S3
             .field("ServerTime", Timestamp(request.now_ms).to_iso()));
     }
     let token = request.query("X-Amz-Security-Token").or(request.header("x-amz-security-token"));
-    let identity = verifier.identify(&claim.access_key, token)?;
+    let credential = verifier.find_key(&claim.access_key, token)?;
     check_signed_headers(request, &claim)?;
     let given = request.query("X-Amz-Content-Sha256").or(request.header("x-amz-content-sha256"));
     let hash = given.unwrap_or("UNSIGNED-PAYLOAD").to_owned();
-    let signer = check_signature(request, verifier, &claim, &identity, date, &hash)?;
+    let signer = check_signature(request, verifier, &claim, &credential, date, &hash)?;
     let payload = parse_payload(payload_of_query(request))?.unwrap_or(PayloadHash::Unsigned);
     let signs = matches!(payload, PayloadHash::Chunked { signed: true, .. });
-    let (auth, identity, signed_ms) = (AuthType::Query, Some(identity), Some(date.0));
+    let identity = Some(verifier.signed(credential)?);
+    let (auth, signed_ms) = (AuthType::Query, Some(date.0));
     Ok(Verified { auth, identity, signed_ms, payload, signer: signs.then_some(signer) })
 }
 
@@ -316,12 +332,12 @@ pub(crate) fn check_form(
     let invalid = || S3Error::argument("x-amz-date", &date, "The date of the form is not valid");
     let signed = Timestamp::parse_amz(&date).ok_or_else(invalid)?;
     check_scope(&claim, verifier, signed)?;
-    let identity = verifier.identify(&claim.access_key, token)?;
-    let key = verifier.signing_key(&identity, &claim);
+    let credential = verifier.find_key(&claim.access_key, token)?;
+    let key = verifier.signing_key(&credential, &claim);
     let expected = hex(&hmac(&key.bytes, policy.as_bytes()));
     if bool::from(expected.as_bytes().ct_eq(claim.signature.as_bytes())) {
         verifier.keys.keep(&key);
-        return Ok((identity, signed.0));
+        return Ok((verifier.signed(credential)?, signed.0));
     }
     Err(S3Error::new(S3Code::SignatureDoesNotMatch)
         .field("AWSAccessKeyId", claim.access_key.clone())
@@ -379,11 +395,11 @@ fn check_signature(
     request: &S3Request,
     verifier: &Verifier<'_>,
     claim: &Claim,
-    identity: &Identity,
+    credential: &Credential,
     date: Timestamp,
     hash: &str,
 ) -> Result<ChunkSigner, S3Error> {
-    let key = verifier.signing_key(identity, claim);
+    let key = verifier.signing_key(credential, claim);
     let scope = [&claim.day, &claim.region, &claim.service, "aws4_request"].join("/");
     let date = date.to_amz();
     let mut shown = None;
