@@ -52,6 +52,9 @@ const BOUNDARY: &str = "iam:permissionsboundary";
 /// Lists of identities that are read at a time; others wait, and callers take turns.
 static SCANS: LazyLock<Arc<Turns>> = LazyLock::new(|| Turns::new(2));
 
+/// Decisions of requests that need many of them, at a time; others wait, and callers take turns.
+static DECISIONS: LazyLock<Arc<Turns>> = LazyLock::new(|| Turns::new(2));
+
 /// What was decided on a right.
 struct Verdict {
     allowed: bool,
@@ -146,6 +149,16 @@ impl<'a> Actor<'a> {
     pub(crate) async fn scan<T>(&self, work: impl FnOnce() -> T) -> T {
         let _turn = SCANS.turn(self.consumer).await;
         tokio::task::block_in_place(work)
+    }
+
+    /// One of many decisions of a request, when it is the caller's turn: a thousand of them in one go would
+    /// keep others waiting.
+    pub(crate) async fn one_of_many<T>(&self, decide: impl FnOnce() -> T) -> T {
+        let turn = DECISIONS.turn(self.consumer).await;
+        let decided = decide();
+        drop(turn);
+        tokio::task::yield_now().await;
+        decided
     }
 
     fn decide(

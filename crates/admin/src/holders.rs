@@ -14,6 +14,7 @@ use crate::rights::Right;
 use drystone_identity::{
     AccessKey, EntityArn, EntityKind, Grants, Group, Holder, HolderKind, IdentityError, Role, User,
 };
+use std::collections::BTreeSet;
 
 /// The rights that a kind of holder has its policies by.
 struct HolderRights {
@@ -54,9 +55,10 @@ pub(crate) fn entity_kind(kind: HolderKind) -> EntityKind {
 /// Names of policies or users that one request may change: each is decided on by itself.
 const NAME_COUNT_MAX: usize = 1000;
 
-fn check_count(names: &[String]) -> Result<(), IdentityError> {
+/// The names of a request, each once.
+fn each_once(names: &[String]) -> Result<BTreeSet<&String>, IdentityError> {
     if names.len() <= NAME_COUNT_MAX {
-        return Ok(());
+        return Ok(names.iter().collect());
     }
     let message = format!("A request names at most {NAME_COUNT_MAX} policies or users.");
     Err(IdentityError::Limit(message))
@@ -149,20 +151,23 @@ impl Actor<'_> {
 
     /// Refuses unless the caller may give whoever owns a key a credential: the owner of the account and the
     /// user alone may, and others who may attach all that the user holds.
-    pub(crate) fn require_not_above_owner(&self, key: &AccessKey) -> Result<(), IdentityError> {
+    pub(crate) async fn require_not_above_owner(
+        &self,
+        key: &AccessKey,
+    ) -> Result<(), IdentityError> {
         match key.parent.user() {
-            Some(name) => self.require_not_above(name),
+            Some(name) => self.require_not_above(name).await,
             None => Ok(()),
         }
     }
 
     /// As [`Actor::require_not_above_owner`], by the name of the user. One who does not exist holds nothing.
-    pub(crate) fn require_not_above(&self, name: &str) -> Result<(), IdentityError> {
+    pub(crate) async fn require_not_above(&self, name: &str) -> Result<(), IdentityError> {
         if self.is_self(Some(name)) {
             return Ok(());
         }
         match self.directory.user(self.account(), name) {
-            Ok(user) => self.require_may_give_user(&user),
+            Ok(user) => self.require_may_give_user(&user).await,
             Err(IdentityError::NotFound { .. }) => Ok(()),
             Err(error) => self.owner_only(error),
         }
@@ -176,11 +181,11 @@ impl Actor<'_> {
         }
     }
 
-    fn require_may_give_user(&self, user: &User) -> Result<(), IdentityError> {
-        self.require_may_give(HolderKind::User, &user.arn(), &user.grants)?;
+    async fn require_may_give_user(&self, user: &User) -> Result<(), IdentityError> {
+        self.require_may_give(HolderKind::User, &user.arn(), &user.grants).await?;
         for name in &user.groups {
             match self.directory.group(self.account(), name) {
-                Ok(group) => self.require_may_give_group(&group)?,
+                Ok(group) => self.require_may_give_group(&group).await?,
                 Err(IdentityError::NotFound { .. }) => {}
                 Err(error) => self.owner_only(error)?,
             }
@@ -189,16 +194,16 @@ impl Actor<'_> {
     }
 
     /// Refuses unless the caller may attach what a group holds. For letting its policies count.
-    pub(crate) fn require_may_give_group(&self, group: &Group) -> Result<(), IdentityError> {
-        self.require_may_give(HolderKind::Group, &group.arn(), &group.grants)
+    pub(crate) async fn require_may_give_group(&self, group: &Group) -> Result<(), IdentityError> {
+        self.require_may_give(HolderKind::Group, &group.arn(), &group.grants).await
     }
 
     /// Refuses unless the caller may attach what a role holds. For changing who may take it on.
-    pub(crate) fn require_may_give_role(&self, role: &Role) -> Result<(), IdentityError> {
-        self.require_may_give(HolderKind::Role, &role.arn(), &role.grants)
+    pub(crate) async fn require_may_give_role(&self, role: &Role) -> Result<(), IdentityError> {
+        self.require_may_give(HolderKind::Role, &role.arn(), &role.grants).await
     }
 
-    fn require_may_give(
+    async fn require_may_give(
         &self,
         kind: HolderKind,
         holder: &EntityArn,
@@ -207,7 +212,7 @@ impl Actor<'_> {
         let rights = rights_of(kind);
         for name in &grants.attached {
             let policy = self.arn(EntityKind::Policy, name)?;
-            self.require_attach(rights.attach, holder, &policy)?;
+            self.one_of_many(|| self.require_attach(rights.attach, holder, &policy)).await?;
         }
         if !grants.inline.is_empty() {
             self.require(rights.put, holder)?;
@@ -226,7 +231,7 @@ impl Actor<'_> {
         // Its keys open again with it.
         if is_enabled {
             self.require_lasting()?;
-            self.require_not_above(name)?;
+            self.require_not_above(name).await?;
         }
         let change = move |user: &mut User| {
             user.is_enabled = is_enabled;
@@ -254,26 +259,26 @@ impl Actor<'_> {
     }
 
     /// The right to change the members of a group is one to the group; a deny may name a user.
-    pub(crate) fn refuse_denied_members(
+    pub(crate) async fn refuse_denied_members(
         &self,
         right: Right,
         users: &[String],
     ) -> Result<(), IdentityError> {
-        check_count(users)?;
-        for user in users {
-            self.refuse_denied(right, &self.arn(EntityKind::User, user)?)?;
+        for user in each_once(users)? {
+            let arn = self.arn(EntityKind::User, user)?;
+            self.one_of_many(|| self.refuse_denied(right, &arn)).await?;
         }
         Ok(())
     }
 
     /// Refuses unless the caller may attach policies to a holder, or detach them.
-    pub(crate) fn require_attach_all(
+    pub(crate) async fn require_attach_all(
         &self,
         holder: &Holder,
         policies: &[String],
         attach: bool,
     ) -> Result<(), IdentityError> {
-        check_count(policies)?;
+        let policies = each_once(policies)?;
         let rights = rights_of(holder.kind);
         let right = if attach { rights.attach } else { rights.detach };
         let arn = self.arn(entity_kind(holder.kind), &holder.name)?;
@@ -282,23 +287,23 @@ impl Actor<'_> {
             self.require(right, &arn)?;
         }
         for name in policies {
-            self.require_attach(right, &arn, &self.arn(EntityKind::Policy, name)?)?;
+            let policy = self.arn(EntityKind::Policy, name)?;
+            self.one_of_many(|| self.require_attach(right, &arn, &policy)).await?;
         }
         Ok(())
     }
 
     /// As [`Actor::require_attach_all`], to a name of the LDAP server, which has no resource name.
-    pub(crate) fn require_attach_name(
+    pub(crate) async fn require_attach_name(
         &self,
         policies: &[String],
         attach: bool,
     ) -> Result<(), IdentityError> {
         let right = if attach { Right::AttachNamePolicy } else { Right::DetachNamePolicy };
         self.require_server(right)?;
-        check_count(policies)?;
-        for name in policies {
+        for name in each_once(policies)? {
             let arn = self.arn(EntityKind::Policy, name)?;
-            self.require_server_on(right, &[&arn, EVERYTHING])?;
+            self.one_of_many(|| self.require_server_on(right, &[&arn, EVERYTHING])).await?;
         }
         Ok(())
     }
@@ -326,24 +331,26 @@ impl Actor<'_> {
 
     /// As [`Actor::require_attach_all`], for setting the policies of a holder: those that are new are
     /// attached, and those that are left out are detached.
-    pub(crate) fn require_set_all(
+    pub(crate) async fn require_set_all(
         &self,
         holder: &Holder,
         policies: &[String],
     ) -> Result<(), IdentityError> {
-        check_count(policies)?;
+        let policies = each_once(policies)?;
         let held = match self.directory.grants(holder) {
             Ok(grants) => grants.attached,
             Err(IdentityError::NotFound { .. }) => Default::default(),
             Err(error) => return Err(error),
         };
-        let added: Vec<_> = policies.iter().filter(|name| !held.contains(*name)).cloned().collect();
+        let is_new = |name: &&&String| !held.contains(**name);
+        let added: Vec<String> =
+            policies.iter().filter(is_new).map(|name| (*name).clone()).collect();
         let removed: Vec<_> = held.into_iter().filter(|name| !policies.contains(name)).collect();
         if !removed.is_empty() {
-            self.require_attach_all(holder, &removed, false)?;
+            self.require_attach_all(holder, &removed, false).await?;
         }
         if removed.is_empty() || !added.is_empty() {
-            self.require_attach_all(holder, &added, true)?;
+            self.require_attach_all(holder, &added, true).await?;
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use drystone_base::{Rng, Seq};
 use drystone_index::KeyRange;
 use drystone_log::RecordInput;
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::ops::RangeBounds;
 
@@ -77,6 +78,9 @@ pub struct RowValue {
     pub hint: Option<(u32, usize)>,
 }
 
+/// What looking for a row costs, in bytes of a value that is read and decoded.
+const READ_COST: usize = 256;
+
 /// A transaction: reads see its own changes.
 pub struct Tx<'a> {
     view: &'a dyn View,
@@ -88,6 +92,7 @@ pub struct Tx<'a> {
     pub(crate) changes: BTreeMap<Bytes, Option<RowValue>>,
     pub(crate) payloads: Vec<RecordInput>,
     pub(crate) uses_reserve: bool,
+    read_bytes: Cell<usize>,
 }
 
 impl<'a> Tx<'a> {
@@ -104,6 +109,7 @@ impl<'a> Tx<'a> {
             changes: BTreeMap::new(),
             payloads: Vec::new(),
             uses_reserve: false,
+            read_bytes: Cell::new(0),
         }
     }
 
@@ -157,10 +163,12 @@ impl<'a> Tx<'a> {
     ///
     /// The index failed.
     pub fn get(&self, key: &[u8]) -> Result<Option<Bytes>, CatalogError> {
-        match self.changes.get(key) {
-            Some(change) => Ok(change.as_ref().map(|value| value.bytes.clone())),
-            None => self.view.get(key),
-        }
+        let value = match self.changes.get(key) {
+            Some(change) => change.as_ref().map(|value| value.bytes.clone()),
+            None => self.view.get(key)?,
+        };
+        self.count_read(value.as_ref().map_or(0, Bytes::len));
+        Ok(value)
     }
 
     /// The first row of a range.
@@ -169,7 +177,20 @@ impl<'a> Tx<'a> {
     ///
     /// The index failed.
     pub fn first(&self, range: KeyRange) -> Result<Option<(Bytes, Bytes)>, CatalogError> {
-        first_of(&self.changes, range, |rest| self.view.first(rest))
+        let row = first_of(&self.changes, range, |rest| self.view.first(rest))?;
+        self.count_read(row.as_ref().map_or(0, |(_, value)| value.len()));
+        Ok(row)
+    }
+
+    fn count_read(&self, len_bytes: usize) {
+        self.read_bytes.set(self.read_bytes.get() + READ_COST + len_bytes);
+    }
+
+    /// What was read so far, in bytes of values: all plans wait for one that reads much. A row that is read
+    /// twice counts twice.
+    #[must_use]
+    pub fn read_bytes(&self) -> usize {
+        self.read_bytes.get()
     }
 
     /// Sets a row.

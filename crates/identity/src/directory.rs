@@ -112,6 +112,8 @@ pub(crate) type IdentityName = [u8; 32];
 /// Identities, each as it was read at an epoch.
 type Identities = Cache<IdentityName, (u64, Arc<Identity>)>;
 
+/// What a plan may read at most, in bytes: all changes of all callers wait for it.
+const PLAN_READ_MAX: usize = 16 << 20;
 /// Bytes of identities that are kept, with their compiled policies.
 const CACHE_LEN_MAX: usize = 16 << 20;
 
@@ -234,7 +236,17 @@ impl Directory {
         scope: Scope,
         plan: impl FnOnce(&mut Tx<'_>) -> Result<T, IdentityError> + Send + 'static,
     ) -> Result<T, IdentityError> {
-        let ticket = self.shared.catalog.submit(move |tx| match plan(tx) {
+        let bounded = move |tx: &mut Tx<'_>| {
+            let outcome = plan(tx);
+            // Tests see a plan that reads as much as a client likes before one does it.
+            debug_assert!(
+                tx.read_bytes() <= PLAN_READ_MAX,
+                "a plan reads {} bytes",
+                tx.read_bytes()
+            );
+            outcome
+        };
+        let ticket = self.shared.catalog.submit(move |tx| match bounded(tx) {
             Ok(value) => Ok(Decision::Commit(Ok(value))),
             Err(IdentityError::Catalog(error)) => Err(error),
             Err(error) => Ok(Decision::Reject(Err(error))),

@@ -11,7 +11,7 @@ use crate::directory::{Directory, Scope};
 use crate::entity::{AccessKey, Parent, User};
 use crate::error::IdentityError;
 use crate::keys::{self, NewKey};
-use crate::policies::{ATTACHED_COUNT_MAX, must_exist};
+use crate::policies::attachable;
 use crate::principals::{NewUser, insert_user};
 use crate::rows;
 use drystone_catalog::Tx;
@@ -82,12 +82,7 @@ fn put(tx: &mut Tx<'_>, made: User, key: AccessKey, new: NamedUser) -> Result<()
     user.updated_ms = tx.now_ms();
     user.is_enabled = new.is_enabled.unwrap_or(user.is_enabled);
     if let Some(policies) = new.policies {
-        policies.iter().try_for_each(|policy| must_exist(tx, &user.account, policy))?;
-        user.grants.attached = policies.into_iter().collect();
-        if user.grants.attached.len() > ATTACHED_COUNT_MAX {
-            let message = "Cannot exceed quota for PoliciesPerEntity: 20".to_owned();
-            return Err(IdentityError::Limit(message));
-        }
+        user.grants.attached = attachable(tx, &user.account, policies)?;
     }
     rows::save(tx, &parts, &user)
 }

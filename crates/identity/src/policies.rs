@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 const POLICY_NAME_LEN_MAX: usize = 128;
 const DOCUMENT_LEN_MAX: usize = 20_480;
 const VERSION_COUNT_MAX: usize = 5;
-pub(crate) const ATTACHED_COUNT_MAX: usize = 20;
+const ATTACHED_COUNT_MAX: usize = 20;
 
 /// Who holds a policy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -339,9 +339,7 @@ impl Directory {
         attach: bool,
     ) -> Result<Vec<String>, IdentityError> {
         self.commit(Scope::of(&holder.account), move |tx| {
-            if attach {
-                policies.iter().try_for_each(|policy| must_exist(tx, &holder.account, policy))?;
-            }
+            let policies = named(tx, &holder.account, policies, attach)?;
             holder.change(tx, |grants| change_attached(&mut grants.attached, policies, attach))
         })
         .await
@@ -358,9 +356,9 @@ impl Directory {
         policies: Vec<String>,
     ) -> Result<(), IdentityError> {
         self.commit(Scope::of(&holder.account), move |tx| {
-            policies.iter().try_for_each(|policy| must_exist(tx, &holder.account, policy))?;
+            let policies = attachable(tx, &holder.account, policies)?;
             holder.change(tx, |grants| {
-                grants.attached = policies.into_iter().collect();
+                grants.attached = policies;
                 Ok(())
             })
         })
@@ -428,10 +426,7 @@ impl Directory {
             tx.use_reserve();
             let found: Option<ForeignName> = rows::find(tx, &[&name])?;
             let mut held = found.unwrap_or_default();
-            if attach {
-                let account = crate::DEFAULT_ACCOUNT;
-                policies.iter().try_for_each(|policy| must_exist(tx, account, policy))?;
-            }
+            let policies = named(tx, crate::DEFAULT_ACCOUNT, policies, attach)?;
             let changed = change_attached(&mut held.attached, policies, attach)?;
             match held.attached.is_empty() {
                 true => rows::remove::<ForeignName>(tx, &[&name])?,
@@ -459,7 +454,7 @@ impl Directory {
 /// Puts policies among those that somebody holds, or takes them out. Says which were changed.
 fn change_attached(
     held: &mut BTreeSet<String>,
-    policies: Vec<String>,
+    policies: BTreeSet<String>,
     attach: bool,
 ) -> Result<Vec<String>, IdentityError> {
     let change = |policy: &String| match attach {
@@ -467,11 +462,47 @@ fn change_attached(
         false => held.remove(policy),
     };
     let changed = policies.into_iter().filter(change).collect();
-    if held.len() > ATTACHED_COUNT_MAX && attach {
-        let message = "Cannot exceed quota for PoliciesPerEntity: 20".to_owned();
-        return Err(IdentityError::Limit(message));
+    if attach {
+        check_attached(held)?;
     }
     Ok(changed)
+}
+
+fn check_attached(held: &BTreeSet<String>) -> Result<(), IdentityError> {
+    match held.len() <= ATTACHED_COUNT_MAX {
+        true => Ok(()),
+        false => {
+            let message =
+                format!("Cannot exceed quota for PoliciesPerEntity: {ATTACHED_COUNT_MAX}");
+            Err(IdentityError::Limit(message))
+        }
+    }
+}
+
+/// Policies to be attached, each once: no more than one may hold, and all of them must be there. Whatever
+/// is attached to anything has come through here.
+pub(crate) fn attachable(
+    tx: &Tx<'_>,
+    account: &str,
+    policies: Vec<String>,
+) -> Result<BTreeSet<String>, IdentityError> {
+    let policies: BTreeSet<String> = policies.into_iter().collect();
+    check_attached(&policies)?;
+    policies.iter().try_for_each(|policy| must_exist(tx, account, policy))?;
+    Ok(policies)
+}
+
+/// As [`attachable`], or policies to be detached, which need not be there.
+fn named(
+    tx: &Tx<'_>,
+    account: &str,
+    policies: Vec<String>,
+    attach: bool,
+) -> Result<BTreeSet<String>, IdentityError> {
+    match attach {
+        true => attachable(tx, account, policies),
+        false => Ok(policies.into_iter().collect()),
+    }
 }
 
 /// As [`must_exist`], for a policy that need not be named.
@@ -487,5 +518,5 @@ pub(crate) fn must_exist(tx: &Tx<'_>, account: &str, policy: &str) -> Result<(),
     if canned_policy(policy).is_some() {
         return Ok(());
     }
-    rows::load::<ManagedPolicy>(tx, &[account, policy]).map(drop)
+    rows::must_be_there::<ManagedPolicy>(tx, &[account, policy])
 }

@@ -13,6 +13,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 const USER_NAME_LEN_MAX: usize = 128;
 const GROUP_NAME_LEN_MAX: usize = 128;
+/// Members of a group, as many as an account may have users; their names are in one row.
+const MEMBER_COUNT_MAX: usize = 5000;
+/// Bytes of the names of the members of a group.
+const MEMBERS_LEN_MAX: usize = 256 << 10;
+/// What may be read for one change of members: all other changes wait for it.
+const CHANGE_READ_MAX: usize = 4 << 20;
 /// Groups that a user may be in.
 const GROUPS_OF_USER_MAX: usize = 10;
 /// Members that leave a group in one transaction.
@@ -262,7 +268,7 @@ impl Directory {
     ///
     /// # Errors
     ///
-    /// [`IdentityError::NotFound`] for the group or a user, or the catalog failed.
+    /// [`IdentityError::NotFound`] for the group or a user, [`IdentityError::Limit`], or the catalog failed.
     pub async fn change_members(
         &self,
         account: &str,
@@ -271,6 +277,8 @@ impl Directory {
         add: bool,
     ) -> Result<(), IdentityError> {
         let (account, group) = (account.to_owned(), group.to_owned());
+        // Each once, whatever the request names.
+        let users: BTreeSet<String> = users.into_iter().collect();
         if users.is_empty() {
             return Ok(());
         }
@@ -385,11 +393,23 @@ fn set_member(names: &mut BTreeSet<String>, name: &str, is_in: bool) {
     }
 }
 
+fn check_members(members: &BTreeSet<String>) -> Result<(), IdentityError> {
+    let len_bytes: usize = members.iter().map(String::len).sum();
+    if members.len() <= MEMBER_COUNT_MAX && len_bytes <= MEMBERS_LEN_MAX {
+        return Ok(());
+    }
+    let message = format!(
+        "Cannot exceed quota for UsersPerGroup: {MEMBER_COUNT_MAX}, with names of {MEMBERS_LEN_MAX} \
+         bytes in all"
+    );
+    Err(IdentityError::Limit(message))
+}
+
 fn change_members(
     tx: &mut Tx<'_>,
     account: &str,
     group_name: &str,
-    users: &[String],
+    users: &BTreeSet<String>,
     add: bool,
 ) -> Result<(), IdentityError> {
     let now_ms = tx.now_ms();
@@ -397,9 +417,14 @@ fn change_members(
     rows::change(tx, &[account, group_name], |group: &mut Group| {
         group.updated_ms = now_ms;
         users.iter().for_each(|user| set_member(&mut group.members, user, add));
-        Ok(())
+        if add { check_members(&group.members) } else { Ok(()) }
     })?;
+    let of_group = tx.read_bytes();
     users.iter().try_for_each(|user| {
+        if tx.read_bytes() - of_group > CHANGE_READ_MAX {
+            let message = "The request names too many users with long tags and policies.";
+            return Err(IdentityError::Limit(message.to_owned()));
+        }
         rows::change(tx, &[account, user], |user: &mut User| {
             user.updated_ms = now_ms;
             let is_new = add && !user.groups.contains(group_name);

@@ -38,6 +38,14 @@ pub(crate) fn load_readable<T: Entity>(
     }
 }
 
+/// Refuses if an entity is not there; it is not decoded.
+pub(crate) fn must_be_there<T: Entity>(tx: &Tx<'_>, parts: Parts<'_>) -> Result<(), IdentityError> {
+    match tx.get(&Key::identity(T::KIND, parts))? {
+        Some(_) => Ok(()),
+        None => Err(IdentityError::NotFound { kind: T::NAME, name: name_of(parts).to_owned() }),
+    }
+}
+
 /// Refuses if an entity is there.
 pub(crate) fn must_be_new<T: Entity>(tx: &Tx<'_>, parts: Parts<'_>) -> Result<(), IdentityError> {
     match tx.get(&Key::identity(T::KIND, parts))? {

@@ -55,7 +55,7 @@ async fn enable(actor: &Actor<'_>, name: &str, enabled: bool) -> Outcome {
     actor.need(right, EntityKind::Group, name)?;
     if enabled {
         let group = actor.directory.group(actor.account(), name)?;
-        actor.require_may_give_group(&group)?;
+        actor.require_may_give_group(&group).await?;
     }
     actor.directory.enable_group(actor.account(), name, enabled).await?;
     Ok(Answer::Done)
@@ -64,7 +64,7 @@ async fn enable(actor: &Actor<'_>, name: &str, enabled: bool) -> Outcome {
 async fn members(actor: &Actor<'_>, name: &str, users: Vec<String>, add: bool) -> Outcome {
     let right = if add { Right::AddUserToGroup } else { Right::RemoveUserFromGroup };
     actor.need(right, EntityKind::Group, name)?;
-    actor.refuse_denied_members(right, &users)?;
+    actor.refuse_denied_members(right, &users).await?;
     actor.directory.change_members(actor.account(), name, users, add).await?;
     Ok(Answer::Done)
 }

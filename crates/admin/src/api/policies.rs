@@ -87,14 +87,14 @@ async fn attach(actor: &Actor<'_>, policies: Vec<String>, holder: Named, attach:
         Named::Group(name) => (HolderKind::Group, name),
         Named::Role(name) => (HolderKind::Role, name),
         Named::LdapName(name) => {
-            actor.require_attach_name(&policies, attach)?;
+            actor.require_attach_name(&policies, attach).await?;
             let changed =
                 actor.directory.attach_to_name(&normalise(name), policies, attach).await?;
             return Ok(Answer::Changed(changed));
         }
     };
     let holder = Holder::new(kind, actor.account(), name);
-    actor.require_attach_all(&holder, &policies, attach)?;
+    actor.require_attach_all(&holder, &policies, attach).await?;
     Ok(Answer::Changed(actor.directory.attach(holder, policies, attach).await?))
 }
 
@@ -119,7 +119,7 @@ async fn set_role(actor: &Actor<'_>, name: &str, trust: String) -> Outcome {
         found => {
             // Whom a role trusts is another right than making one.
             actor.need(Right::UpdateAssumeRolePolicy, EntityKind::Role, name)?;
-            actor.require_may_give_role(&found?)?;
+            actor.require_may_give_role(&found?).await?;
             directory.set_trust(account, name, &trust).await?;
         }
     }

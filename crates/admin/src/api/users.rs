@@ -85,7 +85,7 @@ async fn add_key(actor: &Actor<'_>, request: Request) -> Outcome {
     };
     actor.require_keys(Right::CreateAccessKey, user.as_deref())?;
     if let Some(name) = &user {
-        actor.require_not_above(name)?;
+        actor.require_not_above(name).await?;
     }
     let is_service = policy.is_some() || expires_ms.is_some();
     let new = NewKey {
@@ -114,7 +114,7 @@ fn list_keys(actor: &Actor<'_>, user: Option<&str>) -> Outcome {
 async fn change_key(actor: &Actor<'_>, id: &str, change: KeyChange) -> Outcome {
     let key = actor.find_key(Right::UpdateAccessKey, id)?;
     if change.is_enabled != Some(false) {
-        actor.require_not_above_owner(&key)?;
+        actor.require_not_above_owner(&key).await?;
     }
     actor.directory.change_key(&key, change).await?;
     Ok(Answer::Done)

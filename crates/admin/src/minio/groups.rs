@@ -34,7 +34,7 @@ pub(super) async fn update_members(call: &Call<'_>) -> Answer {
     let members = update.members.unwrap_or_default();
     let right = if update.is_remove { Right::RemoveUserFromGroup } else { Right::AddUserToGroup };
     let arn = call.require(right, EntityKind::Group, &update.group)?;
-    call.actor.refuse_denied_members(right, &members)?;
+    call.actor.refuse_denied_members(right, &members).await?;
     if update.is_remove && members.is_empty() {
         call.actor.require(Right::DeleteGroup, &arn)?;
         directory.delete_group(account, &update.group, true).await?;
@@ -42,7 +42,9 @@ pub(super) async fn update_members(call: &Call<'_>) -> Answer {
     }
     if !update.is_remove {
         // A group comes into being with its first members; all of them must exist before.
-        members.iter().try_for_each(|member| directory.user(account, member).map(drop))?;
+        for member in &members {
+            call.actor.one_of_many(|| directory.user(account, member).map(drop)).await?;
+        }
         if let Err(IdentityError::NotFound { .. }) = directory.group(account, &update.group) {
             call.actor.require(Right::CreateGroup, &arn)?;
             match directory.create_group(account, &update.group, "/").await {
@@ -82,7 +84,7 @@ pub(super) async fn set_status(call: &Call<'_>) -> Answer {
     call.require(right, EntityKind::Group, name)?;
     if enabled {
         let group = call.actor.directory.group(call.actor.account(), name)?;
-        call.actor.require_may_give_group(&group)?;
+        call.actor.require_may_give_group(&group).await?;
     }
     call.actor.directory.enable_group(call.actor.account(), name, enabled).await?;
     Ok(Reply::Empty)

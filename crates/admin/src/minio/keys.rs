@@ -83,7 +83,7 @@ pub(super) async fn add(call: &Call<'_>) -> Answer {
     };
     call.actor.require_keys(Right::CreateAccessKey, user.as_deref())?;
     if let Some(name) = &user {
-        call.actor.require_not_above(name)?;
+        call.actor.require_not_above(name).await?;
     }
     let key = NewKey {
         user,
@@ -153,7 +153,7 @@ pub(super) async fn update(call: &Call<'_>) -> Answer {
         description: new.new_description.filter(|text| !text.is_empty()),
     };
     if !only_disables(&change) {
-        call.actor.require_not_above_owner(&key)?;
+        call.actor.require_not_above_owner(&key).await?;
     }
     call.actor.directory.change_key(&key, change).await?;
     Ok(Reply::NoContent)
@@ -240,9 +240,7 @@ pub(super) async fn list_bulk(call: &Call<'_>) -> Answer {
     let mut share = engine.reserve_answer(FIRST_LEN).await.map_err(|_| MinioError::busy())?;
     let (mut held, mut reserved) = (0, FIRST_LEN);
     for user in users {
-        // Many decisions in one go would keep others waiting.
-        tokio::task::yield_now().await;
-        match call.actor.require_key_list(Some(&user)) {
+        match call.actor.one_of_many(|| call.actor.require_key_list(Some(&user))).await {
             // A list of all leaves out those whose keys the caller may not see.
             Err(IdentityError::Forbidden(_)) if names_none => continue,
             decided => decided?,

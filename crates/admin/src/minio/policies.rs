@@ -88,7 +88,7 @@ fn holder(call: &Call<'_>, user: &str, group: &str) -> Result<Holder, MinioError
 pub(super) async fn attach(call: &Call<'_>, attach: bool) -> Answer {
     let association: Association = call.body().await?;
     let holder = holder(call, &association.user, &association.group)?;
-    call.actor.require_attach_all(&holder, &association.policies, attach)?;
+    call.actor.require_attach_all(&holder, &association.policies, attach).await?;
     let changed = call.actor.directory.attach(holder, association.policies, attach).await?;
     if changed.is_empty() {
         return Err(MinioError::unchanged());
@@ -101,7 +101,7 @@ pub(super) async fn attach(call: &Call<'_>, attach: bool) -> Answer {
 /// As [`attach`], to a distinguished name of the LDAP server.
 pub(super) async fn attach_name(call: &Call<'_>, attach: bool) -> Answer {
     let association: Association = call.body().await?;
-    call.actor.require_attach_name(&association.policies, attach)?;
+    call.actor.require_attach_name(&association.policies, attach).await?;
     let name = match (association.user.as_str(), association.group.as_str()) {
         (name, "") | ("", name) if !name.is_empty() => normalise(name),
         _ => return Err(MinioError::invalid("Either a user or a group must be named.")),
@@ -123,7 +123,7 @@ pub(super) async fn set(call: &Call<'_>) -> Answer {
         None | Some("false" | "") => holder(call, name, "")?,
         Some(_) => return Err(MinioError::invalid("The parameter isGroup must be true or false.")),
     };
-    call.actor.require_set_all(&holder, &policies)?;
+    call.actor.require_set_all(&holder, &policies).await?;
     call.actor.directory.set_attached(holder, policies).await?;
     Ok(Reply::Empty)
 }

@@ -44,7 +44,7 @@ pub(super) async fn add(call: &Call<'_>) -> Answer {
         found => Some(found?),
     };
     let is_own = found.is_some() && actor.identity.user_name() == Some(name.as_str());
-    decide_add(call, &name, found.as_ref(), is_own)?;
+    decide_add(call, &name, found.as_ref(), is_own).await?;
     let new: AddUser = call.body().await?;
     let enabled = is_enabled(&new.status)?;
     let mut named = NamedUser {
@@ -67,7 +67,7 @@ pub(super) async fn add(call: &Call<'_>) -> Answer {
     if !new.policy.is_empty() {
         let policies = names(&new.policy);
         let holder = Holder::new(HolderKind::User, account, &name);
-        actor.require_set_all(&holder, &policies)?;
+        actor.require_set_all(&holder, &policies).await?;
         named.policies = Some(policies);
     }
     actor.directory.put_named_user(account, named).await?;
@@ -76,7 +76,7 @@ pub(super) async fn add(call: &Call<'_>) -> Answer {
 
 /// A user is made with a key, or its key gets another secret: denies of any of these stop it. Whoever sets
 /// the secret of another user has all of that user's rights.
-fn decide_add(
+async fn decide_add(
     call: &Call<'_>,
     name: &str,
     found: Option<&User>,
@@ -92,7 +92,7 @@ fn decide_add(
     let has_key = found.is_some() && actor.directory.key(name).is_ok();
     let of_key = if has_key { Right::UpdateAccessKey } else { Right::CreateAccessKey };
     actor.refuse_denied(of_key, &arn)?;
-    Ok(actor.require_not_above(name)?)
+    Ok(actor.require_not_above(name).await?)
 }
 
 pub(super) async fn set_status(call: &Call<'_>) -> Answer {

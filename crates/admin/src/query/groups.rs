@@ -111,7 +111,7 @@ async fn change_member(call: &Call<'_>, action: &str) -> Answer {
     call.require(action, &call.arn(EntityKind::Group, name)?)?;
     let add = action == "AddUserToGroup";
     let right = if add { Right::AddUserToGroup } else { Right::RemoveUserFromGroup };
-    call.actor.refuse_denied_members(right, std::slice::from_ref(&user))?;
+    call.actor.refuse_denied_members(right, std::slice::from_ref(&user)).await?;
     call.changes()?.change_members(call.account(), name, vec![user], add).await?;
     Ok(Xml::new())
 }

@@ -42,7 +42,7 @@ async fn create(call: &Call<'_>) -> Answer {
     let owner = call.named_or_own()?;
     call.actor.require_keys(Right::CreateAccessKey, owner.as_deref())?;
     if let Some(name) = &owner {
-        call.actor.require_not_above(name)?;
+        call.actor.require_not_above(name).await?;
     }
     let new = match &owner {
         Some(name) => NewKey::of_user(call.account(), name),
@@ -83,7 +83,7 @@ async fn update(call: &Call<'_>) -> Answer {
     };
     let key = named_key(call, Right::UpdateAccessKey)?;
     if is_enabled {
-        call.actor.require_not_above_owner(&key)?;
+        call.actor.require_not_above_owner(&key).await?;
     }
     let change = KeyChange { is_enabled: Some(is_enabled), ..KeyChange::default() };
     call.changes()?.change_key(&key, change).await?;

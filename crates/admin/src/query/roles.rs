@@ -109,7 +109,7 @@ async fn update(call: &Call<'_>, action: &str) -> Answer {
 
 async fn update_trust(call: &Call<'_>) -> Answer {
     let role = named(call, "UpdateAssumeRolePolicy")?;
-    call.actor.require_may_give_role(&role)?;
+    call.actor.require_may_give_role(&role).await?;
     let trust = call.parameters.need("PolicyDocument")?;
     call.changes()?.set_trust(call.account(), &role.name, trust).await?;
     Ok(Xml::new())
