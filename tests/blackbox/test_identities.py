@@ -271,7 +271,7 @@ def test_broken_tokens_open_nothing(server, token, bucket):
     ("delete_policy", {"PolicyArn": "arn:aws:iam::aws:policy/readonly"}, "AccessDenied"),
     ("create_role", {"RoleName": "r", "AssumeRolePolicyDocument": document(ALLOW_ALL)}, "MalformedPolicyDocument"),
     ("update_user", {"UserName": "nobody", "NewUserName": "x"}, "NoSuchEntity"),
-    ("create_instance_profile", {"InstanceProfileName": "x"}, "InvalidAction"),
+    ("create_instance_profile", {"InstanceProfileName": "x"}, "NotImplemented"),
 ])
 def test_bad_input_gets_the_error_of_iam(iam, call, parameters, code):
     refused(code, getattr(iam, call), **parameters)

@@ -7,6 +7,7 @@ mod error;
 mod groups;
 mod keys;
 mod ldap_identity;
+mod not_there;
 mod parameters;
 mod policies;
 mod roles;
@@ -289,6 +290,10 @@ async fn run_iam(call: &Call<'_>, action: &str) -> Answer {
 }
 
 fn invalid_action(action: &str) -> QueryError {
+    if not_there::is_documented(action) {
+        let message = format!("The action {action} is not implemented.");
+        return QueryError::not_implemented(message);
+    }
     let message = format!("The action {action} is not valid for this endpoint.");
     QueryError::new("InvalidAction", 400, message)
 }

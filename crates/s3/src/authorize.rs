@@ -46,6 +46,8 @@ pub struct Peer {
     pub is_secure: bool,
     /// Version of TLS, such as `1.3`; none behind a proxy, which does not say it.
     pub tls: Option<&'static str>,
+    /// Cipher suite, by the name that access logs have for it; none where no version is known.
+    pub cipher: Option<&'static str>,
 }
 
 /// Who sent a request, and how it was signed.

@@ -18,6 +18,7 @@ pub(crate) use book::{LogBook, key_of};
 
 use crate::answer::OutBody;
 use crate::auth::AuthType;
+use crate::authorize::Peer;
 use crate::error::S3Code;
 use crate::operation::Operation;
 use crate::request::{S3Request, printable};
@@ -86,7 +87,8 @@ pub(crate) struct Draft {
     host: String,
     method: String,
     is_website: bool,
-    is_secure: bool,
+    tls: Option<&'static str>,
+    cipher: &'static str,
     sub_resource: Option<String>,
     pub(crate) now_ms: u64,
 }
@@ -96,6 +98,8 @@ pub(crate) struct Outcome<'a> {
     pub(crate) operation: Option<Operation>,
     pub(crate) requester: String,
     pub(crate) auth: AuthType,
+    /// The signature is one of version 2.
+    pub(crate) is_v2: bool,
     /// `None`: the client left before there was one.
     pub(crate) reply: Option<&'a Response<OutBody>>,
     pub(crate) error: Option<&'a str>,
@@ -121,8 +125,7 @@ impl Draft {
         request: &S3Request,
         account: &str,
         owner: String,
-        remote: String,
-        is_secure: bool,
+        (remote, peer): (String, Peer),
         target: LogTarget,
     ) -> Self {
         let header = |name: &str| quoted(&field::header(&request.headers, name));
@@ -142,7 +145,8 @@ impl Draft {
             host: word(request.host.as_bytes()),
             method: field::method(&request.method),
             is_website: request.is_website,
-            is_secure,
+            tls: peer.tls,
+            cipher: peer.cipher.unwrap_or("-"),
             sub_resource: crate::route::sub_resource(request),
             now_ms: request.now_ms,
         }
@@ -220,7 +224,7 @@ impl Draft {
         [sent, size, total_ms, turnaround_ms, referrer, agent]: [&str; 6],
         version: &str,
     ) -> String {
-        let (auth, signature) = names_of(outcome.auth);
+        let (auth, signature) = names_of(outcome.auth, outcome.is_v2);
         let fields = [
             &word(self.owner.as_bytes()),
             &word(self.source.bucket.as_bytes()),
@@ -242,7 +246,7 @@ impl Draft {
             version,
             outcome.host_id,
             signature,
-            "-",
+            self.cipher,
             auth,
             &self.host,
             self.tls(),
@@ -254,7 +258,11 @@ impl Draft {
     }
 
     fn tls(&self) -> &'static str {
-        if self.is_secure { "TLSv1.3" } else { "-" }
+        match self.tls {
+            Some("1.2") => "TLSv1.2",
+            Some("1.3") => "TLSv1.3",
+            _ => "-",
+        }
     }
 
     fn line(&self, outcome: &Outcome<'_>) -> String {
@@ -285,12 +293,13 @@ impl Draft {
 }
 
 /// Kind of authentication, and version of the signature.
-fn names_of(auth: AuthType) -> (&'static str, &'static str) {
+fn names_of(auth: AuthType, is_v2: bool) -> (&'static str, &'static str) {
+    let version = if is_v2 { "SigV2" } else { "SigV4" };
     match auth {
         AuthType::Anonymous => ("-", "-"),
-        AuthType::Header => ("AuthHeader", "SigV4"),
-        AuthType::Query => ("QueryString", "SigV4"),
-        AuthType::Form => ("POST", "SigV4"),
+        AuthType::Header => ("AuthHeader", version),
+        AuthType::Query => ("QueryString", version),
+        AuthType::Form => ("POST", version),
     }
 }
 

@@ -92,8 +92,15 @@ struct Trace {
     operation: Option<Operation>,
     identity: Option<Arc<Identity>>,
     auth: AuthType,
+    /// The signature does not say when it was made: that is version 2.
+    is_v2: bool,
     /// Room for its line in the access log of its bucket, if that has one.
     line: Option<Arc<LineSlot>>,
+}
+
+/// Whether the signature is one of version 2, which does not say when it was made.
+fn is_v2(sender: &Sender) -> bool {
+    sender.identity.is_some() && sender.signed_ms.is_none()
 }
 
 /// The line of a request to be. It is written when the request ends, and also if its client leaves before:
@@ -417,7 +424,7 @@ impl Gateway {
             let engine = self.engine.for_consumer(consumer_of(&sender));
             let mut context = context_of(&engine, request, sender);
             let served = Box::pin(ops::post_object(&mut context, &verifier, body)).await;
-            trace.identity = context.sender.identity;
+            (trace.is_v2, trace.identity) = (is_v2(&context.sender), context.sender.identity);
             return served;
         }
         let verified = match authenticate(&request, &verifier) {
@@ -428,9 +435,9 @@ impl Gateway {
             }
             Err(error) => return Err(self.with_region(&request, error)),
         };
-        let identity = verified.identity.clone();
-        (trace.identity, trace.auth) = (identity.clone(), verified.auth);
-        let sender = Sender::of(identity, verified.auth, verified.signed_ms, peer);
+        (trace.identity, trace.auth) = (verified.identity.clone(), verified.auth);
+        let sender = Sender::of(trace.identity.clone(), verified.auth, verified.signed_ms, peer);
+        trace.is_v2 = is_v2(&sender);
         request.take_headers_of_query()?;
         access_point::resolve_source(&self.config.directory, &mut request)?;
         let engine = self.engine.for_consumer(consumer_of(&sender));
@@ -477,7 +484,7 @@ impl Gateway {
         let account = account_of(&bucket);
         let owner = self.config.directory.canonical_of(account).unwrap_or_default();
         let remote = peer.address.to_canonical().to_string();
-        Some(Draft::new(request, account, owner, remote, peer.is_secure, target))
+        Some(Draft::new(request, account, owner, (remote, peer), target))
     }
 
     /// Adds a line to the access log of a bucket.
@@ -494,6 +501,7 @@ impl Gateway {
             operation: trace.operation,
             requester: requester.unwrap_or_default(),
             auth: trace.auth,
+            is_v2: trace.is_v2,
             reply,
             error: error.map(S3Code::name),
             request_id,

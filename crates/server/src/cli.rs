@@ -11,7 +11,7 @@ use crate::bench::BenchArguments;
 use crate::config::{self, AccessLogTarget, ConfigError, LogFormat, ServerConfig};
 use crate::connection::ConnectionSettings;
 use crate::keys::KeySettings;
-use crate::log_text::visible;
+use crate::log_text::{escaped, visible};
 use crate::node::OpenMode;
 use crate::places;
 use crate::proxy::TrustedProxies;
@@ -498,9 +498,9 @@ pub(crate) fn print(text: &str) {
     let _ = std::io::stdout().write_all(visible(text).as_bytes());
 }
 
-/// Prints a document for programs to standard output, as it is.
+/// Prints a document for programs to standard output. It may be read by people too.
 pub(crate) fn print_json(text: &str) {
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    let _ = std::io::stdout().write_all(escaped(text).as_bytes());
 }
 
 /// Prints an error with its causes.

@@ -7,7 +7,7 @@ use crate::connection::{
 };
 use crate::ports::Ports;
 use crate::proxy::{TrustedProxies, UnknownClient};
-use crate::tls::{Certificates, version_of};
+use crate::tls::{Certificates, cipher_of, version_of};
 use bytes::Bytes;
 use drystone_admin::{Admin, AdminRequest, Door, Metrics, RequestRecord, console_page};
 use drystone_base::{Timestamp, error_limited, warn_limited};
@@ -138,13 +138,17 @@ fn accept(doors: &Arc<Doors>, port: &Port, stream: TcpStream, remote: IpAddr) {
         let source = (!is_proxy).then(|| source_of(remote));
         let activity = Activity::new(doors.admission.clone(), source);
         let stream = ClientStream::new(stream, activity.clone(), StreamLimits::default());
-        let peer =
-            |tls: Option<&'static str>| Peer { address: remote, is_secure: tls.is_some(), tls };
+        let peer = |tls: Option<&'static str>, cipher| Peer {
+            address: remote,
+            is_secure: tls.is_some(),
+            tls,
+            cipher,
+        };
         let ended = match acceptor {
-            None => talk(&doors, port, stream, &activity, peer(None)).await,
+            None => talk(&doors, port, stream, &activity, peer(None, None)).await,
             Some(acceptor) => match in_time(&activity, acceptor.accept(stream)).await {
                 Ok(stream) => {
-                    let peer = peer(Some(version_of(&stream)));
+                    let peer = peer(Some(version_of(&stream)), cipher_of(&stream));
                     talk(&doors, port, stream, &activity, peer).await
                 }
                 Err(ended) => Err(ended),

@@ -58,9 +58,35 @@ pub(crate) fn visible(text: &str) -> String {
     out
 }
 
+/// A JSON document in which nothing acts on a terminal that shows it: what does is in a text, where it may be
+/// written as an escape.
+pub(crate) fn escaped(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        if !acts(c) || matches!(c, '\n' | '\r' | '\t') {
+            out.push(c);
+            continue;
+        }
+        for unit in c.encode_utf16(&mut [0; 2]) {
+            let _ = write!(out, "\\u{unit:04x}");
+        }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_document_says_the_same_and_nothing_in_it_acts() {
+        let all: String = (0..=u32::from(char::MAX)).filter_map(char::from_u32).collect();
+        let document = serde_json::to_string(&all).expect("a text");
+        let escaped = escaped(&document);
+        assert!(!escaped.chars().any(acts));
+        assert_eq!(serde_json::from_str::<String>(&escaped).expect("JSON"), all);
+        assert_eq!(super::escaped("{\n\t\"a\": 1\r\n}"), "{\n\t\"a\": 1\r\n}");
+    }
 
     #[test]
     fn what_acts_on_a_terminal_is_shown_and_lines_stay() {

@@ -58,7 +58,7 @@ impl TrustedProxies {
             None => peer.is_secure,
         };
         // Which version the client speaks, the proxy does not say.
-        Ok(Peer { address, is_secure, tls: None })
+        Ok(Peer { address, is_secure, tls: None, cipher: None })
     }
 }
 
@@ -96,7 +96,8 @@ mod tests {
             let line = HeaderValue::from_bytes(proto.as_bytes()).expect("a header");
             headers.append("x-forwarded-proto", line);
         }
-        let peer = Peer { address: peer.parse().expect("an address"), is_secure: false, tls: None };
+        let address = peer.parse().expect("an address");
+        let peer = Peer { address, is_secure: false, tls: None, cipher: None };
         let found = match proxies.client(peer, &headers) {
             Ok(client) if client.is_secure => format!("{} tls", client.address),
             Ok(client) => client.address.to_string(),

@@ -2,7 +2,7 @@
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ProtocolVersion, ServerConfig};
+use rustls::{CipherSuite, ProtocolVersion, ServerConfig};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
@@ -68,6 +68,27 @@ pub(crate) fn version_of<S>(stream: &TlsStream<S>) -> &'static str {
     }
 }
 
+/// Cipher suite of a connection, by the name that access logs of S3 have: that of OpenSSL.
+pub(crate) fn cipher_of<S>(stream: &TlsStream<S>) -> Option<&'static str> {
+    name_of(stream.get_ref().1.negotiated_cipher_suite()?.suite())
+}
+
+fn name_of(suite: CipherSuite) -> Option<&'static str> {
+    use CipherSuite as C;
+    Some(match suite {
+        C::TLS13_AES_128_GCM_SHA256 => "TLS_AES_128_GCM_SHA256",
+        C::TLS13_AES_256_GCM_SHA384 => "TLS_AES_256_GCM_SHA384",
+        C::TLS13_CHACHA20_POLY1305_SHA256 => "TLS_CHACHA20_POLY1305_SHA256",
+        C::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 => "ECDHE-RSA-AES128-GCM-SHA256",
+        C::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384 => "ECDHE-RSA-AES256-GCM-SHA384",
+        C::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256 => "ECDHE-RSA-CHACHA20-POLY1305",
+        C::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 => "ECDHE-ECDSA-AES128-GCM-SHA256",
+        C::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384 => "ECDHE-ECDSA-AES256-GCM-SHA384",
+        C::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256 => "ECDHE-ECDSA-CHACHA20-POLY1305",
+        _ => return None,
+    })
+}
+
 fn changed_at(directory: &Path) -> Option<SystemTime> {
     let key = std::fs::metadata(directory.join("private.key")).and_then(|m| m.modified()).ok();
     let cert = std::fs::metadata(directory.join("public.crt")).and_then(|m| m.modified()).ok();
@@ -88,4 +109,17 @@ fn load(directory: &Path) -> Result<TlsAcceptor, TlsError> {
     let mut config = config.map_err(TlsError::Pair)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: a line of an access log has a name for whatever was agreed on.
+    #[test]
+    fn every_suite_has_a_name() {
+        for suite in rustls::crypto::ring::ALL_CIPHER_SUITES {
+            assert!(name_of(suite.suite()).is_some(), "{:?}", suite.suite());
+        }
+    }
 }
