@@ -302,17 +302,20 @@ impl Directory {
         Ok(rows)
     }
 
-    /// Whether any account has an access point of a bucket.
+    /// Whether the account `owner` has an access point of a bucket.
     ///
     /// # Errors
     ///
     /// The catalog failed.
-    pub fn has_access_points(&self, bucket: &str) -> Result<bool, IdentityError> {
+    pub fn has_access_points(&self, owner: &str, bucket: &str) -> Result<bool, IdentityError> {
         let prefix = Key::identity(POINT_OF, &[bucket, ""]);
         for row in self.shared.catalog.snapshot().scan(prefix_range(&prefix)) {
             let (key, _) = row?;
             let text = String::from_utf8_lossy(&key[prefix.len()..]).into_owned();
             let (account, name) = text.split_once('\0').unwrap_or_default();
+            if account != owner {
+                continue;
+            }
             // One that could not be read when it was removed has left its row.
             if self.access_point(account, name)?.is_some_and(|point| point.bucket == bucket) {
                 return Ok(true);

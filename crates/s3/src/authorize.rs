@@ -222,7 +222,7 @@ fn check_expected_owners(context: &Context<'_>, operation: Operation) -> Result<
 }
 
 /// Refuses what a statement denies, whether or not one allows it.
-fn refuse_denied(context: &Context<'_>, need: &Need) -> Result<(), S3Error> {
+pub(crate) fn refuse_denied(context: &Context<'_>, need: &Need) -> Result<(), S3Error> {
     let decision = decide_need(context, need)?;
     if !decision.explanation.reason.is_final() {
         return Ok(());

@@ -28,6 +28,9 @@ use field::{quoted, word};
 use http::Response;
 pub(crate) use slot::LineSlot;
 
+/// Bytes of the prefix of a target at most: what is added to it makes a key.
+pub(crate) const PREFIX_LEN_MAX: usize = 768;
+
 /// Where the lines of a bucket go.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct LogTarget {
@@ -42,9 +45,14 @@ impl LogTarget {
     pub(crate) fn of_document(root: &Element) -> Option<Self> {
         let enabled = root.child("LoggingEnabled")?;
         let format = enabled.child("TargetObjectKeyFormat");
+        // Stores of earlier versions may have longer ones, to which nothing could be delivered.
+        let prefix = enabled.text_of("TargetPrefix").unwrap_or_default();
+        if prefix.len() > PREFIX_LEN_MAX {
+            return None;
+        }
         Some(Self {
             bucket: enabled.text_of("TargetBucket")?.to_owned(),
-            prefix: enabled.text_of("TargetPrefix").unwrap_or_default().to_owned(),
+            prefix: prefix.to_owned(),
             is_partitioned: format.is_some_and(|f| f.child("PartitionedPrefix").is_some()),
         })
     }

@@ -1,9 +1,11 @@
 //! What an access point lets through: besides the rights on its bucket, its own policy must allow a request,
 //! or the policies of the caller name it.
 
-use super::{Need, Wanted, canonical_of_sender, facts, note_refusal};
+use super::{Need, Wanted, account_of, canonical_of_sender, facts, note_refusal};
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
+use crate::rules::{is_blocked, is_blocked_by_account};
+use drystone_engine::BucketRow;
 use drystone_iam::{Caller, Document, DocumentKind, PolicySet, decide};
 use drystone_identity::{AccessPoint, AccessPointScope};
 
@@ -51,6 +53,21 @@ pub(crate) fn allow_point(
     if decision.allowed { Ok(()) } else { Err(S3Code::AccessDenied.into()) }
 }
 
+/// Whether a public policy of the point admits only its own account: the most restrictive of the point, its
+/// account, the bucket and the bucket's account counts (S3 User Guide, "Managing public access to access
+/// points").
+fn is_restricted(
+    context: &Context<'_>,
+    point: &AccessPoint,
+    bucket: &BucketRow,
+) -> Result<bool, S3Error> {
+    const SWITCH: &str = "RestrictPublicBuckets";
+    let Context { engine, directory, .. } = *context;
+    Ok(point.block.restrict_public_buckets
+        || is_blocked_by_account(directory, &point.account, SWITCH)?
+        || is_blocked(engine, directory, bucket, SWITCH)?)
+}
+
 /// Decides whether a right may be used through an access point.
 ///
 /// # Errors
@@ -74,7 +91,15 @@ pub(crate) fn pass(context: &Context<'_>, point: &AccessPoint, need: &Need) -> R
         sender.identity.as_ref().map(|identity| &identity.fact_keys),
         policy.as_ref().map(Document::fact_keys),
     ]);
-    let facts = facts::of(context, None, need, &wanted);
+    let bucket = context.engine.find_bucket(&point.bucket)?;
+    // Another account may have made a bucket of the name since.
+    if account_of(&bucket) != point.bucket_account {
+        return Err(S3Code::AccessDenied.into());
+    }
+    let mut facts = facts::of(context, Some(&bucket), need, &wanted);
+    for key in ["aws:ResourceAccount", "s3:ResourceAccount"] {
+        facts.set(key, &point.account);
+    }
     let canonical = canonical_of_sender(context);
     let caller = Caller { principal: sender.principal(), canonical: canonical.as_deref() };
     let named = sender.identity.as_ref().map(|identity| identity.named_policies());
@@ -82,12 +107,12 @@ pub(crate) fn pass(context: &Context<'_>, point: &AccessPoint, need: &Need) -> R
         (Some(identity), Some(named)) => identity.policy_set(named),
         _ => PolicySet::default(),
     };
-    let bucket = policy.as_ref().map(|policy| ("access point policy", policy));
-    let set = PolicySet { bucket, resource_account: Some(&point.account), ..set };
+    let own = policy.as_ref().map(|policy| ("access point policy", policy));
+    let set = PolicySet { bucket: own, resource_account: Some(&point.account), ..set };
     let decision = decide(caller, need.action, &resource, &facts, &set);
     let is_stranger = sender.account() != Some(point.account.as_str());
     let is_public = policy.as_ref().is_some_and(Document::is_public);
-    let is_cut_off = is_stranger && is_public && point.block.restrict_public_buckets;
+    let is_cut_off = is_stranger && is_public && is_restricted(context, point, &bucket)?;
     let in_scope = point.scope.as_ref().is_none_or(|scope| is_in_scope(context, scope, need));
     if decision.allowed && in_scope && !is_cut_off {
         return Ok(());

@@ -10,6 +10,7 @@ use crate::object_headers::check_tags;
 use crate::ops::{HEARD_LEN_MAX, read_document, read_root};
 use crate::resource_policy::resolve;
 use crate::response::{Reply, empty, xml};
+use crate::rules::{is_blocked, is_blocked_by_account};
 use crate::uri::decode_path;
 use crate::xml::{Element, Xml, parse};
 use drystone_base::limits::BUCKET_TAG_COUNT_MAX;
@@ -61,6 +62,9 @@ pub(super) async fn run(
             may("s3:CreateAccessPoint")?;
             let document = read_document(context, verified, body, HEARD_LEN_MAX).await?;
             let root = parse(&document, "CreateAccessPointRequest")?;
+            if root.child("Tags").is_some_and(|tags| !tags.children.is_empty()) {
+                may("s3:TagResource")?;
+            }
             create(context, account, name, &root).await
         }
         ("GET", name, "") => {
@@ -269,9 +273,21 @@ async fn put_policy(
     }
     let arn = point.arn(&context.config.region);
     let (stored, policy) = resolve(context, &text, DocumentKind::AccessPoint(&arn))?;
-    if policy.is_public() && point.block.block_public_policy {
-        let message = "The policy is public, and the public access block of the access point \
-                       refuses public policies.";
+    const SWITCH: &str = "BlockPublicPolicy";
+    let Context { engine, directory, .. } = *context;
+    let of_bucket = || match engine.find_bucket(&point.bucket) {
+        Ok(bucket) => is_blocked(engine, directory, &bucket, SWITCH),
+        Err(error) => Err(error.into()),
+    };
+    let is_refused = || {
+        let by_point = point.block.block_public_policy;
+        Ok::<_, S3Error>(
+            by_point || is_blocked_by_account(directory, account, SWITCH)? || of_bucket()?,
+        )
+    };
+    if policy.is_public() && is_refused()? {
+        let message = "The policy is public, and the public access block of the access point, of \
+                       its bucket or of an account refuses public policies.";
         return Err(S3Error::with(S3Code::AccessDenied, message));
     }
     change(context, account, name, |point| point.policy = Some(stored)).await?;

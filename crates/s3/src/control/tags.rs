@@ -4,7 +4,7 @@ use super::access_points::{change, find};
 use super::document;
 use crate::access_point::of_arn;
 use crate::auth::Verified;
-use crate::authorize::{Need, account_of, allow, allow_point};
+use crate::authorize::{Need, account_of, allow, allow_point, refuse_denied};
 use crate::body::Body;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
@@ -37,7 +37,15 @@ impl Resource {
 
     fn allow(&self, context: &Context<'_>, own: &str, action: &'static str) -> Result<(), S3Error> {
         match self {
-            Self::Bucket(bucket) => allow(context, &Need::on(action, Some(bucket))),
+            Self::Bucket(bucket) => {
+                // A deny of the same effect by its other name denies it here, too.
+                let same = match action {
+                    "s3:ListTagsForResource" => "s3:GetBucketTagging",
+                    _ => "s3:PutBucketTagging",
+                };
+                refuse_denied(context, &Need::on(same, Some(bucket)))?;
+                allow(context, &Need::on(action, Some(bucket)))
+            }
             Self::Point { account, name } if account == own => {
                 allow_point(context, action, account, name)
             }

@@ -3,7 +3,7 @@
 use super::{Form, Subject, Unset};
 use crate::acl;
 use crate::authorize::{account_of, canonical_of, may_log_to};
-use crate::bucket_log::{LogTarget, Source};
+use crate::bucket_log::{LogTarget, PREFIX_LEN_MAX, Source};
 use crate::error::{S3Code, S3Error};
 use crate::schema::{Content, Node, one, optional};
 use crate::xml::Element;
@@ -93,6 +93,10 @@ fn check_logging(root: &mut Element, subject: &Subject<'_>) -> Result<(), S3Erro
     let found = subject.context.engine.find_bucket(target).map_err(|_| invalid())?;
     if account_of(&found) != account_of(subject.bucket) {
         return Err(invalid());
+    }
+    if enabled.text_of("TargetPrefix").is_some_and(|prefix| prefix.len() > PREFIX_LEN_MAX) {
+        let message = format!("The target prefix is longer than {PREFIX_LEN_MAX} bytes.");
+        return Err(S3Error::with(S3Code::InvalidRequest, message));
     }
     if let Some(to) = LogTarget::of_document(root) {
         let (bucket, account) =
