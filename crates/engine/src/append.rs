@@ -84,8 +84,8 @@ impl Engine {
     /// [`EngineError::BucketNotFound`], [`EngineError::BucketState`] if it keeps versions, or the catalog
     /// failed.
     pub async fn set_appends(&self, name: &str, takes_appends: bool) -> Result<(), EngineError> {
-        let owned = name.to_owned();
-        self.commit(move |tx| plan::set_appends(tx, &owned, takes_appends)).await?;
+        let id = self.bucket_id(name)?;
+        self.commit(move |tx| plan::set_appends(tx, id, takes_appends)).await?;
         self.forget_bucket(name);
         Ok(())
     }
@@ -169,13 +169,9 @@ impl Engine {
             manifest_id: self.pool().new_blob(self.now_ms(), 0),
             conditions,
         };
-        let (name, key) = (bucket.clone(), object.clone());
-        let outcome = self
-            .commit_body(stored, move |tx| {
-                plan::check_bucket(tx, &name, began_in)?;
-                plan::append(tx, &name, &key, plan)
-            })
-            .await?;
+        let key = object.clone();
+        let outcome =
+            self.commit_body(stored, move |tx| plan::append(tx, began_in, &key, plan)).await?;
         let outcome = self.revealed((began_in, &object), Ok(outcome))?;
         self.merge_later(&bucket, object, &outcome.row, seal).await?;
         Ok(outcome)
@@ -284,7 +280,7 @@ impl Engine {
         plan: MergePlan,
         stored: Stored,
     ) -> Result<(), EngineError> {
-        self.commit_body(stored, move |tx| plan::merge_parts(tx, &bucket.name, &object, plan)).await
+        self.commit_body(stored, move |tx| plan::merge_parts(tx, bucket.id, &object, plan)).await
     }
 }
 

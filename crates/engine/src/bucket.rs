@@ -67,7 +67,7 @@ impl Engine {
         if lock.is_some() {
             self.lock_clock_is_stored();
         }
-        self.forget_bucket(name);
+        self.made_bucket(&row);
         Ok(row)
     }
 
@@ -78,10 +78,10 @@ impl Engine {
     /// [`EngineError::BucketNotFound`], [`EngineError::BucketNotEmpty`],
     /// [`EngineError::UploadBusy`] while an upload is being completed, or the catalog failed.
     pub async fn delete_bucket(&self, name: &str) -> Result<(), EngineError> {
+        let id = self.bucket_id(name)?;
         loop {
-            let owned = name.to_owned();
-            match self.commit(move |tx| plan::delete_bucket(tx, &owned)).await {
-                Err(EngineError::UploadBusy) => self.abort_uploads(name).await?,
+            match self.commit(move |tx| plan::delete_bucket(tx, id)).await {
+                Err(EngineError::UploadBusy) => self.abort_uploads(id).await?,
                 Ok(()) => {
                     self.forget_bucket(name);
                     return Ok(());
@@ -92,9 +92,8 @@ impl Engine {
     }
 
     /// Aborts the open uploads of a bucket and drops the rows of completed ones.
-    async fn abort_uploads(&self, name: &str) -> Result<(), EngineError> {
-        let bucket = self.find_bucket(name)?;
-        let mut range = prefix_range(&Key::bucket_prefix(Family::Upload, bucket.id));
+    async fn abort_uploads(&self, id: BucketId) -> Result<(), EngineError> {
+        let mut range = prefix_range(&Key::bucket_prefix(Family::Upload, id));
         loop {
             // A snapshot is not held while others wait for the commit.
             let first = self.shared.catalog.snapshot().scan(range.clone()).next().transpose()?;
@@ -102,9 +101,9 @@ impl Engine {
             range.0 = Bound::Excluded(key.to_vec());
             let parts = KeyParts::parse(&key)?;
             let Some(upload) = parts.upload() else { continue };
-            let (owned, term) = (name.to_owned(), self.term());
+            let term = self.term();
             self.commit(move |tx| {
-                match plan::abort_upload(tx, &owned, &parts.object, upload, term) {
+                match plan::abort_upload(tx, id, &parts.object, upload, term) {
                     // A completed upload only waits for repeated requests.
                     Err(EngineError::UploadNotFound) => {
                         tx.use_reserve();
@@ -131,9 +130,9 @@ impl Engine {
         needs_mfa: Option<bool>,
         has_mfa: bool,
     ) -> Result<(), EngineError> {
-        let owned = name.to_owned();
+        let id = self.bucket_id(name)?;
         let plan =
-            move |tx: &mut Tx<'_>| plan::set_versioning(tx, &owned, versioning, needs_mfa, has_mfa);
+            move |tx: &mut Tx<'_>| plan::set_versioning(tx, id, versioning, needs_mfa, has_mfa);
         self.commit(plan).await?;
         self.forget_bucket(name);
         Ok(())
@@ -146,11 +145,11 @@ impl Engine {
     /// [`EngineError::BucketNotFound`], [`EngineError::BucketState`] if it does not keep versions, or the
     /// catalog failed.
     pub async fn set_lock(&self, name: &str, lock: BucketLock) -> Result<(), EngineError> {
-        let owned = name.to_owned();
+        let id = self.bucket_id(name)?;
         let noted = self.lock_clock_row();
         let plan = move |tx: &mut Tx<'_>| {
             noted.into_iter().for_each(|(key, row)| tx.put(key, row));
-            plan::set_lock(tx, &owned, lock)
+            plan::set_lock(tx, id, lock)
         };
         self.commit(plan).await?;
         self.lock_clock_is_stored();

@@ -9,7 +9,7 @@ use crate::object::{Located, ObjectDraft, PutRequest};
 use crate::plan::{self, Conditions, WriteOutcome};
 use crate::seal::Seal;
 use drystone_base::limits::PUT_LEN_BYTES_MAX;
-use drystone_base::{KIB, MIB, Seq, UploadId};
+use drystone_base::{BucketId, KIB, MIB, Seq, UploadId};
 use drystone_catalog::{
     Checksum, ChecksumAlgorithm, Data, ETag, Encryption, Manifest, ObjectRow, PartRow, UploadRow,
 };
@@ -101,17 +101,15 @@ impl Engine {
         if let (Some(encryption), Some(old)) = (&mut draft.encryption, &row.encryption) {
             encryption.salt = old.salt;
         }
-        let bucket_id = self.find_bucket(&request.bucket)?.id;
+        let bucket_id = self.bucket_id(&request.bucket)?;
         if request.draft.sealed_in.is_some_and(|sealed_in| sealed_in != bucket_id) {
             return Err(EngineError::BucketNotFound);
         }
         let draft = self.hide((bucket_id, &request.object), draft)?;
-        let (name, object, conditions) =
-            (request.bucket.clone(), request.object.clone(), request.conditions.clone());
+        let (object, conditions) = (request.object.clone(), request.conditions.clone());
         let source_ref = source.source();
         let copied = self.commit(move |tx| {
-            plan::check_bucket(tx, &name, bucket_id)?;
-            plan::copy_reference(tx, &name, &object, &source_ref, draft, &conditions)
+            plan::copy_reference(tx, bucket_id, &object, &source_ref, draft, &conditions)
         });
         match copied.await {
             // It was overwritten meanwhile, or moved; its bytes are still there.
@@ -274,7 +272,7 @@ impl Engine {
             && is_as_safe(row.storage_class.as_deref(), class)
             && self.is_shareable(&row.data).await?;
         if may_share {
-            match self.slice_part(&source, &copy, &upload).await {
+            match self.slice_part(&source, &copy, (bucket.id, &upload)).await {
                 Err(EngineError::Conflict) => {}
                 outcome => return outcome,
             }
@@ -296,7 +294,7 @@ impl Engine {
         &self,
         source: &Located,
         copy: &CopyPart,
-        upload: &UploadRow,
+        (bucket_id, upload): (BucketId, &UploadRow),
     ) -> Result<PartRow, EngineError> {
         let (row, range) = (&source.row, copy.range.clone());
         let size = range.end - range.start;
@@ -313,10 +311,10 @@ impl Engine {
         };
         let (number, modified_ms, seq, salt) = (copy.number, 0, Seq(0), None);
         let part = PartRow { number, size, md5, modified_ms, checksum, data, seq, salt };
-        let (bucket, object, upload) = (copy.bucket.clone(), copy.object.clone(), copy.upload);
+        let (bucket, object, upload) = (bucket_id, copy.object.clone(), copy.upload);
         let (source, term) = (source.source(), self.term());
         self.commit(move |tx| {
-            plan::put_part_reference(tx, &bucket, &object, upload, (&source, part), term)
+            plan::put_part_reference(tx, bucket, &object, upload, (&source, part), term)
         })
         .await
     }

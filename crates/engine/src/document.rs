@@ -39,8 +39,8 @@ impl Engine {
         if document.is_some() {
             self.check_space()?;
         }
-        let (owned, name) = (bucket.to_owned(), name.to_owned());
-        self.commit(move |tx| plan::set_document(tx, &owned, (kind, &name), document)).await?;
+        let (id, name) = (self.bucket_id(bucket)?, name.to_owned());
+        self.commit(move |tx| plan::set_document(tx, id, (kind, &name), document)).await?;
         self.forget_bucket(bucket);
         Ok(())
     }
@@ -56,10 +56,10 @@ impl Engine {
         kind: DocumentKind,
         document: Vec<u8>,
     ) -> Result<(), EngineError> {
-        let owned = bucket.to_owned();
+        let id = self.bucket_id(bucket)?;
         self.commit(move |tx| {
             tx.use_reserve();
-            plan::set_document(tx, &owned, (kind, ""), Some(document))
+            plan::set_document(tx, id, (kind, ""), Some(document))
         })
         .await?;
         self.forget_bucket(bucket);
@@ -120,8 +120,8 @@ impl Engine {
         bucket: &str,
         tags: Vec<(String, String)>,
     ) -> Result<(), EngineError> {
-        let owned = bucket.to_owned();
-        self.commit(move |tx| plan::set_bucket_tags(tx, &owned, tags)).await?;
+        let id = self.bucket_id(bucket)?;
+        self.commit(move |tx| plan::set_bucket_tags(tx, id, tags)).await?;
         self.forget_bucket(bucket);
         Ok(())
     }

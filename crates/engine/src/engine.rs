@@ -3,6 +3,7 @@
 use crate::access_log::LogRoom;
 use crate::budget::{ByteBudget, Consumer, Kind, Share};
 use crate::cells::GentleReader;
+use crate::decided::Decided;
 use crate::error::EngineError;
 use crate::lock_clock::LockClock;
 use crate::pace::Pace;
@@ -10,7 +11,7 @@ use crate::pins::Pins;
 use crate::repair::Noted;
 use crate::turns::Turns;
 use drystone_base::sync::{Mutex, MutexGuard, lock};
-use drystone_base::{Cache, Clock, Rng, hash64};
+use drystone_base::{BucketId, Cache, Clock, Rng, hash64};
 use drystone_catalog::{BucketRow, Catalog, Decision, Tx};
 use drystone_cluster::Pool;
 use drystone_drive::Drive;
@@ -84,6 +85,8 @@ pub(crate) struct Shared {
 pub struct Engine {
     pub(crate) shared: Arc<Shared>,
     consumer: Consumer,
+    /// What names of buckets mean to the request that it serves, if it serves one.
+    decided: Option<Arc<Decided>>,
 }
 
 /// Time for which an answer about free space is used again, in milliseconds.
@@ -115,13 +118,29 @@ impl Engine {
             space_checked_ms: AtomicU64::new(0),
             space_is_short: AtomicU64::new(0),
         };
-        Self { shared: Arc::new(shared), consumer: Consumer::BACKGROUND }
+        Self { shared: Arc::new(shared), consumer: Consumer::BACKGROUND, decided: None }
     }
 
     /// The same engine, for a consumer whose bytes are counted together.
     #[must_use]
     pub fn for_consumer(&self, consumer: Consumer) -> Self {
-        Self { shared: self.shared.clone(), consumer }
+        Self { shared: self.shared.clone(), consumer, decided: self.decided.clone() }
+    }
+
+    /// The same engine, for a request of a consumer. From the first time that the request looks a bucket
+    /// up, its name means this bucket to it, or none: what was decided on for one bucket has no effect on
+    /// another.
+    #[must_use]
+    pub fn for_request(&self, consumer: Consumer) -> Self {
+        Self { shared: self.shared.clone(), consumer, decided: Some(Arc::default()) }
+    }
+
+    /// Lets what a request knows of its buckets be read again, such as after a body came. What the names mean
+    /// stays.
+    pub fn look_again(&self) {
+        if let Some(decided) = &self.decided {
+            decided.look_again(None);
+        }
     }
 
     pub(crate) fn consumer(&self) -> Consumer {
@@ -257,6 +276,23 @@ impl Engine {
     ///
     /// [`EngineError::BucketNotFound`], or the catalog failed.
     pub fn find_bucket(&self, name: &str) -> Result<Arc<BucketRow>, EngineError> {
+        let Some(decided) = &self.decided else { return self.current_bucket(name) };
+        match decided.row(name) {
+            Some(known) => known,
+            None => decided.admit(name, self.current_bucket(name)),
+        }
+    }
+
+    /// The bucket that a plan is about: the one that the request was decided on.
+    pub(crate) fn bucket_id(&self, name: &str) -> Result<BucketId, EngineError> {
+        let row = self.find_bucket(name)?;
+        match &self.decided {
+            Some(decided) => decided.id(&row),
+            None => Ok(row.id),
+        }
+    }
+
+    fn current_bucket(&self, name: &str) -> Result<Arc<BucketRow>, EngineError> {
         let version = {
             let mut cache = self.bucket_cache();
             if let Some(row) = cache.rows.get(name) {
@@ -266,7 +302,7 @@ impl Engine {
         };
         let view = CommittedView(&self.shared.catalog);
         let tx = Tx::new(&view, &*self.shared.rng, 0, drystone_base::Seq(0));
-        let row = Arc::new(crate::plan::load_bucket(&tx, name)?);
+        let row = Arc::new(crate::plan::bucket_named(&tx, name)?);
         let mut cache = self.bucket_cache();
         if cache.version == version {
             cache.rows.insert(name.to_owned(), row.clone(), weight_of(&row));
@@ -279,6 +315,18 @@ impl Engine {
         let mut cache = self.bucket_cache();
         cache.version += 1;
         cache.rows.remove(name);
+        drop(cache);
+        if let Some(decided) = &self.decided {
+            decided.look_again(Some(name));
+        }
+    }
+
+    /// A bucket was made by this request.
+    pub(crate) fn made_bucket(&self, row: &BucketRow) {
+        self.forget_bucket(&row.name);
+        if let Some(decided) = &self.decided {
+            decided.made(row.clone());
+        }
     }
 
     /// Hash of bucket and key that shards carry.

@@ -23,6 +23,7 @@ mod cells;
 mod check;
 mod copy;
 mod cut;
+mod decided;
 pub mod deployment;
 mod digest;
 mod document;

@@ -77,16 +77,14 @@ impl Engine {
     pub async fn create_upload(&self, request: NewUpload) -> Result<UploadId, EngineError> {
         self.check_space()?;
         let NewUpload { bucket, object, draft, checksum } = request;
-        let bucket_id = self.find_bucket(&bucket)?.id;
+        let bucket_id = self.bucket_id(&bucket)?;
         if draft.sealed_in.is_some_and(|sealed_in| sealed_in != bucket_id) {
             return Err(EngineError::BucketNotFound);
         }
         let template = self.hide((bucket_id, &object), draft.into_row())?;
-        self.commit(move |tx| {
-            plan::check_bucket(tx, &bucket, bucket_id)?;
-            plan::create_upload(tx, &bucket, &object, template, checksum)
-        })
-        .await
+        let plan =
+            move |tx: &mut Tx<'_>| plan::create_upload(tx, bucket_id, &object, template, checksum);
+        self.commit(plan).await
     }
 
     /// The bucket and row of an upload. Its template is as it is stored.
@@ -100,6 +98,7 @@ impl Engine {
         object: &[u8],
         upload: UploadId,
     ) -> Result<(BucketRow, UploadRow), EngineError> {
+        let bucket = self.bucket_id(bucket)?;
         let view = CommittedView(&self.shared.catalog);
         let tx = Tx::new(&view, &*self.shared.rng, 0, Seq(0));
         let (bucket, row) = plan::load_upload(&tx, bucket, object, upload)?;
@@ -138,10 +137,16 @@ impl Engine {
             seq: Seq(0),
             salt: stored.salt,
         };
-        let (payload, bucket, term) = (stored.payload.clone(), bucket.to_owned(), self.term());
+        let bucket = self.bucket_id(bucket).inspect_err(|_| self.bury(stray))?;
+        // The bytes are bound to the bucket that they were taken in for.
+        if stored.bucket != bucket {
+            self.bury(stray);
+            return Err(EngineError::BucketNotFound);
+        }
+        let (payload, term) = (stored.payload.clone(), self.term());
         let outcome = self
             .commit_body(stored, move |tx| {
-                plan::put_part(tx, &bucket, &object, upload, part, payload, term)
+                plan::put_part(tx, bucket, &object, upload, part, payload, term)
             })
             .await;
         let mut part = outcome?;
@@ -190,8 +195,8 @@ impl Engine {
         object: Vec<u8>,
         upload: UploadId,
     ) -> Result<(), EngineError> {
-        let (bucket, term) = (bucket.to_owned(), self.term());
-        self.commit(move |tx| plan::abort_upload(tx, &bucket, &object, upload, term)).await
+        let (bucket, term) = (self.bucket_id(bucket)?, self.term());
+        self.commit(move |tx| plan::abort_upload(tx, bucket, &object, upload, term)).await
     }
 
     /// Makes an upload an object. Repeating it with the same parts gives the same answer.
@@ -220,10 +225,10 @@ impl Engine {
 
     async fn complete_to_end(&self, request: CompleteRequest) -> Result<WriteOutcome, EngineError> {
         let (bucket, object, upload) =
-            (request.bucket.clone(), request.object.clone(), request.upload);
+            (self.bucket_id(&request.bucket)?, request.object.clone(), request.upload);
         let term = self.term();
         let (bucket_row, row) =
-            self.commit(move |tx| plan::freeze_upload(tx, &bucket, &object, upload, term)).await?;
+            self.commit(move |tx| plan::freeze_upload(tx, bucket, &object, upload, term)).await?;
         if let UploadState::Completed { selected, result, .. } = &row.state {
             let asked = request.parts.iter().map(|part| (part.number, part.etag.clone()));
             let had = selected.iter().map(|(n, md5)| (u32::from(*n), drystone_base::hex(md5)));
@@ -237,8 +242,8 @@ impl Engine {
         let request = Arc::new(request);
         let result = self.complete_frozen(&request, bucket_row.id, &row).await;
         if result.is_err() {
-            let (bucket, object) = (request.bucket.clone(), request.object.clone());
-            self.commit(move |tx| plan::reopen_upload(tx, &bucket, &object, upload)).await?;
+            let object = request.object.clone();
+            self.commit(move |tx| plan::reopen_upload(tx, bucket, &object, upload)).await?;
         }
         result
     }
@@ -258,9 +263,9 @@ impl Engine {
         let conditions = request.conditions.clone();
         let parts = manifest.clone();
         let plan = CompletePlan { draft, manifest_id, manifest, conditions };
-        let (bucket, object, id) = (request.bucket.clone(), request.object.clone(), request.upload);
+        let (object, id) = (request.object.clone(), request.upload);
         let completed =
-            self.commit(move |tx| plan::complete_upload(tx, &bucket, &object, id, plan));
+            self.commit(move |tx| plan::complete_upload(tx, bucket_id, &object, id, plan));
         let outcome = completed.await?;
         // Only now: the parts outlive a completion that is refused, and must not look like an object.
         let bucket = self.find_bucket(&request.bucket)?;

@@ -135,8 +135,7 @@ impl Engine {
         let (payload, key) = (stored.payload.clone(), object.clone());
         let outcome = self
             .commit_body(stored, move |tx| {
-                plan::check_bucket(tx, &bucket, began_in)?;
-                plan::put_object(tx, &bucket, &object, row, payload, &conditions)
+                plan::put_object(tx, began_in, &object, row, payload, &conditions)
             })
             .await;
         self.revealed((began_in, &key), outcome)
@@ -280,8 +279,8 @@ impl Engine {
         version: Option<VersionRef>,
         conditions: Conditions,
     ) -> impl Future<Output = Result<DeleteOutcome, EngineError>> + Send + 'static {
-        let bucket = bucket.to_owned();
-        self.start_commit(move |tx| plan::delete_object(tx, &bucket, &object, version, &conditions))
+        let bucket = self.bucket_id(bucket);
+        self.start_commit(move |tx| plan::delete_object(tx, bucket?, &object, version, &conditions))
     }
 
     /// Replaces the tags of a version; returns the version.
@@ -296,8 +295,8 @@ impl Engine {
         version: Option<VersionRef>,
         tags: Vec<(String, String)>,
     ) -> Result<ObjectRow, EngineError> {
-        let bucket = bucket.to_owned();
-        self.commit(move |tx| plan::set_tags(tx, &bucket, &object, version, tags)).await
+        let bucket = self.bucket_id(bucket)?;
+        self.commit(move |tx| plan::set_tags(tx, bucket, &object, version, tags)).await
     }
 
     /// Gives a version another retention; returns the version. `bypasses`: the right to bypass governance was
@@ -314,9 +313,9 @@ impl Engine {
         retention: Option<Retention>,
         bypasses: bool,
     ) -> Result<ObjectRow, EngineError> {
-        let bucket = bucket.to_owned();
+        let bucket = self.bucket_id(bucket)?;
         let plan = move |tx: &mut Tx<'_>| {
-            plan::set_retention(tx, &bucket, &object, version, retention, bypasses)
+            plan::set_retention(tx, bucket, &object, version, retention, bypasses)
         };
         self.commit(plan).await
     }
@@ -334,8 +333,8 @@ impl Engine {
         days: u32,
         delay_ms: u64,
     ) -> Result<plan::RestoreOutcome, EngineError> {
-        let bucket = bucket.to_owned();
-        self.commit(move |tx| plan::restore(tx, &bucket, &object, version, days, delay_ms)).await
+        let bucket = self.bucket_id(bucket)?;
+        self.commit(move |tx| plan::restore(tx, bucket, &object, version, days, delay_ms)).await
     }
 
     /// Puts a version on legal hold, or releases it; returns the version.
@@ -350,9 +349,9 @@ impl Engine {
         version: Option<VersionRef>,
         is_held: bool,
     ) -> Result<ObjectRow, EngineError> {
-        let bucket = bucket.to_owned();
+        let bucket = self.bucket_id(bucket)?;
         let plan =
-            move |tx: &mut Tx<'_>| plan::set_legal_hold(tx, &bucket, &object, version, is_held);
+            move |tx: &mut Tx<'_>| plan::set_legal_hold(tx, bucket, &object, version, is_held);
         self.commit(plan).await
     }
 
@@ -368,8 +367,8 @@ impl Engine {
         version: Option<VersionRef>,
         acl: String,
     ) -> Result<ObjectRow, EngineError> {
-        let bucket = bucket.to_owned();
+        let bucket = self.bucket_id(bucket)?;
         let change = move |row: &mut ObjectRow| row.acl = Some(acl);
-        self.commit(move |tx| plan::change_version(tx, &bucket, &object, version, change)).await
+        self.commit(move |tx| plan::change_version(tx, bucket, &object, version, change)).await
     }
 }

@@ -3,6 +3,8 @@
 //! A plan reads and changes rows of a `Tx` and does nothing else, so that it is also the
 //! executable specification: `tests/it/model.rs` runs plans over a map and compares them with a
 //! naive model of S3.
+//!
+//! A plan takes the id of the bucket that was decided on, never its name.
 
 mod append;
 mod bucket;
@@ -27,9 +29,7 @@ pub use lock::{set_legal_hold, set_retention};
 pub use put::{Payload, WriteOutcome, put_object};
 pub use rename::{RenameRequest, Resealed, SealedFields, SideConditions, rename};
 pub use restore::{RestoreOutcome, is_archive_class, is_readable, restore};
-pub use rows::{
-    SweepItem, VersionRef, adjust_usage, check_bucket, load_bucket, load_head, load_version,
-};
+pub use rows::{SweepItem, VersionRef, adjust_usage, load_bucket, load_head, load_version};
 pub use share::{SourceRef, copy_reference, release_part, release_version};
 pub use upload::{
     CompletePlan, abort_upload, change_version, complete_upload, create_upload, freeze_upload,
@@ -37,6 +37,6 @@ pub use upload::{
 };
 
 pub(crate) use put::put_dated;
-pub(crate) use rows::{add_sweep, count_version};
+pub(crate) use rows::{add_sweep, bucket_named, count_version};
 pub(crate) use share::add_owner;
 pub(crate) use upload::part_blob;

@@ -23,8 +23,8 @@ impl Engine {
         if let Some(pair) = encryption {
             request.resealed = Some(self.reseal(bucket, &request, pair)?);
         }
-        let name = bucket.to_owned();
-        let renamed = self.commit(move |tx| plan::rename(tx, &name, &request, fresh)).await?;
+        let id = self.bucket_id(bucket)?;
+        let renamed = self.commit(move |tx| plan::rename(tx, id, &request, fresh)).await?;
         if let Some(row) = renamed {
             self.tell_new_name(bucket, target, row).await;
         }

@@ -159,7 +159,7 @@ impl Engine {
 fn bring_back(tx: &mut Tx<'_>, record: ManifestRecord) -> Result<Fate, EngineError> {
     let ManifestRecord { bucket, bucket_name, versioning, object, modified_ms, row, parts } =
         record;
-    let new_bucket = match plan::load_bucket(tx, &bucket_name) {
+    let new_bucket = match plan::bucket_named(tx, &bucket_name) {
         // Another one of the same name: this one was deleted.
         Ok(known) if known.id != bucket => return Ok(Fate::Superseded),
         Ok(_) => false,
@@ -172,7 +172,7 @@ fn bring_back(tx: &mut Tx<'_>, record: ManifestRecord) -> Result<Fate, EngineErr
         }
         Err(error) => return Err(error),
     };
-    let mut known = plan::load_bucket(tx, &bucket_name)?;
+    let mut known = plan::bucket_named(tx, &bucket_name)?;
     // A version that was locked stays so, also where nobody knows of the bucket's lock any more.
     if !row.lock.is_empty() && known.lock.is_none() {
         (known.lock, known.versioning) = (Some(BucketLock::default()), Versioning::Enabled);

@@ -405,7 +405,7 @@ impl Gateway {
         if request.is_website {
             trace.operation = Some(Operation::GetObject);
             let sender = Sender::of(None, AuthType::Anonymous, None, peer);
-            let engine = self.engine.for_consumer(consumer_of(&sender));
+            let engine = self.engine.for_request(consumer_of(&sender));
             return Ok(Box::pin(website::serve(context_of(&engine, request, sender))).await);
         }
         let (is_control, routed) = (control::is_for(&request), route(&request));
@@ -421,7 +421,7 @@ impl Gateway {
         if ops::is_form(&request) {
             (trace.operation, trace.auth) = (Some(Operation::PutObject), AuthType::Form);
             let sender = Sender::of(None, AuthType::Anonymous, None, peer);
-            let engine = self.engine.for_consumer(consumer_of(&sender));
+            let engine = self.engine.for_request(consumer_of(&sender));
             let mut context = context_of(&engine, request, sender);
             let served = Box::pin(ops::post_object(&mut context, &verifier, body)).await;
             (trace.is_v2, trace.identity) = (is_v2(&context.sender), context.sender.identity);
@@ -440,7 +440,7 @@ impl Gateway {
         trace.is_v2 = is_v2(&sender);
         request.take_headers_of_query()?;
         access_point::resolve_source(&self.config.directory, &mut request)?;
-        let engine = self.engine.for_consumer(consumer_of(&sender));
+        let engine = self.engine.for_request(consumer_of(&sender));
         let mut context = context_of(&engine, request, sender);
         if is_control {
             ops::hear_control(&mut context, &verified, body).await?;

@@ -6,7 +6,7 @@ use super::rows::{adjust_usage, count_version, load_bucket, load_head};
 use super::share::release_part;
 use crate::error::EngineError;
 use drystone_base::limits::PART_NUMBER_MAX;
-use drystone_base::{BlobId, Seq};
+use drystone_base::{BlobId, BucketId, Seq};
 use drystone_catalog::{
     BucketRow, Checksum, Data, ETag, Key, Manifest, ObjectRow, PartRow, Tx, Versioning,
 };
@@ -48,11 +48,11 @@ pub fn takes_appends(bucket: &BucketRow) -> bool {
 /// does not hold, or the catalog failed.
 pub fn append(
     tx: &mut Tx<'_>,
-    bucket_name: &str,
+    bucket_id: BucketId,
     object: &[u8],
     plan: AppendPlan,
 ) -> Result<WriteOutcome, EngineError> {
-    let bucket = load_bucket(tx, bucket_name)?;
+    let bucket = load_bucket(tx, bucket_id)?;
     if !takes_appends(&bucket) {
         return Err(EngineError::NotAppendable);
     }
@@ -165,11 +165,11 @@ pub struct MergePlan {
 /// [`EngineError::Conflict`] if they are not there any more, or the catalog failed.
 pub fn merge_parts(
     tx: &mut Tx<'_>,
-    bucket_name: &str,
+    bucket_id: BucketId,
     object: &[u8],
     plan: MergePlan,
 ) -> Result<(), EngineError> {
-    let bucket = load_bucket(tx, bucket_name)?;
+    let bucket = load_bucket(tx, bucket_id)?;
     let Some(Ok(head)) = load_head(tx, bucket.id, object)? else {
         return Err(EngineError::Conflict);
     };

@@ -85,7 +85,7 @@ fn count_all(tx: &mut Tx<'_>) -> Result<(), EngineError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{create_bucket, delete_bucket};
+    use crate::plan::{bucket_named, create_bucket, delete_bucket};
     use drystone_base::{SeededRng, Seq};
     use drystone_catalog::MapView;
 
@@ -107,6 +107,14 @@ mod tests {
         fn create(&mut self, name: &str, owner: &str) -> Result<(), EngineError> {
             let made = self.run(|tx| create_bucket(tx, name, owner, Vec::new(), Vec::new(), None));
             made.map(drop)
+        }
+
+        fn delete(&mut self, name: &str) {
+            let deleted = self.run(|tx| {
+                let id = bucket_named(tx, name)?.id;
+                delete_bucket(tx, id)
+            });
+            deleted.expect("empty");
         }
 
         fn count(&mut self, owner: &str) -> u64 {
@@ -131,7 +139,7 @@ mod tests {
         let again = world.create("first", "").expect_err("it is there");
         assert!(matches!(again, EngineError::BucketExists { is_own: true }));
         world.create("more", "other").expect("another account has room");
-        world.run(|tx| delete_bucket(tx, "first")).expect("empty");
+        world.delete("first");
         world.create("more-of-mine", "").expect("room again");
     }
 
@@ -144,10 +152,10 @@ mod tests {
         world.create("theirs", "other").expect("room");
         world.0.rows.retain(|key, _| !key.starts_with(b"\x01a") && key[..] != *b"\x01q");
         // A delete of an uncounted bucket counts nothing.
-        world.run(|tx| delete_bucket(tx, "mine-0")).expect("empty");
+        world.delete("mine-0");
         world.create("one-more", "").expect("room");
         assert_eq!((world.count(""), world.count("other")), (5, 1));
-        world.run(|tx| delete_bucket(tx, "theirs")).expect("empty");
+        world.delete("theirs");
         assert_eq!(world.count("other"), 0);
         assert!(!world.0.rows.contains_key(&Key::bucket_count("other")[..]));
     }

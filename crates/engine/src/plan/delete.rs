@@ -26,12 +26,12 @@ pub struct DeleteOutcome {
 /// failed.
 pub fn delete_object(
     tx: &mut Tx<'_>,
-    bucket_name: &str,
+    bucket_id: BucketId,
     object: &[u8],
     version: Option<VersionRef>,
     conditions: &Conditions,
 ) -> Result<DeleteOutcome, EngineError> {
-    let bucket = load_bucket(tx, bucket_name)?;
+    let bucket = load_bucket(tx, bucket_id)?;
     let head = load_head(tx, bucket.id, object)?;
     let Some(version) = version else {
         check_delete(conditions, head.as_ref())?;

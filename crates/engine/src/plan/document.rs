@@ -120,11 +120,11 @@ fn count(
 /// [`EngineError::BucketNotFound`], [`EngineError::TooManyDocuments`], or the catalog failed.
 pub fn set_document(
     tx: &mut Tx<'_>,
-    bucket_name: &str,
+    bucket_id: BucketId,
     (kind, name): (DocumentKind, &str),
     document: Option<Vec<u8>>,
 ) -> Result<(), EngineError> {
-    let mut bucket = load_bucket(tx, bucket_name)?;
+    let mut bucket = load_bucket(tx, bucket_id)?;
     bucket.epoch += 1;
     let key = Key::document(bucket.id, kind as u8, name);
     if kind.is_named() {
@@ -151,10 +151,10 @@ pub fn set_document(
 /// [`EngineError::BucketNotFound`], or the catalog failed.
 pub fn set_bucket_tags(
     tx: &mut Tx<'_>,
-    bucket_name: &str,
+    bucket_id: BucketId,
     tags: Vec<(String, String)>,
 ) -> Result<(), EngineError> {
-    let mut bucket = load_bucket(tx, bucket_name)?;
+    let mut bucket = load_bucket(tx, bucket_id)?;
     if tags.is_empty() {
         // A delete, which goes on where a drive is full; one that removes nothing writes nothing.
         if bucket.tags.is_empty() {
@@ -171,7 +171,7 @@ pub fn set_bucket_tags(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::create_bucket;
+    use crate::plan::{bucket_named, create_bucket};
     use drystone_base::{SeededRng, Seq};
     use drystone_catalog::MapView;
 
@@ -191,7 +191,10 @@ mod tests {
 
         fn set(&mut self, name: &str, document: Option<&[u8]>) -> Result<(), EngineError> {
             let (kind, document) = (DocumentKind::Metrics, document.map(<[u8]>::to_vec));
-            self.run(|tx| set_document(tx, "b", (kind, name), document))
+            self.run(|tx| {
+                let id = bucket_named(tx, "b")?.id;
+                set_document(tx, id, (kind, name), document)
+            })
         }
     }
 

@@ -4,6 +4,7 @@ use super::rows::{VersionRef, load_bucket};
 use super::upload::change_version;
 use crate::error::EngineError;
 use crate::lock_clock::BELIEVED_MS_MAX;
+use drystone_base::BucketId;
 use drystone_catalog::{LockMode, ObjectRow, Retention, Tx};
 
 /// Gives a version another retention, or takes it away. Longer ones are always allowed; a shorter or weaker
@@ -16,13 +17,13 @@ use drystone_catalog::{LockMode, ObjectRow, Retention, Tx};
 /// [`EngineError::LockClockAhead`], or the catalog failed.
 pub fn set_retention(
     tx: &mut Tx<'_>,
-    bucket_name: &str,
+    bucket_id: BucketId,
     object: &[u8],
     version: Option<VersionRef>,
     retention: Option<Retention>,
     bypasses: bool,
 ) -> Result<ObjectRow, EngineError> {
-    if load_bucket(tx, bucket_name)?.lock.is_none() {
+    if load_bucket(tx, bucket_id)?.lock.is_none() {
         return Err(EngineError::NoBucketLock);
     }
     let now_ms = tx.locks_ended_ms();
@@ -31,7 +32,7 @@ pub fn set_retention(
         is_allowed = may_replace(row.lock.retention, retention, now_ms, bypasses);
         row.lock.retention = retention;
     };
-    let row = change_version(tx, bucket_name, object, version, change)?;
+    let row = change_version(tx, bucket_id, object, version, change)?;
     // A plan that fails changes nothing.
     if !is_allowed {
         return Err(EngineError::Locked);
@@ -76,16 +77,16 @@ fn may_replace(
 /// What is named does not exist, [`EngineError::NoBucketLock`], or the catalog failed.
 pub fn set_legal_hold(
     tx: &mut Tx<'_>,
-    bucket_name: &str,
+    bucket_id: BucketId,
     object: &[u8],
     version: Option<VersionRef>,
     is_held: bool,
 ) -> Result<ObjectRow, EngineError> {
-    if load_bucket(tx, bucket_name)?.lock.is_none() {
+    if load_bucket(tx, bucket_id)?.lock.is_none() {
         return Err(EngineError::NoBucketLock);
     }
     let change = |row: &mut ObjectRow| row.lock.legal_hold = Some(is_held);
-    change_version(tx, bucket_name, object, version, change)
+    change_version(tx, bucket_id, object, version, change)
 }
 
 #[cfg(test)]

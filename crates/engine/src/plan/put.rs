@@ -37,13 +37,13 @@ pub struct WriteOutcome {
 /// [`EngineError::BucketNotFound`], a condition that does not hold, or the catalog failed.
 pub fn put_object(
     tx: &mut Tx<'_>,
-    bucket_name: &str,
+    bucket_id: BucketId,
     object: &[u8],
     draft: ObjectRow,
     payload: Payload,
     conditions: &Conditions,
 ) -> Result<WriteOutcome, EngineError> {
-    let bucket = load_bucket(tx, bucket_name)?;
+    let bucket = load_bucket(tx, bucket_id)?;
     let head = load_head(tx, bucket.id, object)?;
     check_write(conditions, head.as_ref())?;
     put_over(tx, &bucket, object, head, draft, payload)

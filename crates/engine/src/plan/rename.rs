@@ -120,11 +120,11 @@ pub struct Resealed {
 /// sealed again for the target, or the catalog failed.
 pub fn rename(
     tx: &mut Tx<'_>,
-    bucket_name: &str,
+    bucket_id: BucketId,
     request: &RenameRequest,
     fresh: BlobId,
 ) -> Result<Option<ObjectRow>, EngineError> {
-    let bucket = load_bucket(tx, bucket_name)?;
+    let bucket = load_bucket(tx, bucket_id)?;
     if let Some(token) = &request.token
         && was_done(tx, &bucket, request, token)?
     {
@@ -159,7 +159,7 @@ pub fn rename(
             };
             let (row, payload) = with_same_bytes(tx, row, &source, fresh)?;
             let made = put_over(tx, &bucket, &request.target, head, row, payload)?;
-            delete_object(tx, bucket_name, &request.source, None, &Conditions::default())?;
+            delete_object(tx, bucket_id, &request.source, None, &Conditions::default())?;
             made
         }
     };

@@ -3,6 +3,7 @@
 use super::rows::VersionRef;
 use super::upload::change_version;
 use crate::error::EngineError;
+use drystone_base::BucketId;
 use drystone_catalog::{ObjectRow, Restore, RestoreState, Tx};
 
 const DAY_MS: u64 = 24 * 3600 * 1000;
@@ -38,7 +39,7 @@ pub fn is_readable(row: &ObjectRow, now_ms: u64) -> bool {
 /// catalog failed.
 pub fn restore(
     tx: &mut Tx<'_>,
-    bucket_name: &str,
+    bucket_id: BucketId,
     object: &[u8],
     version: Option<VersionRef>,
     days: u32,
@@ -46,7 +47,7 @@ pub fn restore(
 ) -> Result<RestoreOutcome, EngineError> {
     let now_ms = tx.now_ms();
     let mut outcome = Err(EngineError::NotArchived);
-    change_version(tx, bucket_name, object, version, |row| {
+    change_version(tx, bucket_id, object, version, |row| {
         if !is_archive_class(row.storage_class.as_deref()) {
             return;
         }

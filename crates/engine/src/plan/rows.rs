@@ -21,25 +21,22 @@ impl VersionRef {
     }
 }
 
-/// The bucket of this name.
+/// The bucket that has this name now. Only for looking it up, and for making buckets: by the time that a plan
+/// runs, a name may belong to another bucket than the one that was decided on.
+pub(crate) fn bucket_named(tx: &Tx<'_>, name: &str) -> Result<BucketRow, EngineError> {
+    let id = tx.get(&Key::bucket_name(name))?.ok_or(EngineError::BucketNotFound)?;
+    let id: [u8; 8] = id[..].try_into().map_err(|_| DecodeError { what: "bucket name row" })?;
+    load_bucket(tx, BucketId(u64::from_le_bytes(id)))
+}
+
+/// The bucket of a plan. Ids are not used again: one that was deleted is not found, whatever has its name.
 ///
 /// # Errors
 ///
 /// [`EngineError::BucketNotFound`], or the catalog failed.
-pub fn load_bucket(tx: &Tx<'_>, name: &str) -> Result<BucketRow, EngineError> {
-    let id = tx.get(&Key::bucket_name(name))?.ok_or(EngineError::BucketNotFound)?;
-    let id: [u8; 8] = id[..].try_into().map_err(|_| DecodeError { what: "bucket name row" })?;
-    let row = tx.get(&Key::bucket(BucketId(u64::from_le_bytes(id))))?;
+pub fn load_bucket(tx: &Tx<'_>, id: BucketId) -> Result<BucketRow, EngineError> {
+    let row = tx.get(&Key::bucket(id))?;
     Ok(BucketRow::decode(&row.ok_or(EngineError::BucketNotFound)?)?)
-}
-
-/// Checks that a bucket is still the one that an upload began in.
-///
-/// # Errors
-///
-/// [`EngineError::BucketNotFound`] if it is not, or the catalog failed.
-pub fn check_bucket(tx: &Tx<'_>, name: &str, id: BucketId) -> Result<(), EngineError> {
-    if load_bucket(tx, name)?.id == id { Ok(()) } else { Err(EngineError::BucketNotFound) }
 }
 
 /// The head of a key: `Ok(None)` if there is none, `Err` inside if it cannot be understood.

@@ -119,13 +119,13 @@ pub(crate) fn share_source(tx: &mut Tx<'_>, source: &SourceRef) -> Result<(), En
 /// condition that does not hold, or the catalog failed.
 pub fn copy_reference(
     tx: &mut Tx<'_>,
-    bucket_name: &str,
+    bucket_id: BucketId,
     object: &[u8],
     source: &SourceRef,
     draft: ObjectRow,
     conditions: &Conditions,
 ) -> Result<WriteOutcome, EngineError> {
-    let bucket = load_bucket(tx, bucket_name)?;
+    let bucket = load_bucket(tx, bucket_id)?;
     check_write(conditions, load_head(tx, bucket.id, object)?.as_ref())?;
     share_source(tx, source)?;
     // The source may be the head itself.

@@ -7,7 +7,7 @@ use super::rows::{
 };
 use super::share::{SourceRef, add_owner, release_part, share_source};
 use crate::error::EngineError;
-use drystone_base::{BlobId, UploadId};
+use drystone_base::{BlobId, BucketId, UploadId};
 use drystone_catalog::{
     BucketRow, ChecksumAlgorithm, ChecksumKind, Data, Key, Manifest, ObjectRow, PartRow, Tx,
     UploadRow, UploadState,
@@ -23,12 +23,12 @@ const COMPLETED_KEPT_MS: u64 = 24 * 3600 * 1000;
 /// [`EngineError::BucketNotFound`], or the catalog failed.
 pub fn create_upload(
     tx: &mut Tx<'_>,
-    bucket_name: &str,
+    bucket_id: BucketId,
     object: &[u8],
     template: ObjectRow,
     checksum: Option<(ChecksumAlgorithm, ChecksumKind)>,
 ) -> Result<UploadId, EngineError> {
-    let bucket = load_bucket(tx, bucket_name)?;
+    let bucket = load_bucket(tx, bucket_id)?;
     if bucket.lock.is_none() && !template.lock.is_empty() {
         return Err(EngineError::NoBucketLock);
     }
@@ -47,11 +47,11 @@ pub fn create_upload(
 /// [`EngineError::BucketNotFound`], [`EngineError::UploadNotFound`], or the catalog failed.
 pub fn load_upload(
     tx: &Tx<'_>,
-    bucket_name: &str,
+    bucket_id: BucketId,
     object: &[u8],
     upload: UploadId,
 ) -> Result<(BucketRow, UploadRow), EngineError> {
-    let bucket = load_bucket(tx, bucket_name)?;
+    let bucket = load_bucket(tx, bucket_id)?;
     let bytes = tx.get(&Key::upload(bucket.id, object, upload))?;
     let row = UploadRow::decode(&bytes.ok_or(EngineError::UploadNotFound)?)?;
     Ok((bucket, row))
@@ -75,14 +75,14 @@ fn check_open(row: &UploadRow, term: u32) -> Result<(), EngineError> {
 /// [`EngineError::UploadNotFound`], [`EngineError::UploadBusy`], or the catalog failed.
 pub fn put_part(
     tx: &mut Tx<'_>,
-    bucket_name: &str,
+    bucket_id: BucketId,
     object: &[u8],
     upload: UploadId,
     mut part: PartRow,
     payload: Payload,
     term: u32,
 ) -> Result<PartRow, EngineError> {
-    let (bucket, row) = load_upload(tx, bucket_name, object, upload)?;
+    let (bucket, row) = load_upload(tx, bucket_id, object, upload)?;
     check_open(&row, term)?;
     part.seq = tx.next_seq();
     part.modified_ms = tx.now_ms();
@@ -112,14 +112,14 @@ pub fn put_part(
 /// As [`put_part`]; [`EngineError::Conflict`] if the source is not what it was.
 pub fn put_part_reference(
     tx: &mut Tx<'_>,
-    bucket_name: &str,
+    bucket_id: BucketId,
     object: &[u8],
     upload: UploadId,
     (source, part): (&SourceRef, PartRow),
     term: u32,
 ) -> Result<PartRow, EngineError> {
     share_source(tx, source)?;
-    put_part(tx, bucket_name, object, upload, part, Payload::Stored, term)
+    put_part(tx, bucket_id, object, upload, part, Payload::Stored, term)
 }
 
 /// Freezes the parts of an upload. A completed one is given back as it is.
@@ -129,12 +129,12 @@ pub fn put_part_reference(
 /// [`EngineError::UploadNotFound`], [`EngineError::UploadBusy`], or the catalog failed.
 pub fn freeze_upload(
     tx: &mut Tx<'_>,
-    bucket_name: &str,
+    bucket_id: BucketId,
     object: &[u8],
     upload: UploadId,
     term: u32,
 ) -> Result<(BucketRow, UploadRow), EngineError> {
-    let (bucket, mut row) = load_upload(tx, bucket_name, object, upload)?;
+    let (bucket, mut row) = load_upload(tx, bucket_id, object, upload)?;
     if matches!(row.state, UploadState::Completed { .. }) {
         return Ok((bucket, row));
     }
@@ -151,11 +151,11 @@ pub fn freeze_upload(
 /// The catalog failed.
 pub fn reopen_upload(
     tx: &mut Tx<'_>,
-    bucket_name: &str,
+    bucket_id: BucketId,
     object: &[u8],
     upload: UploadId,
 ) -> Result<(), EngineError> {
-    let (bucket, mut row) = load_upload(tx, bucket_name, object, upload)?;
+    let (bucket, mut row) = load_upload(tx, bucket_id, object, upload)?;
     if matches!(row.state, UploadState::Completing { .. }) {
         row.state = UploadState::Open;
         tx.use_reserve();
@@ -184,12 +184,12 @@ pub struct CompletePlan {
 /// [`EngineError::UploadNotFound`], a condition that does not hold, or the catalog failed.
 pub fn complete_upload(
     tx: &mut Tx<'_>,
-    bucket_name: &str,
+    bucket_id: BucketId,
     object: &[u8],
     upload: UploadId,
     plan: CompletePlan,
 ) -> Result<WriteOutcome, EngineError> {
-    let (bucket, mut row) = load_upload(tx, bucket_name, object, upload)?;
+    let (bucket, mut row) = load_upload(tx, bucket_id, object, upload)?;
     if !matches!(row.state, UploadState::Completing { .. }) {
         return Err(EngineError::UploadNotFound);
     }
@@ -216,12 +216,12 @@ pub fn complete_upload(
 /// [`EngineError::UploadNotFound`], [`EngineError::UploadBusy`], or the catalog failed.
 pub fn abort_upload(
     tx: &mut Tx<'_>,
-    bucket_name: &str,
+    bucket_id: BucketId,
     object: &[u8],
     upload: UploadId,
     term: u32,
 ) -> Result<(), EngineError> {
-    let (bucket, row) = load_upload(tx, bucket_name, object, upload)?;
+    let (bucket, row) = load_upload(tx, bucket_id, object, upload)?;
     check_open(&row, term)?;
     tx.use_reserve();
     tx.delete(Key::upload(bucket.id, object, upload));
@@ -238,12 +238,12 @@ pub fn abort_upload(
 /// What is named does not exist or is a delete marker, or the catalog failed.
 pub fn change_version(
     tx: &mut Tx<'_>,
-    bucket_name: &str,
+    bucket_id: BucketId,
     object: &[u8],
     version: Option<VersionRef>,
     change: impl FnOnce(&mut ObjectRow),
 ) -> Result<ObjectRow, EngineError> {
-    let bucket = load_bucket(tx, bucket_name)?;
+    let bucket = load_bucket(tx, bucket_id)?;
     let (is_head, mut row) = match version {
         Some(version) => {
             load_version(tx, bucket.id, object, version)?.ok_or(EngineError::VersionNotFound)?
@@ -279,7 +279,7 @@ pub fn change_version(
 /// As [`change_version`].
 pub fn set_tags(
     tx: &mut Tx<'_>,
-    bucket_name: &str,
+    bucket_id: BucketId,
     object: &[u8],
     version: Option<VersionRef>,
     tags: Vec<(String, String)>,
@@ -289,7 +289,7 @@ pub fn set_tags(
         removes = tags.is_empty() && !row.tags.is_empty();
         row.tags = tags;
     };
-    let row = change_version(tx, bucket_name, object, version, change)?;
+    let row = change_version(tx, bucket_id, object, version, change)?;
     if removes {
         tx.use_reserve();
     }

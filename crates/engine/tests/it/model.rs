@@ -2,7 +2,7 @@
 //! model that keeps, for each key, the list of its versions; after each step both must show the same
 //! versions, and the rows must keep the catalog's invariants.
 
-use drystone_base::{Rng, SeededRng, Seq};
+use drystone_base::{BucketId, Rng, SeededRng, Seq};
 use drystone_catalog::{
     BucketLock, Data, ETag, Family, Key, KeyParts, LockMode, LockPeriod, MapView, ObjectRow,
     PartRow, Retention, Tx, Usage, Versioning,
@@ -12,6 +12,8 @@ use drystone_engine::{Conditions, EngineError, VersionRef};
 use std::collections::BTreeMap;
 
 const BUCKET: &str = "bucket";
+/// What a bucket gets that is made first, at the time at which most worlds begin.
+const BUCKET_ID: BucketId = BucketId(1_000_000 << 16);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Version {
@@ -232,7 +234,7 @@ fn step(world: &mut World, model: &mut Model, number: u64) {
                 [Versioning::Enabled, Versioning::Suspended][world.rng.below(2) as usize];
             model.versioning = versioning;
             world
-                .run(|tx| plan::set_versioning(tx, BUCKET, versioning, None, false))
+                .run(|tx| plan::set_versioning(tx, BUCKET_ID, versioning, None, false))
                 .expect("the bucket exists");
         }
         1..5 => {
@@ -242,7 +244,7 @@ fn step(world: &mut World, model: &mut Model, number: u64) {
             let data = Data::Blob { blob, cell_len: 1, code: (1, 0), hint: None };
             let row = ObjectRow { etag: etag(tag), size: number, data, ..ObjectRow::empty() };
             let put = world.run(|tx| {
-                plan::put_object(tx, BUCKET, key.as_bytes(), row, Payload::Stored, &conditions)
+                plan::put_object(tx, BUCKET_ID, key.as_bytes(), row, Payload::Stored, &conditions)
             });
             assert_eq!(outcome(&put), model.check(&conditions, key), "put {key}");
             if let Ok(put) = put {
@@ -253,7 +255,7 @@ fn step(world: &mut World, model: &mut Model, number: u64) {
         }
         5 | 6 => {
             let deleted = world.run(|tx| {
-                plan::delete_object(tx, BUCKET, key.as_bytes(), None, &Conditions::default())
+                plan::delete_object(tx, BUCKET_ID, key.as_bytes(), None, &Conditions::default())
             });
             let deleted = deleted.expect("a delete without conditions succeeds");
             if model.versioning == Versioning::Off {
@@ -268,7 +270,7 @@ fn step(world: &mut World, model: &mut Model, number: u64) {
             let version = VersionRef::parse(&id).expect("an id");
             let deleted = world.run(|tx| {
                 let none = Conditions::default();
-                plan::delete_object(tx, BUCKET, key.as_bytes(), Some(version), &none)
+                plan::delete_object(tx, BUCKET_ID, key.as_bytes(), Some(version), &none)
             });
             deleted.expect("a delete without conditions succeeds");
             if let Some(versions) = model.keys.get_mut(key) {
@@ -284,7 +286,7 @@ fn step(world: &mut World, model: &mut Model, number: u64) {
             let tags = vec![("t".to_owned(), "v".to_owned())];
             let put = world.run(|tx| {
                 let change = |row: &mut ObjectRow| row.tags = tags;
-                plan::change_version(tx, BUCKET, key.as_bytes(), Some(version), change)
+                plan::change_version(tx, BUCKET_ID, key.as_bytes(), Some(version), change)
             });
             let found = model.keys.get_mut(key).and_then(|v| v.iter_mut().find(|v| v.id == id));
             let expected = match found {
@@ -308,7 +310,7 @@ fn copy(world: &mut World, model: &mut Model, key: &str) {
     let version = VersionRef::parse(&id).expect("an id");
     let known = model.keys.get(key).and_then(|v| v.iter().find(|v| v.id == id)).cloned();
     let copied = world.run(|tx| {
-        let bucket = plan::load_bucket(tx, BUCKET)?;
+        let bucket = plan::load_bucket(tx, BUCKET_ID)?;
         let found = plan::load_version(tx, bucket.id, key.as_bytes(), version)?;
         let (_, row) = found.ok_or(EngineError::VersionNotFound)?;
         if row.is_marker {
@@ -321,7 +323,7 @@ fn copy(world: &mut World, model: &mut Model, key: &str) {
             data: row.data.clone(),
         };
         let draft = ObjectRow { etag: row.etag, size: row.size, ..ObjectRow::empty() };
-        plan::copy_reference(tx, BUCKET, target.as_bytes(), &source, draft, &conditions)
+        plan::copy_reference(tx, BUCKET_ID, target.as_bytes(), &source, draft, &conditions)
     });
     let expected = match &known {
         None => Err("missing"),
@@ -346,7 +348,7 @@ fn rename(world: &mut World, model: &mut Model, key: &str) {
         ..plan::RenameRequest::default()
     };
     let fresh = drystone_base::BlobId::new(world.rng.u64(), 9, 9, 9);
-    let renamed = world.run(|tx| plan::rename(tx, BUCKET, &request, fresh));
+    let renamed = world.run(|tx| plan::rename(tx, BUCKET_ID, &request, fresh));
     let live = model.live(key).cloned();
     assert_eq!(outcome(&renamed), live.as_ref().map(|_| ()).ok_or("missing"), "rename {key}");
     let (Ok(Some(row)), Some(live)) = (renamed, live) else { return };
@@ -369,7 +371,7 @@ fn rename(world: &mut World, model: &mut Model, key: &str) {
 fn append(world: &mut World, model: &mut Model, key: &str, number: u64) {
     let rows = world.view.clone();
     let tx = Tx::new(&rows, &world.rng, 0, Seq(0));
-    let bucket = plan::load_bucket(&tx, BUCKET).expect("the bucket exists");
+    let bucket = plan::load_bucket(&tx, BUCKET_ID).expect("the bucket exists");
     let head = plan::load_head(&tx, bucket.id, key.as_bytes()).expect("a map").and_then(Result::ok);
     let head = head.filter(|head| !head.is_marker);
     let (size, seen) = head.as_ref().map_or((0, None), |head| (head.size, Some(head.seq)));
@@ -397,7 +399,7 @@ fn append(world: &mut World, model: &mut Model, key: &str, number: u64) {
         manifest_id: drystone_base::BlobId::new(number, 0, 3, 3),
         conditions: Conditions::default(),
     };
-    let appended = world.run(|tx| plan::append(tx, BUCKET, key.as_bytes(), plan));
+    let appended = world.run(|tx| plan::append(tx, BUCKET_ID, key.as_bytes(), plan));
     let expected = match &head {
         _ if model.versioning != Versioning::Off => Err("not appendable"),
         _ if is_beside => Err("offset"),
@@ -443,7 +445,7 @@ fn no_way_leads_around_a_lock() {
                     let is_locked = known.is_some_and(|version| !version.is_marker);
                     let deleted = world.run(|tx| {
                         let none = Conditions::default();
-                        plan::delete_object(tx, BUCKET, key.as_bytes(), Some(version), &none)
+                        plan::delete_object(tx, BUCKET_ID, key.as_bytes(), Some(version), &none)
                     });
                     let expected = if is_locked { Err("locked") } else { Ok(()) };
                     assert_eq!(outcome(&deleted), expected, "delete {key} {id}");
@@ -457,7 +459,7 @@ fn no_way_leads_around_a_lock() {
                     let row = ObjectRow { etag: etag(1), size: number, data, ..ObjectRow::empty() };
                     let put = world.run(|tx| {
                         let none = Conditions::default();
-                        plan::put_object(tx, BUCKET, key.as_bytes(), row, Payload::Stored, &none)
+                        plan::put_object(tx, BUCKET_ID, key.as_bytes(), row, Payload::Stored, &none)
                     });
                     let id = put.expect("put").row.version_text();
                     model.push(key, Version { id, is_marker: false, etag: 1, tags: 0 });
@@ -481,7 +483,7 @@ fn plans_agree_with_a_naive_model_of_versions() {
         world
             .run(|tx| {
                 plan::create_bucket(tx, BUCKET, "", Vec::new(), Vec::new(), None)?;
-                plan::set_appends(tx, BUCKET, true)
+                plan::set_appends(tx, BUCKET_ID, true)
             })
             .expect("created");
         for number in 1..200 {
@@ -506,17 +508,19 @@ fn a_head_that_cannot_be_read_can_be_overwritten_and_deleted() {
         if overwrite {
             let row = ObjectRow { etag: etag(1), ..ObjectRow::empty() };
             let put =
-                world.run(|tx| plan::put_object(tx, BUCKET, b"k", row, Payload::Stored, &none));
+                world.run(|tx| plan::put_object(tx, BUCKET_ID, b"k", row, Payload::Stored, &none));
             put.expect("overwritten");
             assert!(ObjectRow::decode(&world.view.rows[&key]).is_ok());
         } else {
-            world.run(|tx| plan::delete_object(tx, BUCKET, b"k", None, &none)).expect("deleted");
+            world.run(|tx| plan::delete_object(tx, BUCKET_ID, b"k", None, &none)).expect("deleted");
             assert!(!world.view.rows.contains_key(&key));
         }
     }
     world.view.rows.insert(key.clone(), garbage);
     let version = Some(VersionRef::Null);
-    world.run(|tx| plan::delete_object(tx, BUCKET, b"k", version, &none)).expect("deleted by id");
+    world
+        .run(|tx| plan::delete_object(tx, BUCKET_ID, b"k", version, &none))
+        .expect("deleted by id");
     assert!(!world.view.rows.contains_key(&key));
 }
 
@@ -532,10 +536,10 @@ fn a_head_whose_lock_cannot_be_read_stays() {
     world.view.rows.insert(key.clone(), garbage.clone());
     let all = Conditions { bypasses_governance: true, ..Conditions::default() };
     let row = ObjectRow { etag: etag(1), ..ObjectRow::empty() };
-    let put = world.run(|tx| plan::put_object(tx, BUCKET, b"k", row, Payload::Stored, &all));
+    let put = world.run(|tx| plan::put_object(tx, BUCKET_ID, b"k", row, Payload::Stored, &all));
     assert!(matches!(put, Err(EngineError::Locked)), "{put:?}");
     for version in [None, Some(VersionRef::Null)] {
-        let deleted = world.run(|tx| plan::delete_object(tx, BUCKET, b"k", version, &all));
+        let deleted = world.run(|tx| plan::delete_object(tx, BUCKET_ID, b"k", version, &all));
         assert!(matches!(deleted, Err(EngineError::Locked)), "{deleted:?}");
     }
     assert_eq!(world.view.rows[&key], garbage);
@@ -556,26 +560,33 @@ fn a_lock_ends_when_both_clocks_say_so() {
                 plan::create_bucket(tx, BUCKET, "", Vec::new(), Vec::new(), lock)?;
                 let mut row = ObjectRow { etag: etag(1), ..ObjectRow::empty() };
                 row.lock.retention = Some(Retention { mode, until_ms });
-                plan::put_object(tx, BUCKET, b"k", row, Payload::Stored, &Conditions::default())
+                plan::put_object(
+                    tx,
+                    BucketId(DAY << 16),
+                    b"k",
+                    row,
+                    Payload::Stored,
+                    &Conditions::default(),
+                )
             });
             let version = VersionRef::parse(&made.expect("put").row.version_text());
             world.now_ms = wall_ms;
             let has_ended = wall_ms.min(lock_now_ms) >= until_ms;
             let shown = format!("wall {wall_ms}, locks {lock_now_ms}, {mode:?}");
             let none = world.run_at(lock_now_ms, |tx| {
-                plan::set_retention(tx, BUCKET, b"k", version, None, false)?;
+                plan::set_retention(tx, BucketId(DAY << 16), b"k", version, None, false)?;
                 Err::<(), _>(EngineError::Conflict)
             });
             assert_eq!(matches!(none, Err(EngineError::Locked)), !has_ended, "{shown}");
             let later = Some(Retention { mode, until_ms: 9 * DAY });
             let later = world.run_at(lock_now_ms, |tx| {
-                plan::set_retention(tx, BUCKET, b"k", version, later, false)?;
+                plan::set_retention(tx, BucketId(DAY << 16), b"k", version, later, false)?;
                 Err::<(), _>(EngineError::Conflict)
             });
             let is_ahead = lock_now_ms > wall_ms + DAY;
             assert_eq!(matches!(later, Err(EngineError::LockClockAhead)), is_ahead, "{shown}");
             let deleted = world.run_at(lock_now_ms, |tx| {
-                plan::delete_object(tx, BUCKET, b"k", version, &Conditions::default())
+                plan::delete_object(tx, BucketId(DAY << 16), b"k", version, &Conditions::default())
             });
             assert_eq!(deleted.is_ok(), has_ended, "{shown}");
         }

@@ -237,6 +237,8 @@ impl Extraction<'_> {
             return Err(S3Code::EntityTooLarge.into());
         }
         let inner = self.context_of(&key, &entry)?;
+        // An archive may take long to come: each entry is decided on by what the bucket says by then.
+        inner.engine.look_again();
         let object = inner.request.object_key()?;
         let turn = self.outer.turn().await;
         authorize(&inner, Operation::PutObject)?;

@@ -1,0 +1,137 @@
+//! The buckets that a request was decided on.
+//!
+//! A name may belong to another bucket by the time that a body has come. A handle to the engine that serves a
+//! request remembers which bucket each name meant when the request looked at it first, which is for the
+//! decision; from then on the name means this bucket or none. Plans take ids, not names.
+
+use crate::error::EngineError;
+use drystone_base::BucketId;
+use drystone_base::sync::{Mutex, lock};
+use drystone_catalog::BucketRow;
+use std::sync::Arc;
+
+/// Names that are remembered at most. A request that changes something names a few; one that lists buckets
+/// may name more, and is not kept from that.
+const NAME_COUNT_MAX: usize = 16;
+
+enum Seen {
+    /// The row, to be used as it is.
+    Row(Arc<BucketRow>),
+    /// The row as it was; only its name and id count.
+    Old(Arc<BucketRow>),
+    /// There was no bucket of this name.
+    Absent(String),
+}
+
+impl Seen {
+    fn name(&self) -> &str {
+        match self {
+            Self::Row(row) | Self::Old(row) => &row.name,
+            Self::Absent(name) => name,
+        }
+    }
+}
+
+/// What names of buckets mean to one request.
+#[derive(Default)]
+pub(crate) struct Decided {
+    seen: Mutex<Vec<Seen>>,
+}
+
+impl Decided {
+    /// The bucket that a name means; `None` if it has to be looked up.
+    pub(crate) fn row(&self, name: &str) -> Option<Result<Arc<BucketRow>, EngineError>> {
+        match lock(&self.seen).iter().find(|seen| seen.name() == name)? {
+            Seen::Row(row) => Some(Ok(row.clone())),
+            Seen::Absent(_) => Some(Err(EngineError::BucketNotFound)),
+            Seen::Old(_) => None,
+        }
+    }
+
+    /// Takes what was looked up, and refuses it if the name meant another bucket before.
+    pub(crate) fn admit(
+        &self,
+        name: &str,
+        found: Result<Arc<BucketRow>, EngineError>,
+    ) -> Result<Arc<BucketRow>, EngineError> {
+        let new = match &found {
+            Ok(row) => Seen::Row(row.clone()),
+            Err(EngineError::BucketNotFound) => Seen::Absent(name.to_owned()),
+            Err(_) => return found,
+        };
+        let mut seen = lock(&self.seen);
+        let count = seen.len();
+        match (seen.iter_mut().find(|seen| seen.name() == name), &found) {
+            (None, _) if count < NAME_COUNT_MAX => seen.push(new),
+            (None, _) => {}
+            (Some(Seen::Row(old) | Seen::Old(old)), Ok(row)) if old.id != row.id => {
+                return Err(EngineError::BucketNotFound);
+            }
+            (Some(Seen::Absent(_)), _) => return Err(EngineError::BucketNotFound),
+            (Some(known), Ok(_)) => *known = new,
+            (Some(_), Err(_)) => {}
+        }
+        drop(seen);
+        found
+    }
+
+    /// The bucket of a plan. Unlike [`Decided::admit`], only of a name that is remembered.
+    pub(crate) fn id(&self, row: &BucketRow) -> Result<BucketId, EngineError> {
+        let is_known = lock(&self.seen).iter().any(|seen| seen.name() == row.name);
+        if is_known { Ok(row.id) } else { Err(EngineError::BucketNotFound) }
+    }
+
+    /// Lets the rows be looked up again; the names mean the same buckets as before.
+    pub(crate) fn look_again(&self, name: Option<&str>) {
+        for seen in lock(&self.seen).iter_mut() {
+            if let Seen::Row(row) = seen
+                && name.is_none_or(|name| name == row.name)
+            {
+                *seen = Seen::Old(row.clone());
+            }
+        }
+    }
+
+    /// The request made this bucket itself.
+    pub(crate) fn made(&self, row: BucketRow) {
+        let mut seen = lock(&self.seen);
+        seen.retain(|seen| seen.name() != row.name);
+        seen.push(Seen::Old(Arc::new(row)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(id: u64) -> Result<Arc<BucketRow>, EngineError> {
+        Ok(Arc::new(BucketRow::new(BucketId(id), "name".to_owned(), 0)))
+    }
+
+    fn is_refused(result: &Result<Arc<BucketRow>, EngineError>) -> bool {
+        matches!(result, Err(EngineError::BucketNotFound))
+    }
+
+    #[test]
+    fn a_name_means_the_same_bucket_until_the_end_of_a_request() {
+        let decided = Decided::default();
+        assert!(decided.row("name").is_none());
+        decided.admit("name", row(1)).expect("the first");
+        assert_eq!(decided.row("name").expect("known").expect("there").id, BucketId(1));
+        decided.look_again(None);
+        assert!(decided.row("name").is_none());
+        assert!(is_refused(&decided.admit("name", row(2))));
+        assert!(is_refused(&decided.admit("name", Err(EngineError::BucketNotFound))));
+        decided.admit("name", row(1)).expect("the same");
+    }
+
+    #[test]
+    fn a_bucket_that_was_not_there_is_not_there_later() {
+        let decided = Decided::default();
+        assert!(is_refused(&decided.admit("name", Err(EngineError::BucketNotFound))));
+        assert!(is_refused(&decided.admit("name", row(2))));
+        decided.made(BucketRow::new(BucketId(3), "name".to_owned(), 0));
+        decided.admit("name", row(3)).expect("its own");
+        assert!(is_refused(&decided.admit("name", row(4))));
+    }
+}
