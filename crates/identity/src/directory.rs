@@ -198,7 +198,8 @@ impl Directory {
     }
 
     /// Raised by each change of any account.
-    pub(crate) fn epoch(&self) -> u64 {
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
         self.shared.epochs.total.load(Ordering::Acquire)
     }
 

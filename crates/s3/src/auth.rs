@@ -11,7 +11,7 @@ pub(crate) use legacy::check_form as check_legacy_form;
 pub use parse::{parse_authorization, parse_presigned};
 pub(crate) use verify::{
     AuthType, ChunkSigner, FormSignature, PayloadHash, Verified, Verifier, authenticate,
-    authenticate_service, check_form, payload_of_query,
+    authenticate_service, check_form, identify, payload_of_query,
 };
 
 use drystone_base::Cache;

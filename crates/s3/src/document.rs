@@ -1,6 +1,7 @@
 //! Documents of requests: read whole, with what they hold taken from the byte budget as they come.
 
 use crate::auth::Verified;
+use crate::authorize::authorize_again;
 use crate::body::{Body, BodyReader};
 use crate::checksum::Declared;
 use crate::error::{S3Code, S3Error};
@@ -61,8 +62,24 @@ impl Document {
     }
 }
 
-/// Reads a document from the body, verified against everything that was declared.
+/// Reads a document from the body, verified against everything that was declared, and decides again if that
+/// took so long that something was changed.
 pub(crate) async fn read_document(
+    context: &Context<'_>,
+    verified: Verified,
+    body: &mut Option<Body>,
+    len_max: usize,
+) -> Result<Document, S3Error> {
+    let document = read_undecided(context, verified, body, len_max).await?;
+    // A document that was read before the decision has nothing to decide again.
+    if context.said.is_none() {
+        authorize_again(context)?;
+    }
+    Ok(document)
+}
+
+/// As [`read_document`], for a request that is decided on after it.
+pub(crate) async fn read_undecided(
     context: &Context<'_>,
     verified: Verified,
     body: &mut Option<Body>,
@@ -103,5 +120,7 @@ pub(crate) async fn read_unchecked_document(
     let (body, declared) = (body.take().expect("a body is read once"), Declared::default());
     let limit = len_max as u64;
     let mut reader = BodyReader::new(&context.request, body, verified, &declared, limit)?;
-    Document::read(context, &mut reader, len_max).await
+    let document = Document::read(context, &mut reader, len_max).await?;
+    authorize_again(context)?;
+    Ok(document)
 }

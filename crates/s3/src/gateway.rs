@@ -3,7 +3,7 @@
 use crate::access_point;
 use crate::answer::{OutBody, Receiver};
 use crate::auth::{AuthType, KeyCache, Verified, Verifier, authenticate};
-use crate::authorize::{Peer, Said, Sender, account_of, authorize, hide_absence};
+use crate::authorize::{Peer, Said, Sender, account_of, authorize, hide_absence, session_token};
 use crate::body::Body;
 use crate::bucket_log::{Draft, LineSlot, LogBook, Outcome};
 use crate::consumer::consumer_of;
@@ -141,6 +141,10 @@ pub(crate) struct Context<'a> {
     pub(crate) ids: Ids,
     pub(crate) sender: Sender,
     pub(crate) rules: &'a RuleCache,
+    /// Epoch of the directory before the sender was looked up.
+    pub(crate) directory_epoch: u64,
+    /// Token of the sender's session, if it is one.
+    pub(crate) token: Option<String>,
     /// What the document of the request says, where policies look at that.
     pub(crate) said: Option<Said>,
     /// What the request asks for, once that is known.
@@ -175,7 +179,8 @@ impl<P> Listed<P> {
 impl<'a> Context<'a> {
     /// The same sender with another request.
     pub(crate) fn with_request(&self, request: S3Request) -> Context<'a> {
-        let Self { engine, directory, config, rules, listings, operation, .. } = *self;
+        let Self { engine, directory, config, rules, directory_epoch, .. } = *self;
+        let (listings, operation, token) = (self.listings, self.operation, self.token.clone());
         let (ids, sender, line) = (self.ids.clone(), self.sender.clone(), self.line.clone());
         let (sent, said) = (self.sent.clone(), None);
         Context {
@@ -187,6 +192,8 @@ impl<'a> Context<'a> {
             ids,
             sender,
             rules,
+            directory_epoch,
+            token,
             said,
             operation,
             line,
@@ -388,20 +395,8 @@ impl Gateway {
         body: &mut Option<Body>,
         trace: &mut Trace,
     ) -> Result<Reply, S3Error> {
-        let context_of = |engine, request, sender| Context {
-            engine,
-            directory: &self.config.directory,
-            config: &self.config,
-            request,
-            sent: None,
-            ids: ids.clone(),
-            sender,
-            rules: &self.rules,
-            said: None,
-            operation: None,
-            line: trace.line.clone(),
-            listings: &self.listings,
-        };
+        let known = (ids, trace.line.clone(), self.config.directory.epoch());
+        let context_of = |engine, request, sender| self.context(engine, request, sender, &known);
         if request.is_website {
             trace.operation = Some(Operation::GetObject);
             let sender = Sender::of(None, AuthType::Anonymous, None, peer);
@@ -449,6 +444,31 @@ impl Gateway {
         let routed = routed?;
         trace.operation = Some(routed);
         self.perform(context, routed, verified, body).await
+    }
+
+    fn context<'a>(
+        &'a self,
+        engine: &'a Engine,
+        request: S3Request,
+        sender: Sender,
+        (ids, line, directory_epoch): &(&Ids, Option<Arc<LineSlot>>, u64),
+    ) -> Context<'a> {
+        Context {
+            engine,
+            directory: &self.config.directory,
+            config: &self.config,
+            token: session_token(&request),
+            request,
+            sent: None,
+            ids: (*ids).clone(),
+            sender,
+            rules: &self.rules,
+            directory_epoch: *directory_epoch,
+            said: None,
+            operation: None,
+            line: line.clone(),
+            listings: &self.listings,
+        }
     }
 
     /// Decides on an operation, and carries it out.

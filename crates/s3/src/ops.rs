@@ -43,11 +43,11 @@ pub(crate) use rename_object::source_of as rename_source;
 pub use restore_object::RestoreDelays;
 
 use crate::auth::Verified;
-use crate::authorize::Said;
+use crate::authorize::{Said, identify_again};
 use crate::body::Body;
 use crate::control;
-use crate::document::Document;
 pub(crate) use crate::document::read_document;
+use crate::document::{Document, read_undecided};
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
 use crate::operation::Operation;
@@ -220,8 +220,9 @@ pub(crate) async fn hear(
 ) -> Result<(), S3Error> {
     let is_bare = operation == Operation::CreateBucket && body.as_ref().is_some_and(Body::is_empty);
     if Said::is_in(operation) && !is_bare {
-        let document = read_document(context, verified.clone(), body, HEARD_LEN_MAX);
-        context.said = Some(Said::of(operation, document.await?)?);
+        let document = read_undecided(context, verified.clone(), body, HEARD_LEN_MAX).await?;
+        context.sender.identity = identify_again(context)?;
+        context.said = Some(Said::of(operation, document)?);
     }
     Ok(())
 }
@@ -235,8 +236,9 @@ pub(crate) async fn hear_control(
     let Some(root) = control::root_with_tags(&context.request) else { return Ok(()) };
     let document = match context.request.method.as_str() {
         "DELETE" => Document::default(),
-        _ => read_document(context, verified.clone(), body, HEARD_LEN_MAX).await?,
+        _ => read_undecided(context, verified.clone(), body, HEARD_LEN_MAX).await?,
     };
+    context.sender.identity = identify_again(context)?;
     context.said = Some(Said::of_control(&context.request, root, document)?);
     Ok(())
 }

@@ -169,3 +169,32 @@ def test_the_same_requests_have_their_effect_where_nothing_changes(server):
         time.sleep(0.1)
         status, answer = request.end()
         assert status in (200, 204), (name, answer[:300])
+
+
+def test_what_ends_a_key_or_a_right_ends_requests_whose_body_is_on_its_way(server):
+    surfaces = Surfaces(server)
+    create(surfaces, ROOT, "ended", False)
+    user = surfaces.user("dripping", ALLOW_ALL)
+    session = surfaces.session(user)
+    slow = {
+        "policy of the session": Slow(server, session, "PUT", "/ended", "cors", CORS),
+        "object of the session": Slow(server, session, "PUT", "/ended/session", "", b"written after the end"),
+        "tags of the key": Slow(server, user, "PUT", "/ended", "tagging", TAGS),
+        "object of the key": Slow(server, user, "PUT", "/ended/key", "", b"written after the end"),
+        "bulk delete of the key": Slow(server, user, "POST", "/ended", "delete", BULK),
+        "object of the owner": Slow(server, ROOT, "PUT", "/ended/owner", "", b"written after a deny"),
+    }
+    still = Slow(server, ROOT, "PUT", "/ended/other", "", b"nothing is said of this one")
+    time.sleep(0.5)
+    assert surfaces.api(ROOT, "user-end-sessions", name="dripping").status_code == 200
+    surfaces.root("DeleteAccessKey", UserName="dripping", AccessKeyId=user.access_key)
+    deny = {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Principal": "*", "Action": "s3:PutObject",
+                                                    "Resource": "arn:aws:s3:::ended/owner"}]}
+    assert surfaces.s3(ROOT, "PUT", "/ended?policy", json.dumps(deny).encode()).status_code == 204
+    wrong = {name: answer[:200] for name, (status, answer) in ((name, request.end()) for name, request in slow.items())
+             if status not in (400, 403)}
+    assert not wrong
+    assert still.end()[0] == 200
+    listed = surfaces.s3(ROOT, "GET", "/ended?list-type=2").text
+    assert listed.count("<Key>") == 1 and "<Key>other</Key>" in listed
+    assert surfaces.s3(ROOT, "GET", "/ended?cors").status_code == 404

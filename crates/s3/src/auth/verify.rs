@@ -105,6 +105,21 @@ impl Verifier<'_> {
     }
 }
 
+/// Whom an access key belongs to, whose signature was found to be right before.
+///
+/// # Errors
+///
+/// The codes of the protocol page, §2.
+pub(crate) fn identify(
+    directory: &Directory,
+    access_key: &str,
+    token: Option<&str>,
+) -> Result<Arc<Identity>, S3Error> {
+    let credential = directory.find_key(access_key, token);
+    let identity = credential.and_then(|credential| directory.identity_of(credential));
+    identity.map_err(|error| refusal(access_key, error))
+}
+
 fn refusal(access_key: &str, error: IdentifyError) -> S3Error {
     match error {
         IdentifyError::UnknownKey => {

@@ -9,7 +9,7 @@ use crate::archive::{
     Entry, EntryKind, Event, RECORD_PREFIX, START_LEN, TarError, TarReader, Unpacker,
 };
 use crate::auth::Verified;
-use crate::authorize::authorize;
+use crate::authorize::{authorize, authorize_again, identify_again};
 use crate::body::{Body, BodyReader};
 use crate::checksum::Declared;
 use crate::encryption;
@@ -236,8 +236,9 @@ impl Extraction<'_> {
         if entry.size > PUT_LEN_BYTES_MAX {
             return Err(S3Code::EntityTooLarge.into());
         }
-        let inner = self.context_of(&key, &entry)?;
+        let mut inner = self.context_of(&key, &entry)?;
         // An archive may take long to come: each entry is decided on by what the bucket says by then.
+        inner.sender.identity = identify_again(self.outer)?;
         inner.engine.look_again();
         let object = inner.request.object_key()?;
         let turn = self.outer.turn().await;
@@ -296,6 +297,7 @@ impl Extraction<'_> {
             return Ok(());
         };
         let stored = writer.finish().await?;
+        authorize_again(self.outer).inspect_err(|_| self.outer.engine.give_up(&stored))?;
         let (bucket, object) = (self.bucket.name.clone(), context_key.into_bytes());
         let request = PutRequest { bucket, object, draft, stored, conditions };
         self.outer.engine.put_object(request).await?;

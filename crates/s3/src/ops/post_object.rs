@@ -5,7 +5,7 @@ use super::object_tagging::read_tags;
 use crate::auth::{
     AuthType, FormSignature, PayloadHash, Verified, Verifier, check_form, check_legacy_form,
 };
-use crate::authorize::{Sender, authorize};
+use crate::authorize::{Sender, authorize, authorize_again};
 use crate::body::{Body, BodyReader};
 use crate::checksum::Declared;
 use crate::consumer::consumer_of;
@@ -240,6 +240,7 @@ fn authenticate(
             (identity, Some(signed_ms))
         }
     };
+    context.token = token.map(str::to_owned);
     context.sender = Sender::of(Some(identity), AuthType::Form, signed_ms, context.sender.peer);
     let invalid = |_| S3Error::with(S3Code::InvalidPolicyDocument, "The policy is not base64.");
     let document = STANDARD.decode(policy).map_err(invalid)?;
@@ -325,9 +326,9 @@ pub(crate) async fn run(
         form.read_file(context, algorithm, (class, sealing.seal.as_ref()), &length).await?;
     declared
         .check(&stored.md5, &stored.checksum, None)
+        .and_then(|()| authorize_again(context))
         .inspect_err(|_| context.engine.give_up(&stored))?;
-    let (name, object) = (context.request.bucket_name()?, context.request.object_key()?);
-    let (bucket, object) = (name.as_str().to_owned(), object.as_bytes().to_vec());
+    let (bucket, object) = (bucket.name.clone(), object.as_bytes().to_vec());
     let conditions = Conditions::default();
     let request = PutRequest { bucket, object, draft, stored, conditions };
     let outcome = context.engine.put_object(request).await?;
