@@ -56,6 +56,7 @@ pub(crate) fn check(root: &Path) -> Result<Vec<String>, String> {
         check_codes(&name, &text, &codes, &mut problems);
         check_arns(&name, &text, &mut problems);
         check_headers(&name, &text, &mut problems);
+        check_bucket_names(&name, &text, &mut problems);
         walks.check(&name, &text, &mut problems);
     }
     walks.finish(&mut problems);
@@ -220,6 +221,29 @@ fn check_headers(name: &str, text: &str, problems: &mut Vec<String>) {
             let line = index + 1;
             problems.push(format!("{name}:{line}: only request.rs reads the text of headers"));
         }
+    }
+}
+
+/// The files that may ask which bucket has a name: to look it up, to make one, to delete one, to list them.
+const NAME_READERS: &[&str] = &[
+    "crates/engine/src/engine.rs",
+    "crates/engine/src/bucket.rs",
+    "crates/engine/src/salvage.rs",
+    "crates/engine/src/plan/bucket.rs",
+    "crates/engine/src/plan/rows.rs",
+];
+
+/// A name may belong to another bucket than the one that was decided on: plans take its id. And an engine
+/// that serves a request of S3 is made for this request, so that names keep their meaning.
+fn check_bucket_names(name: &str, text: &str, problems: &mut Vec<String>) {
+    let production = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    let by_name = ["bucket_named(", "Key::bucket_name("];
+    let reads = by_name.iter().any(|part| production.contains(part));
+    if name.starts_with("crates/engine/src/") && !NAME_READERS.contains(&name) && reads {
+        problems.push(format!("{name}: a plan takes the id of its bucket, not its name"));
+    }
+    if name == "crates/s3/src/gateway.rs" && production.contains(".for_consumer(") {
+        problems.push(format!("{name}: requests are served by an engine of Engine::for_request"));
     }
 }
 
