@@ -326,9 +326,8 @@ impl From<EngineError> for S3Error {
             EngineError::BucketState => S3Code::InvalidBucketState.into(),
             EngineError::NotArchived => S3Code::InvalidObjectState.into(),
             EngineError::RestoreOngoing => S3Code::RestoreAlreadyInProgress.into(),
-            EngineError::WriteOffset { size_bytes: size } => {
-                Self::new(S3Code::InvalidWriteOffset).field("ObjectSize", size.to_string())
-            }
+            // How long the object is says only a right to read it.
+            EngineError::WriteOffset { .. } => S3Code::InvalidWriteOffset.into(),
             EngineError::NotAppendable => Self::not_implemented("x-amz-write-offset-bytes"),
             EngineError::TokenMismatch => S3Code::IdempotencyParameterMismatch.into(),
             EngineError::Conflict => S3Code::ConditionalRequestConflict.into(),

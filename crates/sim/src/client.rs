@@ -57,7 +57,7 @@ async fn copy(engine: &Engine, source: &str, target: &str) -> Result<(), EngineE
         source_key: None,
         seal: None,
     };
-    engine.copy_object(located, request).await.map(drop)
+    Box::pin(engine.copy_object(located, request)).await.map(drop)
 }
 
 async fn rename(engine: &Engine, source: &str, target: &str) -> Result<(), EngineError> {
@@ -149,7 +149,7 @@ impl Client {
             }
             let wanted = changes.last().and_then(|(_, wanted)| wanted.clone());
             let outcome = match (choice, &held, wanted) {
-                (2, Some(_), _) => copy(engine, &key, &other).await,
+                (2, Some(_), _) => Box::pin(copy(engine, &key, &other)).await,
                 (3, Some(_), _) => rename(engine, &key, &other).await,
                 (4, Some(held), Some(whole)) => {
                     append(engine, &key, &whole.slice(held.len()..)).await

@@ -7,7 +7,7 @@ use crate::auth::Verified;
 use crate::body::Body;
 use crate::checksum::Declared;
 use crate::encryption;
-use crate::error::S3Error;
+use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
 use crate::object_headers::{WRITE_OFFSET, parse_appended_draft, parse_write_conditions};
 use crate::request::S3Request;
@@ -82,6 +82,25 @@ pub(super) async fn run(
     Ok(answer(context, &outcome))
 }
 
+/// What an object has beside its bytes stays as it is: a request that says something else is refused, since
+/// what it says may narrow who can read the bytes.
+fn refuse_changes(request: &S3Request, row: &ObjectRow) -> Result<(), S3Error> {
+    let changes = |name: &str| {
+        name == "x-amz-acl" || name == "x-amz-tagging" || name.starts_with("x-amz-grant-")
+    };
+    let class = request.header("x-amz-storage-class");
+    let known = row.storage_class.as_deref().unwrap_or("STANDARD");
+    let other_class = class.filter(|class| *class != known).map(|_| "x-amz-storage-class");
+    let names = request.headers.keys().map(http::HeaderName::as_str);
+    match names.into_iter().find(|name| changes(name)).or(other_class) {
+        None => Ok(()),
+        Some(name) => {
+            let message = format!("An append cannot change {name} of the object.");
+            Err(S3Error::with(S3Code::InvalidRequest, message))
+        }
+    }
+}
+
 async fn find(
     context: &Context<'_>,
     bucket: &Arc<BucketRow>,
@@ -100,6 +119,7 @@ async fn find(
             Err(error) => return Err(error.into()),
         };
         must_be_readable(&located.row, context.request.now_ms)?;
+        refuse_changes(&context.request, &located.row)?;
         let seal = encryption::of_part(context, (bucket, key.as_bytes()), &located.row).await?;
         if !located.row.is_shared {
             return Ok(Found { row: Some(located.row), seal, draft });

@@ -304,6 +304,12 @@ pub(crate) async fn run(
     let tagging = form.field("tagging").map(str::to_owned);
     let mut headers = headers_of(&form)?;
     let tags = take_tags(tagging.as_deref(), &mut headers)?;
+    // Who the bucket must belong to may be said by the request as well.
+    const OWNER: HeaderName = HeaderName::from_static("x-amz-expected-bucket-owner");
+    let sent = context.sent().headers.get(OWNER).cloned();
+    if let Some(owner) = sent {
+        headers.entry(OWNER).or_insert(owner);
+    }
     context.request.headers = headers;
     context.request.check_headers()?;
     context.operation = Some(Operation::PutObject);

@@ -1,7 +1,7 @@
 //! `RenameObject`.
 
 use super::Handled;
-use crate::authorize::{Need, allow_carried_tags};
+use crate::authorize::{Need, allow_carried_tags, refuse_denied};
 use crate::encryption;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
@@ -79,6 +79,15 @@ pub(crate) async fn run(context: &Context<'_>) -> Handled {
             ..Need::on("s3:GetObject", Some(name.as_str()))
         };
         allow_carried_tags(context, need, &located.row.tags)?;
+        // A list goes along, too.
+        if located.row.acl.is_some() {
+            let need = Need {
+                key: Some(target.as_str().to_owned()),
+                point: request.point.clone(),
+                ..Need::on("s3:PutObjectAcl", Some(name.as_str()))
+            };
+            refuse_denied(context, &need)?;
+        }
     }
     for _ in 0..RESEAL_COUNT {
         let encryption = resealed(context, name.as_str(), &rename).await?;
