@@ -158,7 +158,7 @@ pub(crate) async fn dispatch(
         O::PutObjectLockConfiguration => {
             object_lock::put_configuration(context, verified, body).await
         }
-        O::RenameObject => rename_object::run(context).await,
+        O::RenameObject => Box::pin(rename_object::run(context)).await,
         O::RestoreObject => restore_object::run(context, verified, body).await,
         O::GetObjectRetention => object_lock::get_retention(context),
         O::PutObjectRetention => object_lock::put_retention(context, verified, body).await,

@@ -162,8 +162,11 @@ impl Form {
     }
 }
 
+/// Whose the bucket must be; a request with a form may say it in its own headers as well.
+const OWNER: HeaderName = HeaderName::from_static("x-amz-expected-bucket-owner");
+
 /// Fields of a form that stand for headers of a PUT.
-fn headers_of(form: &Form) -> Result<HeaderMap, S3Error> {
+fn headers_of(form: &Form, sent: &S3Request) -> Result<HeaderMap, S3Error> {
     const SAME: &[&str] = &[
         "cache-control",
         "content-disposition",
@@ -197,6 +200,9 @@ fn headers_of(form: &Form) -> Result<HeaderMap, S3Error> {
         if headers.insert(header, value).is_some() {
             return Err(S3Error::argument(name, "", "A field of the form is given twice."));
         }
+    }
+    if let Some(owner) = sent.headers.get(OWNER) {
+        headers.entry(OWNER).or_insert_with(|| owner.clone());
     }
     Ok(headers)
 }
@@ -302,14 +308,8 @@ pub(crate) async fn run(
     context.sent = Some(Arc::new(context.request.clone()));
     context.request.headers = HeaderMap::new();
     let tagging = form.field("tagging").map(str::to_owned);
-    let mut headers = headers_of(&form)?;
+    let mut headers = headers_of(&form, context.sent())?;
     let tags = take_tags(tagging.as_deref(), &mut headers)?;
-    // Who the bucket must belong to may be said by the request as well.
-    const OWNER: HeaderName = HeaderName::from_static("x-amz-expected-bucket-owner");
-    let sent = context.sent().headers.get(OWNER).cloned();
-    if let Some(owner) = sent {
-        headers.entry(OWNER).or_insert(owner);
-    }
     context.request.headers = headers;
     context.request.check_headers()?;
     context.operation = Some(Operation::PutObject);
