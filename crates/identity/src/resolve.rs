@@ -421,7 +421,7 @@ impl Directory {
             Subject::External { account, name, policies } => {
                 refuse_revoked(claims, self.external_sessions_after(account, name)?)?;
                 // Not a user: one of the same name may exist here, and is somebody else. So there is no
-                // `aws:username` either (decision 24).
+                // `aws:username` either (decision 25).
                 let principal =
                     Principal::FederatedUser { account: account.clone(), name: name.clone() };
                 let mut reading = Reading::new(self, read, principal);
