@@ -51,7 +51,9 @@ impl Website {
 
 /// Whether no text is longer than a key may be: hosts and keys become headers of answers.
 pub(crate) fn is_short(root: &Element) -> bool {
-    root.text.len() <= TEXT_LEN_MAX && root.children.iter().all(is_short)
+    // What stands between elements says nothing.
+    (root.text.len() <= TEXT_LEN_MAX || !root.children.is_empty())
+        && root.children.iter().all(is_short)
 }
 
 fn load(context: &Context<'_>) -> Result<Arc<Rules>, S3Error> {
