@@ -1,5 +1,6 @@
 //! Looking at every shard that rows name: whether it is there and verifies; and giving back what is not.
 
+use crate::budget::{ByteBudget, Consumer, Kind, Share};
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::layout::Layout;
@@ -123,6 +124,16 @@ impl Worker<'_> {
             writing.wait()?;
         }
         Ok(())
+    }
+
+    /// A share of the budget for a shard that is given back. What is being written has shares as well: where
+    /// this one is not free at once, it is waited for without them.
+    fn share(&mut self, budget: &ByteBudget, bytes: u64) -> Result<Share, EngineError> {
+        if let Some(share) = budget.try_extra(Consumer::BACKGROUND, Kind::Background, bytes) {
+            return Ok(share);
+        }
+        self.wait_for_all_but(0)?;
+        Ok(budget.reserve_blocking(bytes))
     }
 }
 
@@ -313,7 +324,9 @@ impl Engine {
                     ShardState::Unreachable => report.unreachable += 1,
                 }
                 if scope.repairs && state != ShardState::Unreachable {
-                    let writing = self.start_give_back(layout, (stripe, place), &mut repaired);
+                    let at = (stripe, place);
+                    let share = worker.share(&self.shared.budget, layout.give_back_len(at))?;
+                    let writing = self.start_give_back(layout, at, share, &mut repaired);
                     worker.writing.extend(writing);
                     worker.wait_for_all_but(WRITING_COUNT)?;
                 }

@@ -70,6 +70,11 @@ impl Layout {
         self.size.saturating_sub(before).min(self.cell_len)
     }
 
+    /// Bytes in memory while a shard is made anew from others.
+    pub(crate) fn give_back_len(&self, (stripe, place): (u32, usize)) -> u64 {
+        (u64::from(self.shape.data) + 1) * self.shard_len(stripe, place)
+    }
+
     /// Stripe, place and offset in the cell of a byte of the part.
     pub(crate) fn locate(&self, at: u64) -> (u32, usize, u64) {
         let stripe = at / self.stripe_len();

@@ -178,23 +178,24 @@ impl Engine {
         at: (u32, usize),
         report: &mut RepairReport,
     ) -> Result<(), EngineError> {
-        match self.start_give_back(layout, at, report) {
+        let share = self.shared.budget.reserve_blocking(layout.give_back_len(at));
+        match self.start_give_back(layout, at, share, report) {
             Some(writing) => writing.wait(),
             None => Ok(()),
         }
     }
 
-    /// As [`Engine::give_back`], but for waiting until it is written.
+    /// As [`Engine::give_back`], but for waiting until it is written. Who has such writings waits for no
+    /// share: several that did would wait for each other.
     pub(crate) fn start_give_back(
         &self,
         layout: &Layout,
         (stripe, place): (u32, usize),
+        share: Share,
         report: &mut RepairReport,
     ) -> Option<Writing> {
         let len = layout.shard_len(stripe, place) as u32;
         let members = self.pool().members_of(layout.blob);
-        let held = u64::from(layout.shape.data) + 1;
-        let share = self.shared.budget.reserve_blocking(held * u64::from(len));
         let cell = CellRange { layout: *layout, stripe, place, range: 0..len, hint: None };
         match (members.get(place), self.gentle_reader().recover(&cell, &members)) {
             (Some(Some(drive)), Some(read)) => {
