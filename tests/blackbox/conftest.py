@@ -69,6 +69,11 @@ class Server:
                 time.sleep(0.02)
         raise AssertionError("the server is not ready")
 
+    def resident(self):
+        """Bytes of memory of the process, its program included."""
+        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(status.split("VmRSS:")[1].split()[0]) << 10
+
     def kill(self):
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()

@@ -3,7 +3,6 @@ import base64
 import datetime
 import hashlib
 import json
-import pathlib
 
 import boto3
 import pytest
@@ -47,11 +46,6 @@ def put(server, key="k", body=b"body", signer=None, **how):
     payload = how.pop("payload", hashlib.sha256(body).hexdigest())
     headers, _ = signer.headers("PUT", path, host(server), payload=payload, **how)
     return send(server.port, "PUT", quote(path, "/"), headers, body)
-
-
-def resident(server):
-    status = pathlib.Path(f"/proc/{server.process.pid}/status").read_text()
-    return int(status.split("VmRSS:")[1].split()[0]) * 1024
 
 
 # Signatures.
@@ -195,10 +189,10 @@ def test_chunked_body_cut_or_stretched(server, nothing_stored, change, code):
 
 @pytest.mark.parametrize("line", [b"1" * 20, b"-1", b"0x10", b"ffffffffffffffff", b"100000000", b"", b"zz", b" 10"])
 def test_chunk_size_that_is_none(server, nothing_stored, line):
-    before = resident(server)
+    before = server.resident()
     answer = chunked(server, lambda signer, seed: [line + b";chunk-signature=" + b"0" * 64 + b"\r\n" + b"x" * 100], 16)
     assert answer.status in (400, 403)
-    assert resident(server) - before < 16 << 20
+    assert server.resident() - before < 16 << 20
 
 
 def test_no_decoded_length(server, nothing_stored):
@@ -284,13 +278,13 @@ def test_wrong_digest(server, operation, digest):
 # Bodies and documents that are too large.
 
 def test_form_of_a_stranger_is_refused_before_its_file(server):
-    before = resident(server)
+    before = server.resident()
     headers = {"host": host(server), "content-type": "multipart/form-data; boundary=b", "content-length": str(512 << 20)}
     body = (b'--b\r\nContent-Disposition: form-data; name="key"\r\n\r\nk\r\n'
             b'--b\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\n' + b"x" * 1000)
     answer = send(server.port, "POST", f"/{BUCKET}", headers, body)
     assert (answer.status, answer.code) == (403, "AccessDenied")
-    assert resident(server) - before < 16 << 20
+    assert server.resident() - before < 16 << 20
 
 
 def test_fields_of_a_form_are_limited(server, nothing_stored):
@@ -307,7 +301,7 @@ def test_fields_of_a_form_are_limited(server, nothing_stored):
     b"<Delete>" + b"<Object><Key>" + b"k" * (20 << 20) + b"</Key></Object></Delete>",
     b"\xff\xfe", b"", b"<Delete></Delete>"], ids=["entity", "nested", "1001", "20 MiB", "no text", "empty", "no key"])
 def test_delete_document(server, document):
-    before = resident(server)
+    before = server.resident()
     md5 = base64.b64encode(hashlib.md5(document).digest()).decode()
     headers, _ = Signer(USER, PASSWORD).headers(
         "POST", "/secret", host(server), payload=hashlib.sha256(document).hexdigest(), query=[("delete", "")],
@@ -315,7 +309,7 @@ def test_delete_document(server, document):
     answer = send(server.port, "POST", "/secret?delete=", headers, document)
     codes = ["MalformedXML", "MaxMessageLengthExceeded", "MissingRequestBodyError"]
     assert answer.status == 400 and answer.code in codes
-    assert resident(server) - before < 64 << 20
+    assert server.resident() - before < 64 << 20
 
 
 def test_header_section_that_is_too_large(server):

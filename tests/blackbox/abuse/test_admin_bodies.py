@@ -1,7 +1,6 @@
 """Bodies of MinIO's admin API: what they cost is bounded, and one caller's do not hold up another's."""
 import hashlib
 import os
-import pathlib
 import socket
 import threading
 import time
@@ -20,20 +19,15 @@ def call(server, method, path, body=b"", key=(USER, PASSWORD)):
     return send(server.port, method, f"{path}?{query}", headers, body=body)
 
 
-def resident(server):
-    status = pathlib.Path(f"/proc/{server.process.pid}/status").read_text()
-    return int(status.split("VmRSS:")[1].split()[0]) << 10
-
-
 def peak_of(server, flood):
     """The most resident bytes above those of the start while some threads flood."""
-    before, peak, stop = resident(server), 0, time.monotonic() + 4
+    before, peak, stop = server.resident(), 0, time.monotonic() + 4
     threads = [threading.Thread(target=flood, args=(stop,)) for _ in range(12)]
     for thread in threads:
         thread.start()
     slowest = 0
     while time.monotonic() < stop:
-        peak = max(peak, resident(server) - before)
+        peak = max(peak, server.resident() - before)
         begun = time.monotonic()
         assert call(server, "GET", "/minio/admin/v3/list-users").status == 200
         slowest = max(slowest, time.monotonic() - begun)

@@ -1,6 +1,5 @@
 """What pages of other origins ask before a signature: rules of buckets are compiled once, and a request holds none."""
 import concurrent.futures
-import pathlib
 import socket
 import time
 
@@ -8,7 +7,7 @@ import pytest
 import requests
 from botocore.exceptions import ClientError
 
-KIB, MIB = 1 << 10, 1 << 20
+MIB = 1 << 20
 ORIGIN = "https://page.example"
 
 
@@ -23,11 +22,6 @@ def rules(s3, *given):
 def preflight(server, names, method="PUT"):
     headers = {"Origin": ORIGIN, "Access-Control-Request-Method": method, "Access-Control-Request-Headers": names}
     return requests.options(f"{server.url}/bucket/key", headers=headers, timeout=30)
-
-
-def resident(server):
-    status = pathlib.Path(f"/proc/{server.process.pid}/status").read_text()
-    return int(status.split("VmRSS:")[1].split()[0]) * KIB
 
 
 def test_a_preflight_asks_for_so_many_headers(start):
@@ -87,7 +81,7 @@ def test_requests_of_pages_hold_no_rules(start):
     s3.put_object(Bucket="bucket", Key="key", Body=b"x")
     rules(s3, rule(AllowedHeaders=[f"x-{n}" for n in range(1_500)]))
     host = f"127.0.0.1:{server.port}"
-    before = resident(server)
+    before = server.resident()
     sockets = []
     for _ in range(150):
         sock = socket.create_connection(("127.0.0.1", server.port))
@@ -103,6 +97,6 @@ def test_requests_of_pages_hold_no_rules(start):
             slowest = max(slowest, time.monotonic() - begun)
         assert {answer.result().status_code for answer in flood} == {200}
     assert slowest < 2
-    assert resident(server) - before < 48 * MIB
+    assert server.resident() - before < 48 * MIB
     for sock in sockets:
         sock.close()
