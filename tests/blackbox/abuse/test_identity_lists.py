@@ -75,7 +75,8 @@ def test_keys_of_a_user_are_bounded(start):
 
 def test_lists_of_one_tenant_do_not_hold_up_those_of_others(start):
     """Goal: who comes late waits for lists in progress, not for all that another caller asked for. Method: one tenant asks
-    for 64 lists at once, another for one; how many of the 64 are answered meanwhile."""
+    for 64 lists at once, another for one; how many of the 64 are answered meanwhile. The last of the 64 may have waited for
+    longer than a request waits for memory."""
     server = start()
     surfaces = Surfaces(server)
     flooder, other = surfaces.account("222222222222"), surfaces.account("333333333333")
@@ -94,8 +95,10 @@ def test_lists_of_one_tenant_do_not_hold_up_those_of_others(start):
         before = len(done)
         assert surfaces.query(other, "ListUsers").status_code == 200
         meanwhile = len(done) - before
-        assert [f.result() for f in floods] and set(done) == {200}
-    assert meanwhile < 20, meanwhile
+        for running in floods:
+            running.result()
+    assert 200 in done and set(done) <= {200, 503}, collections.Counter(done)
+    assert meanwhile < 32, meanwhile
 
 
 def seconds(call, count=9):
