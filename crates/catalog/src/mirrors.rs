@@ -49,7 +49,8 @@ pub struct MirrorConfig {
 }
 
 /// Gives a log the frames that another has beyond a number. Blocks; the writers of `to` must run, or
-/// `pump` lets them. Returns how many there were.
+/// `pump` lets them. Returns how many there were; `None`, and nothing is given, if frames in between are not
+/// there any more: a log with a hole would be taken for whole later.
 ///
 /// # Errors
 ///
@@ -59,8 +60,8 @@ pub fn catch_up(
     to: &Log,
     after_frame: u64,
     pump: &dyn Fn(),
-) -> Result<u64, CatalogError> {
-    let mut count = 0;
+) -> Result<Option<u64>, CatalogError> {
+    let (mut count, mut has_hole) = (0, false);
     from.scan(Class::Small, 0, |scanned| {
         let record = match scanned {
             Scanned::Record(record) if record.kind == RecordKind::Frame => record,
@@ -68,7 +69,8 @@ pub fn catch_up(
             Scanned::Damage(damage) => return Err(CatalogError::FramesDamaged(damage)),
         };
         let number = record.meta[..].try_into().map_or(0, u64::from_le_bytes);
-        if number > after_frame {
+        has_hole |= count == 0 && number > after_frame + 1;
+        if number > after_frame && !has_hole {
             let input = RecordInput::new(RecordKind::Frame, record.meta, record.payload);
             let ticket = to.append_ticket(Class::Small, vec![input], Durability::Flushed);
             pump();
@@ -77,7 +79,7 @@ pub fn catch_up(
         }
         Ok(())
     })?;
-    Ok(count)
+    Ok((!has_hole).then_some(count))
 }
 
 struct Member {

@@ -134,17 +134,17 @@ impl Deployment {
             }
             let first = choose_first(&start, &members)?;
             let catalog = open_catalog(&start, &members, first, (&config, keys));
-            let (keeper, catalog) = match catalog {
-                Err(error) if start.view.len() > 1 && is_about_frames(&error) => {
-                    let drive = members[first].id();
+            let culprit = catalog.as_ref().err().and_then(|error| culprit(error, &members[first]));
+            let (keeper, catalog) = match (catalog, culprit.filter(|_| start.view.len() > 1)) {
+                (Err(error), Some(drive)) => {
                     let error = &error as &dyn std::error::Error;
-                    tracing::error!(%drive, error, "the catalog is taken from another drive");
+                    tracing::error!(%drive, error, "a drive does not hold the catalog any more");
                     distrusted.push(drive);
                     members.iter().for_each(|member| member.drive.log().close());
                     writers.into_iter().for_each(|writer| drop(writer.join()));
                     continue;
                 }
-                opened => opened?,
+                (opened, _) => opened?,
             };
             let opened = (keeper, catalog, writers);
             let deployment = Self::assemble(&start, &members, first, opened, (Vec::new(), config))?;
@@ -284,10 +284,17 @@ impl Deployment {
     }
 }
 
-/// Whether what is wrong is one drive's copy of the catalog.
-fn is_about_frames(error: &OpenError) -> bool {
+/// The drive whose copy of the catalog is what is wrong, if one is: the one that it was to be read from, or
+/// one that lacks more than the others can give it.
+fn culprit(error: &OpenError, first: &Member) -> Option<DriveId> {
     use CatalogError as E;
-    matches!(error, OpenError::Catalog(E::FramesDamaged(_) | E::FramesMissing { .. } | E::Row(_)))
+    match error {
+        OpenError::FarBehind { drive } => Some(*drive),
+        OpenError::Catalog(E::FramesDamaged(_) | E::FramesMissing { .. } | E::Row(_)) => {
+            Some(first.id())
+        }
+        _ => None,
+    }
 }
 
 /// Opens the catalog on one drive of the view, with the others as mirrors.
@@ -354,7 +361,8 @@ fn bring_level(
         let has = member.drive.last_frame()?;
         if has < last_frame && !start.is_read_only {
             let (from, to) = (members[first].drive.log(), member.drive.log());
-            let count = catch_up(from, to, has, &|| {})?;
+            let far = OpenError::FarBehind { drive: member.id() };
+            let count = catch_up(from, to, has, &|| {})?.ok_or(far)?;
             tracing::info!(drive = %member.id(), count, "frames of the catalog were given to a drive");
         }
         mirrors.push(Mirror { drive: member.id().0, log: member.drive.log().clone() });

@@ -1,5 +1,6 @@
 //! Crash enumeration of the catalog over the simulated disk.
 
+mod behind;
 mod crash;
 mod large;
 mod seals;

@@ -92,6 +92,14 @@ pub enum OpenError {
          drive; to use it again, empty it and put it in with `drystone drive replace`"
     )]
     NotTrusted,
+    /// A drive that holds the catalog lacks frames that no other has any more: an old copy of it was put back.
+    #[error(
+        "drive {drive} is from another time: it lacks more of the catalog than others can give it"
+    )]
+    FarBehind {
+        /// Which.
+        drive: DriveId,
+    },
     /// The drives are sealed under a key that the keyring does not have.
     #[error("the drives are sealed under another keyring")]
     WrongKeyring(#[source] KeyringError),
