@@ -61,7 +61,8 @@ pub fn catch_up(
     after_frame: u64,
     pump: &dyn Fn(),
 ) -> Result<Option<u64>, CatalogError> {
-    let (mut count, mut has_hole) = (0, false);
+    let whole_after = from.whole_after(Class::Small);
+    let (mut count, mut is_joined) = (0, false);
     from.scan(Class::Small, 0, |scanned| {
         let record = match scanned {
             Scanned::Record(record) if record.kind == RecordKind::Frame => record,
@@ -69,8 +70,10 @@ pub fn catch_up(
             Scanned::Damage(damage) => return Err(CatalogError::FramesDamaged(damage)),
         };
         let number = record.meta[..].try_into().map_or(0, u64::from_le_bytes);
-        has_hole |= count == 0 && number > after_frame + 1;
-        if number > after_frame && !has_hole {
+        // Numbers have gaps, those of frames that were refused: not the next number shows that nothing is
+        // missing, but a frame behind which this log is whole, and up to which the other one is.
+        is_joined |= record.lsn > whole_after && number <= after_frame + 1;
+        if number > after_frame && is_joined {
             let input = RecordInput::new(RecordKind::Frame, record.meta, record.payload);
             let ticket = to.append_ticket(Class::Small, vec![input], Durability::Flushed);
             pump();
@@ -79,7 +82,7 @@ pub fn catch_up(
         }
         Ok(())
     })?;
-    Ok((!has_hole).then_some(count))
+    Ok(is_joined.then_some(count))
 }
 
 struct Member {
