@@ -5,6 +5,7 @@
 //! decision; from then on the name means this bucket or none. Plans take ids, not names.
 
 use crate::error::EngineError;
+use crate::looked_at::LookedAt;
 use drystone_base::BucketId;
 use drystone_base::sync::{Mutex, lock};
 use drystone_catalog::BucketRow;
@@ -36,6 +37,7 @@ impl Seen {
 #[derive(Default)]
 pub(crate) struct Decided {
     seen: Mutex<Vec<Seen>>,
+    pub(crate) looked_at: LookedAt,
 }
 
 impl Decided {

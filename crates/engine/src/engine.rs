@@ -143,6 +143,37 @@ impl Engine {
         }
     }
 
+    /// Whether what the decision on the request looked at of objects has changed since.
+    ///
+    /// # Errors
+    ///
+    /// The catalog failed.
+    pub fn is_decided_on_other(&self) -> Result<bool, EngineError> {
+        let Some(decided) = &self.decided else { return Ok(false) };
+        match decided.looked_at.check_committed(&self.shared) {
+            Ok(()) => Ok(false),
+            Err(EngineError::DecidedOnOther) => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Forgets what was looked at of objects, before another decision.
+    pub fn decide_again(&self) {
+        if let Some(decided) = &self.decided {
+            decided.looked_at.forget();
+        }
+    }
+
+    /// What a request was decided on, if it was decided on anything that can change.
+    pub(crate) fn decided(&self) -> Option<&Arc<Decided>> {
+        self.decided.as_ref().filter(|decided| !decided.looked_at.is_empty())
+    }
+
+    /// What the request that this serves knows, if it serves one.
+    pub(crate) fn noting(&self) -> Option<&Arc<Decided>> {
+        self.decided.as_ref()
+    }
+
     pub(crate) fn consumer(&self) -> Consumer {
         self.consumer
     }
@@ -239,18 +270,29 @@ impl Engine {
         &self,
         plan: impl FnOnce(&mut Tx<'_>) -> Result<T, EngineError> + Send + 'static,
     ) -> Result<T, EngineError> {
-        self.start_commit(plan).await
+        self.start_commit(None, plan).await
     }
 
-    /// Hands a plan to the committer at once; the future waits for the outcome.
+    /// Hands a plan to the committer at once; the future waits for the outcome. It does not run if the
+    /// request was decided on something that is not there any more. `object`: the only one that it changes, of
+    /// several that were decided on.
     pub(crate) fn start_commit<T: Send + 'static>(
         &self,
+        object: Option<Vec<u8>>,
         plan: impl FnOnce(&mut Tx<'_>) -> Result<T, EngineError> + Send + 'static,
     ) -> impl Future<Output = Result<T, EngineError>> + Send + 'static {
-        let lock_now_ms = self.lock_clock_ms();
+        let (lock_now_ms, decided) = (self.lock_clock_ms(), self.decided().cloned());
         let ticket = self.shared.catalog.submit(move |tx| {
             tx.set_lock_now_ms(lock_now_ms);
-            match plan(tx) {
+            let planned = match decided {
+                None => plan(tx),
+                Some(decided) => {
+                    let (looked_at, object) = (&decided.looked_at, object.as_deref());
+                    let planned = looked_at.check(tx, object).and_then(|()| plan(tx));
+                    planned.and_then(|value| looked_at.renew(tx, object).map(|()| value))
+                }
+            };
+            match planned {
                 Ok(value) => Ok(Decision::Commit(Ok(value))),
                 Err(EngineError::Catalog(error)) => Err(error),
                 Err(error) => Ok(Decision::Reject(Err(error))),

@@ -109,6 +109,10 @@ pub enum EngineError {
     /// The object changed while the request was worked on. May be tried again.
     #[error("the object changed at the same time")]
     Conflict,
+    /// Tags, owner or grants of an object changed since the request was decided on by them. Can be decided
+    /// again.
+    #[error("what the request was decided on changed at the same time")]
+    DecidedOnOther,
     /// No such multipart upload for this key.
     #[error("upload does not exist")]
     UploadNotFound,

@@ -33,6 +33,7 @@ mod hedge;
 mod layout;
 mod list;
 mod lock_clock;
+mod looked_at;
 mod manifest;
 mod multipart;
 mod object;

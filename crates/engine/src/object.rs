@@ -182,17 +182,34 @@ impl Engine {
             })
             .await
             .map(|(outcome, _)| outcome);
-        if matches!(outcome, Err(EngineError::Full)) {
+        // The plan did not run, or its changes were not written.
+        if matches!(outcome, Err(EngineError::Full | EngineError::DecidedOnOther)) {
             self.bury(stray);
         }
         outcome
+    }
+
+    /// What a decision looks at of a version; `None` if there is none that can be read. The request has no
+    /// effect if another one changes it meanwhile.
+    #[must_use]
+    pub fn look_at(
+        &self,
+        bucket: &BucketRow,
+        object: &[u8],
+        version: Option<VersionRef>,
+    ) -> Option<ObjectRow> {
+        let row = self.locate_any(&bucket.name, object, version).ok().map(|located| located.row);
+        if let Some(decided) = self.noting() {
+            decided.looked_at.note((bucket.id, object), version, row.as_ref());
+        }
+        row
     }
 
     /// Finds the current or a named version of a key.
     ///
     /// # Errors
     ///
-    /// [`EngineError::ObjectNotFound`], [`EngineError::VersionNotFound`],
+    /// [`EngineError::DecidedOnOther`] if the request was decided on another, [`EngineError::ObjectNotFound`], [`EngineError::VersionNotFound`],
     /// [`EngineError::IsDeleteMarker`], [`EngineError::BucketNotFound`], or the catalog failed.
     pub fn locate(
         &self,
@@ -207,6 +224,21 @@ impl Engine {
 
     /// As [`Engine::locate`], with the row as it is stored.
     pub(crate) fn locate_sealed(
+        &self,
+        bucket: &str,
+        object: &[u8],
+        version: Option<VersionRef>,
+    ) -> Result<Located, EngineError> {
+        let located = self.locate_any(bucket, object, version)?;
+        let is_as_seen = self.decided().is_none_or(|decided| {
+            let name = (located.bucket.id, object);
+            decided.looked_at.is_as_seen(name, version, &located.row)
+        });
+        if is_as_seen { Ok(located) } else { Err(EngineError::DecidedOnOther) }
+    }
+
+    /// Finds a version, whatever was decided on.
+    fn locate_any(
         &self,
         bucket: &str,
         object: &[u8],
@@ -280,7 +312,9 @@ impl Engine {
         conditions: Conditions,
     ) -> impl Future<Output = Result<DeleteOutcome, EngineError>> + Send + 'static {
         let bucket = self.bucket_id(bucket);
-        self.start_commit(move |tx| plan::delete_object(tx, bucket?, &object, version, &conditions))
+        self.start_commit(Some(object.clone()), move |tx| {
+            plan::delete_object(tx, bucket?, &object, version, &conditions)
+        })
     }
 
     /// Replaces the tags of a version; returns the version.

@@ -22,7 +22,7 @@ use crate::ops::parse_copy_source;
 use crate::rules::{Ownership, Rules};
 pub(crate) use actions::delete_needs;
 use actions::needs;
-pub(crate) use again::{authorize_again, identify_again, session_token};
+pub(crate) use again::{DECISION_COUNT_MAX, authorize_again, identify_again, session_token};
 pub(crate) use carried::allow_carried_tags;
 pub(crate) use delivery::{may_deliver, may_log_to};
 use drystone_engine::{BucketRow, EngineError, VersionRef};
@@ -144,11 +144,11 @@ fn is_granted(
     }
     let Some(key) = &need.key else { return false };
     let version = need.version.as_deref().and_then(VersionRef::parse);
-    let Ok(located) = context.engine.locate(&bucket.name, key.as_bytes(), version) else {
+    let Some(row) = context.engine.look_at(bucket, key.as_bytes(), version) else {
         return false;
     };
-    let owns = !located.row.owner.is_empty() && sender.account() == Some(&located.row.owner);
-    owns || located.row.acl.as_deref().is_some_and(|text| allows(&acl::decode(text)))
+    let owns = !row.owner.is_empty() && sender.account() == Some(&row.owner);
+    owns || row.acl.as_deref().is_some_and(|text| allows(&acl::decode(text)))
 }
 
 /// A right that a request needs.

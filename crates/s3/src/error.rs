@@ -149,6 +149,8 @@ pub struct S3Error {
     pub headers: Vec<(&'static str, String)>,
     /// The outcome is not known: the connection is dropped without an answer.
     pub drop_connection: bool,
+    /// The request was decided on something that changed meanwhile: it can be decided again.
+    pub decide_again: bool,
 }
 
 impl S3Error {
@@ -162,7 +164,8 @@ impl S3Error {
     pub fn with(code: S3Code, message: impl Into<String>) -> Self {
         let message = message.into();
         let (fields, headers) = (Vec::new(), Vec::new());
-        Self { code, message, fields, headers, drop_connection: false }
+        let (drop_connection, decide_again) = (false, false);
+        Self { code, message, fields, headers, drop_connection, decide_again }
     }
     /// Adds an element.
     #[must_use]
@@ -331,6 +334,9 @@ impl From<EngineError> for S3Error {
             EngineError::NotAppendable => Self::not_implemented("x-amz-write-offset-bytes"),
             EngineError::TokenMismatch => S3Code::IdempotencyParameterMismatch.into(),
             EngineError::Conflict => S3Code::ConditionalRequestConflict.into(),
+            EngineError::DecidedOnOther => {
+                Self { decide_again: true, ..Self::new(S3Code::OperationAborted) }
+            }
             error @ (EngineError::UploadNotFound
             | EngineError::UploadBusy
             | EngineError::InvalidPart { .. }

@@ -68,10 +68,10 @@ def server(tmp_path_factory):
 class Slow:
     """A request whose body stops after its first bytes."""
 
-    def __init__(self, server, key, method, path, subresource, body, target=None):
+    def __init__(self, server, key, method, path, subresource, body, more=None):
         query, self.body = [(subresource, "")] if subresource else [], body
         md5 = base64.b64encode(hashlib.md5(body).digest()).decode()
-        extra = {"content-md5": md5, **({"x-amz-security-token": key.token} if key.token else {})}
+        extra = {"content-md5": md5, **({"x-amz-security-token": key.token} if key.token else {}), **(more or {})}
         signer = raw.Signer(key.access_key, key.secret_key)
         headers, _ = signer.headers(method, path, f"127.0.0.1:{server.port}", payload="UNSIGNED-PAYLOAD", query=query, extra=extra)
         headers["content-length"] = str(len(body))

@@ -27,8 +27,11 @@ pub(crate) fn identify_again(context: &Context<'_>) -> Result<Option<Arc<Identit
     if is_same { Ok(Some(identity)) } else { Err(S3Code::AccessDenied.into()) }
 }
 
-/// Decides again, before the effect, on a request whose body has come: if identities, or the configuration of
-/// the bucket, were changed meanwhile.
+/// Times that a request is decided on, if what it is decided on changes each time.
+pub(crate) const DECISION_COUNT_MAX: u32 = 3;
+
+/// Decides again, before the effect, on a request whose body has come: if identities, the configuration of
+/// the bucket, or what conditions looked at of objects were changed meanwhile.
 ///
 /// # Errors
 ///
@@ -43,9 +46,10 @@ pub(crate) fn authorize_again(context: &Context<'_>) -> Result<(), S3Error> {
     };
     let is_current = context.directory.epoch() == context.directory_epoch;
     let identity = identify_again(context)?;
-    if is_current && !has_changed {
+    if is_current && !has_changed && !context.engine.is_decided_on_other()? {
         return Ok(());
     }
+    context.engine.decide_again();
     match context.operation {
         Some(operation) => {
             let mut again = context.with_request(context.request.clone());

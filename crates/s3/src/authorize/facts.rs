@@ -128,8 +128,8 @@ pub(super) fn of(
     if let (true, Some(bucket), Some(key)) = (looks_at_stored, bucket, &need.key) {
         let version = need.version.as_deref().and_then(VersionRef::parse);
         // An object that is not there has no tags, and conditions on them do not hold.
-        if let Ok(located) = context.engine.locate(&bucket.name, key.as_bytes(), version) {
-            for (name, value) in &located.row.tags {
+        if let Some(row) = context.engine.look_at(bucket, key.as_bytes(), version) {
+            for (name, value) in &row.tags {
                 facts.add(&format!("s3:ExistingObjectTag/{name}"), value.clone());
             }
         }

@@ -74,7 +74,8 @@ impl From<crate::archive::UnpackError> for S3Error {
 
 /// An object on its way out of the archive.
 struct Writing {
-    context_key: String,
+    /// What would have sent it alone.
+    request: S3Request,
     draft: ObjectDraft,
     conditions: Conditions,
     writer: BlobWriter,
@@ -240,6 +241,7 @@ impl Extraction<'_> {
         // An archive may take long to come: each entry is decided on by what the bucket says by then.
         inner.sender.identity = identify_again(self.outer)?;
         inner.engine.look_again();
+        inner.engine.decide_again();
         let object = inner.request.object_key()?;
         let turn = self.outer.turn().await;
         authorize(&inner, Operation::PutObject)?;
@@ -260,7 +262,7 @@ impl Extraction<'_> {
             seal: sealing.seal.as_ref(),
         };
         let writer = inner.engine.begin_blob(new)?;
-        self.writing = Some(Writing { context_key: key, draft, conditions, writer });
+        self.writing = Some(Writing { request: inner.request, draft, conditions, writer });
         Ok(())
     }
 
@@ -293,12 +295,15 @@ impl Extraction<'_> {
     }
 
     async fn end(&mut self) -> Result<(), S3Error> {
-        let Some(Writing { context_key, draft, conditions, writer }) = self.writing.take() else {
+        let Some(Writing { request, draft, conditions, writer }) = self.writing.take() else {
             return Ok(());
         };
         let stored = writer.finish().await?;
-        authorize_again(self.outer).inspect_err(|_| self.outer.engine.give_up(&stored))?;
-        let (bucket, object) = (self.bucket.name.clone(), context_key.into_bytes());
+        let object = request.key.clone().unwrap_or_default().into_bytes();
+        let mut inner = self.outer.with_request(request);
+        inner.sent = Some(self.sent.clone());
+        authorize_again(&inner).inspect_err(|_| self.outer.engine.give_up(&stored))?;
+        let bucket = self.bucket.name.clone();
         let request = PutRequest { bucket, object, draft, stored, conditions };
         self.outer.engine.put_object(request).await?;
         Ok(())
