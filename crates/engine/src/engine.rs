@@ -274,8 +274,8 @@ impl Engine {
     }
 
     /// Hands a plan to the committer at once; the future waits for the outcome. It does not run if the
-    /// request was decided on something that is not there any more. `object`: the only one that it changes, of
-    /// several that were decided on.
+    /// request was decided on something that is not there any more. `object`: the only one that it changes,
+    /// of several that were decided on.
     pub(crate) fn start_commit<T: Send + 'static>(
         &self,
         object: Option<Vec<u8>>,

@@ -1,8 +1,8 @@
 //! What the decision on a request looked at of objects: their tags, owners and grants.
 //!
 //! They may change between the decision and its effect. A commit of the request compares them on the
-//! committer, before its plan runs, and is refused if another request changed them: what was decided then was
-//! decided on something else. What the plans of the request itself change is no reason to refuse its next one.
+//! committer, before its plan runs, and is refused if another request changed them: it was decided on
+//! something else. What the plans of the request itself change is no reason to refuse its next one.
 
 use crate::engine::{CommittedView, Shared};
 use crate::error::EngineError;
@@ -55,9 +55,12 @@ fn sight_now(
     Ok(row.and_then(Result::ok).as_ref().and_then(sight_of))
 }
 
+/// What was seen of each version of an object.
+type Versions = Vec<(Option<VersionRef>, Sight)>;
+
 #[derive(Default)]
 struct Sights {
-    of: HashMap<(BucketId, Vec<u8>), Vec<(Option<VersionRef>, Sight)>>,
+    of: HashMap<(BucketId, Vec<u8>), Versions>,
     /// More was looked at than is remembered.
     is_overfull: bool,
 }

@@ -209,8 +209,9 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// [`EngineError::DecidedOnOther`] if the request was decided on another, [`EngineError::ObjectNotFound`], [`EngineError::VersionNotFound`],
-    /// [`EngineError::IsDeleteMarker`], [`EngineError::BucketNotFound`], or the catalog failed.
+    /// [`EngineError::DecidedOnOther`] if the request was decided on another,
+    /// [`EngineError::ObjectNotFound`], [`EngineError::VersionNotFound`], [`EngineError::IsDeleteMarker`],
+    /// [`EngineError::BucketNotFound`], or the catalog failed.
     pub fn locate(
         &self,
         bucket: &str,

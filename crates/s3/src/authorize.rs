@@ -22,7 +22,7 @@ use crate::ops::parse_copy_source;
 use crate::rules::{Ownership, Rules};
 pub(crate) use actions::delete_needs;
 use actions::needs;
-pub(crate) use again::{DECISION_COUNT_MAX, authorize_again, identify_again, session_token};
+pub(crate) use again::{authorize_again, carry_out, identify_again, session_token};
 pub(crate) use carried::allow_carried_tags;
 pub(crate) use delivery::{may_deliver, may_log_to};
 use drystone_engine::{BucketRow, EngineError, VersionRef};

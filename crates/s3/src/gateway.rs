@@ -4,8 +4,7 @@ use crate::access_point;
 use crate::answer::{OutBody, Receiver};
 use crate::auth::{AuthType, KeyCache, Verified, Verifier, authenticate};
 use crate::authorize::{
-    DECISION_COUNT_MAX, Peer, Said, Sender, account_of, authorize, authorize_again, hide_absence,
-    session_token,
+    Peer, Said, Sender, account_of, authorize, carry_out, hide_absence, session_token,
 };
 use crate::body::Body;
 use crate::bucket_log::{Draft, LineSlot, LogBook, Outcome};
@@ -489,17 +488,7 @@ impl Gateway {
         heard?;
         refuse_not_implemented(&context.request, operation)?;
         context.reserve_line(0).await?;
-        let mut count = 1;
-        let served = loop {
-            let served = ops::dispatch(&context, operation, verified.clone(), body).await;
-            // Of a body nothing must have been read: then it can be done from the beginning.
-            let is_again = matches!(&served, Err(error) if error.decide_again) && body.is_some();
-            if !is_again || count == DECISION_COUNT_MAX {
-                break served;
-            }
-            count += 1;
-            authorize_again(&context)?;
-        };
+        let served = carry_out(&context, operation, verified, body).await;
         served.map_err(|error| hide_absence(&context, error))
     }
 

@@ -55,7 +55,7 @@ use crate::response::Reply;
 use crate::xml::Element;
 use drystone_engine::VersionRef;
 
-type Handled = Result<Reply, S3Error>;
+pub(crate) type Handled = Result<Reply, S3Error>;
 
 /// Runs an operation. Every operation of the model has an arm: those that are not implemented are
 /// refused here, before any effect. Whoever gets here was authorized.

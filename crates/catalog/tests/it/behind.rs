@@ -23,8 +23,9 @@ fn with_frames(seed: u64, numbers: &[u64]) -> Process {
     world.open(false).expect("opens")
 }
 
-/// Goal: a log is given what it lacks, and never what leaves a hole in it, as after an old copy of a drive was
-/// put back. Method: a log that begins with frame 5, and others that end at each number. Frame 7 was refused.
+/// Goal: a log is given what it lacks, and never what leaves a hole in it, as after an old copy of a drive
+/// was put back. Method: a log that begins with frame 5, and others that end at each number. Frame 7 was
+/// refused.
 #[test]
 fn a_log_gets_all_frames_that_it_lacks_or_none() {
     let from = with_frames(1, &[5, 6, 8]);

@@ -92,7 +92,8 @@ pub enum OpenError {
          drive; to use it again, empty it and put it in with `drystone drive replace`"
     )]
     NotTrusted,
-    /// A drive that holds the catalog lacks frames that no other has any more: an old copy of it was put back.
+    /// A drive that holds the catalog lacks frames that no other has any more: an old copy of it was put
+    /// back.
     #[error(
         "drive {drive} is from another time: it lacks more of the catalog than others can give it"
     )]

@@ -1,9 +1,12 @@
 //! Deciding again when a body has come: what was decided before it began may not hold any more.
 
 use super::{Sender, authorize};
-use crate::auth::identify;
+use crate::auth::{Verified, identify};
+use crate::body::Body;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
+use crate::operation::Operation;
+use crate::ops;
 use crate::request::S3Request;
 use drystone_identity::Identity;
 use std::sync::Arc;
@@ -28,7 +31,7 @@ pub(crate) fn identify_again(context: &Context<'_>) -> Result<Option<Arc<Identit
 }
 
 /// Times that a request is decided on, if what it is decided on changes each time.
-pub(crate) const DECISION_COUNT_MAX: u32 = 3;
+const DECISION_COUNT_MAX: u32 = 3;
 
 /// Decides again, before the effect, on a request whose body has come: if identities, the configuration of
 /// the bucket, or what conditions looked at of objects were changed meanwhile.
@@ -58,6 +61,30 @@ pub(crate) fn authorize_again(context: &Context<'_>) -> Result<(), S3Error> {
         }
         // What S3 Control decides on is decided in its operations: its clients send it again.
         None => Err(S3Code::OperationAborted.into()),
+    }
+}
+
+/// Carries out an operation, and decides again where what it was decided on changed meanwhile.
+///
+/// # Errors
+///
+/// As the operation and [`authorize_again`].
+pub(crate) async fn carry_out(
+    context: &Context<'_>,
+    operation: Operation,
+    verified: Verified,
+    body: &mut Option<Body>,
+) -> ops::Handled {
+    let mut count = 1;
+    loop {
+        let served = ops::dispatch(context, operation, verified.clone(), body).await;
+        // Of a body nothing must have been read: then it can be done from the beginning.
+        let is_again = matches!(&served, Err(error) if error.decide_again) && body.is_some();
+        if !is_again || count == DECISION_COUNT_MAX {
+            return served;
+        }
+        count += 1;
+        authorize_again(context)?;
     }
 }
 
