@@ -86,7 +86,7 @@ def test_refusals_are_explained_to_the_administrator_only(server, run):
         s3.put_object(Bucket="shop", Key="k", Body=b"")
     refusal = json.loads(run("explain", caught.value.response["ResponseMetadata"]["RequestId"], "--json"))["refusals"][0]
     assert (refusal["action"], refusal["reason"], refusal["policy"]) == ("s3:PutObject", "no statement allows it", None)
-    assert "no refusal" in run("explain", "0000000000000000")
+    assert "no refusal" in run("explain", "0000000000000000", code=1)
     run("user", "remove", "bob")
 
 

@@ -1,5 +1,6 @@
 //! What the admin API answers.
 
+use crate::SessionsOf;
 use serde::{Deserialize, Serialize};
 
 /// A user.
@@ -331,12 +332,36 @@ pub struct Verification {
     pub lost: Vec<LostObject>,
 }
 
+/// What the confirmation of the clock of locks changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockClock {
+    /// What the clock of locks said before, in ISO 8601.
+    pub from: String,
+    /// What it says now.
+    pub to: String,
+    /// Whether locks waited for the confirmation, or were refused.
+    pub was_held: bool,
+}
+
+/// Whose sessions were ended. They are not stored, so that they cannot be counted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionsEnded {
+    /// Whose.
+    pub of: SessionsOf,
+    /// Those made until then are refused, in ISO 8601.
+    pub made_until: String,
+}
+
 /// What an administrator gets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Answer {
     /// It is done.
     Done,
+    /// The clock of locks was confirmed.
+    LockClock(LockClock),
+    /// Sessions were ended.
+    SessionsEnded(SessionsEnded),
     /// Users.
     Users(Vec<User>),
     /// Groups.

@@ -69,7 +69,7 @@ pub use error::{Condition, EngineError};
 pub use list::{
     ListPage, ListRequest, ListedVersion, UploadPage, VersionMark, VersionPage, VersionRequest,
 };
-pub use lock_clock::LockClockState;
+pub use lock_clock::{ConfirmedClock, LockClockState};
 pub use multipart::{CompleteRequest, NewUpload, PartInput};
 pub use object::{Located, ObjectDraft, PutRequest};
 pub use pace::{Meter, Pace, Work};

@@ -74,6 +74,17 @@ impl LockClock {
     }
 }
 
+/// What the confirmation of the clock changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConfirmedClock {
+    /// What the clock of locks said before, in milliseconds since 1970.
+    pub from_ms: u64,
+    /// The wall clock, by which locks end from now on.
+    pub to_ms: u64,
+    /// Locks waited, or were refused, until now.
+    pub was_held: bool,
+}
+
 /// How the clock of locks stands to the wall clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LockClockState {
@@ -144,14 +155,16 @@ impl Engine {
         LockClockState { is_held, behind_ms, ahead_ms, is_ahead, refused }
     }
 
-    /// An operator says that the wall clock is right.
+    /// An operator says that the wall clock is right. Returns what the clock of locks said before.
     ///
     /// # Errors
     ///
     /// The catalog failed; then the clock goes on as before.
-    pub async fn confirm_lock_clock(&self) -> Result<(), EngineError> {
+    pub async fn confirm_lock_clock(&self) -> Result<ConfirmedClock, EngineError> {
         let clock = &self.shared.lock_clock;
         let wall_ms = self.now_ms();
+        let was_held = self.lock_clock_state().is_held;
+        let confirmed = ConfirmedClock { from_ms: self.lock_clock_ms(), to_ms: wall_ms, was_held };
         let next = clock.now().unwrap_or_else(|| NotedClock::starting_at(wall_ms));
         let next = next.confirmed(wall_ms);
         let stored = next.encode();
@@ -163,7 +176,7 @@ impl Engine {
         .await?;
         self.lock_clock_is_stored();
         clock.set(next, false);
-        Ok(())
+        Ok(confirmed)
     }
 
     fn has_locking_bucket(&self) -> Result<bool, EngineError> {

@@ -29,12 +29,12 @@ const OWNER: &str = "owner";
 const EXTERNAL: &str = "external";
 
 impl Directory {
-    /// Ends all sessions that were made until now.
+    /// Ends all sessions that were made until now, and returns this time, in milliseconds since 1970.
     ///
     /// # Errors
     ///
     /// [`IdentityError::NotFound`] for a user or role, or the catalog failed.
-    pub async fn end_sessions(&self, account: &str, of: SessionsOf) -> Result<(), IdentityError> {
+    pub async fn end_sessions(&self, account: &str, of: SessionsOf) -> Result<u64, IdentityError> {
         let account = account.to_owned();
         // Those of this millisecond end too.
         let after_ms = self.now_ms() + 1;
@@ -61,7 +61,8 @@ impl Directory {
             end.sessions_after_ms = end.sessions_after_ms.max(after_ms);
             rows::save(tx, &parts, &end)
         })
-        .await
+        .await?;
+        Ok(after_ms - 1)
     }
 
     /// From when on sessions of the owner of an account count, in milliseconds since 1970.

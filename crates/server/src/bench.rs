@@ -6,7 +6,7 @@ mod report;
 mod work;
 
 use crate::cli::{CommandResult, print, print_json};
-use crate::config::parse_size;
+use crate::config::{Given, parse_len};
 use bytes::Bytes;
 use client::{Connection, Target};
 use report::{Report, cpu_micros};
@@ -68,7 +68,7 @@ pub(crate) struct BenchArguments {
     #[arg(long, default_value_t = 0)]
     pub(crate) slow: usize,
     /// Seconds.
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) duration: u64,
     /// Objects that are prepared for workloads that read or delete.
     #[arg(long, default_value_t = 2000)]
@@ -99,7 +99,10 @@ pub(crate) struct Shared {
 
 pub(crate) fn run(arguments: &BenchArguments) -> CommandResult {
     let secret = crate::config::bench_secret()?;
-    let size = parse_size("size", &arguments.size)?;
+    let size = parse_len(&Given::option("--size", &arguments.size))?;
+    if arguments.concurrency == 0 {
+        return Err(Given::option("--concurrency", "0").refused("a number from 1 on").into());
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let report = runtime.block_on(measure(arguments, secret, size))?;
     match arguments.json {

@@ -4,17 +4,15 @@ mod admin;
 mod connections;
 mod durability;
 mod fsck;
+mod meant;
 mod salvage;
 mod server;
 
 use crate::bench::BenchArguments;
-use crate::config::{self, AccessLogTarget, ConfigError, LogFormat, ServerConfig};
-use crate::connection::ConnectionSettings;
-use crate::keys::KeySettings;
+use crate::config;
 use crate::log_text::{escaped, visible};
 use crate::node::OpenMode;
-use crate::places;
-use crate::proxy::TrustedProxies;
+use crate::version;
 use admin::{
     AccountCommand, AdminOptions, BucketCommand, DriveCommand, GroupCommand, KeyCommand,
     KmsCommand, LockCommand, MfaCommand, PolicyCommand, RoleCommand, SessionCommand, UserCommand,
@@ -22,16 +20,14 @@ use admin::{
 };
 use clap::{Args, Parser, Subcommand};
 use connections::ConnectionArguments;
-use drystone_s3::{BucketDefaults, RestoreDelays};
 use std::error::Error;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 /// Drystone, an S3-compatible object store.
 #[derive(Parser)]
-#[command(name = "drystone", version, about, arg_required_else_help = true)]
+#[command(name = "drystone", version = version::TEXT, about, arg_required_else_help = true)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -152,8 +148,12 @@ enum Command {
     },
     /// Measure an S3 endpoint with signed requests over the wire.
     Bench(BenchArguments),
-    /// Print the version.
-    Version,
+    /// Print the version, and the commit that the program was built from.
+    Version {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Args)]
@@ -219,11 +219,12 @@ struct ServerArguments {
     /// DRYSTONE_SCRUB_EVERY.
     #[arg(long)]
     scrub_every: Option<String>,
-    /// Bytes a second that a scrub reads at most [default: 32MiB]. Also DRYSTONE_SCRUB_RATE.
+    /// Bytes a second that a scrub reads at most, from 64KiB on, or 0 for no limit [default: 32MiB]. Also
+    /// DRYSTONE_SCRUB_RATE.
     #[arg(long)]
     scrub_rate: Option<String>,
-    /// Bytes a second of repair, and of moves when drives change, at most [default: what clients leave]. Also
-    /// DRYSTONE_REPAIR_RATE.
+    /// Bytes a second of repair, and of moves when drives change, at most, from 64KiB on [default: 0, what
+    /// clients leave]. Also DRYSTONE_REPAIR_RATE.
     #[arg(long)]
     repair_rate: Option<String>,
     /// Public access to buckets without a setting of their own: compat, aws or open [default: compat]. Also
@@ -254,7 +255,7 @@ struct ServerArguments {
     /// Where the access log goes: off, stdout, or a file [default: stdout]. Also DRYSTONE_ACCESS_LOG.
     #[arg(long)]
     access_log: Option<String>,
-    /// Logs as JSON lines. Also DRYSTONE_LOG_FORMAT=json.
+    /// Logs as JSON lines. Also DRYSTONE_LOG_FORMAT=json (or text).
     #[arg(long)]
     json: bool,
     /// Least level of logs: off, error, warn, info, debug or trace.
@@ -291,7 +292,7 @@ pub(crate) fn run() -> ExitCode {
     // The index makes files of its own; none of them is for other users of the machine.
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let result = match Arguments::parse().command {
-        Command::Server(arguments) => start_server(*arguments),
+        Command::Server(arguments) => start_server(&arguments),
         Command::Fsck(arguments) => inspect(&arguments, OpenMode::Inspect),
         Command::Rebuild(arguments) => rebuild(&arguments),
         Command::User { command, options } => administer(&options, command.request()),
@@ -306,16 +307,18 @@ pub(crate) fn run() -> ExitCode {
         Command::Bucket { command, options } => administer(&options, command.request()),
         Command::Kms { command, options } => administer(&options, command.request()),
         Command::Explain { request_id, options } => {
-            let request_id = request_id.unwrap_or_default();
-            admin::run(&options, &drystone_admin_api::Request::Explain { request_id })
+            admin::explain(&options, request_id.unwrap_or_default())
         }
         Command::Status { options } => admin::run(&options, &drystone_admin_api::Request::Status),
         Command::Drive { command, options } => administer(&options, command.request()),
         Command::Verify { command, options } => admin::verify(&options, command),
         Command::Durability(arguments) => durability::run(&arguments),
         Command::Bench(arguments) => crate::bench::run(&arguments),
-        Command::Version => {
-            print(&format!("drystone {}\n", env!("CARGO_PKG_VERSION")));
+        Command::Version { json } => {
+            match json {
+                true => print_json(&version::json()),
+                false => print(&format!("drystone {}\n", version::TEXT)),
+            }
             Ok(ExitCode::SUCCESS)
         }
     };
@@ -334,163 +337,24 @@ fn administer(
     admin::run(options, &request?)
 }
 
-fn start_server(arguments: ServerArguments) -> CommandResult {
-    let json = arguments.json || config::setting("LOG_FORMAT")?.is_some_and(|f| f == "json");
-    let format = if json { LogFormat::Json } else { LogFormat::Text };
-    crate::telemetry::start(format, arguments.log_level);
-    server::run(&meant(arguments)?)
-}
-
-/// Puts arguments and environment together; arguments win.
-fn meant(arguments: ServerArguments) -> Result<ServerConfig, Box<dyn Error>> {
-    let or_setting = |value: Option<String>, name: &str| match value {
-        Some(value) => Ok(Some(value)),
-        None => config::setting(name),
-    };
-    let region = or_setting(arguments.region, "REGION")?;
-    let domain = or_setting(arguments.domain, "DOMAIN")?.unwrap_or_default();
-    let website = or_setting(arguments.website_domain, "WEBSITE_DOMAIN")?;
-    let budget = or_setting(arguments.memory_budget, "MEMORY_BUDGET")?;
-    let defaults = or_setting(arguments.bucket_defaults, "BUCKET_DEFAULTS")?;
-    let proxies = or_setting(arguments.trusted_proxies, "TRUSTED_PROXIES")?;
-    let delivery = or_setting(arguments.log_delivery_seconds, "LOG_DELIVERY_SECONDS")?;
-    let restore_delays = or_setting(arguments.restore_delays, "RESTORE_DELAYS")?;
-    let rehome_after = or_setting(arguments.rehome_after, "REHOME_AFTER")?;
-    let scrub_every = or_setting(arguments.scrub_every, "SCRUB_EVERY")?;
-    let scrub_rate = or_setting(arguments.scrub_rate, "SCRUB_RATE")?;
-    let repair_rate = or_setting(arguments.repair_rate, "REPAIR_RATE")?;
-    let keyring = or_setting(arguments.keyring.map(|p| p.display().to_string()), "KEYRING")?;
-    let put_limit = or_setting(arguments.put_limit, "PUT_LIMIT")?;
-    let vault_url = or_setting(arguments.vault_url, "VAULT_URL")?;
-    let access_log = or_setting(arguments.access_log, "ACCESS_LOG")?;
-    let public = config::setting("PROMETHEUS_AUTH_TYPE")?.is_some_and(|kind| kind == "public");
-    Ok(ServerConfig {
-        directories: places::parse(&arguments.directories)?,
-        address: arguments.address,
-        console_address: arguments.console_address,
-        region: region.unwrap_or_else(|| "us-east-1".to_owned()),
-        website_domains: match website {
-            Some(text) => config::domains(&text),
-            None => below("s3-website", &config::domains(&domain)),
-        },
-        domains: config::domains(&domain),
-        certs_dir: arguments.certs_dir,
-        budget_bytes: config::parse_budget(budget.as_deref().unwrap_or("128MiB"))?,
-        segment_len: arguments
-            .segment_size
-            .as_deref()
-            .map(config::parse_segment_len)
-            .transpose()?,
-        allow_root_device: or_on(arguments.allow_root_device, "ALLOW_ROOT_DEVICE")?,
-        allow_sigv2: or_on(arguments.allow_sigv2, "ALLOW_SIGV2")?,
-        expected_drive: arguments.expect_drive,
-        access_log: config::parse_access_log(access_log.as_deref().unwrap_or("stdout")),
-        proxies: parse_proxies(proxies)?,
-        connections: arguments.connections.meant()?,
-        openid: config::openid()?,
-        ldap: config::ldap()?,
-        log_delivery: parse_seconds(delivery)?,
-        bucket_defaults: parse_defaults(defaults)?,
-        restore_delays: config::parse_restore_delays(&restore_delays.unwrap_or_default())?,
-        rehome_after: config::parse_interval(
-            "rehome delay",
-            rehome_after.as_deref().unwrap_or("24h"),
-        )?,
-        scrub_every: config::parse_interval(
-            "scrub interval",
-            scrub_every.as_deref().unwrap_or("14d"),
-        )?,
-        scrub_rate: config::parse_size("scrub rate", scrub_rate.as_deref().unwrap_or("32MiB"))?,
-        repair_rate: config::parse_size("repair rate", repair_rate.as_deref().unwrap_or("0"))?,
-        put_len_max: config::parse_put_len(put_limit.as_deref())?,
-        keys: KeySettings::new(
-            keyring.map(PathBuf::from),
-            arguments.accept_lost_keyring,
-            arguments.adopt_unsealed.as_deref(),
-            vault_url,
-        )?,
-        metrics_public: public,
-    })
-}
-
-/// A switch of the command line, or a setting that is `on`.
-fn or_on(given: bool, name: &str) -> Result<bool, ConfigError> {
-    Ok(given || config::setting(name)?.is_some_and(|value| config::is_on(&value)))
-}
-
-fn parse_proxies(text: Option<String>) -> Result<TrustedProxies, ConfigError> {
-    TrustedProxies::parse(&text.unwrap_or_default()).map_err(|value| {
-        let (name, allowed) =
-            ("trusted proxies", "networks such as 10.0.0.0/8, separated by commas");
-        ConfigError::Value { name, value, allowed }
-    })
-}
-
-fn parse_seconds(text: Option<String>) -> Result<Duration, ConfigError> {
-    let value = text.unwrap_or_else(|| "300".to_owned());
-    match value.parse::<u64>() {
-        Ok(seconds) if (1..=86_400).contains(&seconds) => Ok(Duration::from_secs(seconds)),
-        _ => {
-            let (name, allowed) = ("log delivery seconds", "1 to 86400");
-            Err(ConfigError::Value { name, value, allowed })
-        }
-    }
-}
-
-fn below(label: &str, domains: &[String]) -> Vec<String> {
-    domains.iter().map(|domain| format!("{label}.{domain}")).collect()
-}
-
-fn parse_defaults(text: Option<String>) -> Result<BucketDefaults, ConfigError> {
-    let Some(value) = text else { return Ok(BucketDefaults::Compat) };
-    let (name, allowed) = ("bucket defaults", "compat, aws, open");
-    BucketDefaults::parse(&value).ok_or(ConfigError::Value { name, value, allowed })
+fn start_server(arguments: &ServerArguments) -> CommandResult {
+    crate::telemetry::start(meant::log_format(arguments.json)?, arguments.log_level);
+    let command = ServerArguments::augment_args(clap::Command::new("server"));
+    let options: Vec<String> =
+        command.get_arguments().filter_map(|a| Some(a.get_long()?.to_owned())).collect();
+    config::warn_of_unknown(&options);
+    server::run(&meant::server(arguments)?)
 }
 
 fn rebuild(arguments: &RebuildArguments) -> CommandResult {
     match arguments.salvage {
         false => inspect(&arguments.inspect, OpenMode::Rebuild),
-        true => salvage::run(&inspected(&arguments.inspect)?, arguments.inspect.json),
+        true => salvage::run(&meant::inspection(&arguments.inspect)?, arguments.inspect.json),
     }
 }
 
 fn inspect(arguments: &InspectArguments, mode: OpenMode) -> CommandResult {
-    fsck::run(&inspected(arguments)?, arguments.json, mode)
-}
-
-/// Settings for looking at drives.
-fn inspected(arguments: &InspectArguments) -> Result<ServerConfig, Box<dyn Error>> {
-    let setting = config::setting("KEYRING")?.map(PathBuf::from);
-    let keyring = arguments.keyring.clone().or(setting);
-    Ok(ServerConfig {
-        directories: places::parse(&arguments.directories)?,
-        address: String::new(),
-        console_address: String::new(),
-        region: String::new(),
-        domains: Vec::new(),
-        website_domains: Vec::new(),
-        certs_dir: None,
-        budget_bytes: 16 << 20,
-        segment_len: None,
-        allow_root_device: false,
-        allow_sigv2: false,
-        expected_drive: None,
-        access_log: AccessLogTarget::Off,
-        proxies: TrustedProxies::default(),
-        connections: ConnectionSettings::default(),
-        openid: Vec::new(),
-        ldap: None,
-        log_delivery: Duration::ZERO,
-        bucket_defaults: BucketDefaults::Compat,
-        restore_delays: RestoreDelays::default(),
-        rehome_after: None,
-        scrub_every: None,
-        scrub_rate: 0,
-        repair_rate: 0,
-        put_len_max: 0,
-        keys: KeySettings { keyring, ..KeySettings::default() },
-        metrics_public: false,
-    })
+    fsck::run(&meant::inspection(arguments)?, arguments.json, mode)
 }
 
 /// Prints text for people to standard output: nothing in it acts on the terminal, whoever wrote it.

@@ -1,4 +1,11 @@
-//! Settings: the only place that reads the environment.
+//! Settings: what they may be, and what they mean.
+//!
+//! A value that is not understood is an error which names the setting as it was given, the value (unless it
+//! is a secret) and what is accepted: no parser falls back to a default.
+
+mod environment;
+
+pub(crate) use environment::{Given, argument_or_setting, setting, warn_of_unknown};
 
 use crate::connection::ConnectionSettings;
 use crate::keys::KeySettings;
@@ -6,7 +13,9 @@ use crate::places::GivenDirectory;
 use crate::proxy::TrustedProxies;
 use drystone_admin::{LdapConfig, OpenIdConfig};
 use drystone_base::limits::{OBJECT_LEN_BYTES_MAX, PUT_LEN_BYTES_MAX};
+use drystone_base::unhex;
 use drystone_s3::{BucketDefaults, RestoreDelays};
+use environment::suffixes;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -67,6 +76,8 @@ pub(crate) struct ServerConfig {
     pub(crate) keys: KeySettings,
     /// Whether metrics need a token.
     pub(crate) metrics_public: bool,
+    /// The token that metrics need; `None` for one that is derived from the root credentials.
+    pub(crate) metrics_token: Option<String>,
 }
 
 /// Where the access log goes.
@@ -94,7 +105,7 @@ pub(crate) enum LogFormat {
 pub(crate) enum ConfigError {
     /// A value out of its range.
     #[error("{name} is {value:?}; allowed: {allowed}")]
-    Value { name: &'static str, value: String, allowed: &'static str },
+    Value { name: String, value: String, allowed: String },
     /// A file that a setting names cannot be read.
     #[error("{name} names {path}, which cannot be read")]
     File {
@@ -107,192 +118,276 @@ pub(crate) enum ConfigError {
     #[error("{option} {path}: there is no directory {parent}; make it first, or name another file")]
     Parent { option: &'static str, path: String, parent: String },
     /// A setting that must not be empty is.
-    #[error("{name} is set, but empty; unset it, or give it a value")]
+    #[error("{name} is set, but empty; leave it out, or give it a value")]
     Empty { name: String },
     /// One of two settings that belong together is missing.
     #[error("{present} is set, but {missing} is not")]
-    Pair { present: &'static str, missing: &'static str },
+    Pair { present: String, missing: String },
+    /// A setting is given in two ways, and only one could count.
+    #[error("{first} and {second} are both set; unset one of them")]
+    Twice { first: String, second: String },
 }
 
-#[allow(clippy::disallowed_methods, reason = "this is the one place")]
-fn env(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
+/// The error of a setting without another one that it needs.
+pub(crate) fn lacks(present: &Given, missing: &str) -> ConfigError {
+    ConfigError::Pair { present: present.name.clone(), missing: format!("DRYSTONE_{missing}") }
 }
 
-/// A setting from `DRYSTONE_NAME` or `MINIO_NAME`, or from the file that `…_FILE` names.
-pub(crate) fn setting(name: &str) -> Result<Option<String>, ConfigError> {
-    for prefix in ["DRYSTONE", "MINIO"] {
-        let name = format!("{prefix}_{name}");
-        if let Some(value) = env(&name) {
-            return Ok(Some(value));
-        }
-        let name = format!("{name}_FILE");
-        if let Some(path) = env(&name) {
-            let text = std::fs::read_to_string(&path);
-            let text = text.map_err(|source| ConfigError::File { name, path, source })?;
-            return Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned()));
-        }
+/// What a switch says.
+pub(crate) fn parse_switch(given: &Given) -> Result<bool, ConfigError> {
+    match given.value.to_ascii_lowercase().as_str() {
+        "on" | "true" | "yes" | "1" => Ok(true),
+        "off" | "false" | "no" | "0" => Ok(false),
+        _ => Err(given.refused("on, true, yes or 1; off, false, no or 0")),
     }
-    Ok(None)
-}
-
-/// Suffixes of settings such as `IDENTITY_OPENID_CONFIG_URL_GOOGLE`; empty for the one without.
-#[allow(clippy::disallowed_methods, reason = "this is the one place")]
-fn suffixes(name: &str) -> Vec<String> {
-    let mut found = std::collections::BTreeSet::new();
-    for (key, value) in std::env::vars() {
-        for prefix in ["DRYSTONE", "MINIO"] {
-            let Some(rest) = key.strip_prefix(&format!("{prefix}_{name}")) else { continue };
-            if !value.is_empty() && rest != "_FILE" && (rest.is_empty() || rest.starts_with('_')) {
-                found.insert(rest.to_owned());
-            }
-        }
-    }
-    found.into_iter().collect()
 }
 
 /// Whether a setting switches something on.
-pub(crate) fn is_on(value: &str) -> bool {
-    matches!(value, "on" | "true" | "1")
+pub(crate) fn switch(name: &str) -> Result<bool, ConfigError> {
+    setting(name)?.as_ref().map_or(Ok(false), parse_switch)
+}
+
+/// One of several words.
+pub(crate) fn parse_word<T: Copy>(given: &Given, words: &[(&str, T)]) -> Result<T, ConfigError> {
+    let found = words.iter().find(|(word, _)| *word == given.value);
+    found.map(|(_, meaning)| *meaning).ok_or_else(|| {
+        let names: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        given.refused(names.join(" or "))
+    })
+}
+
+/// An address of a server that is asked, such as `https://vault.example:8200`.
+pub(crate) fn parse_url(given: &Given) -> Result<String, ConfigError> {
+    let is_url = given.value.parse::<http::Uri>().is_ok_and(|uri| {
+        matches!(uri.scheme_str(), Some("http" | "https"))
+            && uri.host().is_some_and(|h| !h.is_empty())
+    });
+    is_url.then(|| given.value.clone()).ok_or_else(|| given.refused("a URL of http:// or https://"))
 }
 
 /// OpenID providers from the environment.
 pub(crate) fn openid() -> Result<Vec<OpenIdConfig>, ConfigError> {
     let mut providers = Vec::new();
     for suffix in suffixes("IDENTITY_OPENID_CONFIG_URL") {
-        let get = |name: &str| {
-            let value = setting(&format!("IDENTITY_OPENID_{name}{suffix}"))?;
-            Ok::<_, ConfigError>(value.unwrap_or_default())
-        };
+        let given = |name: &str| setting(&format!("IDENTITY_OPENID_{name}{suffix}"));
+        let get =
+            |name: &str| Ok::<_, ConfigError>(given(name)?.map_or_else(String::new, |g| g.value));
+        let Some(config_url) = given("CONFIG_URL")? else { continue };
+        if given("CLIENT_ID")?.is_none() {
+            return Err(lacks(&config_url, &format!("IDENTITY_OPENID_CLIENT_ID{suffix}")));
+        }
         providers.push(OpenIdConfig {
-            config_url: get("CONFIG_URL")?,
+            config_url: parse_url(&config_url)?,
             client_id: get("CLIENT_ID")?,
             claim_name: get("CLAIM_NAME")?,
             claim_prefix: get("CLAIM_PREFIX")?,
             role_policy: get("ROLE_POLICY")?,
             user_id_claim: get("USER_ID_CLAIM")?,
-            claim_userinfo: is_on(&get("CLAIM_USERINFO")?),
+            claim_userinfo: given("CLAIM_USERINFO")?.as_ref().map_or(Ok(false), parse_switch)?,
         });
+    }
+    for name in OPENID_NAMES {
+        for suffix in suffixes(&format!("IDENTITY_OPENID_{name}")) {
+            let given = setting(&format!("IDENTITY_OPENID_{name}{suffix}"))?;
+            let url = format!("IDENTITY_OPENID_CONFIG_URL{suffix}");
+            if let (Some(given), None) = (given, setting(&url)?) {
+                return Err(lacks(&given, &url));
+            }
+        }
     }
     let by_claim = providers.iter().filter(|provider| provider.role_policy.is_empty()).count();
     if by_claim > 1 {
         let value = format!("{by_claim} providers without a role policy");
-        let allowed = "one at most; give the others IDENTITY_OPENID_ROLE_POLICY";
-        return Err(ConfigError::Value { name: "IDENTITY_OPENID", value, allowed });
+        let allowed = "one at most; give the others IDENTITY_OPENID_ROLE_POLICY".to_owned();
+        return Err(ConfigError::Value { name: "IDENTITY_OPENID".to_owned(), value, allowed });
     }
     Ok(providers)
 }
 
+/// Settings of a provider beside its address.
+const OPENID_NAMES: [&str; 6] =
+    ["CLIENT_ID", "CLAIM_NAME", "CLAIM_PREFIX", "CLAIM_USERINFO", "ROLE_POLICY", "USER_ID_CLAIM"];
+
+/// Settings of the LDAP server beside its address.
+const LDAP_NAMES: [&str; 9] = [
+    "LOOKUP_BIND_DN",
+    "LOOKUP_BIND_PASSWORD",
+    "USER_DN_SEARCH_BASE_DN",
+    "USER_DN_SEARCH_FILTER",
+    "GROUP_SEARCH_BASE_DN",
+    "GROUP_SEARCH_FILTER",
+    "TLS_SKIP_VERIFY",
+    "SERVER_INSECURE",
+    "SERVER_STARTTLS",
+];
+
 /// The LDAP server of the environment.
 pub(crate) fn ldap() -> Result<Option<LdapConfig>, ConfigError> {
-    let get = |name: &str| {
-        Ok::<_, ConfigError>(setting(&format!("IDENTITY_LDAP_{name}"))?.unwrap_or_default())
-    };
-    let is_on = |name: &str| Ok::<_, ConfigError>(is_on(&get(name)?));
-    let server_addr = get("SERVER_ADDR")?;
-    if server_addr.is_empty() {
+    let given = |name: &str| setting(&format!("IDENTITY_LDAP_{name}"));
+    let Some(address) = given("SERVER_ADDR")? else {
+        for name in LDAP_NAMES {
+            if let Some(given) = given(name)? {
+                return Err(lacks(&given, "IDENTITY_LDAP_SERVER_ADDR"));
+            }
+        }
         return Ok(None);
+    };
+    if address.value.parse::<http::uri::Authority>().is_err() || address.value.contains('@') {
+        return Err(address.refused("HOST or HOST:PORT"));
     }
-    let config = LdapConfig {
-        server_addr,
+    for (name, other) in [
+        ("LOOKUP_BIND_DN", "LOOKUP_BIND_PASSWORD"),
+        ("LOOKUP_BIND_PASSWORD", "LOOKUP_BIND_DN"),
+        ("GROUP_SEARCH_BASE_DN", "GROUP_SEARCH_FILTER"),
+        ("GROUP_SEARCH_FILTER", "GROUP_SEARCH_BASE_DN"),
+    ] {
+        if let (Some(given), None) = (given(name)?, given(other)?) {
+            return Err(lacks(&given, &format!("IDENTITY_LDAP_{other}")));
+        }
+    }
+    let get = |name: &str| Ok::<_, ConfigError>(given(name)?.map_or_else(String::new, |g| g.value));
+    let is_on = |name: &str| given(name)?.as_ref().map_or(Ok(false), parse_switch);
+    let user_filter = given("USER_DN_SEARCH_FILTER")?;
+    let user_filter =
+        user_filter.ok_or_else(|| lacks(&address, "IDENTITY_LDAP_USER_DN_SEARCH_FILTER"))?;
+    if given("USER_DN_SEARCH_BASE_DN")?.is_none() {
+        return Err(lacks(&address, "IDENTITY_LDAP_USER_DN_SEARCH_BASE_DN"));
+    }
+    if !is_filter(&user_filter.value) || !user_filter.value.contains("%s") {
+        return Err(user_filter.refused("a filter with %s, such as (uid=%s)"));
+    }
+    if let Some(filter) = given("GROUP_SEARCH_FILTER")?.filter(|given| !is_filter(&given.value)) {
+        return Err(filter.refused("a filter such as (&(objectClass=groupOfNames)(member=%d))"));
+    }
+    Ok(Some(LdapConfig {
+        server_addr: address.value,
         lookup_bind_dn: get("LOOKUP_BIND_DN")?,
         lookup_bind_password: get("LOOKUP_BIND_PASSWORD")?,
         user_base: get("USER_DN_SEARCH_BASE_DN")?,
-        user_filter: get("USER_DN_SEARCH_FILTER")?,
+        user_filter: user_filter.value,
         group_base: get("GROUP_SEARCH_BASE_DN")?,
         group_filter: get("GROUP_SEARCH_FILTER")?,
         tls_skip_verify: is_on("TLS_SKIP_VERIFY")?,
         server_insecure: is_on("SERVER_INSECURE")?,
         server_starttls: is_on("SERVER_STARTTLS")?,
-    };
-    if config.user_base.is_empty() || !config.user_filter.contains("%s") {
-        let name = "IDENTITY_LDAP_USER_DN_SEARCH_FILTER";
-        let allowed = "a filter with %s, and a search base";
-        return Err(ConfigError::Value { name, value: config.user_filter, allowed });
-    }
-    Ok(Some(config))
+    }))
 }
 
-/// Refuses a setting that is there but empty, under any of its names. A variable that a script failed to fill
-/// in would otherwise count as none.
-#[allow(clippy::disallowed_methods, reason = "this is the one place")]
-fn must_not_be_empty(name: &str) -> Result<(), ConfigError> {
-    for prefix in ["DRYSTONE", "MINIO"] {
-        for suffix in ["", "_FILE"] {
-            let name = format!("{prefix}_{name}{suffix}");
-            if std::env::var_os(&name).is_some_and(|value| value.is_empty()) {
-                return Err(ConfigError::Empty { name });
-            }
+/// Whether a text has the form of an LDAP filter: each parenthesis is closed.
+fn is_filter(text: &str) -> bool {
+    let mut depth = 0_usize;
+    for letter in text.chars() {
+        match letter {
+            '(' => depth += 1,
+            ')' if depth == 0 => return false,
+            ')' => depth -= 1,
+            _ => {}
         }
     }
-    Ok(())
+    depth == 0 && text.contains('=')
 }
 
 /// Root credentials from the environment.
 pub(crate) fn root_credentials() -> Result<Option<(String, String)>, ConfigError> {
-    must_not_be_empty("ROOT_USER")?;
-    must_not_be_empty("ROOT_PASSWORD")?;
-    let (present, missing) = ("DRYSTONE_ROOT_USER", "DRYSTONE_ROOT_PASSWORD");
     match (setting("ROOT_USER")?, setting("ROOT_PASSWORD")?) {
         (None, None) => Ok(None),
-        (Some(_), None) => Err(ConfigError::Pair { present, missing }),
-        (None, Some(_)) => Err(ConfigError::Pair { present: missing, missing: present }),
+        (Some(user), None) => Err(lacks(&user, "ROOT_PASSWORD")),
+        (None, Some(password)) => Err(lacks(&password, "ROOT_USER")),
         (Some(user), Some(password)) => {
-            if user.len() < 3 {
-                let allowed = "3 or more characters";
-                return Err(ConfigError::Value { name: present, value: user, allowed });
+            if user.value.len() < 3 {
+                return Err(user.refused("3 or more characters"));
             }
-            if password.len() < 8 {
-                let (value, allowed) = ("(hidden)".to_owned(), "8 or more characters");
-                return Err(ConfigError::Value { name: missing, value, allowed });
+            if password.value.len() < 8 {
+                return Err(password.refused("8 or more characters"));
             }
-            Ok(Some((user, password)))
+            Ok(Some((user.value, password.value)))
         }
+    }
+}
+
+/// The bearer token of the metrics, if one is set. It must fit into a header.
+pub(crate) fn metrics_token() -> Result<Option<String>, ConfigError> {
+    let Some(given) = setting("METRICS_TOKEN")? else { return Ok(None) };
+    match given.value.bytes().all(|byte| byte.is_ascii_graphic()) {
+        true => Ok(Some(given.value)),
+        false => Err(given.refused("visible ASCII characters without blanks")),
     }
 }
 
 /// The secret key for measuring.
 pub(crate) fn bench_secret() -> Result<String, ConfigError> {
-    if let Some(secret) = setting("BENCH_SECRET_KEY")? {
-        return Ok(secret);
-    }
-    setting("ROOT_PASSWORD")?
-        .ok_or(ConfigError::Pair { present: "--access-key", missing: "DRYSTONE_BENCH_SECRET_KEY" })
+    let secret = match setting("BENCH_SECRET_KEY")? {
+        Some(secret) => Some(secret),
+        None => setting("ROOT_PASSWORD")?,
+    };
+    let missing = || lacks(&Given::option("--access-key", ""), "BENCH_SECRET_KEY");
+    secret.map(|secret| secret.value).ok_or_else(missing)
 }
 
-/// A comma-separated list of domains.
-pub(crate) fn domains(text: &str) -> Vec<String> {
-    let names = text.split(',').map(|name| name.trim().to_ascii_lowercase());
-    names.filter(|name| !name.is_empty()).collect()
+/// The region: a part of every signature.
+pub(crate) fn parse_region(given: &Given) -> Result<String, ConfigError> {
+    let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    let is_region = (1..=64).contains(&given.value.len()) && given.value.bytes().all(is_letter);
+    let allowed = "1 to 64 letters, digits, - and _, such as us-east-1";
+    is_region.then(|| given.value.clone()).ok_or_else(|| given.refused(allowed))
 }
 
-/// A size such as `256MiB`.
-pub(crate) fn parse_size(name: &'static str, text: &str) -> Result<u64, ConfigError> {
+/// Domains, separated by commas, in lower case.
+pub(crate) fn parse_domains(given: &Given) -> Result<Vec<String>, ConfigError> {
+    let names = given.value.split(',').map(|name| name.trim().to_ascii_lowercase());
+    let names: Vec<String> = names.filter(|name| !name.is_empty()).collect();
+    let is_good = !names.is_empty() && names.iter().all(|name| is_domain(name));
+    let allowed = "names such as s3.example.com without a port, separated by commas";
+    is_good.then_some(names).ok_or_else(|| given.refused(allowed))
+}
+
+/// Whether a name can stand in a `Host` header: labels of 1 to 63 letters, digits, `-` and `_`.
+fn is_domain(name: &str) -> bool {
+    let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    let is_label = |label: &str| {
+        let is_long = (1..=63).contains(&label.len());
+        is_long && label.bytes().all(is_letter) && !label.starts_with('-') && !label.ends_with('-')
+    };
+    name.len() <= 253 && name.split('.').all(is_label)
+}
+
+fn size_of(text: &str) -> Option<u64> {
     let digits: String = text.chars().take_while(char::is_ascii_digit).collect();
     let unit = match text[digits.len()..].trim().to_ascii_lowercase().as_str() {
-        "" | "b" => Some(1),
-        "k" | "kib" => Some(1 << 10),
-        "m" | "mib" => Some(1 << 20),
-        "g" | "gib" => Some(1 << 30),
-        _ => None,
+        "" | "b" => 1,
+        "k" | "kib" => 1 << 10,
+        "m" | "mib" => 1 << 20,
+        "g" | "gib" => 1 << 30,
+        _ => return None,
     };
-    let size = digits.parse::<u64>().ok().zip(unit).and_then(|(n, unit)| n.checked_mul(unit));
-    size.ok_or_else(|| ConfigError::Value {
-        name,
-        value: text.to_owned(),
-        allowed: "a number with KiB, MiB or GiB",
+    digits.parse::<u64>().ok()?.checked_mul(unit)
+}
+
+/// A size such as `256MiB` that `fits`.
+fn parse_size(
+    given: &Given,
+    allowed: &str,
+    fits: impl Fn(u64) -> bool,
+) -> Result<u64, ConfigError> {
+    size_of(&given.value).filter(|size| fits(*size)).ok_or_else(|| given.refused(allowed))
+}
+
+/// A length in bytes.
+pub(crate) fn parse_len(given: &Given) -> Result<u64, ConfigError> {
+    parse_size(given, "a number with KiB, MiB or GiB, such as 4KiB", |_| true)
+}
+
+/// Bytes a second. A few of them would let the work never end: a number without its unit is refused.
+pub(crate) fn parse_rate(given: &Given) -> Result<u64, ConfigError> {
+    parse_size(given, "64KiB or more, such as 32MiB; 0 for no limit", |rate| {
+        rate == 0 || rate >= 64 << 10
     })
 }
 
 /// Bytes of the memory budget. What is less than a server can work with is refused: a number without its unit
 /// would otherwise make a server that refuses most requests.
-pub(crate) fn parse_budget(text: &str) -> Result<u64, ConfigError> {
-    let (name, allowed) = ("memory budget", "4MiB or more, such as 256MiB");
-    let value = text.to_owned();
-    match parse_size(name, text) {
-        Ok(bytes) if bytes >= 4 << 20 => Ok(bytes),
-        _ => Err(ConfigError::Value { name, value, allowed }),
-    }
+pub(crate) fn parse_budget(given: &Given) -> Result<u64, ConfigError> {
+    parse_size(given, "4MiB or more, such as 256MiB", |bytes| bytes >= 4 << 20)
 }
 
 /// Refuses files that settings name in directories that are not there. What lies in the directory of a drive
@@ -315,106 +410,100 @@ pub(crate) fn check_files(config: &ServerConfig) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// A count of at least one, if it is set.
-pub(crate) fn parse_count(
-    name: &'static str,
-    text: Option<&str>,
-) -> Result<Option<usize>, ConfigError> {
-    let Some(text) = text else { return Ok(None) };
-    let count = text.parse::<usize>().ok().filter(|count| *count > 0);
-    count.map(Some).ok_or_else(|| ConfigError::Value {
-        name,
-        value: text.to_owned(),
-        allowed: "a number from 1 on",
-    })
+/// A count of at least one.
+pub(crate) fn parse_count(given: &Given) -> Result<usize, ConfigError> {
+    let count = given.value.parse::<usize>().ok().filter(|count| *count > 0);
+    count.ok_or_else(|| given.refused("a number from 1 on"))
 }
 
 /// The longest single PUT: 5 GiB as in S3, or more, up to the longest object.
-pub(crate) fn parse_put_len(text: Option<&str>) -> Result<u64, ConfigError> {
-    let (name, allowed) = ("put limit", "5GiB to 5120GiB");
-    let Some(text) = text else { return Ok(PUT_LEN_BYTES_MAX) };
-    let len = parse_size(name, text)?;
-    let fits = (PUT_LEN_BYTES_MAX..=OBJECT_LEN_BYTES_MAX).contains(&len);
-    fits.then_some(len).ok_or_else(|| ConfigError::Value { name, value: text.to_owned(), allowed })
+pub(crate) fn parse_put_len(given: &Given) -> Result<u64, ConfigError> {
+    parse_size(given, "5GiB to 5120GiB", |len| {
+        (PUT_LEN_BYTES_MAX..=OBJECT_LEN_BYTES_MAX).contains(&len)
+    })
+}
+
+fn time_of(text: &str) -> Option<Duration> {
+    let digits: String = text.chars().take_while(char::is_ascii_digit).collect();
+    let unit = match text[digits.len()..].trim() {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 24 * 3600,
+        _ => return None,
+    };
+    let seconds = digits.parse::<u64>().ok()?.checked_mul(unit)?;
+    (1..=3650 * 24 * 3600).contains(&seconds).then(|| Duration::from_secs(seconds))
 }
 
 /// A time such as `14d` or `30s`; `None` for `off`.
-pub(crate) fn parse_interval(
-    name: &'static str,
-    text: &str,
-) -> Result<Option<Duration>, ConfigError> {
-    if text == "off" {
-        return Ok(None);
+pub(crate) fn parse_interval(given: &Given) -> Result<Option<Duration>, ConfigError> {
+    match given.value.as_str() {
+        "off" => Ok(None),
+        text => time_of(text).map(Some).ok_or_else(|| {
+            given.refused("1s to 3650d: a number with s, m, h or d, such as 14d; or off")
+        }),
     }
-    let digits: String = text.chars().take_while(char::is_ascii_digit).collect();
-    let unit = match text[digits.len()..].trim() {
-        "s" => Some(1),
-        "m" => Some(60),
-        "h" => Some(3600),
-        "d" => Some(24 * 3600),
-        _ => None,
-    };
-    let seconds = digits.parse::<u64>().ok().zip(unit).and_then(|(n, unit)| n.checked_mul(unit));
-    let seconds = seconds.filter(|seconds| (1..=3650 * 24 * 3600).contains(seconds));
-    seconds.map(|seconds| Some(Duration::from_secs(seconds))).ok_or_else(|| ConfigError::Value {
-        name,
-        value: text.to_owned(),
-        allowed: "a number with s, m, h or d, or off",
-    })
 }
 
-/// A time limit of connections, such as `30s`; 30 seconds if none is set.
-pub(crate) fn parse_limit(name: &'static str, text: Option<&str>) -> Result<Duration, ConfigError> {
-    let limit = parse_interval(name, text.unwrap_or("30s"))?;
-    let limit = limit.filter(|limit| *limit <= Duration::from_secs(3600));
-    limit.ok_or_else(|| ConfigError::Value {
-        name,
-        value: text.unwrap_or_default().to_owned(),
-        allowed: "1s to 1h",
-    })
+/// A time limit of connections, such as `30s`.
+pub(crate) fn parse_limit(given: &Given) -> Result<Duration, ConfigError> {
+    let limit = time_of(&given.value).filter(|limit| *limit <= Duration::from_secs(3600));
+    limit.ok_or_else(|| given.refused("1s to 1h"))
+}
+
+/// Seconds between two deliveries of access logs.
+pub(crate) fn parse_seconds(given: &Given) -> Result<Duration, ConfigError> {
+    let seconds = given.value.parse::<u64>().ok().filter(|s| (1..=86_400).contains(s));
+    seconds.map(Duration::from_secs).ok_or_else(|| given.refused("1 to 86400"))
 }
 
 /// How long restores take, such as `expedited=1m,standard=3h,bulk=5h`; what is not named takes no time.
-pub(crate) fn parse_restore_delays(text: &str) -> Result<RestoreDelays, ConfigError> {
+pub(crate) fn parse_restore_delays(given: &Given) -> Result<RestoreDelays, ConfigError> {
     let mut delays = RestoreDelays::default();
-    let name = "restore delays";
-    for item in text.split(',').map(str::trim).filter(|item| !item.is_empty()) {
-        let (tier, time) = item.split_once('=').unwrap_or((item, ""));
+    let refused = || {
+        given.refused("expedited=TIME,standard=TIME,bulk=TIME, with times such as 1m or 3h, or 0")
+    };
+    for item in given.value.split(',').map(str::trim).filter(|item| !item.is_empty()) {
+        let (tier, time) = item.split_once('=').ok_or_else(refused)?;
         let delay = match time {
             "0" => Duration::ZERO,
-            time => parse_interval(name, time)?.unwrap_or_default(),
+            time => time_of(time).ok_or_else(refused)?,
         };
         match tier {
             "expedited" => delays.expedited = delay,
             "standard" => delays.standard = delay,
             "bulk" => delays.bulk = delay,
-            _ => {
-                let allowed = "expedited=TIME,standard=TIME,bulk=TIME";
-                return Err(ConfigError::Value { name, value: text.to_owned(), allowed });
-            }
+            _ => return Err(refused()),
         }
     }
     Ok(delays)
 }
 
 /// Length of segments, from its setting.
-pub(crate) fn parse_segment_len(text: &str) -> Result<u32, ConfigError> {
-    let name = "segment size";
-    let len = parse_size(name, text)?;
-    let fits = (1 << 20..=256 << 20).contains(&len) && len.is_multiple_of(4096);
-    u32::try_from(len).ok().filter(|_| fits).ok_or_else(|| ConfigError::Value {
-        name,
-        value: text.to_owned(),
-        allowed: "1MiB to 256MiB, a multiple of 4KiB",
-    })
+pub(crate) fn parse_segment_len(given: &Given) -> Result<u32, ConfigError> {
+    let allowed = "1MiB to 256MiB, a multiple of 4KiB";
+    let fits = |len: u64| (1 << 20..=256 << 20).contains(&len) && len.is_multiple_of(4096);
+    let len = parse_size(given, allowed, fits)?;
+    u32::try_from(len).map_err(|_| given.refused(allowed))
 }
 
+/// Id of a drive or a deployment.
+pub(crate) fn parse_id(given: &Given) -> Result<[u8; 16], ConfigError> {
+    let id = unhex(&given.value).and_then(|id| id.try_into().ok());
+    id.ok_or_else(|| given.refused("an id of 32 hexadecimal digits"))
+}
+
+/// Words that are taken for a switch by mistake: they are no names of files.
+const NOT_FILES: [&str; 9] = ["", "on", "true", "yes", "1", "false", "no", "0", "none"];
+
 /// Where the access log goes, from its setting.
-pub(crate) fn parse_access_log(text: &str) -> AccessLogTarget {
-    match text {
-        "off" => AccessLogTarget::Off,
-        "stdout" => AccessLogTarget::Stdout,
-        path => AccessLogTarget::File(path.into()),
+pub(crate) fn parse_access_log(given: &Given) -> Result<AccessLogTarget, ConfigError> {
+    match given.value.as_str() {
+        "off" => Ok(AccessLogTarget::Off),
+        "stdout" => Ok(AccessLogTarget::Stdout),
+        word if NOT_FILES.contains(&word) => Err(given.refused("off, stdout, or a file")),
+        path => Ok(AccessLogTarget::File(path.into())),
     }
 }
 
@@ -422,38 +511,56 @@ pub(crate) fn parse_access_log(text: &str) -> AccessLogTarget {
 mod tests {
     use super::*;
 
+    fn given(value: &str) -> Given {
+        Given::option("--x", value)
+    }
+
     #[test]
     fn sizes_have_units() {
-        assert_eq!(parse_size("x", "5").ok(), Some(5));
-        assert_eq!(parse_size("x", "256MiB").ok(), Some(256 << 20));
-        assert_eq!(parse_size("x", "2 g").ok(), Some(2 << 30));
-        assert!(parse_size("x", "MiB").is_err());
-        assert!(parse_size("x", "5 parsecs").is_err());
+        assert_eq!(size_of("5"), Some(5));
+        assert_eq!(size_of("256MiB"), Some(256 << 20));
+        assert_eq!(size_of("2 g"), Some(2 << 30));
+        assert_eq!((size_of("MiB"), size_of("5 parsecs"), size_of("")), (None, None, None));
     }
 
     #[test]
     fn restores_take_as_long_as_is_said_for_their_tier() {
-        let delays = parse_restore_delays("expedited=1m, bulk=5h").expect("is understood");
+        let delays = parse_restore_delays(&given("expedited=1m, bulk=5h")).expect("is understood");
         assert_eq!(delays.expedited, Duration::from_secs(60));
         assert_eq!((delays.standard, delays.bulk), (Duration::ZERO, Duration::from_secs(18_000)));
         for wrong in ["slow=1h", "bulk", "bulk=5"] {
-            assert!(parse_restore_delays(wrong).is_err(), "{wrong}");
+            assert!(parse_restore_delays(&given(wrong)).is_err(), "{wrong}");
         }
     }
 
     #[test]
     fn intervals_have_units() {
         let days = |n: u64| Some(Some(Duration::from_secs(n * 24 * 3600)));
-        assert_eq!(parse_interval("x", "14d").ok(), days(14));
-        assert_eq!(parse_interval("x", "24h").ok(), days(1));
-        assert_eq!(parse_interval("x", "off").ok(), Some(None));
-        for wrong in ["14", "d", "0s", "1y", "99999d", "-1d"] {
-            assert!(parse_interval("x", wrong).is_err(), "{wrong}");
+        assert_eq!(parse_interval(&given("14d")).ok(), days(14));
+        assert_eq!(parse_interval(&given("24h")).ok(), days(1));
+        assert_eq!(parse_interval(&given("off")).ok(), Some(None));
+        for wrong in ["", "14", "d", "0s", "1y", "99999d", "-1d"] {
+            assert!(parse_interval(&given(wrong)).is_err(), "{wrong}");
         }
     }
 
     #[test]
-    fn domains_are_lower_case_and_trimmed() {
-        assert_eq!(domains("S3.Example.com, b.c,"), ["s3.example.com", "b.c"]);
+    fn domains_are_lower_case_trimmed_and_names() {
+        let domains = |text| parse_domains(&given(text)).ok();
+        assert_eq!(domains("S3.Example.com, b.c,").expect("names"), ["s3.example.com", "b.c"]);
+        for wrong in
+            ["", ",", "bad domain", "a..b", "-a.b", "a.b:9000", "https://a.b", "a/b", "*.a"]
+        {
+            assert_eq!(domains(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn switches_have_two_sides() {
+        for (text, want) in
+            [("YES", Some(true)), ("1", Some(true)), ("no", Some(false)), ("y", None)]
+        {
+            assert_eq!(parse_switch(&given(text)).ok(), want, "{text}");
+        }
     }
 }

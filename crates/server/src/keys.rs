@@ -1,9 +1,10 @@
 //! The keyring, and the keys of objects: their settings, and how they are opened.
 
-use crate::config::{self, ConfigError, ServerConfig};
+use crate::config::{self, ConfigError, Given, ServerConfig, argument_or_setting};
 use crate::node::{Node, NodeError};
 use crate::secrets;
 use drystone_base::{Clock, SystemClock, SystemRng, Timestamp, hex, unhex};
+use drystone_catalog::CatalogError;
 use drystone_engine::deployment::{Deployment, OpenError};
 use drystone_engine::{Engine, RowAccess, SealReport, Sealed};
 use drystone_identity::DEFAULT_ACCOUNT;
@@ -39,42 +40,18 @@ impl KeySettings {
         keyring: Option<PathBuf>,
         accepts_lost_keyring: bool,
         adopts_unsealed: Option<&str>,
-        vault_url: Option<String>,
+        vault_url: Option<&str>,
     ) -> Result<Self, ConfigError> {
-        let parse = |text: &str| {
-            let id = unhex(text).and_then(|id| id.try_into().ok());
-            id.ok_or_else(|| ConfigError::Value {
-                name: "adopt-unsealed",
-                value: text.to_owned(),
-                allowed: "the id of a deployment: 32 hexadecimal digits",
-            })
-        };
-        let adopts_unsealed = adopts_unsealed.map(parse).transpose()?;
-        let static_key = match config::setting("KMS_SECRET_KEY")? {
-            None => None,
-            Some(text) => Some(StaticKey::parse(&text).ok_or_else(|| ConfigError::Value {
-                name: "KMS_SECRET_KEY",
-                value: "(hidden)".to_owned(),
-                allowed: "NAME:KEY, where KEY is 32 bytes in base64",
-            })?),
-        };
-        let vault = match vault_url {
-            None => None,
-            Some(url) => {
-                let token = config::setting("VAULT_TOKEN")?;
-                let (present, missing) = ("DRYSTONE_VAULT_URL", "DRYSTONE_VAULT_TOKEN");
-                let token = token.ok_or(ConfigError::Pair { present, missing })?;
-                let mount = config::setting("VAULT_MOUNT")?;
-                Some(VaultConfig {
-                    url,
-                    token: Secret::new(token),
-                    mount: mount.unwrap_or_else(|| "transit".to_owned()),
-                    namespace: config::setting("VAULT_NAMESPACE")?.unwrap_or_default(),
-                })
-            }
-        };
-        let encrypts_always =
-            config::setting("KMS_AUTO_ENCRYPTION")?.is_some_and(|value| config::is_on(&value));
+        let adopted = adopts_unsealed.map(|value| Given::option("--adopt-unsealed", value));
+        let adopts_unsealed = adopted.as_ref().map(config::parse_id).transpose()?;
+        let static_key = config::setting("KMS_SECRET_KEY")?;
+        let static_key = static_key.map(|given| {
+            let key = StaticKey::parse(&given.value);
+            key.ok_or_else(|| given.refused("NAME:KEY, where KEY is 32 bytes in base64"))
+        });
+        let static_key = static_key.transpose()?;
+        let vault = vault(argument_or_setting(vault_url, "VAULT_URL")?)?;
+        let encrypts_always = config::switch("KMS_AUTO_ENCRYPTION")?;
         Ok(Self {
             keyring,
             accepts_lost_keyring,
@@ -86,6 +63,31 @@ impl KeySettings {
     }
 }
 
+/// Where keys of SSE-KMS are kept, if a setting says so.
+fn vault(url: Option<Given>) -> Result<Option<VaultConfig>, ConfigError> {
+    let (token, mount) = (config::setting("VAULT_TOKEN")?, config::setting("VAULT_MOUNT")?);
+    let namespace = config::setting("VAULT_NAMESPACE")?;
+    let Some(url) = url else {
+        let stray = [token, mount, namespace].into_iter().flatten().next();
+        return stray.map_or(Ok(None), |given| Err(config::lacks(&given, "VAULT_URL")));
+    };
+    let token = token.ok_or_else(|| config::lacks(&url, "VAULT_TOKEN"))?;
+    let is_graphic = |given: &Given| given.value.bytes().all(|byte| byte.is_ascii_graphic());
+    let is_path = |given: &Given| is_graphic(given) && !given.value.contains(['?', '#', '%']);
+    if !is_graphic(&token) {
+        return Err(token.refused("visible ASCII characters without blanks"));
+    }
+    if let Some(wrong) = [&mount, &namespace].into_iter().flatten().find(|given| !is_path(given)) {
+        return Err(wrong.refused("a path without blanks, such as transit"));
+    }
+    Ok(Some(VaultConfig {
+        url: config::parse_url(&url)?,
+        token: Secret::new(token.value),
+        mount: mount.map_or_else(|| "transit".to_owned(), |given| given.value),
+        namespace: namespace.map_or_else(String::new, |given| given.value),
+    }))
+}
+
 /// Where the keyring of a deployment is: where a setting says, else beside its first drive.
 fn path_of(config: &ServerConfig, homes: &[PathBuf]) -> PathBuf {
     let in_drive = secrets::home_of(homes, secrets::KEYRING_FILE).join(secrets::KEYRING_FILE);
@@ -93,7 +95,15 @@ fn path_of(config: &ServerConfig, homes: &[PathBuf]) -> PathBuf {
 }
 
 fn refused(path: &Path, error: &KmsError) -> io::Error {
+    let is_there = path.try_exists().unwrap_or(true);
     let path = path.display();
+    if !is_there {
+        return io::Error::other(format!(
+            "there is no keyring {path}, and this deployment needs one: {error}. Name its file with \
+             --keyring or DRYSTONE_KEYRING, or restore it from its backup. Or start with \
+             --accept-lost-keyring: what is sealed under that key is lost then"
+        ));
+    }
     io::Error::other(format!(
         "{path} is not the keyring of this deployment: {error}. Or start with --accept-lost-keyring: \
          what is sealed under that key is lost then"
@@ -118,15 +128,28 @@ pub(crate) fn find_keyring(
 }
 
 fn no_keyring(path: &Path) -> io::Error {
-    let message = format!("there is no keyring {}: name it with --keyring", path.display());
+    let message = format!(
+        "there is no keyring {}: name its file with --keyring or DRYSTONE_KEYRING, or restore it from its \
+         backup",
+        path.display()
+    );
     io::Error::new(io::ErrorKind::NotFound, message)
 }
 
-/// Says which keyring is the wrong one, where drives are sealed under another.
+/// Says which keyring is the wrong one, where drives are sealed under another, and which drives have a
+/// catalog that is damaged.
 pub(crate) fn explain(config: &ServerConfig, homes: &[PathBuf], error: OpenError) -> NodeError {
     match error {
         OpenError::WrongKeyring(error) => {
             NodeError::Keyring(refused(&path_of(config, homes), &error.into()))
+        }
+        OpenError::Catalog(
+            cause @ (CatalogError::FramesDamaged(_)
+            | CatalogError::FramesMissing { .. }
+            | CatalogError::Row(_)),
+        ) => {
+            let paths: Vec<_> = homes.iter().map(|home| home.display().to_string()).collect();
+            NodeError::Catalog { paths: paths.join(" "), cause }
         }
         error => error.into(),
     }

@@ -24,6 +24,7 @@ mod secrets;
 mod socket;
 mod telemetry;
 mod tls;
+mod version;
 mod watch;
 
 use std::process::ExitCode;

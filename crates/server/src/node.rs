@@ -9,6 +9,7 @@ use crate::telemetry;
 use crate::watch::DriveWatch;
 use drystone_admin::Drives;
 use drystone_base::{SystemClock, SystemRng, hex, say};
+use drystone_catalog::CatalogError;
 use drystone_cluster::DriveId;
 use drystone_drive::{DriveError, Super};
 use drystone_engine::deployment::{
@@ -47,6 +48,13 @@ pub(crate) enum NodeError {
     /// The drives cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// The catalog cannot be read on the drives that were given.
+    #[error(
+        "the catalog of the drives {paths} cannot be used: {cause}. Name all drives of the \
+         deployment, or restore them from a copy; or bring together what is left: copy the drives, and run \
+         `drystone rebuild --salvage` with all directories, which lists what is lost"
+    )]
+    Catalog { paths: String, cause: CatalogError },
     /// The keyring is not there, or not that of the drives.
     #[error(transparent)]
     Keyring(io::Error),

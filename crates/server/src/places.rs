@@ -6,6 +6,7 @@ use drystone_drive::{DriveError, read_super, segment_len_for};
 use drystone_engine::deployment::{IndexKind, Indexes, OpenError, Place, new_deployment};
 use drystone_index::{Index, IndexError, LsmConfig, LsmIndex};
 use drystone_io::{RealDisk, Tightened, tighten};
+use std::collections::HashMap;
 use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -38,6 +39,20 @@ pub(crate) enum PlaceError {
         #[source]
         source: io::Error,
     },
+    /// One directory is given more than once.
+    #[error("{path} is given twice{}; name each directory once", as_other(.path, .first))]
+    Twice { path: String, first: String },
+    /// No directory that was given is there.
+    #[error("none of the directories is there: {paths}; are the filesystems mounted?")]
+    NoneThere { paths: String },
+    /// The directory is a drive already.
+    #[error(
+        "{path} is a drive of this deployment already (see `drystone drive list`); name an empty directory"
+    )]
+    OwnDrive { path: String },
+    /// The directory is a drive of another deployment.
+    #[error("{path} is a drive of another deployment already; name an empty directory")]
+    OtherDrive { path: String },
     /// Nothing is there.
     #[error("{path} does not exist; name a directory that holds a drive")]
     Absent { path: String },
@@ -74,6 +89,10 @@ pub(crate) enum PlaceError {
     Pattern { text: String, problem: &'static str },
 }
 
+fn as_other(path: &str, first: &str) -> String {
+    if path == first { String::new() } else { format!(", first as {first}") }
+}
+
 /// What may become a drive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Making {
@@ -97,6 +116,7 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Vec<GivenDirectory>, PlaceEr
             directories.push(GivenDirectory { zone, path: PathBuf::from(path) });
         }
     }
+    must_be_different(&directories)?;
     Ok(directories)
 }
 
@@ -183,10 +203,34 @@ pub(crate) fn open(
     }
     drives.extend(fresh);
     if drives.is_empty() {
-        let source = io::Error::new(io::ErrorKind::NotFound, "none of the directories is there");
-        return Err(PlaceError::Directory { path: "the deployment".to_owned(), source });
+        let paths: Vec<_> = directories.iter().map(|d| d.path.display().to_string()).collect();
+        return Err(PlaceError::NoneThere { paths: paths.join(", ") });
     }
     Ok(drives)
+}
+
+/// Refuses a directory that is given more than once, in whichever way.
+fn must_be_different(directories: &[GivenDirectory]) -> Result<(), PlaceError> {
+    let mut seen: HashMap<PathBuf, &Path> = HashMap::new();
+    for GivenDirectory { path, .. } in directories {
+        let place = path.canonicalize().or_else(|_| std::path::absolute(path));
+        let place = place.unwrap_or_else(|_| path.clone());
+        if let Some(first) = seen.insert(place, path) {
+            let (path, first) = (path.display().to_string(), first.display().to_string());
+            return Err(PlaceError::Twice { path, first });
+        }
+    }
+    Ok(())
+}
+
+/// What a directory lacks to be a drive that could be opened; `None` if it is one.
+pub(crate) fn lack_of(path: &Path) -> Option<&'static str> {
+    match path.metadata() {
+        Err(_) => Some("it is not there"),
+        Ok(metadata) if !metadata.is_dir() => Some("it is not a directory"),
+        Ok(_) if !has_super(path) => Some("it is not a drystone drive"),
+        Ok(_) => None,
+    }
 }
 
 /// Whether a directory is to be left out because it is not there, or is not what is mounted there otherwise.
@@ -229,7 +273,12 @@ pub(crate) fn open_new(
         let source = io::Error::new(io::ErrorKind::NotFound, "there is no such directory");
         return Err(PlaceError::Directory { path: text, source });
     }
-    must_be_empty(path)?;
+    let is_same = |home: &PathBuf| home.canonicalize().ok() == path.canonicalize().ok();
+    match has_super(path) {
+        true if others.iter().any(is_same) => return Err(PlaceError::OwnDrive { path: text }),
+        true => return Err(PlaceError::OtherDrive { path: text }),
+        false => must_be_empty(path)?,
+    }
     must_be_mounted(path)?;
     let others = others.iter().map(PathBuf::as_path);
     if strays_on_root(&others.clone().collect::<Vec<_>>()).is_empty() {

@@ -5,7 +5,8 @@ use super::{Failed, Outcome};
 use crate::Admin;
 use crate::door::Actor;
 use crate::rights::Right;
-use drystone_admin_api::{Answer, Failure, FailureCode, Request};
+use drystone_admin_api::{Answer, Failure, FailureCode, LockClock, Request};
+use drystone_base::Timestamp;
 use drystone_engine::EngineError;
 
 /// Runs a request about buckets; gives back any other.
@@ -28,8 +29,10 @@ async fn confirm_clock(actor: &Actor<'_>, admin: &Admin) -> Outcome {
     let failed = |error: EngineError| {
         Failed(Failure { code: FailureCode::Failed, message: error.to_string() })
     };
-    admin.engine.confirm_lock_clock().await.map_err(failed)?;
-    Ok(Answer::Done)
+    let clock = admin.engine.confirm_lock_clock().await.map_err(failed)?;
+    let (from, to) = (Timestamp(clock.from_ms).to_iso(), Timestamp(clock.to_ms).to_iso());
+    tracing::warn!(from, to, was_held = clock.was_held, "the clock of locks was confirmed");
+    Ok(Answer::LockClock(LockClock { from, to, was_held: clock.was_held }))
 }
 
 async fn appends(actor: &Actor<'_>, admin: &Admin, bucket: &str, enabled: bool) -> Outcome {

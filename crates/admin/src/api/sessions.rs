@@ -4,7 +4,10 @@ use super::{Failed, Outcome, mfa::require_owner};
 use crate::door::Actor;
 use crate::federation::normalise;
 use crate::rights::Right;
-use drystone_admin_api::{Answer, Failure, FailureCode, Request, SessionsOf as Named};
+use drystone_admin_api::{
+    Answer, Failure, FailureCode, Request, SessionsEnded, SessionsOf as Named,
+};
+use drystone_base::Timestamp;
 use drystone_identity::{EntityKind, SessionsOf};
 
 /// Longest name of another directory, in bytes.
@@ -19,8 +22,8 @@ pub(super) async fn run(actor: &Actor<'_>, request: Request) -> Result<Outcome, 
     }
 }
 
-async fn revoke(actor: &Actor<'_>, of: Named) -> Outcome {
-    let of = match of {
+async fn revoke(actor: &Actor<'_>, named: Named) -> Outcome {
+    let of = match named.clone() {
         Named::Root => {
             require_owner(actor)?;
             SessionsOf::Root
@@ -36,8 +39,9 @@ async fn revoke(actor: &Actor<'_>, of: Named) -> Outcome {
         Named::OpenIdName(name) => SessionsOf::External(external(actor, name)?),
         Named::LdapName(name) => SessionsOf::External(external(actor, normalise(&name))?),
     };
-    actor.directory.end_sessions(actor.account(), of).await?;
-    Ok(Answer::Done)
+    let until_ms = actor.directory.end_sessions(actor.account(), of).await?;
+    let made_until = Timestamp(until_ms).to_iso();
+    Ok(Answer::SessionsEnded(SessionsEnded { of: named, made_until }))
 }
 
 /// A name of another directory, if the caller may end its sessions: they are of the default account.

@@ -324,6 +324,21 @@ pub(crate) fn run(options: &AdminOptions, request: &Request) -> CommandResult {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Explains why a request was refused, or all that are remembered. Fails if there is none with the id.
+pub(crate) fn explain(options: &AdminOptions, request_id: String) -> CommandResult {
+    let answer = ask(options, &Request::Explain { request_id: request_id.clone() })?;
+    let is_none = matches!(&answer, Answer::Refusals(refusals) if refusals.is_empty());
+    if is_none && !request_id.is_empty() {
+        return Err(format!(
+            "no refusal of a request with the id {request_id} is remembered: the server keeps the last ones, \
+             until it stops; without an id, all of them are shown"
+        )
+        .into());
+    }
+    show(options, &answer)?;
+    Ok(ExitCode::SUCCESS)
+}
+
 fn show(options: &AdminOptions, answer: &Answer) -> Result<(), Box<dyn Error>> {
     match options.json {
         true => print_json(&format!("{}\n", serde_json::to_string_pretty(answer)?)),
@@ -336,7 +351,7 @@ fn show(options: &AdminOptions, answer: &Answer) -> Result<(), Box<dyn Error>> {
 fn ask(options: &AdminOptions, request: &Request) -> Result<Answer, Box<dyn Error>> {
     let at = match &options.at {
         Some(at) => Some(at.clone()),
-        None => crate::config::setting("AT")?.map(PathBuf::from),
+        None => crate::config::setting("AT")?.map(|given| PathBuf::from(given.value)),
     };
     let at = at.ok_or("say where the server's drive is: --at DIRECTORY, or DRYSTONE_AT")?;
     let path = at.join(socket::FILE);

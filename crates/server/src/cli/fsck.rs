@@ -4,8 +4,10 @@ use super::{CommandResult, print, print_json};
 use crate::config::ServerConfig;
 use crate::log_text::clean;
 use crate::node::{Node, OpenMode};
+use crate::places::lack_of;
 use drystone_cluster::PoolDrive;
 use drystone_engine::CheckReport;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 pub(crate) fn run(config: &ServerConfig, json: bool, mode: OpenMode) -> CommandResult {
@@ -20,7 +22,9 @@ pub(crate) fn run(config: &ServerConfig, json: bool, mode: OpenMode) -> CommandR
     let is_refused = |drive: &&PoolDrive| node.deployment().is_refused(drive);
     let paths = |drives: Vec<&PoolDrive>| drives.iter().map(|drive| drive.path.clone()).collect();
     let (refused, missing): (Vec<_>, Vec<_>) = missing.partition(is_refused);
+    let homes = &node.homes;
     let scope = Scope {
+        unused: unused(config, homes, node.deployment_text()),
         drive,
         missing: paths(missing),
         refused: paths(refused),
@@ -34,12 +38,34 @@ pub(crate) fn run(config: &ServerConfig, json: bool, mode: OpenMode) -> CommandR
         let rebuilt = (mode == OpenMode::Rebuild).then_some((rows, frames));
         print(&as_text(&report, &scope, rebuilt));
     }
-    let is_whole = report.problems.is_empty() && damaged_segments == 0 && scope.refused.is_empty();
+    let is_whole = report.problems.is_empty() && damaged_segments == 0;
+    let is_whole = is_whole && scope.refused.is_empty() && scope.unused.is_empty();
     Ok(if is_whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What cannot be checked without the keyring.
+const NOT_CHECKED: &str = "NOT CHECKED: who wrote the rows, and what the drives say of themselves (their \
+     integrity seals), because there is no keyring; name its file with --keyring\n";
+
+/// Directories that were given and are no drives of the deployment, with the reason.
+fn unused(config: &ServerConfig, homes: &[PathBuf], deployment: String) -> Vec<(String, String)> {
+    let place = |path: &Path| path.canonicalize().ok();
+    let is_open = |path: &Path| homes.iter().any(|home| place(home) == place(path));
+    let given = config.directories.iter().map(|given| given.path.as_path());
+    let reason = |path: &Path| match lack_of(path) {
+        Some(lack) => lack.to_owned(),
+        None => format!("it is a drive, but not one that deployment {deployment} can use"),
+    };
+    given
+        .filter(|path| lack_of(path).is_some() || !is_open(path))
+        .map(|path| (path.display().to_string(), reason(path)))
+        .collect()
 }
 
 /// What was looked at, beside the rows.
 struct Scope {
+    /// Directories that were given and not looked at, with the reason.
+    unused: Vec<(String, String)>,
     /// Id of the drive that the catalog was read from.
     drive: String,
     /// Where the drives that are not there were last.
@@ -67,17 +93,22 @@ fn as_text(report: &CheckReport, scope: &Scope, rebuilt: Option<(u64, u64)>) -> 
              lacking\n"
         );
     }
+    for (path, reason) in &scope.unused {
+        text += &format!("NOT CHECKED {path}: {reason}\n");
+    }
     if !scope.checks_seals {
-        text += "seals of rows were not looked at: there is no keyring (--keyring)\n";
+        text += NOT_CHECKED;
     }
     for problem in &report.problems {
         text += &format!("problem: {}\n", clean(problem));
     }
     let is_all_here = scope.missing.is_empty() && scope.refused.is_empty();
-    text += match (report.problems.is_empty(), is_all_here) {
-        (true, true) => "everything holds\n",
-        (true, false) => "everything holds on the drives that are here\n",
-        (false, _) => "NOT everything holds\n",
+    let is_all_checked = scope.checks_seals && scope.unused.is_empty();
+    text += match (report.problems.is_empty(), is_all_here, is_all_checked) {
+        (true, true, true) => "everything holds\n",
+        (true, false, true) => "everything holds on the drives that are here\n",
+        (true, _, false) => "everything that was checked holds\n",
+        (false, ..) => "NOT everything holds\n",
     };
     text
 }
@@ -92,6 +123,9 @@ fn as_json(report: &CheckReport, scope: &Scope, (rows, frames): (u64, u64)) -> S
         "drive": scope.drive,
         "missing_drives": scope.missing,
         "drives_not_trusted": scope.refused,
+        "not_checked": scope.unused.iter().map(|(path, reason)| {
+            serde_json::json!({ "directory": path, "reason": reason })
+        }).collect::<Vec<_>>(),
         "exported_rows": rows,
         "frames": frames,
         "damaged_segments": scope.damaged_segments,

@@ -179,7 +179,7 @@ fn metrics_token(config: &ServerConfig, secret: &str) -> Option<String> {
     if config.metrics_public {
         return None;
     }
-    let set = config::setting("METRICS_TOKEN").ok().flatten();
+    let set = config.metrics_token.clone();
     Some(set.unwrap_or_else(|| drystone_s3::metrics_token(secret)))
 }
 
@@ -188,7 +188,7 @@ fn greet(node: &Node, ports: &Ports, tls: bool) -> std::io::Result<()> {
     let scheme = if tls { "https" } else { "http" };
     let text = format!(
         "Drystone {}\n{}  S3          {scheme}://{s3}\n  Console     http://{console}\n",
-        env!("CARGO_PKG_VERSION"),
+        crate::version::TEXT,
         describe_drives(node),
     );
     std::io::stderr().write_all(text.as_bytes())

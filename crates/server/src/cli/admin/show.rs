@@ -2,7 +2,8 @@
 
 use crate::log_text::clean;
 use drystone_admin_api::{
-    Answer, Drive, DriveState, Key, Progress, Refusal, Status, User, Verification,
+    Answer, Drive, DriveState, Key, Progress, Refusal, SessionsEnded, SessionsOf, Status, User,
+    Verification,
 };
 
 /// Columns, as wide as they must be.
@@ -31,6 +32,14 @@ fn state(enabled: bool) -> String {
 pub(super) fn readable(answer: &Answer) -> String {
     match answer {
         Answer::Done => "done\n".to_owned(),
+        Answer::LockClock(clock) => {
+            let held = if clock.was_held { "was held" } else { "was not held" };
+            format!(
+                "the clock of locks {held}; it was set from {} to {}, the time of this server\n",
+                clock.from, clock.to
+            )
+        }
+        Answer::SessionsEnded(ended) => sessions_ended_text(ended),
         Answer::Users(users) => users_table(users),
         Answer::Groups(groups) => table(
             &["GROUP", "STATE", "POLICIES", "MEMBERS"],
@@ -113,6 +122,26 @@ pub(super) fn readable(answer: &Answer) -> String {
         Answer::Status(status) => status_text(status),
         Answer::Verification(found) => verification_text(found),
     }
+}
+
+fn sessions_ended_text(ended: &SessionsEnded) -> String {
+    let (of, is_known) = match &ended.of {
+        SessionsOf::Root => ("the owner of the server".to_owned(), true),
+        SessionsOf::User(name) => (format!("user {name}"), true),
+        SessionsOf::Role(name) => (format!("role {name}"), true),
+        SessionsOf::OpenIdName(name) => (format!("the OpenID name {name}"), false),
+        SessionsOf::LdapName(name) => (format!("the LDAP name {name}"), false),
+    };
+    let mut text = format!(
+        "all sessions of {} that were made until {} are refused from now on (sessions are not stored, so \
+         they cannot be counted)\n",
+        clean(&of),
+        ended.made_until
+    );
+    if !is_known {
+        text += "the server does not know which names there are: check that this one is right\n";
+    }
+    text
 }
 
 /// Bytes in the unit that leaves one to three digits.
@@ -307,7 +336,7 @@ fn verification_text(found: &Verification) -> String {
 
 fn refusals_text(refusals: &[Refusal]) -> String {
     if refusals.is_empty() {
-        return "no refusal is remembered, or none with this id\n".to_owned();
+        return "no refusal is remembered\n".to_owned();
     }
     let mut out = String::new();
     for refusal in refusals {
