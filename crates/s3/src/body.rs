@@ -6,15 +6,19 @@ use crate::checksum::{Declared, parse_value};
 use crate::chunked::{ChunkDecoder, ChunkMode, Event};
 use crate::error::{S3Code, S3Error};
 use crate::intake::Pace;
-use crate::request::S3Request;
+use crate::request::{S3Request, printable};
 use bytes::Bytes;
 use drystone_base::hex;
+use http::HeaderValue;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
+
+/// Bodies that are not used are read to their end up to this length.
+const DRAIN_LEN_MAX: usize = 1 << 20;
 
 /// A client that sends nothing for so long is let go.
 const STALL_MAX: Duration = Duration::from_secs(30);
@@ -69,13 +73,16 @@ impl Body {
         }
     }
 
-    /// Reads what is left, if that is little, so that the connection can be used again.
-    pub(crate) async fn drain(mut self, len_max: usize) {
+    /// Reads what is left of a body that is not used, if its declared length is small, so that the connection
+    /// can be used again.
+    pub(crate) async fn drain(body: Option<Self>, declared_len: Option<HeaderValue>) {
+        let declared_len = declared_len.and_then(|len| printable(&len)?.parse::<usize>().ok());
+        let (Some(mut body), Some(..=DRAIN_LEN_MAX)) = (body, declared_len) else { return };
         let mut len = 0;
         let drained = async {
-            while let Some(Ok(frame)) = self.incoming.frame().await {
+            while let Some(Ok(frame)) = body.incoming.frame().await {
                 len += frame.data_ref().map_or(0, Bytes::len);
-                if len > len_max {
+                if len > DRAIN_LEN_MAX {
                     break;
                 }
             }

@@ -17,7 +17,7 @@ use crate::object_headers::refuse_not_implemented;
 use crate::operation::Operation;
 use crate::ops;
 use crate::ops::RestoreDelays;
-use crate::request::{S3Request, printable};
+use crate::request::S3Request;
 use crate::response::{
     ECHO_LEN_MAX, Ids, Reply, SMALL_LEN_MAX, counted_xml, empty, error_document, finish, set, xml,
 };
@@ -80,9 +80,6 @@ pub struct Served {
     pub error: Option<S3Code>,
 }
 
-/// Bodies of refused requests up to this length are read to their end, so that the connection can
-/// be used again.
-const DRAIN_LEN_MAX: u64 = 1 << 20;
 /// Bytes that an entry of a listing usually takes.
 const ENTRY_LEN_USUAL: u64 = 1 << 10;
 /// Bytes of all headers together.
@@ -114,7 +111,12 @@ struct Entry<'a> {
     request_id: String,
 }
 
-impl Entry<'_> {
+impl<'a> Entry<'a> {
+    fn new(gateway: &'a Gateway, ids: &Ids) -> Self {
+        let (trace, request_id) = (Trace::default(), ids.request_id.clone());
+        Self { gateway, draft: None, trace, request_id }
+    }
+
     /// Writes the line; it is durable when the future ends.
     fn write(
         &mut self,
@@ -312,8 +314,13 @@ impl Gateway {
         Ids { request_id: format!("{id:016X}"), host_id: self.config.host_id.clone() }
     }
 
-    /// Serves one request.
-    pub async fn serve(self: &Arc<Self>, request: Request<Incoming>, peer: Peer) -> Served {
+    /// Serves one request, whose headers have `headers_len` bytes in all.
+    pub async fn serve(
+        self: &Arc<Self>,
+        request: Request<Incoming>,
+        headers_len: usize,
+        peer: Peer,
+    ) -> Served {
         let now_ms = self.engine.now_ms();
         let ids = self.new_ids(now_ms);
         let (parts, incoming) = request.into_parts();
@@ -322,15 +329,12 @@ impl Gateway {
         let is_head = parts.method == http::Method::HEAD;
         let is_preflight = parts.method == http::Method::OPTIONS;
         let is_http2 = parts.version == http::Version::HTTP_2;
-        let header_len = len_of(&parts.headers);
         let declared_len = parts.headers.get("content-length").cloned();
         let mut body = Some(Body::new(incoming));
-        let (trace, request_id) = (Trace::default(), ids.request_id.clone());
-        let mut entry = Entry { gateway: self, draft: None, trace, request_id };
-        let names = (None, None);
-        let mut asked = None;
+        let mut entry = Entry::new(self, &ids);
+        let (names, mut asked) = ((None, None), None);
         let (result, names) = match S3Request::parse(parts, &self.config.domains, now_ms) {
-            Ok(_) if header_len > HEADERS_LEN_MAX => {
+            Ok(_) if headers_len > HEADERS_LEN_MAX => {
                 (Err(S3Code::RequestHeaderSectionTooLarge.into()), names)
             }
             Ok(mut request) => {
@@ -359,10 +363,7 @@ impl Gateway {
                 return Served { response: None, operation, request_id, error: Some(error.code) };
             }
             Err(error) => {
-                let len = declared_len.and_then(|len| printable(&len)?.parse::<u64>().ok());
-                if let (Some(body), Some(..=DRAIN_LEN_MAX)) = (body, len) {
-                    body.drain(DRAIN_LEN_MAX as usize).await;
-                }
+                Body::drain(body, declared_len).await;
                 let (bucket, key) = (names.0.as_deref(), names.1.as_deref());
                 let code = error.code;
                 (render_error(&error, bucket, key, &raw_path, &ids, is_head), Some(code))
@@ -562,11 +563,6 @@ impl Gateway {
         }
         error
     }
-}
-
-/// Bytes of headers.
-fn len_of(headers: &http::HeaderMap) -> usize {
-    headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
 }
 
 fn render_error(

@@ -22,6 +22,8 @@ use tokio::sync::Notify;
 
 /// Connections at most, whatever the descriptor limit is: each may hold some 128 KiB of buffers.
 const CONNECTIONS_MAX: usize = 16_384;
+/// Of four free descriptors, those that settings may leave to connections.
+const DESCRIPTORS_OF_FOUR_MAX: usize = 3;
 /// Connections that are allowed even where the descriptor limit is tiny.
 const CONNECTIONS_MIN: usize = 16;
 /// Descriptors that are assumed where the system does not tell.
@@ -34,6 +36,8 @@ pub(crate) struct ConnectionLimits {
     pub(crate) total: usize,
     /// From one source address (IPv4), or one /64 network (IPv6).
     pub(crate) per_source: usize,
+    /// Above this, settings would leave too few descriptors for files.
+    total_max: usize,
 }
 
 impl ConnectionLimits {
@@ -41,13 +45,34 @@ impl ConnectionLimits {
     pub(crate) fn of_descriptors(limit: u64, in_use: usize) -> Self {
         let free = usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(in_use);
         let total = (free / 2).clamp(CONNECTIONS_MIN, CONNECTIONS_MAX);
-        Self { total, per_source: total / 2 }
+        let total_max = (free / 4 * DESCRIPTORS_OF_FOUR_MAX).max(CONNECTIONS_MIN);
+        Self { total, per_source: total / 2, total_max }
     }
 
-    /// The limits with those that settings give.
+    /// The limits with those that settings give, as far as there are descriptors for them.
     pub(crate) fn with(self, total: Option<usize>, per_source: Option<usize>) -> Self {
-        let total = total.unwrap_or(self.total);
-        Self { total, per_source: per_source.unwrap_or(total / 2).clamp(1, total.max(1)) }
+        let total = total.map_or(self.total, |total| total.min(self.total_max));
+        let per_source = per_source.unwrap_or(total / 2).clamp(1, total.max(1));
+        Self { total, per_source, ..self }
+    }
+
+    /// Says which settings ask for more than holds.
+    pub(crate) fn warn_of(self, total: Option<usize>, per_source: Option<usize>) {
+        let Self { total: limit, per_source: of_source, .. } = self;
+        if let Some(asked) = total.filter(|asked| *asked > limit) {
+            tracing::warn!(
+                asked,
+                limit,
+                "--max-connections is above three quarters of the free file descriptors: the limit is lower"
+            );
+        }
+        if let Some(asked) = per_source.filter(|asked| *asked > of_source) {
+            tracing::warn!(
+                asked,
+                limit = of_source,
+                "--max-connections-per-source is above the limit of all connections: that limit holds"
+            );
+        }
     }
 }
 
@@ -86,7 +111,8 @@ struct Open {
 
 /// Counts open connections. `by_source` has an entry only for sources that have one.
 pub(crate) struct Admission {
-    limits: ConnectionLimits,
+    /// How many there may be.
+    pub(crate) limits: ConnectionLimits,
     /// Time limits of each connection.
     pub(crate) times: TimeLimits,
     open: Mutex<Open>,
@@ -199,7 +225,7 @@ mod tests {
 
     fn admission(total: usize, per_source: usize) -> Arc<Admission> {
         Admission::new(
-            ConnectionLimits { total, per_source },
+            ConnectionLimits::of_descriptors(1 << 20, 0).with(Some(total), Some(per_source)),
             TimeLimits::default(),
             Arc::default(),
         )
@@ -242,11 +268,14 @@ mod tests {
     #[test]
     fn limits_leave_descriptors_for_files() {
         let of = ConnectionLimits::of_descriptors;
-        assert_eq!(of(1024, 64), ConnectionLimits { total: 480, per_source: 240 });
+        let pair = |limits: ConnectionLimits| (limits.total, limits.per_source);
+        assert_eq!(pair(of(1024, 64)), (480, 240));
         assert_eq!(of(1 << 20, 64).total, CONNECTIONS_MAX);
         assert_eq!(of(32, 64).total, CONNECTIONS_MIN);
         let set = of(1024, 64).with(Some(10), None);
-        assert_eq!(set, ConnectionLimits { total: 10, per_source: 5 });
+        assert_eq!(pair(set), (10, 5));
         assert_eq!(of(1024, 64).with(Some(10), Some(99)).per_source, 10);
+        assert_eq!(pair(of(1024, 64).with(Some(5000), Some(5000))), (720, 720));
+        assert_eq!(pair(of(1 << 20, 64).with(Some(100_000), None)), (100_000, 50_000));
     }
 }

@@ -1,7 +1,7 @@
 //! Listeners: connections become requests of the gateway.
 
 use crate::access_log::{AccessLog, Line};
-use crate::admission::{Admission, source_of};
+use crate::admission::{Admission, ConnectionLimits, Refused, source_of};
 use crate::connection::{
     Activity, ClientStream, Ended, StreamLimits, Tracked, drive, in_time, protocols,
 };
@@ -122,7 +122,7 @@ fn accept(doors: &Arc<Doors>, port: &Port, stream: TcpStream, remote: IpAddr) {
     let permit = match doors.admission.admit(remote, is_proxy) {
         Ok(permit) => permit,
         Err(refused) => {
-            tracing::debug!(%remote, ?refused, "too many connections");
+            warn_of(refused, doors.admission.limits, remote);
             // A handshake would cost more than the answer is worth.
             if certificates.is_none()
                 && let Ok(refusal) = doors.refusals.clone().try_acquire_owned()
@@ -165,6 +165,22 @@ fn accept(doors: &Arc<Doors>, port: &Port, stream: TcpStream, remote: IpAddr) {
     });
 }
 
+/// Says which limit a connection is above, and what moves it. The kinds are counted apart: one client that
+/// opens too many does not hide that there are too many in all.
+fn warn_of(refused: Refused, limits: ConnectionLimits, remote: IpAddr) {
+    let ConnectionLimits { total, per_source, .. } = limits;
+    match refused {
+        Refused::Total => {
+            let (limit, option) = (total, "--max-connections");
+            warn_limited!("a connection is refused: too many are open"; limit, option, %remote);
+        }
+        Refused::Source => {
+            let (limit, option) = (per_source, "--max-connections-per-source");
+            warn_limited!("a connection is refused: its source has too many"; limit, option, %remote);
+        }
+    }
+}
+
 /// Says to a client that too many connections are open, and closes.
 async fn refuse(mut stream: TcpStream, refusal: OwnedSemaphorePermit) {
     let told = async {
@@ -189,7 +205,8 @@ async fn talk(
     let service = service_fn(|request: Request<Incoming>| {
         let mut guard = activity.begin_request();
         let is_http2 = request.version() == http::Version::HTTP_2;
-        let is_held = guard.hold_head(head_len(&request));
+        let headers_len = headers_len(&request);
+        let is_held = guard.hold_head(target_len(&request) + headers_len);
         let port = port.clone();
         // In a box of its own: what serving a request needs is not kept while its answer is sent.
         Box::pin(async move {
@@ -198,7 +215,7 @@ async fn talk(
                     let busy = busy().map(ResponseBody::full);
                     receiver(&front, None, peer, request.version()).send(busy).await
                 }
-                Port::S3(front) => answer(&front, request, peer).await?,
+                Port::S3(front) => answer(&front, request, headers_len, peer).await?,
                 Port::Console(front) => {
                     let page = console_page(env!("CARGO_PKG_VERSION")).map(ResponseBody::full);
                     receiver(&front, None, peer, request.version()).send(page).await
@@ -221,13 +238,15 @@ fn receiver<'a>(
     Receiver { identity, address, is_http2, engine: &front.engine }
 }
 
-/// Bytes of the head of a request.
-fn head_len(request: &Request<Incoming>) -> usize {
+/// Bytes of the target of a request.
+fn target_len(request: &Request<Incoming>) -> usize {
     let uri = request.uri();
-    let target = uri.path().len() + uri.query().map_or(0, str::len);
-    let of_headers =
-        request.headers().iter().map(|(name, value)| name.as_str().len() + value.len());
-    target + of_headers.sum::<usize>()
+    uri.path().len() + uri.query().map_or(0, str::len)
+}
+
+/// Bytes of the headers of a request. They are summed once: the gateway is given the sum.
+fn headers_len(request: &Request<Incoming>) -> usize {
+    request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
 }
 
 /// The answer to a request with a long head, where too many of such are held.
@@ -250,6 +269,7 @@ fn refusal_of(error: UnknownClient) -> Response<Bytes> {
 async fn answer(
     front: &Front,
     request: Request<Incoming>,
+    headers_len: usize,
     peer: Peer,
 ) -> Result<Response<OutBody>, Dropped> {
     let started = Instant::now();
@@ -275,7 +295,7 @@ async fn answer(
         .access_log
         .is_on()
         .then(|| (request.method().as_str().to_owned(), request.uri().path().to_owned()));
-    let served = front.gateway.serve(request, peer).await;
+    let served = front.gateway.serve(request, headers_len, peer).await;
     let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
     let Served { response, operation, request_id, error } = served;
     let status = response.as_ref().map_or(0, |response| response.status().as_u16());

@@ -1,4 +1,5 @@
 """Connections of silent, slow and numerous clients: each is bounded in time and number, and the drive stays."""
+import re
 import resource
 import socket
 import ssl
@@ -125,6 +126,34 @@ def test_connections_above_the_limit_are_told_so(start):
         time.sleep(0.02)
 
 
+@pytest.mark.parametrize("option, total", [("--max-connections", 4), ("--max-connections-per-source", 64)])
+def test_refused_connections_leave_a_line(start, option, total):
+    server = start("--max-connections", str(total), "--max-connections-per-source", "4")
+    held, deadline = [], time.monotonic() + 10
+    while not held or requests.get(f"{server.url}/minio/health/live", timeout=5).status_code != 503:
+        assert time.monotonic() < deadline
+        held += many(server, 4)
+    held += many(server, 40)
+    for sock in held:
+        sock.close()
+    log = server.stop()[1]
+    lines = [line for line in log.splitlines() if "a connection is refused" in line]
+    assert 1 <= len(lines) <= 12, "a few say it, and how many there were"
+    assert all(f"option={option} " in line and "limit=4" in line and "127.0.0.1" in line for line in lines), lines
+
+
+def test_more_connections_than_descriptors_is_said(start):
+    server = start("--max-connections", "5000", "--max-connections-per-source", "4000",
+                   prefix=("prlimit", "--nofile=400:400"))
+    log = server.stop()[1]
+    total, of_source = (next(line for line in log.splitlines() if f"{option} is above" in line)
+                        for option in ("--max-connections", "--max-connections-per-source"))
+    limit = int(re.search(r"asked=5000 limit=(\d+)", total)[1])
+    assert 100 < limit < 300 and f"asked=4000 limit={limit}" in of_source
+    quiet = start("--max-connections", "100", directory=server.directory, prefix=("prlimit", "--nofile=400:400"))
+    assert "is above" not in quiet.stop()[1]
+
+
 def test_the_soft_limit_of_descriptors_is_raised(start):
     server = start(prefix=("prlimit", "--nofile=128:4096"))
     limits = open(f"/proc/{server.process.pid}/limits").read()
@@ -136,6 +165,10 @@ MALFORMED = {
     "negative length": (b"PUT /b/k HTTP/1.1\r\nHost: a\r\nContent-Length: -5\r\n\r\n", {400}),
     "no number": (b"PUT /b/k HTTP/1.1\r\nHost: a\r\nContent-Length: five\r\n\r\n", {400}),
     "plus sign": (b"PUT /b/k HTTP/1.1\r\nHost: a\r\nContent-Length: +5\r\n\r\nhello", {400}),
+    # The parser of the protocol has no room for these two, and says so in its own way.
+    "most of 64 bits": (b"PUT /b/k HTTP/1.1\r\nHost: a\r\nContent-Length: 18446744073709551615\r\n\r\n", {400, 431}),
+    "most but one": (b"PUT /b/k HTTP/1.1\r\nHost: a\r\nContent-Length: 18446744073709551614\r\n\r\n", {400, 431}),
+    "most but two": (b"PUT /b/k HTTP/1.1\r\nHost: a\r\nContent-Length: 18446744073709551613\r\n\r\n", {400, 403}),
     "beyond 64 bits": (b"PUT /b/k HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999999\r\n\r\n", {400}),
     "two lengths": (b"PUT /b/k HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello", {400}),
     "unknown coding": (b"PUT /b/k HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: rot13\r\n\r\nhello", {400, 501}),

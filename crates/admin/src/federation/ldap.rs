@@ -3,7 +3,7 @@
 //! Sources: RFC 4511 (bind, search), RFC 4514 (names), RFC 4515 (filters).
 
 use super::gate::Gate;
-use super::throttle::{Kind, Throttle};
+use super::throttle::{Attempt, Kind, Throttle};
 use ldap3::{LdapConnAsync, LdapConnSettings, Scope, SearchEntry, ldap_escape};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -227,16 +227,8 @@ impl Ldap {
         kinds
     }
 
-    fn check_throttle(&self, kinds: &[Kind]) -> Result<(), LdapError> {
-        match kinds.iter().any(|kind| self.failures.is_closed(*kind)) {
-            true => Err(LdapError::Throttled),
-            false => Ok(()),
-        }
-    }
-
-    fn refuse(&self, kinds: &[Kind]) -> LdapError {
-        kinds.iter().for_each(|kind| self.failures.note(*kind));
-        LdapError::Refused
+    async fn attempt(&self, kinds: &[Kind]) -> Result<Attempt<'_>, LdapError> {
+        self.failures.attempt(kinds).await.ok_or(LdapError::Throttled)
     }
 
     /// Checks a password.
@@ -254,9 +246,13 @@ impl Ldap {
             return Err(LdapError::Refused);
         }
         let kinds = self.kinds(None, source);
-        self.check_throttle(&kinds)?;
+        // Before the wait for a turn, which those who are refused need not have.
+        if kinds.iter().any(|kind| self.failures.is_closed(*kind)) {
+            return Err(LdapError::Throttled);
+        }
         if user.len() > NAME_LEN_MAX || password.len() > PASSWORD_LEN_MAX {
-            return Err(self.refuse(&kinds));
+            self.attempt(&kinds).await?.fail();
+            return Err(LdapError::Refused);
         }
         let unavailable = |what: &str| LdapError::Unavailable(what.to_owned());
         let passage = self.gate.pass().await;
@@ -265,9 +261,11 @@ impl Ldap {
         asked.map_err(|_| unavailable("it takes too long"))?
     }
 
-    /// Looks a user up and tries the password.
+    /// Looks a user up and tries the password. What is being tried counts as a failure until it is known to
+    /// be right, so that no more than the limit is ever tried.
     async fn ask(&self, user: &str, password: &str, source: IpAddr) -> Result<Known, LdapError> {
         let config = &self.config;
+        let looking_up = self.attempt(&self.kinds(None, source)).await?;
         let mut lookup = self.connect().await?;
         if !config.lookup_bind_dn.is_empty() {
             let bound =
@@ -280,19 +278,20 @@ impl Ldap {
         attributes.push(NO_ATTRIBUTE);
         let found = self.find(&mut lookup, &config.user_base, &filter, &attributes).await?;
         let [entry] = found.as_slice() else {
-            return Err(self.refuse(&self.kinds(None, source)));
+            looking_up.fail();
+            return Err(LdapError::Refused);
         };
+        drop(looking_up);
         let (dn, name) = (&entry.dn, name_of(&config.user_filter, entry, user));
-        let kinds = self.kinds(Some(dn), source);
-        self.check_throttle(&kinds)?;
+        let attempt = self.attempt(&self.kinds(Some(dn), source)).await?;
         let mut own = self.connect().await?;
         let bound = own.simple_bind(dn, password).await.map_err(|error| failed(&error))?;
         let _ = own.unbind().await;
-        // Others were asked about meanwhile: of those beyond the limit nobody learns whether they were right.
-        self.check_throttle(&kinds)?;
         if bound.success().is_err() {
-            return Err(self.refuse(&kinds));
+            attempt.fail();
+            return Err(LdapError::Refused);
         }
+        drop(attempt);
         let mut groups = Vec::new();
         if !config.group_filter.is_empty() {
             let filter = config.group_filter.replace("%s", &ldap_escape(name.as_str()));
@@ -358,29 +357,38 @@ mod tests {
     }
 
     /// Goal: guessing is slow, however the name is spelled, and does not lock the user out from elsewhere.
-    #[test]
-    fn wrong_passwords_are_throttled_by_user_and_source() {
+    #[tokio::test]
+    async fn wrong_passwords_are_throttled_by_user_and_source() {
         let ldap = Ldap::new(LdapConfig::default());
         let (here, there) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([10, 0, 0, 1]));
         let (ana, bob) = ("uid=ana,dc=x", "uid=bob,dc=x");
+        let fail = async |kinds: Vec<Kind>| {
+            // What is closed takes no more.
+            if let Some(attempt) = ldap.failures.attempt(&kinds).await {
+                attempt.fail();
+            }
+        };
         for attempt in 0..PAIR_FAILURES_MAX {
             let spelled = if attempt % 2 == 0 { ana } else { "UID=Ana, DC=x" };
-            let kinds = ldap.kinds(Some(spelled), here);
-            assert!(ldap.check_throttle(&kinds).is_ok());
-            assert!(matches!(ldap.refuse(&kinds), LdapError::Refused));
+            fail(ldap.kinds(Some(spelled), here)).await;
         }
-        let is_open = |dn, source| ldap.check_throttle(&ldap.kinds(dn, source)).is_ok();
+        let is_closed = |kind: &Kind| ldap.failures.is_closed(*kind);
+        let is_open = |dn, source| !ldap.kinds(dn, source).iter().any(is_closed);
         assert!(!is_open(Some(ana), here) && is_open(Some(ana), there) && is_open(Some(bob), here));
         for _ in 0..SOURCE_FAILURES_MAX {
-            ldap.refuse(&ldap.kinds(None, here));
+            fail(ldap.kinds(None, here)).await;
         }
         assert!(!is_open(None, here) && !is_open(Some(bob), here) && is_open(Some(bob), there));
         for host in 1..=9_u16 {
             let source = IpAddr::from([0xFD00, 0, 0, host, 1, 2, 3, host]);
-            (0..PAIR_FAILURES_MAX).for_each(|_| drop(ldap.refuse(&ldap.kinds(Some(bob), source))));
+            for _ in 0..PAIR_FAILURES_MAX {
+                fail(ldap.kinds(Some(bob), source)).await;
+            }
         }
         assert!(is_open(Some(bob), there), "45 from anywhere");
-        (0..5).for_each(|_| drop(ldap.refuse(&ldap.kinds(Some(bob), IpAddr::from([1, 1, 1, 1])))));
+        for _ in 0..5 {
+            fail(ldap.kinds(Some(bob), IpAddr::from([1, 1, 1, 1]))).await;
+        }
         assert!(!is_open(Some(bob), there), "50 from anywhere");
     }
 }

@@ -119,6 +119,7 @@ fn admission(config: &ServerConfig, descriptors: u64, metrics: &Arc<Metrics>) ->
     let settings = config.connections;
     let limits = ConnectionLimits::of_descriptors(descriptors, descriptors_in_use())
         .with(settings.total, settings.per_source);
+    limits.warn_of(settings.total, settings.per_source);
     Admission::new(limits, settings.times, metrics.clone())
 }
 

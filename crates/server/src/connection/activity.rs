@@ -317,7 +317,7 @@ mod tests {
     }
 
     fn activity() -> Arc<Activity> {
-        let limits = ConnectionLimits { total: 9, per_source: 9 };
+        let limits = ConnectionLimits::of_descriptors(64, 0);
         let (head_max, idle_max) = (STREAM_STALL_MAX * 9, STREAM_STALL_MAX * 9);
         let times = TimeLimits { head_max, idle_max };
         Activity::new(Admission::new(limits, times, Arc::default()), None)
@@ -363,7 +363,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_long_part_of_a_head_counts_until_its_request_ends() {
-        let limits = ConnectionLimits { total: 9, per_source: 9 };
+        let limits = ConnectionLimits::of_descriptors(64, 0);
         let admission = Admission::new(limits, TimeLimits::default(), Arc::default());
         let counted = || admission.heads.total();
         let activity = Activity::new(admission.clone(), None);

@@ -178,7 +178,7 @@ mod tests {
         stall_max: Duration,
         linger_max: Duration,
     ) -> (ClientStream<DuplexStream>, DuplexStream) {
-        let limits = ConnectionLimits { total: 9, per_source: 9 };
+        let limits = ConnectionLimits::of_descriptors(64, 0);
         let times = TimeLimits { head_max: LONG, idle_max: LONG };
         let activity = Activity::new(Admission::new(limits, times, Arc::default()), None);
         let (server, client) = tokio::io::duplex(1024);
