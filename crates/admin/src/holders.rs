@@ -319,7 +319,9 @@ impl Actor<'_> {
         match found {
             None => {
                 self.require(Right::CreatePolicy, &arn)?;
-                directory.create_policy(account, name, "/", "", document).await?;
+                directory
+                    .create_policy(account, name, "/", "", document, Default::default())
+                    .await?;
             }
             Some(_) => {
                 self.require(Right::CreatePolicyVersion, &arn)?;

@@ -42,7 +42,8 @@ fn row_in(snapshot: &CatalogSnapshot, key: Vec<u8>) -> Result<Option<bytes::Byte
 }
 
 impl Engine {
-    /// Creates a bucket. `owner` is the id of its account, empty for the default one.
+    /// Creates a bucket. `owner` is the id of its account, empty for the default one. One that locks versions
+    /// takes no appends.
     ///
     /// # Errors
     ///
@@ -55,13 +56,15 @@ impl Engine {
         tags: Vec<(String, String)>,
         documents: Vec<(DocumentKind, Vec<u8>)>,
         lock: Option<BucketLock>,
+        takes_appends: bool,
     ) -> Result<BucketRow, EngineError> {
         self.check_space()?;
         let (owned, owner) = (name.to_owned(), owner.to_owned());
         let noted = lock.and_then(|_| self.lock_clock_row());
         let plan = move |tx: &mut Tx<'_>| {
             noted.into_iter().for_each(|(key, row)| tx.put(key, row));
-            plan::create_bucket(tx, &owned, &owner, tags, documents, lock)
+            let row = plan::create_bucket(tx, &owned, &owner, tags, documents, lock)?;
+            if takes_appends { plan::set_appends(tx, row.id, true) } else { Ok(row) }
         };
         let row = self.commit(plan).await?;
         if lock.is_some() {

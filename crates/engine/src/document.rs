@@ -4,7 +4,7 @@ use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::plan::{self, DocumentKind};
 use bytes::Bytes;
-use drystone_catalog::{BucketRow, Key};
+use drystone_catalog::{BucketRow, Key, Tx};
 use drystone_index::prefix_range;
 use std::ops::Bound;
 
@@ -36,11 +36,29 @@ impl Engine {
         name: &str,
         document: Option<Vec<u8>>,
     ) -> Result<(), EngineError> {
-        if document.is_some() {
+        self.set_documents(bucket, kind, vec![(name.to_owned(), document)]).await
+    }
+
+    /// Sets documents of a kind, or removes them: all of them or none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Engine::set_document`].
+    pub async fn set_documents(
+        &self,
+        bucket: &str,
+        kind: DocumentKind,
+        documents: Vec<(String, Option<Vec<u8>>)>,
+    ) -> Result<(), EngineError> {
+        if documents.iter().any(|(_, document)| document.is_some()) {
             self.check_space()?;
         }
-        let (id, name) = (self.bucket_id(bucket)?, name.to_owned());
-        self.commit(move |tx| plan::set_document(tx, id, (kind, &name), document)).await?;
+        let id = self.bucket_id(bucket)?;
+        let plan = move |tx: &mut Tx<'_>| {
+            let mut documents = documents.into_iter();
+            documents.try_for_each(|(name, text)| plan::set_document(tx, id, (kind, &name), text))
+        };
+        self.commit(plan).await?;
         self.forget_bucket(bucket);
         Ok(())
     }

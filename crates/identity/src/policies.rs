@@ -89,6 +89,7 @@ impl Directory {
         path: &str,
         description: &str,
         document: &str,
+        tags: BTreeMap<String, String>,
     ) -> Result<ManagedPolicy, IdentityError> {
         let path = if path.is_empty() { "/" } else { path };
         check_name("PolicyName", name, POLICY_NAME_LEN_MAX)?;
@@ -110,7 +111,7 @@ impl Directory {
             description: description.to_owned(),
             versions: vec![version],
             default_version: 1,
-            tags: Default::default(),
+            tags,
             unknown: Default::default(),
         };
         let stored = policy.clone();

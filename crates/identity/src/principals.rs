@@ -181,11 +181,21 @@ impl Directory {
         name: &str,
         path: &str,
     ) -> Result<Group, IdentityError> {
+        let group = self.new_group(account, name, path)?;
+        let stored = group.clone();
+        self.commit(Scope::of(&stored.account), move |tx| {
+            rows::create(tx, &[&stored.account, &stored.name], &stored)
+        })
+        .await?;
+        Ok(group)
+    }
+
+    fn new_group(&self, account: &str, name: &str, path: &str) -> Result<Group, IdentityError> {
         let path = if path.is_empty() { "/" } else { path };
         check_name("GroupName", name, GROUP_NAME_LEN_MAX)?;
         check_path(path)?;
         let now_ms = self.now_ms();
-        let group = Group {
+        Ok(Group {
             account: account.to_owned(),
             name: name.to_owned(),
             path: path.to_owned(),
@@ -196,13 +206,34 @@ impl Directory {
             grants: Default::default(),
             members: Default::default(),
             unknown: Default::default(),
-        };
-        let stored = group.clone();
-        self.commit(Scope::of(&stored.account), move |tx| {
-            rows::create(tx, &[&stored.account, &stored.name], &stored)
         })
-        .await?;
-        Ok(group)
+    }
+
+    /// Makes a group of some users, or puts them into it if there is one by then: all of it or nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`Directory::create_group`] and [`Directory::change_members`].
+    pub async fn create_group_of(
+        &self,
+        account: &str,
+        name: &str,
+        users: Vec<String>,
+    ) -> Result<(), IdentityError> {
+        let group = self.new_group(account, name, "/")?;
+        let users: BTreeSet<String> = users.into_iter().collect();
+        self.commit(Scope::of(&group.account), move |tx| {
+            let parts = [group.account.as_str(), &group.name];
+            match rows::create(tx, &parts, &group) {
+                Ok(()) | Err(IdentityError::Exists { .. }) => {}
+                Err(error) => return Err(error),
+            }
+            match users.is_empty() {
+                true => Ok(()),
+                false => change_members(tx, &group.account, &group.name, &users, true),
+            }
+        })
+        .await
     }
 
     /// A group.

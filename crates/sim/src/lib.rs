@@ -274,7 +274,7 @@ impl World {
         let runtime = runtime();
         let results = runtime.block_on(async {
             let engine = process.engine.clone();
-            let _ = engine.create_bucket(BUCKET, "", Vec::new(), Vec::new(), None).await;
+            let _ = engine.create_bucket(BUCKET, "", Vec::new(), Vec::new(), None, false).await;
             let _ = engine.set_appends(BUCKET, true).await;
             let sweeping = tokio::spawn(sweep(engine.clone()));
             let tasks: Vec<_> = (0..clients)

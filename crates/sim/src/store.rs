@@ -80,7 +80,7 @@ impl Store {
     ///
     /// If that fails.
     pub async fn make_bucket(&self) {
-        let made = self.engine.create_bucket(BUCKET, "", Vec::new(), Vec::new(), None).await;
+        let made = self.engine.create_bucket(BUCKET, "", Vec::new(), Vec::new(), None, false).await;
         made.expect("the bucket is made");
     }
 

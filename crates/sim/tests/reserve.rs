@@ -75,7 +75,7 @@ async fn prepare(engine: &Engine) -> Result<Ids, EngineError> {
         (SUSPENDED, Versioning::Suspended),
         ("empty", Versioning::Off),
     ] {
-        engine.create_bucket(bucket, "", tags(), Vec::new(), None).await?;
+        engine.create_bucket(bucket, "", tags(), Vec::new(), None, false).await?;
         engine.set_document(bucket, DocumentKind::Policy, "", Some(vec![7; 100])).await?;
         if bucket == SUSPENDED {
             put(engine, bucket, "null below", 500).await?;

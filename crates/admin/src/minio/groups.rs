@@ -47,10 +47,8 @@ pub(super) async fn update_members(call: &Call<'_>) -> Answer {
         }
         if let Err(IdentityError::NotFound { .. }) = directory.group(account, &update.group) {
             call.actor.require(Right::CreateGroup, &arn)?;
-            match directory.create_group(account, &update.group, "/").await {
-                Ok(_) | Err(IdentityError::Exists { .. }) => {}
-                Err(error) => return Err(error.into()),
-            }
+            directory.create_group_of(account, &update.group, members).await?;
+            return Ok(Reply::Empty);
         }
     }
     directory.change_members(account, &update.group, members, !update.is_remove).await?;

@@ -158,15 +158,8 @@ async fn create(call: &Call<'_>) -> Answer {
     let tags = call.parameters.tags()?;
     let directory = call.changes()?;
     let account = call.account();
-    let mut policy = directory.create_policy(account, name, path, &description, document).await?;
-    if !tags.is_empty() {
-        policy.tags.clone_from(&tags);
-        let change = move |policy: &mut ManagedPolicy, _| {
-            policy.tags = tags;
-            Ok(())
-        };
-        directory.change_policy(account, name, change).await?;
-    }
+    let made = directory.create_policy(account, name, path, &description, document, tags);
+    let policy = made.await?;
     let made = Found::Own(policy);
     call.actor.scan(|| one(call, &made)).await
 }

@@ -100,12 +100,16 @@ pub fn set_versioning(
     Ok(())
 }
 
-/// Lets objects of a bucket be appended to, or not.
+/// Lets objects of a bucket be appended to, or not; returns the bucket.
 ///
 /// # Errors
 ///
 /// [`EngineError::BucketNotFound`], [`EngineError::BucketState`] if it keeps versions, or the catalog failed.
-pub fn set_appends(tx: &mut Tx<'_>, id: BucketId, takes_appends: bool) -> Result<(), EngineError> {
+pub fn set_appends(
+    tx: &mut Tx<'_>,
+    id: BucketId,
+    takes_appends: bool,
+) -> Result<BucketRow, EngineError> {
     let mut bucket = load_bucket(tx, id)?;
     if takes_appends && bucket.versioning != Versioning::Off {
         return Err(EngineError::BucketState);
@@ -113,7 +117,7 @@ pub fn set_appends(tx: &mut Tx<'_>, id: BucketId, takes_appends: bool) -> Result
     bucket.takes_appends = takes_appends;
     bucket.epoch += 1;
     tx.put(Key::bucket(bucket.id), bucket.encode());
-    Ok(())
+    Ok(bucket)
 }
 
 /// Makes a bucket lock objects, or changes what it locks by default.
@@ -193,7 +197,7 @@ mod tests {
         let refused = [
             delete_bucket(&mut tx, old),
             set_versioning(&mut tx, old, Versioning::Enabled, None, false),
-            set_appends(&mut tx, old, true),
+            set_appends(&mut tx, old, true).map(drop),
             set_lock(&mut tx, old, BucketLock::default()),
             set_document(&mut tx, old, (DocumentKind::Policy, ""), Some(vec![1])),
             plan::set_bucket_tags(&mut tx, old, vec![("a".to_owned(), "b".to_owned())]),

@@ -70,10 +70,8 @@ pub(crate) async fn run(
     }
     let owner = context.sender.account().filter(|account| *account != DEFAULT_ACCOUNT);
     let owner = owner.unwrap_or_default();
-    context.engine.create_bucket(name.as_str(), owner, tags, documents, lock).await?;
-    if takes_appends {
-        context.engine.set_appends(name.as_str(), true).await?;
-    }
+    let engine = context.engine;
+    engine.create_bucket(name.as_str(), owner, tags, documents, lock, takes_appends).await?;
     let mut reply = empty(200);
     set(&mut reply, "location", &format!("/{name}"));
     Ok(reply)

@@ -182,19 +182,18 @@ pub(crate) async fn put(
         let message = "The id of the document is not that of the request";
         return Err(S3Error::argument("id", id, message));
     }
-    let mut reply = empty(200);
+    let (mut reply, mut documents) = (empty(200), Vec::new());
     if form.kind == DocumentKind::Lifecycle {
         let value = lifecycle::minimum_size(context)?;
-        let stored = Some(value.as_bytes().to_vec());
-        context.engine.set_document(name.as_str(), form.kind, MINIMUM_SIZE, stored).await?;
+        documents.push((MINIMUM_SIZE.to_owned(), Some(value.as_bytes().to_vec())));
         set(&mut reply, MINIMUM_SIZE_HEADER, value);
     }
     let text = canonical(&root, form.shape)?;
     // A notification without any target is none, and so is logging without one.
     let may_be_none = [DocumentKind::Notification, DocumentKind::Logging].contains(&form.kind);
     let is_none = may_be_none && root.children.is_empty();
-    let stored = (!is_none).then(|| text.into_bytes());
-    context.engine.set_document(name.as_str(), form.kind, id, stored).await?;
+    documents.push((id.to_owned(), (!is_none).then(|| text.into_bytes())));
+    context.engine.set_documents(name.as_str(), form.kind, documents).await?;
     Ok(reply)
 }
 
