@@ -117,8 +117,23 @@ def test_guessing_is_stopped(server):
     assert drystone("mfa", "confirm", device.code(), "--at", device.at).returncode == 0
     for _ in range(5):
         assert code_of(versioning, s3=s3, MFA=f"{device.serial} 000000") == "AccessDenied"
-    with pytest.raises(Exception, match="too many wrong MFA codes"):
+    until = r"too many wrong MFA codes: none is accepted until 20\d\d-\d\d-\d\dT"
+    with pytest.raises(Exception, match=until):
         versioning(s3, MFA=device.header())
+    # The owner hears the same where sessions are made, and by the command line.
+    sts = boto3.client("sts", endpoint_url=server.url, region_name="us-east-1", aws_access_key_id=USER, aws_secret_access_key=PASSWORD)
+    with pytest.raises(Exception, match=until):
+        sts.get_session_token(SerialNumber=device.serial, TokenCode="123456")
+    assert "none is accepted until" in drystone("mfa", "confirm", "123456", "--at", device.at).stderr
+
+
+def test_a_wrong_code_names_the_limit_to_those_who_have_the_key(server):
+    device = Device(server)
+    assert "After 5 wrong ones" in drystone("mfa", "confirm", "000000", "--at", device.at).stderr
+    stranger = boto3.client("sts", endpoint_url=server.url, region_name="us-east-1", aws_access_key_id=USER, aws_secret_access_key="wrong")
+    with pytest.raises(Exception) as caught:
+        stranger.get_session_token(SerialNumber=device.serial, TokenCode="000000")
+    assert "MFA" not in str(caught.value)
 
 
 def test_no_secret_of_a_device_is_on_the_drive(server, tmp_path):

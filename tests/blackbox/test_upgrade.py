@@ -203,6 +203,18 @@ def test_giving_rows_their_seals_survives_a_kill_at_any_time(store):
     store.check()
 
 
+def test_the_log_says_when_all_rows_have_seals(store):
+    """docs/security.md names this line, after which the keyring is worth a new backup; it comes once."""
+    line = "all rows have integrity seals from now on"
+    store.start()
+    deadline = time.monotonic() + 20
+    while not is_sealed(store) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert line in store.server.stop()[1]
+    store.start()
+    assert line not in store.server.stop()[1]
+
+
 def test_what_is_derived_from_identities_is_there_after_a_start(store):
     """Who holds a policy, and how many keys a user has, is known of a store that had no rows for it; also after kills."""
     dice = random.Random(5)

@@ -266,6 +266,12 @@ pub struct AccessLog {
     pub waiting_bytes: u64,
     /// Error code of the last delivery, if it failed.
     pub failing: Option<String>,
+    /// The bucket that it was for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// What was wrong, and what to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// Requests that were counted and have no line of their own, since the start.
     pub omitted: u64,
 }

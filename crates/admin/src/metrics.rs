@@ -10,6 +10,7 @@
 //! | `drystone_connections_ended_total` | connections that were too slow | |
 //! | `drystone_access_log_waiting_bytes` | bytes of lines that wait for delivery | |
 //! | `drystone_access_log_failing_buckets` | buckets whose lines cannot be delivered | |
+//! | `drystone_access_log_failing` | 1 for each of these buckets, 100 at most | bucket, target, code |
 //! | `drystone_access_log_omitted_total` | requests that were counted and have no line | |
 //! | `drystone_access_log_refused_total` | requests refused because there was no room for lines | |
 //! | `drystone_lock_clock_ahead_seconds` | seconds ahead of the wall clock | |
@@ -218,6 +219,16 @@ fn render_access_logs(out: &mut String, engine: &Engine) {
     one(name, "gauge", "Lines that wait for delivery.", totals.waiting_bytes);
     let name = "drystone_access_log_failing_buckets";
     one(name, "gauge", "Buckets whose lines cannot be delivered.", totals.failing_buckets);
+    let failing = engine.log_room().states().into_iter().filter_map(|state| {
+        let (failure, bucket) = (state.failing?, state.bucket);
+        let (target, code) = (failure.target, failure.code);
+        Some((format!("bucket=\"{bucket}\",target=\"{target}\",code=\"{code}\""), 1))
+    });
+    let (name, help) = ("drystone_access_log_failing", "The last delivery to the target failed.");
+    Labelled { name, kind: "gauge", help }.write(out, failing);
+    let mut one = |name, kind, help, value: u64| {
+        Labelled { name, kind, help }.write(out, std::iter::once((String::new(), value)));
+    };
     let name = "drystone_access_log_omitted_total";
     one(name, "counter", "Requests counted without lines of their own.", totals.omitted);
     let name = "drystone_access_log_refused_total";

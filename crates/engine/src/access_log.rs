@@ -3,7 +3,7 @@
 
 mod room;
 
-pub use room::{LogRoom, LogShare, LogState, LogTotals};
+pub use room::{LogFailure, LogRoom, LogShare, LogState, LogTotals};
 
 use crate::engine::Engine;
 use crate::error::EngineError;

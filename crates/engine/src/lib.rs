@@ -54,7 +54,9 @@ mod sweep;
 mod tasks;
 mod turns;
 
-pub use access_log::{AccessLogRow, FORGET_COUNT_MAX, LogRoom, LogShare, LogState, LogTotals};
+pub use access_log::{
+    AccessLogRow, FORGET_COUNT_MAX, LogFailure, LogRoom, LogShare, LogState, LogTotals,
+};
 pub use append::AppendRequest;
 pub use audit::{AuditReport, AuditScope};
 pub use blob::{BlobWriter, NewBlob, Stored};

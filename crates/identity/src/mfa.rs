@@ -8,6 +8,7 @@ use crate::directory::{Directory, Scope};
 use crate::entity::{Entity, Unknown};
 use crate::error::IdentityError;
 use crate::rows;
+use drystone_base::Timestamp;
 use drystone_catalog::Tx;
 use drystone_keyring::Secret;
 use hmac::{Hmac, KeyInit, Mac};
@@ -79,8 +80,14 @@ pub struct MfaInfo {
 enum Verdict {
     Right,
     Wrong,
-    Locked,
+    /// None counts until then, in milliseconds since 1970.
+    Locked(u64),
 }
+
+/// The caller has proved who it is, and may do what the code is for: the limit says nothing that it must not
+/// know. A wrong serial number gets the same text.
+const WRONG: &str = "The MFA code is not valid. After 5 wrong ones in a row none is accepted for a \
+                     minute, which each further one doubles.";
 
 fn seal_context(account: &str) -> String {
     format!("identity/mfa/{account}")
@@ -111,7 +118,7 @@ impl MfaDevice {
             CodeOf::Other => &mut self.guesses_of_others,
         };
         if now_ms < guesses.locked_until_ms {
-            return Verdict::Locked;
+            return Verdict::Locked(guesses.locked_until_ms);
         }
         let now = now_ms / 1000 / STEP_S;
         // Clocks of people and servers differ by a step.
@@ -216,7 +223,7 @@ impl Directory {
         header: &str,
         by: CodeOf,
     ) -> Result<(), IdentityError> {
-        let refused = || IdentityError::Forbidden("The MFA code is not valid.".to_owned());
+        let refused = || IdentityError::Forbidden(WRONG.to_owned());
         let (serial, code) = header.trim().rsplit_once(' ').ok_or_else(refused)?;
         if serial.trim() != mfa_serial(account) {
             return Err(refused());
@@ -252,11 +259,16 @@ impl Directory {
                 Ok(verdict)
             })
         });
-        let refused = |message: &str| Err(IdentityError::Forbidden(message.to_owned()));
+        let refused = |message: String| Err(IdentityError::Forbidden(message));
         match verdict.await? {
             Verdict::Right => Ok(()),
-            Verdict::Wrong => refused("The MFA code is not valid."),
-            Verdict::Locked => refused("There were too many wrong MFA codes. Try again later."),
+            Verdict::Wrong => refused(WRONG.to_owned()),
+            Verdict::Locked(until_ms) => {
+                let until = Timestamp(until_ms).to_iso();
+                refused(format!(
+                    "There were too many wrong MFA codes: none is accepted until {until}. Try again then."
+                ))
+            }
         }
     }
 }
@@ -310,7 +322,7 @@ mod tests {
             ));
         }
         let next = code_of(secret, now / 1000 / STEP_S + 1);
-        assert!(matches!(device.try_code(secret, &next, CodeOf::Owner, now), Verdict::Locked));
+        assert!(matches!(device.try_code(secret, &next, CodeOf::Owner, now), Verdict::Locked(_)));
         let later = now + LOCKED_MS;
         let code = code_of(secret, later / 1000 / STEP_S);
         assert!(matches!(device.try_code(secret, &code, CodeOf::Owner, later), Verdict::Right));
@@ -324,7 +336,7 @@ mod tests {
         }
         let code = code_of(secret, now / 1000 / STEP_S);
         let mut tries = |by| device.try_code(secret, &code, by, now);
-        assert!(matches!(tries(CodeOf::Other), Verdict::Locked));
+        assert!(matches!(tries(CodeOf::Other), Verdict::Locked(_)));
         assert!(matches!(tries(CodeOf::Owner), Verdict::Right));
     }
 

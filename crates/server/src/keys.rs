@@ -317,9 +317,15 @@ pub(crate) fn seal_rows(
             "rows were not written by this deployment; drystone fsck names them"
         );
     }
-    // On the first start there is no row yet.
-    if sealed > 0 {
-        tracing::info!(rows = sealed, "rows that had no integrity seal yet were given one");
+    // On the first start of a store there is no row yet. One that an earlier process gave the last seal, and
+    // could not note it, is said here too.
+    let (_, exported_rows, log_records) = engine.catalog().replayed();
+    let is_news = !keyring.has_sealed_rows(&deployment) && exported_rows + log_records > 0;
+    if sealed > 0 || is_news {
+        tracing::info!(
+            rows = sealed,
+            "all rows have integrity seals from now on; back the keyring up again"
+        );
     }
     engine.catalog().require_seals();
     keyring.note_sealed_rows(&deployment);

@@ -169,11 +169,13 @@ def deny_target(s3):
     s3.put_bucket_policy(Bucket="target", Policy=json.dumps({"Version": "2012-10-17", "Statement": [deny]}))
 
 
-@pytest.mark.parametrize("code, end, begin", [
-    ("NoSuchBucket", remove_target, lambda s3: s3.create_bucket(Bucket="target")),
-    ("InvalidTargetBucketForLogging", deny_target, lambda s3: s3.delete_bucket_policy(Bucket="target")),
+@pytest.mark.parametrize("code, why, end, begin", [
+    ("NoSuchBucket", "the target bucket does not exist: create it", remove_target,
+     lambda s3: s3.create_bucket(Bucket="target")),
+    ("InvalidTargetBucketForLogging", "A statement denies logging.s3.amazonaws.com s3:PutObject on the target bucket",
+     deny_target, lambda s3: s3.delete_bucket_policy(Bucket="target")),
 ])
-def test_a_target_that_fails_closes_no_bucket_and_is_shown(start, code, end, begin):
+def test_a_target_that_fails_closes_no_bucket_and_is_shown(start, code, why, end, begin):
     server = start("--log-delivery-seconds", "1", env=PUBLIC_METRICS)
     s3 = server.client()
     log_to(s3, "source", "target")
@@ -196,6 +198,10 @@ def test_a_target_that_fails_closes_no_bucket_and_is_shown(start, code, end, beg
     (state,) = wait_for(lambda: [one for one in states() if one["omitted"] > 0])
     assert state["bucket"] == "source" and state["failing"] == code and 1 << 20 < state["waiting_bytes"] <= 8 << 20
     assert f"access log of source: cannot be delivered ({code})" in drystone("status", "--at", server.directory).stdout
+    text = drystone("status", "--at", server.directory).stdout
+    assert f"to bucket target: {why}" in text and state["target"] == "target" and state["reason"].startswith(why)
+    metrics = requests.get(f"{server.url}/minio/v2/metrics/cluster").text
+    assert f'drystone_access_log_failing{{bucket="source",target="target",code="{code}"}} 1' in metrics
     assert metric("failing_buckets") == 1 and metric("omitted_total") >= state["omitted"]
     assert metric("waiting_bytes") <= 8 << 20
     # Once there is a target again everything comes: the oldest lines, and a count of the rest.
@@ -206,6 +212,8 @@ def test_a_target_that_fails_closes_no_bucket_and_is_shown(start, code, end, beg
     assert any(" REST.PUT.OBJECT first " in line for line in lines)
     assert wait_for(lambda: not metric("failing_buckets"))
     _, said = server.stop()
+    (line,) = [line for line in said.splitlines() if "an access log cannot be delivered" in line]
+    assert "bucket=source target=target" in line.replace('"', "") and why in line
     assert said.count("an access log cannot be delivered") == 1 and said.count("an access log can be delivered again") == 1
 
 

@@ -136,7 +136,9 @@ fn access_logs(admin: &Admin) -> Vec<AccessLog> {
     let shown = states.map(|state| AccessLog {
         bucket: state.bucket,
         waiting_bytes: state.waiting_bytes,
-        failing: state.failing.map(str::to_owned),
+        failing: state.failing.as_ref().map(|failure| failure.code.to_owned()),
+        target: state.failing.as_ref().map(|failure| failure.target.clone()),
+        reason: state.failing.map(|failure| failure.reason),
         omitted: state.omitted,
     });
     shown.collect()

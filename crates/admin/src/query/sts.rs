@@ -190,9 +190,9 @@ async fn check_factor(call: &Call<'_>) -> Result<bool, QueryError> {
     let header = format!("{serial} {code}");
     match directory.check_mfa(call.account(), &header, CodeOf::Owner).await {
         Ok(()) => Ok(true),
-        Err(IdentityError::Forbidden(_)) => {
-            let message = "MultiFactorAuthentication failed with invalid MFA one time pass code. ";
-            Err(QueryError::denied(message))
+        Err(IdentityError::Forbidden(reason)) => {
+            let start = "MultiFactorAuthentication failed with invalid MFA one time pass code.";
+            Err(QueryError::denied(format!("{start} {reason}")))
         }
         Err(error) => Err(error.into()),
     }

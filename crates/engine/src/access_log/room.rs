@@ -39,6 +39,17 @@ const STATE_COUNT_MAX: usize = 10_000;
 /// Buckets that [`LogRoom::states`] names.
 const SHOWN_COUNT_MAX: usize = 100;
 
+/// Why lines of a bucket cannot be delivered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogFailure {
+    /// Code of the error.
+    pub code: &'static str,
+    /// The bucket that they are for.
+    pub target: String,
+    /// What is wrong, and what to do. Says nothing that clients wrote.
+    pub reason: String,
+}
+
 /// The access log of a bucket, as an operator wants to know it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogState {
@@ -47,7 +58,7 @@ pub struct LogState {
     /// Bytes of lines that wait.
     pub waiting_bytes: u64,
     /// Why they cannot be delivered, if they cannot.
-    pub failing: Option<&'static str>,
+    pub failing: Option<LogFailure>,
     /// Requests that were counted and not logged one by one, since the start.
     pub omitted: u64,
 }
@@ -185,18 +196,19 @@ impl LogRoom {
     }
 
     /// Notes whether the lines of a bucket can be delivered, and if not, why; whether that is news.
-    pub fn set_failing(&self, bucket: &str, failing: Option<&'static str>) -> bool {
+    pub fn set_failing(&self, bucket: &str, failing: Option<LogFailure>) -> bool {
         let mut counted = self.counted();
         let (is_known, count) = (counted.buckets.contains_key(bucket), counted.buckets.len());
         if !is_known && (failing.is_none() || count >= STATE_COUNT_MAX) {
             return false;
         }
-        let before = counted.buckets.get(bucket).and_then(|one| one.failing);
+        let is_news =
+            counted.buckets.get(bucket).and_then(|one| one.failing.as_ref()) != failing.as_ref();
         counted.set_failing(bucket, failing);
         drop(counted);
         // Those that wait for room of this bucket need none, and its lines have left theirs.
         self.shared.freed.notify_waiters();
-        before != failing
+        is_news
     }
 
     /// Buckets that fail.
@@ -248,7 +260,7 @@ impl LogRoom {
         let state = |(bucket, one): (&String, &Bucket)| LogState {
             bucket: bucket.clone(),
             waiting_bytes: one.waiting_len(),
-            failing: one.failing,
+            failing: one.failing.clone(),
             omitted: one.omitted,
         };
         failing.chain(lacking).take(SHOWN_COUNT_MAX).map(state).collect()

@@ -9,7 +9,7 @@ use crate::error::{S3Code, S3Error};
 use crate::gateway::{Context, GatewayConfig};
 use crate::rules::{Ownership, Rules};
 use drystone_engine::{BucketRow, Engine};
-use drystone_iam::{Arn, Caller, CommonFacts, Facts, PolicySet, Principal, decide};
+use drystone_iam::{Arn, Caller, CommonFacts, Facts, PolicySet, Principal, Reason, decide};
 
 /// The service that writes access logs, as policies name it.
 const LOGGING: &str = "logging.s3.amazonaws.com";
@@ -23,8 +23,16 @@ enum Answer {
     /// Neither does, and nobody has set who owns its objects: until then it takes what those send who may
     /// write themselves.
     SaysNothing,
-    Refuses,
+    /// With the sentence that says why, and what to do.
+    Refuses(&'static str),
 }
+
+const OTHER_ACCOUNT: &str = "The target bucket belongs to another account than the bucket that is \
+     logged: log to a bucket of the same account.";
+const DENIED: &str = "A statement denies logging.s3.amazonaws.com s3:PutObject on the target bucket: \
+     take the statement out of its policy, or narrow it.";
+const NOT_ALLOWED: &str = "The target bucket does not let the log service write: give \
+     logging.s3.amazonaws.com s3:PutObject in its policy, or the log-delivery group WRITE in its list.";
 
 /// The condition keys of a delivery.
 fn facts_of(source: &Source, target: &BucketRow, region: &str, now_ms: u64) -> Facts {
@@ -63,7 +71,7 @@ fn ask(
 ) -> Result<Answer, S3Error> {
     // Bucket and account are the owner's of the lines, whose target lies in the same account.
     if account_of(target) != source.account {
-        return Ok(Answer::Refuses);
+        return Ok(Answer::Refuses(OTHER_ACCOUNT));
     }
     let defaults = (config.bucket_defaults, config.encrypts_always);
     let rules = Rules::load(engine, &config.directory, target, defaults)?;
@@ -83,16 +91,14 @@ fn ask(
     let decision = decide(caller, ACTION, &Arn::s3(&target.name, Some(key)), &facts, &set);
     Ok(match decision.explanation.reason {
         _ if decision.allowed => Answer::Allows,
-        reason if reason.is_final() => Answer::Refuses,
-        _ if rules.has_controls => Answer::Refuses,
+        Reason::ExplicitDeny => Answer::Refuses(DENIED),
+        reason if reason.is_final() => Answer::Refuses(NOT_ALLOWED),
+        _ if rules.has_controls => Answer::Refuses(NOT_ALLOWED),
         _ => Answer::SaysNothing,
     })
 }
 
-fn refused(target: &str) -> S3Error {
-    let message = "The target bucket does not let the log service write: give \
-                   logging.s3.amazonaws.com s3:PutObject in its policy, or the log-delivery group \
-                   WRITE in its list.";
+fn refused(target: &str, message: &str) -> S3Error {
     S3Error::with(S3Code::InvalidTargetBucketForLogging, message).field("TargetBucket", target)
 }
 
@@ -110,7 +116,7 @@ pub(crate) fn may_deliver(
 ) -> Result<(), S3Error> {
     match ask(engine, config, source, target, key)? {
         Answer::Allows | Answer::SaysNothing => Ok(()),
-        Answer::Refuses => Err(refused(&target.name)),
+        Answer::Refuses(why) => Err(refused(&target.name, why)),
     }
 }
 
@@ -130,8 +136,8 @@ pub(crate) fn may_log_to(
         Answer::Allows => Ok(()),
         Answer::SaysNothing => {
             let need = Need { key: Some(key), ..Need::on(ACTION, Some(&target.name)) };
-            allow(context, &need).map_err(|_| refused(&target.name))
+            allow(context, &need).map_err(|_| refused(&target.name, NOT_ALLOWED))
         }
-        Answer::Refuses => Err(refused(&target.name)),
+        Answer::Refuses(why) => Err(refused(&target.name, why)),
     }
 }

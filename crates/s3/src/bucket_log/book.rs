@@ -17,8 +17,8 @@ use bytes::Bytes;
 use drystone_base::{Rng, SystemRng, Timestamp, error_limited, hex, warn_limited};
 use drystone_engine::plan::DocumentKind;
 use drystone_engine::{
-    AccessLogRow, ChecksumAlgorithm, Conditions, Engine, EngineError, FORGET_COUNT_MAX, LogShare,
-    NewBlob, ObjectDraft, PutRequest,
+    AccessLogRow, ChecksumAlgorithm, Conditions, Engine, EngineError, FORGET_COUNT_MAX, LogFailure,
+    LogShare, NewBlob, ObjectDraft, PutRequest,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -43,8 +43,8 @@ struct Shared {
     omitted: Omitted,
 }
 
-/// What became of the lines of buckets in one delivery: the code of an error, if there was one.
-type Outcomes = BTreeMap<String, Option<&'static str>>;
+/// What became of the lines of buckets in one delivery: an error, if there was one.
+type Outcomes = BTreeMap<String, Option<LogFailure>>;
 
 impl LogBook {
     /// A book with the lines that an earlier process stored.
@@ -222,7 +222,7 @@ impl Shared {
                         outcomes.entry(source.bucket.clone()).or_default();
                         self.forget(&source, rows).await;
                     }
-                    Err(code) => drop(outcomes.insert(source.bucket, Some(code))),
+                    Err(failure) => drop(outcomes.insert(source.bucket, Some(failure))),
                 }
             }
         }
@@ -236,7 +236,7 @@ impl Shared {
             }
             match self.write(config, &source, &count.line(&source, &config.region)).await {
                 Ok(()) => self.omitted.subtract(&source, &count),
-                Err(code) => drop(outcomes.insert(source.bucket, Some(code))),
+                Err(failure) => drop(outcomes.insert(source.bucket, Some(failure))),
             }
         }
     }
@@ -247,7 +247,7 @@ impl Shared {
         config: &GatewayConfig,
         source: &Source,
         lines: &str,
-    ) -> Result<(), &'static str> {
+    ) -> Result<(), LogFailure> {
         match write(&self.engine, config, source, lines).await {
             Ok(()) => Ok(()),
             Err(error) if error.code == S3Code::NoSuchBucket && !is_named(&self.engine, source) => {
@@ -255,7 +255,7 @@ impl Shared {
                 warn_limited!("the former target of an access log is gone"; bucket = source.bucket);
                 Ok(())
             }
-            Err(error) => Err(error.code.name()),
+            Err(error) => Err(failure_of(source, &error)),
         }
     }
 
@@ -274,10 +274,10 @@ impl Shared {
     async fn note(&self, outcomes: Outcomes) {
         let room = self.engine.log_room();
         for (bucket, failed) in outcomes {
-            let is_news = room.set_failing(&bucket, failed);
+            let is_news = room.set_failing(&bucket, failed.clone());
             match failed {
-                Some(code) if is_news => {
-                    error_limited!("an access log cannot be delivered"; bucket, code);
+                Some(LogFailure { code, target, reason }) if is_news => {
+                    error_limited!("an access log cannot be delivered"; bucket, target, code, reason);
                 }
                 None if is_news => {
                     warn_limited!("an access log can be delivered again"; bucket);
@@ -324,6 +324,18 @@ impl Shared {
             error_limited!("lines of access logs cannot be cut"; %error);
         }
     }
+}
+
+/// What an operator needs to know of a delivery that failed.
+fn failure_of(source: &Source, error: &S3Error) -> LogFailure {
+    let reason = match error.code {
+        S3Code::NoSuchBucket => {
+            "the target bucket does not exist: create it, or let the bucket log to another one"
+                .to_owned()
+        }
+        _ => error.message.clone(),
+    };
+    LogFailure { code: error.code.name(), target: source.target.bucket.clone(), reason }
 }
 
 /// Rows of one source.

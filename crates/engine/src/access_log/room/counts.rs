@@ -4,6 +4,7 @@
 //!
 //! The sums in [`Counted`] are those of its buckets: everything goes through [`Counted::change`].
 
+use super::LogFailure;
 use std::collections::BTreeMap;
 
 /// Which room a line takes.
@@ -34,7 +35,7 @@ pub(super) struct Bucket {
     /// A request found no room.
     pub(super) lacks_room: bool,
     /// Why its lines cannot be delivered.
-    pub(super) failing: Option<&'static str>,
+    pub(super) failing: Option<LogFailure>,
     /// Requests without a line of their own, since the start.
     pub(super) omitted: u64,
 }
@@ -195,7 +196,7 @@ impl Counted {
     }
 
     /// Moves the lines of a bucket to or from the pool of those that fail.
-    pub(super) fn set_failing(&mut self, bucket: &str, failing: Option<&'static str>) {
+    pub(super) fn set_failing(&mut self, bucket: &str, failing: Option<LogFailure>) {
         self.change(bucket, |one| {
             let (was, is) = (one.failing.is_some(), failing.is_some());
             one.failing = failing;

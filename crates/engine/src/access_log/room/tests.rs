@@ -20,6 +20,10 @@ fn fill_reserved(room: &LogRoom, bucket: &str) -> u64 {
     len
 }
 
+fn failure(code: &'static str) -> LogFailure {
+    LogFailure { code, target: "target".to_owned(), reason: code.to_owned() }
+}
+
 #[test]
 fn anonymous_lines_leave_room_for_others_and_each_bucket_has_a_share() {
     let room = LogRoom::new(TOTAL, OWN, 200);
@@ -75,14 +79,14 @@ fn room_that_is_not_used_is_free_again() {
 fn buckets_that_fail_share_a_pool_of_their_own() {
     let room = LogRoom::new(TOTAL, OWN, 1);
     room.restore("f0", 16_000);
-    assert!(room.set_failing("f0", Some("gone")));
+    assert!(room.set_failing("f0", Some(failure("gone"))));
     assert_eq!(room.overfull(), BTreeMap::from([("f0".to_owned(), 8_000)]));
     room.release("f0", 8_000);
     assert!(room.overfull().is_empty() && !room.try_keep("f0", 10));
     for number in 1..100 {
         let name = format!("f{number}");
         assert!(room.try_keep(&name, 10));
-        room.set_failing(&name, Some("denied"));
+        room.set_failing(&name, Some(failure("denied")));
         let over = room.overfull().into_keys().collect::<Vec<_>>();
         over.iter().for_each(|name| room.release(name, 4_000));
         fill_open(&room, &name);
@@ -97,8 +101,8 @@ fn buckets_that_fail_share_a_pool_of_their_own() {
 fn few_buckets_are_shown_and_known() {
     let room = LogRoom::new(TOTAL, OWN, 1);
     (0..STATE_COUNT_MAX + 50).for_each(|number| room.omit(&format!("b{number}"), 1));
-    room.set_failing("b7", Some("gone"));
-    assert!(!room.set_failing("one-more", Some("gone")));
+    room.set_failing("b7", Some(failure("gone")));
+    assert!(!room.set_failing("one-more", Some(failure("gone"))));
     assert_eq!(room.counted().buckets.len(), STATE_COUNT_MAX);
     let states = room.states();
     assert_eq!((states.len(), &states[0].bucket[..]), (SHOWN_COUNT_MAX, "b7"));
@@ -113,10 +117,10 @@ async fn a_full_bucket_waits_and_one_that_cannot_be_delivered_does_not() {
     assert_eq!(room.totals().refused, 1);
     let (waiting, failing) = (room.clone(), room.clone());
     let waits = async move { waiting.reserve("a", 10).await.map(|share| share.is_some()) };
-    let fails = async move { failing.set_failing("a", Some("gone")) };
+    let fails = async move { failing.set_failing("a", Some(failure("gone"))) };
     let (got, is_news) = tokio::join!(waits, fails);
     assert!(matches!(got, Ok(false)) && is_news);
-    assert!(!room.set_failing("a", Some("gone")) && room.filling().is_empty());
+    assert!(!room.set_failing("a", Some(failure("gone"))) && room.filling().is_empty());
     assert!(room.set_failing("a", None));
     let (waiting, freeing) = (room.clone(), room.clone());
     let waits = async move { waiting.reserve("a", 10).await.map(|share| share.is_some()) };
@@ -177,7 +181,7 @@ proptest! {
                 Step::End(..) => {}
                 Step::Release(bucket, len) => room.release(&bucket.to_string(), len),
                 Step::Fail(bucket, fails) => {
-                    room.set_failing(&bucket.to_string(), fails.then_some("gone"));
+                    room.set_failing(&bucket.to_string(), fails.then(|| failure("gone")));
                 }
             }
             let counted = room.counted();

@@ -190,7 +190,11 @@ fn access_logs_text(status: &Status) -> String {
             let waiting = size(log.waiting_bytes);
             text += &format!("cannot be delivered ({code}), {waiting} wait; ");
         }
-        text + &format!("{} requests have no line of their own\n", log.omitted)
+        text += &format!("{} requests have no line of their own\n", log.omitted);
+        if let (Some(target), Some(reason)) = (&log.target, &log.reason) {
+            text += &format!("  to bucket {}: {}\n", clean(target), clean(reason));
+        }
+        text
     };
     status.access_logs.iter().map(line).collect()
 }
