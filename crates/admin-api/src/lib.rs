@@ -291,8 +291,16 @@ pub enum SessionsOf {
     User(String),
     /// Of a role, whichever identity took it on.
     Role(String),
-    /// Of a user of an OpenID provider, by the name that the provider gives, with roles too.
+    /// Of the users of all OpenID providers to whom these give a name, with roles too.
     OpenIdName(String),
+    /// Of the user of one OpenID provider, with roles too.
+    OpenIdUser {
+        /// The provider: its issuer without `https://`; with `#CLAIM` where another claim than `sub`
+        /// names its users.
+        provider: String,
+        /// The name that the provider gives.
+        name: String,
+    },
     /// Of a user of the LDAP server, by the distinguished name.
     LdapName(String),
 }

@@ -40,6 +40,6 @@ pub use document::{Document, DocumentKind, PolicyError};
 pub use facts::{CommonFacts, FACT_LEN_BYTES_MAX, Facts};
 pub use keys::{CONDITION_KEYS, ConditionKey, Filled, KeyKind};
 pub use network::Network;
-pub use principal::Principal;
+pub use principal::{BareName, Principal};
 pub use statement::Aliases;
 pub use stored::{KnownPrincipal, PrincipalKind, PrincipalNames, StoredPolicy};

@@ -9,6 +9,16 @@ use crate::statement::Effect;
 /// Between the unique id of a principal and its resource name in a stored document; in neither of them.
 pub(crate) const STORED_BLANK: char = ' ';
 
+/// The name that a provider gives its user: documents of before have it without the provider.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BareName {
+    /// The name.
+    pub name: String,
+    /// Whether what is allowed to the bare name is allowed to this user. What is denied to it is denied to
+    /// the users of all providers who have it.
+    pub may_allow: bool,
+}
+
 /// Who a request was signed by. A service account or a key of a user is that user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Principal {
@@ -42,8 +52,10 @@ pub enum Principal {
     FederatedUser {
         /// Account id that the session belongs to.
         account: String,
-        /// Name that the provider gives him.
+        /// Name with the provider, which nobody of another provider has.
         name: String,
+        /// The name without the provider, where the two differ.
+        bare: Option<BareName>,
     },
     /// Somebody who has assumed a role.
     RoleSession {
@@ -80,7 +92,7 @@ impl Principal {
             Self::User { account, path_name, .. } => {
                 format!("arn:aws:iam::{account}:user{path_name}")
             }
-            Self::FederatedUser { account, name } => {
+            Self::FederatedUser { account, name, .. } => {
                 format!("arn:aws:sts::{account}:federated-user/{name}")
             }
             Self::RoleSession { account, role, session, .. } => {
@@ -110,7 +122,7 @@ impl Principal {
             Self::Anonymous | Self::Federated { .. } | Self::Service { .. } => None,
             Self::Root { account } => Some(account.clone()),
             Self::User { id, .. } => Some(id.clone()),
-            Self::FederatedUser { account, name } => Some(format!("{account}:{name}")),
+            Self::FederatedUser { account, name, .. } => Some(format!("{account}:{name}")),
             Self::RoleSession { id, session, .. } => Some(format!("{id}:{session}")),
         }
     }
@@ -272,7 +284,15 @@ impl PrincipalPattern {
                 _ => false,
             },
             Self::FederatedUser(arn) => match caller {
-                Principal::FederatedUser { .. } => caller.arn().as_deref() == Some(arn),
+                Principal::FederatedUser { account, bare, .. } => {
+                    let is_bare = bare.as_ref().is_some_and(|bare| {
+                        let counts = bare.may_allow || effect == Effect::Deny;
+                        counts
+                            && *arn
+                                == format!("arn:aws:sts::{account}:federated-user/{}", bare.name)
+                    });
+                    is_bare || caller.arn().as_deref() == Some(arn)
+                }
                 _ => false,
             },
             // Whoever has the name now need not be the one who was meant: nothing is given to them, and

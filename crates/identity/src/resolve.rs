@@ -419,11 +419,10 @@ impl Directory {
                 reading
             }
             Subject::External { account, name, policies } => {
-                refuse_revoked(claims, self.external_sessions_after(account, name)?)?;
                 // Not a user: one of the same name may exist here, and is somebody else. So there is no
                 // `aws:username` either (decision 25).
-                let principal =
-                    Principal::FederatedUser { account: account.clone(), name: name.clone() };
+                let outside = claims.outside().ok_or(IdentifyError::InvalidToken)?;
+                let principal = self.outside_principal(account, &outside)?;
                 let mut reading = Reading::new(self, read, principal);
                 let attached = policies.iter().cloned().collect();
                 let grants = Grants { attached, ..Grants::default() };
@@ -431,9 +430,9 @@ impl Directory {
                 reading
             }
         };
-        if let Some(name) = &claims.vouched {
+        if let Some(outside) = claims.outside() {
             let account = claims.subject.account();
-            refuse_revoked(claims, self.external_sessions_after(account, name)?)?;
+            refuse_revoked(claims, self.outside_sessions_after(account, &outside)?)?;
         }
         reading.add_session(claims)?;
         Ok(reading.end())

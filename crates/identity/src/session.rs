@@ -8,6 +8,7 @@ use crate::entity::{AccessKey, Parent, Role, SigningKey, SigningKeys};
 use crate::error::IdentityError;
 use crate::keys::seal_context;
 use crate::names::unique_id;
+use crate::outside::OutsideName;
 use crate::resolve::Identity;
 use crate::rows;
 use crate::token::{self, Claims, Subject};
@@ -33,8 +34,8 @@ pub struct SessionRequest {
     /// Resource names of managed policies that narrow it too: it may do what any of them allows, or the
     /// policy above.
     pub policy_arns: Vec<String>,
-    /// The name by which another directory knows whoever takes on a role.
-    pub vouched: Option<String>,
+    /// Whoever takes on a role, as another directory knows them.
+    pub vouched: Option<OutsideName>,
     /// Condition keys that it brings with it.
     pub facts: BTreeMap<String, Vec<String>>,
 }
@@ -157,6 +158,14 @@ impl Directory {
         let iat_ms = self.now_ms();
         let iat = iat_ms / 1000;
         let exp = iat + request.duration_s;
+        let (vouched, provider) = match request.vouched {
+            // Its subject has the name already.
+            Some(outside) if matches!(subject, Subject::External { .. }) => {
+                (None, outside.provider)
+            }
+            Some(outside) => (Some(outside.name), outside.provider),
+            None => (None, None),
+        };
         let claims = Claims {
             access_key: access_key.clone(),
             subject,
@@ -165,7 +174,8 @@ impl Directory {
             iat_ms,
             policy: request.policy,
             pinned,
-            vouched: request.vouched,
+            vouched,
+            provider,
             facts: request.facts,
         };
         let token = token::issue(&key.id, secret.reveal().as_bytes(), &claims);
@@ -244,11 +254,12 @@ impl Directory {
     pub async fn session_of_external(
         &self,
         account: &str,
-        name: &str,
+        outside: OutsideName,
         policies: Vec<String>,
         request: SessionRequest,
     ) -> Result<SessionCredentials, IdentityError> {
-        let (account, name) = (account.to_owned(), name.to_owned());
+        let (account, name) = (account.to_owned(), outside.name.clone());
+        let request = SessionRequest { vouched: Some(outside), ..request };
         self.issue(Subject::External { account, name, policies }, None, request).await
     }
 

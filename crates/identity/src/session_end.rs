@@ -7,6 +7,7 @@
 use crate::directory::{Directory, Scope};
 use crate::entity::{Role, SessionsEnd, User};
 use crate::error::IdentityError;
+use crate::outside::OutsideName;
 use crate::rows;
 
 /// Whose sessions.
@@ -18,15 +19,20 @@ pub enum SessionsOf {
     User(String),
     /// Of whoever took on a role.
     Role(String),
-    /// Of a name of another directory: what a provider of OpenID calls the user, or a distinguished name
-    /// of LDAP in its normal form.
-    External(String),
+    /// Of one of another directory.
+    Outside(OutsideName),
+    /// Of the users of all OpenID providers to whom these give a name.
+    OpenIdName(String),
 }
 
 /// Where it is noted for the owner of an account.
 const OWNER: &str = "owner";
-/// Where it is noted for names of other directories.
+/// Where earlier versions noted it for names of other directories, whichever these were.
 const EXTERNAL: &str = "external";
+/// Where it is noted for full names of users of other directories.
+const OUTSIDE: &str = "outside";
+/// Where it is noted for the users of all OpenID providers to whom these give a name.
+const OPENID_NAME: &str = "openid";
 
 impl Directory {
     /// Ends all sessions that were made until now, and returns this time, in milliseconds since 1970.
@@ -54,7 +60,8 @@ impl Directory {
                     });
                 }
                 SessionsOf::Root => (OWNER, String::new()),
-                SessionsOf::External(name) => (EXTERNAL, name),
+                SessionsOf::Outside(outside) => (OUTSIDE, outside.full()),
+                SessionsOf::OpenIdName(name) => (OPENID_NAME, name),
             };
             let parts = [account.as_str(), kind, name.as_str()];
             let mut end = rows::find::<SessionsEnd>(tx, &parts)?.unwrap_or_default();
@@ -70,13 +77,19 @@ impl Directory {
         self.sessions_after(&[account, OWNER, ""])
     }
 
-    /// From when on sessions of a name of another directory count, in milliseconds since 1970.
-    pub(crate) fn external_sessions_after(
+    /// From when on sessions of one of another directory count, in milliseconds since 1970.
+    pub(crate) fn outside_sessions_after(
         &self,
         account: &str,
-        name: &str,
+        outside: &OutsideName,
     ) -> Result<u64, IdentityError> {
-        self.sessions_after(&[account, EXTERNAL, name])
+        let of_name = match outside.provider {
+            Some(_) => self.sessions_after(&[account, OPENID_NAME, &outside.name])?,
+            None => 0,
+        };
+        let of_before = self.sessions_after(&[account, EXTERNAL, &outside.name])?;
+        let of_full = self.sessions_after(&[account, OUTSIDE, &outside.full()])?;
+        Ok(of_full.max(of_name).max(of_before))
     }
 
     fn sessions_after(&self, parts: &[&str]) -> Result<u64, IdentityError> {

@@ -1,5 +1,6 @@
 //! Session tokens: JSON web tokens (RFC 7519) signed with HMAC-SHA-256, of our own making only.
 
+use crate::outside::{OutsideName, provider_name};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
@@ -71,6 +72,9 @@ pub(crate) struct Claims {
     /// The name by which another directory knows the one who took on a role.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) vouched: Option<String>,
+    /// The provider of this name, or of that of the subject; tokens of before say it in their facts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) provider: Option<String>,
     /// Condition keys that the session brings with it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) facts: BTreeMap<String, Vec<String>>,
@@ -122,6 +126,18 @@ pub(crate) fn origin_of(secret: &[u8], access_key: &str, secret_key: &str) -> St
 }
 
 impl Claims {
+    /// Who another directory vouched for.
+    pub(crate) fn outside(&self) -> Option<OutsideName> {
+        let name = match &self.subject {
+            Subject::External { name, .. } => name,
+            _ => self.vouched.as_ref()?,
+        };
+        let issuer = || self.facts.get("jwt:iss")?.first();
+        let provider = self.provider.clone();
+        let provider = provider.or_else(|| issuer().map(|issuer| provider_name(issuer, "")));
+        Some(OutsideName { provider, name: name.clone() })
+    }
+
     /// When the session was made, in milliseconds since 1970.
     pub(crate) fn made_ms(&self) -> u64 {
         self.iat_ms.max(self.iat * 1000)
@@ -152,8 +168,25 @@ mod tests {
             policy: None,
             pinned: Vec::new(),
             vouched: None,
+            provider: None,
             facts: BTreeMap::new(),
         }
+    }
+
+    /// Goal: sessions of before name their provider too. Method: tokens as earlier versions wrote them, whose
+    /// facts have the issuer, and one of LDAP.
+    #[test]
+    fn tokens_of_before_say_their_provider_in_their_facts() {
+        let external = |facts: &str| {
+            let text = format!(
+                r#"{{"accessKey":"A","subject":{{"kind":"external","account":"0","name":"ana","policies":[]}},
+                "iat":1,"exp":2,"facts":{{{facts}}}}}"#
+            );
+            serde_json::from_str::<Claims>(&text).expect("claims").outside().expect("a name").full()
+        };
+        assert_eq!(external(r#""jwt:iss":["https://h/realm"],"jwt:sub":["ana"]"#), "h/realm/ana");
+        assert_eq!(external(r#""ldap:user":["ana"]"#), "ana");
+        assert_eq!(claims().outside(), None);
     }
 
     /// Goal: only what was signed verifies. Method: a token, then every byte of it changed, another

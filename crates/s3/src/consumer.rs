@@ -20,7 +20,9 @@ pub(crate) fn of_principal(principal: &Principal, address: IpAddr) -> Consumer {
         Principal::Anonymous | Principal::Federated { .. } => of_address(address),
         Principal::Root { account } => Consumer::of(account, &"root"),
         Principal::User { account, id, .. } => Consumer::of(account, &("user", id)),
-        Principal::FederatedUser { account, name } => Consumer::of(account, &("federated", name)),
+        Principal::FederatedUser { account, name, .. } => {
+            Consumer::of(account, &("federated", name))
+        }
         // A part of the server acts by itself.
         Principal::Service { .. } => Consumer::BACKGROUND,
         // Sessions name themselves: all sessions of a role are one consumer.

@@ -165,6 +165,22 @@ pub(crate) fn parse_url(given: &Given) -> Result<String, ConfigError> {
     is_url.then(|| given.value.clone()).ok_or_else(|| given.refused("a URL of http:// or https://"))
 }
 
+/// Sets what each of several providers must call itself.
+fn bind_issuers(providers: &mut [OpenIdConfig]) -> Result<(), ConfigError> {
+    let is_single = providers.windows(2).all(|pair| pair[0].config_url == pair[1].config_url);
+    for provider in providers.iter_mut().filter(|p| !is_single && p.issuer.is_empty()) {
+        let Some(issuer) = provider.issuer_of_place() else {
+            let name = "IDENTITY_OPENID_CONFIG_URL".to_owned();
+            let allowed = "with several providers ISSUER/.well-known/openid-configuration, or set \
+                           IDENTITY_OPENID_ISSUER too"
+                .to_owned();
+            return Err(ConfigError::Value { name, value: provider.config_url.clone(), allowed });
+        };
+        provider.issuer = issuer.to_owned();
+    }
+    Ok(())
+}
+
 /// OpenID providers from the environment.
 pub(crate) fn openid() -> Result<Vec<OpenIdConfig>, ConfigError> {
     let mut providers = Vec::new();
@@ -178,6 +194,7 @@ pub(crate) fn openid() -> Result<Vec<OpenIdConfig>, ConfigError> {
         }
         providers.push(OpenIdConfig {
             config_url: parse_url(&config_url)?,
+            issuer: given("ISSUER")?.as_ref().map_or(Ok(String::new()), parse_url)?,
             client_id: get("CLIENT_ID")?,
             claim_name: get("CLAIM_NAME")?,
             claim_prefix: get("CLAIM_PREFIX")?,
@@ -195,6 +212,7 @@ pub(crate) fn openid() -> Result<Vec<OpenIdConfig>, ConfigError> {
             }
         }
     }
+    bind_issuers(&mut providers)?;
     let by_claim = providers.iter().filter(|provider| provider.role_policy.is_empty()).count();
     if by_claim > 1 {
         let value = format!("{by_claim} providers without a role policy");
@@ -205,8 +223,15 @@ pub(crate) fn openid() -> Result<Vec<OpenIdConfig>, ConfigError> {
 }
 
 /// Settings of a provider beside its address.
-const OPENID_NAMES: [&str; 6] =
-    ["CLIENT_ID", "CLAIM_NAME", "CLAIM_PREFIX", "CLAIM_USERINFO", "ROLE_POLICY", "USER_ID_CLAIM"];
+const OPENID_NAMES: [&str; 7] = [
+    "CLIENT_ID",
+    "CLAIM_NAME",
+    "CLAIM_PREFIX",
+    "CLAIM_USERINFO",
+    "ISSUER",
+    "ROLE_POLICY",
+    "USER_ID_CLAIM",
+];
 
 /// Settings of the LDAP server beside its address.
 const LDAP_NAMES: [&str; 9] = [

@@ -42,6 +42,7 @@ WRONG = {
     "IDENTITY_OPENID_CLAIM_USERINFO": ["maybe"],
     "IDENTITY_OPENID_CLIENT_ID": PAIRED,
     "IDENTITY_OPENID_CONFIG_URL": ["idp.example", "ftp://idp.example/x"],
+    "IDENTITY_OPENID_ISSUER": ["idp.example", "ftp://idp.example"],
     "IDENTITY_OPENID_ROLE_POLICY": PAIRED,
     "IDENTITY_OPENID_USER_ID_CLAIM": PAIRED,
     "IDLE_TIMEOUT": ["30", "0s", "2h", "off"],

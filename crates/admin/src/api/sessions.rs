@@ -8,7 +8,7 @@ use drystone_admin_api::{
     Answer, Failure, FailureCode, Request, SessionsEnded, SessionsOf as Named,
 };
 use drystone_base::Timestamp;
-use drystone_identity::{EntityKind, SessionsOf};
+use drystone_identity::{EntityKind, OutsideName, SessionsOf, provider_name};
 
 /// Longest name of another directory, in bytes.
 const NAME_LEN_MAX: usize = 1024;
@@ -36,8 +36,16 @@ async fn revoke(actor: &Actor<'_>, named: Named) -> Outcome {
             actor.need(Right::RevokeSessions, EntityKind::Role, &name)?;
             SessionsOf::Role(name)
         }
-        Named::OpenIdName(name) => SessionsOf::External(external(actor, name)?),
-        Named::LdapName(name) => SessionsOf::External(external(actor, normalise(&name))?),
+        Named::OpenIdName(name) => SessionsOf::OpenIdName(outside(actor, name)?),
+        Named::OpenIdUser { provider, name } => {
+            let provider = provider_name(&outside(actor, provider)?, "");
+            let name = outside(actor, name)?;
+            SessionsOf::Outside(OutsideName { provider: Some(provider), name })
+        }
+        Named::LdapName(name) => {
+            let name = outside(actor, normalise(&name))?;
+            SessionsOf::Outside(OutsideName { provider: None, name })
+        }
     };
     let until_ms = actor.directory.end_sessions(actor.account(), of).await?;
     let made_until = Timestamp(until_ms).to_iso();
@@ -45,7 +53,7 @@ async fn revoke(actor: &Actor<'_>, named: Named) -> Outcome {
 }
 
 /// A name of another directory, if the caller may end its sessions: they are of the default account.
-fn external(actor: &Actor<'_>, name: String) -> Result<String, Failed> {
+fn outside(actor: &Actor<'_>, name: String) -> Result<String, Failed> {
     actor.require_server(Right::RevokeSessions)?;
     if name.is_empty() || name.len() > NAME_LEN_MAX || name.chars().any(char::is_control) {
         let message = "The name has 1 to 1,024 bytes, without control characters.".to_owned();

@@ -5,7 +5,7 @@
 use super::gate::Gate;
 use drystone_base::hex;
 use drystone_base::sync::{Mutex, lock};
-use drystone_identity::openid_role_arn;
+use drystone_identity::{PROVIDER_LEN_MAX, openid_role_arn, provider_name};
 use jsonwebtoken::jwk::{AlgorithmParameters, Jwk, JwkSet};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use ring::digest;
@@ -19,6 +19,8 @@ use std::time::{Duration, Instant};
 pub struct OpenIdConfig {
     /// Where its discovery document is.
     pub config_url: String,
+    /// What it must call itself; empty for anything, which only a single provider may have.
+    pub issuer: String,
     /// Whom its tokens must be for.
     pub client_id: String,
     /// Claim that names policies; `policy` if empty.
@@ -134,8 +136,35 @@ fn get<T: serde::de::DeserializeOwned>(url: &str, bearer: Option<&str>) -> Resul
     serde_json::from_str(&text).map_err(|error| unavailable(&error))
 }
 
-fn fetch(config_url: &str) -> Result<Keys, TokenError> {
+/// Where a provider has its discovery document, below its issuer (OpenID Connect Discovery 1.0, §4).
+const DISCOVERY_PATH: &str = "/.well-known/openid-configuration";
+
+impl OpenIdConfig {
+    /// The issuer that a discovery document at its place must name (OpenID Connect Discovery 1.0, §4.3).
+    #[must_use]
+    pub fn issuer_of_place(&self) -> Option<&str> {
+        self.config_url.strip_suffix(DISCOVERY_PATH)
+    }
+}
+
+/// Refuses a provider that says it is another one: its users would be those of the other.
+fn check_issuer(issuer: &str, wanted: &str) -> Result<(), TokenError> {
+    let bare = |text: &str| text.trim_end_matches('/').to_owned();
+    if issuer.is_empty() || issuer.len() > PROVIDER_LEN_MAX {
+        return Err(TokenError::Unavailable("its issuer has no usable name".to_owned()));
+    }
+    if wanted.is_empty() || bare(issuer) == bare(wanted) {
+        return Ok(());
+    }
+    let message = format!(
+        "it calls itself {issuer}, not {wanted}; if that is right, set IDENTITY_OPENID_ISSUER"
+    );
+    Err(TokenError::Unavailable(message))
+}
+
+fn fetch(config_url: &str, wanted: &str) -> Result<Keys, TokenError> {
     let Discovery { issuer, jwks_uri, userinfo_endpoint } = get(config_url, None)?;
+    check_issuer(&issuer, wanted)?;
     let set: JwkSet = get(&jwks_uri, None)?;
     Ok(Keys { issuer, userinfo_endpoint, set, fetched: Instant::now() })
 }
@@ -203,6 +232,13 @@ impl OpenId {
         Self { config, known: Arc::default(), keys_gate, users_gate }
     }
 
+    /// Whether its users are those of another configuration too.
+    pub(crate) fn names_the_same(&self, other: &Self) -> bool {
+        let claim = |config: &OpenIdConfig| provider_name("", &config.user_id_claim);
+        self.config.config_url == other.config.config_url
+            && claim(&self.config) == claim(&other.config)
+    }
+
     /// Resource name of the role that everybody from this provider has, if it has `role_policy`.
     pub(crate) fn role_arn(&self) -> String {
         let text = format!("{} {}", self.config.config_url, self.config.client_id);
@@ -227,14 +263,14 @@ impl OpenId {
         if let Some(found) = self.known_key(id, algorithm)? {
             return Ok(found);
         }
-        let (known, url, wanted) =
-            (self.known.clone(), self.config.config_url.clone(), id.map(str::to_owned));
+        let (known, config, wanted) =
+            (self.known.clone(), self.config.clone(), id.map(str::to_owned));
         ask(&self.keys_gate, move || {
             // Another request may have asked meanwhile.
             if !matches!(lock(&known).key(wanted.as_deref(), algorithm), Ok(None)) {
                 return;
             }
-            let fetched = fetch(&url);
+            let fetched = fetch(&config.config_url, &config.issuer);
             let mut known = lock(&known);
             known.failed = fetched.as_ref().err().map(|error| (Instant::now(), error.clone()));
             if let Ok(keys) = fetched {
@@ -354,6 +390,12 @@ impl Vouched {
         claim.map(texts).unwrap_or_default().iter().flat_map(|text| split(text)).collect()
     }
 
+    /// The provider as names of its users have it.
+    pub(crate) fn provider_name(&self, config: &OpenIdConfig) -> String {
+        let issuer = self.claims.get("iss").and_then(Value::as_str).unwrap_or_default();
+        provider_name(issuer, &config.user_id_claim)
+    }
+
     /// Who it is.
     pub(crate) fn subject(&self, config: &OpenIdConfig) -> Option<String> {
         let name = if config.user_id_claim.is_empty() { "sub" } else { &config.user_id_claim };
@@ -377,6 +419,21 @@ mod tests {
             Err(error) => error.to_string(),
         };
         assert!(found.contains(want), "{found}");
+    }
+
+    /// Goal: of several providers none passes for another, whatever its discovery document says.
+    #[test]
+    fn a_provider_is_the_one_that_it_must_be() {
+        let wanted = "https://a.example/realm";
+        for issuer in [wanted, "https://a.example/realm/"] {
+            assert!(check_issuer(issuer, wanted).is_ok() && check_issuer(issuer, "").is_ok());
+        }
+        for issuer in ["", "https://b.example", "https://a.example", &"x".repeat(513)] {
+            assert!(check_issuer(issuer, wanted).is_err(), "{issuer}");
+        }
+        let config_url = format!("{wanted}/.well-known/openid-configuration");
+        let config = OpenIdConfig { config_url, ..OpenIdConfig::default() };
+        assert_eq!(config.issuer_of_place(), Some(wanted));
     }
 
     /// Goal: no number of a token overflows, and none makes it valid at another time.

@@ -10,7 +10,7 @@ use crate::door::AdminRequest;
 use crate::federation::Federation;
 use crate::federation::ldap::LdapError;
 use drystone_base::warn_limited;
-use drystone_identity::{DEFAULT_ACCOUNT, Directory, SessionRequest};
+use drystone_identity::{DEFAULT_ACCOUNT, Directory, OutsideName, SessionRequest};
 use std::collections::{BTreeMap, BTreeSet};
 
 impl From<LdapError> for QueryError {
@@ -58,7 +58,8 @@ pub(super) async fn run(
     ]);
     let session = SessionRequest { duration_s: seconds, facts, ..narrowed };
     let policies = policies.into_iter().collect();
-    let made = directory.session_of_external(DEFAULT_ACCOUNT, &known.dn, policies, session).await;
+    let outside = OutsideName { provider: None, name: known.dn };
+    let made = directory.session_of_external(DEFAULT_ACCOUNT, outside, policies, session).await;
     let made = made.map_err(session_error)?;
     let mut xml = Xml::new();
     write_credentials(&mut xml, &made);

@@ -13,7 +13,7 @@ use crate::federation::{Federation, OpenId};
 use drystone_base::warn_limited;
 use drystone_iam::{Facts, PolicySet, Principal, canned_policy};
 use drystone_identity::{
-    AssumeRequest, DEFAULT_ACCOUNT, Directory, IdentityError, Role, SessionRequest,
+    AssumeRequest, DEFAULT_ACCOUNT, Directory, IdentityError, OutsideName, Role, SessionRequest,
 };
 use std::collections::BTreeMap;
 
@@ -118,6 +118,10 @@ pub(super) async fn run(
     if subject.is_empty() || subject.len() > 256 || subject.chars().any(char::is_control) {
         return Err(TokenError::Invalid("the token does not say who it is for".to_owned()).into());
     }
+    let user = OutsideName {
+        provider: Some(vouched.provider_name(&provider.config)),
+        name: subject.clone(),
+    };
     let arn = parameters.get("RoleArn").filter(|arn| !arn.is_empty());
     let name = parameters.get("RoleSessionName").unwrap_or(&subject);
     parameters.refuse_unread()?;
@@ -129,11 +133,12 @@ pub(super) async fn run(
             return Err(QueryError::denied("The token names no policy of this server."));
         }
         let account = DEFAULT_ACCOUNT;
-        let made = directory.session_of_external(account, &subject, policies, session).await;
+        let is_only = federation.openid.iter().all(|other| other.names_the_same(provider));
+        directory.note_provider(user.provider.as_deref().unwrap_or_default(), is_only).await?;
+        let assumed = directory.outside_principal(account, &user)?;
+        let made = directory.session_of_external(account, user, policies, session).await;
         let made = made.map_err(session_error)?;
         write_credentials(&mut xml, &made);
-        let assumed =
-            Principal::FederatedUser { account: account.to_owned(), name: subject.clone() };
         write_assumed(&mut xml, &assumed.arn().unwrap_or_default(), &subject);
     } else {
         let arn = arn.unwrap_or_default();
@@ -145,7 +150,7 @@ pub(super) async fn run(
                            this role.";
             return Err(QueryError::validation(message));
         }
-        let session = SessionRequest { vouched: Some(subject.clone()), ..session };
+        let session = SessionRequest { vouched: Some(user), ..session };
         let made = directory.session_of_role(&role, name, session).await;
         let made = made.map_err(session_error)?;
         write_credentials(&mut xml, &made);

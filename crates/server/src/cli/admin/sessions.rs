@@ -9,7 +9,14 @@ pub(crate) enum SessionCommand {
     /// End the temporary keys that an owner, user, role or outside name has now. They fail from their next
     /// request on. Access keys and passwords stay, and can make new sessions; to stop those too, disable the
     /// user or the key first (`user disable`, `key disable`).
-    Revoke(RevokeArguments),
+    Revoke {
+        #[command(flatten)]
+        of: RevokeArguments,
+        /// Only of the user of this provider: its issuer, such as https://accounts.example.com; with #CLAIM
+        /// where another claim than "sub" names its users.
+        #[arg(long, requires = "openid_name", value_name = "ISSUER")]
+        openid_provider: Option<String>,
+    },
 }
 
 #[derive(Args)]
@@ -25,8 +32,9 @@ pub(crate) struct RevokeArguments {
     /// Sessions of this role (AssumeRole), whoever assumed it.
     #[arg(long)]
     role: Option<String>,
-    /// Sessions of the user that an OpenID provider gives this name (AssumeRoleWithWebIdentity), with
-    /// those of roles. The server does not know which names there are: a wrong name ends nothing.
+    /// Sessions of the users to whom OpenID providers give this name (AssumeRoleWithWebIdentity), with
+    /// those of roles; of one provider's user with --openid-provider. The server does not know which names
+    /// there are: a wrong name ends nothing.
     #[arg(long)]
     openid_name: Option<String>,
     /// Sessions of this distinguished name of the LDAP server (AssumeRoleWithLDAPIdentity). As with OpenID, a
@@ -37,9 +45,14 @@ pub(crate) struct RevokeArguments {
 
 impl SessionCommand {
     pub(crate) fn request(self) -> Made {
-        let Self::Revoke(RevokeArguments { root, user, role, openid_name, ldap_name }) = self;
+        let Self::Revoke { of, openid_provider } = self;
+        let RevokeArguments { root, user, role, openid_name, ldap_name } = of;
         let of = root.then_some(SessionsOf::Root).or(user.map(SessionsOf::User));
-        let of = of.or(role.map(SessionsOf::Role)).or(openid_name.map(SessionsOf::OpenIdName));
+        let openid = openid_name.map(|name| match openid_provider {
+            Some(provider) => SessionsOf::OpenIdUser { provider, name },
+            None => SessionsOf::OpenIdName(name),
+        });
+        let of = of.or(role.map(SessionsOf::Role)).or(openid);
         let of = of.or(ldap_name.map(SessionsOf::LdapName));
         Ok(Request::SessionRevoke { of: of.ok_or("say whose sessions end")? })
     }

@@ -130,6 +130,9 @@ fn sessions_ended_text(ended: &SessionsEnded) -> String {
         SessionsOf::User(name) => (format!("user {name}"), true),
         SessionsOf::Role(name) => (format!("role {name}"), true),
         SessionsOf::OpenIdName(name) => (format!("the OpenID name {name}"), false),
+        SessionsOf::OpenIdUser { provider, name } => {
+            (format!("the OpenID name {name} of {provider}"), false)
+        }
         SessionsOf::LdapName(name) => (format!("the LDAP name {name}"), false),
     };
     let mut text = format!(
