@@ -1,10 +1,17 @@
 """Signature version 2 is off; where it is on, it reaches only what it signs (findings 10 and 17)."""
+import base64
+import hashlib
+import hmac
 import json
 import re
+import socket
+import time
+from urllib.parse import quote
 
 import boto3
 import pytest
 import requests
+import test_access_points
 from botocore.config import Config
 
 from conftest import PASSWORD, USER, Server
@@ -98,3 +105,79 @@ def test_conditions_on_age_and_version_reach_it(server):
             assert requests.get(new, timeout=10).status_code == 200
         finally:
             s3.delete_bucket_policy(Bucket=BUCKET)
+
+
+def signed(server, method, lines, query=(), headers=(), resource=f"/{BUCKET}/hidden", host=None, path=None, expires=None, data=b"body"):
+    """The answer to a request whose signature is that of another one with these lines and this resource."""
+    expires = expires or int(time.time()) + 600
+    kinds = {name.lower(): value for name, value in dict(headers).items()}
+    text = "\n".join([method, kinds.get("content-md5", ""), kinds.get("content-type", ""), str(expires), *lines, resource])
+    signature = base64.b64encode(hmac.new(PASSWORD.encode(), text.encode(), hashlib.sha1).digest()).decode()
+    pieces = [("AWSAccessKeyId", USER), ("Expires", str(expires)), ("Signature", signature), *query]
+    pieces = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in pieces)
+    headers = dict(headers) | ({"Host": host} if host else {})
+    return requests.request(method, f"{server.url}{path or resource.split('?')[0]}?{pieces}", headers=headers, data=data, timeout=10)
+
+
+HIDING = {
+    "a line of a parameter about the signature": (["x-amz-date:D", "x-amz-tagging:a=b"], [("x-amz-date", "D\nx-amz-tagging:a=b")], {}),
+    "the same, in other letters": (["x-amz-date:D", "x-amz-tagging:a=b"], [("X-Amz-Date", "D\nx-amz-tagging:a=b")], {}),
+    "of a body": (["x-amz-content-sha256:UNSIGNED-PAYLOAD", "x-amz-tagging:a=b"],
+                  [("x-amz-content-sha256", "UNSIGNED-PAYLOAD\nx-amz-tagging:a=b")], {}),
+    "of metadata": (["x-amz-meta-a:1", "x-amz-tagging:a=b"], [("x-amz-meta-a", "1\nx-amz-tagging:a=b")], {}),
+    "a line in a name": (["x-amz-date:D", "x-amz-tagging:a=b"], [("x-amz-date:D\nx-amz-tagging", "a=b")], {}),
+    "a colon in a name": (["x-amz-date:D:a=b"], [("x-amz-date:D", "a=b")], {}),
+    "a carriage return": (["x-amz-date:D\rx"], [("x-amz-date", "D\rx")], {}),
+    "a copy source in two": ([f"x-amz-copy-source:/{BUCKET}/key,b"], [("x-amz-copy-source", "b")], {"x-amz-copy-source": f"/{BUCKET}/key"}),
+    "tags in two": (["x-amz-date:D,E"], [("X-Amz-Date", "D"), ("x-amz-date", "E")], {}),
+    "metadata in two": (["x-amz-meta-a:1,2"], [("x-amz-meta-a", "1"), ("X-Amz-Meta-A", "2")], {}),
+}
+
+
+@pytest.mark.parametrize("kind", sorted(HIDING))
+def test_no_other_request_has_the_same_string_to_sign(server, kind):
+    """The signature is right for the lines, which a plain request could have: hiding them makes another request of it."""
+    lines, query, headers = HIDING[kind]
+    answer = signed(server, "PUT", lines, query, headers)
+    assert (answer.status_code, "<Code>InvalidArgument</Code>" in answer.text) == (400, True), answer.text
+    assert "Contents" not in server.client().list_objects_v2(Bucket=BUCKET, Prefix="hidden")
+
+
+def test_parameters_act_as_the_headers_of_their_name(server):
+    for query, headers in (([("x-amz-tagging", "a=b")], {}), ([], {"x-amz-tagging": "a=b"})):
+        assert signed(server, "PUT", ["x-amz-tagging:a=b"], query, headers, resource=f"/{BUCKET}/tagged").status_code == 200
+        assert server.client().get_object_tagging(Bucket=BUCKET, Key="tagged")["TagSet"] == [{"Key": "a", "Value": "b"}]
+        server.client().delete_object(Bucket=BUCKET, Key="tagged")
+
+
+@pytest.mark.parametrize("resource, query", [
+    (f"/{BUCKET}/key?versionId=a&versionId=b", [("versionId", "b"), ("versionId", "a")]),
+    (f"/{BUCKET}/key?response-content-type=a\nb", [("response-content-type", "a\nb")]),
+    (f"/{BUCKET}/key?partNumber=1&uploadId=x", [("partNumber", "1&uploadId=x")]),
+])
+def test_no_other_parameters_have_the_same_string_to_sign(server, resource, query):
+    answer = signed(server, "GET", [], query, resource=resource, data=None)
+    assert (answer.status_code, "<Code>InvalidArgument</Code>" in answer.text) == (400, True), answer.text
+
+
+def test_a_header_that_is_no_text_is_not_signed_as_another(server):
+    answer = signed(server, "PUT", ["x-amz-meta-a:\ufffd"], headers={"x-amz-meta-a": b"\xff"})
+    assert (answer.status_code, "<Code>InvalidArgument</Code>" in answer.text) == (400, True), answer.text
+
+
+def test_the_url_of_a_bucket_is_none_of_its_access_points(tmp_path, monkeypatch):
+    domain, resolve = test_access_points.DOMAIN, socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *rest, **kw: resolve(
+        "127.0.0.1" if str(host).endswith(domain) else host, *rest, **kw))
+    server = Server(tmp_path / "drive", "--allow-sigv2", "--domain", domain).wait_ready()
+    try:
+        server.client().create_bucket(Bucket=BUCKET)
+        server.client().put_object(Bucket=BUCKET, Key="key", Body=b"x")
+        control = test_access_points.client(server, "s3control")
+        alias = control.create_access_point(AccountId="000000000000", Name="point", Bucket=BUCKET)["Alias"]
+        get = lambda host: signed(server, "GET", [], resource=f"/{BUCKET}/key", path="/key", host=host, data=None)
+        assert get(f"{BUCKET}.{domain}").content == b"x"
+        answer = get(f"{alias}.{domain}")
+        assert (answer.status_code, "<Code>AccessDenied</Code>" in answer.text) == (403, True), answer.text
+    finally:
+        server.stop()

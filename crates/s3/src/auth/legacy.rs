@@ -15,7 +15,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use drystone_identity::{Credential, Identity};
 use hmac::{Hmac, KeyInit, Mac};
 use sha1::Sha1;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use subtle::ConstantTimeEq;
 
@@ -108,9 +108,71 @@ fn refuse_unsigned(request: &S3Request) -> Result<(), S3Error> {
     }
 }
 
+/// Refuses what the string to sign cannot tell from another request.
+fn refuse_ambiguous(request: &S3Request) -> Result<(), S3Error> {
+    if request.point.is_some() {
+        // It would name the bucket, for which other rules count.
+        let message = "A signature of version 2 does not cover an access point. Please use \
+                       AWS4-HMAC-SHA256.";
+        return Err(S3Error::with(S3Code::AccessDenied, message));
+    }
+    refuse_hidden_lines(request)?;
+    refuse_joined_values(request)?;
+    refuse_hidden_parameters(request)
+}
+
+/// Whether a header has a line in the string to sign.
+fn has_line(name: &str) -> bool {
+    name.starts_with("x-amz-") || matches!(name, "content-md5" | "content-type")
+}
+
+/// Refuses texts that read like further lines: `x-amz-date` with the value `D`, a line break and
+/// `x-amz-acl:private` is signed as both, but sets no list. All headers that are no text have one line.
+fn refuse_hidden_lines(request: &S3Request) -> Result<(), S3Error> {
+    let message = "A name or value that is not one line of text is ambiguous under a signature of \
+                   version 2. Please use AWS4-HMAC-SHA256.";
+    for (name, value, _) in &request.query {
+        let lower = name.to_ascii_lowercase();
+        let is_signed = SIGNED_QUERIES.contains(&name.as_str());
+        let is_line = lower.starts_with("x-amz-");
+        let is_bad_name = is_line && http::HeaderName::from_bytes(lower.as_bytes()).is_err();
+        if is_bad_name || ((is_line || is_signed) && value.chars().any(char::is_control)) {
+            return Err(S3Error::argument(name, value, message));
+        }
+    }
+    for (name, value) in request.headers.iter().filter(|(name, _)| has_line(name.as_str())) {
+        if std::str::from_utf8(value.as_bytes()).is_err() {
+            return Err(S3Error::argument(name.as_str(), "", message));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses names that are given twice, be it once as a header and once as a parameter: their values are
+/// joined by commas in the string to sign, where one value may have a comma of its own, and one counts.
+fn refuse_joined_values(request: &S3Request) -> Result<(), S3Error> {
+    let lines = request.headers.iter().map(|(name, _)| name.as_str().to_owned());
+    let lines = lines.filter(|name| has_line(name));
+    let of_query = request.query.iter().filter_map(|(name, ..)| {
+        let lower = name.to_ascii_lowercase();
+        match lower.starts_with("x-amz-") {
+            true => Some(lower),
+            false => SIGNED_QUERIES.contains(&name.as_str()).then(|| name.clone()),
+        }
+    });
+    let mut seen = BTreeSet::new();
+    match lines.chain(of_query).find(|name| !seen.insert(name.clone())) {
+        None => Ok(()),
+        Some(name) => {
+            let message = "What is given twice is ambiguous under a signature of version 2.";
+            Err(S3Error::argument(&name, "", message))
+        }
+    }
+}
+
 /// Refuses values that the string to sign cannot tell from further parameters: `partNumber` with the value
 /// `1&uploadId=X` is signed as both, but names no upload.
-fn refuse_ambiguous(request: &S3Request) -> Result<(), S3Error> {
+fn refuse_hidden_parameters(request: &S3Request) -> Result<(), S3Error> {
     let is_signed = |name: &str| SIGNED_QUERIES.contains(&name);
     let hides = |value: &str| {
         let mut others = value.split('&').skip(1);
