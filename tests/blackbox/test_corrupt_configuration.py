@@ -1,4 +1,4 @@
-"""Stored configuration that cannot be read: the server fails closed, says which bucket, and can be mended."""
+"""Stored configuration that cannot be read: the server fails closed, says which bucket, and can be repaired."""
 import json
 import os
 import subprocess
@@ -117,7 +117,7 @@ def test_a_bucket_whose_rules_cannot_be_read_is_closed_to_all_and_can_be_mended(
     refused("InternalError", user.put_bucket_policy, Bucket=BUCKET, Policy=public_policy("THEIRS"))
     answer = requests.get(f"{server.url}/{BUCKET}/key", timeout=10)
     assert answer.status_code == 500 and b"before" not in answer.content
-    # Nobody else pays for it.
+    # No one else pays for it.
     assert user.get_object(Bucket="whole", Key="key")["Body"].read() == b"other"
     assert [b["Name"] for b in s3.list_buckets()["Buckets"]] == [BUCKET, "whole"]
 

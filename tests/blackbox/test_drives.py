@@ -112,7 +112,7 @@ def test_rot_on_two_drives_is_read_around_found_and_mended(wall):
     again = six.command("verify")["verification"]
     assert (again["damaged"], again["missing"], again["lost_count"]) == (0, 0, 0)
     six.stop()
-    # What was mended serves: the other four drives are not all needed any more.
+    # What was repaired serves: the other four drives are not all needed any more.
     for number in (0, 5):
         pull(six.directories[number])
     six.start()
@@ -132,7 +132,7 @@ def test_damage_of_one_drive_is_mended_while_clients_read(wall):
     while time.monotonic() < deadline:
         six.check()
         found = six.command("verify", BUCKET)["verification"]
-        # Parity that nobody reads is found by the verification only.
+        # Parity that no one reads is found by the verification only.
         if found["damaged"] + found["missing"] == 0:
             break
         six.command("verify", "--repair")
@@ -280,7 +280,7 @@ def settled(store, count, timeout=90):
             if status["moving"] is None and len(status["drives"]) == count and status["is_whole"]:
                 return status
         except (AssertionError, StopIteration):
-            # It starts anew.
+            # It starts again.
             pass
         time.sleep(0.2)
     raise AssertionError(f"not settled: {status}")
@@ -605,7 +605,7 @@ def test_nothing_acknowledged_is_lost_by_kills_and_lost_drives_under_load(wall):
         for worker in workers:
             worker.join()
         lost = random.Random(life).sample(six.directories, life % 3)
-        # Two drives may go only once what the crash left behind is mended.
+        # Two drives may go only once what the crash left behind is repaired.
         six.start()
         six.wait_whole()
         six.stop()

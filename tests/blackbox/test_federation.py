@@ -35,7 +35,7 @@ class Provider:
         return reply.json()["access_token"]
 
     def login(self, sub, **claims):
-        """The access token of somebody of whom the provider knows claims."""
+        """The access token of someone of whom the provider knows claims."""
         return requests.get(f"{self.url}/login", params={"sub": sub, "claims": json.dumps(claims)}, timeout=10).text
 
     def stop(self):

@@ -156,7 +156,7 @@ def test_who_may_use_which_key(server):
         assert code_of(s3.copy_object, Bucket="bucket", Key="t", CopySource=f"bucket/by-{name}") == gets
         assert code_of(s3.create_multipart_upload, Bucket="bucket", Key="m", **KMS, **({"SSEKMSKeyId": key} if key else {})) == puts
         assert code_of(s3.head_object, Bucket="bucket", Key=f"by-{name}") == done
-    # SSE-S3 asks for no key; nobody without a name uses one.
+    # SSE-S3 asks for no key; no one without a name uses one.
     assert code_of(denied.get_object, Bucket="bucket", Key="s3") == done
     owner.put_public_access_block(Bucket="bucket", PublicAccessBlockConfiguration={"BlockPublicPolicy": False})
     owner.put_bucket_policy(Bucket="bucket", Policy=json.dumps({"Version": "2012-10-17", "Statement": [

@@ -1,4 +1,4 @@
-"""What somebody sends who means harm, or whose client is broken: the exact refusal, and nothing stored."""
+"""What someone sends who means harm, or whose client is broken: the exact refusal, and nothing stored."""
 import base64
 import datetime
 import hashlib

@@ -422,7 +422,7 @@ def test_histories_of_sharing_with_kills(tmp_path, count):
 
 
 def test_a_small_object_is_always_there_while_it_is_overwritten(server):
-    """Readers beside a writer of one small key: each gets one of its versions, whole, and nobody an error."""
+    """Readers beside a writer of one small key: each gets one of its versions, whole, and no one an error."""
     import threading
 
     server.client().put_object(Bucket=BUCKET, Key="hot", Body=b"0" * 500)

@@ -1,5 +1,5 @@
-"""Every operation of the published service model, walked as somebody without a signature, an ordinary user without
-rights, a session of his, and the owner: nobody but the owner gets through, and nothing is changed by those who do not."""
+"""Every operation of the published service model, walked as someone without a signature, an ordinary user without
+rights, a session of his, and the owner: no one but the owner gets through, and nothing is changed by those who do not."""
 import base64
 import hashlib
 import json

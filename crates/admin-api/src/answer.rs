@@ -229,7 +229,7 @@ pub struct Status {
     pub is_whole: bool,
     /// Nothing can be changed.
     pub is_read_only: bool,
-    /// Locks wait for somebody to confirm that the clock is right.
+    /// Locks wait for someone to confirm that the clock is right.
     #[serde(default)]
     pub is_lock_clock_held: bool,
     /// How far the clock of locks is behind the wall clock, in seconds.

@@ -99,7 +99,7 @@ pub enum Request {
         /// Name.
         name: String,
     },
-    /// Ends all sessions that somebody has, at once.
+    /// Ends all sessions that someone has, at once.
     SessionRevoke {
         /// Whose.
         of: SessionsOf,
@@ -151,7 +151,7 @@ pub enum Request {
         /// Name.
         name: String,
     },
-    /// Removes a policy that nobody holds.
+    /// Removes a policy that no one holds.
     PolicyRemove {
         /// Name.
         name: String,
@@ -305,7 +305,7 @@ pub enum SessionsOf {
     LdapName(String),
 }
 
-/// Whoever holds policies.
+/// Anyone who holds policies.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Holder {

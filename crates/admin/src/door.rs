@@ -27,7 +27,7 @@ pub struct AdminRequest {
     pub headers: http::HeaderMap,
     /// The whole body.
     pub body: Bytes,
-    /// Who signed; `None` if nobody did.
+    /// Who signed; `None` if no one did.
     pub identity: Option<Arc<Identity>>,
     /// Service that the signature is for.
     pub service: String,
@@ -39,7 +39,7 @@ pub struct AdminRequest {
     pub consumer: Consumer,
     /// Whether the connection is encrypted.
     pub is_secure: bool,
-    /// It came by the socket of the server: whoever sent it is at the machine itself.
+    /// It came by the socket of the server: its sender is at the machine itself.
     pub is_local: bool,
 }
 

@@ -4,7 +4,7 @@
 //!
 //! - A session, a key with a policy of its own and a key that expires manage no keys: what they would make
 //!   or change is wider, or lasts longer, than they do.
-//! - A caller gets at nobody's rights that the caller could not give: before a secret is set, a key made or
+//! - A caller gets at no one's rights that the caller could not give: before a secret is set, a key made or
 //!   a user enabled, the caller must be allowed to attach every policy that the user and its groups have.
 //!
 //! `docs/decisions/0014-one-decision.md` has the reasons.
@@ -88,7 +88,7 @@ impl Actor<'_> {
     }
 
     /// Refuses unless the caller may make, change or delete keys of a user, or of the owner of the account
-    /// for `None`. Everybody may with their own unless a statement denies it; nobody but the owner with the
+    /// for `None`. Everybody may with their own unless a statement denies it; no one but the owner with the
     /// owner's.
     pub(crate) fn require_keys(
         &self,
@@ -149,7 +149,7 @@ impl Actor<'_> {
         }
     }
 
-    /// Refuses unless the caller may give whoever owns a key a credential: the owner of the account and the
+    /// Refuses unless the caller may give the owner of a key a credential: the owner of the account and the
     /// user alone may, and others who may attach all that the user holds.
     pub(crate) async fn require_not_above_owner(
         &self,
@@ -282,7 +282,7 @@ impl Actor<'_> {
         let rights = rights_of(holder.kind);
         let right = if attach { rights.attach } else { rights.detach };
         let arn = self.arn(entity_kind(holder.kind), &holder.name)?;
-        // Also without any policy: whoever may not, learns nothing of the holder.
+        // Also without any policy: anyone who may not, learns nothing of the holder.
         if policies.is_empty() {
             self.require(right, &arn)?;
         }

@@ -321,7 +321,7 @@ rights! {
         query: "DeleteRolePermissionsBoundary",
     }
 
-    // Inline policies. Whoever must not attach must not put either: the effect is the same.
+    // Inline policies. Anyone who must not attach must not put either: the effect is the same.
     PutUserPolicy {
         names: "iam:PutUserPolicy admin:PutUserPolicy",
         denied_by: "admin:AttachUserOrGroupPolicy admin:UpdatePolicyAssociation",
@@ -406,7 +406,7 @@ rights! {
         rule: "the owner of the account; some of them only by the socket",
         api: "mfa-enroll mfa-confirm mfa-info mfa-remove lock-confirm-clock",
     }
-    OfSocket { rule: "whoever is at the machine of the server", api: "keyring-export" }
+    OfSocket { rule: "anyone who is at the machine of the server", api: "keyring-export" }
 
     // Keys of the key service.
     KmsStatus { names: "kms:Status admin:KMSStatus", rule: "server", minio: "kms:status" }

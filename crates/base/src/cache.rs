@@ -2,7 +2,7 @@
 //!
 //! # Invariants
 //!
-//! - What is kept never weighs more than the bound, whoever chooses keys and values.
+//! - What is kept never weighs more than the bound, no matter who chooses keys and values.
 //! - Entries that are used stay: entries are young or old, a use makes an old one young, and the old ones are
 //!   dropped together when the young ones fill half of the bound.
 

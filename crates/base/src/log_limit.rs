@@ -2,7 +2,7 @@
 //!
 //! [`warn_limited!`](crate::warn_limited) and [`error_limited!`](crate::error_limited) write at most
 //! [`LINE_COUNT_MAX`] lines of one kind in [`PERIOD_MS`]; a kind is one place in the code. What is left out
-//! is counted, and the count is written by the next line of that kind or, if none follows, by whoever calls
+//! is counted, and the count is written by the next line of that kind or, if none follows, by the caller of
 //! [`take_suppressed`] from time to time (the server does).
 //!
 //! # Invariants

@@ -135,7 +135,7 @@ struct Batch {
     changes: Vec<FrameChange>,
     clock: Seq,
     replies: Vec<Reply>,
-    /// What the members of the view say; nobody is asked about a batch without changes.
+    /// What the members of the view say; no one is asked about a batch without changes.
     outcomes: Outcomes,
     sent: Instant,
 }
@@ -287,7 +287,7 @@ impl Committer {
         }
     }
 
-    /// Waits for something to arrive; where members of the view may be late, not for ever.
+    /// Waits for something to arrive; where members of the view may be late, not indefinitely.
     fn wait<'a>(
         &self,
         mailbox: &'a Mailbox,

@@ -58,10 +58,10 @@ pub(crate) struct RowGuard {
     is_complete: AtomicBool,
 }
 
-/// Whether rows of a key have seals. What has none: state that is of use to nobody but the catalog itself,
+/// Whether rows of a key have seals. What has none: state that is of use to no one but the catalog itself,
 /// groups and drives (which are needed to find the keyring, and where each shard is checked against its
 /// id), owners of shared bytes and what is to be swept or repaired (all of which can at most delete or keep
-/// bytes, as whoever writes the drive can anyway), and usage, which is counted again.
+/// bytes, as anyone who writes the drive can anyway), and usage, which is counted again.
 pub(crate) fn is_sealed(key: &[u8]) -> bool {
     match Family::of(key) {
         Some(

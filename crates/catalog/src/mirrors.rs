@@ -87,7 +87,7 @@ pub fn catch_up(
 
 struct Member {
     mirror: Mirror,
-    /// It gets all frames, but nobody waits for it yet.
+    /// It gets all frames, but no one waits for it yet.
     is_learning: bool,
 }
 
@@ -194,7 +194,7 @@ impl Mirrors {
         }
         let places = match first {
             Ok(places) => places.clone(),
-            // Where nobody has it, it certainly did not happen.
+            // Where no one has it, it certainly did not happen.
             Err(error) if live.iter().all(|m| is_refused(of(m))) => {
                 return Verdict::Refused(error.clone().into());
             }

@@ -29,7 +29,7 @@ pub(crate) fn replay(log: &Log, index: &dyn Index) -> Result<ReplayReport, Catal
     Ok(ReplayReport { frames, ..ReplayReport::default() })
 }
 
-/// Builds the index anew from the last readable export and all frames after it.
+/// Builds the index again from the last readable export and all frames after it.
 pub(crate) fn rebuild(log: &Log, index: &dyn Index) -> Result<ReplayReport, CatalogError> {
     index.clear()?;
     let mut report = ReplayReport { rebuilt: true, ..ReplayReport::default() };

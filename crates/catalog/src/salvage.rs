@@ -89,7 +89,7 @@ pub fn salvage(
     for log in others {
         let (more, damaged) = frames_of(log)?;
         report.damaged_stretches += damaged;
-        // Without a frame of the first log nobody can say which ones its export holds.
+        // Without a frame of the first log no one can say which ones its export holds.
         for (number, found) in more.into_iter().filter(|_| is_bounded) {
             frames.entry(number).or_insert(found);
         }

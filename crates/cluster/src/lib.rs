@@ -2,7 +2,7 @@
 //!
 //! # Invariants
 //!
-//! - A group is recorded; rendezvous hashing only proposes. Nobody computes where bytes are.
+//! - A group is recorded; rendezvous hashing only proposes. No one computes where bytes are.
 //! - A change of drives changes as few members of as few groups as weights allow, and a member that
 //!   stays keeps its place: place decides which shard of a stripe it holds.
 //!

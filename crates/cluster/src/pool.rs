@@ -56,7 +56,7 @@ pub struct InProgress {
 /// One set of groups; held by the pool until there is another set, and by all uploads that chose from it.
 #[derive(Default)]
 struct Era {
-    /// Whether nobody holds it any more.
+    /// Whether no one holds it any more.
     ended: Arc<(Mutex<bool>, Condvar)>,
 }
 

@@ -34,7 +34,7 @@ pub struct Start {
     /// A member of the view is missing: a smaller view must be recorded before anything is changed.
     pub view_shrinks: bool,
     /// So few drives are there that no view can be recorded, and what the newest one says may be what
-    /// nobody else ever heard of: nothing may be changed.
+    /// no other caller ever heard of: nothing may be changed.
     pub is_read_only: bool,
 }
 
@@ -90,7 +90,7 @@ fn names(drives: &[DriveId]) -> String {
 /// The ballot of the next view, from what the drives say that are here: their promises and the ballots of
 /// their views. It is to be promised on more than half of all drives before a view with it is written
 /// anywhere. So two processes that saw half of the drives each never write different views under one
-/// ballot, and whoever comes after a view that counts has a higher one.
+/// ballot, and anyone who comes after a view that counts has a higher one.
 ///
 /// Source: L. Lamport, "The part-time parliament", 1998 (phase 1 of Paxos).
 #[must_use]

@@ -199,7 +199,7 @@ impl Drive {
         self.append_discards(payload.into(), None)
     }
 
-    /// `birth_lsn`: of the record that is written anew.
+    /// `birth_lsn`: of the record that is written again.
     pub(crate) fn append_discards(
         &self,
         blobs: Bytes,

@@ -27,7 +27,7 @@ impl ShardId {
 }
 
 /// Which shard of a stripe it is, and of which code. From one parity shard, or the last data shard, the
-/// others of the stripe can be found and made anew without any row.
+/// others of the stripe can be found and rebuilt without any row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Coding {
     /// Place in the group: data first, then parity.

@@ -1,7 +1,7 @@
 //! Strays: shards of uploads that were in progress when a process stopped.
 //!
 //! While a process runs, an upload that is given up declares its blob dead itself. After a crash
-//! nobody does. To find what was left, the drive writes down from time to time an lsn before which no
+//! no one does. To find what was left, the drive writes down from time to time an lsn before which no
 //! upload in progress began (the *floor*); at the next start only shards behind the last floor can be
 //! strays. Which of them are named by a row is the catalog's business.
 

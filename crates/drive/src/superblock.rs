@@ -315,7 +315,7 @@ pub fn read_sealed(
     Ok(Some((newest, verdict)))
 }
 
-/// Writes the identity of a drive anew, durably, with a seal if there are keys; raises its sequence.
+/// Writes the identity of a drive again, durably, with a seal if there are keys; raises its sequence.
 ///
 /// # Errors
 ///

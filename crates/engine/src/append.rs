@@ -220,7 +220,7 @@ impl Engine {
         spawn(async move {
             let merged = engine.merge(&bucket, &object, &row, parts, seal);
             match merged.await {
-                // Somebody wrote at the same time: the next append looks again.
+                // Someone wrote at the same time: the next append looks again.
                 Ok(()) | Err(EngineError::Conflict | EngineError::BucketNotFound) => {}
                 Err(error) => tracing::warn!(bucket, %error, "parts could not be merged"),
             }

@@ -248,7 +248,7 @@ impl Engine {
                 Ok(false) => {}
                 Ok(true) => lock(sum).lose(&task.key),
                 Err(error) => {
-                    // The walk ends when nobody takes what it finds.
+                    // The walk ends when no one takes what it finds.
                     *lock(tasks) = None;
                     return Err(error);
                 }
@@ -336,7 +336,7 @@ impl Engine {
             let read = if scope.reads { report.bytes } else { 0 };
             worker.meter.step(read.max(repaired.bytes - given));
             given = repaired.bytes;
-            // A manifest is mended without being counted: nobody waited for it, nobody reads it.
+            // A manifest is repaired without being counted: no one waited for it, no one reads it.
             if !layout.is_manifest() {
                 lock(sum).count(&report);
             }

@@ -48,7 +48,7 @@ impl Consumer {
     /// The server itself: its work in the background.
     pub const BACKGROUND: Self = Self(None);
 
-    /// A client that belongs to nobody else.
+    /// A client that belongs to no other caller.
     #[must_use]
     pub fn client(who: &impl Hash) -> Self {
         Self::of(who, who)

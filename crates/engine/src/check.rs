@@ -108,7 +108,7 @@ impl Engine {
 }
 
 impl Engine {
-    /// Writes the usage of every bucket anew, as it is counted: after frames were lost. Blocks.
+    /// Writes the usage of every bucket again, as it is counted: after frames were lost. Blocks.
     pub(crate) fn mend_usage(&self) -> Result<(), EngineError> {
         let mut check = Check::new(self);
         check.heads()?;

@@ -124,7 +124,7 @@ impl Engine {
     }
 
     /// Lets the manifest beside the bytes say what is said of them now, after an object was copied onto
-    /// itself. Nobody waits for it.
+    /// itself. No one waits for it.
     fn tell_manifest(
         &self,
         source: &Located,

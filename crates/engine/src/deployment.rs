@@ -56,7 +56,7 @@ pub struct DeploymentConfig {
     pub indexes: Arc<dyn Indexes>,
     /// Bytes of zeros that a small segment is written ahead, the first time.
     pub write_ahead_len: u32,
-    /// What is built anew.
+    /// What is rebuilt.
     pub rebuild: Rebuild,
     /// How rows are protected.
     pub rows: RowProtection,
@@ -69,7 +69,7 @@ pub struct DeploymentConfig {
     pub bug: Option<drystone_log::SeededBug>,
 }
 
-/// What an opening builds anew.
+/// What an opening rebuilds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rebuild {
     /// What cannot be brought up to date.
@@ -152,7 +152,7 @@ impl Deployment {
         }
     }
 
-    /// What was left of the catalog, if it was made anew from that.
+    /// What was left of the catalog, if it was rebuilt from that.
     #[must_use]
     pub fn salvaged(&self) -> Option<SalvageReport> {
         self.salvaged

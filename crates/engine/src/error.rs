@@ -30,7 +30,7 @@ pub enum EngineError {
     /// A bucket of this name exists.
     #[error("bucket exists already")]
     BucketExists {
-        /// Whether it belongs to whoever wanted to create it.
+        /// Whether it belongs to the one who wanted to create it.
         is_own: bool,
     },
     /// The account has as many buckets as it may have.

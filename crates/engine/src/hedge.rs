@@ -1,4 +1,4 @@
-//! Reading a range of a cell without waiting for ever: a drive that is late or gone is gone around, with as
+//! Reading a range of a cell without waiting indefinitely: a drive that is late or gone is skipped, with as
 //! many of the others as are needed, asked at once.
 
 use crate::budget::Kind;

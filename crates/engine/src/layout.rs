@@ -70,7 +70,7 @@ impl Layout {
         self.size.saturating_sub(before).min(self.cell_len)
     }
 
-    /// Bytes in memory while a shard is made anew from others.
+    /// Bytes in memory while a shard is rebuilt from others.
     pub(crate) fn give_back_len(&self, (stripe, place): (u32, usize)) -> u64 {
         (u64::from(self.shape.data) + 1) * self.shard_len(stripe, place)
     }

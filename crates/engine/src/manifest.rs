@@ -73,7 +73,7 @@ impl ManifestRecord {
 
 impl Engine {
     /// Writes the manifest of an object that is about to be committed, if its bytes are beside the
-    /// catalog. Nobody waits for it.
+    /// catalog. No one waits for it.
     pub(crate) fn write_manifest(
         &self,
         bucket: &BucketRow,

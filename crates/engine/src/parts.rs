@@ -67,7 +67,7 @@ impl Engine {
     ) -> Result<T, EngineError> {
         let turn = self.shared.part_turns.turn(self.consumer()).await;
         let work = spawn_blocking(move || {
-            // Nobody may wait for it any more: it goes on all the same, and so does the turn.
+            // No one may wait for it any more: it goes on all the same, and so does the turn.
             let _turn = turn;
             work()
         });

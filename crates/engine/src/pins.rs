@@ -1,7 +1,7 @@
 //! Readers pin the bytes that they are reading.
 //!
 //! A reader takes a pin *before* it looks a row up. The sweep takes note of what is dead, starts a
-//! new generation, and reclaims it once no pin of the old generations is left: whoever pins
+//! new generation, and reclaims it once no pin of the old generations is left: anyone who pins
 //! later sees the delete.
 
 use drystone_base::sync::{self, Mutex, MutexGuard};

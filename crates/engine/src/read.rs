@@ -37,7 +37,7 @@ fn opened(opening: Option<Opening>, bytes: Bytes) -> Result<Bytes, EngineError> 
     let Some(Opening { cipher, first_frame, is_end, wanted }) = opening else {
         return Ok(bytes);
     };
-    // Where nobody else has the bytes they are opened in place.
+    // Where no other caller has the bytes they are opened in place.
     let mut buffer = bytes.try_into_mut().unwrap_or_else(|bytes| BytesMut::from(&bytes[..]));
     let len = cipher.open(first_frame, is_end, &mut buffer).ok_or(EngineError::SealBroken)?;
     match wanted.end <= len {
@@ -170,7 +170,7 @@ impl Engine {
         let engine = self.clone();
         let mut reader = ObjectReader { engine, front: None, cutter, lane, ahead: None, _pin: pin };
         reader.find_front().await?;
-        // The row of a small object goes with its version: nobody waits for readers.
+        // The row of a small object goes with its version: no one waits for readers.
         if let Some((front @ Front::Row(..), _)) = &mut reader.front
             && let Front::Row(id, range) = &*front
             && reader.cutter.is_done()

@@ -238,7 +238,7 @@ impl Recoding<'_> {
         Ok(())
     }
 
-    /// Writes a piece anew and lets `name` put the new data into its row, if that still has the old.
+    /// Writes a piece again and lets `name` put the new data into its row, if that still has the old.
     /// Returns the new data if it did.
     fn rewrite(
         &mut self,

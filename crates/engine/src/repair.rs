@@ -170,7 +170,7 @@ impl Engine {
         }
     }
 
-    /// Writes a shard anew from others. It is durable after [`Engine::flush_members`]. The shard of a
+    /// Writes a shard again from others. It is durable after [`Engine::flush_members`]. The shard of a
     /// blob that was declared dead meanwhile is written in vain: drives remember that.
     pub(crate) fn give_back(
         &self,

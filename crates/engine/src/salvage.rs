@@ -173,7 +173,7 @@ fn bring_back(tx: &mut Tx<'_>, record: ManifestRecord) -> Result<Fate, EngineErr
         Err(error) => return Err(error),
     };
     let mut known = plan::bucket_named(tx, &bucket_name)?;
-    // A version that was locked stays so, also where nobody knows of the bucket's lock any more.
+    // A version that was locked stays so, also where no one knows of the bucket's lock any more.
     if !row.lock.is_empty() && known.lock.is_none() {
         (known.lock, known.versioning) = (Some(BucketLock::default()), Versioning::Enabled);
         tx.put(Key::bucket(bucket), known.encode());

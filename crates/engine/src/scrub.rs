@@ -78,7 +78,7 @@ impl Engine {
     /// The catalog failed.
     pub fn scrub_state(&self, drive: DriveId) -> Result<ScrubState, EngineError> {
         let row = self.shared.catalog.get(&Key::scrub(drive.0))?;
-        // What cannot be read is not worth stopping for: the pass begins anew.
+        // What cannot be read is not worth stopping for: the pass begins again.
         Ok(row.and_then(|row| ScrubState::decode(&row).ok()).unwrap_or_default())
     }
 
@@ -175,7 +175,7 @@ impl Engine {
         for shard in scrubbed.damaged {
             match self.layout_of_damaged(drive, shard)? {
                 Some(lack) => lacks.push(lack),
-                None => tracing::error!(%shard, "a damaged shard cannot be made anew"),
+                None => tracing::error!(%shard, "a damaged shard cannot be rebuilt"),
             }
         }
         state.repaired += self.give_back_all(drive, &lacks)?;
@@ -234,7 +234,7 @@ impl Engine {
         Ok(None)
     }
 
-    /// Writes shards anew. Of blobs that were declared dead meanwhile nothing stays.
+    /// Writes shards again. Of blobs that were declared dead meanwhile nothing stays.
     fn give_back_all(&self, witness: &Drive, lacks: &[Lack]) -> Result<u64, EngineError> {
         let mut report = RepairReport::default();
         let mut blobs: BTreeMap<BlobId, u32> = BTreeMap::new();

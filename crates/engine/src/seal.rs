@@ -1,6 +1,6 @@
 //! What rows of encrypted versions keep sealed beside their bytes: headers, user metadata, and digests of
-//! the bytes where those must not be stored. They are sealed under the keyring of the server, whoever keeps
-//! the key of the bytes: a listing or a HEAD needs no other.
+//! the bytes where those must not be stored. They are sealed under the keyring of the server, no matter who
+//! keeps the key of the bytes: a listing or a HEAD needs no other.
 //!
 //! What belongs to an object is bound to its place: bucket, key, and the random id in its row. The checksum
 //! of a part is bound to the salt of the part's bytes instead, because objects of several places may have

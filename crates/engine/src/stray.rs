@@ -1,7 +1,7 @@
 //! Finding the bytes of uploads that were in progress when an earlier process stopped.
 //!
 //! A blob of a closed epoch that lies behind the last floor, that no frame since then names, and that
-//! was not declared dead, belongs to nobody. It is not freed at once but gets a sweep row that is due
+//! was not declared dead, belongs to no one. It is not freed at once but gets a sweep row that is due
 //! after a quarantine. Nothing is concluded from what cannot be read: any damage ends the search.
 
 use crate::engine::Engine;

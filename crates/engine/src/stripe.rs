@@ -87,7 +87,7 @@ impl StripeWriter {
         owner: u64,
     ) -> Result<Self, EngineError> {
         let pool = engine.pool();
-        // The group is chosen while this is counted: nobody may close it unnoticed.
+        // The group is chosen while this is counted: no one may close it unnoticed.
         let in_progress = Some(pool.begin_upload());
         let group = pool.choose_group(shape.shard_count()).ok_or(EngineError::Busy)?;
         let mut members = pool.members(&group);
@@ -194,7 +194,7 @@ impl StripeWriter {
         }
     }
 
-    /// Waits for a member, where others can do without it not for ever.
+    /// Waits for a member, where others can do without it not indefinitely.
     async fn in_time(
         &self,
         place: usize,

@@ -150,7 +150,7 @@ struct Request<'a> {
 }
 
 impl Request<'_> {
-    /// The first statement of an effect that matches, whoever asks.
+    /// The first statement of an effect that matches, no matter who asks.
     fn find<'d>(
         &self,
         (name, document): Named<'d>,
@@ -336,7 +336,7 @@ impl Request<'_> {
         };
         let explanation = at(Reason::Allow, Source::Trust, name, found);
         let Some(account) = caller.principal.account() else {
-            // Somebody whom another provider vouches for has no policies here.
+            // Someone whom another provider vouches for has no policies here.
             return Decision { allowed: reach >= Reach::Everyone, explanation };
         };
         let is_own = role_arn.split(':').nth(4) == Some(account);

@@ -128,14 +128,14 @@ impl Document {
         &self.fact_keys
     }
 
-    /// Bytes that it holds, for whoever keeps it: many times its text, where values are short.
+    /// Bytes that it holds, for anyone who keeps it: many times its text, where values are short.
     #[must_use]
     pub fn weight_bytes(&self) -> usize {
         let of_keys: usize = self.fact_keys.iter().map(|key| key.capacity() + FACT_KEY_COST).sum();
         size_of::<Self>() + self.statements.iter().map(Statement::weight).sum::<usize>() + of_keys
     }
 
-    /// Whether nobody is allowed anything by it.
+    /// Whether no one is allowed anything by it.
     #[must_use]
     pub fn allows_nothing(&self) -> bool {
         self.statements.iter().all(|statement| statement.effect == Effect::Deny)

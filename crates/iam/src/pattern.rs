@@ -209,7 +209,7 @@ impl Piece {
 /// What an allocation costs beyond what was asked for.
 pub(crate) const ALLOCATION_COST: usize = 16;
 
-/// A name in which no slash begins a folder of somebody else. Whom a policy gives `home/${jwt:sub}/*`, and
+/// A name in which no slash begins a folder of someone else. Whom a policy gives `home/${jwt:sub}/*`, and
 /// denies everything else, must have no place in common with others, whatever the name.
 fn as_one_part(name: &str) -> Cow<'_, str> {
     match name.contains(['/', '%']) {

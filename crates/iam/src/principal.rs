@@ -22,7 +22,7 @@ pub struct BareName {
 /// Who a request was signed by. A service account or a key of a user is that user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Principal {
-    /// Nobody: the request has no signature.
+    /// No one: the request has no signature.
     Anonymous,
     /// The owner of an account, who may do everything in it.
     Root {
@@ -38,7 +38,7 @@ pub enum Principal {
         /// Unique id, which a new user of the same name does not have.
         id: String,
     },
-    /// Somebody whom an identity provider vouches for, before he has a session.
+    /// Someone whom an identity provider vouches for, before he has a session.
     Federated {
         /// Name of the provider: its issuer without scheme.
         provider: String,
@@ -48,16 +48,16 @@ pub enum Principal {
         /// Name of the service, such as `logging.s3.amazonaws.com`.
         name: &'static str,
     },
-    /// Somebody whom an identity provider vouched for, with a session without a role.
+    /// Someone whom an identity provider vouched for, with a session without a role.
     FederatedUser {
         /// Account id that the session belongs to.
         account: String,
-        /// Name with the provider, which nobody of another provider has.
+        /// Name with the provider, which no one of another provider has.
         name: String,
         /// The name without the provider, where the two differ.
         bare: Option<BareName>,
     },
-    /// Somebody who has assumed a role.
+    /// Someone who has assumed a role.
     RoleSession {
         /// Account id of the role.
         account: String,
@@ -71,7 +71,7 @@ pub enum Principal {
 }
 
 impl Principal {
-    /// Id of the account; nobody has none.
+    /// Id of the account; an anonymous caller has none.
     #[must_use]
     pub fn account(&self) -> Option<&str> {
         match self {
@@ -83,7 +83,7 @@ impl Principal {
         }
     }
 
-    /// The resource name; nobody has none.
+    /// The resource name; an anonymous caller has none.
     #[must_use]
     pub fn arn(&self) -> Option<String> {
         Some(match self {
@@ -146,9 +146,9 @@ pub(crate) enum PrincipalPattern {
     Account(String),
     /// A user, a role, or a session (unique id of its role, colon, name of the session), by unique id.
     Id(String),
-    /// Somebody whom an identity provider vouched for, by resource name.
+    /// Someone whom an identity provider vouched for, by resource name.
     FederatedUser(String),
-    /// A user, role or session by resource name. Documents of older versions have these, where nobody had
+    /// A user, role or session by resource name. Documents of older versions have these, where no one had
     /// the name when ids were put in (decision 23).
     Unresolved(String),
     /// The canonical id of an account.
@@ -157,7 +157,7 @@ pub(crate) enum PrincipalPattern {
     Service(String),
 }
 
-/// How far a resource policy reaches by naming somebody.
+/// How far a resource policy reaches by naming someone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Reach {
     /// The account was named: its own policies decide.
@@ -261,7 +261,7 @@ impl PrincipalPattern {
         *self == Self::Everyone
     }
 
-    /// Whether and how this names somebody for a statement of an effect; `canonical` is the canonical id of
+    /// Whether and how this names someone for a statement of an effect; `canonical` is the canonical id of
     /// the caller's account.
     fn names(&self, caller: &Principal, canonical: Option<&str>, effect: Effect) -> Option<Reach> {
         let is_named = match self {
@@ -295,7 +295,7 @@ impl PrincipalPattern {
                 }
                 _ => false,
             },
-            // Whoever has the name now need not be the one who was meant: nothing is given to them, and
+            // Anyone who has the name now need not be the one who was meant: nothing is given to them, and
             // nothing that was denied is given either.
             Self::Unresolved(arn) => {
                 let names = [caller.role_arn(), caller.arn()];

@@ -7,7 +7,7 @@ use crate::pattern::Template;
 use crate::principal::PrincipalPattern;
 use crate::statement::{Effect, Either, Statement};
 
-/// Keys whose fixed values make a statement for everyone one for somebody.
+/// Keys whose fixed values make a statement for everyone one for someone.
 const NARROWING: &[&str] = &[
     "aws:sourceip",
     "aws:sourcearn",

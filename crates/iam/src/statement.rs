@@ -127,7 +127,7 @@ impl Statement {
     pub(crate) fn reach(&self, caller: &Principal, canonical: Option<&str>) -> Option<Reach> {
         match self.principals.as_ref()? {
             Either::In(patterns) => reach(patterns, caller, canonical, self.effect),
-            // Whom a name that is no id leaves out is not known: it leaves out nobody.
+            // Whom a name that is no id leaves out is not known: it leaves out no one.
             Either::NotIn(patterns) => match reach(patterns, caller, canonical, Effect::Allow) {
                 Some(_) => None,
                 None => Some(Reach::Everyone),

@@ -200,7 +200,7 @@ fn found<N: PrincipalNames>(text: &str, names: &N) -> Result<Option<(String, Str
     }))
 }
 
-/// The stored form of a principal whom a resource name means now; `None` if it means nobody.
+/// The stored form of a principal whom a resource name means now; `None` if it means no one.
 fn with_id<N: PrincipalNames>(text: &str, names: &N) -> Result<Option<String>, N::Error> {
     let found = found(text, names)?.filter(|(_, arn)| arn == text);
     Ok(found.map(|(id, arn)| format!("{id}{STORED_BLANK}{arn}")))

@@ -48,7 +48,7 @@ pub(crate) struct Quota {
     pub(crate) name: &'static str,
 }
 
-/// A policy as somebody holds it.
+/// A policy as someone holds it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Held {
     pub(crate) is_attached: bool,

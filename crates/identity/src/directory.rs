@@ -149,7 +149,7 @@ impl Directory {
         &self.shared.root.access_key
     }
 
-    /// The owner of the default account, for whoever has shown to be at the machine itself.
+    /// The owner of the default account, for anyone who has shown to be at the machine itself.
     #[must_use]
     pub fn root_identity(&self) -> Arc<Identity> {
         self.shared.root.clone()

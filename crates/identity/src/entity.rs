@@ -47,7 +47,7 @@ pub(crate) trait Entity: Serialize + DeserializeOwned {
     }
 }
 
-/// What somebody is allowed: policies by name, and policies of his own.
+/// What someone is allowed: policies by name, and policies of his own.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grants {
     /// Names of managed policies.
@@ -136,7 +136,7 @@ pub struct Group {
     pub(crate) unknown: Unknown,
 }
 
-/// Rights that somebody else takes on for a while.
+/// Rights that someone else takes on for a while.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Role {
     /// Account id.
@@ -328,7 +328,7 @@ pub struct PublicAccessBlock {
     pub ignore_public_acls: bool,
     /// Public policies are refused.
     pub block_public_policy: bool,
-    /// Public policies admit nobody of other accounts.
+    /// Public policies admit no one of other accounts.
     pub restrict_public_buckets: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Whoever holds policies: users, groups and roles alike.
+//! Anyone who holds policies: users, groups and roles alike.
 
 use crate::entity::{Grants, Group, Role, User};
 use crate::error::IdentityError;

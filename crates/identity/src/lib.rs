@@ -9,13 +9,13 @@
 //!
 //! - A secret is sealed before it becomes part of a row; nothing readable reaches the log.
 //! - A change acts at once: what was remembered before it is not used after its commit.
-//! - A key without its parent, of a disabled parent, or of a parent that was made anew under the same
+//! - A key without its parent, of a disabled parent, or of a parent that was made again under the same
 //!   name, opens nothing.
 //! - What cannot be read allows nothing.
 //!
 //! # Not here
 //!
-//! Whether somebody may do something is decided in `iam`; who may change identities, by the doors in
+//! Whether someone may do something is decided in `iam`; who may change identities, by the doors in
 //! `admin`; signatures are in `s3`.
 
 mod access_points;

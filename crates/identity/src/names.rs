@@ -58,7 +58,7 @@ pub(crate) fn check_path(path: &str) -> Result<(), IdentityError> {
     Err(IdentityError::invalid("Path", "The path must begin and end with a slash."))
 }
 
-/// Checks an access key that somebody chose.
+/// Checks an access key that someone chose.
 pub(crate) fn check_access_key(id: &str) -> Result<(), IdentityError> {
     let is_allowed = |c: char| ('!'..='~').contains(&c) && !"=,/".contains(c);
     if (3..=128).contains(&id.len()) && id.chars().all(is_allowed) {
@@ -68,7 +68,7 @@ pub(crate) fn check_access_key(id: &str) -> Result<(), IdentityError> {
     Err(IdentityError::invalid("AccessKeyId", message))
 }
 
-/// Checks a secret key that somebody chose.
+/// Checks a secret key that someone chose.
 pub(crate) fn check_secret(secret: &str) -> Result<(), IdentityError> {
     if (8..=128).contains(&secret.len()) && !secret.chars().any(char::is_control) {
         return Ok(());

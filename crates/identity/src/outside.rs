@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 /// Bytes of the name of a provider at most.
 pub const PROVIDER_LEN_MAX: usize = 512;
 
-/// Somebody whom another directory knows.
+/// Someone whom another directory knows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OutsideName {
     /// The OpenID provider, as [`provider_name`] has it; `None` for the LDAP server.
@@ -30,7 +30,7 @@ pub struct OutsideName {
 /// The provider that names without one mean.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct BareNamesOf {
-    /// Empty if there were several when the first session was made: then such a name means nobody.
+    /// Empty if there were several when the first session was made: then such a name means no one.
     provider: String,
     #[serde(flatten)]
     unknown: Unknown,
@@ -63,7 +63,7 @@ fn escaped(text: &str, special: &[char]) -> String {
 }
 
 impl OutsideName {
-    /// The name with its directory, which nobody else has.
+    /// The name with its directory, which no other caller has.
     #[must_use]
     pub fn full(&self) -> String {
         match &self.provider {
@@ -103,7 +103,7 @@ impl Directory {
         .await
     }
 
-    /// Somebody of another directory, with a session without a role.
+    /// Someone of another directory, with a session without a role.
     ///
     /// # Errors
     ///

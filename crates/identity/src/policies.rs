@@ -249,7 +249,7 @@ impl Directory {
         .await
     }
 
-    /// Deletes a policy that nobody holds.
+    /// Deletes a policy that no one holds.
     ///
     /// # Errors
     ///
@@ -293,7 +293,7 @@ impl Directory {
         Ok(found)
     }
 
-    /// Who holds the policies of an account, by policy; those that nobody holds are not there.
+    /// Who holds the policies of an account, by policy; those that no one holds are not there.
     ///
     /// # Errors
     ///
@@ -328,7 +328,7 @@ impl Directory {
         Ok(counts)
     }
 
-    /// Attaches policies to somebody, or detaches them: all of them or none. Says which were changed.
+    /// Attaches policies to someone, or detaches them: all of them or none. Says which were changed.
     ///
     /// # Errors
     ///
@@ -346,7 +346,7 @@ impl Directory {
         .await
     }
 
-    /// Replaces the policies that somebody holds.
+    /// Replaces the policies that someone holds.
     ///
     /// # Errors
     ///
@@ -366,7 +366,7 @@ impl Directory {
         .await
     }
 
-    /// Sets a policy of somebody's own, or removes it.
+    /// Sets a policy of someone's own, or removes it.
     ///
     /// # Errors
     ///
@@ -438,7 +438,7 @@ impl Directory {
         .await
     }
 
-    /// What somebody holds.
+    /// What someone holds.
     ///
     /// # Errors
     ///
@@ -452,7 +452,7 @@ impl Directory {
     }
 }
 
-/// Puts policies among those that somebody holds, or takes them out. Says which were changed.
+/// Puts policies among those that someone holds, or takes them out. Says which were changed.
 fn change_attached(
     held: &mut BTreeSet<String>,
     policies: BTreeSet<String>,

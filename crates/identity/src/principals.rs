@@ -356,8 +356,8 @@ impl Directory {
         .await
     }
 
-    /// Takes the members out of a group that cannot be read, so that nobody is a member of one made later
-    /// with its name. Nobody can be put into it meanwhile.
+    /// Takes the members out of a group that cannot be read, so that no one is a member of one made later
+    /// with its name. No one can be put into it meanwhile.
     async fn leave_damaged_group(&self, account: &str, name: &str) -> Result<(), IdentityError> {
         let member = |user: User| user.groups.contains(name).then_some(user.name);
         let members = rows::list(&self.shared.catalog, &[account, ""], member)?;

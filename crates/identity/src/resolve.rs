@@ -24,7 +24,7 @@ use std::sync::Arc;
 /// Condition key that says whether a session was made with a second factor. Keys that last have none.
 const MFA_PRESENT: &str = "aws:MultiFactorAuthPresent";
 
-/// Somebody whose key was looked up: what signatures are checked and decisions made with.
+/// Someone whose key was looked up: what signatures are checked and decisions made with.
 pub struct Identity {
     /// Tells this reading of the directory from others, for caches of what is derived from it.
     pub serial: u64,
@@ -289,7 +289,7 @@ impl<'a> Reading<'a> {
                 continue;
             }
             let text = match self.policy_text(account, policy) {
-                // Deleting a policy that somebody holds is refused; a name may still be of an import.
+                // Deleting a policy that someone holds is refused; a name may still be of an import.
                 Err(IdentityError::NotFound { .. }) => continue,
                 text => text?,
             };
@@ -419,7 +419,7 @@ impl Directory {
                 reading
             }
             Subject::External { account, name, policies } => {
-                // Not a user: one of the same name may exist here, and is somebody else. So there is no
+                // Not a user: one of the same name may exist here, and is someone else. So there is no
                 // `aws:username` either (decision 25).
                 let outside = claims.outside().ok_or(IdentifyError::InvalidToken)?;
                 let principal = self.outside_principal(account, &outside)?;

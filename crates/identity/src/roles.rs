@@ -39,7 +39,7 @@ pub struct NewRole {
     pub boundary: Option<String>,
 }
 
-/// Somebody wants to take on a role.
+/// Someone wants to take on a role.
 pub struct AssumeRequest<'a> {
     /// Who.
     pub principal: &'a Principal,

@@ -34,7 +34,7 @@ pub struct SessionRequest {
     /// Resource names of managed policies that narrow it too: it may do what any of them allows, or the
     /// policy above.
     pub policy_arns: Vec<String>,
-    /// Whoever takes on a role, as another directory knows them.
+    /// Anyone who takes on a role, as another directory knows them.
     pub vouched: Option<OutsideName>,
     /// Condition keys that it brings with it.
     pub facts: BTreeMap<String, Vec<String>>,
@@ -188,7 +188,7 @@ impl Directory {
         Ok(SessionCredentials { access_key, secret_key, token, expires_ms: exp * 1000 })
     }
 
-    /// A session of whoever asks, with his rights.
+    /// A session of the one who asks, with his rights.
     ///
     /// # Errors
     ///
@@ -246,7 +246,7 @@ impl Directory {
         self.issue(subject, None, request).await
     }
 
-    /// A session of somebody whom another directory vouches for, with the policies that it names.
+    /// A session of someone whom another directory vouches for, with the policies that it names.
     ///
     /// # Errors
     ///

@@ -17,7 +17,7 @@ pub enum SessionsOf {
     Root,
     /// Of a user.
     User(String),
-    /// Of whoever took on a role.
+    /// Of the one who took on a role.
     Role(String),
     /// Of one of another directory.
     Outside(OutsideName),

@@ -2,7 +2,7 @@
 //!
 //! The token names each policy with the digest of the text that it had when the session was made, and at
 //! use a version of the policy with that very text is looked for. Texts of managed policies are too long
-//! for a token; names alone would let whoever edits a policy later widen sessions that are out. Where the
+//! for a token; names alone would let anyone who edits a policy later widen sessions that are out. Where the
 //! text is gone (the version was removed, or the policy), the session may do nothing: to leave the policy
 //! out could widen it too, by a statement that denied.
 

@@ -34,9 +34,9 @@ pub(crate) enum Subject {
     },
     /// A user.
     User { account: String, name: String, id: String },
-    /// Whoever took on a role.
+    /// The one who took on a role.
     Role { account: String, name: String, id: String, session: String },
-    /// Somebody whom another directory knows, with the policies that it names.
+    /// Someone whom another directory knows, with the policies that it names.
     External { account: String, name: String, policies: Vec<String> },
 }
 
@@ -119,7 +119,7 @@ pub(crate) fn verify(secret: &[u8], token: &str) -> Option<Claims> {
 }
 
 /// Ties a session to the credentials that it was made with: other ones of the same name give another
-/// text. Whoever reads the token learns nothing about them.
+/// text. Anyone who reads the token learns nothing about them.
 pub(crate) fn origin_of(secret: &[u8], access_key: &str, secret_key: &str) -> String {
     let bytes = mac(secret, &format!("session origin {access_key}\n{secret_key}"));
     URL_SAFE_NO_PAD.encode(bytes)

@@ -108,7 +108,7 @@ pub trait DiskFile: Send + Sync {
     /// `UnexpectedEof`, or whatever the operating system reports.
     fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()>;
     /// As [`DiskFile::read_at`], from the device and not from memory where the filesystem can, and
-    /// without filling memory with what nobody asked for: for reading everything once.
+    /// without filling memory with what no one asked for: for reading everything once.
     ///
     /// # Errors
     ///

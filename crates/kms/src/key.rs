@@ -83,7 +83,7 @@ pub struct KeyInfo {
     pub description: String,
     /// In milliseconds since 1970.
     pub created_ms: u64,
-    /// How often it was made anew, and once; 0 where the provider knows.
+    /// How often it was made again, and once; 0 where the provider knows.
     pub version_count: u32,
 }
 

@@ -161,7 +161,7 @@ impl Kms {
         self.shared.fixed.key.as_ref().map_or(DEFAULT_KEY, |key| &key.id)
     }
 
-    /// Reads how somebody names a key: its id, an alias, or the ARN of either; `arn:minio:kms:::ID` too.
+    /// Reads how someone names a key: its id, an alias, or the ARN of either; `arn:minio:kms:::ID` too.
     ///
     /// # Errors
     ///

@@ -2,7 +2,7 @@
 //! allocator with a heap for each thread does not find them again.
 //!
 //! A buffer that is used again still has what was read into it before. It is given out only after all of it
-//! that can be seen was read anew.
+//! that can be seen was read again.
 
 use bytes::Bytes;
 use std::ops::RangeInclusive;

@@ -11,7 +11,7 @@ struct State<T> {
     waker: Option<Waker>,
 }
 
-/// Receives one value. Dropping it is allowed: the work goes on, nobody hears of the outcome.
+/// Receives one value. Dropping it is allowed: the work goes on, no one hears of the outcome.
 pub struct Ticket<T> {
     shared: Arc<(Mutex<State<T>>, Condvar)>,
 }

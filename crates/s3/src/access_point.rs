@@ -122,7 +122,7 @@ pub(crate) fn resolve_source(
     } else {
         match parse_copy_source(text) {
             Ok(source) => source,
-            // Whoever reads it says what is wrong with it.
+            // Anyone who reads it says what is wrong with it.
             Err(_) => return Ok(()),
         }
     };

@@ -245,7 +245,7 @@ pub(crate) fn of_document(
     if grants.len() > GRANT_COUNT_MAX { Err(malformed()) } else { Ok(grants) }
 }
 
-/// Whether a list gives nobody but owner and bucket owner anything.
+/// Whether a list gives no one but owner and bucket owner anything.
 pub(crate) fn is_plain(grants: &[Grant], owner: &str, bucket_owner: &str) -> bool {
     grants.iter().all(
         |grant| matches!(&grant.grantee, Grantee::Account(id) if id == owner || id == bucket_owner),

@@ -22,7 +22,7 @@ use tokio::sync::Semaphore;
 
 /// What a stream of HTTP/2 holds besides its body while its answer is not taken.
 const STREAM_LEN: u64 = 4 << 10;
-/// Large answers that wait for a share, with bytes that count for nobody.
+/// Large answers that wait for a share, with bytes that count for no one.
 static LARGE_WAITING: Semaphore = Semaphore::const_new(4);
 
 /// The body of an answer whose memory is counted.

@@ -55,7 +55,7 @@ pub struct Peer {
 /// Who sent a request, and how it was signed.
 #[derive(Clone)]
 pub(crate) struct Sender {
-    /// `None`: nobody signed.
+    /// `None`: no one signed.
     pub(crate) identity: Option<Arc<Identity>>,
     pub(crate) auth: AuthType,
     /// When it was signed, in milliseconds since 1970.
@@ -77,7 +77,7 @@ impl Sender {
         self.identity.as_ref().map_or(&Principal::Anonymous, |identity| &identity.principal)
     }
 
-    /// Account id; nobody has none.
+    /// Account id; an anonymous caller has none.
     pub(crate) fn account(&self) -> Option<&str> {
         self.principal().account()
     }
@@ -127,7 +127,7 @@ fn is_granted(
     need: &Need,
     canonical: Option<&str>,
 ) -> bool {
-    // Whoever may write an object may say whose it is to be.
+    // Anyone who may write an object may say whose it is to be.
     let comes_with_upload =
         need.action == "s3:PutObjectAcl" && context.request.query("acl").is_none();
     let listed = if comes_with_upload { listed("s3:PutObject") } else { listed(need.action) };
@@ -309,7 +309,7 @@ fn resource_of(need: &Need) -> String {
     }
 }
 
-/// Whether an action can mend configuration that cannot be read.
+/// Whether an action can repair configuration that cannot be read.
 fn is_repair(action: &str) -> bool {
     let documents = [
         "BucketPolicy",
@@ -323,7 +323,7 @@ fn is_repair(action: &str) -> bool {
 fn decide_need(context: &Context<'_>, need: &Need) -> Result<Decision, S3Error> {
     let sender = &context.sender;
     let found = match need.bucket.as_deref() {
-        // Whoever makes a bucket is not asked by the policy of another one of this name.
+        // Anyone who makes a bucket is not asked by the policy of another one of this name.
         Some(name) if need.action != "s3:CreateBucket" => match context.engine.find_bucket(name) {
             Err(EngineError::BucketNotFound) => None,
             found => Some(found?),

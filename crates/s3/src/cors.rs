@@ -121,7 +121,7 @@ fn vary(reply: &mut Reply) {
     set(reply, "vary", names);
 }
 
-/// Answers a preflight request, which nobody signs, by the rules of its bucket.
+/// Answers a preflight request, which no one signs, by the rules of its bucket.
 ///
 /// # Errors
 ///

@@ -56,7 +56,7 @@ impl Document {
         Ok(Self { bytes, _shares: Some(shares) })
     }
 
-    /// The same for whoever reads it after the first; the share is the first one's.
+    /// The same for anyone who reads it after the first; the share is the first one's.
     fn again(&self) -> Self {
         Self { bytes: self.bytes.clone(), _shares: None }
     }

@@ -80,7 +80,7 @@ pub(crate) async fn of_write(
     of_copy(context, bucket, key, None).await
 }
 
-/// As [`of_write`], for a copy: the data key of its source is sealed anew, so that both can have the same
+/// As [`of_write`], for a copy: the data key of its source is sealed again, so that both can have the same
 /// sealed bytes.
 ///
 /// # Errors

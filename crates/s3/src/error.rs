@@ -1,6 +1,6 @@
 //! S3 error codes, and the one place where failures become them.
 //!
-//! The matches below have no wildcard arm: a new engine error does not compile until somebody chooses
+//! The matches below have no wildcard arm: a new engine error does not compile until someone chooses
 //! its code. Source: S3 API reference, "Error responses".
 
 use drystone_base::NameError;

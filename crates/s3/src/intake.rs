@@ -2,7 +2,7 @@
 //!
 //! # Invariants
 //!
-//! - A document takes its share once more of it has come than what counts for nobody, in one step and in
+//! - A document takes its share once more of it has come than what counts for no one, in one step and in
 //!   line.
 //! - A client that is waited for is behind its rate for a bounded time; for a short time only, if a caller
 //!   that holds less waits for bytes. So no client decides how long others wait.
@@ -125,7 +125,7 @@ pub(crate) struct Intake<'a> {
 }
 
 impl<'a> Intake<'a> {
-    /// A document of `len_max` bytes at most, of somebody who is known or not.
+    /// A document of `len_max` bytes at most, of someone who is known or not.
     pub(crate) fn new(engine: &'a Engine, is_known: bool, pace: Arc<Pace>, len_max: u64) -> Self {
         let kind = if is_known { Kind::Arrive } else { Kind::Unsigned };
         Self { engine, kind, pace, share: None, len_max }

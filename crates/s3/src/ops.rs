@@ -58,7 +58,7 @@ use drystone_engine::VersionRef;
 pub(crate) type Handled = Result<Reply, S3Error>;
 
 /// Runs an operation. Every operation of the model has an arm: those that are not implemented are
-/// refused here, before any effect. Whoever gets here was authorized.
+/// refused here, before any effect. Anyone who gets here was authorized.
 pub(crate) async fn dispatch(
     context: &Context<'_>,
     operation: Operation,
@@ -211,7 +211,7 @@ pub(crate) async fn read_root(
 ///
 /// # Errors
 ///
-/// It cannot be read. Whoever may not send it is not told.
+/// It cannot be read. Anyone who may not send it is not told.
 pub(crate) async fn hear(
     context: &mut Context<'_>,
     operation: Operation,

@@ -97,7 +97,7 @@ impl S3Request {
         now_ms: u64,
     ) -> Result<Self, S3Error> {
         let invalid = || S3Error::new(S3Code::InvalidURI);
-        // Both are held several times over while a body is waited for, whoever the client is.
+        // Both are held several times over while a body is waited for, no matter who the client is.
         let path = parts.uri.path();
         if path.len() > PATH_LEN_MAX {
             return Err(S3Code::KeyTooLongError.into());

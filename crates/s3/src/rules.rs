@@ -43,7 +43,7 @@ pub(crate) struct Rules {
     pub(crate) ignore_public_acls: bool,
     /// It was said who owns the objects.
     pub(crate) has_controls: bool,
-    /// The policy or the block is there but cannot be read: nobody may do anything but repair it.
+    /// The policy or the block is there but cannot be read: no one may do anything but repair it.
     pub(crate) is_broken: bool,
     /// `RestrictPublicBuckets` of a bucket with a public policy.
     pub(crate) is_restricted: bool,
@@ -56,7 +56,7 @@ pub(crate) enum Ownership {
     Enforced,
     /// The bucket's owner owns what is uploaded with `bucket-owner-full-control`.
     Preferred,
-    /// Whoever uploads owns.
+    /// Anyone who uploads owns.
     Writer,
 }
 
@@ -129,7 +129,7 @@ impl Rules {
         let parsed = text.as_deref().map(|t| Document::parse(t, PolicyKind::Bucket(&bucket.name)));
         let block = engine.document(bucket, DocumentKind::PublicAccessBlock, "")?;
         let controls = engine.document(bucket, DocumentKind::OwnershipControls, "")?;
-        // Until somebody says otherwise, lists are kept and public grants do not count (`bucket_defaults`).
+        // Until someone says otherwise, lists are kept and public grants do not count (`bucket_defaults`).
         let is_undecided =
             defaults != BucketDefaults::Open && block.is_none() && controls.is_none();
         let blocked = |switch| is_blocked(engine, directory, bucket, switch);

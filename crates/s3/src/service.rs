@@ -18,7 +18,7 @@ use hyper::body::Incoming;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// Bytes that are read from somebody who is not known yet.
+/// Bytes that are read from someone who is not known yet.
 const UNSIGNED_LEN_MAX: usize = 64 << 10;
 
 /// A request whose signature is right, or that has none.

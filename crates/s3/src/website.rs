@@ -108,7 +108,7 @@ async fn answer(context: &mut Context<'_>) -> Result<Reply, S3Error> {
     Err(error)
 }
 
-/// An object, for whoever may read it.
+/// An object, for anyone who may read it.
 async fn fetch(context: &mut Context<'_>, key: &str, with_body: bool) -> Result<Reply, S3Error> {
     context.request.key = Some(key.to_owned());
     authorize(context, Operation::GetObject)?;

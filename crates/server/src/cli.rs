@@ -357,7 +357,7 @@ fn inspect(arguments: &InspectArguments, mode: OpenMode) -> CommandResult {
     fsck::run(&meant::inspection(arguments)?, arguments.json, mode)
 }
 
-/// Prints text for people to standard output: nothing in it acts on the terminal, whoever wrote it.
+/// Prints text for people to standard output: nothing in it acts on the terminal, no matter who wrote it.
 pub(crate) fn print(text: &str) {
     let _ = std::io::stdout().write_all(visible(text).as_bytes());
 }

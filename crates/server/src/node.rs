@@ -70,7 +70,7 @@ pub(crate) enum OpenMode {
     Serve,
     /// To look at; empty directories are refused.
     Inspect,
-    /// As [`OpenMode::Inspect`], with indexes built anew.
+    /// As [`OpenMode::Inspect`], with indexes rebuilt.
     Rebuild,
     /// As [`OpenMode::Inspect`], with the catalog made of what is left of it.
     Salvage,
@@ -258,7 +258,7 @@ impl Node {
     }
 }
 
-/// Goes on with the clock of locks, and says so if it waits for somebody to confirm the time.
+/// Goes on with the clock of locks, and says so if it waits for someone to confirm the time.
 fn resume_lock_clock(engine: &Engine) {
     match engine.resume_lock_clock() {
         Ok(false) => {}
@@ -498,11 +498,11 @@ const STRAY_QUARANTINE_MS: u64 = 24 * 3600 * 1000;
 /// Slow rounds between two floors, while something is written.
 const FLOOR_ROUNDS: u32 = 12;
 
-/// Pause before the process starts anew.
+/// Pause before the process starts again.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
 /// The drive that the catalog is read from failed, so that outcomes are unknown, or was taken out: its index
-/// is gone with it. The process starts anew, as after a crash, and takes the catalog from another drive.
+/// is gone with it. The process starts again, as after a crash, and takes the catalog from another drive.
 ///
 /// Drives that were added or put in since the start are named besides those of the command line.
 fn start_anew(engine: &Engine) {
@@ -518,12 +518,12 @@ fn start_anew(engine: &Engine) {
             zone => format!("{zone}={}", drive.path),
         }
     });
-    tracing::warn!("starting anew, with the catalog of another drive");
+    tracing::warn!("restarting with the catalog of another drive");
     std::thread::sleep(RESTART_PAUSE);
     let mut command = std::process::Command::new("/proc/self/exe");
     // Only returns if the process could not be replaced; then the next tick tries again.
     let error = command.args(&given).args(added).exec();
-    tracing::error!(%error, "the process could not start anew");
+    tracing::error!(%error, "the process could not restart");
 }
 
 /// The body of the maintenance thread.

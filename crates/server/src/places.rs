@@ -347,10 +347,10 @@ fn must_be_empty(path: &Path) -> Result<(), PlaceError> {
     Ok(())
 }
 
-/// A file that tells the next start to make the index of a drive anew.
+/// A file that tells the next start to rebuild the index of a drive.
 const CONDEMNED_FILE: &str = "drive-index.rebuild";
 
-/// Lets the next start make the index of the drive at a path anew.
+/// Lets the next start rebuild the index of the drive at a path.
 pub(crate) fn condemn_drive_index(path: &str) {
     let mut options = std::fs::OpenOptions::new();
     let made = options.create(true).append(true).mode(0o600);
@@ -402,7 +402,7 @@ impl Indexes for LsmIndexes {
             remove(&folder)?;
         }
         if is_condemned && let Err(error) = std::fs::remove_file(&condemned) {
-            // It is made anew once more by the next start.
+            // It is rebuilt once more by the next start.
             tracing::warn!(file = %condemned.display(), %error, "a file could not be removed");
         }
         make(&folder)?;
@@ -410,7 +410,7 @@ impl Indexes for LsmIndexes {
             Ok(index) => Ok(Arc::new(index)),
             Err(error) => {
                 let index = folder.display().to_string();
-                tracing::warn!(index, reason = error.reason, "index is built anew");
+                tracing::warn!(index, reason = error.reason, "index is rebuilt");
                 remove(&folder)?;
                 make(&folder)?;
                 Ok(Arc::new(LsmIndex::open(&folder, config())?))

@@ -1,4 +1,4 @@
-//! The unix socket of the administration: whoever the kernel says is this user or root acts as the owner
+//! The unix socket of the administration: anyone who the kernel says is this user or root acts as the owner
 //! of the server, without a signature.
 
 use drystone_admin::{Admin, AdminRequest, AdminResponse, Door};

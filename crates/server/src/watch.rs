@@ -5,7 +5,7 @@ use drystone_cluster::{DriveId, PoolDrive};
 use drystone_engine::Engine;
 use std::collections::{HashMap, HashSet};
 
-/// Looks in a row that an index may fail at, before the next start makes it anew: about ten seconds.
+/// Looks in a row that an index may fail at, before the next start rebuilds it: about ten seconds.
 const LOOKS_MAX: u32 = 50;
 
 /// What was said so far.
@@ -62,7 +62,7 @@ impl DriveWatch {
             tracing::error!(
                 drive = member.path,
                 error,
-                "the index of a drive still fails: the next start makes it anew from the log"
+                "the index of a drive still fails: the next start rebuilds it from the log"
             );
             places::condemn_drive_index(&member.path);
         }

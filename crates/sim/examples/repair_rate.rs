@@ -1,4 +1,4 @@
-//! Measures how fast a lost drive is filled anew, and what its clients feel, on disks throttled to rates of
+//! Measures how fast a lost drive is filled again, and what its clients feel, on disks throttled to rates of
 //! their own.
 //!
 //! `cargo run --release -p drystone-sim --example repair_rate`

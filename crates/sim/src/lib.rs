@@ -201,7 +201,7 @@ impl World {
         while process.deployment.recruit().map_err(|error| say(&error))? {}
         self.move_all(process)?;
         let report = process.engine.repair().map_err(|error| say(&error))?;
-        // What nobody has read since it rotted is found by reading everything.
+        // What no one has read since it rotted is found by reading everything.
         let scope = AuditScope { reads: true, repairs: true, ..AuditScope::default() };
         let audit = process.engine.audit(&scope, &|_| true).map_err(|error| say(&error))?;
         Ok(report.left + audit.missing + audit.damaged - audit.repaired)
@@ -330,7 +330,7 @@ impl World {
         if self.lied {
             return Ok(());
         }
-        // Everything that is not named is given back: nothing stays that belongs to nobody.
+        // Everything that is not named is given back: nothing stays that belongs to no one.
         let left = runtime.block_on(async {
             let mut sweeper = process.engine.sweeper();
             while process.engine.sweep(&mut sweeper).await?.has_more {}

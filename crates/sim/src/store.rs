@@ -35,7 +35,7 @@ impl Store {
         Self::open(places, is_paced)
     }
 
-    /// Opens a store on the disks of some places, with indexes built anew.
+    /// Opens a store on the disks of some places, with indexes rebuilt.
     ///
     /// # Panics
     ///
@@ -127,7 +127,7 @@ impl Store {
         Ok(())
     }
 
-    /// Everything that does not hold: rows, shards that are missing, blobs that belong to nobody.
+    /// Everything that does not hold: rows, shards that are missing, blobs that belong to no one.
     ///
     /// # Panics
     ///

@@ -212,7 +212,7 @@ fn what_is_deleted_while_it_moves_stays_deleted_everywhere() {
         let process = world.open().expect("opens");
         world.work(&process, 16, 20, None);
         world.delete_while_moving(&process).expect("moves");
-        // Nothing stays on any drive that belongs to nobody.
+        // Nothing stays on any drive that belongs to no one.
         world.check(&process).expect("everything holds");
         world.crash(process, CrashKind::Kill);
     }

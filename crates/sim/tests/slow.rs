@@ -47,7 +47,7 @@ fn nobody_waits_for_a_drive_that_does_not_answer_a_read() {
         disk.set_stuck(true);
         for (key, body) in &objects {
             let reading = async {
-                // As long as a drive may be stuck in this test, which is for ever.
+                // As long as a drive may be stuck in this test, which has no end.
                 tokio::time::timeout(Duration::from_secs(60), store.read(key)).await
             };
             let read = runtime.block_on(reading).expect("it does not wait for ever");

@@ -10,7 +10,7 @@ fn start_count(drives: u64) -> u32 {
 }
 
 /// Many starts, ended by turns cleanly, by a kill and by a power cut. With `writes` an object of each
-/// size is written anew at every fortieth.
+/// size is written again at every fortieth.
 fn check(drives: u64, writes: bool) {
     let mut world = World::with_drives(drives, None, drives);
     let process = world.open().expect("opens");

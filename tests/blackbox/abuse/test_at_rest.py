@@ -139,7 +139,7 @@ def test_a_row_that_the_server_did_not_write_is_named_and_never_served(begin, tm
     assert outcome(s3, "pub", "a") in (None, b"public") and outcome(reader, "pub", "a") in (None, b"public")
     if family == "head":
         assert outcome(s3, "pub", "a") is None and outcome(reader, "pub", "a") is None
-        # It is not lost for ever.
+        # It is not lost for good.
         s3.put_object(Bucket="pub", Key="a", Body=b"again")
         assert outcome(s3, "pub", "a") == b"again"
     if family == "identity":

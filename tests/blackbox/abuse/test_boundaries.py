@@ -1,5 +1,5 @@
 """Permissions boundaries: what a boundary does not allow, the policies of a user or role do not either, whichever way a right
-is used; and whoever may make identities only with a boundary makes none without."""
+is used; and anyone who may make identities only with a boundary makes none without."""
 import json
 
 import pytest

@@ -116,7 +116,7 @@ class World:
         self.trust = trust
         iam.create_role(RoleName="worker", AssumeRolePolicyDocument=document(trust))
         self.iam, self.sessions = iam, {}
-        # Whoever is no user has this policy: with a claim, from the LDAP server, or in a session of a role.
+        # Anyone who is no user has this policy: with a claim, from the LDAP server, or in a session of a role.
         self.claimed_arn = iam.create_policy(PolicyName="claimed", PolicyDocument=document(allow("*")))["Policy"]["Arn"]
         iam.create_role(RoleName="claimer", AssumeRolePolicyDocument=document(trust))
         iam.attach_role_policy(RoleName="claimer", PolicyArn=self.claimed_arn)
@@ -139,7 +139,7 @@ class World:
         return name.replace("PROVIDER", f"127.0.0.1:{self.provider.port}")
 
     def policy_for(self, name, *statements):
-        """Sets the policy of whoever makes the request of a case."""
+        """Sets the policy of the one who makes the request of a case."""
         if name not in CLAIMED:
             return self.policy(*statements)
         self.iam.create_policy_version(PolicyArn=self.claimed_arn, PolicyDocument=document(*statements), SetAsDefault=True)

@@ -73,7 +73,7 @@ def timed(call):
 
 
 def test_callers_that_come_one_after_another_leave_something(start):
-    """Goal: whoever holds nothing finds a share at once. Method: eight users of one account, one after the other, take
+    """Goal: anyone who holds nothing finds a share at once. Method: eight users of one account, one after the other, take
     what they can with slow uploads; a user of another account and a ninth user of the same write."""
     server = start("--memory-budget", "16MiB")
     surfaces = Surfaces(server)
@@ -125,7 +125,7 @@ BULK = ("<Delete>" + "".join(f"<Object><Key>{key}</Key></Object>" for key in KEY
 
 
 def forms(drips, sources, each):
-    """Forms without a signature from many addresses, of which more than what counts for nobody has come."""
+    """Forms without a signature from many addresses, of which more than what counts for no one has come."""
     head = (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\n"
             b"Content-Length: 65536\r\n\r\nAction=AssumeRoleWithWebIdentity&A=")
     for number in range(sources * each):

@@ -174,7 +174,7 @@ def test_a_change_of_members_reads_a_bounded_amount(start):
 
 
 def test_many_decisions_let_others_in_between(start):
-    """Goal: a request that needs a thousand decisions holds up nobody. Method: a user whose policy makes each decision
+    """Goal: a request that needs a thousand decisions holds up no one. Method: a user whose policy makes each decision
     costly names a thousand members and policies, on all workers at once; a bystander asks meanwhile."""
     server = start()
     surfaces = Surfaces(server)

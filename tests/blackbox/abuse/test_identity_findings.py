@@ -86,7 +86,7 @@ def test_the_root_credentials_are_nobodys_name(surfaces):
         reply = surfaces.minio(caller, "PUT", "add-user", {"secretKey": "chosen-by-attacker"}, accessKey=USER)
         assert reply.status_code in (400, 409), reply.text
         assert surfaces.api(caller, "key-add", access_key=USER).status_code == 409
-        # Nor is the key of the owner of an account the name of somebody.
+        # Nor is the key of the owner of an account the name of someone.
         reply = surfaces.minio(caller, "PUT", "add-user", {"secretKey": "chosen-by-attacker"}, accessKey=tenant.access_key)
         assert reply.status_code in (400, 409), reply.text
     assert opens(surfaces, ROOT) and opens(surfaces, tenant)

@@ -183,7 +183,7 @@ def minio(world, right, operation):
     if operation.startswith("idp/ldap/policy/"):
         return "POST", {"policies": ["readonly"], "user": "cn=someone"}, {}
     status = "enabled" if right.startswith("Enable") else "disabled"
-    # What is listed in full names nobody.
+    # What is listed in full names no one.
     return {
         "user-info": lambda: ("GET", None, {"accessKey": world.user}), "list-users": lambda: ("GET", None, {}),
         "remove-user": lambda: ("DELETE", None, {"accessKey": world.user}),

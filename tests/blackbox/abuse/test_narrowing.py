@@ -115,7 +115,7 @@ def test_a_policy_that_is_changed_later_does_not_widen_a_session(server):
     assert rights(assume(server, arn)) == "rwd"
     server.iam.delete_policy_version(PolicyArn=arn, VersionId="v1")
     assert rights(s3) == "", "what cannot be read any more allows nothing"
-    # The number of a version that was removed is no way around, nor is a policy made anew.
+    # The number of a version that was removed is no way around, nor is a policy made again.
     server.iam.delete_policy(PolicyArn=arn)
     assert rights(s3) == ""
     assert make_policy(server, "changing", allow("s3:*")) == arn

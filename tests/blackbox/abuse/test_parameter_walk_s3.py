@@ -1,7 +1,7 @@
 """Every documented header and query parameter of every operation of S3 is read, or refused (the kind of finding 28).
 
 The list comes from botocore's model of the service. An operation is done twice on fixtures that are alike, once as it is and once with the
-parameter: if neither the answer nor what is stored afterwards differs for any of some values, nobody looked at the parameter.
+parameter: if neither the answer nor what is stored afterwards differs for any of some values, no one looked at the parameter.
 """
 import datetime
 import email.utils

@@ -1,4 +1,4 @@
-"""Policies that name principals mean those who had the names when the policies were set, whoever has them later."""
+"""Policies that name principals mean those who had the names when the policies were set, no matter who has them later."""
 import html
 import json
 import os
@@ -20,7 +20,7 @@ ASSUME = {"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": "*"}
 
 
 class Place:
-    """A store with a bucket, an access point and a role, whose policies name somebody."""
+    """A store with a bucket, an access point and a role, whose policies name someone."""
 
     def __init__(self, server):
         self.server, self.surfaces = server, Surfaces(server)
@@ -35,7 +35,7 @@ class Place:
     def control(self, method, path, body=""):
         return self.surfaces.send(ROOT, "s3", method, f"/v20180820/accesspoint/{path}", body.encode(), {"x-amz-account-id": ACCOUNT})
 
-    # Somebody to be named.
+    # Someone to be named.
     def user(self, *statements):
         return self.surfaces.user("bob", *statements, path="/team/")
 

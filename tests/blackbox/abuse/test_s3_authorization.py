@@ -252,7 +252,7 @@ def test_logs_go_only_where_the_log_service_may_write(server):
     s3 = server.client()
     for bucket in ("mine", "victim", "enforced", "listed"):
         s3.create_bucket(Bucket=bucket)
-    # Whoever has rights on one bucket only does not write into another one.
+    # Anyone who has rights on one bucket only does not write into another one.
     mine = service(server, "s3", user_with(server, allow("s3:*", resource=["arn:aws:s3:::mine", "arn:aws:s3:::mine/*"])))
     assert code_of(mine.put_bucket_logging, Bucket="mine", BucketLoggingStatus=log_status("victim")) == "InvalidTargetBucketForLogging"
     s3.put_bucket_policy(Bucket="victim", Policy=target_policy("victim", "Deny"))

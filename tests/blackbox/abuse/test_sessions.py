@@ -1,4 +1,4 @@
-"""Sessions end with the credentials that they were made with, and at once where somebody ends them; second factors and what
+"""Sessions end with the credentials that they were made with, and at once where someone ends them; second factors and what
 is said when a session is made are honoured, or refused."""
 import json
 

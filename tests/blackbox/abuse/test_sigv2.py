@@ -86,7 +86,7 @@ def test_nothing_that_is_not_signed_can_be_appended(server, name):
         url = url_of(server, operation, **parameters)
         answer = requests.request(method, f"{url}&{name}", data=hold if method == "PUT" else None, timeout=10)
         answers.append((answer.status_code, re.search("<Code>(.*)</Code>", answer.text).group(1)))
-    # Without such an operation, that is said whoever asks.
+    # Without such an operation, that is said no matter who asks.
     refused = {(403, "AccessDenied"), (501, "NotImplemented"), (405, "MethodNotAllowed"), (400, "InvalidArgument")}
     assert set(answers) <= refused, answers
     assert (403, "AccessDenied") in answers or name in ("events", "renameObject", "select", "session", "annotation"), answers

@@ -35,7 +35,7 @@ SECONDS = 6
 
 
 def make_user(server):
-    """Another user, and its keys: whoever attacks shares its own part of the budget with itself only."""
+    """Another user, and its keys: anyone who attacks shares its own part of the budget with itself only."""
     iam = boto3.client("iam", endpoint_url=server.url, region_name="us-east-1", aws_access_key_id=USER,
                        aws_secret_access_key=PASSWORD)
     iam.create_user(UserName="other")

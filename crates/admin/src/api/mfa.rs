@@ -17,7 +17,7 @@ pub(super) async fn run(actor: &Actor<'_>, request: Request) -> Result<Outcome, 
     })
 }
 
-/// Nobody but the owner of the account has to do with his second factor, whatever policies say.
+/// No one but the owner of the account has to do with his second factor, whatever policies say.
 pub(super) fn require_owner(actor: &Actor<'_>) -> Result<(), Failed> {
     if actor.identity.is_unrestricted_root() {
         return Ok(());

@@ -13,7 +13,7 @@ pub(super) struct Gate {
     asking: Arc<Semaphore>,
 }
 
-/// The right to ask. It goes to whoever does the asking, who may outlive the request.
+/// The right to ask. It goes to the one that asks, who may outlive the request.
 pub(super) struct Passage {
     _asking: OwnedSemaphorePermit,
     _present: OwnedSemaphorePermit,

@@ -13,7 +13,7 @@ use std::time::Duration;
 pub struct LdapConfig {
     /// Host and port.
     pub server_addr: String,
-    /// Who looks users up; nobody if empty.
+    /// Who looks users up; no one if empty.
     pub lookup_bind_dn: String,
     /// His password. A secret: this type has no `Debug`.
     pub lookup_bind_password: String,
@@ -33,7 +33,7 @@ pub struct LdapConfig {
     pub server_starttls: bool,
 }
 
-/// Why somebody is not let in.
+/// Why someone is not let in.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LdapError {
     /// Name or password is not right. Which, is not said.
@@ -47,7 +47,7 @@ pub(crate) enum LdapError {
     Unavailable(String),
 }
 
-/// Somebody whose password was right.
+/// Someone whose password was right.
 #[derive(Debug)]
 pub(crate) struct Known {
     /// The name that the directory has, in one of its forms, whatever form and whichever of several names
@@ -137,7 +137,7 @@ fn compared(filter: &str) -> Vec<(&str, &str, &str)> {
 
 /// The name of a user, from the entry that the filter found: of the first attribute that has any, the one
 /// that the distinguished name has too, or else the first. What was typed is the name only where the entry
-/// shows none: a directory takes many forms for one name, and whoever types another one must not be another
+/// shows none: a directory takes many forms for one name, and who types another one must not be another
 /// user.
 fn name_of(filter: &str, entry: &SearchEntry, typed: &str) -> String {
     let first = normalise(&entry.dn);
@@ -215,7 +215,7 @@ impl Ldap {
     }
 
     /// What the failures of a login count for: the address, and the user it turned out to be with and
-    /// without that address. A name in another spelling is the same user; one that is nobody's counts for
+    /// without that address. A name in another spelling is the same user; one that is no one's counts for
     /// its address only.
     fn kinds(&self, dn: Option<&str>, source: IpAddr) -> Vec<Kind> {
         let network = network_of(source);
@@ -321,7 +321,7 @@ mod tests {
         assert_eq!(normalise("cn=a\\,b,dc=x"), "cn=a\\,b,dc=x");
     }
 
-    /// Goal: whoever types another form of a name, or another name of the same entry, is not another user.
+    /// Goal: anyone who types another form of a name, or another name of the same entry, is not another user.
     #[test]
     fn a_user_has_one_name_whatever_is_typed() {
         let entry = |dn: &str, attributes: &[(&str, &[&str])]| SearchEntry {

@@ -77,7 +77,7 @@ struct Keys {
 pub struct OpenId {
     pub(crate) config: OpenIdConfig,
     known: Arc<Mutex<Known>>,
-    /// One at a time asks for keys; whoever needs only a known key does not wait for it.
+    /// One at a time asks for keys; anyone who needs only a known key does not wait for it.
     keys_gate: Gate,
     /// The same for what the provider says of a user.
     users_gate: Gate,
@@ -301,7 +301,7 @@ impl OpenId {
         let (endpoint, token) = (endpoint.ok_or_else(none)?, access_token.to_owned());
         let asked = ask(&self.users_gate, move || get(&endpoint, Some(&token))).await?;
         let info: Map<String, Value> = asked?;
-        // OpenID Connect Core 1.0, §5.3.2: an answer about somebody else must not be used.
+        // OpenID Connect Core 1.0, §5.3.2: an answer about someone else must not be used.
         if info.get("sub").is_none() || info.get("sub") != vouched.claims.get("sub") {
             let message = "the access token is of another user than the token";
             return Err(TokenError::Invalid(message.to_owned()));

@@ -2,7 +2,7 @@
 //!
 //! # Invariants
 //!
-//! - What a client sends is hashed, with a key that nobody knows; nothing of it is kept.
+//! - What a client sends is hashed, with a key that no one knows; nothing of it is kept.
 //! - The table does not grow. What finds no room takes the place of what failed longest ago.
 //! - What is being tried counts as if it failed, so that no more than the limit is ever tried; it waits, and
 //!   is not refused, where it depends on others whether there is room.

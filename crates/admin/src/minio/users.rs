@@ -74,7 +74,7 @@ pub(super) async fn add(call: &Call<'_>) -> Answer {
     Ok(Reply::Empty)
 }
 
-/// A user is made with a key, or its key gets another secret: denies of any of these stop it. Whoever sets
+/// A user is made with a key, or its key gets another secret: denies of any of these stop it. Anyone who sets
 /// the secret of another user has all of that user's rights.
 async fn decide_add(
     call: &Call<'_>,

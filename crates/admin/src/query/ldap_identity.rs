@@ -1,4 +1,4 @@
-//! `AssumeRoleWithLDAPIdentity`: a session for whoever has a name and a password of the LDAP server, with
+//! `AssumeRoleWithLDAPIdentity`: a session for anyone who has a name and a password of the LDAP server, with
 //! the policies that are attached to his name or to his groups. The call itself is not signed.
 
 use super::sts::{

@@ -35,7 +35,7 @@ impl Parameters {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let name = write::decode(name).ok_or_else(no_form)?;
             let value = write::decode(value).ok_or_else(no_form)?;
-            // Action and version are read by whoever dispatches the call.
+            // Action and version are read where the call is dispatched.
             let is_read = AtomicBool::new(name == "Action" || name == "Version");
             let twice = malformed(&format!("The parameter {name} is given twice."));
             if values.insert(name, Parameter { value, is_read }).is_some() {

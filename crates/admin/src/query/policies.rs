@@ -54,7 +54,7 @@ impl Found {
     }
 }
 
-/// The path of a policy that somebody holds; that of a canned one, and of one that is gone, is `/`.
+/// The path of a policy that someone holds; that of a canned one, and of one that is gone, is `/`.
 fn path_of(call: &Call<'_>, name: &str) -> String {
     let own = call.actor.directory.policy(call.account(), name).ok();
     own.map_or("/".to_owned(), |policy| policy.path)

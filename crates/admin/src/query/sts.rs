@@ -93,7 +93,7 @@ pub(super) fn session_error(error: IdentityError) -> QueryError {
     }
 }
 
-/// What whoever makes a session says about it. It becomes condition keys of its requests, so whoever says
+/// What the maker of a session says about it. It becomes condition keys of its requests, so anyone who says
 /// it must be trusted to.
 struct Said<'a> {
     tags: BTreeMap<String, String>,

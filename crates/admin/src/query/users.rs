@@ -137,7 +137,7 @@ fn list_tags(call: &Call<'_>) -> Answer {
     call.tags_page(&user.tags)
 }
 
-/// Nobody signs in here with a password of IAM.
+/// No one signs in here with a password of IAM.
 fn no_login_profile(call: &Call<'_>, action: &str) -> Answer {
     let name = call.parameters.need("UserName")?;
     call.require(action, &call.arn(EntityKind::User, name)?)?;

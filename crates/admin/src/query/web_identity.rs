@@ -1,4 +1,4 @@
-//! `AssumeRoleWithWebIdentity`: a session for whoever has a token of an OpenID provider. The call itself
+//! `AssumeRoleWithWebIdentity`: a session for anyone who has a token of an OpenID provider. The call itself
 //! is not signed.
 
 use super::sts::{

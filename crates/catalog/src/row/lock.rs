@@ -7,7 +7,7 @@ use drystone_base::{DecodeError, Reader, Writer};
 pub enum LockMode {
     /// Who has the right to bypass it may.
     Governance,
-    /// Nobody may.
+    /// No one may.
     Compliance,
 }
 
@@ -25,7 +25,7 @@ pub struct Retention {
 pub struct ObjectLock {
     /// Kept until a time.
     pub retention: Option<Retention>,
-    /// Kept until it is released; `None` if nobody ever said anything.
+    /// Kept until it is released; `None` if no one ever said anything.
     pub legal_hold: Option<bool>,
 }
 

@@ -15,7 +15,7 @@ pub struct Restore {
 /// What a restore is at some time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RestoreState {
-    /// Nobody asked, or the copy is gone.
+    /// No one asked, or the copy is gone.
     None,
     /// It is on its way.
     Ongoing,

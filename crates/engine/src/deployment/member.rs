@@ -164,7 +164,7 @@ impl Member {
             // It can be opened, but not read.
             Err(DriveError::Index(error)) => {
                 let reason = error.reason;
-                tracing::error!(path = place.path, reason, "the index of a drive is made anew");
+                tracing::error!(path = place.path, reason, "the index of a drive is rebuilt");
                 open_drive(config.indexes.open(&place.path, IndexKind::Drive, true)?)?
             }
             opened => opened?,
@@ -187,7 +187,7 @@ pub(super) struct Opened {
 }
 
 /// Reads what the drives say, plans the start, and opens them. `distrusted`: see [`try_open`]. Where
-/// there are several, one that fails counts as missing, and the start is planned anew.
+/// there are several, one that fails counts as missing, and the start is planned again.
 pub(super) fn open_all(
     mut places: Vec<Place>,
     distrusted: &[DriveId],
@@ -330,7 +330,7 @@ fn try_open(
         written.map_err(|error| at(number)(error.into()))
     };
     let term = identities.iter().map(|identity| identity.term).max().unwrap_or(0) + 1;
-    // Also a view that stays is recorded anew: it may have been written on few drives only before the
+    // Also a view that stays is recorded again: it may have been written on few drives only before the
     // process that wrote it stopped.
     let records_view = start.roster.len() > 1 && !start.is_read_only;
     let ballot = next_ballot(identities.iter().map(|said| (said.promised, said.view_term)));

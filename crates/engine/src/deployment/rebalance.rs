@@ -80,7 +80,7 @@ impl Deployment {
     }
 
     /// Makes a store of one drive one of two: its objects are in a closed group of that drive, and get two
-    /// copies by [`Deployment::rebalance`]. The process must start anew: until then nothing is different.
+    /// copies by [`Deployment::rebalance`]. The process must start again: until then nothing is different.
     fn grow(&self, place: Place) -> Result<DriveId, OpenError> {
         let pool = self.engine.pool();
         let old = pool.drives().remove(0);
@@ -136,7 +136,7 @@ impl Deployment {
         self.change_draining(drive, cancel)
     }
 
-    /// Takes a drive out that is gone: what it had is made anew on the others, by
+    /// Takes a drive out that is gone: what it had is rebuilt on the others, by
     /// [`Deployment::rebalance`]. It cannot come back.
     ///
     /// # Errors
@@ -206,7 +206,7 @@ impl Deployment {
         };
         let is_whole = pool.drives().iter().all(is_here);
         match self.is_read_only || !is_whole || !self.to_refill()?.is_empty() {
-            true => refuse("a drive is missing or lacks shards: mend that first".to_owned()),
+            true => refuse("a drive is missing or lacks shards: repair that first".to_owned()),
             false => Ok(()),
         }
     }
@@ -256,7 +256,7 @@ impl Deployment {
     ///
     /// # Errors
     ///
-    /// The catalog failed, a shard cannot be read or made anew, or a drive does not take what it is given:
+    /// The catalog failed, a shard cannot be read or rebuilt, or a drive does not take what it is given:
     /// then it is to be tried again.
     pub fn rebalance(
         &self,
@@ -358,7 +358,7 @@ impl Deployment {
     fn dissolve(&self) -> Result<bool, OpenError> {
         let pool = self.engine.pool();
         if !pool.is_whole() {
-            return refuse("a drive is missing: mend that first".to_owned());
+            return refuse("a drive is missing: repair that first".to_owned());
         }
         let mut named = BTreeSet::new();
         self.engine.visit_named(&mut |blob| {
@@ -566,7 +566,7 @@ impl Deployment {
         Ok(())
     }
 
-    /// The first drive was taken out: the process must start anew.
+    /// The first drive was taken out: the process must start again.
     #[must_use]
     pub fn must_start_anew(&self) -> bool {
         self.is_moving_out.load(std::sync::atomic::Ordering::Acquire)

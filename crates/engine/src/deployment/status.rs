@@ -16,7 +16,7 @@ pub enum DriveState {
     Filling,
     /// It is being emptied.
     Draining,
-    /// A write or flush failed: it takes nothing more until the process starts anew.
+    /// A write or flush failed: it takes nothing more until the process starts again.
     Failed,
     /// It was not found.
     Missing,

@@ -63,7 +63,7 @@ fn count_all(tx: &mut Tx<'_>) -> Result<(), EngineError> {
         let (key, row) = match tx.first(range.clone()) {
             Ok(None) => break,
             Ok(Some(row)) => row,
-            // What cannot be read is nobody's, and must not keep others from making buckets.
+            // What cannot be read is no one's, and must not keep others from making buckets.
             Err(CatalogError::Forged { key }) => {
                 range.0 = Bound::Excluded(key);
                 continue;

@@ -36,7 +36,7 @@ fn remove_owner(tx: &mut Tx<'_>, id: BlobId, owner: Seq) -> Result<bool, EngineE
     Ok(tx.first(prefix_range(&Key::blob_refs_of(id)))?.is_none())
 }
 
-/// Gives bytes back that nobody has any more.
+/// Gives bytes back that no one has any more.
 fn give_back(tx: &mut Tx<'_>, data: &Data) {
     let now = tx.now_ms();
     match data {

@@ -226,7 +226,7 @@ fn writer_threads_acknowledge_and_end() {
 }
 
 /// Goal: a segment whose release is cut short is free or as sealed as before, never open again: its end
-/// would be written anew behind everything, in the wrong order. Method: three segments, the one in
+/// would be written again behind everything, in the wrong order. Method: three segments, the one in
 /// the middle freed, the power cut at each operation of freeing the first.
 #[test]
 fn a_release_that_is_cut_short_opens_nothing_again() {

@@ -53,7 +53,7 @@ pub(crate) enum AuthType {
 #[derive(Clone)]
 pub(crate) struct Verified {
     pub(crate) auth: AuthType,
-    /// Who signed; nobody if there is no signature.
+    /// Who signed; no one if there is no signature.
     pub(crate) identity: Option<Arc<Identity>>,
     /// When it was signed, in milliseconds since 1970.
     pub(crate) signed_ms: Option<u64>,
@@ -200,7 +200,7 @@ pub(crate) fn authenticate(
     }
 }
 
-/// Nobody signed: whether that is enough is decided later.
+/// No one signed: whether that is enough is decided later.
 fn anonymous(request: &S3Request) -> Result<Verified, S3Error> {
     let payload = payload_hash(request)?.unwrap_or(PayloadHash::Unsigned);
     if matches!(payload, PayloadHash::Chunked { signed: true, .. }) {

@@ -150,7 +150,7 @@ pub(super) fn needs(context: &Context<'_>, operation: Operation) -> Result<Vec<N
         version: version.clone(),
         point: request.point.clone(),
     };
-    // The keys of a bulk delete are decided one by one; nobody needs the right to all of them.
+    // The keys of a bulk delete are decided one by one; no one needs the right to all of them.
     if operation == O::DeleteObjects {
         return Ok(match context.sender.identity {
             None => vec![Need { key: Some("*".into()), ..need("s3:DeleteObject") }],
@@ -199,7 +199,7 @@ pub(super) fn needs(context: &Context<'_>, operation: Operation) -> Result<Vec<N
         all.push(Need { action, bucket, key, version, point });
     }
     if operation == O::RenameObject {
-        // What is no key is refused by the operation, of whoever may ask for it.
+        // What is no key is refused by the operation, of the one who may ask for it.
         let source = source_of(request).ok();
         for action in ["s3:GetObject", "s3:DeleteObject"] {
             all.push(Need { key: source.clone(), version: None, ..need(action) });

@@ -1,5 +1,5 @@
-//! Tags that come with a copy or a new name: whoever could not read them must not get them that way, nor set
-//! them where tags may not be set.
+//! Tags that come with a copy or a new name: anyone who could not read them must not get them that way, nor
+//! set them where tags may not be set.
 
 use super::{Need, Said, allow};
 use crate::error::S3Error;

@@ -20,7 +20,7 @@ const ACTION: &str = "s3:PutObject";
 enum Answer {
     /// Its policy or its list lets the log service write.
     Allows,
-    /// Neither does, and nobody has set who owns its objects: until then it takes what those send who may
+    /// Neither does, and no one has set who owns its objects: until then it takes what those send who may
     /// write themselves.
     SaysNothing,
     /// With the sentence that says why, and what to do.

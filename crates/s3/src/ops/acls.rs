@@ -23,7 +23,7 @@ pub(crate) fn get_bucket(context: &Context<'_>) -> Handled {
     Ok(xml(acl::document(&owner, grants, OWNER_NAME)))
 }
 
-/// Canonical id of whoever owns a version.
+/// Canonical id of the one who owns a version.
 fn owner_of(context: &Context<'_>, bucket: &BucketRow, row: &ObjectRow) -> String {
     let account = if row.owner.is_empty() { account_of(bucket) } else { &row.owner };
     canonical_of(context, account)

@@ -51,7 +51,7 @@ pub(super) async fn run(
     let request = &context.request;
     let (name, key) = (request.bucket_name()?, request.object_key()?);
     let bucket = context.engine.find_bucket(name.as_str())?;
-    // Before anything is read: whoever cannot append is told at once.
+    // Before anything is read: anyone who cannot append is told at once.
     if !takes_appends(&bucket) {
         return Err(EngineError::NotAppendable.into());
     }
@@ -138,7 +138,7 @@ async fn take_apart(
 ) -> Result<(), S3Error> {
     let key = context.request.object_key()?;
     match context.engine.take_apart(located, &bucket.name, key.as_bytes(), seal).await {
-        // Somebody else wrote: it is looked at anew.
+        // Someone else wrote: it is looked at again.
         Ok(()) | Err(EngineError::PreconditionFailed(_) | EngineError::ObjectNotFound { .. }) => {
             Ok(())
         }

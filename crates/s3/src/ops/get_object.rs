@@ -22,7 +22,7 @@ struct Selection {
     checksum: Option<Checksum>,
 }
 
-/// How often a version that goes while it is opened is looked for anew.
+/// How often a version that goes while it is opened is looked for again.
 const ATTEMPT_COUNT: usize = 5;
 
 pub(crate) async fn run(context: &Context<'_>, with_body: bool) -> Handled {

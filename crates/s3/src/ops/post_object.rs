@@ -207,7 +207,7 @@ fn headers_of(form: &Form, sent: &S3Request) -> Result<HeaderMap, S3Error> {
     Ok(headers)
 }
 
-/// Checks who signed the policy, and the policy. Nobody signs a form without one.
+/// Checks who signed the policy, and the policy. No one signs a form without one.
 fn authenticate(
     form: &Form,
     context: &mut Context<'_>,

@@ -68,7 +68,7 @@ pub(crate) enum GroupCommand {
     Remove { name: String },
     /// Enable a group: its policies apply to its members again.
     Enable { name: String },
-    /// Disable a group: its policies apply to nobody.
+    /// Disable a group: its policies apply to no one.
     Disable { name: String },
     /// Put users into a group.
     Join {

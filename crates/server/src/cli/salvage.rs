@@ -53,7 +53,7 @@ fn as_text(frames: &SalvageReport, objects: &SalvagedObjects, check: &CheckRepor
     }
     text += &format!("manifests: {} objects, {} bytes\n", objects.objects, objects.bytes);
     for bucket in &objects.buckets {
-        text += &format!("bucket {bucket} was made anew: its settings and policies are lost\n");
+        text += &format!("bucket {bucket} was made again: its settings and policies are lost\n");
     }
     let counts = [
         ("manifests are older than what the catalog has", objects.superseded),

@@ -120,7 +120,7 @@ fn request<T>(message: &str) -> Result<T, S3Error> {
 }
 
 fn check(root: &mut Element, subject: &Subject<'_>) -> Result<(), S3Error> {
-    // Nobody shows a second factor for what a rule would remove.
+    // No one shows a second factor for what a rule would remove.
     if subject.bucket.needs_mfa {
         return Err(S3Code::InvalidBucketState.into());
     }

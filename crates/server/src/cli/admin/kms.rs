@@ -27,7 +27,7 @@ pub(crate) enum KmsCommand {
     Alias { name: String, key: String },
     /// Remove such a name; the key stays.
     Unalias { name: String },
-    /// Print the keyring, for a backup. Whoever has it and the drives can read everything.
+    /// Print the keyring, for a backup. Anyone who has it and the drives can read everything.
     ExportKeyring,
 }
 

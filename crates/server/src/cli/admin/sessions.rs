@@ -29,7 +29,7 @@ pub(crate) struct RevokeArguments {
     /// the user assumed belong to the role: end them with --role.
     #[arg(long)]
     user: Option<String>,
-    /// Sessions of this role (AssumeRole), whoever assumed it.
+    /// Sessions of this role (AssumeRole), no matter who assumed it.
     #[arg(long)]
     role: Option<String>,
     /// Sessions of the users to whom OpenID providers give this name (AssumeRoleWithWebIdentity), with
