@@ -194,9 +194,7 @@ impl<'a> Check<'a> {
         // Lists that wait for the sweep still own what they are pieces of.
         for (_, value) in self.rows(Family::Sweep)? {
             let SweepItem::Manifest(id) = SweepItem::decode(&value)? else { continue };
-            let Some(bytes) = self.get(&Key::manifest(id))? else { continue };
-            for part in Manifest::walk(&bytes)? {
-                let part = part?.decode()?;
+            for part in self.swept_parts(id)? {
                 if let Some(id) = part.data.shared_id() {
                     self.refs.remove(&(id, part.seq));
                 }
@@ -451,6 +449,28 @@ impl<'a> Check<'a> {
         Ok(())
     }
 
+    /// The parts of a list that waits for the sweep, and of the lists that it has pieces of: those that
+    /// nothing else owns will wait for it next.
+    fn swept_parts(&self, list: BlobId) -> Result<Vec<PartRow>, EngineError> {
+        let (mut parts, mut lists, mut seen) = (Vec::new(), vec![list], HashSet::new());
+        while let Some(id) = lists.pop() {
+            if !seen.insert(id) {
+                continue;
+            }
+            let Some(bytes) = self.get(&Key::manifest(id))? else { continue };
+            for part in Manifest::walk(&bytes)? {
+                let part = part?.decode()?;
+                if let Data::Slice { base, .. } = &part.data
+                    && let Data::Manifest(inner) = **base
+                {
+                    lists.push(inner);
+                }
+                parts.push(part);
+            }
+        }
+        Ok(parts)
+    }
+
     /// Small payloads of manifests and uploads that wait for the sweep.
     fn swept_inline(&self) -> Result<HashSet<BlobId>, EngineError> {
         let mut swept = HashSet::new();
@@ -462,12 +482,7 @@ impl<'a> Check<'a> {
         for (_, value) in self.rows(Family::Sweep)? {
             match SweepItem::decode(&value)? {
                 SweepItem::Manifest(id) => {
-                    let bytes = self.get(&Key::manifest(id))?;
-                    for part in bytes.iter().map(|bytes| Manifest::walk(bytes)) {
-                        for part in part? {
-                            note(&part?.data()?);
-                        }
-                    }
+                    self.swept_parts(id)?.iter().for_each(|part| note(&part.data));
                 }
                 SweepItem::Parts { upload, .. } => {
                     for row in self.snapshot.scan(prefix_range(&Key::parts_of(upload))) {

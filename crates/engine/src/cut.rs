@@ -20,8 +20,9 @@ use std::sync::Arc;
 
 /// Parts of one list that are held.
 const WINDOW_COUNT: usize = 24;
-/// Lists of parts of which one is a piece of another. Those that are written are two deep.
-const DEPTH_MAX: usize = 4;
+/// Lists of parts of which one is a piece of another. Those that are written are three deep: what was
+/// appended to, a list that it has as an entry, and a list that a part of this is a piece of.
+pub(crate) const DEPTH_MAX: usize = 4;
 /// Bytes of all windows of a reader.
 pub(crate) const WINDOWS_LEN: u64 = 16 << 10;
 

@@ -5,12 +5,13 @@
 //! if it still names the old one. Readers of the old one keep it until they are done, as after a delete.
 
 use crate::blob::{NewBlob, Stored};
+use crate::cut::DEPTH_MAX;
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::pace::{Meter, Work};
 use crate::plan::{self, Payload};
 use crate::repair::note_lacking;
-use drystone_base::UploadId;
+use drystone_base::{BlobId, UploadId};
 use drystone_catalog::{
     BucketRow, ChecksumAlgorithm, Data, Family, Key, KeyParts, Manifest, ObjectRow, PartRow, Tx,
     UploadRow, UploadState,
@@ -151,32 +152,7 @@ impl Recoding<'_> {
         let (row, parts) = (ObjectRow::decode(value)?, KeyParts::parse(key)?);
         let class = row.storage_class.as_deref();
         match &row.data {
-            Data::Manifest(id) => {
-                let id = *id;
-                let Some(bytes) = self.engine.shared.catalog.get(&Key::manifest(id))? else {
-                    return Ok(());
-                };
-                for (at, part) in Manifest::decode(&bytes)?.parts.iter().enumerate() {
-                    if !self.needs(&part.data, class) {
-                        continue;
-                    }
-                    let Some(bucket) = self.bucket(&parts)? else { return Ok(()) };
-                    let piece = Piece::of_part(&bucket, &parts.object, class, part);
-                    let old = part.clone();
-                    self.rewrite(&piece, move |tx, data| {
-                        let Some(bytes) = tx.get(&Key::manifest(id))? else { return Ok(false) };
-                        let mut manifest = Manifest::decode(&bytes)?;
-                        let Some(part) = manifest.parts.get_mut(at) else { return Ok(false) };
-                        if part.data != old.data {
-                            return Ok(false);
-                        }
-                        part.data = data;
-                        tx.put(Key::manifest(id), manifest.encode());
-                        plan::release_part(tx, &old).map(|()| true)
-                    })?;
-                }
-                Ok(())
-            }
+            Data::Manifest(id) => self.list(*id, &parts, class, DEPTH_MAX),
             data if self.needs(data, class) => {
                 let Some(bucket) = self.bucket(&parts)? else { return Ok(()) };
                 // Of sealed bytes the entity tag says nothing; their frames do when they are read.
@@ -204,6 +180,49 @@ impl Recoding<'_> {
             }
             _ => Ok(()),
         }
+    }
+
+    /// The parts of a list, and of the lists that are entries of it.
+    fn list(
+        &mut self,
+        id: BlobId,
+        key: &KeyParts,
+        class: Option<&str>,
+        depth_left: usize,
+    ) -> Result<(), EngineError> {
+        let Some(bytes) = self.engine.shared.catalog.get(&Key::manifest(id))? else {
+            return Ok(());
+        };
+        for (at, part) in Manifest::decode(&bytes)?.parts.iter().enumerate() {
+            // The parts of a whole list stay what they are: each is sealed for itself, and it may be longer
+            // than a part can be.
+            if let Data::Slice { base, base_size, offset: 0 } = &part.data
+                && let Data::Manifest(inner) = **base
+                && *base_size == part.size
+                && depth_left > 0
+            {
+                self.list(inner, key, class, depth_left - 1)?;
+                continue;
+            }
+            if !self.needs(&part.data, class) {
+                continue;
+            }
+            let Some(bucket) = self.bucket(key)? else { return Ok(()) };
+            let piece = Piece::of_part(&bucket, &key.object, class, part);
+            let old = part.clone();
+            self.rewrite(&piece, move |tx, data| {
+                let Some(bytes) = tx.get(&Key::manifest(id))? else { return Ok(false) };
+                let mut manifest = Manifest::decode(&bytes)?;
+                let Some(part) = manifest.parts.get_mut(at) else { return Ok(false) };
+                if part.data != old.data {
+                    return Ok(false);
+                }
+                part.data = data;
+                tx.put(Key::manifest(id), manifest.encode());
+                plan::release_part(tx, &old).map(|()| true)
+            })?;
+        }
+        Ok(())
     }
 
     /// A part of an upload that is open. What belongs to one that was completed is the object's.

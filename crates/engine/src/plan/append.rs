@@ -3,7 +3,7 @@
 use super::condition::{Conditions, check_write};
 use super::put::{Payload, WriteOutcome, put_over};
 use super::rows::{adjust_usage, count_version, load_bucket, load_head};
-use super::share::release_part;
+use super::share::{add_owner, release_part};
 use crate::error::EngineError;
 use drystone_base::limits::PART_NUMBER_MAX;
 use drystone_base::{BlobId, BucketId, Seq};
@@ -11,6 +11,11 @@ use drystone_catalog::{
     BucketRow, Checksum, Data, ETag, Key, Manifest, ObjectRow, PartRow, Tx, Versioning,
 };
 use md5::Digest as _;
+
+/// Entries at the end of a list that are rewritten by each append. More become a list of their own, which the
+/// list of the object has as one entry: the committer must not be kept by how many parts an object has. More
+/// than are merged at once.
+const TAIL_COUNT_MAX: usize = 192;
 
 /// Bytes that are to be put behind an object.
 #[derive(Clone, Debug)]
@@ -72,7 +77,7 @@ pub fn append(
     if Some(old.seq) != seen || old.is_shared {
         return Err(EngineError::Conflict);
     }
-    let (id, mut manifest) = parts_of(tx, &old, manifest_id)?;
+    let (id, mut manifest) = short_list(tx, &old, manifest_id)?;
     let last = manifest.parts.last().map_or(0, |part| part.number);
     if u32::from(last) >= PART_NUMBER_MAX || u32::from(old.append_count) + 1 >= PART_NUMBER_MAX {
         return Err(EngineError::TooManyParts);
@@ -104,6 +109,47 @@ pub fn append(
     tx.put(Key::manifest(id), manifest.encode());
     tx.put(Key::head(bucket.id, object), row.encode());
     Ok(WriteOutcome { row, versioning: bucket.versioning })
+}
+
+/// The list of an object, with few entries whatever it is made of.
+fn short_list(
+    tx: &mut Tx<'_>,
+    row: &ObjectRow,
+    new_id: BlobId,
+) -> Result<(BlobId, Manifest), EngineError> {
+    let part_count = row.etag.part_count.map_or(0, usize::from);
+    if let Data::Manifest(_) = row.data
+        && row.append_count == 0
+        && part_count > TAIL_COUNT_MAX
+    {
+        // The list of an upload: it is not read at all.
+        let whole = entry_of_list(tx, row.data.clone(), row.size, 1);
+        return Ok((new_id, Manifest { parts: vec![whole] }));
+    }
+    let (id, mut list) = parts_of(tx, row, new_id)?;
+    let is_list = |part: &&PartRow| match &part.data {
+        Data::Slice { base, .. } => matches!(**base, Data::Manifest(_)),
+        _ => false,
+    };
+    let first = list.parts.iter().take_while(is_list).count();
+    if list.parts.len() - first < TAIL_COUNT_MAX {
+        return Ok((id, list));
+    }
+    let tail = Manifest { parts: list.parts.split_off(first) };
+    let size = tail.parts.iter().map(|part| part.size).sum();
+    let number = tail.parts.last().map_or(0, |part| part.number);
+    tx.put(Key::manifest(new_id), tail.encode());
+    list.parts.push(entry_of_list(tx, Data::Manifest(new_id), size, number));
+    Ok((id, list))
+}
+
+/// A list as an entry of another, as a piece of a copied object is: its parts are sealed each for itself.
+fn entry_of_list(tx: &mut Tx<'_>, list: Data, size: u64, number: u16) -> PartRow {
+    let (seq, modified_ms) = (tx.next_seq(), tx.now_ms());
+    let data = Data::Slice { base: Box::new(list), base_size: size, offset: 0 };
+    add_owner(tx, &data, seq);
+    let (md5, checksum, salt) = ([0; 16], None, None);
+    PartRow { number, size, md5, modified_ms, checksum, data, seq, salt }
 }
 
 /// The parts that an object has: the whole of it, if it has no list of them yet.
@@ -193,3 +239,6 @@ pub fn merge_parts(
     tx.put(Key::manifest(id), manifest.encode());
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
