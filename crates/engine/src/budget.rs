@@ -63,7 +63,7 @@ impl Consumer {
         Self(Some((keys.hash_one(account), keys.hash_one(who))))
     }
 
-    fn account(self) -> Option<u64> {
+    pub(crate) fn account(self) -> Option<u64> {
         self.0.map(|(account, _)| account)
     }
 }
