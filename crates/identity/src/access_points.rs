@@ -32,6 +32,9 @@ pub struct AccessPoint {
     pub bucket: String,
     /// Account of the bucket.
     pub bucket_account: String,
+    /// Number of the bucket, which a new bucket of the same name does not have; `None` in rows of before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bucket_id: Option<u64>,
     /// Another name, by which it can be used as a bucket.
     pub alias: String,
     /// In milliseconds since 1970.
@@ -83,6 +86,7 @@ impl AccessPoint {
             name: name.to_owned(),
             bucket: bucket.to_owned(),
             bucket_account: bucket_account.to_owned(),
+            bucket_id: None,
             alias: String::new(),
             created_ms: 0,
             block: PublicAccessBlock {

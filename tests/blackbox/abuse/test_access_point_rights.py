@@ -3,6 +3,7 @@ import json
 
 import pytest
 
+from conftest import drystone
 from test_access_points import ACCOUNT, client, server, user  # noqa: F401 (a fixture)
 from test_encryption import code_of as refusal
 
@@ -88,3 +89,32 @@ def test_prefixes_of_log_targets_are_bounded(server):  # noqa: F811
             s3.put_bucket_logging(Bucket="data-bucket", BucketLoggingStatus=logging)
         else:
             assert refusal(s3.put_bucket_logging, Bucket="data-bucket", BucketLoggingStatus=logging) == code
+
+
+def test_an_access_point_of_a_deleted_bucket_does_not_act_on_a_new_one(server):  # noqa: F811
+    """Those of other accounts do not keep a bucket; a bucket that its account makes again under the name is another."""
+    account = "111122223333"
+    made = drystone("account", "add", account, "other", "--json", "--at", server.directory)
+    assert made.returncode == 0, made.stderr
+    secret = json.loads(made.stdout)["secret"]
+    keys = secret["access_key"], secret["secret_key"]
+    s3 = server.client()
+    document = json.dumps({"Version": "2012-10-17", "Statement": [{
+        "Effect": "Allow", "Principal": {"AWS": account}, "Action": "s3:GetObject", "Resource": "arn:aws:s3:::data-bucket/*"}]})
+    alias = ""
+    for is_new in (False, True):
+        s3.put_object(Bucket="data-bucket", Key="k", Body=b"1")
+        s3.put_bucket_policy(Bucket="data-bucket", Policy=document)
+        if not is_new:
+            point = client(server, "s3control", keys).create_access_point(
+                AccountId=account, Name="far", Bucket="data-bucket", BucketAccountId=ACCOUNT)
+            alias = point["Alias"]
+        far = client(server, "s3", keys)
+        assert far.get_object(Bucket="data-bucket", Key="k")["Body"].read() == b"1"
+        if is_new:
+            assert refusal(far.get_object, Bucket=alias, Key="k") == "AccessDenied"
+            return
+        assert far.get_object(Bucket=alias, Key="k")["Body"].read() == b"1"
+        s3.delete_object(Bucket="data-bucket", Key="k")
+        s3.delete_bucket(Bucket="data-bucket")
+        s3.create_bucket(Bucket="data-bucket")

@@ -92,8 +92,9 @@ pub(crate) fn pass(context: &Context<'_>, point: &AccessPoint, need: &Need) -> R
         policy.as_ref().map(Document::fact_keys),
     ]);
     let bucket = context.engine.find_bucket(&point.bucket)?;
-    // Another account may have made a bucket of the name since.
-    if account_of(&bucket) != point.bucket_account {
+    // Another account, or the same one, may have made a bucket of the name since.
+    let is_same = point.bucket_id.is_none_or(|id| id == bucket.id.0);
+    if account_of(&bucket) != point.bucket_account || !is_same {
         return Err(S3Code::AccessDenied.into());
     }
     let mut facts = facts::of(context, Some(&bucket), need, &wanted);

@@ -183,6 +183,7 @@ async fn create(
         return Err(invalid("There is a bucket that the host of the access point would name."));
     }
     let mut point = AccessPoint::new(account, name, bucket.as_str(), owner);
+    point.bucket_id = Some(found.id.0);
     if let Some(block) = root.child("PublicAccessBlockConfiguration") {
         point.block = read_block(block)?;
     }
