@@ -3,13 +3,11 @@
 use crate::condition::Condition;
 use crate::document::Document;
 use crate::network::Network;
-use crate::pattern::Template;
 use crate::principal::PrincipalPattern;
 use crate::statement::{Effect, Either, Statement};
 
 /// Keys whose fixed values make a statement for everyone one for someone.
 const NARROWING: &[&str] = &[
-    "aws:sourceip",
     "aws:sourcearn",
     "aws:sourcevpc",
     "aws:sourcevpce",
@@ -23,17 +21,24 @@ const NARROWING: &[&str] = &[
     "s3:dataaccesspointaccount",
 ];
 
+/// Whether a condition holds for fixed values only of a key that narrows, other than the address.
 fn narrows(condition: &Condition) -> bool {
-    let is_narrow = |value: &Template| match condition.key() {
-        "aws:sourceip" => Network::parse(value.text()).is_some_and(|n| n.is_narrow()),
-        _ => true,
-    };
-    NARROWING.contains(&condition.key())
-        && condition.fixed_values().is_some_and(|values| values.iter().all(is_narrow))
+    NARROWING.contains(&condition.key()) && condition.fixed_values().is_some()
+}
+
+/// The networks that a condition holds for, if these together are narrow.
+fn networks(condition: &Condition) -> Option<Vec<Network>> {
+    if condition.key() != "aws:sourceip" {
+        return None;
+    }
+    let values = condition.fixed_values()?.iter();
+    let all: Vec<_> = values.map(|value| Network::parse(value.text())).collect::<Option<_>>()?;
+    Network::are_narrow(&all).then_some(all)
 }
 
 impl Statement {
-    fn is_public(&self) -> bool {
+    /// Whether it allows something to everybody, from some address at least.
+    fn is_for_everyone(&self) -> bool {
         let for_everyone = match &self.principals {
             Some(Either::In(patterns)) => patterns.iter().any(PrincipalPattern::is_everyone),
             Some(Either::NotIn(_)) => true,
@@ -44,9 +49,59 @@ impl Statement {
 }
 
 impl Document {
-    /// Whether any statement allows something to everybody.
+    /// Whether it allows something to everybody: to more addresses than are narrow, by all of its statements
+    /// together.
     #[must_use]
     pub fn is_public(&self) -> bool {
-        self.statements.iter().any(Statement::is_public)
+        let mut all = Vec::new();
+        for statement in self.statements.iter().filter(|statement| statement.is_for_everyone()) {
+            match statement.conditions.iter().find_map(networks) {
+                Some(networks) => all.extend(networks),
+                None => return true,
+            }
+        }
+        !Network::are_narrow(&all)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Document, DocumentKind};
+
+    /// Goal: a policy is judged by the addresses that it lets in, by all values and statements together.
+    #[test]
+    fn all_values_and_statements_are_judged_together() {
+        let ip =
+            |operator: &str, nets: &str| format!(r#"{{"{operator}":{{"aws:SourceIp":{nets}}}}}"#);
+        let halves: Vec<String> = (0..256).map(|first| format!(r#""{first}.0.0.0/8""#)).collect();
+        let halves = format!("[{}]", halves.join(","));
+        for (conditions, expected) in [
+            (vec![ip("IpAddress", r#""8.0.0.0/8""#)], false),
+            (vec![ip("IpAddress", r#"["8.0.0.0/8","10.0.0.0/8"]"#)], false),
+            (vec![ip("IpAddress", r#"["8.0.0.0/8","9.0.0.0/8"]"#)], true),
+            (vec![ip("IpAddress", r#""8.0.0.0/8""#), ip("IpAddress", r#""9.0.0.0/8""#)], true),
+            (vec![ip("IpAddress", r#""8.0.0.0/8""#), ip("IpAddress", r#""8.1.0.0/16""#)], false),
+            (vec![ip("IpAddress", &halves)], true),
+            (vec![ip("IpAddress", r#""::ffff:0.0.0.0/96""#)], true),
+            (vec![ip("IpAddress", r#""::ffff:0:0/33""#)], true),
+            (vec![ip("NotIpAddress", r#""8.0.0.0/8""#)], true),
+            (vec![ip("IpAddressIfExists", r#""8.0.0.0/8""#)], true),
+            (vec![ip("ForAllValues:IpAddress", r#""8.0.0.0/8""#)], true),
+            (vec![r#"{"StringLike":{"aws:userid":"*"}}"#.to_owned()], true),
+            (vec![r#"{"StringEquals":{"aws:userid":["AIDA1","AIDA2"]}}"#.to_owned()], false),
+            (vec![r#"{"StringNotEquals":{"aws:userid":"AIDA1"}}"#.to_owned()], true),
+            (vec!["{}".to_owned()], true),
+        ] {
+            let statements = conditions.iter().map(|condition| {
+                format!(
+                    r#"{{"Effect":"Allow","Principal":"*","Action":"s3:GetObject",
+                    "Resource":"arn:aws:s3:::b/*","Condition":{condition}}}"#
+                )
+            });
+            let statements = statements.collect::<Vec<_>>().join(",");
+            let text = format!(r#"{{"Version":"2012-10-17","Statement":[{statements}]}}"#);
+            let document = Document::parse(&text, DocumentKind::Bucket("b")).expect(&text);
+            assert_eq!(document.is_public(), expected, "{text:.300}");
+        }
     }
 }
