@@ -216,6 +216,22 @@ pub struct Scrub {
     pub repaired: u64,
 }
 
+/// What the state of the drives means for objects of a storage class.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClassStatus {
+    /// Storage class; STANDARD stands for every class that is not named otherwise.
+    pub class: String,
+    /// Code of new objects.
+    pub code: String,
+    /// No object of the class needs a drive that is missing.
+    pub is_readable: bool,
+    /// Placement groups in which objects cannot be read, but for those that have what they need on the
+    /// drives that are left.
+    pub unreadable_groups: u64,
+    /// Drives that can be lost now before objects cannot be read.
+    pub survives_now: u64,
+}
+
 /// State of the store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
@@ -227,6 +243,21 @@ pub struct Status {
     pub survives_now: u64,
     /// Every shard is where it should be, as far as is known.
     pub is_whole: bool,
+    /// Drives that are missing, failed or not trusted.
+    #[serde(default)]
+    pub missing_drives: u64,
+    /// What that means, by storage class.
+    #[serde(default)]
+    pub classes: Vec<ClassStatus>,
+    /// Shards that the last verification found damaged or missing and that were not repaired since.
+    #[serde(default)]
+    pub unrepaired_by_verify: u64,
+    /// Objects that the last verification could not read as a whole.
+    #[serde(default)]
+    pub lost_by_verify: u64,
+    /// Shards that the last passes of scrubs found damaged or missing and could not repair.
+    #[serde(default)]
+    pub unrepaired_by_scrub: u64,
     /// Nothing can be changed.
     pub is_read_only: bool,
     /// Locks wait for someone to confirm that the clock is right.
@@ -420,7 +451,7 @@ pub enum Answer {
 /// Why it was not done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
-    /// For programs: `not-found`, `exists`, `in-use`, `limit`, `invalid`, `denied`, `failed`.
+    /// For programs: `not-found`, `exists`, `in-use`, `limit`, `invalid`, `denied`, `unavailable`, `failed`.
     pub code: FailureCode,
     /// For people.
     pub message: String,
@@ -442,6 +473,8 @@ pub enum FailureCode {
     Invalid,
     /// The caller may not.
     Denied,
+    /// The store takes no changes at present.
+    Unavailable,
     /// The server failed.
     Failed,
 }

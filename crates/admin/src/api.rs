@@ -10,13 +10,14 @@ mod sessions;
 mod users;
 
 pub use drives::Drives;
-pub(crate) use drives::Verifying;
+pub(crate) use drives::{Unrepaired, Verifying};
 
 use crate::door::{Actor, AdminRequest, Denied};
 use crate::rights::Right;
 use crate::{Admin, AdminResponse, DRIVE_FULL, cut, respond};
 use drystone_admin_api::{Account, Answer, Failure, FailureCode, Refusal, Request};
 use drystone_base::Timestamp;
+use drystone_engine::EngineError;
 use drystone_iam::Reason;
 use drystone_identity::{EntityKind, ExplainedDecision, IdentityError};
 use http::StatusCode;
@@ -31,6 +32,7 @@ impl From<IdentityError> for Failed {
     fn from(error: IdentityError) -> Self {
         let code = match &error {
             _ if error.is_full() => FailureCode::Limit,
+            _ if error.takes_no_changes().is_some() => FailureCode::Unavailable,
             IdentityError::NotFound { .. } => FailureCode::NotFound,
             IdentityError::Exists { .. } => FailureCode::Exists,
             IdentityError::InUse(_) => FailureCode::InUse,
@@ -44,8 +46,19 @@ impl From<IdentityError> for Failed {
                 FailureCode::Failed
             }
         };
-        let message = if error.is_full() { DRIVE_FULL.to_owned() } else { error.to_string() };
+        let refused = error.takes_no_changes().or(error.is_full().then(|| DRIVE_FULL.to_owned()));
+        let message = refused.unwrap_or_else(|| error.to_string());
         Self(Failure { code, message })
+    }
+}
+
+impl From<EngineError> for Failed {
+    fn from(error: EngineError) -> Self {
+        let code = match error {
+            EngineError::Closed | EngineError::ReadOnly => FailureCode::Unavailable,
+            _ => FailureCode::Failed,
+        };
+        Self(Failure { code, message: error.to_string() })
     }
 }
 
@@ -66,6 +79,7 @@ fn status_of(code: FailureCode) -> StatusCode {
         FailureCode::Exists | FailureCode::InUse | FailureCode::Limit => StatusCode::CONFLICT,
         FailureCode::Invalid => StatusCode::BAD_REQUEST,
         FailureCode::Denied => StatusCode::FORBIDDEN,
+        FailureCode::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         FailureCode::Failed => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }

@@ -1,7 +1,8 @@
 //! Whether the process lives, and whether it can serve.
 
 use crate::{AdminResponse, respond};
-use drystone_engine::Engine;
+use drystone_engine::deployment::DeploymentStatus;
+use drystone_engine::{Engine, EngineError};
 use http::StatusCode;
 
 /// The process answers.
@@ -11,11 +12,27 @@ pub(crate) fn live() -> AdminResponse {
 
 /// The store takes writes. A full one does: it takes deletes.
 pub(crate) fn cluster(engine: &Engine, is_read_only: bool) -> AdminResponse {
-    if is_read_only || !engine.takes_writes() {
+    if is_read_only {
+        let message = format!("{}\n", EngineError::ReadOnly);
+        return respond(StatusCode::SERVICE_UNAVAILABLE, "text/plain", message);
+    }
+    if !engine.takes_writes() {
         let message = "the store takes no writes; `drystone status` says why\n";
         return respond(StatusCode::SERVICE_UNAVAILABLE, "text/plain", message);
     }
     respond(StatusCode::OK, "text/plain", "")
+}
+
+/// All objects can be read, as far as drives decide it.
+pub(crate) fn cluster_read(engine: &Engine, status: Option<&DeploymentStatus>) -> AdminResponse {
+    match status {
+        Some(status) if !status.is_readable() => {
+            let message =
+                "too many drives are missing to read all objects; `drystone status` says which\n";
+            respond(StatusCode::SERVICE_UNAVAILABLE, "text/plain", message)
+        }
+        _ => ready(engine),
+    }
 }
 
 /// The drive takes writes. A full drive is ready: it serves reads and deletes.

@@ -137,6 +137,11 @@ pub type AdminResponse = Response<Bytes>;
 pub(crate) fn respond(status: StatusCode, kind: &str, body: impl Into<Bytes>) -> AdminResponse {
     let mut response = Response::new(body.into());
     *response.status_mut() = status;
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        response
+            .headers_mut()
+            .insert(http::header::RETRY_AFTER, http::HeaderValue::from_static("1"));
+    }
     if let Ok(kind) = kind.parse() {
         response.headers_mut().insert(http::header::CONTENT_TYPE, kind);
     }
@@ -199,8 +204,9 @@ impl Admin {
         }
         match path {
             "/minio/health/live" => Some(health::live()),
-            "/minio/health/ready" | "/minio/health/cluster/read" => {
-                Some(health::ready(&self.engine))
+            "/minio/health/ready" => Some(health::ready(&self.engine)),
+            "/minio/health/cluster/read" => {
+                Some(health::cluster_read(&self.engine, self.drives.status().ok().as_ref()))
             }
             "/minio/health/cluster" => {
                 Some(health::cluster(&self.engine, self.drives.is_read_only()))
@@ -212,7 +218,9 @@ impl Admin {
                 }
                 // What cannot be read now is left out.
                 let drives = self.drives.status().ok();
-                let text = self.metrics.render(&self.engine, drives.as_ref());
+                let found =
+                    drives.as_ref().map(|status| (status, self.verifying.unrepaired(status)));
+                let text = self.metrics.render(&self.engine, found);
                 Some(respond(StatusCode::OK, "text/plain; version=0.0.4", text))
             }
             _ => None,

@@ -38,11 +38,18 @@
 //! | `drystone_repair_waiting` | objects and parts | |
 //! | `drystone_groups_lacking` | placement groups | drives: that they lack |
 //! | `drystone_survives_drives` | drives that can be lost now | |
+//! | `drystone_drives_missing` | drives that are missing, failed or not trusted | |
+//! | `drystone_groups_unreadable` | placement groups that lack more drives than the class can | class |
+//! | `drystone_class_survives_drives` | drives that can be lost now | class |
+//! | `drystone_read_only` | 0 or 1: nothing can be changed | |
+//! | `drystone_unrepaired_shards` | shards found damaged or missing, and not repaired | by: verify, scrub |
+//! | `drystone_lost_objects` | objects that the last verification could not read | |
 //! | `drystone_work_percent` | percent of filling a drive, or moving; 100 without | |
 //! | `drystone_moved_bytes` | bytes, while drives change | |
 
+use crate::api::Unrepaired;
 use drystone_base::sync::{self, Mutex, MutexGuard};
-use drystone_engine::deployment::{DeploymentStatus, DriveState, DriveStatus};
+use drystone_engine::deployment::{ClassStatus, DeploymentStatus, DriveStatus};
 use drystone_engine::{ByteBudget, Engine, Kind, KindUsage, Work};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -106,7 +113,11 @@ impl Metrics {
 
     /// All metrics as text.
     #[must_use]
-    pub fn render(&self, engine: &Engine, drives: Option<&DeploymentStatus>) -> String {
+    pub(crate) fn render(
+        &self,
+        engine: &Engine,
+        drives: Option<(&DeploymentStatus, Unrepaired)>,
+    ) -> String {
         let mut out = String::new();
         let head = |out: &mut String, name: &str, kind: &str, help: &str| {
             let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
@@ -167,8 +178,8 @@ impl Metrics {
             let (kind, bytes) = (work.name(), engine.pace().bytes(work));
             let _ = writeln!(out, "{name}{{work=\"{kind}\"}} {bytes}");
         }
-        if let Some(status) = drives {
-            render_drives(&mut out, status);
+        if let Some((status, left)) = drives {
+            render_drives(&mut out, status, left);
         }
         out
     }
@@ -249,7 +260,33 @@ fn render_lock_clock(out: &mut String, engine: &Engine) {
     one(name, "counter", "Writes refused: the clocks are too far apart.", clock.refused);
 }
 
-fn render_drives(out: &mut String, status: &DeploymentStatus) {
+/// Whether everything can be read, and what is known to lack.
+fn render_safety(out: &mut String, status: &DeploymentStatus, left: Unrepaired) {
+    let mut gauge = |name, help, values: Vec<(String, u64)>| {
+        Labelled { name, kind: "gauge", help }.write(out, values.into_iter());
+    };
+    let one = |value: u64| vec![(String::new(), value)];
+    let by_class = |value: fn(&ClassStatus) -> usize| {
+        let each = status.classes.iter();
+        each.map(|class| (format!("class=\"{}\"", class.class), value(class) as u64)).collect()
+    };
+    let name = "drystone_drives_missing";
+    gauge(name, "Drives missing, failed or not trusted.", one(status.gone_count() as u64));
+    let name = "drystone_groups_unreadable";
+    let help = "Placement groups that lack more drives than objects of the class can.";
+    gauge(name, help, by_class(|class| class.unreadable_groups));
+    let name = "drystone_class_survives_drives";
+    gauge(name, "Drives that can be lost now.", by_class(|class| class.can_lose));
+    gauge("drystone_read_only", "Nothing can be changed.", one(status.is_read_only.into()));
+    let found = [("verify", left.shards), ("scrub", left.by_scrub)];
+    let found = found.map(|(by, count)| (format!("by=\"{by}\""), count)).to_vec();
+    gauge("drystone_unrepaired_shards", "Found damaged or missing, and not repaired.", found);
+    let name = "drystone_lost_objects";
+    gauge(name, "Objects that the last verification could not read.", one(left.objects));
+}
+
+fn render_drives(out: &mut String, status: &DeploymentStatus, left: Unrepaired) {
+    render_safety(out, status, left);
     let gauge = |name, help| Labelled { name, kind: "gauge", help };
     let of = |drive: &DriveStatus| {
         let path = drive.path.replace('\\', "\\\\").replace('"', "\\\"");
@@ -264,13 +301,7 @@ fn render_drives(out: &mut String, status: &DeploymentStatus) {
             values(drive).into_iter().map(one)
         })
     };
-    let is_up = |drive: &DriveStatus| {
-        let is_down = matches!(
-            drive.state,
-            DriveState::Failed | DriveState::Missing | DriveState::NotTrusted
-        );
-        u64::from(!is_down)
-    };
+    let is_up = |drive: &DriveStatus| u64::from(!drive.state.is_gone());
     gauge("drystone_drive_up", "The drive is there and works.").write(out, each(is_up));
     gauge("drystone_drive_quarantined", "A write or flush failed: it takes no more writes.")
         .write(out, each(|drive| u64::from(drive.failure.is_some())));

@@ -42,6 +42,7 @@ struct Shared {
     positions: Positions,
     replayed: ReplayReport,
     guard: Arc<RowGuard>,
+    is_read_only: bool,
 }
 
 /// Handle to the catalog. Clones share it.
@@ -105,6 +106,7 @@ impl Catalog {
             positions,
             replayed,
             guard,
+            is_read_only,
         };
         Ok(Self { shared: Arc::new(shared) })
     }
@@ -159,6 +161,12 @@ impl Catalog {
             (plan(&mut tx).reply)(Err(CatalogError::Closed));
         }
         ticket
+    }
+
+    /// Whether it was opened to be read only.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        self.shared.is_read_only
     }
 
     /// The committed value of a row.

@@ -159,6 +159,8 @@ pub(crate) struct Committer {
     chain_starts: bool,
     /// The drive failed: nothing is committed any more.
     failed: bool,
+    /// Nothing was to be committed from the start.
+    is_read_only: bool,
 }
 
 /// The rows as they will be when all batches in flight are durable.
@@ -210,6 +212,7 @@ impl Committer {
             seq,
             chain_starts: true,
             failed: false,
+            is_read_only: false,
         }
     }
 
@@ -219,7 +222,7 @@ impl Committer {
 
     /// Nothing is committed from now on.
     pub(crate) fn refuse_changes(&mut self) {
-        self.failed = true;
+        (self.failed, self.is_read_only) = (true, true);
     }
 
     /// The committed value of a row.
@@ -528,7 +531,9 @@ fn plan_refused(
     let view = OverlayView { committer, building };
     let mut tx = Tx::new(&view, &*committer.rng, now_ms, committer.seq);
     let planned = plan(&mut tx);
-    Box::new(move |_| (planned.reply)(Err(CatalogError::Closed)))
+    let refusal =
+        if committer.is_read_only { CatalogError::ReadOnly } else { CatalogError::Closed };
+    Box::new(move |_| (planned.reply)(Err(refusal)))
 }
 
 /// The changes of a frame, with seals, and with the distance from the frame's record back to each payload's

@@ -23,8 +23,17 @@ pub enum CatalogError {
     Unknown,
     /// The catalog does not take changes any more: the drive failed earlier, or the process is
     /// stopping. Nothing was committed.
-    #[error("the catalog does not take changes")]
+    #[error(
+        "The store takes no changes: a drive failed, or the server is stopping. `drystone status` names the \
+         drive; check it, then restart the server."
+    )]
     Closed,
+    /// The process was started with too few drives to change anything. Nothing was committed.
+    #[error(
+        "The store is read-only: too few of its drives were found at the start to be certain of the newest \
+         state. `drystone status` names those that are missing; bring them back, then restart the server."
+    )]
+    ReadOnly,
     /// A stored row cannot be understood. It can still be overwritten and deleted.
     #[error("a stored row is damaged")]
     Row(#[from] DecodeError),
@@ -56,6 +65,14 @@ pub enum CatalogError {
     /// The log failed.
     #[error("the log failed")]
     Log(#[source] LogError),
+}
+
+impl CatalogError {
+    /// Whether no change at all is taken, by no fault of the one that was refused.
+    #[must_use]
+    pub fn takes_no_changes(&self) -> bool {
+        matches!(self, Self::Closed | Self::ReadOnly)
+    }
 }
 
 /// A key of a row, for people.

@@ -366,6 +366,14 @@ impl Pool {
         self.drives().iter().all(is_here)
     }
 
+    /// Whether a drive of the deployment cannot be read from now. The only one can, also after a write
+    /// failed.
+    #[must_use]
+    pub fn lacks_drives(&self) -> bool {
+        let lacks = |member: &PoolDrive| member.online().is_none();
+        read(&self.shared.drives).iter().any(lacks) && !self.is_single()
+    }
+
     /// Says which drives leave the deployment. One that is not online then need not be told of anything.
     pub fn set_leaving(&self, drives: HashSet<DriveId>) {
         *write(&self.shared.leaving) = drives;

@@ -12,11 +12,14 @@ pub enum Protection {
 }
 
 impl Protection {
+    /// The storage class that asks for less.
+    pub const REDUCED_CLASS: &str = "REDUCED_REDUNDANCY";
+
     /// What a storage class of S3 asks for.
     #[must_use]
     pub fn of_class(name: Option<&str>) -> Self {
         match name {
-            Some("REDUCED_REDUNDANCY") => Self::Reduced,
+            Some(Self::REDUCED_CLASS) => Self::Reduced,
             _ => Self::Standard,
         }
     }

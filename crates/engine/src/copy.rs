@@ -75,13 +75,15 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// A condition that does not hold, the source is damaged, or the catalog failed.
+    /// A condition that does not hold, the source is damaged or cannot be reached, or the catalog failed.
     pub async fn copy_object(
         &self,
         source: Located,
         request: CopyRequest,
     ) -> Result<WriteOutcome, EngineError> {
         let (row, draft) = (&source.row, &request.draft);
+        // Also of a copy that moves no bytes it is promised that it can be read.
+        self.check_reach(row, &(0..row.size), request.source_key.as_ref()).await?;
         let class = draft.storage_class.as_deref();
         let may_share = is_as_safe(row.storage_class.as_deref(), class)
             && row.encryption.is_some() == draft.encryption.is_some()
@@ -261,11 +263,12 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// As [`Engine::put_part`]; the source is damaged.
+    /// As [`Engine::put_part`]; the source is damaged or cannot be reached.
     pub async fn copy_part(&self, source: Located, copy: CopyPart) -> Result<PartRow, EngineError> {
         let (bucket, upload) = self.find_upload(&copy.bucket, &copy.object, copy.upload)?;
         let (row, len) = (&source.row, copy.range.end - copy.range.start);
         let class = upload.template.storage_class.as_deref();
+        self.check_reach(row, &copy.range, copy.source_key.as_ref()).await?;
         let may_share = len >= SLICE_LEN_MIN
             && row.encryption.is_none()
             && copy.seal.is_none()

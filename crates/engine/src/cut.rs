@@ -230,6 +230,15 @@ pub(crate) enum Step {
     End,
 }
 
+/// What a range of an object is in, one blob after the other.
+pub(crate) enum Extent {
+    /// Stored bytes of a blob.
+    Blob(Layout, Range<u64>),
+    /// First [`Cutter::supply`] needs a window of this list.
+    List(BlobId, Range<u64>),
+    End,
+}
+
 /// Cuts a range of an object into reads, one after the other.
 pub(crate) struct Cutter {
     key: Option<DataKey>,
@@ -289,21 +298,43 @@ impl Cutter {
             if let Some(piece) = self.run.as_mut().and_then(Run::next) {
                 return Ok(Step::Piece(piece));
             }
-            self.run = None;
-            let Some(list) = self.lists.last_mut() else { return Ok(Step::End) };
-            if list.left.is_empty() {
-                self.lists.pop();
-                continue;
+            if let Some(step) = self.next_run()? {
+                return Ok(step);
             }
-            let Some(part) = list.window.next() else {
-                return Ok(Step::List(list.id, list.left.clone()));
-            };
-            let ListedPart { data, stored_len, salt, range } = part;
-            list.left.start += range.end - range.start;
-            let (stretch, key) =
-                (Stretch { data: &data, stored_len, salt: salt.as_ref() }, self.key.clone());
-            self.enter(&stretch, key.as_ref(), range)?;
         }
+    }
+
+    /// The next blob as a whole instead of its reads: what is in rows is left out.
+    pub(crate) fn extent(&mut self) -> Result<Extent, EngineError> {
+        loop {
+            if let Some(Run { place: Place::Blob(layout, _), left, .. }) = self.run.take() {
+                return Ok(Extent::Blob(layout, left));
+            }
+            match self.next_run()? {
+                Some(Step::List(id, range)) => return Ok(Extent::List(id, range)),
+                Some(Step::Piece(_) | Step::End) => return Ok(Extent::End),
+                None => {}
+            }
+        }
+    }
+
+    /// Goes on to the next blob or row; a step where that takes a list, or nothing is left.
+    fn next_run(&mut self) -> Result<Option<Step>, EngineError> {
+        self.run = None;
+        let Some(list) = self.lists.last_mut() else { return Ok(Some(Step::End)) };
+        if list.left.is_empty() {
+            self.lists.pop();
+            return Ok(None);
+        }
+        let Some(part) = list.window.next() else {
+            return Ok(Some(Step::List(list.id, list.left.clone())));
+        };
+        let ListedPart { data, stored_len, salt, range } = part;
+        list.left.start += range.end - range.start;
+        let (stretch, key) =
+            (Stretch { data: &data, stored_len, salt: salt.as_ref() }, self.key.clone());
+        self.enter(&stretch, key.as_ref(), range)?;
+        Ok(None)
     }
 
     /// Takes the window that was asked for.

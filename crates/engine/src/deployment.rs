@@ -18,7 +18,7 @@ pub use keeper::new_deployment;
 pub use member::{IndexKind, Indexes, OpenError, Place};
 pub use progress::Progress;
 pub use rebalance::MoveReport;
-pub use status::{DeploymentStatus, DriveState, DriveStatus};
+pub use status::{ClassStatus, DeploymentStatus, DriveState, DriveStatus};
 
 use crate::budget::ByteBudget;
 use crate::engine::{Engine, EngineConfig};

@@ -381,9 +381,12 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// [`EngineError::Full`], or [`EngineError::Closed`] after the drive failed.
+    /// [`EngineError::Full`], [`EngineError::ReadOnly`], or [`EngineError::Closed`] after the drive failed.
     pub fn check_space(&self) -> Result<(), EngineError> {
         let shared = &self.shared;
+        if shared.catalog.is_read_only() {
+            return Err(EngineError::ReadOnly);
+        }
         if self.drive().log().is_quarantined() {
             return Err(EngineError::Closed);
         }

@@ -175,8 +175,29 @@ pub enum EngineError {
     #[error("the outcome is not known")]
     Unknown,
     /// Changes are not taken: the drive failed earlier, or the process is stopping.
-    #[error("changes are not taken")]
+    #[error("{}", CatalogError::Closed)]
     Closed,
+    /// Changes are not taken: too few drives were there at the start.
+    #[error("{}", CatalogError::ReadOnly)]
+    ReadOnly,
+    /// A write needs more drives than work now. May be tried again.
+    #[error(
+        "Too few drives work to write this: {there} of the {needed} that the write needs. `drystone status` \
+         names those that are missing; bring them back, or replace them with `drystone drive replace`."
+    )]
+    TooFewDrives {
+        /// Drives of the group that work.
+        there: usize,
+        /// Drives that must have the write.
+        needed: usize,
+    },
+    /// So many of the drives that hold the bytes must be here again before they can be read. May be tried
+    /// again.
+    #[error("too many drives are missing: {missing} more are needed to read the bytes")]
+    Unreachable {
+        /// Drives that are needed more.
+        missing: usize,
+    },
     /// Stored bytes or rows do not verify.
     #[error("stored data is damaged")]
     Damaged(#[source] DriveError),
@@ -218,6 +239,7 @@ impl From<CatalogError> for EngineError {
             CatalogError::NotOpened => Self::NotOpened,
             CatalogError::Unknown => Self::Unknown,
             CatalogError::Closed => Self::Closed,
+            CatalogError::ReadOnly => Self::ReadOnly,
             other => Self::Catalog(other),
         }
     }

@@ -77,9 +77,17 @@ impl Engine {
         let last = running.or_else(|| late.map(|drive| spawn_direct(&cell, drive)));
         match last {
             Some(direct) => Ok(direct.await.expect(DONE).map(CellRead::direct)?),
-            None => Err(refused.unwrap_or_else(|| {
-                failed.unwrap_or(DriveError::NotFound(cell.layout.shard(cell.stripe))).into()
-            })),
+            None => Err(refused.unwrap_or_else(|| self.why_not(&cell, failed))),
+        }
+    }
+
+    /// Why a cell cannot be read: what is damaged here may be whole on drives that are missing.
+    fn why_not(&self, cell: &CellRange, failed: Option<DriveError>) -> EngineError {
+        let members = self.pool().members_of(cell.layout.blob);
+        let places = members.iter().take(cell.layout.shape.shard_count());
+        match places.filter(|member| member.is_none()).count() {
+            0 => failed.unwrap_or(DriveError::NotFound(cell.layout.shard(cell.stripe))).into(),
+            missing => EngineError::Unreachable { missing },
         }
     }
 

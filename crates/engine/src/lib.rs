@@ -41,6 +41,7 @@ mod pace;
 mod parts;
 mod pins;
 pub mod plan;
+mod reach;
 mod read;
 mod recode;
 mod rename;

@@ -277,13 +277,15 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// [`EngineError::Busy`], [`EngineError::KeyNeeded`], or the catalog failed.
+    /// [`EngineError::Busy`], [`EngineError::KeyNeeded`], [`EngineError::Unreachable`], or the catalog
+    /// failed.
     pub async fn read(
         &self,
         located: Located,
         range: Range<u64>,
         key: Option<&DataKey>,
     ) -> Result<ObjectReader, EngineError> {
+        self.check_reach(&located.row, &range, key).await?;
         let lane = self.reserve_read(&located.row, &range).await?;
         self.open_reader(&located.row, range, key, (located.pin, lane)).await
     }

@@ -268,7 +268,12 @@ impl Recoding<'_> {
         let stored = match self.runtime.block_on(engine.copy_piece(piece)) {
             Ok(stored) => stored,
             // Its drives may come back; `drystone verify` says what is wrong.
-            Err(error @ (EngineError::Damaged(_) | EngineError::Busy | EngineError::Conflict)) => {
+            Err(
+                error @ (EngineError::Damaged(_)
+                | EngineError::Unreachable { .. }
+                | EngineError::Busy
+                | EngineError::Conflict),
+            ) => {
                 let (bucket, error) = (&piece.bucket.name, &error as &dyn std::error::Error);
                 let object = String::from_utf8_lossy(piece.object);
                 tracing::error!(bucket, %object, error, "it cannot be given another code yet");

@@ -225,12 +225,13 @@ impl StripeWriter {
 
     fn check_quorum(&self) -> Result<(), EngineError> {
         let there = self.members.iter().flatten().count();
-        if there >= self.layout.shape.write_quorum() {
+        let needed = self.layout.shape.write_quorum();
+        if there >= needed {
             return Ok(());
         }
         match &self.failed {
             Some(error) => Err(error.clone().into()),
-            None => Err(EngineError::Closed),
+            None => Err(EngineError::TooFewDrives { there, needed }),
         }
     }
 

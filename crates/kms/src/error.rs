@@ -41,6 +41,15 @@ pub enum KmsError {
 }
 
 impl KmsError {
+    /// Why no change at all is taken, if that is why it was refused; nothing was changed.
+    #[must_use]
+    pub fn takes_no_changes(&self) -> Option<String> {
+        match self {
+            Self::Catalog(error) if error.takes_no_changes() => Some(error.to_string()),
+            _ => None,
+        }
+    }
+
     /// Whether it was refused because a drive is full; nothing was changed.
     #[must_use]
     pub fn is_full(&self) -> bool {

@@ -45,6 +45,9 @@ fn failed(error: &IdentityError) -> S3Error {
     if error.is_full() {
         return S3Code::XMinioStorageFull.into();
     }
+    if let Some(message) = error.takes_no_changes() {
+        return S3Error::with(S3Code::ServiceUnavailable, message);
+    }
     tracing::error!(%error, "the settings of an account failed");
     S3Code::InternalError.into()
 }

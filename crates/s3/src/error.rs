@@ -266,6 +266,25 @@ fn of_parts(error: &EngineError) -> S3Error {
     }
 }
 
+/// What drives and keys do not allow at present, and what is wrong with what is stored.
+fn of_storage(error: &EngineError) -> S3Error {
+    let unavailable = |message: String| S3Error::with(S3Code::ServiceUnavailable, message);
+    match error {
+        EngineError::Unreachable { missing } => unavailable(format!(
+            "The object cannot be read at present: {missing} more of the drives that hold it must be online. \
+             It is served again when they are back."
+        )),
+        EngineError::Closed | EngineError::ReadOnly | EngineError::TooFewDrives { .. } => {
+            unavailable(error.to_string())
+        }
+        EngineError::Damaged(_) => broken("The stored data of this object is damaged."),
+        EngineError::Keyring(error) => broken(error.to_string()),
+        EngineError::SealBroken => broken("The encrypted data of this object does not open."),
+        // What the server cannot explain, and kinds that the caller names.
+        _ => S3Code::InternalError.into(),
+    }
+}
+
 /// What a lock, or the lack of one, does not allow.
 fn of_locks(error: &EngineError) -> S3Error {
     let (code, message) = match error {
@@ -354,16 +373,7 @@ impl From<EngineError> for S3Error {
             EngineError::Unknown => {
                 Self { drop_connection: true, ..Self::new(S3Code::InternalError) }
             }
-            EngineError::Closed => S3Code::ServiceUnavailable.into(),
-            EngineError::Damaged(_) => broken("The stored data of this object is damaged."),
-            EngineError::Keyring(error) => broken(error.to_string()),
-            EngineError::SealBroken => broken("The encrypted data of this object does not open."),
-            EngineError::Vanished
-            | EngineError::KeyNeeded
-            | EngineError::NoKeyring
-            | EngineError::DamagedLockClock
-            | EngineError::Catalog(_)
-            | EngineError::Drive(_) => S3Code::InternalError.into(),
+            error => of_storage(&error),
         }
     }
 }

@@ -26,6 +26,9 @@ pub(crate) async fn check(context: &Context<'_>, bucket: &BucketRow) -> Result<b
         Ok(()) => Ok(true),
         Err(IdentityError::Forbidden(message)) => Err(S3Error::with(S3Code::AccessDenied, message)),
         Err(error) => {
+            if let Some(message) = error.takes_no_changes() {
+                return Err(S3Error::with(S3Code::ServiceUnavailable, message));
+            }
             tracing::error!(%error, "an MFA device cannot be asked");
             Err(S3Code::InternalError.into())
         }

@@ -33,6 +33,23 @@ pub struct ObjectBody {
     reading: Option<Reading>,
     reader: Option<ObjectReader>,
     left: u64,
+    subject: Subject,
+}
+
+/// What a body is of, for the line that says that it was cut.
+pub(crate) struct Subject {
+    pub(crate) request_id: String,
+    pub(crate) bucket: String,
+    pub(crate) key: String,
+    pub(crate) version: String,
+}
+
+impl Subject {
+    fn log_cut(&self, left: u64, error: &(dyn std::error::Error + 'static)) {
+        let Self { request_id, bucket, key, version } = self;
+        error_limited!("the body of an object was cut"; request_id, bucket, key, version,
+            missing_bytes = left, error);
+    }
 }
 
 /// The end of a long operation whose status was sent before. The declaration of its document is sent at once,
@@ -62,8 +79,9 @@ impl ResponseBody {
     pub(crate) fn counted(bytes: Bytes, share: Share) -> Self {
         Self::Counted(Some(share.hold(bytes)))
     }
-    pub(crate) fn object(reader: ObjectReader, len: u64) -> Self {
-        Self::Object(Box::new(ObjectBody { reading: None, reader: Some(reader), left: len }))
+    pub(crate) fn object(reader: ObjectReader, len: u64, subject: Subject) -> Self {
+        let reader = Some(reader);
+        Self::Object(Box::new(ObjectBody { reading: None, reader, left: len, subject }))
     }
     pub(crate) fn pending(work: impl Future<Output = String> + Send + 'static) -> Self {
         let ticks = tokio::time::interval(KEEP_ALIVE);
@@ -133,12 +151,10 @@ impl ObjectBody {
                 self.left = self.left.saturating_sub(bytes.len() as u64);
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
-            Ok(None) => {
-                error_limited!("object ended early"; missing_bytes = self.left);
-                Poll::Ready(Some(Err(EngineError::Invalid("object ended early"))))
-            }
-            Err(error) => {
-                error_limited!("reading an object failed"; error = &error as &dyn std::error::Error);
+            next => {
+                let early = EngineError::Invalid("object ended early");
+                let error = next.err().unwrap_or(early);
+                self.subject.log_cut(self.left, &error);
                 Poll::Ready(Some(Err(error)))
             }
         }

@@ -26,10 +26,7 @@ pub(super) async fn run(
 async fn confirm_clock(actor: &Actor<'_>, admin: &Admin) -> Outcome {
     require_owner(actor)?;
     actor.require_socket()?;
-    let failed = |error: EngineError| {
-        Failed(Failure { code: FailureCode::Failed, message: error.to_string() })
-    };
-    let clock = admin.engine.confirm_lock_clock().await.map_err(failed)?;
+    let clock = admin.engine.confirm_lock_clock().await?;
     let (from, to) = (Timestamp(clock.from_ms).to_iso(), Timestamp(clock.to_ms).to_iso());
     tracing::warn!(from, to, was_held = clock.was_held, "the clock of locks was confirmed");
     Ok(Answer::LockClock(LockClock { from, to, was_held: clock.was_held }))
@@ -46,7 +43,7 @@ async fn appends(actor: &Actor<'_>, admin: &Admin, bucket: &str, enabled: bool) 
             let message = "Objects of a bucket that keeps versions cannot be appended to.";
             failed(FailureCode::Invalid, message.to_owned())
         }
-        error => failed(FailureCode::Failed, error.to_string()),
+        error => error.into(),
     })?;
     Ok(Answer::Done)
 }

@@ -5,12 +5,12 @@ use crate::Admin;
 use crate::door::Actor;
 use crate::rights::Right;
 use drystone_admin_api::{
-    AccessLog, Answer, Drive, DriveState, Failure, FailureCode, LostObject, Moving, Progress,
-    Request, Scrub, Status, Verification,
+    AccessLog, Answer, ClassStatus, Drive, DriveState, Failure, FailureCode, LostObject, Moving,
+    Progress, Request, Scrub, Status, Verification,
 };
 use drystone_base::sync::{self, Mutex, MutexGuard};
 use drystone_engine::deployment::{DeploymentStatus, DriveState as State};
-use drystone_engine::{AuditReport, AuditScope, Engine};
+use drystone_engine::{AuditReport, AuditScope, Engine, EngineError};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -61,6 +61,53 @@ pub trait Drives: Send + Sync {
 pub(crate) struct Verifying {
     state: Mutex<Verification>,
     runs: AtomicBool,
+    /// What the last one left that ended, or was cut short.
+    left: Mutex<Unrepaired>,
+}
+
+/// What a verification found and did not repair.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Unrepaired {
+    ended_ms: u64,
+    /// When one of everything ended last.
+    verified_ms: u64,
+    /// Shards that scrubs found since, and could not repair.
+    pub(crate) by_scrub: u64,
+    /// Shards that were damaged or missing on drives that are here.
+    pub(crate) shards: u64,
+    /// Objects that could not be read as a whole.
+    pub(crate) objects: u64,
+}
+
+impl Verifying {
+    /// What the last verification left, if not all drives were scrubbed since: those found it too, and
+    /// repaired it or say so themselves.
+    pub(crate) fn unrepaired(&self, status: &DeploymentStatus) -> Unrepaired {
+        let mut left = *sync::lock(&self.left);
+        left.by_scrub = status.unrepaired_by_scrub(left.verified_ms);
+        let mut here = status.drives.iter().filter(|drive| !drive.state.is_gone());
+        if here.all(|drive| drive.scrub.finished_ms > left.ended_ms) {
+            left.shards = 0;
+        }
+        left
+    }
+
+    /// Keeps what a verification left. One of a part of the store, or that was cut short, adds to what is
+    /// known and takes nothing from it.
+    fn keep(&self, ended_ms: u64, found: &Verification, is_of_all: bool) {
+        let shards = (found.damaged + found.missing).saturating_sub(found.repaired);
+        let objects = found.lost_count;
+        let mut left = sync::lock(&self.left);
+        *left = match is_of_all && found.failed.is_none() {
+            true => Unrepaired { ended_ms, verified_ms: ended_ms, by_scrub: 0, shards, objects },
+            false => Unrepaired {
+                ended_ms: if shards > 0 { ended_ms } else { left.ended_ms },
+                shards: left.shards.max(shards),
+                objects: left.objects.max(objects),
+                ..*left
+            },
+        };
+    }
 }
 
 fn failed(message: String) -> Failed {
@@ -144,6 +191,17 @@ fn access_logs(admin: &Admin) -> Vec<AccessLog> {
     shown.collect()
 }
 
+fn classes_of(status: &DeploymentStatus) -> Vec<ClassStatus> {
+    let one = |class: &drystone_engine::deployment::ClassStatus| ClassStatus {
+        class: class.class.to_owned(),
+        code: class.shape.to_string(),
+        is_readable: class.unreadable_groups == 0,
+        unreadable_groups: class.unreadable_groups as u64,
+        survives_now: class.can_lose as u64,
+    };
+    status.classes.iter().map(one).collect()
+}
+
 async fn status(actor: &Actor<'_>, admin: &Admin) -> Outcome {
     actor.require_server(Right::StorageInfo)?;
     let drives = admin.drives.clone();
@@ -156,11 +214,17 @@ async fn status(actor: &Actor<'_>, admin: &Admin) -> Outcome {
         .map(|(lack, count)| (lack as u64, *count as u64))
         .collect();
     let clock = admin.engine.lock_clock_state();
+    let left = admin.verifying.unrepaired(&status);
     Ok(Answer::Status(Status {
         code: status.shape.to_string(),
         survives: status.shape.parity.into(),
         survives_now: status.can_lose() as u64,
-        is_whole: status.is_whole(),
+        is_whole: status.is_whole() && left.shards + left.objects + left.by_scrub == 0,
+        missing_drives: status.gone_count() as u64,
+        classes: classes_of(&status),
+        unrepaired_by_verify: left.shards,
+        lost_by_verify: left.objects,
+        unrepaired_by_scrub: left.by_scrub,
         is_read_only: status.is_read_only,
         is_lock_clock_held: clock.is_held,
         lock_clock_behind_s: clock.behind_ms / 1000,
@@ -185,8 +249,17 @@ async fn status(actor: &Actor<'_>, admin: &Admin) -> Outcome {
     }))
 }
 
+/// Refuses a change of the drives where nothing can be changed.
+fn must_take_changes(admin: &Admin) -> Result<(), Failed> {
+    match admin.drives.is_read_only() {
+        true => Err(EngineError::ReadOnly.into()),
+        false => Ok(()),
+    }
+}
+
 async fn replace(actor: &Actor<'_>, admin: &Admin, old: String, path: String) -> Outcome {
     actor.require_server(Right::Decommission)?;
+    must_take_changes(admin)?;
     let drives = admin.drives.clone();
     let id = blocking(move || drives.replace(&old, &path)).await?;
     Ok(Answer::Changed(vec![id]))
@@ -194,6 +267,7 @@ async fn replace(actor: &Actor<'_>, admin: &Admin, old: String, path: String) ->
 
 async fn add(actor: &Actor<'_>, admin: &Admin, path: String, zone: String) -> Outcome {
     actor.require_server(Right::Decommission)?;
+    must_take_changes(admin)?;
     let drives = admin.drives.clone();
     let id = blocking(move || drives.add(&path, &zone)).await?;
     Ok(Answer::Changed(vec![id]))
@@ -201,6 +275,7 @@ async fn add(actor: &Actor<'_>, admin: &Admin, path: String, zone: String) -> Ou
 
 async fn drain(actor: &Actor<'_>, admin: &Admin, drive: String, cancel: bool) -> Outcome {
     actor.require_server(Right::Decommission)?;
+    must_take_changes(admin)?;
     let drives = admin.drives.clone();
     blocking(move || drives.drain(&drive, cancel)).await?;
     Ok(Answer::Done)
@@ -208,6 +283,7 @@ async fn drain(actor: &Actor<'_>, admin: &Admin, drive: String, cancel: bool) ->
 
 async fn remove(actor: &Actor<'_>, admin: &Admin, drive: String) -> Outcome {
     actor.require_server(Right::Decommission)?;
+    must_take_changes(admin)?;
     let drives = admin.drives.clone();
     blocking(move || drives.remove(&drive)).await?;
     Ok(Answer::Done)
@@ -246,6 +322,7 @@ fn start_verifying(
             Ok(report) => *state = shown(&engine, &report, false),
             Err(error) => (state.running, state.failed) = (false, Some(error.to_string())),
         }
+        verifying.keep(engine.now_ms(), &state, scope.bucket.is_none());
         verifying.runs.store(false, Ordering::Release);
     });
     Ok(Answer::Done)

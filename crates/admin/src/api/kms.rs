@@ -13,6 +13,7 @@ impl From<KmsError> for Failed {
     fn from(error: KmsError) -> Self {
         let code = match &error {
             _ if error.is_full() => FailureCode::Limit,
+            _ if error.takes_no_changes().is_some() => FailureCode::Unavailable,
             KmsError::Limit(_) => FailureCode::Limit,
             KmsError::NotFound(_) => FailureCode::NotFound,
             KmsError::Exists(_) => FailureCode::Exists,
@@ -25,7 +26,8 @@ impl From<KmsError> for Failed {
                 FailureCode::Failed
             }
         };
-        let message = if error.is_full() { DRIVE_FULL.to_owned() } else { error.to_string() };
+        let refused = error.takes_no_changes().or(error.is_full().then(|| DRIVE_FULL.to_owned()));
+        let message = refused.unwrap_or_else(|| error.to_string());
         Self(Failure { code, message })
     }
 }

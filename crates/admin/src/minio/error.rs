@@ -58,6 +58,11 @@ impl MinioError {
         Self { status: 507, message: DRIVE_FULL.to_owned(), ..Self::failed() }
     }
 
+    /// The store takes no changes at present.
+    pub(super) fn unavailable(message: String) -> Self {
+        Self::new("ServiceUnavailable", 503, message)
+    }
+
     pub(crate) fn render(&self, path: &str, request_id: &str) -> AdminResponse {
         let body = serde_json::json!({
             "Code": self.code,
@@ -79,6 +84,9 @@ impl From<Denied> for MinioError {
 
 impl From<IdentityError> for MinioError {
     fn from(error: IdentityError) -> Self {
+        if let Some(message) = error.takes_no_changes() {
+            return Self::unavailable(message);
+        }
         let message = error.to_string();
         match error {
             _ if error.is_full() => Self::full(),

@@ -8,6 +8,9 @@ use serde_json::json;
 
 impl From<KmsError> for MinioError {
     fn from(error: KmsError) -> Self {
+        if let Some(message) = error.takes_no_changes() {
+            return Self::unavailable(message);
+        }
         let message = error.to_string();
         match error {
             _ if error.is_full() => Self::full(),

@@ -42,6 +42,9 @@ impl From<Denied> for QueryError {
 
 impl From<IdentityError> for QueryError {
     fn from(error: IdentityError) -> Self {
+        if let Some(message) = error.takes_no_changes() {
+            return Self::new("ServiceUnavailable", 503, message);
+        }
         let message = error.to_string();
         match error {
             _ if error.is_full() => Self::new("ServiceFailure", 507, DRIVE_FULL),

@@ -53,6 +53,28 @@ pub struct DriveStatus {
     pub is_index_behind: bool,
 }
 
+impl DriveState {
+    /// Whether nothing can be read from it.
+    #[must_use]
+    pub fn is_gone(self) -> bool {
+        matches!(self, Self::Failed | Self::Missing | Self::NotTrusted)
+    }
+}
+
+/// What the state of the drives means for objects of a storage class.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClassStatus {
+    /// Storage class; STANDARD stands for every class that is not named otherwise.
+    pub class: &'static str,
+    /// The code of new objects.
+    pub shape: Shape,
+    /// Groups that lack more members than the code has parity: objects in them cannot be read, but for
+    /// those that have what they need on the drives that are left.
+    pub unreadable_groups: usize,
+    /// Drives that every group can still lose.
+    pub can_lose: usize,
+}
+
 /// All drives, and what they can still lose.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeploymentStatus {
@@ -64,6 +86,8 @@ pub struct DeploymentStatus {
     pub groups_by_lack: Vec<usize>,
     /// The fewest drives that any group can still lose, by the code that goes with its width.
     pub least_left: usize,
+    /// The same by storage class.
+    pub classes: Vec<ClassStatus>,
     /// Objects and parts that lack shards since they were written.
     pub repair_count: usize,
     /// Nothing can be changed.
@@ -84,10 +108,37 @@ impl DeploymentStatus {
         self.least_left.min(self.shape.parity.into())
     }
 
+    /// Drives of the deployment that nothing can be read from.
+    #[must_use]
+    pub fn gone_count(&self) -> usize {
+        self.drives.iter().filter(|drive| drive.state.is_gone()).count()
+    }
+
+    /// Whether all objects can be read, as far as drives decide it.
+    #[must_use]
+    pub fn is_readable(&self) -> bool {
+        self.classes.iter().all(|class| class.unreadable_groups == 0)
+    }
+
+    /// Shards that passes of scrubs which ended after `since_ms` found damaged or missing and could not
+    /// repair.
+    #[must_use]
+    pub fn unrepaired_by_scrub(&self, since_ms: u64) -> u64 {
+        let counts = |drive: &&DriveStatus| {
+            drive.scrub.started_ms == 0 && drive.scrub.finished_ms > since_ms
+        };
+        let of = |drive: &DriveStatus| {
+            (drive.scrub.damaged + drive.scrub.missing).saturating_sub(drive.scrub.repaired)
+        };
+        self.drives.iter().filter(counts).map(of).sum()
+    }
+
     /// Whether every shard is where it should be, as far as the catalog knows.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        self.repair_count == 0 && self.groups_by_lack.iter().skip(1).all(|count| *count == 0)
+        self.repair_count == 0
+            && self.gone_count() == 0
+            && self.groups_by_lack.iter().skip(1).all(|count| *count == 0)
     }
 }
 
@@ -138,7 +189,7 @@ impl Deployment {
                 })
             })
             .collect::<Result<_, OpenError>>()?;
-        let (groups_by_lack, least_left) = self.lacks_of_groups(&drives);
+        let (groups_by_lack, least_left, classes) = self.lacks_of_groups(&drives);
         let snapshot = self.engine.catalog().snapshot();
         let mut repair_count = 0;
         for row in snapshot.scan(Family::Repair.range()) {
@@ -156,6 +207,7 @@ impl Deployment {
             drives,
             groups_by_lack,
             least_left,
+            classes,
             repair_count,
             is_read_only,
             moving,
@@ -164,8 +216,9 @@ impl Deployment {
         })
     }
 
-    /// Number of groups by the members that they lack, and the fewest drives that any can still lose.
-    fn lacks_of_groups(&self, drives: &[DriveStatus]) -> (Vec<usize>, usize) {
+    /// Number of groups by the members that they lack, the fewest drives that any can still lose, and what
+    /// that means for objects of each storage class.
+    fn lacks_of_groups(&self, drives: &[DriveStatus]) -> (Vec<usize>, usize, Vec<ClassStatus>) {
         let pool = self.engine.pool();
         let lacks = |id: &DriveId| {
             let drive = drives.iter().find(|drive| drive.id == *id);
@@ -176,6 +229,12 @@ impl Deployment {
         let widest = pool.groups().iter().map(|group| group.members.len()).max().unwrap_or(0);
         let mut groups_by_lack = vec![0; widest + 1];
         let mut least_left = usize::MAX;
+        let protections =
+            [("STANDARD", Protection::Standard), (Protection::REDUCED_CLASS, Protection::Reduced)];
+        let mut classes = protections.map(|(class, protection)| {
+            let shape = pool.shape().with(protection);
+            ClassStatus { class, shape, unreadable_groups: 0, can_lose: shape.parity.into() }
+        });
         for group in pool.groups() {
             let lack = group.members.iter().filter(|id| lacks(id)).count();
             groups_by_lack[lack] += 1;
@@ -184,8 +243,13 @@ impl Deployment {
                 false => pool.shape(),
             };
             least_left = least_left.min(usize::from(code.parity).saturating_sub(lack));
+            for (class, (_, protection)) in classes.iter_mut().zip(protections) {
+                let parity = usize::from(code.with(protection).parity);
+                class.unreadable_groups += usize::from(lack > parity);
+                class.can_lose = class.can_lose.min(parity.saturating_sub(lack));
+            }
         }
-        (groups_by_lack, least_left)
+        (groups_by_lack, least_left, classes.to_vec())
     }
 
     /// The drive that an administrator means, by id or by path.

@@ -7,7 +7,7 @@ use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
 use crate::object_headers::{ReadVerdict, decide_read, describe, tell_checksum};
 use crate::request::{S3Request, parse_range};
-use crate::response::{Reply, ResponseBody, empty, set};
+use crate::response::{Reply, ResponseBody, Subject, empty, set};
 use drystone_base::{Timestamp, parse_http_date};
 use drystone_engine::{Checksum, EngineError, Located, ObjectRow};
 use std::ops::Range;
@@ -79,19 +79,28 @@ async fn attempt(context: &Context<'_>, with_body: bool) -> Result<Option<Reply>
     }
     set(&mut reply, "content-length", &(end - start).to_string());
     if with_body && start < end {
+        let subject = (end - start > SMALL_LEN).then(|| subject_of(context, &located));
         let reader = match context.engine.read(located, start..end, data_key.as_ref()).await {
             Err(EngineError::Vanished) => return Ok(None),
             reader => reader?,
         };
         // A small object is read before the status is sent, so that damage is an error and not a
         // broken connection.
-        *reply.body_mut() = if end - start <= SMALL_LEN {
-            ResponseBody::Counted(Some(reader.read_whole((end - start) as usize).await?))
-        } else {
-            ResponseBody::object(reader, end - start)
+        *reply.body_mut() = match subject {
+            None => ResponseBody::Counted(Some(reader.read_whole((end - start) as usize).await?)),
+            Some(subject) => ResponseBody::object(reader, end - start, subject),
         };
     }
     Ok(Some(reply))
+}
+
+fn subject_of(context: &Context<'_>, located: &Located) -> Subject {
+    Subject {
+        request_id: context.ids.request_id.clone(),
+        bucket: located.bucket.name.clone(),
+        key: context.request.key.clone().unwrap_or_default(),
+        version: located.row.version_text(),
+    }
 }
 
 /// Ranges that are read before the status is sent.

@@ -202,6 +202,78 @@ fn access_logs_text(status: &Status) -> String {
     status.access_logs.iter().map(line).collect()
 }
 
+/// Which drives are missing, what can still be read, and what to do; nothing if all are here.
+fn missing_text(status: &Status) -> String {
+    let (gone, all) = (status.missing_drives, status.drives.len());
+    let mut text = String::new();
+    if gone > 0 {
+        text += &format!("MISSING: {gone} of {all} drives\n");
+    }
+    let lacks = gone > 0 || status.groups_by_lacking_drives.keys().any(|lack| *lack > 0);
+    for class in status.classes.iter().filter(|_| lacks && all > 1) {
+        let what = match (class.is_readable, class.survives_now) {
+            (false, _) => format!(
+                "objects in {} placement groups CANNOT be read now; they are answered with 503 until drives \
+                 are back",
+                class.unreadable_groups
+            ),
+            (true, 0) => {
+                "all objects can be read; no redundancy is left: ONE MORE FAILURE LOSES DATA"
+                    .to_owned()
+            }
+            (true, 1) => "all objects can be read; one more drive can be lost".to_owned(),
+            (true, left) => format!("all objects can be read; {left} more drives can be lost"),
+        };
+        text += &format!("{} ({}): {what}\n", class.class, class.code);
+    }
+    let states =
+        |wanted: DriveState| status.drives.iter().filter(move |drive| drive.state == wanted);
+    for drive in states(DriveState::Missing) {
+        text += &format!("missing {}: ", drive.path);
+        text += match status.is_read_only {
+            true => "bring it back, then restart the server\n",
+            false => {
+                "bring it back and restart the server, or put an empty one in its place: drystone drive \
+                 replace\n"
+            }
+        };
+    }
+    for drive in states(DriveState::NotTrusted) {
+        text += &format!(
+            "not trusted {}: what it says of itself was not written by this deployment: put the right drive \
+             there and restart the server, or replace it: drystone drive replace\n",
+            drive.path
+        );
+    }
+    text
+}
+
+/// What verifications and scrubs found and nothing has repaired.
+fn found_text(status: &Status) -> String {
+    let mut text = String::new();
+    let repair = "run: drystone verify --repair";
+    if status.unrepaired_by_verify > 0 {
+        text += &format!(
+            "DAMAGED: the last verification found {} shards damaged or missing that are not \
+             repaired; {repair}\n",
+            status.unrepaired_by_verify
+        );
+    }
+    if status.unrepaired_by_scrub > 0 {
+        text += &format!(
+            "DAMAGED: the last scrub found {} shards damaged or missing that it could not repair; {repair}\n",
+            status.unrepaired_by_scrub
+        );
+    }
+    if status.lost_by_verify > 0 {
+        text += &format!(
+            "LOST: the last verification could not read {} objects as a whole; drystone verify lists them\n",
+            status.lost_by_verify
+        );
+    }
+    text
+}
+
 fn status_text(status: &Status) -> String {
     let many = |count: u64| match count {
         1 => "1 drive".to_owned(),
@@ -213,6 +285,7 @@ fn status_text(status: &Status) -> String {
         1 => format!("{whole}\none copy of everything: survives no lost drive\n"),
         _ => format!("{whole}\ncode {code}: survives the loss of {survives}, now of {now}\n"),
     };
+    text += &(missing_text(status) + &found_text(status));
     if status.is_lock_clock_held && !status.is_lock_clock_ahead {
         let hours = status.lock_clock_behind_s.div_ceil(3600);
         let how = match hours {
@@ -234,7 +307,8 @@ fn status_text(status: &Status) -> String {
         );
     }
     if status.is_read_only {
-        text += "READ ONLY: too few drives are here to be certain of the newest state\n";
+        text += "READ ONLY: too few drives were found at the start to be certain of the newest state: bring \
+                 those that are missing back, then restart the server\n";
     }
     for drive in &status.drives {
         if let Some(failure) = &drive.failure {
