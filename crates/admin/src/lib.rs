@@ -85,6 +85,9 @@ pub enum Door {
     Api,
 }
 
+/// Paths of the metrics.
+const METRICS: [&str; 3] = ["/minio/v2/metrics/cluster", "/minio/v2/metrics/node", "/metrics"];
+
 impl Door {
     /// The door that a request is for; `None` for requests of S3.
     #[must_use]
@@ -211,7 +214,7 @@ impl Admin {
             "/minio/health/cluster" => {
                 Some(health::cluster(&self.engine, self.drives.is_read_only()))
             }
-            "/minio/v2/metrics/cluster" | "/minio/v2/metrics/node" | "/metrics" => {
+            path if METRICS.contains(&path) => {
                 if !self.may_read_metrics(headers) {
                     let message = "a bearer token is needed\n";
                     return Some(respond(StatusCode::FORBIDDEN, "text/plain", message));
@@ -238,6 +241,18 @@ impl Admin {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use drystone_base::{BucketName, NameError};
+
+    /// Goal: no bucket can be made whose path the server would answer itself.
+    #[test]
+    fn first_segments_of_own_paths_are_no_names_of_buckets() {
+        let doors = [drystone_admin_api::PATH, minio::PREFIX, minio::KMS_PREFIX];
+        for path in METRICS.into_iter().chain(doors) {
+            let segment = path.split('/').nth(1).expect("a path");
+            let refused = BucketName::create(segment);
+            assert_eq!(refused, Err(NameError::BucketReserved), "{path}");
+        }
+    }
 
     /// Goal: an error of any door is small, whatever a client wrote.
     #[test]

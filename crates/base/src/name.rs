@@ -30,7 +30,10 @@ pub enum NameError {
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BucketName(String);
 
-const RESERVED: [&str; 4] = ["minio", "drystone", "v20180820", ".minio.sys"];
+/// First segments of paths that the server answers itself, and `.minio.sys`. A bucket that an older version
+/// made under such a name is reached by its host.
+const RESERVED: [&str; 6] =
+    ["minio", "drystone", ".drystone", "metrics", "v20180820", ".minio.sys"];
 const PREFIXES: [&str; 3] = ["xn--", "sthree-", "amzn-s3-demo-"];
 const SUFFIXES: [&str; 5] = ["-s3alias", "--ol-s3", ".mrap", "--table-s3", "--x-s3"];
 
@@ -175,7 +178,9 @@ mod tests {
 
     #[test]
     fn names_of_the_server_are_reserved() {
-        assert_eq!(BucketName::create("minio"), Err(NameError::BucketReserved));
+        for name in RESERVED {
+            assert_eq!(BucketName::create(name), Err(NameError::BucketReserved), "{name}");
+        }
     }
 
     #[test]

@@ -102,6 +102,12 @@ impl AccessPoint {
         }
     }
 
+    /// What decisions need of it: no tags, and nothing that this version does not know.
+    #[must_use]
+    pub fn without_tags(self) -> Self {
+        Self { tags: BTreeMap::new(), unknown: Unknown::new(), ..self }
+    }
+
     /// Resource name.
     #[must_use]
     pub fn arn(&self, region: &str) -> String {
@@ -153,17 +159,17 @@ impl Directory {
         rows::get(&self.shared.catalog, &[account, name])
     }
 
-    /// The access point of an alias.
+    /// Account and name of the access point of an alias.
     ///
     /// # Errors
     ///
     /// It cannot be read, or the catalog failed.
-    pub fn access_point_of_alias(&self, alias: &str) -> Result<Option<AccessPoint>, IdentityError> {
+    pub fn access_point_of_alias(
+        &self,
+        alias: &str,
+    ) -> Result<Option<(String, String)>, IdentityError> {
         let found: Option<Alias> = rows::get(&self.shared.catalog, &[alias])?;
-        match found {
-            Some(Alias { account, name }) => self.access_point(&account, &name),
-            None => Ok(None),
-        }
+        Ok(found.map(|Alias { account, name }| (account, name)))
     }
 
     /// A page of the access points of an account that are to be kept.

@@ -3,9 +3,10 @@
 use crate::error::{S3Code, S3Error};
 use crate::operation::Operation;
 use crate::ops::parse_copy_source;
+use crate::point_rules::{PointCache, PointName};
 use crate::request::S3Request;
 use crate::uri::encode;
-use drystone_identity::{AccessPoint, Directory, IdentityError};
+use drystone_identity::{Directory, IdentityError};
 use http::HeaderValue;
 use std::sync::Arc;
 
@@ -13,9 +14,9 @@ const SUFFIX: &str = "-s3alias";
 /// What stands between name and region in hosts of access points.
 const HOST_LABEL: &str = ".s3-accesspoint.";
 
-type Found = Result<Option<Arc<AccessPoint>>, S3Error>;
+type Found = Result<Option<Arc<PointName>>, S3Error>;
 
-fn failed(error: &IdentityError) -> S3Error {
+pub(crate) fn failed(error: &IdentityError) -> S3Error {
     tracing::error!(%error, "an access point cannot be read");
     S3Code::InternalError.into()
 }
@@ -41,16 +42,24 @@ fn of_label(label: &str) -> Option<(&str, &str)> {
 /// # Errors
 ///
 /// `NoSuchAccessPoint` for a name that can be nothing else.
-fn find(directory: &Directory, bucket: &str) -> Found {
-    let by_name = |account: &str, name: &str| {
-        directory.access_point(account, name).map_err(|error| failed(&error))
+fn find(cache: &PointCache, directory: &Directory, bucket: &str) -> Found {
+    let by_name = |account: &str, name: &str| -> Found {
+        let rules = cache.get(directory, account, name).map_err(|error| failed(&error))?;
+        let (account, name) = (account.to_owned(), name.to_owned());
+        Ok(rules.map(|rules| {
+            let bucket = rules.point.bucket.clone();
+            Arc::new(PointName { account, name, bucket })
+        }))
     };
     let missing = || S3Error::new(S3Code::NoSuchAccessPoint).field("AccessPointName", bucket);
     let found = if bucket.starts_with("arn:") {
         let (account, name) = of_arn(bucket).ok_or_else(missing)?;
         Some(by_name(account, name)?.ok_or_else(missing)?)
     } else if bucket.ends_with(SUFFIX) {
-        directory.access_point_of_alias(bucket).map_err(|error| failed(&error))?
+        match directory.access_point_of_alias(bucket).map_err(|error| failed(&error))? {
+            Some((account, name)) => by_name(&account, &name)?,
+            None => None,
+        }
     } else if let Some((label, _region)) = bucket.split_once(HOST_LABEL) {
         let (account, name) = of_label(label).ok_or_else(missing)?;
         Some(by_name(account, name)?.ok_or_else(missing)?)
@@ -60,7 +69,7 @@ fn find(directory: &Directory, bucket: &str) -> Found {
             None => None,
         }
     };
-    Ok(found.map(Arc::new))
+    Ok(found)
 }
 
 /// Whether a name is `NAME-ACCOUNT` of an access point.
@@ -83,7 +92,11 @@ pub(crate) fn is_label_of_one(directory: &Directory, name: &str) -> Result<bool,
 /// # Errors
 ///
 /// As [`find`].
-pub(crate) fn resolve(directory: &Directory, request: &mut S3Request) -> Result<(), S3Error> {
+pub(crate) fn resolve(
+    cache: &PointCache,
+    directory: &Directory,
+    request: &mut S3Request,
+) -> Result<(), S3Error> {
     let Some(bucket) = &request.bucket else { return Ok(()) };
     if request.is_website {
         return Ok(());
@@ -92,7 +105,7 @@ pub(crate) fn resolve(directory: &Directory, request: &mut S3Request) -> Result<
     if request.path_names_bucket && of_label(bucket).is_some() && !bucket.starts_with("arn:") {
         return Ok(());
     }
-    if let Some(point) = find(directory, bucket)? {
+    if let Some(point) = find(cache, directory, bucket)? {
         request.bucket = Some(point.bucket.clone());
         request.point = Some(point);
     }
@@ -106,6 +119,7 @@ pub(crate) fn resolve(directory: &Directory, request: &mut S3Request) -> Result<
 ///
 /// As [`find`]; `InvalidArgument`.
 pub(crate) fn resolve_source(
+    cache: &PointCache,
     directory: &Directory,
     request: &mut S3Request,
 ) -> Result<(), S3Error> {
@@ -126,7 +140,7 @@ pub(crate) fn resolve_source(
             Err(_) => return Ok(()),
         }
     };
-    let Some(point) = find(directory, &named)? else { return Ok(()) };
+    let Some(point) = find(cache, directory, &named)? else { return Ok(()) };
     let mut source = format!("{}/{}", point.bucket, encode(&key, true));
     if let Some(version) = version {
         source.push_str(&format!("?versionId={version}"));

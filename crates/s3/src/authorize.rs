@@ -19,6 +19,7 @@ use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
 use crate::operation::Operation;
 use crate::ops::parse_copy_source;
+use crate::point_rules::PointName;
 use crate::rules::{Ownership, Rules};
 pub(crate) use actions::delete_needs;
 use actions::needs;
@@ -29,9 +30,7 @@ use drystone_engine::{BucketRow, EngineError, VersionRef};
 use drystone_iam::{
     Arn, Caller, Decision, Document, Explanation, PolicySet, Principal, Reason, decide,
 };
-use drystone_identity::{
-    AccessPoint, DEFAULT_ACCOUNT, DEFAULT_CANONICAL, ExplainedDecision, Identity,
-};
+use drystone_identity::{DEFAULT_ACCOUNT, DEFAULT_CANONICAL, ExplainedDecision, Identity};
 use facts::Wanted;
 pub(crate) use keys::may_use_key;
 pub(crate) use points::allow_point;
@@ -161,7 +160,7 @@ pub(crate) struct Need {
     /// Version of the object, for conditions on its tags.
     pub(crate) version: Option<String>,
     /// The access point by which it is reached.
-    pub(crate) point: Option<Arc<AccessPoint>>,
+    pub(crate) point: Option<Arc<PointName>>,
 }
 
 impl Need {

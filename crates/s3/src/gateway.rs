@@ -295,8 +295,10 @@ impl Gateway {
         let keys = KeyCache::default();
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let listings = Turns::new(cores);
-        let (rules, last_id) =
-            (RuleCache::new(config.bucket_defaults, config.encrypts_always), AtomicU64::new(0));
+        let (rules, last_id) = (
+            RuleCache::new(config.bucket_defaults, config.encrypts_always, &config.region),
+            AtomicU64::new(0),
+        );
         let logs = LogBook::new(engine.clone());
         Arc::new(Self { engine, config, keys, listings, rules, logs, last_id })
     }
@@ -339,8 +341,9 @@ impl Gateway {
             }
             Ok(mut request) => {
                 let checked = request.check_headers();
-                let resolved = checked
-                    .and_then(|()| access_point::resolve(&self.config.directory, &mut request));
+                let resolved = checked.and_then(|()| {
+                    access_point::resolve(&self.rules.points, &self.config.directory, &mut request)
+                });
                 let names = (request.bucket.clone(), request.key.clone());
                 asked = Asked::of(&request, || self.rules_of(names.0.as_deref()));
                 entry.draft = self.draft_of(&request, peer);
@@ -437,7 +440,7 @@ impl Gateway {
         let sender = Sender::of(trace.identity.clone(), verified.auth, verified.signed_ms, peer);
         trace.is_v2 = is_v2(&sender);
         request.take_headers_of_query()?;
-        access_point::resolve_source(&self.config.directory, &mut request)?;
+        access_point::resolve_source(&self.rules.points, &self.config.directory, &mut request)?;
         let engine = self.engine.for_request(consumer_of(&sender));
         let mut context = context_of(&engine, request, sender);
         if is_control {

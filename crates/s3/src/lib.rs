@@ -36,6 +36,7 @@ mod mfa;
 mod object_headers;
 mod operation;
 mod ops;
+mod point_rules;
 mod request;
 mod resource_policy;
 mod response;

@@ -3,9 +3,9 @@
 use crate::error::{S3Code, S3Error};
 use crate::host::{Domains, bucket_of_host};
 use crate::operation::Level;
+use crate::point_rules::PointName;
 use crate::uri::{decode_path, parse_query};
 use drystone_base::{BucketName, ObjectKey};
-use drystone_identity::AccessPoint;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::ops::Range;
 use std::sync::Arc;
@@ -84,9 +84,9 @@ pub(crate) struct S3Request {
     pub(crate) path_names_bucket: bool,
     pub(crate) key: Option<String>,
     /// The access point that names the bucket.
-    pub(crate) point: Option<Arc<AccessPoint>>,
+    pub(crate) point: Option<Arc<PointName>>,
     /// The access point that names the source of a copy.
-    pub(crate) source_point: Option<Arc<AccessPoint>>,
+    pub(crate) source_point: Option<Arc<PointName>>,
     pub(crate) now_ms: u64,
 }
 

@@ -8,6 +8,7 @@ use crate::bucket_log::LogTarget;
 use crate::cors::CorsRules;
 use crate::encryption::DefaultEncryption;
 use crate::error::{S3Code, S3Error};
+use crate::point_rules::PointCache;
 use crate::website::Website;
 use crate::xml::parse;
 use drystone_base::sync::{Mutex, lock};
@@ -69,6 +70,8 @@ pub(crate) struct RuleCache {
     /// Buckets without a rule encrypt, too.
     encrypts: bool,
     rules: Mutex<Cache<BucketId, (Epochs, Arc<Rules>)>>,
+    /// Those of access points.
+    pub(crate) points: PointCache,
 }
 
 /// Whether a switch of the public access block of an account is on.
@@ -208,8 +211,9 @@ impl BucketDefaults {
 }
 
 impl RuleCache {
-    pub(crate) fn new(defaults: BucketDefaults, encrypts: bool) -> Self {
-        Self { defaults, encrypts, rules: Mutex::new(Cache::new(RULES_LEN_MAX)) }
+    pub(crate) fn new(defaults: BucketDefaults, encrypts: bool, region: &str) -> Self {
+        let points = PointCache::new(region);
+        Self { defaults, encrypts, rules: Mutex::new(Cache::new(RULES_LEN_MAX)), points }
     }
 
     pub(crate) fn get(

@@ -2,11 +2,13 @@
 //! or the policies of the caller name it.
 
 use super::{Need, Wanted, account_of, canonical_of_sender, facts, note_refusal};
+use crate::access_point::failed;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
+use crate::point_rules::PointName;
 use crate::rules::{is_blocked, is_blocked_by_account};
 use drystone_engine::BucketRow;
-use drystone_iam::{Caller, Document, DocumentKind, PolicySet, decide};
+use drystone_iam::{Caller, Document, PolicySet, decide};
 use drystone_identity::{AccessPoint, AccessPointScope};
 
 /// Whether the scope of an access point has a request.
@@ -68,28 +70,30 @@ fn is_restricted(
         || is_blocked(engine, directory, bucket, SWITCH)?)
 }
 
-/// Decides whether a right may be used through an access point.
+/// Decides whether a right may be used through an access point, as it is by now.
 ///
 /// # Errors
 ///
-/// `AccessDenied`; `InternalError` if its policy cannot be read.
-pub(crate) fn pass(context: &Context<'_>, point: &AccessPoint, need: &Need) -> Result<(), S3Error> {
+/// `AccessDenied`; `NoSuchAccessPoint` if it is gone, or one of another bucket, since the request named it;
+/// `InternalError` if its policy cannot be read.
+pub(crate) fn pass(context: &Context<'_>, named: &PointName, need: &Need) -> Result<(), S3Error> {
     let sender = &context.sender;
+    let found = context.rules.points.get(context.directory, &named.account, &named.name);
+    let found = found.map_err(|error| failed(&error))?;
+    let missing = || S3Error::new(S3Code::NoSuchAccessPoint).field("AccessPointName", &named.name);
+    let rules = found.filter(|rules| rules.point.bucket == named.bucket).ok_or_else(missing)?;
+    if rules.is_broken {
+        return Err(S3Code::InternalError.into());
+    }
+    let (point, policy) = (&rules.point, rules.policy.as_ref());
     let arn = point.arn(&context.config.region);
-    let policy = match &point.policy {
-        None => None,
-        Some(stored) => Some(stored.document(DocumentKind::AccessPoint(&arn)).map_err(|_| {
-            tracing::error!(arn, "the policy of an access point cannot be read");
-            S3Error::new(S3Code::InternalError)
-        })?),
-    };
     let resource = match &need.key {
         Some(key) => format!("{arn}/object/{key}"),
         None => arn,
     };
     let wanted = Wanted::new([
         sender.identity.as_ref().map(|identity| &identity.fact_keys),
-        policy.as_ref().map(Document::fact_keys),
+        policy.map(Document::fact_keys),
     ]);
     let bucket = context.engine.find_bucket(&point.bucket)?;
     // Another account, or the same one, may have made a bucket of the name since.
@@ -108,11 +112,11 @@ pub(crate) fn pass(context: &Context<'_>, point: &AccessPoint, need: &Need) -> R
         (Some(identity), Some(named)) => identity.policy_set(named),
         _ => PolicySet::default(),
     };
-    let own = policy.as_ref().map(|policy| ("access point policy", policy));
+    let own = policy.map(|policy| ("access point policy", policy));
     let set = PolicySet { bucket: own, resource_account: Some(&point.account), ..set };
     let decision = decide(caller, need.action, &resource, &facts, &set);
     let is_stranger = sender.account() != Some(point.account.as_str());
-    let is_public = policy.as_ref().is_some_and(Document::is_public);
+    let is_public = policy.is_some_and(Document::is_public);
     let is_cut_off = is_stranger && is_public && is_restricted(context, point, &bucket)?;
     let in_scope = point.scope.as_ref().is_none_or(|scope| is_in_scope(context, scope, need));
     if decision.allowed && in_scope && !is_cut_off {
