@@ -71,16 +71,18 @@ fn is_as_safe(source: Option<&str>, target: Option<&str>) -> bool {
 }
 
 impl Engine {
-    /// Copies a version onto a key.
+    /// Copies a version onto a key. `allow` decides when the source has been read, before the copy is there.
     ///
     /// # Errors
     ///
-    /// A condition that does not hold, the source is damaged or cannot be reached, or the catalog failed.
-    pub async fn copy_object(
+    /// A condition that does not hold, the source is damaged or cannot be reached, or the catalog failed;
+    /// what `allow` fails with.
+    pub async fn copy_object<E: From<EngineError>>(
         &self,
         source: Located,
         request: CopyRequest,
-    ) -> Result<WriteOutcome, EngineError> {
+        allow: impl Fn() -> Result<(), E> + Send + Sync,
+    ) -> Result<WriteOutcome, E> {
         let (row, draft) = (&source.row, &request.draft);
         // Also of a copy that moves no bytes it is promised that it can be read.
         self.check_reach(row, &(0..row.size), request.source_key.as_ref()).await?;
@@ -89,9 +91,10 @@ impl Engine {
             && row.encryption.is_some() == draft.encryption.is_some()
             && self.is_shareable(&row.data).await?;
         if !may_share {
-            return self.copy_over(source, request).await;
+            return self.copy_over(source, request, allow).await;
         }
         let (etag, checksum) = self.digests_of_copy(&source, &request).await?;
+        allow()?;
         let mut draft = ObjectRow {
             size: row.size,
             etag,
@@ -105,7 +108,7 @@ impl Engine {
         }
         let bucket_id = self.bucket_id(&request.bucket)?;
         if request.draft.sealed_in.is_some_and(|sealed_in| sealed_in != bucket_id) {
-            return Err(EngineError::BucketNotFound);
+            return Err(EngineError::BucketNotFound.into());
         }
         let draft = self.hide((bucket_id, &request.object), draft)?;
         let (object, conditions) = (request.object.clone(), request.conditions.clone());
@@ -115,12 +118,12 @@ impl Engine {
         });
         match copied.await {
             // It was overwritten meanwhile, or moved; its bytes are still there.
-            Err(EngineError::Conflict) => self.copy_over(source, request).await,
+            Err(EngineError::Conflict) => self.copy_over(source, request, allow).await,
             outcome => {
                 if let (Ok(outcome), true) = (&outcome, source.is_of(&request)) {
                     self.tell_manifest(&source, &request, &outcome.row)?;
                 }
-                self.revealed((bucket_id, &request.object), outcome)
+                Ok(self.revealed((bucket_id, &request.object), outcome)?)
             }
         }
     }
@@ -213,12 +216,13 @@ impl Engine {
         Ok(digests.finish())
     }
 
-    /// Copies the bytes.
-    pub(crate) async fn copy_over(
+    /// Copies the bytes, then asks `allow`.
+    pub(crate) async fn copy_over<E: From<EngineError>>(
         &self,
         source: Located,
         request: CopyRequest,
-    ) -> Result<WriteOutcome, EngineError> {
+        allow: impl Fn() -> Result<(), E>,
+    ) -> Result<WriteOutcome, E> {
         let old = source.row.checksum.as_ref().map(|checksum| checksum.algorithm);
         let bucket = self.find_bucket(&request.bucket)?;
         let new = NewBlob {
@@ -231,8 +235,9 @@ impl Engine {
         };
         let range = 0..source.row.size;
         let stored = self.copy_bytes(source, range, request.source_key.as_ref(), new).await?;
+        allow().inspect_err(|_| self.give_up(&stored))?;
         let CopyRequest { bucket, object, draft, conditions, .. } = request;
-        self.put_object(PutRequest { bucket, object, draft, stored, conditions }).await
+        Ok(self.put_object(PutRequest { bucket, object, draft, stored, conditions }).await?)
     }
 
     /// Streams bytes `range` of a version into a new body.
@@ -259,12 +264,17 @@ impl Engine {
         writer.finish().await
     }
 
-    /// Makes a piece of a version a part of an upload.
+    /// Makes a piece of a version a part of an upload. `allow` decides when the piece has been read.
     ///
     /// # Errors
     ///
-    /// As [`Engine::put_part`]; the source is damaged or cannot be reached.
-    pub async fn copy_part(&self, source: Located, copy: CopyPart) -> Result<PartRow, EngineError> {
+    /// As [`Engine::put_part`]; the source is damaged or cannot be reached; what `allow` fails with.
+    pub async fn copy_part<E: From<EngineError>>(
+        &self,
+        source: Located,
+        copy: CopyPart,
+        allow: impl Fn() -> Result<(), E> + Send + Sync,
+    ) -> Result<PartRow, E> {
         let (bucket, upload) = self.find_upload(&copy.bucket, &copy.object, copy.upload)?;
         let (row, len) = (&source.row, copy.range.end - copy.range.start);
         let class = upload.template.storage_class.as_deref();
@@ -275,9 +285,11 @@ impl Engine {
             && is_as_safe(row.storage_class.as_deref(), class)
             && self.is_shareable(&row.data).await?;
         if may_share {
-            match self.slice_part(&source, &copy, (bucket.id, &upload)).await {
+            let part = self.slice_of(&source, &copy, &upload).await?;
+            allow()?;
+            match self.put_slice(&source, &copy, (bucket.id, part)).await {
                 Err(EngineError::Conflict) => {}
-                outcome => return outcome,
+                outcome => return Ok(outcome?),
             }
         }
         let new = NewBlob {
@@ -290,14 +302,16 @@ impl Engine {
         };
         let key = copy.source_key.as_ref();
         let stored = self.copy_bytes(source, copy.range.clone(), key, new).await?;
-        self.put_part(&copy.bucket, copy.object, copy.upload, copy.number, stored).await
+        allow().inspect_err(|_| self.give_up(&stored))?;
+        Ok(self.put_part(&copy.bucket, copy.object, copy.upload, copy.number, stored).await?)
     }
 
-    async fn slice_part(
+    /// The part that a piece of a version becomes, as its bytes stay where they are.
+    async fn slice_of(
         &self,
         source: &Located,
         copy: &CopyPart,
-        (bucket_id, upload): (BucketId, &UploadRow),
+        upload: &UploadRow,
     ) -> Result<PartRow, EngineError> {
         let (row, range) = (&source.row, copy.range.clone());
         let size = range.end - range.start;
@@ -313,7 +327,15 @@ impl Engine {
             offset: range.start,
         };
         let (number, modified_ms, seq, salt) = (copy.number, 0, Seq(0), None);
-        let part = PartRow { number, size, md5, modified_ms, checksum, data, seq, salt };
+        Ok(PartRow { number, size, md5, modified_ms, checksum, data, seq, salt })
+    }
+
+    async fn put_slice(
+        &self,
+        source: &Located,
+        copy: &CopyPart,
+        (bucket_id, part): (BucketId, PartRow),
+    ) -> Result<PartRow, EngineError> {
         let (bucket, object, upload) = (bucket_id, copy.object.clone(), copy.upload);
         let (source, term) = (source.source(), self.term());
         self.commit(move |tx| {

@@ -1,5 +1,7 @@
 //! The way of a request through the gateway.
 
+mod kept;
+
 use crate::access_point;
 use crate::answer::{OutBody, Receiver};
 use crate::auth::{AuthType, KeyCache, Verified, Verifier, authenticate};
@@ -60,10 +62,10 @@ pub struct GatewayConfig {
 /// The S3 front of an engine.
 pub struct Gateway {
     pub(crate) engine: Engine,
-    pub(crate) config: GatewayConfig,
+    pub(crate) config: Arc<GatewayConfig>,
     keys: KeyCache,
     listings: Arc<Turns>,
-    rules: RuleCache,
+    rules: Arc<RuleCache>,
     logs: LogBook,
     last_id: AtomicU64,
 }
@@ -138,13 +140,13 @@ impl Drop for Entry<'_> {
 pub(crate) struct Context<'a> {
     pub(crate) engine: &'a Engine,
     pub(crate) directory: &'a Directory,
-    pub(crate) config: &'a GatewayConfig,
+    pub(crate) config: &'a Arc<GatewayConfig>,
     pub(crate) request: S3Request,
     /// The request as it was sent, where `request` is what a form or an archive makes of it.
     pub(crate) sent: Option<Arc<S3Request>>,
     pub(crate) ids: Ids,
     pub(crate) sender: Sender,
-    pub(crate) rules: &'a RuleCache,
+    pub(crate) rules: &'a Arc<RuleCache>,
     /// Epoch of the directory before the sender was looked up.
     pub(crate) directory_epoch: u64,
     /// Token of the sender's session, if it is one.
@@ -300,6 +302,7 @@ impl Gateway {
             AtomicU64::new(0),
         );
         let logs = LogBook::new(engine.clone());
+        let (config, rules) = (Arc::new(config), Arc::new(rules));
         Arc::new(Self { engine, config, keys, listings, rules, logs, last_id })
     }
 

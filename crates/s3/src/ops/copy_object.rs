@@ -2,7 +2,7 @@
 
 use super::Handled;
 use super::copy_source::{Source, find};
-use crate::authorize::allow_carried_tags;
+use crate::authorize::{allow_carried_tags, authorize_again};
 use crate::checksum::{element_name, parse_algorithm, text_of};
 use crate::encryption;
 use crate::error::{S3Code, S3Error};
@@ -107,7 +107,8 @@ async fn finish(context: &Context<'_>, source: Source, copy: CopyRequest) -> Han
     let engine = context.engine.clone();
     let encryption = copy.draft.encryption.clone();
     if len <= EARLY_STATUS_LEN {
-        let outcome = Box::pin(engine.copy_object(source.located, copy)).await?;
+        let allow = || authorize_again(context);
+        let outcome = Box::pin(engine.copy_object(source.located, copy, allow)).await?;
         let mut reply = xml(document(&outcome.row));
         tell_versions(&mut reply, source_version.as_deref(), &outcome);
         encryption::tell(&mut reply, context, encryption.as_ref());
@@ -119,10 +120,12 @@ async fn finish(context: &Context<'_>, source: Source, copy: CopyRequest) -> Han
     if let Some(version) = &source_version {
         set(&mut reply, "x-amz-copy-source-version-id", version);
     }
+    let kept = context.keep();
     *reply.body_mut() = ResponseBody::pending(async move {
-        match Box::pin(engine.copy_object(source.located, copy)).await {
+        let allow = || authorize_again(&kept.context());
+        match Box::pin(engine.copy_object(source.located, copy, allow)).await {
             Ok(outcome) => document(&outcome.row),
-            Err(error) => late_error(&error.into(), &resource, &ids),
+            Err(error) => late_error(&error, &resource, &ids),
         }
     });
     Ok(reply)

@@ -1,7 +1,7 @@
 //! `RenameObject`.
 
 use super::Handled;
-use crate::authorize::{Need, allow_carried_tags, refuse_denied};
+use crate::authorize::{Need, allow_carried_tags, authorize_again, refuse_denied};
 use crate::encryption;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
@@ -91,6 +91,7 @@ pub(crate) async fn run(context: &Context<'_>) -> Handled {
     }
     for _ in 0..RESEAL_COUNT {
         let encryption = resealed(context, name.as_str(), &rename).await?;
+        authorize_again(context)?;
         match context.engine.rename(name.as_str(), rename.clone(), encryption).await {
             // It was written meanwhile.
             Err(EngineError::Conflict) => {}
