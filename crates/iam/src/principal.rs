@@ -170,6 +170,16 @@ pub(crate) enum Reach {
     Session,
 }
 
+/// Characters of a principal that a refusal shows.
+const SHOWN_LEN_MAX: usize = 256;
+
+/// Refuses an entry of a `Principal` element, and names it.
+pub(crate) fn invalid_principal(kind: &str, text: &str) -> PolicyError {
+    let cut = |text: &str| text.chars().take(SHOWN_LEN_MAX).collect::<String>();
+    let detail = format!(": \"{}\":\"{}\"", cut(kind), cut(text));
+    PolicyError::new("Invalid principal in policy").with(&detail)
+}
+
 fn is_account(text: &str) -> bool {
     text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())
 }
@@ -232,7 +242,8 @@ impl PrincipalPattern {
                 for (kind, value) in entries {
                     for value in value.into_list() {
                         let Json::Text(text) = value else { return Err(wrong()) };
-                        all.push(Self::parse(&kind, &text).ok_or_else(wrong)?);
+                        let entry = Self::parse(&kind, &text);
+                        all.push(entry.ok_or_else(|| invalid_principal(&kind, &text))?);
                     }
                 }
                 if all.is_empty() { Err(wrong()) } else { Ok(all) }

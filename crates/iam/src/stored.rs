@@ -11,7 +11,7 @@
 
 use crate::arn::Arn;
 use crate::document::{Document, DocumentKind, PolicyError};
-use crate::principal::{PrincipalPattern, STORED_BLANK};
+use crate::principal::{PrincipalPattern, STORED_BLANK, invalid_principal};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
@@ -220,15 +220,7 @@ impl StoredPolicy {
     ) -> Result<(Self, Document), N::Error> {
         Document::parse_submitted(text, kind)?;
         let stored = rewrite(text, |place| {
-            let invalid = || {
-                let error = PolicyError::new("Invalid principal in policy");
-                match kind {
-                    DocumentKind::Trust => {
-                        error.with(&format!(": \"{}\":\"{}\"", place.kind, place.text))
-                    }
-                    _ => error,
-                }
-            };
+            let invalid = || invalid_principal(&place.kind, &place.text);
             let (is_there, resolved) = match PrincipalPattern::parse(&place.kind, &place.text) {
                 Some(PrincipalPattern::Account(id)) => (names.has_account(&id)?, None),
                 Some(PrincipalPattern::Canonical(id)) => (names.has_canonical(&id)?, None),
@@ -412,7 +404,8 @@ mod tests {
         ] {
             let refused = resolve(&format!(r#""Principal":{{"AWS":"{text}"}}"#));
             let message = refused.map_err(|error| error.to_string());
-            assert_eq!(message, Err("Invalid principal in policy".to_owned()), "{text}");
+            let named = format!(r#"Invalid principal in policy: "AWS":"{text}""#);
+            assert_eq!(message, Err(named), "{text}");
         }
         let trust = r#"{"Statement":{"Effect":"Allow","Principal":{"AWS":"222222222222"},
             "Action":"sts:AssumeRole"}}"#;
