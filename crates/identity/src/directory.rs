@@ -70,6 +70,7 @@ impl Scope {
 struct Epochs {
     /// Raised by each change, before the number of its account.
     total: AtomicU64,
+    /// What the total was raised to by the last change of each account.
     of_accounts: [AtomicU64; SLOT_COUNT],
 }
 
@@ -89,13 +90,13 @@ impl Default for Epochs {
 
 impl Epochs {
     fn raise(&self, scope: Scope) {
-        self.total.fetch_add(1, Ordering::AcqRel);
+        let total = self.total.fetch_add(1, Ordering::AcqRel) + 1;
         let raised = match scope {
             Scope::Account(slot) => &self.of_accounts[slot..=slot],
             Scope::All => &self.of_accounts[..],
         };
         for epoch in raised {
-            epoch.fetch_add(1, Ordering::AcqRel);
+            epoch.fetch_max(total, Ordering::AcqRel);
         }
     }
 }
@@ -213,14 +214,13 @@ impl Directory {
         found.filter(|(known, who)| is_current(*known, who)).map(|(_, identity)| identity)
     }
 
-    /// Remembers what was read since the directory was at `epoch`, if nothing was changed meanwhile: whose
-    /// account it is was not known before it was read.
-    pub(crate) fn remember(&self, name: IdentityName, epoch: u64, identity: Arc<Identity>) {
-        let of_account = self.epoch_of(identity.account());
-        if self.epoch() != epoch {
+    /// Remembers what was read since the directory was at `read_at`, if nothing of its account was changed
+    /// meanwhile.
+    pub(crate) fn remember(&self, name: IdentityName, read_at: u64, identity: Arc<Identity>) {
+        let epoch = self.epoch_of(identity.account());
+        if epoch > read_at {
             return;
         }
-        let epoch = of_account;
         let weight = identity.weight_bytes();
         lock(&self.shared.cache).insert(name, (epoch, identity), weight);
     }

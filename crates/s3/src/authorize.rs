@@ -23,7 +23,7 @@ use crate::point_rules::PointName;
 use crate::rules::{Ownership, Rules};
 pub(crate) use actions::delete_needs;
 use actions::needs;
-pub(crate) use again::{authorize_again, carry_out, identify_again, session_token};
+pub(crate) use again::{authorize_again, carry_out, identify_again, session_token, still_known};
 pub(crate) use carried::allow_carried_tags;
 pub(crate) use delivery::{may_deliver, may_log_to};
 use drystone_engine::{BucketRow, EngineError, VersionRef};

@@ -6,7 +6,7 @@ mod access_points;
 mod tags;
 
 use crate::auth::Verified;
-use crate::authorize::{Need, allow};
+use crate::authorize::{self, Need};
 use crate::body::Body;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
@@ -20,9 +20,15 @@ const PREFIX: &str = "/v20180820/";
 const NAMESPACE: &str = "http://awss3control.amazonaws.com/doc/2018-08-20/";
 const BLOCK: &str = "PublicAccessBlockConfiguration";
 
-/// Whether a request is for S3 Control. No bucket can have the name of the path.
+/// Whether a request is for S3 Control: no bucket can have the name of the path. Where the host names a
+/// bucket the path is a key, unless the host is that of an account, as clients of S3 Control make it.
 pub(crate) fn is_for(request: &S3Request) -> bool {
-    request.raw_path.starts_with(PREFIX)
+    let is_of_account = || {
+        let named = request.header("x-amz-account-id");
+        named.is_some() && named == request.bucket.as_deref()
+    };
+    let is_there = request.raw_path.starts_with(PREFIX) && !request.is_website;
+    is_there && (request.path_names_bucket || is_of_account())
 }
 
 /// Whether it is about the scope of an access point, and signed for directory buckets, which have scopes too.
@@ -63,30 +69,56 @@ fn account<'a>(context: &'a Context<'_>) -> Result<&'a str, S3Error> {
     }
 }
 
+/// What a request is about.
+fn path_of(request: &S3Request) -> &str {
+    request.raw_path.strip_prefix(PREFIX).unwrap_or_default()
+}
+
+/// Whether a path is one of access points.
+fn is_of_points(path: &str) -> bool {
+    path == "accesspoint" || path.starts_with("accesspoint/")
+}
+
+/// Decides on a request.
+///
+/// # Errors
+///
+/// `AccessDenied`, and 501 for what is not there.
+pub(crate) fn allow(context: &Context<'_>) -> Result<(), S3Error> {
+    let account = account(context)?;
+    let need = |action| Need::on(action, None);
+    match (context.request.method.as_str(), path_of(&context.request)) {
+        ("GET", "configuration/publicAccessBlock") => {
+            authorize::allow(context, &need("s3:GetAccountPublicAccessBlock"))
+        }
+        ("PUT" | "DELETE", "configuration/publicAccessBlock") => {
+            authorize::allow(context, &need("s3:PutAccountPublicAccessBlock"))
+        }
+        (_, path) if is_of_points(path) => access_points::allow(context, account),
+        (_, path) if path.starts_with("tags/") => tags::allow(context, account),
+        (_, path) => Err(S3Error::not_implemented(path)),
+    }
+}
+
 pub(crate) async fn run(
     context: &Context<'_>,
     verified: Verified,
     body: &mut Option<Body>,
 ) -> Result<Reply, S3Error> {
     let request = &context.request;
-    let path = request.raw_path.strip_prefix(PREFIX).unwrap_or_default();
+    let path = path_of(request);
     let account = account(context)?.to_owned();
-    let need = |action| Need::on(action, None);
+    allow(context)?;
     match (request.method.as_str(), path) {
-        ("GET", "configuration/publicAccessBlock") => {
-            allow(context, &need("s3:GetAccountPublicAccessBlock"))?;
-            get_block(context, &account)
-        }
+        ("GET", "configuration/publicAccessBlock") => get_block(context, &account),
         ("PUT", "configuration/publicAccessBlock") => {
-            allow(context, &need("s3:PutAccountPublicAccessBlock"))?;
             put_block(context, verified, body, &account).await
         }
         ("DELETE", "configuration/publicAccessBlock") => {
-            allow(context, &need("s3:PutAccountPublicAccessBlock"))?;
             let set = context.directory.set_account_block(&account, None).await;
             set.map(|()| empty(204)).map_err(|error| failed(&error))
         }
-        (_, path) if path == "accesspoint" || path.starts_with("accesspoint/") => {
+        (_, path) if is_of_points(path) => {
             access_points::run(context, verified, body, &account).await
         }
         (_, path) if path.starts_with("tags/") => {

@@ -108,7 +108,7 @@ impl S3Request {
         }
         let raw_path = path.to_owned();
         let query = parse_query(raw_query).ok_or_else(invalid)?;
-        let host = host_of(&parts)?;
+        let host = host_of(&parts.uri, &parts.headers)?;
         // The bucket is cut off before decoding: an encoded slash in it is no separator.
         let rest = raw_path.strip_prefix('/').ok_or_else(invalid)?;
         // Hosts of websites lie below the domain that the others lie below too.
@@ -284,10 +284,10 @@ impl S3Request {
 
 /// The host that a request names. HTTP requires exactly one, RFC 9112 section 3.2: it selects the bucket, so
 /// that nothing may be guessed.
-fn host_of(parts: &http::request::Parts) -> Result<String, S3Error> {
+pub(crate) fn host_of(uri: &http::Uri, headers: &HeaderMap) -> Result<String, S3Error> {
     let refused = |message| S3Error::with(S3Code::InvalidRequest, message);
-    let mut lines = parts.headers.get_all(http::header::HOST).iter();
-    match (lines.next(), lines.next(), parts.uri.authority()) {
+    let mut lines = headers.get_all(http::header::HOST).iter();
+    match (lines.next(), lines.next(), uri.authority()) {
         (Some(host), None, _) => {
             let text = printable(host).filter(|text| !text.is_empty());
             Ok(text.ok_or_else(|| refused("The Host header is not valid."))?.to_owned())

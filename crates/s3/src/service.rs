@@ -2,13 +2,14 @@
 //! checked here, what they mean is decided elsewhere.
 
 use crate::auth::{Verifier, authenticate_service, sha256_hex};
+use crate::authorize::still_known;
 use crate::body::Body;
 use crate::consumer::{of_identity, of_principal};
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Gateway;
-use crate::host::Domains;
+use crate::host::{Domains, bucket_of_host};
 use crate::intake::{Intake, Pace, Shares};
-use crate::request::{S3Request, printable};
+use crate::request::{S3Request, host_of, printable};
 use bytes::Bytes;
 use drystone_engine::{Consumer, Engine};
 use drystone_iam::Principal;
@@ -46,6 +47,19 @@ pub struct ServiceRequest {
 }
 
 impl Gateway {
+    /// Whether the host of a request names a bucket, a website or an access point. All paths are keys of
+    /// objects there, and none leads to another service of the server.
+    #[must_use]
+    pub fn names_bucket(&self, uri: &http::Uri, headers: &HeaderMap) -> bool {
+        let Domains { s3, website } = &self.config.domains;
+        if s3.is_empty() && website.is_empty() {
+            return false;
+        }
+        // A host that cannot be read is refused by S3, which says why.
+        let Ok(host) = host_of(uri, headers) else { return true };
+        bucket_of_host(&host, website).or_else(|| bucket_of_host(&host, s3)).is_some()
+    }
+
     /// Reads a request to one of `services` whole, up to a length, and checks its signature. In any case
     /// there is a request id. What an address sends without a signature is counted together.
     ///
@@ -62,6 +76,17 @@ impl Gateway {
         let request_id = self.new_ids(now_ms).request_id;
         let taken = self.take_in_at(request, services, (len_max, peer), now_ms, &request_id).await;
         (request_id, taken)
+    }
+
+    fn verifier_of_services(&self) -> Verifier<'_> {
+        Verifier {
+            directory: &self.config.directory,
+            keys: self.keys(),
+            region: &self.config.region,
+            service: "s3",
+            any_region: true,
+            takes_v2: false,
+        }
     }
 
     async fn take_in_at(
@@ -86,14 +111,9 @@ impl Gateway {
             read_counted(&engine, known.is_some(), body, (declared_len, len_max)).await
         };
         let unsigned_max = len_max.min(UNSIGNED_LEN_MAX);
-        let mut verifier = Verifier {
-            directory: &self.config.directory,
-            keys: self.keys(),
-            region: &self.config.region,
-            service: "s3",
-            any_region: true,
-            takes_v2: false,
-        };
+        let directory = &self.config.directory;
+        let epoch = directory.epoch();
+        let mut verifier = self.verifier_of_services();
         let (identity, (body, shares), service) = match request.header("authorization") {
             None => (None, read(body, unsigned_max, None).await?, String::new()),
             Some(text) => {
@@ -109,7 +129,10 @@ impl Gateway {
                         if declared != sha256_hex(&body.0) {
                             return Err(S3Code::XAmzContentSHA256Mismatch.into());
                         }
-                        (identity, body)
+                        // The body may have taken as long as its sender liked.
+                        let token = request.header("x-amz-security-token");
+                        let known = (&identity, token);
+                        (still_known(directory, known, epoch, self.engine.now_ms())?, body)
                     }
                     None => {
                         let body = read(body, unsigned_max, None).await?;

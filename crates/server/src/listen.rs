@@ -283,13 +283,15 @@ async fn answer(
             return Ok(receiver(front, None, peer, request.version()).send(refusal).await);
         }
     };
-    let admin = front.admin.respond(request.method(), request.uri().path(), request.headers());
-    if let Some(response) = admin {
-        let receiver = receiver(front, None, peer, request.version());
-        return Ok(receiver.send(response.map(ResponseBody::full)).await);
-    }
-    if let Some(door) = Door::of(request.method(), request.uri().path(), request.headers()) {
-        return Ok(administer(front, door, request, peer, started).await);
+    if !front.gateway.names_bucket(request.uri(), request.headers()) {
+        let (method, path, headers) = (request.method(), request.uri().path(), request.headers());
+        if let Some(response) = front.admin.respond(method, path, headers) {
+            let receiver = receiver(front, None, peer, request.version());
+            return Ok(receiver.send(response.map(ResponseBody::full)).await);
+        }
+        if let Some(door) = Door::of(method, path, headers) {
+            return Ok(administer(front, door, request, peer, started).await);
+        }
     }
     let line = front
         .access_log

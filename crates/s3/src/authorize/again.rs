@@ -3,12 +3,13 @@
 use super::{Sender, authorize};
 use crate::auth::{Verified, identify};
 use crate::body::Body;
+use crate::control;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
 use crate::operation::Operation;
 use crate::ops;
 use crate::request::S3Request;
-use drystone_identity::Identity;
+use drystone_identity::{Directory, Identity};
 use std::sync::Arc;
 
 /// Whom the access key of a request belongs to by now. Most often nothing was changed, and nothing is looked
@@ -19,22 +20,38 @@ use std::sync::Arc;
 /// The key is not known any more, or belongs to another, or the session has ended.
 pub(crate) fn identify_again(context: &Context<'_>) -> Result<Option<Arc<Identity>>, S3Error> {
     let Some(known) = &context.sender.identity else { return Ok(None) };
-    let has_ended = known.expires_ms.is_some_and(|end| end <= context.engine.now_ms());
-    if context.directory.epoch() == context.directory_epoch && !has_ended {
-        return Ok(Some(known.clone()));
-    }
+    let (epoch, now_ms) = (context.directory_epoch, context.engine.now_ms());
     let token = context.token.as_deref();
-    let identity = identify(context.directory, &known.access_key, token)?;
+    let identity = still_known(context.directory, (known, token), epoch, now_ms)?;
+    Ok(Some(identity))
+}
+
+/// An identity by now, which was known when the directory was at `epoch`.
+///
+/// # Errors
+///
+/// As [`identify_again`].
+pub(crate) fn still_known(
+    directory: &Directory,
+    (known, token): (&Arc<Identity>, Option<&str>),
+    epoch: u64,
+    now_ms: u64,
+) -> Result<Arc<Identity>, S3Error> {
+    let has_ended = known.expires_ms.is_some_and(|end| end <= now_ms);
+    if directory.epoch() == epoch && !has_ended {
+        return Ok(known.clone());
+    }
+    let identity = identify(directory, &known.access_key, token)?;
     let is_same = identity.principal == known.principal
         && identity.secret_key.reveal() == known.secret_key.reveal();
-    if is_same { Ok(Some(identity)) } else { Err(S3Code::AccessDenied.into()) }
+    if is_same { Ok(identity) } else { Err(S3Code::AccessDenied.into()) }
 }
 
 /// Times that a request is decided on, if what it is decided on changes each time.
 const DECISION_COUNT_MAX: u32 = 3;
 
-/// Decides again, before the effect, on a request whose body has come: if identities, the configuration of
-/// the bucket, or what conditions looked at of objects were changed meanwhile.
+/// Decides again, before the effect, on a request whose body has come: if identities, access points, the
+/// configuration of the bucket, or what conditions looked at of objects were changed meanwhile.
 ///
 /// # Errors
 ///
@@ -53,14 +70,11 @@ pub(crate) fn authorize_again(context: &Context<'_>) -> Result<(), S3Error> {
         return Ok(());
     }
     context.engine.decide_again();
+    let mut again = context.with_request(context.request.clone());
+    again.sender = Sender { identity, ..context.sender.clone() };
     match context.operation {
-        Some(operation) => {
-            let mut again = context.with_request(context.request.clone());
-            again.sender = Sender { identity, ..context.sender.clone() };
-            authorize(&again, operation)
-        }
-        // What S3 Control decides on is decided in its operations: its clients send it again.
-        None => Err(S3Code::OperationAborted.into()),
+        Some(operation) => authorize(&again, operation),
+        None => control::allow(&again),
     }
 }
 

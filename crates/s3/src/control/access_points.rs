@@ -8,6 +8,7 @@ use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
 use crate::object_headers::check_tags;
 use crate::ops::{HEARD_LEN_MAX, read_document, read_root};
+use crate::request::S3Request;
 use crate::resource_policy::resolve;
 use crate::response::{Reply, empty, xml};
 use crate::rules::{is_blocked, is_blocked_by_account};
@@ -41,6 +42,36 @@ const PERMISSIONS: &[&str] = &[
     "AbortMultipartUpload",
 ];
 
+/// Name of an access point, and what of it a request is about; both empty for all of them.
+fn named(request: &S3Request) -> Result<(String, &str), S3Error> {
+    let rest = super::path_of(request).strip_prefix("accesspoint").unwrap_or_default();
+    let rest = rest.trim_start_matches('/');
+    let (name, resource) = rest.split_once('/').unwrap_or((rest, ""));
+    Ok((decode_path(name).ok_or(S3Code::InvalidURI)?, resource))
+}
+
+/// Decides on a request.
+pub(super) fn allow(context: &Context<'_>, account: &str) -> Result<(), S3Error> {
+    let request = &context.request;
+    let (name, resource) = named(request)?;
+    let action = match (request.method.as_str(), name.as_str(), resource) {
+        ("GET", "", "") => return allow_point(context, "s3:ListAccessPoints", account, "*"),
+        ("PUT", _, "") => "s3:CreateAccessPoint",
+        ("GET", _, "") => "s3:GetAccessPoint",
+        ("DELETE", _, "") => "s3:DeleteAccessPoint",
+        ("GET", _, "policy") => "s3:GetAccessPointPolicy",
+        ("PUT", _, "policy") => "s3:PutAccessPointPolicy",
+        ("DELETE", _, "policy") => "s3:DeleteAccessPointPolicy",
+        ("GET", _, "policyStatus") => "s3:GetAccessPointPolicyStatus",
+        ("GET", _, "scope") => "s3:GetAccessPointScope",
+        ("PUT", _, "scope") => "s3:PutAccessPointScope",
+        ("DELETE", _, "scope") => "s3:DeleteAccessPointScope",
+        _ => return Err(S3Error::not_implemented(super::path_of(request))),
+    };
+    allow_point(context, action, account, &name)
+}
+
+/// Carries out what was decided on.
 pub(super) async fn run(
     context: &Context<'_>,
     verified: Verified,
@@ -48,69 +79,44 @@ pub(super) async fn run(
     account: &str,
 ) -> Result<Reply, S3Error> {
     let request = &context.request;
-    let path = request.raw_path.strip_prefix(super::PREFIX).unwrap_or_default();
-    let rest = path.strip_prefix("accesspoint").unwrap_or_default().trim_start_matches('/');
-    let (name, resource) = rest.split_once('/').unwrap_or((rest, ""));
-    let name = decode_path(name).ok_or(S3Code::InvalidURI)?;
-    let may = |action| allow_point(context, action, account, &name);
+    let (name, resource) = named(request)?;
     match (request.method.as_str(), name.as_str(), resource) {
-        ("GET", "", "") => {
-            allow_point(context, "s3:ListAccessPoints", account, "*")?;
-            list(context, account).await
-        }
+        ("GET", "", "") => list(context, account).await,
         ("PUT", name, "") => {
-            may("s3:CreateAccessPoint")?;
             let document = read_document(context, verified, body, HEARD_LEN_MAX).await?;
             let root = parse(&document, "CreateAccessPointRequest")?;
             if root.child("Tags").is_some_and(|tags| !tags.children.is_empty()) {
-                may("s3:TagResource")?;
+                allow_point(context, "s3:TagResource", account, name)?;
             }
             create(context, account, name, &root).await
         }
-        ("GET", name, "") => {
-            may("s3:GetAccessPoint")?;
-            get(context, account, name)
-        }
+        ("GET", name, "") => get(context, account, name),
         ("DELETE", name, "") => {
-            may("s3:DeleteAccessPoint")?;
             let deleted = context.directory.delete_access_point(account, name).await;
             deleted.map(|()| empty(204)).map_err(|error| of_point(&error, name))
         }
-        ("GET", name, "policy") => {
-            may("s3:GetAccessPointPolicy")?;
-            get_policy(context, account, name)
-        }
+        ("GET", name, "policy") => get_policy(context, account, name),
         ("PUT", name, "policy") => {
-            may("s3:PutAccessPointPolicy")?;
             let root = read_root(context, verified, body, "PutAccessPointPolicyRequest").await?;
             put_policy(context, account, name, &root).await
         }
         ("DELETE", name, "policy") => {
-            may("s3:DeleteAccessPointPolicy")?;
             change(context, account, name, |point| point.policy = None).await?;
             Ok(empty(204))
         }
-        ("GET", name, "policyStatus") => {
-            may("s3:GetAccessPointPolicyStatus")?;
-            policy_status(context, account, name)
-        }
-        ("GET", name, "scope") => {
-            may("s3:GetAccessPointScope")?;
-            get_scope(context, account, name)
-        }
+        ("GET", name, "policyStatus") => policy_status(context, account, name),
+        ("GET", name, "scope") => get_scope(context, account, name),
         ("PUT", name, "scope") => {
-            may("s3:PutAccessPointScope")?;
             let root = read_root(context, verified, body, "PutAccessPointScopeRequest").await?;
             let scope = root.child("Scope").map(read_scope).transpose()?;
             change(context, account, name, |point| point.scope = scope).await?;
             Ok(empty(200))
         }
         ("DELETE", name, "scope") => {
-            may("s3:DeleteAccessPointScope")?;
             change(context, account, name, |point| point.scope = None).await?;
             Ok(empty(204))
         }
-        _ => Err(S3Error::not_implemented(path)),
+        _ => Err(S3Error::not_implemented(super::path_of(request))),
     }
 }
 

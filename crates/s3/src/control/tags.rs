@@ -4,12 +4,13 @@ use super::access_points::{change, find};
 use super::document;
 use crate::access_point::of_arn;
 use crate::auth::Verified;
-use crate::authorize::{Need, account_of, allow, allow_point, refuse_denied};
+use crate::authorize::{self, Need, account_of, allow_point, refuse_denied};
 use crate::body::Body;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
 use crate::object_headers::check_tags;
 use crate::ops::{HEARD_LEN_MAX, read_document};
+use crate::request::S3Request;
 use crate::response::{Reply, empty, xml};
 use crate::uri::decode_path;
 use crate::xml::parse;
@@ -44,7 +45,7 @@ impl Resource {
                     _ => "s3:PutBucketTagging",
                 };
                 refuse_denied(context, &Need::on(same, Some(bucket)))?;
-                allow(context, &Need::on(action, Some(bucket)))
+                authorize::allow(context, &Need::on(action, Some(bucket)))
             }
             Self::Point { account, name } if account == own => {
                 allow_point(context, action, account, name)
@@ -78,6 +79,24 @@ impl Resource {
     }
 }
 
+/// What a request is about.
+fn named(request: &S3Request) -> Result<Resource, S3Error> {
+    let arn = decode_path(super::path_of(request).strip_prefix("tags/").unwrap_or_default());
+    Resource::parse(&arn.ok_or(S3Code::InvalidURI)?)
+}
+
+/// Decides on a request.
+pub(super) fn allow(context: &Context<'_>, own: &str) -> Result<(), S3Error> {
+    let action = match context.request.method.as_str() {
+        "GET" => "s3:ListTagsForResource",
+        "POST" => "s3:TagResource",
+        "DELETE" => "s3:UntagResource",
+        _ => return Err(S3Error::not_implemented(super::path_of(&context.request))),
+    };
+    named(&context.request)?.allow(context, own, action)
+}
+
+/// Carries out what was decided on.
 pub(super) async fn run(
     context: &Context<'_>,
     verified: Verified,
@@ -85,13 +104,10 @@ pub(super) async fn run(
     own: &str,
 ) -> Result<Reply, S3Error> {
     let request = &context.request;
-    let path = request.raw_path.strip_prefix(super::PREFIX).unwrap_or_default();
-    let arn = decode_path(path.strip_prefix("tags/").unwrap_or_default());
-    let resource = Resource::parse(&arn.ok_or(S3Code::InvalidURI)?)?;
+    let resource = named(request)?;
     match request.method.as_str() {
         "GET" => {
             const ROOT: &str = "ListTagsForResourceResult";
-            resource.allow(context, own, "s3:ListTagsForResource")?;
             let mut answer = document(ROOT);
             answer.open("Tags");
             for (key, value) in resource.tags(context, own)? {
@@ -101,7 +117,6 @@ pub(super) async fn run(
             Ok(xml(answer.finish(ROOT)))
         }
         "POST" => {
-            resource.allow(context, own, "s3:TagResource")?;
             let bytes = read_document(context, verified, body, HEARD_LEN_MAX).await?;
             let root = parse(&bytes, "TagResourceRequest")?;
             let mut tags = resource.tags(context, own)?;
@@ -113,7 +128,6 @@ pub(super) async fn run(
             Ok(empty(204))
         }
         "DELETE" => {
-            resource.allow(context, own, "s3:UntagResource")?;
             let mut tags = resource.tags(context, own)?;
             for (name, value, _) in &request.query {
                 if name == "tagKeys" {
@@ -123,6 +137,6 @@ pub(super) async fn run(
             resource.set(context, tags).await?;
             Ok(empty(204))
         }
-        _ => Err(S3Error::not_implemented(path)),
+        _ => Err(S3Error::not_implemented(super::path_of(request))),
     }
 }
