@@ -71,8 +71,11 @@ impl Consumer {
 /// What bytes are held for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
+    /// Heads and small bodies of answers over HTTP/2, from before their request has an effect until they are
+    /// sent: 1/32 of the budget, waited for before all others.
+    Stream,
     /// Documents of those who signed, as they come: a sixteenth of the budget. This and the next two are
-    /// waited for first, and no request takes of two of them.
+    /// waited for next, and no request takes of two of them.
     Arrive,
     /// Documents of those who are not known, as they come: 1/32.
     Unsigned,
@@ -80,11 +83,11 @@ pub enum Kind {
     Unpack,
     /// What is made of a document that has come: 1/16.
     Decode,
-    /// Bodies on their way to the drives: together with reads and answers, 9/16.
+    /// Bodies on their way to the drives: together with reads and answers, 17/32.
     Upload,
     /// Bytes on their way to clients.
     Read,
-    /// Answers that are made in memory, and streams of HTTP/2 whose client has not taken their answer.
+    /// Answers that are made in memory.
     Answer,
     /// Bytes read around a drive that lacks them, while they are reconstructed: an eighth, waited for last.
     Reconstruct,
@@ -94,7 +97,8 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
+        Self::Stream,
         Self::Arrive,
         Self::Unsigned,
         Self::Unpack,
@@ -110,6 +114,7 @@ impl Kind {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
+            Self::Stream => "stream",
             Self::Arrive => "arrive",
             Self::Unsigned => "unsigned",
             Self::Unpack => "unpack",
@@ -164,6 +169,7 @@ struct Partition {
 pub struct ByteBudget(Arc<Partitions>);
 
 struct Partitions {
+    stream: Arc<Partition>,
     arrive: Arc<Partition>,
     unsigned: Arc<Partition>,
     unpack: Arc<Partition>,
@@ -221,11 +227,12 @@ impl ByteBudget {
         let total_bytes = bytes.max(TOTAL_MIN);
         let of = |parts: u64, is_fair| Partition::new(total_bytes / UNIT * parts / 32, is_fair);
         Self(Arc::new(Partitions {
+            stream: of(1, true),
             arrive: of(2, true),
             unsigned: of(1, true),
             unpack: of(2, true),
             decode: of(2, true),
-            clients: of(18, true),
+            clients: of(17, true),
             reconstruct: of(4, false),
             background: of(3, false),
             total_bytes,
@@ -258,6 +265,7 @@ impl ByteBudget {
 
     fn of_kind(&self, kind: Kind) -> &Arc<Partition> {
         match kind {
+            Kind::Stream => &self.0.stream,
             Kind::Arrive => &self.0.arrive,
             Kind::Unsigned => &self.0.unsigned,
             Kind::Unpack => &self.0.unpack,
@@ -471,6 +479,12 @@ impl Drop for Waiting<'_> {
 }
 
 impl Share {
+    /// Bytes that are reserved.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.units * UNIT
+    }
+
     /// Takes `bytes` more, if that keeps no other request waiting.
     pub fn try_grow(&mut self, bytes: u64) -> bool {
         let units = bytes.div_ceil(UNIT);
@@ -518,7 +532,8 @@ impl Share {
     }
 
     /// Cuts `bytes` off, or all that there is.
-    pub(crate) fn split(&mut self, bytes: u64) -> Self {
+    #[must_use]
+    pub fn split(&mut self, bytes: u64) -> Self {
         let units = bytes.div_ceil(UNIT).min(self.units);
         self.units -= units;
         self.partition.share(self.consumer, self.kind, units)

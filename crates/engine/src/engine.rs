@@ -194,6 +194,16 @@ impl Engine {
         self.reserve(kind, bytes).await
     }
 
+    /// Reserves what an answer to this consumer over HTTP/2 holds besides what is made or read for it, before
+    /// anything else is reserved.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Busy`].
+    pub async fn reserve_stream(&self, bytes: u64) -> Result<Share, EngineError> {
+        self.reserve(Kind::Stream, bytes).await
+    }
+
     /// Reserves what an answer to this consumer holds, before it is made.
     ///
     /// # Errors

@@ -1,9 +1,10 @@
 //! The way of a request through the gateway.
 
+mod entry;
 mod kept;
 
 use crate::access_point;
-use crate::answer::{OutBody, Receiver};
+use crate::answer::{OutBody, Receiver, room_len};
 use crate::auth::{AuthType, KeyCache, Verified, Verifier, authenticate};
 use crate::authorize::{
     Peer, Said, Sender, account_of, authorize, carry_out, hide_absence, session_token,
@@ -28,8 +29,9 @@ use crate::rules::{BucketDefaults, RuleCache, Rules};
 use crate::website;
 use crate::xml::Xml;
 use drystone_engine::{BucketRow, Engine, Share, Turn, Turns};
-use drystone_identity::{Directory, Identity};
+use drystone_identity::Directory;
 use drystone_kms::Kms;
+use entry::{Entry, Trace, is_v2};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use std::sync::Arc;
@@ -86,55 +88,6 @@ pub struct Served {
 const ENTRY_LEN_USUAL: u64 = 1 << 10;
 /// Bytes of all headers together.
 const HEADERS_LEN_MAX: usize = 32 << 10;
-
-/// What is learnt of a request on its way.
-#[derive(Default)]
-struct Trace {
-    operation: Option<Operation>,
-    identity: Option<Arc<Identity>>,
-    auth: AuthType,
-    /// The signature does not say when it was made: that is version 2.
-    is_v2: bool,
-    /// Room for its line in the access log of its bucket, if that has one.
-    line: Option<Arc<LineSlot>>,
-}
-
-/// Whether the signature is one of version 2, which does not say when it was made.
-fn is_v2(sender: &Sender) -> bool {
-    sender.identity.is_some() && sender.signed_ms.is_none()
-}
-
-/// The line of a request to be. It is written when the request ends, and also if its client leaves before:
-/// closing the connection hides no effect.
-struct Entry<'a> {
-    gateway: &'a Gateway,
-    draft: Option<Draft>,
-    trace: Trace,
-    request_id: String,
-}
-
-impl<'a> Entry<'a> {
-    fn new(gateway: &'a Gateway, ids: &Ids) -> Self {
-        let (trace, request_id) = (Trace::default(), ids.request_id.clone());
-        Self { gateway, draft: None, trace, request_id }
-    }
-
-    /// Writes the line; it is durable when the future ends.
-    fn write(
-        &mut self,
-        reply: Option<&Response<OutBody>>,
-        error: Option<S3Code>,
-    ) -> Option<impl Future<Output = ()> + Send + use<>> {
-        let draft = self.draft.take()?;
-        Some(self.gateway.log(&draft, &self.trace, reply, error, &self.request_id))
-    }
-}
-
-impl Drop for Entry<'_> {
-    fn drop(&mut self) {
-        drop(self.write(None, None));
-    }
-}
 
 /// A request on its way through an operation.
 pub(crate) struct Context<'a> {
@@ -337,11 +290,11 @@ impl Gateway {
         let declared_len = parts.headers.get("content-length").cloned();
         let mut body = Some(Body::new(incoming));
         let mut entry = Entry::new(self, &ids);
+        entry.trace.room_len = room_len(&parts, headers_len);
         let (names, mut asked) = ((None, None), None);
+        let too_long = || S3Error::from(S3Code::RequestHeaderSectionTooLarge);
         let (result, names) = match S3Request::parse(parts, &self.config.domains, now_ms) {
-            Ok(_) if headers_len > HEADERS_LEN_MAX => {
-                (Err(S3Code::RequestHeaderSectionTooLarge.into()), names)
-            }
+            Ok(_) if headers_len > HEADERS_LEN_MAX => (Err(too_long()), names),
             Ok(mut request) => {
                 let checked = request.check_headers();
                 let resolved = checked.and_then(|()| {
@@ -379,12 +332,13 @@ impl Gateway {
         if let (Some(asked), false) = (asked, is_preflight) {
             asked.write(&mut response, || self.rules_of(names.0.as_deref()));
         }
-        let response = self.receiver(&entry.trace, peer, is_http2).send(response).await;
-        if let Some(written) = entry.write(Some(&response), error) {
+        let room = entry.trace.room.take();
+        let response = self.receiver(&entry.trace, peer, is_http2).send(room, response).await;
+        if let Some(written) = entry.write(response.as_ref(), error) {
             written.await;
         }
         Served {
-            response: Some(response),
+            response,
             operation: entry.trace.operation.map(Operation::name),
             request_id,
             error,
@@ -410,6 +364,7 @@ impl Gateway {
             trace.operation = Some(Operation::GetObject);
             let sender = Sender::of(None, AuthType::Anonymous, None, peer);
             let engine = self.engine.for_request(consumer_of(&sender));
+            trace.make_room(&engine, 0).await?;
             return Ok(Box::pin(website::serve(context_of(&engine, request, sender))).await);
         }
         let (is_control, routed) = (control::is_for(&request), route(&request));
@@ -426,6 +381,7 @@ impl Gateway {
             (trace.operation, trace.auth) = (Some(Operation::PutObject), AuthType::Form);
             let sender = Sender::of(None, AuthType::Anonymous, None, peer);
             let engine = self.engine.for_request(consumer_of(&sender));
+            trace.make_room(&engine, 0).await?;
             let mut context = context_of(&engine, request, sender);
             let served = Box::pin(ops::post_object(&mut context, &verifier, body)).await;
             (trace.is_v2, trace.identity) = (is_v2(&context.sender), context.sender.identity);
@@ -445,6 +401,7 @@ impl Gateway {
         request.take_headers_of_query()?;
         access_point::resolve_source(&self.rules.points, &self.config.directory, &mut request)?;
         let engine = self.engine.for_request(consumer_of(&sender));
+        trace.make_room(&engine, if is_control { SMALL_LEN_MAX } else { 0 }).await?;
         let mut context = context_of(&engine, request, sender);
         if is_control {
             ops::hear_control(&mut context, &verified, body).await?;

@@ -1,6 +1,7 @@
 //! Requests to the other services of the server (administration, IAM, STS): their signatures are
 //! checked here, what they mean is decided elsewhere.
 
+use crate::answer::service_room_len;
 use crate::auth::{Verifier, authenticate_service, sha256_hex};
 use crate::authorize::still_known;
 use crate::body::Body;
@@ -11,10 +12,10 @@ use crate::host::{Domains, bucket_of_host};
 use crate::intake::{Intake, Pace, Shares};
 use crate::request::{S3Request, host_of, printable};
 use bytes::Bytes;
-use drystone_engine::{Consumer, Engine};
+use drystone_engine::{Consumer, Engine, Share};
 use drystone_iam::Principal;
 use drystone_identity::Identity;
-use http::{HeaderMap, HeaderValue, Request};
+use http::{HeaderMap, HeaderValue, Request, Version};
 use hyper::body::Incoming;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -42,8 +43,21 @@ pub struct ServiceRequest {
     pub request_id: String,
     /// With whom it takes turns.
     pub consumer: Consumer,
+    /// Of the byte budget, for its answer.
+    pub room: Option<Share>,
     /// Of the byte budget, for what the body holds.
     _shares: Shares,
+}
+
+impl ServiceRequest {
+    /// Reserves what the answer takes if this may change something: it is not refused for want of memory when
+    /// that is done.
+    async fn with_room(mut self, engine: &Engine, version: Version) -> Result<Self, S3Error> {
+        if let Some(len) = service_room_len(&self.method, version, self.body.len()) {
+            self.room = Some(engine.for_consumer(self.consumer).reserve_answer(len).await?);
+        }
+        Ok(self)
+    }
 }
 
 impl Gateway {
@@ -74,7 +88,12 @@ impl Gateway {
     ) -> (String, Result<ServiceRequest, S3Error>) {
         let now_ms = self.engine.now_ms();
         let request_id = self.new_ids(now_ms).request_id;
+        let version = request.version();
         let taken = self.take_in_at(request, services, (len_max, peer), now_ms, &request_id).await;
+        let taken = match taken {
+            Ok(taken) => taken.with_room(&self.engine, version).await,
+            Err(error) => Err(error),
+        };
         (request_id, taken)
     }
 
@@ -103,8 +122,7 @@ impl Gateway {
         if request.content_length().is_some_and(|len| len > len_max as u64) {
             return Err(S3Code::EntityTooLarge.into());
         }
-        let body = Body::new(incoming);
-        let declared_len = request.content_length();
+        let (body, declared_len) = (Body::new(incoming), request.content_length());
         let read = async |body: Body, len_max: usize, known: Option<&Identity>| {
             let principal = known.map_or(&Principal::Anonymous, |identity| &identity.principal);
             let engine = self.engine.for_consumer(of_principal(principal, peer));
@@ -151,6 +169,7 @@ impl Gateway {
             headers: printable_headers(headers),
             body,
             consumer: of_identity(identity.as_deref(), peer),
+            room: None,
             identity,
             service,
             request_id: request_id.to_owned(),

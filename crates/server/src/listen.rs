@@ -55,7 +55,7 @@ pub(crate) struct Front {
 
 /// The connection must be closed without an answer.
 #[derive(Debug, thiserror::Error)]
-#[error("the outcome of the request is not known")]
+#[error("there is no answer, or the outcome of the request is not known")]
 struct Dropped;
 
 /// Serves until told to stop, then lets requests in progress end.
@@ -207,20 +207,24 @@ async fn talk(
         let is_http2 = request.version() == http::Version::HTTP_2;
         let headers_len = headers_len(&request);
         let is_held = guard.hold_head(target_len(&request) + headers_len);
-        let port = port.clone();
+        let (port, activity) = (port.clone(), activity.clone());
         // In a box of its own: what serving a request needs is not kept while its answer is sent.
         Box::pin(async move {
             let response = match port {
                 Port::S3(front) | Port::Console(front) if !is_held => {
                     let busy = busy().map(ResponseBody::full);
-                    receiver(&front, None, peer, request.version()).send(busy).await
+                    receiver(&front, None, peer, request.version()).send(None, busy).await
                 }
-                Port::S3(front) => answer(&front, request, headers_len, peer).await?,
+                Port::S3(front) => answer(&front, request, headers_len, peer).await,
                 Port::Console(front) => {
                     let page = console_page(env!("CARGO_PKG_VERSION")).map(ResponseBody::full);
-                    receiver(&front, None, peer, request.version()).send(page).await
+                    receiver(&front, None, peer, request.version()).send(None, page).await
                 }
             };
+            let mut response = response.ok_or(Dropped)?;
+            if let Some(share) = response.body_mut().take_head_share() {
+                activity.keep_head(response.headers_mut(), share);
+            }
             Ok::<_, Dropped>(response.map(|body| Tracked::new(body, guard, is_http2)))
         })
     });
@@ -271,7 +275,7 @@ async fn answer(
     request: Request<Incoming>,
     headers_len: usize,
     peer: Peer,
-) -> Result<Response<OutBody>, Dropped> {
+) -> Option<Response<OutBody>> {
     let started = Instant::now();
     let peer = match front.proxies.client(peer, request.headers()) {
         Ok(peer) => peer,
@@ -280,17 +284,17 @@ async fn answer(
             let (operation, status, micros) = ("other", 400, 0);
             front.metrics.record(RequestRecord { operation, status, micros });
             let refusal = refusal_of(error).map(ResponseBody::full);
-            return Ok(receiver(front, None, peer, request.version()).send(refusal).await);
+            return receiver(front, None, peer, request.version()).send(None, refusal).await;
         }
     };
     if !front.gateway.names_bucket(request.uri(), request.headers()) {
         let (method, path, headers) = (request.method(), request.uri().path(), request.headers());
         if let Some(response) = front.admin.respond(method, path, headers) {
             let receiver = receiver(front, None, peer, request.version());
-            return Ok(receiver.send(response.map(ResponseBody::full)).await);
+            return receiver.send(None, response.map(ResponseBody::full)).await;
         }
         if let Some(door) = Door::of(method, path, headers) {
-            return Ok(administer(front, door, request, peer, started).await);
+            return administer(front, door, request, peer, started).await;
         }
     }
     let line = front
@@ -323,7 +327,7 @@ async fn answer(
         let code = error.map_or("", |code| code.name());
         error_limited!("request failed"; operation, status, code, request_id);
     }
-    response.ok_or(Dropped)
+    response
 }
 
 /// Takes a request in and leads it to a door of the administration.
@@ -333,14 +337,14 @@ async fn administer(
     request: Request<Incoming>,
     peer: Peer,
     started: Instant,
-) -> Response<OutBody> {
+) -> Option<Response<OutBody>> {
     let version = request.version();
     let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
     let limits = (door.body_len_max(), peer.address);
     let (request_id, taken) = front.gateway.take_in(request, door.services(), limits).await;
-    let (mut response, error, identity) = match taken {
-        Ok(taken) => {
-            let identity = taken.identity.clone();
+    let (mut response, error, identity, room) = match taken {
+        Ok(mut taken) => {
+            let (identity, room) = (taken.identity.clone(), taken.room.take());
             let request = AdminRequest {
                 method: taken.method,
                 path: taken.path,
@@ -355,21 +359,21 @@ async fn administer(
                 is_secure: peer.is_secure,
                 is_local: false,
             };
-            (front.admin.serve(door, &request).await, None, identity)
+            (front.admin.serve(door, &request).await, None, identity, room)
         }
         Err(error) => {
             let (code, status) = (error.code.name(), error.code.status());
             let refusal = front.admin.refuse(door, code, status, &error.message, &request_id);
-            (refusal, Some(code), None)
+            (refusal, Some(code), None, None)
         }
     };
     if let Ok(value) = request_id.parse() {
         response.headers_mut().insert("x-amzn-requestid", value);
     }
     let receiver = receiver(front, identity.as_deref(), peer, version);
-    let response = receiver.send(response.map(ResponseBody::full)).await;
+    let response = receiver.send(room, response.map(ResponseBody::full)).await;
     let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-    let status = response.status().as_u16();
+    let status = response.as_ref().map_or(0, |response| response.status().as_u16());
     let operation = "Admin";
     front.metrics.record(RequestRecord { operation, status, micros });
     if front.access_log.is_on() {
@@ -381,7 +385,7 @@ async fn administer(
             operation,
             status,
             error,
-            len_bytes: response.body().size_hint().exact(),
+            len_bytes: response.as_ref().and_then(|response| response.body().size_hint().exact()),
             micros,
             request_id: &request_id,
         });

@@ -35,9 +35,13 @@ def first_field(payload):
 
 
 class Connection:
-    def __init__(self, port, window=None):
-        """`window`: what the server may send on each stream before it is told that it was read."""
-        self.socket = socket.create_connection(("127.0.0.1", port))
+    def __init__(self, port, window=None, receive=None):
+        """`window`: what the server may send on each stream before it is told that it was read. `receive`: bytes
+        that the system takes for this end."""
+        self.socket = socket.socket()
+        if receive is not None:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive)
+        self.socket.connect(("127.0.0.1", port))
         settings = b"" if window is None else struct.pack(">HI", 4, window)
         self.socket.sendall(PREFACE + frame(SETTINGS, 0, 0, settings))
         self.next_stream = 1

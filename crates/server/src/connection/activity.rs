@@ -5,6 +5,9 @@ use crate::admission::Admission;
 use crate::heads::{FREE_LEN, HeadBytes};
 use bytes::Bytes;
 use drystone_base::sync::{Mutex, lock};
+use drystone_s3::HeadShare;
+use http::header::SERVER;
+use http::{HeaderMap, HeaderValue};
 use http_body::{Body, Frame, SizeHint};
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -65,6 +68,8 @@ pub(crate) struct Activity {
     accepted: Instant,
     requests: Mutex<Requests>,
     is_stopping: AtomicBool,
+    /// Shares of heads of HTTP/2 that are written, but not known to be sent.
+    unflushed: Mutex<Vec<HeadShare>>,
     /// Where it comes from; `None` for a proxy.
     source: Option<IpAddr>,
 }
@@ -77,6 +82,7 @@ impl Activity {
             accepted: Instant::now(),
             requests: Mutex::default(),
             is_stopping: AtomicBool::new(false),
+            unflushed: Mutex::default(),
             source,
         })
     }
@@ -100,6 +106,28 @@ impl Activity {
     /// stops, and no request is in progress.
     pub(super) fn may_close_at_once(&self) -> bool {
         self.is_stopping.load(Ordering::Relaxed) && lock(&self.requests).open == 0
+    }
+
+    /// All that was written is sent.
+    pub(super) fn note_flushed(&self) {
+        let sent = std::mem::take(&mut *lock(&self.unflushed));
+        drop(sent);
+    }
+
+    /// Keeps the share of a head until that is sent. HTTP/2 drops the values of its headers when it writes
+    /// them to its buffer, which has no bound of its own, and flushes it then. The value that is chosen is
+    /// not compressed against others, for which it would be kept.
+    pub(crate) fn keep_head(self: &Arc<Self>, headers: &mut HeaderMap, share: HeadShare) {
+        if headers.is_empty() {
+            headers.insert(SERVER, HeaderValue::from_static("drystone"));
+        }
+        let Some(value) = headers.values_mut().next() else { return };
+        let bytes = Bytes::copy_from_slice(value.as_bytes());
+        let head = Head { bytes, share: Some(share), activity: self.clone() };
+        if let Ok(mut bound) = HeaderValue::from_maybe_shared(Bytes::from_owner(head)) {
+            bound.set_sensitive(true);
+            *value = bound;
+        }
     }
 
     /// Counts bytes that were read. Bytes of a head that does not end are bounded over all connections.
@@ -165,6 +193,25 @@ impl Activity {
             true => Verdict::End,
             false => Verdict::SayGoodbye,
         }
+    }
+}
+
+/// A value of a head that is not written yet.
+struct Head {
+    bytes: Bytes,
+    share: Option<HeadShare>,
+    activity: Arc<Activity>,
+}
+
+impl AsRef<[u8]> for Head {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Head {
+    fn drop(&mut self) {
+        lock(&self.activity.unflushed).extend(self.share.take());
     }
 }
 

@@ -1,0 +1,80 @@
+//! What is learnt of a request on its way, and the line of the access log that is made of it.
+
+use super::Gateway;
+use crate::answer::OutBody;
+use crate::auth::AuthType;
+use crate::authorize::Sender;
+use crate::bucket_log::{Draft, LineSlot};
+use crate::error::{S3Code, S3Error};
+use crate::operation::Operation;
+use crate::response::Ids;
+use drystone_engine::{Engine, Share};
+use drystone_identity::Identity;
+use http::Response;
+use std::sync::Arc;
+
+/// What is learnt of a request on its way.
+#[derive(Default)]
+pub(super) struct Trace {
+    pub(super) operation: Option<Operation>,
+    pub(super) identity: Option<Arc<Identity>>,
+    pub(super) auth: AuthType,
+    /// The signature does not say when it was made: that is version 2.
+    pub(super) is_v2: bool,
+    /// Room for its line in the access log of its bucket, if that has one.
+    pub(super) line: Option<Arc<LineSlot>>,
+    /// Bytes to reserve for its answer over HTTP/2, and what is reserved.
+    pub(super) room_len: Option<u64>,
+    pub(super) room: Option<Share>,
+}
+
+impl Trace {
+    /// Over HTTP/2, reserves what the answer takes, before anything else is reserved or has an effect.
+    pub(super) async fn make_room(
+        &mut self,
+        engine: &Engine,
+        document_len: usize,
+    ) -> Result<(), S3Error> {
+        if let Some(len) = self.room_len {
+            self.room = Some(engine.reserve_stream(len + document_len as u64).await?);
+        }
+        Ok(())
+    }
+}
+
+/// Whether the signature is one of version 2, which does not say when it was made.
+pub(super) fn is_v2(sender: &Sender) -> bool {
+    sender.identity.is_some() && sender.signed_ms.is_none()
+}
+
+/// The line of a request to be. It is written when the request ends, and also if its client leaves before:
+/// closing the connection hides no effect.
+pub(super) struct Entry<'a> {
+    pub(super) gateway: &'a Gateway,
+    pub(super) draft: Option<Draft>,
+    pub(super) trace: Trace,
+    pub(super) request_id: String,
+}
+
+impl<'a> Entry<'a> {
+    pub(super) fn new(gateway: &'a Gateway, ids: &Ids) -> Self {
+        let (trace, request_id) = (Trace::default(), ids.request_id.clone());
+        Self { gateway, draft: None, trace, request_id }
+    }
+
+    /// Writes the line; it is durable when the future ends.
+    pub(super) fn write(
+        &mut self,
+        reply: Option<&Response<OutBody>>,
+        error: Option<S3Code>,
+    ) -> Option<impl Future<Output = ()> + Send + use<>> {
+        let draft = self.draft.take()?;
+        Some(self.gateway.log(&draft, &self.trace, reply, error, &self.request_id))
+    }
+}
+
+impl Drop for Entry<'_> {
+    fn drop(&mut self) {
+        drop(self.write(None, None));
+    }
+}
