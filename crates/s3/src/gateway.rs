@@ -291,13 +291,12 @@ impl Gateway {
         let mut body = Some(Body::new(incoming));
         let mut entry = Entry::new(self, &ids);
         entry.trace.room_len = room_len(&parts, headers_len);
-        let (names, mut asked) = ((None, None), None);
+        let mut asked = None;
         let too_long = || S3Error::from(S3Code::RequestHeaderSectionTooLarge);
         let (result, names) = match S3Request::parse(parts, &self.config.domains, now_ms) {
-            Ok(_) if headers_len > HEADERS_LEN_MAX => (Err(too_long()), names),
+            Ok(_) if headers_len > HEADERS_LEN_MAX => (Err(too_long()), (None, None)),
             Ok(mut request) => {
-                let checked = request.check_headers();
-                let resolved = checked.and_then(|()| {
+                let resolved = request.check_headers().and_then(|()| {
                     access_point::resolve(&self.rules.points, &self.config.directory, &mut request)
                 });
                 let names = (request.bucket.clone(), request.key.clone());
@@ -312,7 +311,7 @@ impl Gateway {
                 };
                 (served, names)
             }
-            Err(error) => (Err(error), names),
+            Err(error) => (Err(error), (None, None)),
         };
         let request_id = ids.request_id.clone();
         let (mut response, error) = match result {

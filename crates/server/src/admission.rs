@@ -116,7 +116,7 @@ pub(crate) struct Admission {
     /// Time limits of each connection.
     pub(crate) times: TimeLimits,
     open: Mutex<Open>,
-    /// Bytes of request heads, over all connections.
+    /// What requests in progress hold, over all connections.
     pub(crate) heads: Arc<Heads>,
     metrics: Arc<Metrics>,
     emptied: Notify,
@@ -134,10 +134,12 @@ pub(crate) fn source_of(address: IpAddr) -> IpAddr {
 }
 
 impl Admission {
-    /// Nothing is open at first. `metrics` gets the numbers of open and refused connections.
+    /// Nothing is open at first. What requests in progress may hold grows with the byte budget. `metrics`
+    /// gets the numbers of open and refused connections.
     pub(crate) fn new(
         limits: ConnectionLimits,
         times: TimeLimits,
+        budget_bytes: u64,
         metrics: Arc<Metrics>,
     ) -> Arc<Self> {
         metrics.connections.limit.store(limits.total as u64, Ordering::Relaxed);
@@ -145,7 +147,7 @@ impl Admission {
             limits,
             times,
             open: Mutex::default(),
-            heads: Arc::default(),
+            heads: Heads::new(budget_bytes),
             metrics,
             emptied: Notify::new(),
         })
@@ -227,6 +229,7 @@ mod tests {
         Admission::new(
             ConnectionLimits::of_descriptors(1 << 20, 0).with(Some(total), Some(per_source)),
             TimeLimits::default(),
+            0,
             Arc::default(),
         )
     }

@@ -1,83 +1,131 @@
-//! Bytes of request heads in memory: of heads that are not complete, and of requests in progress.
+//! Memory of requests in progress, and of heads that are not complete.
 //!
-//! A head is held several times over until its request is answered, while a body is waited for as well, and
-//! all that before anything is known of the client. So those that are longer than usual are counted: in all,
-//! and for each source, which cannot take what others need.
+//! What serves a request, and its head several times over, is held while its body is waited for, before
+//! anything is known of the client. So each counts from its head to its answer: in all, and for each source,
+//! which cannot take what others need. Bodies and answers have shares of the byte budget of their own.
 
 use drystone_base::sync::{Mutex, lock};
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 
-/// Bytes of a head that are not counted: nearly every head is shorter. A connection has a buffer for as many
-/// anyway.
+/// Bytes of a head that is not complete which are not counted: a connection has a buffer for as many anyway.
 pub(crate) const FREE_LEN: usize = 4 << 10;
-/// Bytes that are counted, at most.
-const TOTAL_MAX: usize = 32 << 20;
-/// Bytes that are counted of one source, at most.
-const SOURCE_MAX: usize = TOTAL_MAX / 2;
-
-#[derive(Default)]
-struct Sums {
-    total: usize,
-    /// Only of sources that have some.
-    by_source: HashMap<IpAddr, usize>,
-}
+/// Bytes that serving a request takes, without its head: 18 to 23 KiB while a body is waited for.
+pub(crate) const REQUEST_LEN: usize = 24 << 10;
+/// Times that a head is held: as it came, decoded, and by who asks for it again.
+const HEAD_COPIES: usize = 2;
+/// Bytes that are counted at most, whatever the byte budget is.
+const TOTAL_MIN: usize = 64 << 20;
 
 /// The sums of all connections.
-#[derive(Default)]
-pub(crate) struct Heads(Mutex<Sums>);
+pub(crate) struct Heads {
+    /// Bytes that are counted at most; half of them of one source.
+    total_max: usize,
+    total: AtomicUsize,
+    /// Of sources that have connections.
+    sources: Mutex<HashMap<IpAddr, Weak<SourceHeads>>>,
+}
+
+/// The sum of one source; of a proxy, which stands for many, it has no bound of its own.
+pub(crate) struct SourceHeads {
+    heads: Arc<Heads>,
+    source: Option<IpAddr>,
+    held: AtomicUsize,
+}
 
 /// Bytes that are counted until this is dropped.
 pub(crate) struct HeadBytes {
-    heads: Arc<Heads>,
-    source: Option<IpAddr>,
+    of: Arc<SourceHeads>,
     len: usize,
 }
 
+/// Bytes that a request with a head of so many bytes holds.
+pub(crate) fn request_len(head_len: usize) -> usize {
+    REQUEST_LEN + HEAD_COPIES * head_len
+}
+
 impl Heads {
-    #[cfg(test)]
-    pub(crate) fn total(&self) -> usize {
-        lock(&self.0).total
+    /// Half of the byte budget is counted at most, and at least 64 MiB.
+    pub(crate) fn new(budget_bytes: u64) -> Arc<Self> {
+        let half = usize::try_from(budget_bytes / 2).unwrap_or(usize::MAX);
+        let (total_max, total) = (half.max(TOTAL_MIN), AtomicUsize::new(0));
+        Arc::new(Self { total_max, total, sources: Mutex::default() })
     }
 
-    /// Counts bytes of a source; `None` for a proxy, which stands for many.
-    pub(crate) fn hold(self: &Arc<Self>, source: Option<IpAddr>, len: usize) -> Option<HeadBytes> {
-        let mut held = HeadBytes { heads: self.clone(), source, len: 0 };
+    #[cfg(test)]
+    pub(crate) fn total(&self) -> usize {
+        self.total.load(Ordering::Relaxed)
+    }
+
+    /// The sum of a source; `None` for a proxy.
+    pub(crate) fn of_source(self: &Arc<Self>, source: Option<IpAddr>) -> Arc<SourceHeads> {
+        let new = || {
+            let (heads, held) = (self.clone(), AtomicUsize::new(0));
+            Arc::new(SourceHeads { heads, source, held })
+        };
+        let Some(address) = source else { return new() };
+        let mut sources = lock(&self.sources);
+        if let Some(known) = sources.get(&address).and_then(Weak::upgrade) {
+            return known;
+        }
+        let made = new();
+        sources.insert(address, Arc::downgrade(&made));
+        made
+    }
+}
+
+impl SourceHeads {
+    /// Counts bytes.
+    pub(crate) fn hold(self: &Arc<Self>, len: usize) -> Option<HeadBytes> {
+        let mut held = HeadBytes { of: self.clone(), len: 0 };
         held.grow(len).then_some(held)
+    }
+
+    fn add(&self, len: usize) -> bool {
+        let Heads { total_max, total, .. } = &*self.heads;
+        let of_source = self.held.fetch_add(len, Ordering::Relaxed) + len;
+        let of_all = total.fetch_add(len, Ordering::Relaxed) + len;
+        let is_within = self.source.is_none() || of_source <= total_max / 2;
+        if is_within && of_all <= *total_max {
+            return true;
+        }
+        self.subtract(len);
+        false
+    }
+
+    fn subtract(&self, len: usize) {
+        self.held.fetch_sub(len, Ordering::Relaxed);
+        self.heads.total.fetch_sub(len, Ordering::Relaxed);
+    }
+}
+
+impl Drop for SourceHeads {
+    fn drop(&mut self) {
+        let Some(source) = self.source else { return };
+        let mut sources = lock(&self.heads.sources);
+        // The next connection of the source may have made another one meanwhile.
+        if sources.get(&source).is_some_and(|known| known.strong_count() == 0) {
+            sources.remove(&source);
+        }
     }
 }
 
 impl HeadBytes {
     /// Counts more; false, without any effect, if that is too much.
     pub(crate) fn grow(&mut self, len: usize) -> bool {
-        let mut sums = lock(&self.heads.0);
-        let of_source = |source| sums.by_source.get(&source).copied().unwrap_or(0);
-        let of_source = self.source.map_or(0, of_source);
-        if sums.total + len > TOTAL_MAX || of_source + len > SOURCE_MAX {
-            return false;
+        let is_counted = self.of.add(len);
+        if is_counted {
+            self.len += len;
         }
-        sums.total += len;
-        if let Some(source) = self.source {
-            sums.by_source.insert(source, of_source + len);
-        }
-        self.len += len;
-        true
+        is_counted
     }
 }
 
 impl Drop for HeadBytes {
     fn drop(&mut self) {
-        let mut sums = lock(&self.heads.0);
-        sums.total -= self.len;
-        let Some(source) = self.source else { return };
-        let is_last = sums.by_source.get_mut(&source).is_some_and(|sum| {
-            *sum -= self.len;
-            *sum == 0
-        });
-        if is_last {
-            sums.by_source.remove(&source);
-        }
+        self.of.subtract(self.len);
     }
 }
 
@@ -87,17 +135,30 @@ mod tests {
 
     #[test]
     fn a_source_leaves_room_to_others() {
-        let heads = Arc::new(Heads::default());
-        let [one, other] = ["10.0.0.1", "10.0.0.2"].map(|text| text.parse().ok());
-        let mut held = heads.hold(one, SOURCE_MAX - 1).expect("all is free");
-        assert!(heads.hold(one, 2).is_none());
+        let heads = Heads::new(0);
+        let [one, other] = ["10.0.0.1", "10.0.0.2"].map(|text| heads.of_source(text.parse().ok()));
+        let proxy = heads.of_source(None);
+        let mut held = one.hold(TOTAL_MIN / 2 - 1).expect("all is free");
+        assert!(one.hold(2).is_none());
         assert!(held.grow(1) && !held.grow(1));
-        let more = heads.hold(other, SOURCE_MAX).expect("of another source");
-        assert!(heads.hold(None, 1).is_none(), "all is held");
+        let more = other.hold(TOTAL_MIN / 2).expect("of another source");
+        assert!(proxy.hold(1).is_none(), "all is held");
         drop(more);
-        let of_proxy = heads.hold(None, SOURCE_MAX).expect("a proxy has no share of its own");
+        let of_proxy = proxy.hold(TOTAL_MIN / 2).expect("a proxy has no share of its own");
         drop((held, of_proxy));
-        let sums = lock(&heads.0);
-        assert!(sums.total == 0 && sums.by_source.is_empty());
+        assert_eq!(heads.total(), 0);
+        drop((one, other, proxy));
+        assert!(lock(&heads.sources).is_empty());
+    }
+
+    #[test]
+    fn connections_of_a_source_share_its_sum() {
+        let heads = Heads::new(1 << 30);
+        let source = "10.0.0.1".parse().ok();
+        let (first, second) = (heads.of_source(source), heads.of_source(source));
+        let held = first.hold(200 << 20).expect("half of the budget is free");
+        assert!(second.hold(100 << 20).is_none());
+        drop((held, first));
+        assert!(second.hold(200 << 20).is_some());
     }
 }

@@ -206,7 +206,7 @@ async fn talk(
         let mut guard = activity.begin_request();
         let is_http2 = request.version() == http::Version::HTTP_2;
         let headers_len = headers_len(&request);
-        let is_held = guard.hold_head(target_len(&request) + headers_len);
+        let is_held = guard.hold(target_len(&request) + headers_len);
         let (port, activity) = (port.clone(), activity.clone());
         // In a box of its own: what serving a request needs is not kept while its answer is sent.
         Box::pin(async move {
@@ -221,6 +221,7 @@ async fn talk(
                     receiver(&front, None, peer, request.version()).send(None, page).await
                 }
             };
+            guard.release();
             let mut response = response.ok_or(Dropped)?;
             if let Some(share) = response.body_mut().take_head_share() {
                 activity.keep_head(response.headers_mut(), share);

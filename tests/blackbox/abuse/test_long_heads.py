@@ -7,7 +7,7 @@ import pytest
 
 from conftest import PASSWORD, USER
 from raw import Signer, send
-from raw_h2 import Connection
+from raw_h2 import END_HEADERS, HEADERS, Connection, block, frame
 
 MIB = 1 << 20
 
@@ -65,6 +65,37 @@ def test_streams_with_long_heads_are_counted(start):
         for _ in range(100):
             connection.get("/nosuch/k?" + "a" * 7000, f"127.0.0.1:{server.port}")
     assert_little_is_held(server, before)
+    assert server.client().list_objects_v2(Bucket="bucket")["KeyCount"] == 0
+
+
+FORM = [("content-type", "multipart/form-data; boundary=b")]
+
+
+@pytest.mark.parametrize(("method", "path", "extra"), [("PUT", "/nosuch/" + "a" * 3800 + "?tagging", []), ("POST", "/nosuch", FORM),
+                                                       ("POST", "/.drystone/v1?" + "a" * 3800, [])])
+def test_requests_whose_bodies_never_come_are_counted(start, method, path, extra):
+    """Method: more streams than may be in progress for one source, each with a short head and without its body."""
+    server = start("--memory-budget", "64MiB")
+    server.client().create_bucket(Bucket="bucket")
+    before, connections = server.resident(), []
+    for _ in range(40):
+        connection = Connection(server.port)
+        connections.append(connection)
+        fields = [(":method", method), (":scheme", "http"), (":authority", "x"), (":path", path), ("content-length", "100"), *extra]
+        frames = b""
+        for _ in range(100):
+            frames += frame(HEADERS, END_HEADERS, connection.next_stream, block(fields))
+            connection.next_stream += 2
+        connection.socket.sendall(frames)
+    assert_little_is_held(server, before)
+    for connection in connections:
+        connection.socket.close()
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        if server.resident() - before < 64 * MIB:
+            break
+        time.sleep(0.2)
+    assert server.resident() - before < 64 * MIB
     assert server.client().list_objects_v2(Bucket="bucket")["KeyCount"] == 0
 
 

@@ -120,7 +120,7 @@ fn admission(config: &ServerConfig, descriptors: u64, metrics: &Arc<Metrics>) ->
     let limits = ConnectionLimits::of_descriptors(descriptors, descriptors_in_use())
         .with(settings.total, settings.per_source);
     limits.warn_of(settings.total, settings.per_source);
-    Admission::new(limits, settings.times, metrics.clone())
+    Admission::new(limits, settings.times, config.budget_bytes, metrics.clone())
 }
 
 fn drives_of(config: &ServerConfig, node: &Node) -> NodeDrives {

@@ -2,7 +2,7 @@
 
 use super::STREAM_STALL_MAX;
 use crate::admission::Admission;
-use crate::heads::{FREE_LEN, HeadBytes};
+use crate::heads::{FREE_LEN, HeadBytes, SourceHeads, request_len};
 use bytes::Bytes;
 use drystone_base::sync::{Mutex, lock};
 use drystone_s3::HeadShare;
@@ -70,20 +70,21 @@ pub(crate) struct Activity {
     is_stopping: AtomicBool,
     /// Shares of heads of HTTP/2 that are written, but not known to be sent.
     unflushed: Mutex<Vec<HeadShare>>,
-    /// Where it comes from; `None` for a proxy.
-    source: Option<IpAddr>,
+    /// What requests of where it comes from hold.
+    heads: Arc<SourceHeads>,
 }
 
 impl Activity {
-    /// A connection that was accepted now.
+    /// A connection that was accepted now, and where it comes from; `None` for a proxy.
     pub(crate) fn new(admission: Arc<Admission>, source: Option<IpAddr>) -> Arc<Self> {
+        let heads = admission.heads.of_source(source);
         Arc::new(Self {
             admission,
             accepted: Instant::now(),
             requests: Mutex::default(),
             is_stopping: AtomicBool::new(false),
             unflushed: Mutex::default(),
-            source,
+            heads,
         })
     }
 
@@ -151,7 +152,7 @@ impl Activity {
         match held {
             Some(held) => held.grow(len),
             None => {
-                *held = self.admission.heads.hold(self.source, len);
+                *held = self.heads.hold(len);
                 held.is_some()
             }
         }
@@ -219,15 +220,20 @@ impl Drop for Head {
 pub(crate) struct RequestGuard {
     activity: Arc<Activity>,
     id: u64,
-    /// What is counted of its head.
+    /// What is counted until it is answered.
     head: Option<HeadBytes>,
 }
 
 impl RequestGuard {
-    /// Counts the head of the request until this ends. False if too many bytes of heads are held.
-    pub(crate) fn hold_head(&mut self, len: usize) -> bool {
-        let len = len.saturating_sub(FREE_LEN);
-        len == 0 || self.activity.count_head(&mut self.head, len)
+    /// Counts what serving the request holds, whose head has so many bytes, until its answer is there. False
+    /// if too many bytes are held.
+    pub(crate) fn hold(&mut self, head_len: usize) -> bool {
+        self.activity.count_head(&mut self.head, request_len(head_len))
+    }
+
+    /// The answer is there: what it holds is counted elsewhere.
+    pub(crate) fn release(&mut self) {
+        self.head = None;
     }
 
     /// Over HTTP/2: from now on the client, or the body, is waited for.
@@ -367,7 +373,7 @@ mod tests {
         let limits = ConnectionLimits::of_descriptors(64, 0);
         let (head_max, idle_max) = (STREAM_STALL_MAX * 9, STREAM_STALL_MAX * 9);
         let times = TimeLimits { head_max, idle_max };
-        Activity::new(Admission::new(limits, times, Arc::default()), None)
+        Activity::new(Admission::new(limits, times, 0, Arc::default()), None)
     }
 
     async fn next(body: &mut Tracked<Once>) -> Option<Bytes> {
@@ -409,9 +415,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_long_part_of_a_head_counts_until_its_request_ends() {
+    async fn a_request_counts_from_its_head_to_its_answer() {
         let limits = ConnectionLimits::of_descriptors(64, 0);
-        let admission = Admission::new(limits, TimeLimits::default(), Arc::default());
+        let admission = Admission::new(limits, TimeLimits::default(), 0, Arc::default());
         let counted = || admission.heads.total();
         let activity = Activity::new(admission.clone(), None);
         for (len, sum) in [(FREE_LEN - 1, 0), (1, 0), (1, 1), (5000, 5001)] {
@@ -420,13 +426,14 @@ mod tests {
         }
         let mut request = activity.begin_request();
         assert_eq!(counted(), 0);
-        assert!(request.hold_head(FREE_LEN + 9) && counted() == 9);
+        assert!(request.hold(9) && counted() == request_len(9));
         activity.note_read(1 << 20).expect("a body");
-        drop(request);
+        request.release();
         assert_eq!(counted(), 0);
+        drop(request);
         activity.note_read(FREE_LEN + 7).expect("the next head");
         assert_eq!(counted(), 7);
-        assert!(activity.note_read(32 << 20).is_err());
+        assert!(activity.note_read(64 << 20).is_err());
         drop(activity);
         assert_eq!(counted(), 0);
     }

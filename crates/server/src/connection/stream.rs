@@ -183,7 +183,7 @@ mod tests {
     ) -> (ClientStream<DuplexStream>, DuplexStream) {
         let limits = ConnectionLimits::of_descriptors(64, 0);
         let times = TimeLimits { head_max: LONG, idle_max: LONG };
-        let activity = Activity::new(Admission::new(limits, times, Arc::default()), None);
+        let activity = Activity::new(Admission::new(limits, times, 0, Arc::default()), None);
         let (server, client) = tokio::io::duplex(1024);
         (ClientStream::new(server, activity, StreamLimits { stall_max, linger_max }), client)
     }
