@@ -51,6 +51,33 @@ const NOT_IMPLEMENTED: &[&str] = &[
     "if-unmodified-since",
 ];
 
+/// Headers of Amazon's that say something of a new object, whose bytes come with them; with a `*`, all that
+/// begin so.
+const OF_NEW_OBJECTS: &[&str] = &[
+    "x-amz-acl",
+    "x-amz-expected-bucket-owner",
+    "x-amz-grant-*",
+    "x-amz-meta-*",
+    "x-amz-object-lock-legal-hold",
+    "x-amz-object-lock-mode",
+    "x-amz-object-lock-retain-until-date",
+    "x-amz-request-payer",
+    "x-amz-server-side-encryption*",
+    "x-amz-storage-class",
+    "x-amz-tagging",
+    "x-amz-website-redirect-location",
+];
+
+/// Whether a header means something to a write that brings the bytes of its object, or is not one of
+/// Amazon's at all. Of others conditions of policies could be told what is not so.
+pub(crate) fn is_of_new_object(name: &str) -> bool {
+    let fits = |known: &&str| match known.strip_suffix('*') {
+        Some(start) => name.starts_with(start),
+        None => name == *known,
+    };
+    !name.starts_with("x-amz-") || OF_NEW_OBJECTS.iter().any(fits)
+}
+
 /// Whether an operation looks at a condition in its headers. A write must not be done as if there was none;
 /// a policy may have demanded it.
 fn takes_condition(request: &S3Request, operation: Operation, name: &str) -> bool {

@@ -189,6 +189,18 @@ fn is_of(context: &Context<'_>, need: &Need, header: &str) -> bool {
     use Operation as O;
     let request = &context.request;
     let is_list = header == "x-amz-acl" || header.starts_with("x-amz-grant-");
+    // What only one kind of request reads says nothing in another one: an upload is no copy by saying so.
+    let reads = match header {
+        "x-amz-copy-source" => {
+            matches!(context.operation, Some(O::CopyObject | O::UploadPartCopy))
+        }
+        "x-amz-metadata-directive" => context.operation == Some(O::CopyObject),
+        "x-amz-object-ownership" => context.operation == Some(O::CreateBucket),
+        _ => true,
+    };
+    if !reads {
+        return false;
+    }
     match context.operation {
         Some(
             operation @ (O::PutObject

@@ -16,7 +16,7 @@ use crate::encryption;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
 use crate::intake::Pace;
-use crate::object_headers::{parse_draft, parse_write_conditions};
+use crate::object_headers::{is_of_new_object, parse_draft, parse_write_conditions};
 use crate::operation::Operation;
 use crate::request::S3Request;
 use crate::response::empty;
@@ -284,6 +284,13 @@ impl Extraction<'_> {
             let Some(name) = name.strip_prefix(RECORD_PREFIX) else { continue };
             let name: HeaderName = name.to_ascii_lowercase().parse().map_err(|_| bad())?;
             let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| bad())?;
+            // That was said by what sent the archive: the entry has it from there.
+            if name == "x-amz-content-sha256" {
+                continue;
+            }
+            if !is_of_new_object(name.as_str()) {
+                return Err(S3Error::not_implemented(name.as_str()));
+            }
             headers.insert(name, value);
         }
         request.headers = headers;

@@ -188,7 +188,7 @@ fn headers_of(form: &Form, sent: &S3Request) -> Result<HeaderMap, S3Error> {
             "acl" => "x-amz-acl",
             name if SAME.contains(&name) => name,
             // A form brings its own bytes.
-            name if name.starts_with("x-amz-copy-source") => {
+            name if name.starts_with("x-amz-copy-source") || name.ends_with("-directive") => {
                 return Err(S3Error::not_implemented(name));
             }
             name if name.starts_with("x-amz-") && !OF_THE_FORM.contains(&name) => name,
