@@ -48,6 +48,8 @@ pub enum DocumentKind<'a> {
 pub struct Document {
     pub(crate) statements: Vec<Statement>,
     fact_keys: BTreeSet<String>,
+    /// It is the policy of an access point.
+    pub(crate) is_of_point: bool,
 }
 
 /// What a key costs in a tree of keys, beyond its text.
@@ -100,7 +102,8 @@ impl Document {
             parsed.push(parse_statement(fields, kind, with_variables)?);
         }
         let fact_keys = parsed.iter().flat_map(Statement::fact_keys).collect();
-        Ok(Self { statements: parsed, fact_keys })
+        let is_of_point = matches!(kind, DocumentKind::AccessPoint(_));
+        Ok(Self { statements: parsed, fact_keys, is_of_point })
     }
 
     /// Reads a document of an identity or a session that is to be stored: besides the rules of

@@ -17,13 +17,17 @@ const NARROWING: &[&str] = &[
     "aws:principalaccount",
     "aws:userid",
     "s3:x-amz-server-side-encryption-aws-kms-key-id",
-    "s3:dataaccesspointarn",
-    "s3:dataaccesspointaccount",
 ];
 
+/// The same in the policy of a bucket. Each request through an access point has them, so that they narrow
+/// nothing in its own policy.
+const NARROWING_BUCKETS: &[&str] = &["s3:dataaccesspointarn", "s3:dataaccesspointaccount"];
+
 /// Whether a condition holds for fixed values only of a key that narrows, other than the address.
-fn narrows(condition: &Condition) -> bool {
-    NARROWING.contains(&condition.key()) && condition.fixed_values().is_some()
+fn narrows(condition: &Condition, is_of_point: bool) -> bool {
+    let key = condition.key();
+    let is_key = NARROWING.contains(&key) || (!is_of_point && NARROWING_BUCKETS.contains(&key));
+    is_key && condition.fixed_values().is_some()
 }
 
 /// The networks that a condition holds for, if these together are narrow.
@@ -38,13 +42,14 @@ fn networks(condition: &Condition) -> Option<Vec<Network>> {
 
 impl Statement {
     /// Whether it allows something to everybody, from some address at least.
-    fn is_for_everyone(&self) -> bool {
+    fn is_for_everyone(&self, is_of_point: bool) -> bool {
         let for_everyone = match &self.principals {
             Some(Either::In(patterns)) => patterns.iter().any(PrincipalPattern::is_everyone),
             Some(Either::NotIn(_)) => true,
             None => false,
         };
-        self.effect == Effect::Allow && for_everyone && !self.conditions.iter().any(narrows)
+        let is_narrow = || self.conditions.iter().any(|c| narrows(c, is_of_point));
+        self.effect == Effect::Allow && for_everyone && !is_narrow()
     }
 }
 
@@ -54,7 +59,8 @@ impl Document {
     #[must_use]
     pub fn is_public(&self) -> bool {
         let mut all = Vec::new();
-        for statement in self.statements.iter().filter(|statement| statement.is_for_everyone()) {
+        let is_of_point = self.is_of_point;
+        for statement in self.statements.iter().filter(|s| s.is_for_everyone(is_of_point)) {
             match statement.conditions.iter().find_map(networks) {
                 Some(networks) => all.extend(networks),
                 None => return true,
@@ -67,6 +73,34 @@ impl Document {
 #[cfg(test)]
 mod tests {
     use crate::{Document, DocumentKind};
+
+    /// Goal: what every request through an access point has narrows the policies of buckets only.
+    #[test]
+    fn conditions_on_access_points_narrow_policies_of_buckets_only() {
+        const POINT: &str = "arn:aws:s3:us-east-1:000000000000:accesspoint/team";
+        let open = Vec::from([
+            r#"{"StringEquals":{"s3:DataAccessPointAccount":"000000000000"}}"#.to_owned(),
+            r#"{"StringEquals":{"S3:dataaccesspointaccount":["000000000000"]}}"#.to_owned(),
+            format!(r#"{{"ArnEquals":{{"s3:DataAccessPointArn":"{POINT}"}}}}"#),
+            format!(r#"{{"StringEquals":{{"s3:DataAccessPointArn":"{POINT}"}}}}"#),
+        ]);
+        let narrow = r#"{"StringEquals":{"s3:DataAccessPointAccount":"000000000000",
+            "aws:PrincipalAccount":"111111111111"}}"#;
+        let all = open.iter().map(|text| (text.as_str(), true)).chain([(narrow, false)]);
+        for (condition, is_public) in all {
+            let text = |resource: &str| {
+                format!(
+                    r#"{{"Version":"2012-10-17","Statement":{{"Effect":"Allow","Principal":"*",
+                    "Action":"s3:GetObject","Resource":"{resource}","Condition":{condition}}}}}"#
+                )
+            };
+            let of_bucket = Document::parse(&text("arn:aws:s3:::b/*"), DocumentKind::Bucket("b"));
+            assert!(!of_bucket.expect(condition).is_public(), "{condition}");
+            let text = text(&format!("{POINT}/object/*"));
+            let of_point = Document::parse(&text, DocumentKind::AccessPoint(POINT));
+            assert_eq!(of_point.expect(condition).is_public(), is_public, "{condition}");
+        }
+    }
 
     /// Goal: a policy is judged by the addresses that it lets in, by all values and statements together.
     #[test]

@@ -50,6 +50,26 @@ def test_a_block_of_the_bucket_or_account_blocks_points(server, where):  # noqa:
     assert refusal(control.put_access_point_policy, AccountId=ACCOUNT, Name="team", Policy=public) == "AccessDenied"
 
 
+def test_what_every_request_of_a_point_has_makes_its_policy_no_less_public(server):  # noqa: F811
+    """Method: a point's own policy for everybody, with conditions that every request through it fulfils."""
+    _, control, arn, alias = delegated(server)
+    names = {"AccountId": ACCOUNT, "Name": "team"}
+    anonymous = client(server, "s3", None, s3={"addressing_style": "path"})
+    conditions = [{"StringEquals": {"s3:DataAccessPointAccount": ACCOUNT}}, {"ArnEquals": {"s3:DataAccessPointArn": arn}},
+                  {"StringEquals": {"s3:DataAccessPointArn": arn}}]
+    for condition in conditions:
+        text = document(statement("Allow", "s3:GetObject", f"{arn}/object/*", **condition))
+        control.put_access_point_policy(Policy=text, **names)
+        assert control.get_access_point_policy_status(**names)["PolicyStatus"]["IsPublic"] is True, condition
+        assert anonymous.get_object(Bucket=alias, Key="key")["Body"].read() == b"x"
+        control.put_public_access_block(AccountId=ACCOUNT, PublicAccessBlockConfiguration=BLOCK)
+        assert refusal(anonymous.get_object, Bucket=alias, Key="key") == "AccessDenied", condition
+        assert refusal(control.put_access_point_policy, Policy=text, **names) == "AccessDenied", condition
+        control.delete_public_access_block(AccountId=ACCOUNT)
+    # The bucket's own policy, which leaves decisions to points, is not public by them.
+    assert server.client().get_bucket_policy_status(Bucket="data-bucket")["PolicyStatus"]["IsPublic"] is False
+
+
 @pytest.mark.parametrize("condition", [{"s3:ExistingObjectTag/secret": "yes"}, {"aws:ResourceTag/team": "blue"},
                                        {"s3:BucketTag/team": "blue"}])
 def test_conditions_of_points_see_the_object_and_the_bucket(server, condition):  # noqa: F811
