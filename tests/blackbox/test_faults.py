@@ -143,6 +143,7 @@ def flip(directory, content):
 
 @pytest.mark.parametrize("size", [20_000, 700_000])
 def test_damage_is_an_error_for_one_object_and_no_other(start, size):
+    """Method: of a long object, whose answer has begun when the damage is met, the log says what was cut."""
     server = start()
     s3 = server.client()
     s3.create_bucket(Bucket="bucket")
@@ -161,7 +162,10 @@ def test_damage_is_an_error_for_one_object_and_no_other(start, size):
     s3.put_object(Bucket="bucket", Key="bad", Body=b"new")
     assert s3.get_object(Bucket="bucket", Key="bad")["Body"].read() == b"new"
     s3.delete_object(Bucket="bucket", Key="bad")
-    server.stop()
+    _, log = server.stop()
+    if size > 64 << 10:
+        line = next(line for line in log.splitlines() if "the body of an object was cut" in line)
+        assert "bucket" in line and "bad" in line and "request_id" in line, line
 
 
 def test_lost_indexes_are_built_again(start):

@@ -8,6 +8,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from conftest import BINARY, PASSWORD, USER
+from surfaces import ALLOW_ALL, ROOT, Surfaces
 from wall import BUCKET, pull, wall  # noqa: F401
 
 PART = 5 << 20
@@ -130,7 +131,14 @@ def test_a_store_that_is_read_only_says_so_at_every_door(wall):
     iam = boto3.client("iam", **how)
     unavailable(lambda: iam.create_user(UserName="anna"), *READ_ONLY)
     unavailable(lambda: iam.create_group(GroupName="people"), *READ_ONLY)
-    for arguments in (["user", "add", "anna"], ["drive", "drain", six.directories[0]],
+    surfaces = Surfaces(six.server)
+    policy = {"Version": "2012-10-17", "Statement": [ALLOW_ALL]}
+    for answer in (surfaces.minio(ROOT, "PUT", "add-canned-policy", policy, name="all"),
+                   surfaces.minio(ROOT, "POST", "kms:key/create", **{"key-id": "another"})):
+        assert answer.status_code == 503, answer.text
+        for text in READ_ONLY:
+            assert text in answer.text, answer.text
+    for arguments in (["user", "add", "anna"], ["kms", "add", "another"], ["drive", "drain", six.directories[0]],
                       ["drive", "add", six.folder / "d7"]):
         at = next(path for path in six.directories if (path / "admin.sock").exists())
         done = subprocess.run([BINARY, *map(str, arguments), "--at", str(at)], capture_output=True, text=True,
