@@ -72,6 +72,11 @@ impl Sender {
         Self { identity, auth, signed_ms, peer }
     }
 
+    /// Whether the signature is one of version 2, which does not say when it was made.
+    pub(crate) fn is_v2(&self) -> bool {
+        self.identity.is_some() && self.signed_ms.is_none()
+    }
+
     pub(crate) fn principal(&self) -> &Principal {
         self.identity.as_ref().map_or(&Principal::Anonymous, |identity| &identity.principal)
     }

@@ -9,12 +9,14 @@
 //! Source: S3 user guide, "Amazon S3 server access log format".
 
 mod book;
+mod entry;
 mod field;
 mod omitted;
 mod rounds;
 mod slot;
 
 pub(crate) use book::{LogBook, key_of};
+pub(crate) use entry::{EntryBy, EntryLine};
 
 use crate::answer::OutBody;
 use crate::auth::AuthType;
@@ -27,6 +29,7 @@ use drystone_base::Timestamp;
 use field::{quoted, word};
 use http::Response;
 pub(crate) use slot::LineSlot;
+use std::sync::Arc;
 
 /// Bytes of the prefix of a target at most: what is added to it makes a key.
 pub(crate) const PREFIX_LEN_MAX: usize = 768;
@@ -161,14 +164,18 @@ impl Draft {
     }
 
     /// Room for its line.
-    pub(crate) fn slot(&self, engine: &drystone_engine::Engine) -> LineSlot {
+    pub(crate) fn slot(
+        self: &Arc<Self>,
+        engine: &drystone_engine::Engine,
+        book: &LogBook,
+    ) -> Arc<LineSlot> {
         let own = [&self.owner, &self.remote, &self.key, &self.uri, &self.referrer, &self.agent];
         let more = [&self.version, &self.host, &self.method, &self.source.bucket];
         let len: usize = own.iter().chain(&more).map(|text| text.len()).sum();
         let of_batch = [&self.owner, &self.remote, &self.host, &self.source.bucket];
         let batch_len: usize = of_batch.iter().map(|text| text.len()).sum();
         let lens = (len as u64 + self.source.head_len(), batch_len as u64);
-        LineSlot::new(engine.log_room().clone(), &self.source.bucket, lens)
+        Arc::new(LineSlot::new(engine.log_room().clone(), self, book, lens))
     }
 
     /// Such as `REST.GET.OBJECT`.

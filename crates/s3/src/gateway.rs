@@ -10,7 +10,7 @@ use crate::authorize::{
     Peer, Said, Sender, account_of, authorize, carry_out, hide_absence, session_token,
 };
 use crate::body::Body;
-use crate::bucket_log::{Draft, LineSlot, LogBook, Outcome};
+use crate::bucket_log::{Draft, EntryBy, EntryLine, LineSlot, LogBook, Outcome};
 use crate::consumer::consumer_of;
 use crate::control;
 use crate::cors::{Asked, preflight};
@@ -31,7 +31,7 @@ use crate::xml::Xml;
 use drystone_engine::{BucketRow, Engine, Share, Turn, Turns};
 use drystone_identity::Directory;
 use drystone_kms::Kms;
-use entry::{Entry, Trace, is_v2};
+use entry::{Entry, Trace};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use std::sync::Arc;
@@ -185,6 +185,17 @@ impl<'a> Context<'a> {
         self.line.as_ref().map_or(0, |line| line.batch_len(key, version))
     }
 
+    /// The line of an entry of an archive, with room for it; `None` if nothing is logged.
+    pub(crate) async fn entry_line(
+        &self,
+        key: &str,
+        size: u64,
+    ) -> Result<Option<EntryLine>, S3Error> {
+        let Some(line) = &self.line else { return Ok(None) };
+        let (sender, ids, config) = (self.sender.clone(), self.ids.clone(), self.config.clone());
+        EntryLine::begin(line, EntryBy { sender, ids, config }, key, size).await.map(Some)
+    }
+
     /// Waits for a turn at work that may take long: walks of listings, and decisions of requests that need
     /// many.
     pub(crate) async fn turn(&self) -> Turn {
@@ -301,9 +312,9 @@ impl Gateway {
                 });
                 let names = (request.bucket.clone(), request.key.clone());
                 asked = Asked::of(&request, || self.rules_of(names.0.as_deref()));
-                entry.draft = self.draft_of(&request, peer);
+                entry.draft = self.draft_of(&request, peer).map(Arc::new);
                 let trace = &mut entry.trace;
-                trace.line = entry.draft.as_ref().map(|draft| Arc::new(draft.slot(&self.engine)));
+                trace.line = entry.draft.as_ref().map(|draft| draft.slot(&self.engine, &self.logs));
                 let served = match (resolved, request.method == http::Method::OPTIONS) {
                     (Err(error), _) => Err(error),
                     (Ok(()), true) => preflight(self.rules_of(names.0.as_deref()), &request),
@@ -383,7 +394,7 @@ impl Gateway {
             trace.make_room(&engine, 0).await?;
             let mut context = context_of(&engine, request, sender);
             let served = Box::pin(ops::post_object(&mut context, &verifier, body)).await;
-            (trace.is_v2, trace.identity) = (is_v2(&context.sender), context.sender.identity);
+            (trace.is_v2, trace.identity) = (context.sender.is_v2(), context.sender.identity);
             return served;
         }
         let verified = match authenticate(&request, &verifier) {
@@ -396,7 +407,7 @@ impl Gateway {
         };
         (trace.identity, trace.auth) = (verified.identity.clone(), verified.auth);
         let sender = Sender::of(trace.identity.clone(), verified.auth, verified.signed_ms, peer);
-        trace.is_v2 = is_v2(&sender);
+        trace.is_v2 = sender.is_v2();
         request.take_headers_of_query()?;
         access_point::resolve_source(&self.rules.points, &self.config.directory, &mut request)?;
         let engine = self.engine.for_request(consumer_of(&sender));

@@ -1,8 +1,10 @@
 """Floods hide nothing from access logs: each bucket has its room, authenticated requests reserve theirs before their
 effect, others are counted, and a target that fails closes no bucket."""
+import io
 import json
 import re
 import socket
+import tarfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -133,6 +135,56 @@ def test_what_has_an_effect_has_its_line_and_what_has_no_room_for_it_has_no_effe
             marked[int(marker["Key"][:2])] += 1
     assert (marked, logged) == (done, done)
     assert sum(done) >= 2000
+
+
+def archive(entries):
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as tar:
+        for name, body in entries:
+            info = tarfile.TarInfo(name)
+            info.size = len(body)
+            tar.addfile(info, io.BytesIO(body))
+    return made.getvalue()
+
+
+def batch_puts(s3):
+    """Key, status, error and size of each line of an entry of an archive."""
+    found = (re.search(r' BATCH\.PUT\.OBJECT (\S+) - (\S+) (\S+) - (\S+) ', line) for line in lines_of(s3, "target"))
+    return [match.groups() for match in found if match]
+
+
+def test_each_entry_of_an_archive_has_its_line(start):
+    """Method: archives that are taken apart wholly, with an entry that is refused, and up to an entry that is no entry; one
+    whose client leaves within an entry."""
+    server = start(*NEVER)
+    s3 = server.client()
+    log_to(s3, "source", "target")
+    apart = {"Bucket": "source", "Metadata": {"Snowball-Auto-Extract": "true"}}
+    s3.put_object(Key="a.tar", Body=archive([("important/contract", b"EVIL"), ("important/ledger", b"")]), **apart)
+    refused = archive([("first", b"1"), ("../out", b"2"), ("x" * 1100, b"3"), ("last", b"4")])
+    s3.put_object(Key="b.tar", Body=refused, Bucket="source",
+                  Metadata={"Snowball-Auto-Extract": "true", "Minio-Snowball-Ignore-Errors": "true"})
+    broken = archive([("before", b"x" * 600), ("y" * 1100, b"y"), ("after", b"z")])
+    with pytest.raises(ClientError):
+        s3.put_object(Key="c.tar", Body=broken, **apart)
+    # The client leaves in the middle of the second entry.
+    whole = archive([("stays", b"s" * 5000), ("half", b"h" * 5_000_000)])
+    url = s3.generate_presigned_url("put_object", Params={"Key": "d.tar", **apart})
+    path = url.split(str(server.port), 1)[1]
+    with socket.create_connection(("127.0.0.1", server.port)) as sock:
+        sock.sendall(f"PUT {path} HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nContent-Length: {len(whole)}\r\n"
+                     "x-amz-meta-snowball-auto-extract: true\r\n\r\n".encode() + whole[:2_000_000])
+        wait_for(lambda: any(entry["Key"] == "stays" for entry in s3.list_objects_v2(Bucket="source")["Contents"]))
+    stored = {entry["Key"] for entry in s3.list_objects_v2(Bucket="source")["Contents"]}
+    assert stored == {"important/contract", "important/ledger", "first", "last", "before", "stays"}
+    server.stop()
+    server = start(*NEVER, directory=server.directory)
+    lines = batch_puts(server.client())
+    done = [("important%252Fcontract", "4"), ("important%252Fledger", "0"), ("first", "1"), ("last", "1"), ("before", "600"),
+            ("stays", "5000")]
+    assert [(key, size) for key, status, _, size in lines if status == "200"] == done
+    errors = {key[:1]: (status, error) for key, status, error, _ in lines if status not in ("200", "-")}
+    assert errors == {"x": ("400", "KeyTooLongError"), "y": ("400", "KeyTooLongError")}
 
 
 def test_a_client_that_leaves_hides_no_effect(start):

@@ -32,7 +32,8 @@ const COMMIT_LEN: usize = 512 << 10;
 /// First field of a stored piece.
 const FORMAT: &str = "1";
 
-/// Lines that wait.
+/// Lines that wait. Clones share them.
+#[derive(Clone)]
 pub(crate) struct LogBook {
     shared: Arc<Shared>,
 }
@@ -64,7 +65,21 @@ impl LogBook {
         outcome: &Outcome<'_>,
         share: Option<LogShare>,
     ) -> impl Future<Output = ()> + Send + use<> {
-        let lines = draft.lines(outcome);
+        let waits = self.keep(draft, &draft.lines(outcome), share);
+        async move {
+            if let Some(waits) = waits {
+                waits.wait().await;
+            }
+        }
+    }
+
+    /// Adds lines, which are stored in the order in which they come, or counts them.
+    pub(super) fn keep(
+        &self,
+        draft: &Draft,
+        lines: &str,
+        share: Option<LogShare>,
+    ) -> Option<Waiting> {
         let (source, room) = (&draft.source, self.shared.engine.log_room());
         let len = lines.len() as u64 + source.head_len();
         let is_kept = match share {
@@ -74,15 +89,11 @@ impl LogBook {
             }
             None => room.try_keep(&source.bucket, len),
         };
-        let waits = is_kept.then(|| self.shared.gather(source, &lines, len));
+        let waits = is_kept.then(|| self.shared.gather(source, lines, len));
         if waits.is_none() {
-            self.shared.omit(source, &draft.owner, requests_of(&lines));
+            self.shared.omit(source, &draft.owner, requests_of(lines));
         }
-        async move {
-            if let Some(waits) = waits {
-                waits.wait().await;
-            }
-        }
+        waits
     }
 
     /// Writes what is stored, and what was counted, into the target buckets. What cannot be written waits on.

@@ -1,8 +1,10 @@
 //! Room for the line of one request.
 
+use super::{Draft, LogBook};
 use crate::error::S3Error;
 use drystone_base::sync::{Mutex, lock};
 use drystone_engine::{LogRoom, LogShare};
+use std::sync::Arc;
 
 /// Bytes of a line beyond what is known before the request runs, at most: who asked, the outcome, times.
 const OUTCOME_LEN_MAX: u64 = 3 << 10;
@@ -12,8 +14,10 @@ const BATCH_OUTCOME_LEN: u64 = 512;
 
 /// Room for the lines of a request, held from before its effect until they are written.
 pub(crate) struct LineSlot {
-    room: LogRoom,
-    bucket: String,
+    pub(super) room: LogRoom,
+    pub(super) bucket: String,
+    pub(super) draft: Arc<Draft>,
+    pub(super) book: LogBook,
     len: u64,
     batch_len: u64,
     share: Mutex<Option<LogShare>>,
@@ -22,9 +26,15 @@ pub(crate) struct LineSlot {
 impl LineSlot {
     /// A slot for a line of which so many bytes are known, and so many of each line of a batch. It holds
     /// nothing yet.
-    pub(super) fn new(room: LogRoom, bucket: &str, (known_len, batch_len): (u64, u64)) -> Self {
+    pub(super) fn new(
+        room: LogRoom,
+        draft: &Arc<Draft>,
+        book: &LogBook,
+        (known_len, batch_len): (u64, u64),
+    ) -> Self {
         let (len, batch_len) = (known_len + OUTCOME_LEN_MAX, batch_len + BATCH_OUTCOME_LEN);
-        Self { room, bucket: bucket.to_owned(), len, batch_len, share: Mutex::new(None) }
+        let (bucket, share) = (draft.source.bucket.clone(), Mutex::new(None));
+        Self { room, bucket, draft: draft.clone(), book: book.clone(), len, batch_len, share }
     }
 
     /// Bytes of a line that says something of a key of a batch.

@@ -3,7 +3,6 @@
 use super::Gateway;
 use crate::answer::OutBody;
 use crate::auth::AuthType;
-use crate::authorize::Sender;
 use crate::bucket_log::{Draft, LineSlot};
 use crate::error::{S3Code, S3Error};
 use crate::operation::Operation;
@@ -42,16 +41,11 @@ impl Trace {
     }
 }
 
-/// Whether the signature is one of version 2, which does not say when it was made.
-pub(super) fn is_v2(sender: &Sender) -> bool {
-    sender.identity.is_some() && sender.signed_ms.is_none()
-}
-
 /// The line of a request to be. It is written when the request ends, and also if its client leaves before:
 /// closing the connection hides no effect.
 pub(super) struct Entry<'a> {
     pub(super) gateway: &'a Gateway,
-    pub(super) draft: Option<Draft>,
+    pub(super) draft: Option<Arc<Draft>>,
     pub(super) trace: Trace,
     pub(super) request_id: String,
 }

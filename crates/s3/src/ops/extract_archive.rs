@@ -11,6 +11,7 @@ use crate::archive::{
 use crate::auth::Verified;
 use crate::authorize::{authorize, authorize_again, identify_again};
 use crate::body::{Body, BodyReader};
+use crate::bucket_log::EntryLine;
 use crate::checksum::Declared;
 use crate::encryption;
 use crate::error::{S3Code, S3Error};
@@ -92,6 +93,8 @@ struct Extraction<'a> {
     ignores_errors: bool,
     entry_count: u64,
     writing: Option<Writing>,
+    /// The line of the entry on its way, in the access log of the bucket.
+    line: Option<EntryLine>,
 }
 
 pub(super) async fn run(
@@ -113,6 +116,7 @@ pub(super) async fn run(
         ignores_errors: is_on(request, IGNORE_ERRORS),
         entry_count: 0,
         writing: None,
+        line: None,
     };
     let body = body.take().expect("a body is read once");
     let mut reader = BodyReader::new(request, body, verified, &declared, PUT_LEN_BYTES_MAX)?;
@@ -189,6 +193,9 @@ impl Extraction<'_> {
             };
             if let Err(error) = outcome {
                 self.writing = None;
+                if let Some(line) = self.line.take() {
+                    line.end(Err(error.code));
+                }
                 // What the server cannot do is no fault of an entry.
                 if !self.ignores_errors || error.code.status() >= 500 || error.drop_connection {
                     return Err(error);
@@ -237,6 +244,8 @@ impl Extraction<'_> {
         if entry.size > PUT_LEN_BYTES_MAX {
             return Err(S3Code::EntityTooLarge.into());
         }
+        // Before it has an effect.
+        self.line = self.outer.entry_line(&key, entry.size).await?;
         let mut inner = self.context_of(&key, &entry)?;
         // An archive may take long to come: each entry is decided on by what the bucket says by then.
         inner.sender.identity = identify_again(self.outer)?;
@@ -313,6 +322,9 @@ impl Extraction<'_> {
         let bucket = self.bucket.name.clone();
         let request = PutRequest { bucket, object, draft, stored, conditions };
         self.outer.engine.put_object(request).await?;
+        if let Some(line) = self.line.take() {
+            line.end(Ok(()));
+        }
         Ok(())
     }
 }
