@@ -18,11 +18,11 @@ use crate::auth::AuthType;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
 use crate::operation::Operation;
-use crate::ops::parse_copy_source;
+use crate::ops::{asks_for_appends, parse_copy_source};
 use crate::point_rules::PointName;
 use crate::rules::{Ownership, Rules};
 pub(crate) use actions::delete_needs;
-use actions::needs;
+use actions::{needs, other_names};
 pub(crate) use again::{authorize_again, carry_out, identify_again, session_token, still_known};
 pub(crate) use carried::allow_carried_tags;
 pub(crate) use delivery::{may_deliver, may_log_to};
@@ -198,6 +198,11 @@ pub(crate) fn authorize(context: &Context<'_>, operation: Operation) -> Result<(
         return Err(S3Code::MethodNotAllowed.into());
     }
     let bucket = request.bucket.as_deref().unwrap_or_default();
+    let appends = operation == Operation::CreateBucket && asks_for_appends(request);
+    // For the owner of an account, too: whether objects grow is a setting of the server.
+    if appends && sender_is_foreign(context) {
+        return Err(S3Code::AccessDenied.into());
+    }
     if !copies && !is_decided_by_policy(context, bucket) {
         return Ok(());
     }
@@ -205,7 +210,16 @@ pub(crate) fn authorize(context: &Context<'_>, operation: Operation) -> Result<(
     if operation == Operation::ListBuckets && !context.sender.is_nobody() {
         return refuse_denied(context, &Need::on("s3:ListAllMyBuckets", None));
     }
+    if appends {
+        allow(context, &Need::on("admin:ConfigUpdate", None))?;
+    }
+    other_names(context, operation).iter().try_for_each(|need| refuse_denied(context, need))?;
     needs(context, operation)?.iter().try_for_each(|need| allow(context, need))
+}
+
+/// Whether the sender is of another account than the server's.
+fn sender_is_foreign(context: &Context<'_>) -> bool {
+    context.sender.account() != Some(DEFAULT_ACCOUNT)
 }
 
 /// The buckets must belong to the accounts that the client expects.

@@ -36,6 +36,7 @@ mod versioning;
 
 pub(crate) use acls::apply as apply_acl;
 pub use copy_source::parse_copy_source;
+pub(crate) use create_bucket::asks_for_appends;
 pub(crate) use get_object::run as read_object;
 pub(crate) use object_tagging::read_object_tags;
 pub(crate) use post_object::{is_form, run as post_object};

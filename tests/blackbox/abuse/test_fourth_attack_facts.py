@@ -4,9 +4,11 @@ import tarfile
 
 import pytest
 import requests
+from botocore.credentials import Credentials
 
-from conftest import Server
-from people import allow, code_of, service, signed, user_with
+from conftest import PASSWORD, USER, Server
+from people import allow, code_of, deny, service, signed, user_with
+from surfaces import Surfaces
 
 OF_COPIES = {"x-amz-copy-source": "data/public/x", "x-amz-metadata-directive": "REPLACE", "x-amz-tagging-directive": "REPLACE",
              "x-amz-copy-source-if-match": "*", "x-amz-object-ownership": "ObjectWriter", "x-amz-mp-object-size": "1"}
@@ -67,3 +69,77 @@ def test_what_an_upload_does_not_read_fulfils_no_condition(server, name):
     # A copy is one.
     if name != "x-amz-object-ownership":
         assert of(server, key, "PUT", "/data/release/copy", b"", {**headers, "x-amz-copy-source": "data/public/x"}) == 200
+
+
+def tags(root, wrap="TagSet", namespace="", **pairs):
+    each = "".join(f"<Tag><Key>{key}</Key><Value>{value}</Value></Tag>" for key, value in pairs.items())
+    return f"<{root}{namespace}><{wrap}>{each}</{wrap}></{root}>".encode()
+
+
+ARN = "/v20180820/tags/arn%3Aaws%3As3%3A%3A%3A{}"
+CONTROL = {"x-amz-account-id": "000000000000"}
+NAMESPACE = ' xmlns="http://awss3control.amazonaws.com/doc/2018-08-20/"'
+#: How the tags of a bucket are read and changed, with the rights whose deny must stop it.
+TAGGING = {
+    "read": ({"s3:GetBucketTagging", "s3:ListTagsForResource"}, "GET", "/{}?tagging", b"", {}),
+    "put": ({"s3:PutBucketTagging", "s3:TagResource", "s3:UntagResource"}, "PUT", "/{}?tagging", tags("Tagging", other="b"), {}),
+    "add": ({"s3:PutBucketTagging", "s3:TagResource"}, "PUT", "/{}?tagging", tags("Tagging", team="red", other="b"), {}),
+    "remove all": ({"s3:PutBucketTagging", "s3:UntagResource"}, "DELETE", "/{}?tagging", b"", {}),
+    "read by ARN": ({"s3:GetBucketTagging", "s3:ListTagsForResource"}, "GET", ARN, b"", CONTROL),
+    "add by ARN": ({"s3:PutBucketTagging", "s3:TagResource"}, "POST", ARN,
+                   tags("TagResourceRequest", "Tags", NAMESPACE, other="b"), CONTROL),
+    "remove by ARN": ({"s3:PutBucketTagging", "s3:UntagResource"}, "DELETE", ARN + "?tagKeys=team", b"", CONTROL),
+    "make": ({"s3:PutBucketTagging", "s3:TagResource"}, "PUT", "/{}", tags("CreateBucketConfiguration", "Tags", team="red"), {}),
+}
+
+
+@pytest.mark.parametrize("way", TAGGING)
+def test_a_deny_on_tags_of_a_bucket_acts_by_every_name(server, way):
+    names, method, path, data, headers = TAGGING[way]
+    s3 = server.client()
+    every = sorted(set().union(*(row[0] for row in TAGGING.values())))
+    for number, name in enumerate(every):
+        bucket = f"tags-{way.replace(' ', '-').lower()}-{number}"
+        if way != "make":
+            s3.create_bucket(Bucket=bucket)
+            s3.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": [{"Key": "team", "Value": "red"}]})
+        status = of(server, user_with(server, allow("s3:*"), deny(name)), method, path.format(bucket), data, headers)
+        assert (status == 403) == (name in names), (name, status)
+        assert status in (200, 204, 403)
+
+
+def test_a_deny_on_tags_that_go_sees_their_names(server):
+    s3 = server.client()
+    key = user_with(server, allow("s3:*"), deny("s3:UntagResource", **{"ForAnyValue:StringEquals": {"aws:TagKeys": "team"}}))
+    s3.create_bucket(Bucket="lost")
+    for lost, status in (("other", 204), ("team", 403)):
+        for method, data in (("PUT", tags("Tagging", new="x")), ("DELETE", b"")):
+            s3.put_bucket_tagging(Bucket="lost", Tagging={"TagSet": [{"Key": lost, "Value": "red"}]})
+            assert of(server, key, method, "/lost?tagging", data) in ((200, 204) if status == 204 else (403,)), (lost, method)
+    assert of(server, key, "PUT", "/lost?tagging", tags("Tagging", team="blue", new="x")) in (200, 204), "it stays"
+
+
+def test_no_right_but_the_one_is_needed_for_tags(server):
+    server.client().create_bucket(Bucket="plain")
+    key = user_with(server, allow("s3:PutBucketTagging"))
+    assert of(server, key, "PUT", "/plain?tagging", tags("Tagging", a="b")) in (200, 204)
+    assert of(server, key, "DELETE", "/plain?tagging") == 204
+
+
+def test_appends_need_the_right_to_settings_of_the_server(server):
+    surfaces = Surfaces(server)
+    header = {"x-drystone-appends": "true"}
+    denied = user_with(server, allow("s3:*", "admin:*"), deny("admin:ConfigUpdate"))
+    plain, right = user_with(server, allow("s3:*")), user_with(server, allow("s3:*", "admin:ConfigUpdate"))
+    owner = surfaces.account("111111111111")
+    owner = (owner.access_key, owner.secret_key)
+    for number, (key, status) in enumerate([(denied, 403), (plain, 403), (owner, 403), (right, 200), ((USER, PASSWORD), 200)]):
+        bucket = f"grows-{number}"
+        assert of(server, key, "PUT", f"/{bucket}", b"", header) == status
+        found = server.client().list_buckets()["Buckets"]
+        assert (bucket in [row["Name"] for row in found]) == (status == 200)
+        # As the own API answers.
+        server.client().create_bucket(Bucket=f"{bucket}-api")
+        reply = surfaces.api(Credentials(*key), "bucket-appends", bucket=f"{bucket}-api", enabled=True)
+        assert reply.status_code == status, (number, reply.text)
+        assert of(server, key, "PUT", f"/{bucket}-plain", b"", {"x-drystone-appends": "false"}) == 200

@@ -1,6 +1,7 @@
 //! Which rights an operation needs (Service Authorization Reference; S3 API reference, "Permissions").
 
 use super::Need;
+use super::facts::lost_tags;
 use crate::acl;
 use crate::error::S3Error;
 use crate::gateway::Context;
@@ -213,6 +214,28 @@ pub(super) fn needs(context: &Context<'_>, operation: Operation) -> Result<Vec<N
         all.push(need(action(O::GetObject, version.is_some())));
     }
     Ok(all)
+}
+
+/// Other names of what an operation does: a deny of one of them denies it, and none has to be allowed.
+/// Tags of buckets can be changed by their ARN as well, with a right of its own (see `control::tags`).
+pub(super) fn other_names(context: &Context<'_>, operation: Operation) -> Vec<Need> {
+    use Operation as O;
+    let gives_tags = context.said.as_ref().is_some_and(|said| !said.resource_tags.is_empty());
+    let bucket = context.request.bucket.as_deref();
+    let loses_tags = || {
+        let row = context.engine.find_bucket(bucket.unwrap_or_default());
+        row.is_ok_and(|row| !lost_tags(context, &row).is_empty())
+    };
+    let names: &[&'static str] = match operation {
+        O::GetBucketTagging => &["s3:ListTagsForResource"],
+        // It puts the tags it names in the place of all others.
+        O::PutBucketTagging if loses_tags() => &["s3:TagResource", "s3:UntagResource"],
+        O::PutBucketTagging => &["s3:TagResource"],
+        O::DeleteBucketTagging => &["s3:UntagResource"],
+        O::CreateBucket if gives_tags => &["s3:PutBucketTagging"],
+        _ => &[],
+    };
+    names.iter().map(|action| Need::on(action, bucket)).collect()
 }
 
 /// Whether the outcome tells what only readers may know: the entity tag, size or time of the object that is

@@ -107,8 +107,12 @@ pub(super) fn of(
         facts.add(&format!("s3:BucketTag/{name}"), value.clone());
         facts.add(&format!("aws:ResourceTag/{name}"), value.clone());
     }
+    let is_of_lost = need.action == "s3:UntagResource" && context.operation.is_some();
+    for name in bucket.filter(|_| is_of_lost).map_or(Vec::new(), |row| lost_tags(context, row)) {
+        facts.add("aws:TagKeys", name);
+    }
     if let Some(said) = &context.said {
-        for (name, value) in &said.resource_tags {
+        for (name, value) in said.resource_tags.iter().filter(|_| !is_of_lost) {
             facts.add("aws:TagKeys", name.clone());
             facts.add_if(&format!("aws:RequestTag/{name}"), value.clone());
         }
@@ -135,6 +139,13 @@ pub(super) fn of(
         }
     }
     facts
+}
+
+/// Names of the tags that a bucket loses when others are put in their place, or none.
+pub(super) fn lost_tags(context: &Context<'_>, bucket: &BucketRow) -> Vec<String> {
+    let kept = context.said.as_ref().map_or(&[][..], |said| &said.resource_tags[..]);
+    let is_lost = |name: &&String| !kept.iter().any(|(kept, _)| kept == *name);
+    bucket.tags.iter().map(|(name, _)| name).filter(is_lost).cloned().collect()
 }
 
 /// Whether a right is one to read or remove. What a request says of what it writes means nothing to it:

@@ -9,6 +9,7 @@ use crate::body::Body;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
 use crate::object_headers::check_tags;
+use crate::request::S3Request;
 use crate::response::{empty, set};
 use crate::rules::{BucketDefaults, is_blocked_by_account};
 use crate::xml::{Xml, parse};
@@ -20,6 +21,11 @@ use drystone_identity::DEFAULT_ACCOUNT;
 
 /// An extension: objects of the bucket can be appended to.
 const APPENDS: &str = "x-drystone-appends";
+
+/// Whether a new bucket is to take appends, as far as its header can be read.
+pub(crate) fn asks_for_appends(request: &S3Request) -> bool {
+    request.text(APPENDS).is_some_and(|text| !text.eq_ignore_ascii_case("false"))
+}
 
 pub(crate) async fn run(
     context: &Context<'_>,
