@@ -41,6 +41,8 @@ enum Reply {
     Plain(serde_json::Value),
     /// JSON, with what it holds of the byte budget while it is written.
     Counted(serde_json::Value, Share),
+    /// The text of JSON, with what it holds of the byte budget.
+    Written(String, Share),
     /// JSON, encrypted for the caller.
     Sealed(serde_json::Value),
     /// The same, with what it holds of the byte budget while it is written.
@@ -73,6 +75,12 @@ impl Call<'_> {
             done
         };
         tokio::task::spawn_blocking(work).await.ok()?
+    }
+
+    /// A share for an answer of so many bytes, as long as clients made it.
+    async fn room(&self, len: u64) -> Result<Share, MinioError> {
+        let engine = self.engine.for_consumer(self.request.consumer);
+        engine.reserve_answer(len).await.map_err(|_| MinioError::busy())
     }
 
     fn need(&self, name: &str) -> Result<&str, MinioError> {
@@ -124,6 +132,12 @@ impl Call<'_> {
                 let answer = respond(StatusCode::OK, "application/json", value.to_string());
                 // The answer is counted on its way out.
                 drop((value, share));
+                answer
+            }
+            Reply::Written(text, share) => {
+                let answer = respond(StatusCode::OK, "application/json", text);
+                // The answer is counted on its way out.
+                drop(share);
                 answer
             }
             Reply::Sealed(value) => self.seal(value).await?,
@@ -199,12 +213,12 @@ async fn run(call: &Call<'_>) -> Answer {
         ("DELETE", "delete-service-account") => keys::remove(call).await,
         ("PUT", "update-group-members") => groups::update_members(call).await,
         ("GET", "group") => groups::info(call),
-        ("GET", "groups") => call.actor.scan(|| groups::list(call)).await,
+        ("GET", "groups") => groups::list(call).await,
         ("PUT", "set-group-status") => groups::set_status(call).await,
         ("PUT", "add-canned-policy") => policies::add(call).await,
         ("DELETE", "remove-canned-policy") => policies::remove(call).await,
-        ("GET", "list-canned-policies") => call.actor.scan(|| policies::list(call)).await,
-        ("GET", "info-canned-policy") => policies::info(call),
+        ("GET", "list-canned-policies") => policies::list(call).await,
+        ("GET", "info-canned-policy") => policies::info(call).await,
         ("POST", "idp/builtin/policy/attach") => policies::attach(call, true).await,
         ("POST", "idp/builtin/policy/detach") => policies::attach(call, false).await,
         ("POST", "idp/ldap/policy/attach") => policies::attach_name(call, true).await,

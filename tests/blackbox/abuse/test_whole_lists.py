@@ -37,6 +37,30 @@ def test_a_list_of_users_holds_what_it_shows(start):
     assert watch.grown < 6 * MIB, watch.grown
 
 
+def test_a_list_of_policies_holds_their_text(start):
+    """Goal: a list holds the bytes of its documents once, not what these are when they are taken apart."""
+    server = start("--memory-budget", "64MiB")
+    statement = {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement] * 90})
+    names = [f"p{number:03}" for number in range(150)]
+
+    def make(surfaces, name):
+        return surfaces.query(ROOT, "CreatePolicy", PolicyName=name, PolicyDocument=policy).status_code
+
+    assert set(each(server, make, names)) == {200}
+
+    def ask(surfaces, _):
+        answer = surfaces.minio(ROOT, "GET", "list-canned-policies")
+        return answer.status_code, len([name for name in answer.json() if name in names])
+
+    assert Surfaces(server).minio(ROOT, "GET", "list-canned-policies").json()["p007"] == json.loads(policy)
+    assert Surfaces(server).minio(ROOT, "GET", "info-canned-policy", name="p007").json() == json.loads(policy)
+    assert set(each(server, ask, range(4))) == {(200, 150)}
+    with watched(server) as watch:
+        assert set(each(server, ask, range(24))) == {(200, 150)}
+    assert watch.grown < 12 * MIB, watch.grown
+
+
 def test_keys_of_the_key_service_are_bounded(start):
     server = start()
     surfaces = Surfaces(server)

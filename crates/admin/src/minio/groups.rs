@@ -5,7 +5,7 @@ use super::users::is_enabled;
 use super::{Answer, Call, MinioError, Reply};
 use crate::rights::Right;
 use drystone_base::Timestamp;
-use drystone_identity::{EntityKind, IdentityError};
+use drystone_identity::{EntityKind, Group, IdentityError};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -69,10 +69,19 @@ pub(super) fn info(call: &Call<'_>) -> Answer {
     })))
 }
 
-pub(super) fn list(call: &Call<'_>) -> Answer {
+/// Bytes that a name takes in a list, beyond twice its own.
+const NAME_COST: u64 = 128;
+
+pub(super) async fn list(call: &Call<'_>) -> Answer {
     call.require_all(Right::ListGroups, EntityKind::Group)?;
-    let names = call.actor.directory.groups(call.actor.account(), |group| group.name)?;
-    Ok(Reply::Plain(json!(names)))
+    let (directory, account) = (call.actor.directory, call.actor.account());
+    let mut len = NAME_COST;
+    let sum = |group: Group| len += NAME_COST + 2 * group.name.len() as u64;
+    call.actor.scan(|| directory.groups(account, sum)).await?;
+    let share = call.room(len).await?;
+    let names = call.actor.scan(|| directory.groups(account, |group| group.name)).await?;
+    let text = json!(names).to_string();
+    Ok(Reply::Written(text, share))
 }
 
 pub(super) async fn set_status(call: &Call<'_>) -> Answer {

@@ -11,9 +11,14 @@ use drystone_identity::{EntityKind, Holder, HolderKind, ManagedPolicy, PolicyUse
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// A document as JSON.
-fn document(text: &str) -> Value {
-    serde_json::from_str(text).unwrap_or(Value::Null)
+/// A document as JSON, as it was written: taken apart it holds many times as many bytes.
+fn document(text: &str) -> &str {
+    serde_json::from_str::<serde::de::IgnoredAny>(text).map_or("null", |_| text)
+}
+
+/// A policy as a member of an object, with a comma.
+fn member(name: &str, text: &str) -> String {
+    format!("{}:{},", Value::from(name), document(text))
 }
 
 pub(super) async fn add(call: &Call<'_>) -> Answer {
@@ -31,35 +36,57 @@ pub(super) async fn remove(call: &Call<'_>) -> Answer {
     Ok(Reply::Empty)
 }
 
-pub(super) fn list(call: &Call<'_>) -> Answer {
+pub(super) async fn list(call: &Call<'_>) -> Answer {
     call.require_all(Right::ListPolicies, EntityKind::Policy)?;
     // The list has the documents.
     call.actor.refuse_denied(Right::GetPolicyVersion, &call.actor.all(EntityKind::Policy))?;
-    let canned = canned_names()
-        .map(|name| (name.to_owned(), document(canned_policy(name).unwrap_or_default())));
-    let shown = |policy: ManagedPolicy| (policy.name.clone(), document(policy.document()));
-    let own = call.actor.directory.policies(call.actor.account(), shown)?;
-    Ok(Reply::Plain(Value::Object(canned.chain(own).collect())))
+    let (directory, account) = (call.actor.directory, call.actor.account());
+    let canned = canned_names().map(|name| member(name, canned_policy(name).unwrap_or_default()));
+    let mut text = format!("{{{}", canned.collect::<String>());
+    // Once for the length, and again with a share of that.
+    let mut len = text.len();
+    let sum = |policy: ManagedPolicy| len += member(&policy.name, policy.document()).len();
+    call.actor.scan(|| directory.policies(account, sum)).await?;
+    let share = call.room(len as u64).await?;
+    text.reserve_exact(len - text.len());
+    let mut fits = true;
+    let write = |policy: ManagedPolicy| {
+        let next = member(&policy.name, policy.document());
+        fits &= text.len() + next.len() <= len;
+        if fits {
+            text.push_str(&next);
+        }
+    };
+    call.actor.scan(|| directory.policies(account, write)).await?;
+    if !fits {
+        // There are more of them meanwhile.
+        return Err(MinioError::busy());
+    }
+    // The place of the last comma.
+    text.pop();
+    text.push('}');
+    Ok(Reply::Written(text, share))
 }
 
-pub(super) fn info(call: &Call<'_>) -> Answer {
+pub(super) async fn info(call: &Call<'_>) -> Answer {
     let name = call.need("name")?;
     call.require(Right::GetPolicyVersion, EntityKind::Policy, name)?;
     let (directory, account) = (call.actor.directory, call.actor.account());
-    let text = document(&directory.policy_text(account, name)?);
+    let text = directory.policy_text(account, name)?;
+    let (share, text) = (call.room(text.len() as u64 + 512).await?, document(&text));
     if call.request.query("v") != Some("2") {
-        return Ok(Reply::Plain(text));
+        return Ok(Reply::Written(text.to_owned(), share));
     }
     let (created, updated) = match directory.policy(account, name) {
         Ok(policy) => (policy.created_ms, policy.updated_ms),
         Err(_) => (0, 0),
     };
-    Ok(Reply::Plain(json!({
-        "PolicyName": name,
-        "Policy": text,
-        "CreateDate": Timestamp(created).to_iso(),
-        "UpdateDate": Timestamp(updated).to_iso(),
-    })))
+    let (created, updated) = (Timestamp(created).to_iso(), Timestamp(updated).to_iso());
+    let shown = format!(
+        r#"{{"PolicyName":{},"Policy":{text},"CreateDate":"{created}","UpdateDate":"{updated}"}}"#,
+        Value::from(name)
+    );
+    Ok(Reply::Written(shown, share))
 }
 
 #[derive(Deserialize)]
