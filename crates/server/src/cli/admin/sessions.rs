@@ -12,7 +12,7 @@ pub(crate) enum SessionCommand {
     Revoke {
         #[command(flatten)]
         of: RevokeArguments,
-        /// Only of the user of this provider: its issuer, such as https://accounts.example.com; with #CLAIM
+        /// Only of the user of this provider: its issuer, a URL; with #CLAIM
         /// where another claim than "sub" names its users.
         #[arg(long, requires = "openid_name", value_name = "ISSUER")]
         openid_provider: Option<String>,
