@@ -11,6 +11,7 @@ mod facts;
 mod keys;
 mod points;
 mod said;
+mod spellings;
 
 use crate::access_point;
 use crate::acl::{self, Grant, Permission};

@@ -143,3 +143,35 @@ def test_appends_need_the_right_to_settings_of_the_server(server):
         reply = surfaces.api(Credentials(*key), "bucket-appends", bucket=f"{bucket}-api", enabled=True)
         assert reply.status_code == status, (number, reply.text)
         assert of(server, key, "PUT", f"/{bucket}-plain", b"", {"x-drystone-appends": "false"}) == 200
+
+
+SOURCES = ["data/secret/x", "/data/secret/x", "data/%73ecret/x", "/data/%73ecret/x", "data%2Fsecret/x", "dat%61/secret/x", "%2Fdata/secret%2Fx"]
+
+
+@pytest.mark.parametrize("condition", [{"StringLike": {"s3:x-amz-copy-source": "data/secret/*"}}, {"StringLike": {"s3:x-amz-copy-source": "/data/secret/*"}},
+                                       {"StringNotLike": {"s3:x-amz-copy-source": ["data/public/*"]}}])
+def test_a_condition_on_a_source_meets_every_spelling_of_it(server, condition):
+    key = user_with(server, allow("s3:*"), deny("s3:PutObject", **condition))
+    copied = {source: of(server, key, "PUT", "/data/copy", headers={"x-amz-copy-source": source}) for source in SOURCES}
+    assert set(copied.values()) == {403}, copied
+    for source in ("data/public/x", "/data/public/x", "data/%70ublic/x"):
+        assert of(server, key, "PUT", "/data/copy", headers={"x-amz-copy-source": source}) == 200
+
+
+@pytest.mark.parametrize("denied", ["second", "arn:aws:kms:us-east-1:000000000000:key/second", "arn:minio:kms:::second"])
+def test_a_condition_on_a_key_meets_every_name_of_it(server, denied):
+    surfaces = Surfaces(server)
+    owner = Credentials(USER, PASSWORD)
+    surfaces.minio(owner, "POST", "kms:key/create", **{"key-id": "second"})
+    key = user_with(server, allow("s3:*", "kms:*"), deny("s3:PutObject", StringEquals={"s3:x-amz-server-side-encryption-aws-kms-key-id": denied}))
+    for name in ("second", "arn:aws:kms:us-east-1:000000000000:key/second", "arn:minio:kms:::second", "arn:aws:kms:::key/second"):
+        headers = {"x-amz-server-side-encryption": "aws:kms", "x-amz-server-side-encryption-aws-kms-key-id": name}
+        assert of(server, (USER, PASSWORD), "PUT", "/data/sealed", b"x", headers) == 200, name
+        assert of(server, key, "PUT", "/data/sealed", b"x", headers) == 403, name
+
+
+def test_numbers_are_compared_whatever_stands_before_them(server):
+    key = user_with(server, allow("s3:*"), deny("s3:ListBucket", NumericGreaterThan={"s3:max-keys": "10"}))
+    for number in ("11", "0" * 70 + "11", "1000"):
+        assert of(server, key, "GET", f"/data?list-type=2&max-keys={number}") in (400, 403), number
+    assert of(server, key, "GET", "/data?list-type=2&max-keys=10") == 200

@@ -1,6 +1,6 @@
 //! The condition keys of a request, from what was verified.
 
-use super::{Need, account_of};
+use super::{Need, account_of, spellings};
 use crate::auth::{AuthType, payload_of_query};
 use crate::error::S3Error;
 use crate::gateway::Context;
@@ -99,8 +99,12 @@ pub(super) fn of(
     };
     for key in wanted.keys() {
         // What is known of the identity already stays.
-        if facts.values(key).is_none() {
-            facts.add_if(key, value_of(context, bucket, need, key));
+        if facts.values(key).is_none()
+            && let Some(value) = value_of(context, bucket, need, key)
+        {
+            for name in spellings::of(context, need, key, value) {
+                facts.add(key, name);
+            }
         }
     }
     for (name, value) in bucket.iter().flat_map(|bucket| &bucket.tags) {
