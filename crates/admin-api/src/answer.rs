@@ -260,6 +260,9 @@ pub struct Status {
     pub unrepaired_by_scrub: u64,
     /// Nothing can be changed.
     pub is_read_only: bool,
+    /// Long objects cannot be written now: fewer drives work than a write needs.
+    #[serde(default)]
+    pub lacks_drives_to_write: bool,
     /// Locks wait for someone to confirm that the clock is right.
     #[serde(default)]
     pub is_lock_clock_held: bool,

@@ -17,13 +17,15 @@ pub(crate) fn cluster(engine: &Engine, is_read_only: bool) -> AdminResponse {
         return respond(StatusCode::SERVICE_UNAVAILABLE, "text/plain", message);
     }
     if !engine.takes_writes() {
-        let message = "the store takes no writes; `drystone status` says why\n";
+        let message =
+            "fewer drives work than the write of an object needs; `drystone status` says which\n";
         return respond(StatusCode::SERVICE_UNAVAILABLE, "text/plain", message);
     }
     respond(StatusCode::OK, "text/plain", "")
 }
 
-/// All objects can be read, as far as drives decide it.
+/// All objects of the default storage class can be read, as far as drives decide it. What is in a class of
+/// less redundancy, if anything is, says `drystone status`.
 pub(crate) fn cluster_read(engine: &Engine, status: Option<&DeploymentStatus>) -> AdminResponse {
     match status {
         Some(status) if !status.is_readable() => {

@@ -194,6 +194,12 @@ def test_status_says_what_so_many_missing_drives_mean(wall, count):
     assert found["drystone_read_only"] == (count == 3)
     assert ("drystone drive replace" in text) == (count in (1, 2))
     health = requests.get(f"{six.server.url}/minio/health/cluster/read", timeout=10)
+    # There is no object of the class with less redundancy.
+    assert health.status_code == (200 if count < 3 else 503)
+    # A write needs five of six.
+    assert status["lacks_drives_to_write"] == (count > 1)
+    assert ("WRITES of all but short objects are refused" in text) == (count == 2)
+    health = requests.get(f"{six.server.url}/minio/health/cluster", timeout=10)
     assert health.status_code == (200 if count < 2 else 503)
 
 

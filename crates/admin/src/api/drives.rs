@@ -226,6 +226,7 @@ async fn status(actor: &Actor<'_>, admin: &Admin) -> Outcome {
         lost_by_verify: left.objects,
         unrepaired_by_scrub: left.by_scrub,
         is_read_only: status.is_read_only,
+        lacks_drives_to_write: !admin.engine.takes_writes(),
         is_lock_clock_held: clock.is_held,
         lock_clock_behind_s: clock.behind_ms / 1000,
         is_lock_clock_ahead: clock.is_ahead,

@@ -61,6 +61,9 @@ impl DriveState {
     }
 }
 
+/// The class of most objects.
+const STANDARD: &str = "STANDARD";
+
 /// What the state of the drives means for objects of a storage class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClassStatus {
@@ -114,10 +117,12 @@ impl DeploymentStatus {
         self.drives.iter().filter(|drive| drive.state.is_gone()).count()
     }
 
-    /// Whether all objects can be read, as far as drives decide it.
+    /// Whether all objects can be read, as far as drives decide it, but for those of classes with less
+    /// redundancy: whether there are any is not known here.
     #[must_use]
     pub fn is_readable(&self) -> bool {
-        self.classes.iter().all(|class| class.unreadable_groups == 0)
+        let standard = self.classes.iter().filter(|class| class.class == STANDARD);
+        standard.into_iter().all(|class| class.unreadable_groups == 0)
     }
 
     /// Shards that passes of scrubs which ended after `since_ms` found damaged or missing and could not
@@ -230,7 +235,7 @@ impl Deployment {
         let mut groups_by_lack = vec![0; widest + 1];
         let mut least_left = usize::MAX;
         let protections =
-            [("STANDARD", Protection::Standard), (Protection::REDUCED_CLASS, Protection::Reduced)];
+            [(STANDARD, Protection::Standard), (Protection::REDUCED_CLASS, Protection::Reduced)];
         let mut classes = protections.map(|(class, protection)| {
             let shape = pool.shape().with(protection);
             ClassStatus { class, shape, unreadable_groups: 0, can_lose: shape.parity.into() }

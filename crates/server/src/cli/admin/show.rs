@@ -213,8 +213,8 @@ fn missing_text(status: &Status) -> String {
     for class in status.classes.iter().filter(|_| lacks && all > 1) {
         let what = match (class.is_readable, class.survives_now) {
             (false, _) => format!(
-                "objects in {} placement groups CANNOT be read now; they are answered with 503 until drives \
-                 are back",
+                "objects of this class in {} placement groups, if there are any, CANNOT be read now; \
+                 they are answered with 503 until drives are back",
                 class.unreadable_groups
             ),
             (true, 0) => {
@@ -274,6 +274,20 @@ fn found_text(status: &Status) -> String {
     text
 }
 
+/// What cannot be written for lack of drives.
+fn writes_text(status: &Status) -> &'static str {
+    match (status.is_read_only, status.lacks_drives_to_write) {
+        (true, _) => {
+            "READ ONLY: too few drives were found at the start to be certain of the newest state: bring \
+             those that are missing back, then restart the server\n"
+        }
+        (false, true) => {
+            "WRITES of all but short objects are refused with 503: fewer drives work than a write needs\n"
+        }
+        (false, false) => "",
+    }
+}
+
 fn status_text(status: &Status) -> String {
     let many = |count: u64| match count {
         1 => "1 drive".to_owned(),
@@ -306,10 +320,7 @@ fn status_text(status: &Status) -> String {
              confirm-clock\n"
         );
     }
-    if status.is_read_only {
-        text += "READ ONLY: too few drives were found at the start to be certain of the newest state: bring \
-                 those that are missing back, then restart the server\n";
-    }
+    text += writes_text(status);
     for drive in &status.drives {
         if let Some(failure) = &drive.failure {
             text += &format!(
