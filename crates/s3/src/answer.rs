@@ -77,8 +77,9 @@ enum Held {
     },
 }
 
-/// Bytes of the headers of an answer.
-fn len_of(headers: &HeaderMap) -> usize {
+/// Bytes of the headers of a request or an answer.
+#[must_use]
+pub fn headers_len(headers: &HeaderMap) -> usize {
     headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
 }
 
@@ -134,7 +135,7 @@ impl Receiver<'_> {
         if !self.is_http2 && body_len <= SMALL_LEN_MAX {
             return Some(Response::from_parts(head, OutBody { body, head: None }));
         }
-        let head_len = if self.is_http2 { len_of(&head.headers) as u64 } else { 0 };
+        let head_len = if self.is_http2 { headers_len(&head.headers) as u64 } else { 0 };
         let stream_len = if self.is_http2 { STREAM_LEN } else { 0 };
         // Two shares are cut of one: each is in whole units.
         let len = (body_len + stream_len) as u64 + head_len.next_multiple_of(STREAM_LEN as u64);

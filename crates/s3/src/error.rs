@@ -266,6 +266,16 @@ fn of_parts(error: &EngineError) -> S3Error {
     }
 }
 
+/// What was decided on has changed: the request may be decided on again.
+fn decided_on_other() -> S3Error {
+    S3Error { decide_again: true, ..S3Error::new(S3Code::OperationAborted) }
+}
+
+/// Whether it was done is not known: no answer says either.
+fn unknown_outcome() -> S3Error {
+    S3Error { drop_connection: true, ..S3Error::new(S3Code::InternalError) }
+}
+
 /// What drives and keys do not allow at present, and what is wrong with what is stored.
 fn of_storage(error: &EngineError) -> S3Error {
     let unavailable = |message: String| S3Error::with(S3Code::ServiceUnavailable, message);
@@ -280,7 +290,7 @@ fn of_storage(error: &EngineError) -> S3Error {
         EngineError::Damaged(_) => broken("The stored data of this object is damaged."),
         EngineError::Keyring(error) => broken(error.to_string()),
         EngineError::SealBroken => broken("The encrypted data of this object does not open."),
-        // What the server cannot explain, and kinds that the caller names.
+        // What the server cannot explain, of the kinds that the caller names.
         _ => S3Code::InternalError.into(),
     }
 }
@@ -353,9 +363,7 @@ impl From<EngineError> for S3Error {
             EngineError::NotAppendable => Self::not_implemented("x-amz-write-offset-bytes"),
             EngineError::TokenMismatch => S3Code::IdempotencyParameterMismatch.into(),
             EngineError::Conflict => S3Code::ConditionalRequestConflict.into(),
-            EngineError::DecidedOnOther => {
-                Self { decide_again: true, ..Self::new(S3Code::OperationAborted) }
-            }
+            EngineError::DecidedOnOther => decided_on_other(),
             error @ (EngineError::UploadNotFound
             | EngineError::UploadBusy
             | EngineError::InvalidPart { .. }
@@ -370,10 +378,20 @@ impl From<EngineError> for S3Error {
             EngineError::Invalid(message) => Self::with(S3Code::InvalidRequest, message),
             EngineError::Busy | EngineError::NotOpened => S3Code::SlowDown.into(),
             EngineError::Full => S3Code::XMinioStorageFull.into(),
-            EngineError::Unknown => {
-                Self { drop_connection: true, ..Self::new(S3Code::InternalError) }
-            }
-            error => of_storage(&error),
+            EngineError::Unknown => unknown_outcome(),
+            error @ (EngineError::Unreachable { .. }
+            | EngineError::Closed
+            | EngineError::ReadOnly
+            | EngineError::TooFewDrives { .. }
+            | EngineError::Damaged(_)
+            | EngineError::Keyring(_)
+            | EngineError::SealBroken
+            | EngineError::Vanished
+            | EngineError::KeyNeeded
+            | EngineError::NoKeyring
+            | EngineError::DamagedLockClock
+            | EngineError::Catalog(_)
+            | EngineError::Drive(_)) => of_storage(&error),
         }
     }
 }

@@ -48,7 +48,7 @@ mod uri;
 mod website;
 mod xml;
 
-pub use answer::{HeadShare, OutBody, Receiver};
+pub use answer::{HeadShare, OutBody, Receiver, headers_len};
 pub use auth::metrics_token;
 pub use authorize::Peer;
 pub use error::{S3Code, S3Error};

@@ -13,7 +13,7 @@ use drystone_admin::{Admin, AdminRequest, Door, Metrics, RequestRecord, console_
 use drystone_base::{Timestamp, error_limited, warn_limited};
 use drystone_engine::Engine;
 use drystone_identity::Identity;
-use drystone_s3::{Gateway, OutBody, Peer, Receiver, ResponseBody, Served};
+use drystone_s3::{Gateway, OutBody, Peer, Receiver, ResponseBody, Served, headers_len};
 use http::{HeaderValue, Request, Response, StatusCode, Version};
 use hyper::body::Body as _;
 use hyper::body::Incoming;
@@ -205,7 +205,8 @@ async fn talk(
     let service = service_fn(|request: Request<Incoming>| {
         let mut guard = activity.begin_request();
         let is_http2 = request.version() == http::Version::HTTP_2;
-        let headers_len = headers_len(&request);
+        // Summed once: the gateway is given the sum.
+        let headers_len = headers_len(request.headers());
         let is_held = guard.hold(target_len(&request) + headers_len);
         let (port, activity) = (port.clone(), activity.clone());
         // In a box of its own: what serving a request needs is not kept while its answer is sent.
@@ -247,11 +248,6 @@ fn receiver<'a>(
 fn target_len(request: &Request<Incoming>) -> usize {
     let uri = request.uri();
     uri.path().len() + uri.query().map_or(0, str::len)
-}
-
-/// Bytes of the headers of a request. They are summed once: the gateway is given the sum.
-fn headers_len(request: &Request<Incoming>) -> usize {
-    request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
 }
 
 /// The answer to a request with a long head, where too many of such are held.
