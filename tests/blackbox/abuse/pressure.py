@@ -1,8 +1,11 @@
 """What a server holds, and how long a bystander waits, while it is under pressure."""
 import contextlib
+import re
 import socket
 import threading
 import time
+
+import requests
 
 MIB = 1 << 20
 
@@ -11,6 +14,19 @@ def held(server):
     """Bytes of memory of the process that belong to no file."""
     with open(f"/proc/{server.process.pid}/status") as status:
         return next(int(line.split()[1]) << 10 for line in status if line.startswith("RssAnon"))
+
+
+def used(server, kind):
+    """Bytes of the budget that one kind of work holds."""
+    text = requests.get(f"{server.url}/minio/v2/metrics/cluster", timeout=20).text
+    return int(re.search(r'drystone_budget_used_bytes\{[^}]*kind="%s"[^}]*\} (\d+)' % kind, text)[1])
+
+
+def until(condition, timeout=20):
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def ask(server, path="/minio/health/live", timeout=20):

@@ -1,13 +1,11 @@
 """Answers that are made in memory: errors are small whatever they repeat, and what a client does not read counts in
 the byte budget until its connection ends."""
 import concurrent.futures
-import re
 import socket
 import time
 
-import requests
-
 from conftest import PASSWORD, USER
+from pressure import until, used
 from raw import Signer, send
 from raw_h2 import Connection
 
@@ -23,16 +21,7 @@ def begin(start):
 
 def held(server):
     """Bytes of the budget that answers hold."""
-    text = requests.get(f"{server.url}/minio/v2/metrics/cluster", timeout=5).text
-    return sum(int(re.search(r'drystone_budget_used_bytes\{[^}]*kind="%s"[^}]*\} (\d+)' % kind, text)[1])
-               for kind in ("answer", "stream"))
-
-
-def until(condition, timeout=30):
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    return used(server, "answer") + used(server, "stream")
 
 
 def test_errors_are_small_whatever_they_repeat(start):
@@ -69,7 +58,7 @@ def test_streams_whose_answer_is_not_read_are_counted(start):
         connections.append(connection)
         for _ in range(50):
             connection.get("/nowhere/" + "&" * 2000, f"127.0.0.1:{server.port}")
-    until(lambda: held(server) >= STREAMS // 3)
+    until(lambda: held(server) >= STREAMS // 3, timeout=30)
     for _ in range(10):
         begun = time.monotonic()
         s3.put_object(Bucket="bucket", Key="key", Body=b"x")
@@ -78,7 +67,7 @@ def test_streams_whose_answer_is_not_read_are_counted(start):
         assert held(server) <= CLIENTS // 2 + 16 * KIB
     for connection in connections:
         connection.socket.close()
-    until(lambda: held(server) == 0)
+    until(lambda: held(server) == 0, timeout=30)
 
 
 def test_pages_that_are_not_read_are_counted(start):
@@ -100,11 +89,11 @@ def test_pages_that_are_not_read_are_counted(start):
         sock.sendall(request)
         sockets.append(sock)
     # 20 pages of 1.8 MB do not fit in the half that one caller gets.
-    until(lambda: held(server) >= CLIENTS // 4)
+    until(lambda: held(server) >= CLIENTS // 4, timeout=30)
     # The kernel takes little of a page, which stays counted until its client reads it.
     for _ in range(10):
         assert CLIENTS // 4 <= held(server) <= CLIENTS * 5 // 8
         time.sleep(0.1)
     for sock in sockets:
         sock.close()
-    until(lambda: held(server) == 0)
+    until(lambda: held(server) == 0, timeout=30)

@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from conftest import PASSWORD, USER
-from pressure import MIB, held, watched
+from pressure import MIB, held, until, used, watched
 from raw import Signer
 
 BUDGET = 32 * MIB
@@ -74,20 +74,12 @@ class Store:
 
     def used(self):
         """Bytes of the budget that reads hold."""
-        text = requests.get(f"{self.server.url}/minio/v2/metrics/cluster", timeout=5).text
-        return int(re.search(r'drystone_budget_used_bytes\{[^}]*kind="read"[^}]*\} (\d+)', text)[1])
+        return used(self.server, "read")
 
 
 @pytest.fixture
 def store(start):
     return Store(start)
-
-
-def until(condition, timeout=20):
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def test_what_a_reader_holds_does_not_grow_with_the_object(store):

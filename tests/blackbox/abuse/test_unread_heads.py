@@ -6,27 +6,14 @@ import re
 import socket
 import time
 
-import requests
-
 from conftest import PASSWORD, USER
+from pressure import until, used
 from raw import Signer
 from raw_h2 import Connection
 
 KIB, MIB = 1 << 10, 1 << 20
 BUDGET = 16 * MIB
 ENV = {"DRYSTONE_ROOT_USER": USER, "DRYSTONE_ROOT_PASSWORD": PASSWORD, "DRYSTONE_PROMETHEUS_AUTH_TYPE": "public"}
-
-
-def used(server, kind):
-    text = requests.get(f"{server.url}/minio/v2/metrics/cluster", timeout=20).text
-    return int(re.search(r'drystone_budget_used_bytes\{[^}]*kind="%s"[^}]*\} (\d+)' % kind, text)[1])
-
-
-def until(condition, timeout=40):
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def deaf(server):
@@ -63,7 +50,7 @@ def test_heads_that_are_not_read_are_counted(start):
         # are served.
         assert s3.head_object(Bucket="bucket", Key="key")["ContentLength"] == 1
         time.sleep(0.05)
-    until(lambda: used(server, "stream") + used(server, "answer") > 64 * KIB)
+    until(lambda: used(server, "stream") + used(server, "answer") > 64 * KIB, timeout=40)
     held, deadline = [], time.monotonic() + 4
     while time.monotonic() < deadline:
         held.append(server.resident() - before)
@@ -76,12 +63,12 @@ def test_heads_that_are_not_read_are_counted(start):
     assert 1000 < served < 6000
     for connection in connections:
         connection.close()
-    until(lambda: used(server, "stream") == used(server, "answer") == 0)
+    until(lambda: used(server, "stream") == used(server, "answer") == 0, timeout=40)
     # Heads that are read are not kept, whatever tables the protocol has of them.
     connection = Connection(server.port)
     streams = [connection.ask("HEAD", target, host) for _ in range(20)]
     assert set(connection.answers(streams).values()) == {200}
-    until(lambda: used(server, "stream") == 0)
+    until(lambda: used(server, "stream") == 0, timeout=40)
     connection.close()
 
 
@@ -126,7 +113,7 @@ def test_a_service_that_is_refused_for_memory_had_no_effect(start):
     server = start("--memory-budget", "4MiB", env=ENV)
     s3, host = server.client(), f"127.0.0.1:{server.port}"
     sockets = hold_all(server, s3, host)
-    until(lambda: used(server, "read") >= 512 * KIB)
+    until(lambda: used(server, "read") >= 512 * KIB, timeout=40)
     connections = [Connection(server.port) for _ in range(3)]
     asked = {}
     for at, connection in enumerate(connections):
@@ -138,7 +125,7 @@ def test_a_service_that_is_refused_for_memory_had_no_effect(start):
     # Most often some are refused. On a busy machine the readers may have ended before.
     for sock in [*sockets, *connections]:
         sock.close()
-    until(lambda: used(server, "read") == 0)
+    until(lambda: used(server, "read") == 0, timeout=40)
     assert names(server) == made
 
 
