@@ -20,6 +20,7 @@ use drystone_cluster::{
     DriveId, DriveInfo, Group, Moving, PoolDrive, Protection, Shape, plan_groups, rehome,
 };
 use drystone_drive::{DRIVE_COUNT_MAX, DriveError};
+use drystone_log::LogSpace;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -50,6 +51,14 @@ pub struct MoveReport {
 fn is_weak(group: &Group, standard: Shape) -> bool {
     let code = Shape::for_drives(group.members.len(), 1, Protection::Standard);
     code.parity < standard.parity.min(PARITY_PROMISED)
+}
+
+/// Whether `count` drives have room for what one more of them had: about as much as each has. A tenth of
+/// what the store has and may still take stays free; what others keep on the same file systems does not
+/// count.
+fn has_room_for_another(space: &LogSpace, count: usize) -> bool {
+    let one = space.used_bytes / count.max(1) as u64;
+    one + (space.used_bytes + space.free_bytes) / 10 < space.free_bytes
 }
 
 /// The groups that change, as they are and as they will be.
@@ -187,10 +196,8 @@ impl Deployment {
         let (drives, online) = (pool.drives(), pool.online());
         let space = self.engine.space()?;
         let others = drives.iter().filter(|member| member.info.id != drive).count();
-        // It had about as much as the others have. A tenth stays free.
         let widest = pool.groups().iter().map(|group| group.members.len()).max().unwrap_or(0);
-        let used = space.used_bytes / online.len().max(1) as u64;
-        Ok(others >= widest.max(2) && used + space.total_bytes / 10 < space.free_bytes)
+        Ok(others >= widest.max(2) && has_room_for_another(&space, online.len()))
     }
 
     fn must_be_whole(&self) -> Result<(), OpenError> {
@@ -585,5 +592,27 @@ impl Deployment {
             None if view.iter().any(|member| *member != leaving.0) => Ok(()),
             None => refuse("no other drive can hold the catalog".to_owned()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_is_measured_by_what_the_store_may_take() {
+        const GB: u64 = 1 << 30;
+        let space = |total, used, free| LogSpace {
+            total_bytes: total * GB,
+            used_bytes: used * GB,
+            free_bytes: free * GB,
+        };
+        // A file system that is full of other things, and a small store.
+        assert!(has_room_for_another(&space(6000, 1, 60), 6));
+        assert!(has_room_for_another(&space(600, 300, 300), 6));
+        // 80 for the one, and 60 that stay free.
+        assert!(has_room_for_another(&space(600, 450, 150), 6));
+        assert!(!has_room_for_another(&space(600, 480, 120), 6));
+        assert!(!has_room_for_another(&space(600, 0, 0), 0));
     }
 }
