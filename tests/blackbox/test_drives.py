@@ -11,6 +11,7 @@ import time
 
 import boto3
 import pytest
+import requests
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
@@ -401,6 +402,84 @@ def test_a_drive_that_is_gone_is_given_up(wall, count, by_itself):
     store.check()
     assert len(store.status()["drives"]) == count - 1
     assert "taken out" in store.stop()
+
+
+def stalled(store, work, timeout=30):
+    """What the status says of work that does not get on; waits until it does."""
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        found = [entry for entry in store.status()["stalled"] if entry["work"] == work]
+        if found:
+            return found[0]
+        time.sleep(0.1)
+    raise AssertionError(f"{work} is not said to be stalled: {store.status()}")
+
+
+PUBLIC = {"DRYSTONE_PROMETHEUS_AUTH_TYPE": "public"}
+
+
+def text_and_metrics(store):
+    text = subprocess.run([BINARY, "status", "--at", store.directories[0]], capture_output=True, text=True, timeout=60)
+    assert text.returncode == 0, text.stderr
+    return text.stdout, requests.get(f"{store.server.url}/minio/v2/metrics/cluster", timeout=10).text
+
+
+def test_the_status_says_why_a_drive_that_is_gone_is_not_given_up(wall):
+    six = wall()
+    six.start()
+    assert six.status()["stalled"] == []
+    six.stop()
+    gone = six.directories[-1]
+    pull(gone)
+    # It is known long before the time has come.
+    six.start("--rehome-after", "1h", env=PUBLIC)
+    found = stalled(six, "give-up")
+    assert found["drive"] == str(gone) and found["obstacle"] == {"too-few-drives": {"needed": 6, "there": 5}}
+    assert "drystone drive replace" in found["advice"] and found["tries"] >= 1
+    text, metrics = text_and_metrics(six)
+    assert re.search(f"STUCK since .*{gone} is gone and cannot be given up: .* 5 are left, .* over 6", text), text
+    label = f'drystone_stalled{{work="give-up",reason="too-few-drives",drive="{gone}"}} '
+    assert label in metrics, metrics
+    # The log says it once, not all the time.
+    new = six.folder / "new"
+    new.mkdir()
+    six.command("drive", "replace", gone, new)
+    six.directories[-1] = new
+    six.wait_whole()
+    assert six.status()["stalled"] == []
+    log = six.stop()
+    assert log.count("cannot be given up") == 1 and "the other drives are too few" in log, log
+
+
+def test_the_status_says_the_last_error_of_a_move_and_when(wall):
+    seven = wall(count=7)
+    seven.start("--repair-rate", "1MiB")
+    seven.fill([5_000_000] * 6)
+    seven.command("drive", "drain", seven.directories[6])
+    seven.server.kill()
+    gone = seven.directories[2]
+    pull(gone)
+    seven.start("--repair-rate", "1GiB", "--rehome-after", "off", env=PUBLIC)
+    found = stalled(seven, "move")
+    assert "missing" in found["obstacle"]["failed"]["error"], found
+    first = found["tries"]
+    deadline = time.monotonic() + 20
+    while found["tries"] <= first and time.monotonic() < deadline:
+        time.sleep(0.2)
+        found = stalled(seven, "move")
+    assert found["tries"] > first and found["last_ms"] > found["since_ms"] > 0
+    text, metrics = text_and_metrics(seven)
+    assert "STUCK since" in text and "times in a row" in text, text
+    assert 'drystone_stalled{work="move",reason="failed"}' in metrics
+    assert seven.stop().count("work on the drives failed") == 1
+    put_back(gone)
+    seven.start()
+    seven.wait_whole()
+    deadline = time.monotonic() + 60
+    while (status := seven.status())["stalled"] and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert status["stalled"] == []
+    seven.check()
 
 
 def test_a_drain_is_cancelled_and_a_killed_move_goes_on(wall):

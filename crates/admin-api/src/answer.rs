@@ -287,8 +287,72 @@ pub struct Status {
     /// How far filling a drive, or moving, is.
     #[serde(default)]
     pub progress: Option<Progress>,
+    /// Work on the drives that does not get on, and what to do.
+    #[serde(default)]
+    pub stalled: Vec<Stalled>,
     /// Drives.
     pub drives: Vec<Drive>,
+}
+
+/// Work on the drives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DriveWork {
+    /// Doing without a drive that is gone.
+    GiveUp,
+    /// Making the shards of a drive that was put in.
+    Fill,
+    /// Moving shards to where they belong.
+    Move,
+    /// Giving back single shards.
+    Repair,
+    /// Letting another drive hold the catalog.
+    Recruit,
+}
+
+/// Why work on the drives does not get on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Obstacle {
+    /// What is stored is spread over more drives than would be left.
+    TooFewDrives {
+        /// Drives that are needed.
+        needed: u64,
+        /// Drives that would be left.
+        there: u64,
+    },
+    /// What a drive had does not fit on the others.
+    NoRoom {
+        /// Bytes that must be free on the others.
+        needed_bytes: u64,
+        /// Bytes that are free there.
+        free_bytes: u64,
+    },
+    /// It failed.
+    Failed {
+        /// The last error.
+        error: String,
+    },
+}
+
+/// Work on the drives that does not get on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stalled {
+    /// Which.
+    pub work: DriveWork,
+    /// Path of the drive that it is about, if it is about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drive: Option<String>,
+    /// Why, at the last try.
+    pub obstacle: Obstacle,
+    /// What to do.
+    pub advice: String,
+    /// When it did not get on first, in milliseconds since 1970.
+    pub since_ms: u64,
+    /// When it was tried last.
+    pub last_ms: u64,
+    /// Tries since then.
+    pub tries: u64,
 }
 
 /// The access log of a bucket that is not as it should be.

@@ -46,10 +46,14 @@
 //! | `drystone_lost_objects` | objects that the last verification could not read | |
 //! | `drystone_work_percent` | percent of filling a drive, or moving; 100 without | |
 //! | `drystone_moved_bytes` | bytes, while drives change | |
+//! | `drystone_stalled` | tries of work on the drives that did not get on, in a row | work, reason, drive |
+//! | `drystone_stalled_room_bytes` | bytes of room to give a drive up | drive, room: needed, free |
 
 use crate::api::Unrepaired;
 use drystone_base::sync::{self, Mutex, MutexGuard};
-use drystone_engine::deployment::{ClassStatus, DeploymentStatus, DriveStatus};
+use drystone_engine::deployment::{
+    ClassStatus, DeploymentStatus, DriveStatus, DriveWork, Obstacle, Stalled,
+};
 use drystone_engine::{ByteBudget, Engine, Kind, KindUsage, Work};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -285,13 +289,48 @@ fn render_safety(out: &mut String, status: &DeploymentStatus, left: Unrepaired) 
     gauge(name, "Objects that the last verification could not read.", one(left.objects));
 }
 
+/// The label of a drive.
+fn of(drive: &DriveStatus) -> String {
+    let path = drive.path.replace('\\', "\\\\").replace('"', "\\\"");
+    format!("drive=\"{path}\"")
+}
+
+/// Work on the drives that does not get on.
+fn render_stalled(out: &mut String, status: &DeploymentStatus) {
+    let of = |id| status.drives.iter().find(|drive| drive.id == id).map(of).unwrap_or_default();
+    let of_work = |work| match work {
+        DriveWork::GiveUp(id) => ("give-up", format!(",{}", of(id))),
+        DriveWork::Fill(id) => ("fill", format!(",{}", of(id))),
+        DriveWork::Move => ("move", String::new()),
+        DriveWork::Repair => ("repair", String::new()),
+        DriveWork::Recruit => ("recruit", String::new()),
+    };
+    let gauge = |name, help| Labelled { name, kind: "gauge", help };
+    let tries = status.stalled.iter().map(|stalled| {
+        let reason = match stalled.obstacle {
+            Obstacle::TooFewDrives { .. } => "too-few-drives",
+            Obstacle::NoRoom { .. } => "no-room",
+            Obstacle::Failed(_) => "failed",
+        };
+        let (work, drive) = of_work(stalled.work);
+        (format!("work=\"{work}\",reason=\"{reason}\"{drive}"), stalled.tries)
+    });
+    gauge("drystone_stalled", "Tries of work on the drives that did not get on.").write(out, tries);
+    let room = |stalled: &Stalled| match (stalled.work, &stalled.obstacle) {
+        (DriveWork::GiveUp(id), Obstacle::NoRoom { needed_bytes, free_bytes }) => vec![
+            (format!("{},room=\"needed\"", of(id)), *needed_bytes),
+            (format!("{},room=\"free\"", of(id)), *free_bytes),
+        ],
+        _ => Vec::new(),
+    };
+    gauge("drystone_stalled_room_bytes", "Room on the other drives to give one up.")
+        .write(out, status.stalled.iter().flat_map(room));
+}
+
 fn render_drives(out: &mut String, status: &DeploymentStatus, left: Unrepaired) {
     render_safety(out, status, left);
+    render_stalled(out, status);
     let gauge = |name, help| Labelled { name, kind: "gauge", help };
-    let of = |drive: &DriveStatus| {
-        let path = drive.path.replace('\\', "\\\\").replace('"', "\\\"");
-        format!("drive=\"{path}\"")
-    };
     let each = |value: fn(&DriveStatus) -> u64| {
         status.drives.iter().map(move |drive| (of(drive), value(drive)))
     };

@@ -10,6 +10,7 @@ mod progress;
 mod rebalance;
 mod replace;
 mod salvage;
+mod stalled;
 mod status;
 mod trust;
 
@@ -18,6 +19,7 @@ pub use keeper::new_deployment;
 pub use member::{IndexKind, Indexes, OpenError, Place};
 pub use progress::Progress;
 pub use rebalance::MoveReport;
+pub use stalled::{DriveWork, Obstacle, Stalled};
 pub use status::{ClassStatus, DeploymentStatus, DriveState, DriveStatus};
 
 use crate::budget::ByteBudget;
@@ -39,6 +41,7 @@ use drystone_keyring::{DriveKeys, Keyring};
 use drystone_log::Class;
 use keeper::{Keeper, SealedDrives};
 use member::{Member, Opened};
+use stalled::StalledWork;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -96,6 +99,8 @@ pub struct Deployment {
     moving: Mutex<Option<MoveReport>>,
     /// Of the work over everything that runs, which is one at a time.
     progress: Mutex<Option<Progress>>,
+    /// Work that does not get on.
+    stalled: Mutex<StalledWork>,
     salvaged: Option<SalvageReport>,
     /// Where drives are that are not trusted, and what they say they are.
     refused: Vec<(String, DriveId)>,
@@ -196,6 +201,7 @@ impl Deployment {
             is_moving_out,
             moving: Mutex::default(),
             progress: Mutex::default(),
+            stalled: Mutex::default(),
             salvaged: None,
             refused: Vec::new(),
         })

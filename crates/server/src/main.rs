@@ -20,6 +20,7 @@ mod node;
 mod places;
 mod ports;
 mod proxy;
+mod repair;
 mod secrets;
 mod socket;
 mod telemetry;

@@ -4,6 +4,7 @@ use crate::config::ServerConfig;
 use crate::keys;
 use crate::known;
 use crate::places::{self, Making, PlaceError};
+use crate::repair;
 use crate::secrets;
 use crate::telemetry;
 use crate::watch::DriveWatch;
@@ -13,14 +14,11 @@ use drystone_catalog::CatalogError;
 use drystone_cluster::DriveId;
 use drystone_drive::{DriveError, Super};
 use drystone_engine::deployment::{
-    Deployment, DeploymentConfig, DeploymentStatus, MoveReport, OpenError, Place, Rebuild,
+    Deployment, DeploymentConfig, DeploymentStatus, OpenError, Place, Rebuild,
 };
-use drystone_engine::{
-    AuditReport, ByteBudget, Engine, EngineError, RepairReport, RowProtection, Work,
-};
+use drystone_engine::{ByteBudget, Engine, EngineError, RowProtection, Work};
 use drystone_index::Index;
 use drystone_keyring::Keyring;
-use std::collections::HashMap;
 use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -173,7 +171,7 @@ impl Node {
         if !node.engine.pool().is_single() && mode == OpenMode::Serve {
             let (deployment, stop) = (node.deployment.clone(), node.stop.clone());
             let rehome_after = config.rehome_after;
-            node.spawn("repair", move || repair(&deployment, rehome_after, &stop))?;
+            node.spawn("repair", move || repair::run(&deployment, rehome_after, &stop))?;
         }
         if let Some(every) = config.scrub_every.filter(|_| mode == OpenMode::Serve) {
             node.engine.pace().set_rate(Work::Scrub, config.scrub_rate);
@@ -370,91 +368,6 @@ fn tend_index(name: &str, index: &dyn Index) {
     }
 }
 
-/// Pause between two rounds of repair.
-const REPAIR_PAUSE: Duration = Duration::from_secs(1);
-
-fn say_failed(error: &(dyn std::error::Error + 'static)) {
-    tracing::error!(error, "repair failed; it is tried again");
-}
-
-/// The body of the repair thread: shards that readers found damaged or writers could not write, drives
-/// that were put in, and drives to hold the catalog.
-fn repair(deployment: &Deployment, rehome_after: Option<Duration>, stop: &AtomicBool) {
-    let mut gone_since: HashMap<DriveId, Instant> = HashMap::new();
-    while !stop.load(Ordering::Acquire) && !deployment.is_read_only() {
-        // First of all the catalog is to be on as many drives as it should be.
-        loop {
-            match deployment.recruit() {
-                Ok(true) => {}
-                Ok(false) => break,
-                Err(error) => {
-                    say_failed(&error);
-                    break;
-                }
-            }
-        }
-        match deployment.engine.repair() {
-            Ok(RepairReport { shards: 0, .. }) => {}
-            Ok(report) => tracing::info!(?report, "shards were repaired"),
-            Err(EngineError::Closed) => {}
-            Err(error) => say_failed(&error),
-        }
-        if let Some(delay) = rehome_after {
-            give_up_lost(deployment, delay, &mut gone_since);
-        }
-        for drive in deployment.to_refill().unwrap_or_default() {
-            refill(deployment, drive, stop);
-        }
-        match deployment.rebalance(&|_| !stop.load(Ordering::Acquire)) {
-            Ok(None) => {}
-            Ok(Some(MoveReport { shards, bytes, stopped: false, .. })) => {
-                tracing::info!(shards, bytes, "shards were moved to where they belong");
-            }
-            Ok(Some(_)) => {}
-            Err(error) => say_failed(&error),
-        }
-        std::thread::park_timeout(REPAIR_PAUSE);
-    }
-}
-
-/// Takes drives out that have been gone for so long, where the others have room for what they had.
-fn give_up_lost(
-    deployment: &Deployment,
-    delay: Duration,
-    gone_since: &mut HashMap<DriveId, Instant>,
-) {
-    let pool = deployment.engine.pool();
-    let gone: Vec<DriveId> = pool
-        .drives()
-        .iter()
-        .map(|member| member.info.id)
-        .filter(|id| pool.get(*id).is_none())
-        .collect();
-    gone_since.retain(|id, _| gone.contains(id));
-    for id in gone {
-        let since = gone_since.entry(id).or_insert_with(Instant::now);
-        if since.elapsed() < delay {
-            continue;
-        }
-        // Whatever comes of it, it is not tried all the time.
-        *since = Instant::now();
-        let tried = match deployment.has_room_without(id) {
-            Ok(false) => {
-                Err(OpenError::Refused("the others are too few, or have no room".to_owned()))
-            }
-            Ok(true) => deployment.remove_drive(id),
-            Err(error) => Err(error),
-        };
-        match tried {
-            Ok(()) => tracing::warn!(drive = %id, "a drive that is gone is given up"),
-            Err(error) => {
-                let error = &error as &dyn std::error::Error;
-                tracing::error!(drive = %id, error, "a drive that is gone cannot be given up");
-            }
-        }
-    }
-}
-
 /// Pause between two looks whether it is time for a scrub.
 const SCRUB_PAUSE: Duration = Duration::from_secs(60);
 
@@ -470,26 +383,6 @@ fn scrub(deployment: &Deployment, every: Duration, stop: &AtomicBool) {
             }
         }
         std::thread::park_timeout(every.min(SCRUB_PAUSE));
-    }
-}
-
-fn refill(deployment: &Deployment, drive: DriveId, stop: &AtomicBool) {
-    let tell = |report: &AuditReport| {
-        let AuditReport { rows, repaired, .. } = report;
-        tracing::debug!(%drive, rows, repaired, "filling a drive");
-        !stop.load(Ordering::Acquire)
-    };
-    match deployment.refill(drive, &tell) {
-        Ok(AuditReport { missing, repaired, .. }) if missing == repaired => {
-            tracing::info!(%drive, repaired, "the drive has all of its shards");
-        }
-        Ok(AuditReport { missing, repaired, .. }) => {
-            tracing::warn!(%drive, missing, repaired, "some shards cannot be made yet");
-        }
-        Err(error) => {
-            let error = &error as &dyn std::error::Error;
-            tracing::error!(%drive, error, "filling a drive failed");
-        }
     }
 }
 

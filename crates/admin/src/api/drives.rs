@@ -5,11 +5,13 @@ use crate::Admin;
 use crate::door::Actor;
 use crate::rights::Right;
 use drystone_admin_api::{
-    AccessLog, Answer, ClassStatus, Drive, DriveState, Failure, FailureCode, LostObject, Moving,
-    Progress, Request, Scrub, Status, Verification,
+    AccessLog, Answer, ClassStatus, Drive, DriveState, DriveWork, Failure, FailureCode, LostObject,
+    Moving, Obstacle, Progress, Request, Scrub, Stalled, Status, Verification,
 };
 use drystone_base::sync::{self, Mutex, MutexGuard};
-use drystone_engine::deployment::{DeploymentStatus, DriveState as State};
+use drystone_engine::deployment::{
+    self as of_drives, DeploymentStatus, DriveState as State, DriveWork as Work,
+};
 use drystone_engine::{AuditReport, AuditScope, Engine, EngineError};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -202,6 +204,56 @@ fn classes_of(status: &DeploymentStatus) -> Vec<ClassStatus> {
     status.classes.iter().map(one).collect()
 }
 
+/// Work on the drives that does not get on, with what an operator can do about it.
+fn stalled_of(status: &DeploymentStatus) -> Vec<Stalled> {
+    let one = |stalled: &of_drives::Stalled| {
+        let (work, id) = match stalled.work {
+            Work::GiveUp(id) => (DriveWork::GiveUp, Some(id)),
+            Work::Fill(id) => (DriveWork::Fill, Some(id)),
+            Work::Move => (DriveWork::Move, None),
+            Work::Repair => (DriveWork::Repair, None),
+            Work::Recruit => (DriveWork::Recruit, None),
+        };
+        let drive = status.drives.iter().find(|drive| Some(drive.id) == id);
+        let obstacle = match &stalled.obstacle {
+            of_drives::Obstacle::TooFewDrives { needed, there } => {
+                Obstacle::TooFewDrives { needed: *needed as u64, there: *there as u64 }
+            }
+            of_drives::Obstacle::NoRoom { needed_bytes, free_bytes } => {
+                Obstacle::NoRoom { needed_bytes: *needed_bytes, free_bytes: *free_bytes }
+            }
+            of_drives::Obstacle::Failed(error) => Obstacle::Failed { error: error.clone() },
+        };
+        Stalled {
+            work,
+            drive: drive.map(|drive| drive.path.clone()),
+            advice: advice(&obstacle).to_owned(),
+            obstacle,
+            since_ms: stalled.since_ms,
+            last_ms: stalled.last_ms,
+            tries: stalled.tries,
+        }
+    };
+    status.stalled.iter().map(one).collect()
+}
+
+/// What an operator can do about an obstacle.
+fn advice(obstacle: &Obstacle) -> &'static str {
+    match obstacle {
+        Obstacle::TooFewDrives { .. } => {
+            "bring the drive back, put an empty one in its place (drystone drive replace), or do with one \
+             drive less and another code for what is stored (drystone drive remove)"
+        }
+        Obstacle::NoRoom { .. } => {
+            "delete objects, add a drive (drystone drive add), or put an empty one in the place of the one \
+             that is gone (drystone drive replace)"
+        }
+        Obstacle::Failed { .. } => {
+            "it is tried again by itself; if the error stays, see what it names, and run: drystone verify"
+        }
+    }
+}
+
 async fn status(actor: &Actor<'_>, admin: &Admin) -> Outcome {
     actor.require_server(Right::StorageInfo)?;
     let drives = admin.drives.clone();
@@ -246,6 +298,7 @@ async fn status(actor: &Actor<'_>, admin: &Admin) -> Outcome {
             of_objects: progress.of,
             left_s: status.left_s,
         }),
+        stalled: stalled_of(&status),
         drives: drives_of(&status),
     }))
 }

@@ -20,7 +20,6 @@ use drystone_cluster::{
     DriveId, DriveInfo, Group, Moving, PoolDrive, Protection, Shape, plan_groups, rehome,
 };
 use drystone_drive::{DRIVE_COUNT_MAX, DriveError};
-use drystone_log::LogSpace;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -51,14 +50,6 @@ pub struct MoveReport {
 fn is_weak(group: &Group, standard: Shape) -> bool {
     let code = Shape::for_drives(group.members.len(), 1, Protection::Standard);
     code.parity < standard.parity.min(PARITY_PROMISED)
-}
-
-/// Whether `count` drives have room for what one more of them had: about as much as each has. A tenth of
-/// what the store has and may still take stays free; what others keep on the same file systems does not
-/// count.
-fn has_room_for_another(space: &LogSpace, count: usize) -> bool {
-    let one = space.used_bytes / count.max(1) as u64;
-    one + (space.used_bytes + space.free_bytes) / 10 < space.free_bytes
 }
 
 /// The groups that change, as they are and as they will be.
@@ -185,21 +176,6 @@ impl Deployment {
         self.replan()
     }
 
-    /// Whether a drive that is gone can be given up without anybody being asked: the others have room for
-    /// what it had, and are so many that nothing needs another code.
-    ///
-    /// # Errors
-    ///
-    /// A drive failed.
-    pub fn has_room_without(&self, drive: DriveId) -> Result<bool, OpenError> {
-        let pool = self.engine.pool();
-        let (drives, online) = (pool.drives(), pool.online());
-        let space = self.engine.space()?;
-        let others = drives.iter().filter(|member| member.info.id != drive).count();
-        let widest = pool.groups().iter().map(|group| group.members.len()).max().unwrap_or(0);
-        Ok(others >= widest.max(2) && has_room_for_another(&space, online.len()))
-    }
-
     fn must_be_whole(&self) -> Result<(), OpenError> {
         self.must_be_whole_without(None)
     }
@@ -211,11 +187,20 @@ impl Deployment {
             let id = member.info.id;
             pool.get(id).is_some() || Some(id) == drive || draining.contains(&id)
         };
-        let is_whole = pool.drives().iter().all(is_here);
-        match self.is_read_only || !is_whole || !self.to_refill()?.is_empty() {
-            true => refuse("a drive is missing or lacks shards: repair that first".to_owned()),
-            false => Ok(()),
+        if self.is_read_only {
+            return refuse("too few drives are there to change anything".to_owned());
         }
+        let drives = pool.drives();
+        if let Some(gone) = drives.iter().find(|member| !is_here(member)) {
+            let path = &gone.path;
+            return refuse(format!("{path} is missing: bring it back or replace it first"));
+        }
+        let filling = self.to_refill()?;
+        if let Some(lacks) = drives.iter().find(|member| filling.contains(&member.info.id)) {
+            let path = &lacks.path;
+            return refuse(format!("{path} lacks shards: wait until it is filled"));
+        }
+        Ok(())
     }
 
     /// Drives that are being emptied.
@@ -592,27 +577,5 @@ impl Deployment {
             None if view.iter().any(|member| *member != leaving.0) => Ok(()),
             None => refuse("no other drive can hold the catalog".to_owned()),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn room_is_measured_by_what_the_store_may_take() {
-        const GB: u64 = 1 << 30;
-        let space = |total, used, free| LogSpace {
-            total_bytes: total * GB,
-            used_bytes: used * GB,
-            free_bytes: free * GB,
-        };
-        // A file system that is full of other things, and a small store.
-        assert!(has_room_for_another(&space(6000, 1, 60), 6));
-        assert!(has_room_for_another(&space(600, 300, 300), 6));
-        // 80 for the one, and 60 that stay free.
-        assert!(has_room_for_another(&space(600, 450, 150), 6));
-        assert!(!has_room_for_another(&space(600, 480, 120), 6));
-        assert!(!has_room_for_another(&space(600, 0, 0), 0));
     }
 }

@@ -1,6 +1,6 @@
 //! What state the drives are in, by counting.
 
-use super::{Deployment, MoveReport, OpenError, Progress};
+use super::{Deployment, MoveReport, OpenError, Progress, Stalled};
 use crate::scrub::ScrubState;
 use drystone_base::say;
 use drystone_base::sync::lock;
@@ -101,6 +101,8 @@ pub struct DeploymentStatus {
     pub progress: Option<Progress>,
     /// Seconds that it will about take.
     pub left_s: Option<u64>,
+    /// Work that does not get on.
+    pub stalled: Vec<Stalled>,
 }
 
 impl DeploymentStatus {
@@ -218,6 +220,7 @@ impl Deployment {
             moving,
             progress,
             left_s,
+            stalled: self.stalled(),
         })
     }
 

@@ -2,8 +2,8 @@
 
 use crate::log_text::clean;
 use drystone_admin_api::{
-    Answer, Drive, DriveState, Key, Progress, Refusal, SessionsEnded, SessionsOf, Status, User,
-    Verification,
+    Answer, Drive, DriveState, DriveWork, Key, Obstacle, Progress, Refusal, SessionsEnded,
+    SessionsOf, Stalled, Status, User, Verification,
 };
 
 /// Columns, as wide as they must be.
@@ -350,10 +350,40 @@ fn status_text(status: &Status) -> String {
         }
         text += "\n";
     }
+    text.extend(status.stalled.iter().map(stalled_text));
     for drive in &status.drives {
         text += &scrub_text(drive);
     }
     format!("{text}\n{}", drives_table(&status.drives))
+}
+
+/// Work on the drives that does not get on: why, since when, and what to do.
+fn stalled_text(stalled: &Stalled) -> String {
+    let drive = stalled.drive.as_deref().unwrap_or("a drive");
+    let what = match stalled.work {
+        DriveWork::GiveUp => format!("{drive} is gone and cannot be given up"),
+        DriveWork::Fill => format!("filling {drive} does not get on"),
+        DriveWork::Move => "moving shards to where they belong does not get on".to_owned(),
+        DriveWork::Repair => "repair does not get on".to_owned(),
+        DriveWork::Recruit => "no other drive can be made to hold the catalog".to_owned(),
+    };
+    let why = match &stalled.obstacle {
+        Obstacle::TooFewDrives { needed, there } => format!(
+            "the other drives are too few: {there} are left, and what is stored is spread over {needed}"
+        ),
+        Obstacle::NoRoom { needed_bytes, free_bytes } => format!(
+            "the other drives have no room: {} must be free there, and {} are",
+            size(*needed_bytes),
+            size(*free_bytes)
+        ),
+        Obstacle::Failed { error } => {
+            let last = drystone_base::Timestamp(stalled.last_ms).to_iso();
+            format!("{error} (at {last}, {} times in a row)", stalled.tries)
+        }
+    };
+    let since = drystone_base::Timestamp(stalled.since_ms).to_iso();
+    let (what, why, advice) = (clean(&what), clean(&why), &stalled.advice);
+    format!("STUCK since {since}: {what}: {why}\n  {advice}\n")
 }
 
 /// How far work over everything is.
@@ -492,4 +522,34 @@ fn keys_table(keys: &[Key]) -> String {
             })
             .collect(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_keeps_a_drive_from_being_given_up_is_said_with_figures_and_advice() {
+        let text = |obstacle| {
+            stalled_text(&Stalled {
+                work: DriveWork::GiveUp,
+                drive: Some("/data\u{1b}6".to_owned()),
+                obstacle,
+                advice: "do this".to_owned(),
+                since_ms: 0,
+                last_ms: 61_000,
+                tries: 3,
+            })
+        };
+        let full = text(Obstacle::NoRoom { needed_bytes: 140 << 30, free_bytes: 120 << 30 });
+        assert!(
+            full.contains("no room: 140.0 GiB must be free there, and 120.0 GiB are"),
+            "{full}"
+        );
+        assert!(full.ends_with("\n  do this\n") && !full.contains('\u{1b}'), "{full}");
+        let few = text(Obstacle::TooFewDrives { needed: 6, there: 5 });
+        assert!(few.contains("too few: 5 are left") && few.contains("spread over 6"), "{few}");
+        let failed = text(Obstacle::Failed { error: "no".to_owned() });
+        assert!(failed.contains("no (at 1970-01-01T00:01:01"), "{failed}");
+    }
 }
