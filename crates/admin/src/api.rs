@@ -38,6 +38,7 @@ impl From<IdentityError> for Failed {
             IdentityError::InUse(_) => FailureCode::InUse,
             IdentityError::Limit(_) => FailureCode::Limit,
             IdentityError::Invalid { .. } | IdentityError::Policy(_) => FailureCode::Invalid,
+            IdentityError::NoRoom => FailureCode::Unavailable,
             IdentityError::Forbidden(_) => FailureCode::Denied,
             IdentityError::Keyring(_)
             | IdentityError::Damaged { .. }
@@ -121,13 +122,18 @@ pub(crate) async fn serve(admin: &Admin, request: &AdminRequest) -> AdminRespons
     let Some(op) = op.ok().filter(|op| Right::of_api(op).is_some()) else {
         return refuse_early(400, "This request is not implemented.");
     };
-    let actor = Actor::new(&admin.directory, identity, request);
+    let actor = Actor::new(admin, identity, request);
     if Right::needs_lasting_key(&op)
         && let Err(denied) = actor.require_lasting()
     {
         return refuse(&Failed::from(denied).0);
     }
-    let outcome = dispatch(&actor, admin, wanted).await;
+    let mut outcome = dispatch(&actor, admin, wanted).await;
+    if let Ok(answer) = &outcome
+        && let Err(error) = actor.room.cover(answer)
+    {
+        outcome = Err(error.into());
+    }
     match outcome {
         Ok(answer) => json(StatusCode::OK, &answer),
         Err(Failed(failure)) => refuse(&failure),
@@ -182,10 +188,13 @@ async fn run(actor: &Actor<'_>, request: Request) -> Outcome {
         }
         Request::AccountList => {
             actor.require_server(Right::ListAccounts)?;
-            let accounts = actor.scan(|| directory.accounts()).await?.into_iter();
-            let named =
-                accounts.map(|a| Account { id: a.id, canonical: a.canonical, name: a.name });
-            Ok(Answer::Accounts(named.collect()))
+            let named = |a: drystone_identity::Account| Account {
+                id: a.id,
+                canonical: a.canonical,
+                name: a.name,
+            };
+            let list = || directory.accounts(&actor.room, named);
+            Ok(Answer::Accounts(actor.list(list).await?))
         }
         Request::RotateSigningKey => {
             actor.require_server(Right::RotateSigningKey)?;

@@ -1,7 +1,9 @@
 //! What all doors of the administration share: a request whose signature was checked, and whether the
 //! caller may do what it asks for. All of them decide here, by the table of `rights`.
 
+use crate::Admin;
 use crate::rights::Right;
+use crate::room::AnswerRoom;
 use bytes::Bytes;
 use drystone_engine::{Consumer, Turns};
 use drystone_iam::{
@@ -100,6 +102,8 @@ pub(crate) struct Actor<'a> {
     request_id: &'a str,
     is_local: bool,
     pub(crate) consumer: Consumer,
+    /// Room for the answer.
+    pub(crate) room: AnswerRoom,
     now_ms: u64,
 }
 
@@ -123,11 +127,8 @@ pub(crate) fn common_facts<'a>(
 }
 
 impl<'a> Actor<'a> {
-    pub(crate) fn new(
-        directory: &'a Directory,
-        identity: &'a Identity,
-        request: &'a AdminRequest,
-    ) -> Self {
+    pub(crate) fn new(admin: &'a Admin, identity: &'a Identity, request: &'a AdminRequest) -> Self {
+        let directory = &admin.directory;
         let now_ms = directory.now_ms();
         let mut facts = identity.facts.clone();
         facts.add_if("aws:ResourceAccount", identity.principal.account());
@@ -138,7 +139,8 @@ impl<'a> Actor<'a> {
         common.add_to(&mut facts);
         let (request_id, is_local) = (&*request.request_id, request.is_local);
         let consumer = request.consumer;
-        Self { directory, identity, facts, request_id, is_local, consumer, now_ms }
+        let room = AnswerRoom::new(&admin.engine, consumer);
+        Self { directory, identity, facts, request_id, is_local, consumer, room, now_ms }
     }
 
     pub(crate) fn account(&self) -> &str {
@@ -149,6 +151,15 @@ impl<'a> Actor<'a> {
     pub(crate) async fn scan<T>(&self, work: impl FnOnce() -> T) -> T {
         let _turn = SCANS.turn(self.consumer).await;
         tokio::task::block_in_place(work)
+    }
+
+    /// Puts a list together of many rows: as [`Actor::scan`], with room for the list.
+    pub(crate) async fn list<T, E: From<IdentityError>>(
+        &self,
+        work: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.room.begin_list().await?;
+        self.scan(work).await
     }
 
     /// One of many decisions of a request, when it is the caller's turn: a thousand of them in one go would

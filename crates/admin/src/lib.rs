@@ -14,6 +14,7 @@ mod metrics;
 mod minio;
 mod query;
 mod rights;
+mod room;
 
 pub use api::Drives;
 pub use console::console_page;
@@ -170,7 +171,7 @@ impl Admin {
     /// Answers a request to a door of the administration.
     pub async fn serve(&self, door: Door, request: &AdminRequest) -> AdminResponse {
         match door {
-            Door::Query => query::serve(&self.directory, &self.federation, request).await,
+            Door::Query => query::serve(self, &self.federation, request).await,
             Door::Api => api::serve(self, request).await,
             Door::Minio => minio::serve(self, request).await,
         }

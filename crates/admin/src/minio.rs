@@ -15,7 +15,7 @@ use crate::door::{Actor, AdminRequest};
 use crate::rights::Right;
 use crate::{About, Admin, AdminResponse, Drives, respond};
 use drystone_base::SystemRng;
-use drystone_engine::{Engine, Share, Turns};
+use drystone_engine::{Engine, Turns};
 use drystone_identity::{EntityArn, EntityKind};
 use drystone_kms::Kms;
 pub(crate) use error::MinioError;
@@ -39,14 +39,10 @@ enum Reply {
     NoContent,
     /// JSON.
     Plain(serde_json::Value),
-    /// JSON, with what it holds of the byte budget while it is written.
-    Counted(serde_json::Value, Share),
-    /// The text of JSON, with what it holds of the byte budget.
-    Written(String, Share),
+    /// The text of JSON.
+    Written(String),
     /// JSON, encrypted for the caller.
     Sealed(serde_json::Value),
-    /// The same, with what it holds of the byte budget while it is written.
-    SealedCounted(serde_json::Value, Share),
 }
 
 type Answer = Result<Reply, MinioError>;
@@ -75,12 +71,6 @@ impl Call<'_> {
             done
         };
         tokio::task::spawn_blocking(work).await.ok()?
-    }
-
-    /// A share for an answer of so many bytes, as long as clients made it.
-    async fn room(&self, len: u64) -> Result<Share, MinioError> {
-        let engine = self.engine.for_consumer(self.request.consumer);
-        engine.reserve_answer(len).await.map_err(|_| MinioError::busy())
     }
 
     fn need(&self, name: &str) -> Result<&str, MinioError> {
@@ -123,41 +113,32 @@ impl Call<'_> {
         Ok(respond(StatusCode::OK, "application/octet-stream", sealed))
     }
 
+    /// Writes an answer. Its room is held until then, also while it waits to be sealed; it is counted on its
+    /// way out from then on.
     async fn render(&self, reply: Reply) -> Result<AdminResponse, MinioError> {
+        match &reply {
+            Reply::Empty | Reply::NoContent => {}
+            Reply::Plain(value) | Reply::Sealed(value) => self.actor.room.cover(value)?,
+            Reply::Written(text) => self.actor.room.cover(text)?,
+        }
         Ok(match reply {
             Reply::Empty => respond(StatusCode::OK, "application/json", ""),
             Reply::NoContent => respond(StatusCode::NO_CONTENT, "application/json", ""),
             Reply::Plain(value) => respond(StatusCode::OK, "application/json", value.to_string()),
-            Reply::Counted(value, share) => {
-                let answer = respond(StatusCode::OK, "application/json", value.to_string());
-                // The answer is counted on its way out.
-                drop((value, share));
-                answer
-            }
-            Reply::Written(text, share) => {
-                let answer = respond(StatusCode::OK, "application/json", text);
-                // The answer is counted on its way out.
-                drop(share);
-                answer
-            }
+            Reply::Written(text) => respond(StatusCode::OK, "application/json", text),
             Reply::Sealed(value) => self.seal(value).await?,
-            Reply::SealedCounted(value, share) => {
-                let answer = self.seal(value).await?;
-                drop(share);
-                answer
-            }
         })
     }
 }
 
 /// Answers a call.
 pub(crate) async fn serve(admin: &Admin, request: &AdminRequest) -> AdminResponse {
-    let Admin { directory, engine, kms, about, drives, .. } = admin;
+    let Admin { engine, kms, about, drives, .. } = admin;
     let refuse = |error: MinioError| error.render(&request.path, &request.request_id);
     let Some(identity) = &request.identity else {
         return refuse(MinioError::denied("The request must be signed."));
     };
-    let actor = Actor::new(directory, identity, request);
+    let actor = Actor::new(admin, identity, request);
     let call = Call { actor, request, engine, kms, about, drives };
     let answer = match run(&call).await {
         Ok(reply) => call.render(reply).await,
@@ -202,12 +183,12 @@ async fn run(call: &Call<'_>) -> Answer {
         ("PUT", "add-user") => users::add(call).await,
         ("PUT", "set-user-status") => users::set_status(call).await,
         ("DELETE", "remove-user") => users::remove(call).await,
-        ("GET", "list-users") => call.actor.scan(|| users::list(call)).await,
+        ("GET", "list-users") => call.actor.list(|| users::list(call)).await,
         ("GET", "user-info") => users::info(call),
         ("PUT", "add-service-account") => keys::add(call).await,
         ("POST", "update-service-account") => keys::update(call).await,
         ("GET", "info-service-account") => keys::info(call),
-        ("GET", "list-service-accounts") => call.actor.scan(|| keys::list(call)).await,
+        ("GET", "list-service-accounts") => call.actor.list(|| keys::list(call)).await,
         ("GET", "list-access-keys-bulk") => keys::list_bulk(call).await,
         ("GET", "info-access-key") => keys::info(call),
         ("DELETE", "delete-service-account") => keys::remove(call).await,
@@ -224,7 +205,7 @@ async fn run(call: &Call<'_>) -> Answer {
         ("POST", "idp/ldap/policy/attach") => policies::attach_name(call, true).await,
         ("POST", "idp/ldap/policy/detach") => policies::attach_name(call, false).await,
         ("PUT", "set-user-or-group-policy") => policies::set(call).await,
-        ("GET", "idp/builtin/policy-entities") => call.actor.scan(|| entities::list(call)).await,
+        ("GET", "idp/builtin/policy-entities") => call.actor.list(|| entities::list(call)).await,
         _ => Err(MinioError::not_supported(&call.request.path)),
     }
 }

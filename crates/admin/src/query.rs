@@ -19,7 +19,7 @@ mod write;
 use crate::door::{Actor, AdminRequest};
 use crate::federation::Federation;
 use crate::rights::Right;
-use crate::{AdminResponse, cut, respond};
+use crate::{Admin, AdminResponse, cut, respond};
 use drystone_identity::{Directory, EntityArn, EntityKind, IdentityError, PageAsked};
 use error::QueryError;
 pub(crate) use error::refuse_early;
@@ -193,11 +193,11 @@ fn is_other_case(one: &str, other: &str) -> bool {
 
 /// Answers a call.
 pub(crate) async fn serve(
-    directory: &Directory,
+    admin: &Admin,
     federation: &Federation,
     request: &AdminRequest,
 ) -> AdminResponse {
-    let id = &request.request_id;
+    let (id, directory) = (&request.request_id, &admin.directory);
     let parsed = Parameters::parse(request);
     let action = match &parsed {
         Ok(parameters) => parameters.text("Action"),
@@ -213,7 +213,7 @@ pub(crate) async fn serve(
         Ok(parameters) if action == "AssumeRoleWithLDAPIdentity" => {
             ldap_identity::run(directory, federation, request, &parameters).await
         }
-        Ok(parameters) => run(directory, request, parameters, &action, is_sts).await,
+        Ok(parameters) => run(admin, request, parameters, &action, is_sts).await,
         Err(error) => Err(error),
     };
     match answer {
@@ -233,7 +233,7 @@ fn refuse(namespace: &str, error: &QueryError, id: &str) -> AdminResponse {
 }
 
 async fn run(
-    directory: &Directory,
+    admin: &Admin,
     request: &AdminRequest,
     parameters: Parameters,
     action: &str,
@@ -243,7 +243,7 @@ async fn run(
         let message = "Request is missing Authentication Token";
         return Err(QueryError::new("MissingAuthenticationToken", 403, message));
     };
-    let mut actor = Actor::new(directory, identity, request);
+    let mut actor = Actor::new(admin, identity, request);
     let tags = parameters.named_tags();
     if tags.len() > TAG_COUNT_MAX {
         // Each is compared with each pattern of the policies that decide.

@@ -8,10 +8,12 @@ use crate::names;
 use crate::resolve::Identity;
 use crate::rows;
 use crate::{DEFAULT_ACCOUNT, DEFAULT_CANONICAL};
+use drystone_base::Room;
 use drystone_base::sync::{Mutex, lock};
 use drystone_base::{Cache, Clock, Rng, hash64};
 use drystone_catalog::{Catalog, Decision, Tx};
 use drystone_keyring::{Keyring, Secret};
+use serde::Serialize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -277,9 +279,13 @@ impl Directory {
     /// # Errors
     ///
     /// The catalog failed.
-    pub fn accounts(&self) -> Result<Vec<Account>, IdentityError> {
-        let mut all = vec![default_account()];
-        all.extend(rows::list(&self.shared.catalog, &[""], Some::<Account>)?);
+    pub fn accounts<T: Serialize>(
+        &self,
+        room: &dyn Room,
+        of: impl Fn(Account) -> T,
+    ) -> Result<Vec<T>, IdentityError> {
+        let mut all = vec![of(default_account())];
+        all.extend(rows::list(&self.shared.catalog, &[""], room, |account| Some(of(account)))?);
         Ok(all)
     }
 

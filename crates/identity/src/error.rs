@@ -41,6 +41,9 @@ pub enum IdentityError {
     /// A policy document is refused.
     #[error("{0}")]
     Policy(#[from] PolicyError),
+    /// There is no memory for the list at present; it may be asked for again.
+    #[error("There is no memory for this list at present.")]
+    NoRoom,
     /// The caller may not do this, whatever policies say.
     #[error("{0}")]
     Forbidden(String),

@@ -5,9 +5,12 @@ use crate::entity::{AccessKey, KeyKind, Parent, User};
 use crate::error::IdentityError;
 use crate::names::{check_access_key, check_secret, new_secret, unique_id};
 use crate::rows::{self, Page, PageAsked};
+use crate::weight::weigh;
+use drystone_base::Room;
 use drystone_catalog::Tx;
 use drystone_iam::Document;
 use drystone_keyring::Secret;
+use serde::Serialize;
 
 /// Keys of his own that a user may have.
 const OWN_KEY_COUNT_MAX: usize = 2;
@@ -169,17 +172,21 @@ impl Directory {
     /// # Errors
     ///
     /// The catalog failed.
-    pub fn keys_of<T>(
+    pub fn keys_of<T: Serialize>(
         &self,
         account: &str,
         user: Option<&str>,
+        room: &dyn Room,
         mut of: impl FnMut(AccessKey) -> Option<T>,
     ) -> Result<Vec<T>, IdentityError> {
         let ids = rows::keys_of(&self.shared.catalog, account, user.unwrap_or_default())?;
         let mut kept = Vec::new();
         for id in ids {
             let key = rows::get::<AccessKey>(&self.shared.catalog, &[&id])?;
-            kept.extend(key.and_then(&mut of));
+            if let Some(next) = key.and_then(&mut of) {
+                rows::take(room, weigh(&next))?;
+                kept.push(next);
+            }
         }
         Ok(kept)
     }

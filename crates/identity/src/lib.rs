@@ -43,6 +43,7 @@ mod session;
 mod session_end;
 mod session_policy;
 mod token;
+mod weight;
 
 pub use access_points::{AccessPoint, AccessPointScope};
 pub use arn::{EntityArn, EntityKind, mfa_serial, openid_role_arn};
@@ -73,3 +74,4 @@ pub const DEFAULT_ACCOUNT: &str = "000000000000";
 /// Canonical id of the default account, which listings name as owner.
 pub const DEFAULT_CANONICAL: &str =
     "02d6176db174dc93cb1b899f7c6078f08654445fe8cf1b6ce98d8855f66bdbf4";
+pub use weight::weigh;

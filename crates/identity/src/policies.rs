@@ -7,8 +7,11 @@ use crate::error::IdentityError;
 use crate::holder::{Holder, HolderKind};
 use crate::names::{check_name, check_path, unique_id};
 use crate::rows::{self, Page, PageAsked};
+use crate::weight::weigh;
+use drystone_base::Room;
 use drystone_catalog::Tx;
 use drystone_iam::{Document, canned_policy};
+use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
 const POLICY_NAME_LEN_MAX: usize = 128;
@@ -151,12 +154,13 @@ impl Directory {
     /// # Errors
     ///
     /// The catalog failed.
-    pub fn policies<T>(
+    pub fn policies<T: Serialize>(
         &self,
         account: &str,
+        room: &dyn Room,
         mut of: impl FnMut(ManagedPolicy) -> T,
     ) -> Result<Vec<T>, IdentityError> {
-        rows::list(&self.shared.catalog, &[account, ""], |entity| Some(of(entity)))
+        rows::list(&self.shared.catalog, &[account, ""], room, |entity| Some(of(entity)))
     }
 
     /// The text of a policy, canned or the account's own.
@@ -298,12 +302,19 @@ impl Directory {
     /// # Errors
     ///
     /// The catalog failed.
-    pub fn policy_uses(&self, account: &str) -> Result<BTreeMap<String, PolicyUse>, IdentityError> {
-        let mut found: BTreeMap<String, PolicyUse> = BTreeMap::new();
+    pub fn policy_uses(
+        &self,
+        account: &str,
+        room: &dyn Room,
+    ) -> Result<BTreeMap<String, PolicyUse>, IdentityError> {
+        let (mut found, mut fits) = (BTreeMap::<String, PolicyUse>::new(), true);
         self.each_holder(account, None, |policy, kind, name, held| {
-            found.entry(policy).or_default().add(kind, name, held);
+            fits = fits && room.take(weigh(&(&policy, &name)));
+            if fits {
+                found.entry(policy).or_default().add(kind, name, held);
+            }
         })?;
-        Ok(found)
+        if fits { Ok(found) } else { Err(IdentityError::NoRoom) }
     }
 
     /// How many hold a policy, or all policies of an account for `None`, by policy.

@@ -7,8 +7,10 @@ use crate::holder::HolderKind;
 use crate::keys;
 use crate::names::{check_name, check_path, check_tags, unique_id};
 use crate::policies::must_have;
-use crate::rows::{self, Page, PageAsked};
+use crate::rows::{self, OfChange, Page, PageAsked};
+use drystone_base::Room;
 use drystone_catalog::Tx;
+use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
 const USER_NAME_LEN_MAX: usize = 128;
@@ -111,12 +113,13 @@ impl Directory {
     /// # Errors
     ///
     /// The catalog failed.
-    pub fn users<T>(
+    pub fn users<T: Serialize>(
         &self,
         account: &str,
+        room: &dyn Room,
         mut of: impl FnMut(User) -> T,
     ) -> Result<Vec<T>, IdentityError> {
-        rows::list(&self.shared.catalog, &[account, ""], |entity| Some(of(entity)))
+        rows::list(&self.shared.catalog, &[account, ""], room, |entity| Some(of(entity)))
     }
 
     /// Changes a user.
@@ -246,6 +249,21 @@ impl Directory {
         rows::get(&self.shared.catalog, &[account, name])?.ok_or_else(missing)
     }
 
+    /// A group that is to be shown, with its members, when there is room for it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Directory::group`], and [`IdentityError::NoRoom`].
+    pub fn group_in(
+        &self,
+        account: &str,
+        name: &str,
+        room: &dyn Room,
+    ) -> Result<Group, IdentityError> {
+        let missing = || IdentityError::NotFound { kind: "group", name: name.to_owned() };
+        rows::get_in(&self.shared.catalog, &[account, name], room)?.ok_or_else(missing)
+    }
+
     /// A page of the groups of an account that are to be kept.
     ///
     /// # Errors
@@ -265,12 +283,13 @@ impl Directory {
     /// # Errors
     ///
     /// The catalog failed.
-    pub fn groups<T>(
+    pub fn groups<T: Serialize>(
         &self,
         account: &str,
+        room: &dyn Room,
         mut of: impl FnMut(Group) -> T,
     ) -> Result<Vec<T>, IdentityError> {
-        rows::list(&self.shared.catalog, &[account, ""], |entity| Some(of(entity)))
+        rows::list(&self.shared.catalog, &[account, ""], room, |entity| Some(of(entity)))
     }
 
     /// Lets the policies of a group count, or not.
@@ -360,7 +379,7 @@ impl Directory {
     /// with its name. No one can be put into it meanwhile.
     async fn leave_damaged_group(&self, account: &str, name: &str) -> Result<(), IdentityError> {
         let member = |user: User| user.groups.contains(name).then_some(user.name);
-        let members = rows::list(&self.shared.catalog, &[account, ""], member)?;
+        let members = rows::list(&self.shared.catalog, &[account, ""], &OfChange, member)?;
         for some in members.chunks(CHUNK_COUNT) {
             let (some, account, name) = (some.to_vec(), account.to_owned(), name.to_owned());
             self.commit(Scope::of(&account), move |tx| {
@@ -384,7 +403,7 @@ impl Directory {
     /// Names of the groups that say a user is in them.
     fn groups_with(&self, account: &str, user: &str) -> Result<BTreeSet<String>, IdentityError> {
         let with = |group: Group| group.members.contains(user).then_some(group.name);
-        let groups = rows::list(&self.shared.catalog, &[account, ""], with)?;
+        let groups = rows::list(&self.shared.catalog, &[account, ""], &OfChange, with)?;
         Ok(groups.into_iter().collect())
     }
 }

@@ -8,9 +8,11 @@ use crate::names::{check_name, check_path, check_tags, unique_id};
 use crate::policies::must_have;
 use crate::principals::policies_first;
 use crate::rows::{self, Page, PageAsked};
+use drystone_base::Room;
 use drystone_iam::{
     Caller, DocumentKind, Explanation, Facts, PolicySet, Principal, StoredPolicy, decide_trust,
 };
+use serde::Serialize;
 use std::collections::BTreeMap;
 
 const ROLE_NAME_LEN_MAX: usize = 64;
@@ -129,12 +131,13 @@ impl Directory {
     /// # Errors
     ///
     /// The catalog failed.
-    pub fn roles<T>(
+    pub fn roles<T: Serialize>(
         &self,
         account: &str,
+        room: &dyn Room,
         mut of: impl FnMut(Role) -> T,
     ) -> Result<Vec<T>, IdentityError> {
-        rows::list(&self.shared.catalog, &[account, ""], |entity| Some(of(entity)))
+        rows::list(&self.shared.catalog, &[account, ""], room, |entity| Some(of(entity)))
     }
 
     /// Changes a role.

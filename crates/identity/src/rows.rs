@@ -3,8 +3,11 @@
 use crate::derived::{self, Rows};
 use crate::entity::{AccessKey, Entity, KEY_OF, KeyKind};
 use crate::error::IdentityError;
+use crate::weight::weigh;
+use drystone_base::Room;
 use drystone_catalog::{Catalog, CatalogError, Key, Tx};
 use drystone_index::prefix_range;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// Where an entity is: its name, or account and name.
@@ -121,6 +124,33 @@ pub(crate) fn get<T: Entity>(
     row.map(|bytes| T::decode(&bytes, name_of(parts))).transpose()
 }
 
+/// A committed entity, if it is there, when there is room for it.
+pub(crate) fn get_in<T: Entity>(
+    catalog: &Catalog,
+    parts: Parts<'_>,
+    room: &dyn Room,
+) -> Result<Option<T>, IdentityError> {
+    let Some(row) = catalog.get(&Key::identity(T::KIND, parts))? else { return Ok(None) };
+    take(room, DECODED_FACTOR * row.len() as u64)?;
+    T::decode(&row, name_of(parts)).map(Some)
+}
+
+/// Times that an entity may be longer than its row, with what is shown of it.
+const DECODED_FACTOR: u64 = 4;
+
+/// Names that a change of several rows goes through: it is no answer, and the quota of the account bounds it.
+pub(crate) struct OfChange;
+
+impl Room for OfChange {
+    fn take(&self, _bytes: u64) -> bool {
+        true
+    }
+}
+
+pub(crate) fn take(room: &dyn Room, bytes: u64) -> Result<(), IdentityError> {
+    if room.take(bytes) { Ok(()) } else { Err(IdentityError::NoRoom) }
+}
+
 /// Some fields of a committed entity, with the length of its row.
 pub(crate) fn get_part<T: Entity, P: DeserializeOwned>(
     catalog: &Catalog,
@@ -131,17 +161,22 @@ pub(crate) fn get_part<T: Entity, P: DeserializeOwned>(
 }
 
 /// What `of` keeps of all committed entities of a kind whose parts begin with `parts`, by name. The entities
-/// themselves are not held: one may have a hundred kilobytes, of which a list shows its name.
-pub(crate) fn list<T: Entity, K>(
+/// themselves are not held: one may have a hundred kilobytes, of which a list shows its name. What is kept
+/// takes room before the next row is read.
+pub(crate) fn list<T: Entity, K: Serialize>(
     catalog: &Catalog,
     parts: Parts<'_>,
+    room: &dyn Room,
     mut of: impl FnMut(T) -> Option<K>,
 ) -> Result<Vec<K>, IdentityError> {
     let rows = catalog.snapshot().scan(prefix_range(&Key::identity(T::KIND, parts)));
     let mut kept = Vec::new();
     for row in rows {
         let (key, value) = row?;
-        kept.extend(of(T::decode(&value, &String::from_utf8_lossy(&key[2..]))?));
+        if let Some(next) = of(T::decode(&value, &String::from_utf8_lossy(&key[2..]))?) {
+            take(room, weigh(&next))?;
+            kept.push(next);
+        }
     }
     Ok(kept)
 }

@@ -21,6 +21,9 @@ pub enum KmsError {
     /// There are as many as there may be.
     #[error("{0}")]
     Limit(String),
+    /// There is no memory for the list at present; it may be asked for again.
+    #[error("There is no memory for this list at present.")]
+    NoRoom,
     /// What is sealed was not sealed under this key and context.
     #[error("What is stored sealed under the key '{0}' does not open under it.")]
     Damaged(String),

@@ -175,15 +175,16 @@ pub(crate) fn put_alias(tx: &mut Tx<'_>, name: &str, key: Option<&str>) {
 }
 
 /// All aliases, by name: name and key.
-pub(crate) fn aliases(catalog: &Catalog) -> Result<Vec<(String, String)>, KmsError> {
+pub(crate) fn aliases(
+    catalog: &Catalog,
+) -> impl Iterator<Item = Result<(String, String), KmsError>> + use<> {
     let prefix = Key::kms(ALIAS, "");
     let rows = catalog.snapshot().scan(prefix_range(&prefix));
-    let pairs = rows.map(|row| {
+    rows.map(move |row| {
         let (key, value) = row?;
         let name = String::from_utf8_lossy(&key[prefix.len()..]).into_owned();
         Ok((name, decode::<AliasRow>(&value)?.key))
-    });
-    pairs.collect()
+    })
 }
 
 /// Whether a text can be the id of a key.

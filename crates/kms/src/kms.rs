@@ -5,12 +5,23 @@ use crate::error::KmsError;
 use crate::key::{self, KeyInfo, KeyRow, KeyState, KeyVersion, ProviderKind};
 use crate::provider::{Local, Provider, Static, StaticKey};
 use crate::vault::{Vault, VaultConfig};
-use drystone_base::{BucketId, Clock, Rng, hex};
+use drystone_base::{BucketId, Clock, Rng, Room, hex};
 use drystone_catalog::{Catalog, Decision, Tx};
 use drystone_keyring::{
     DataKey, Keyring, ObjectPlace, Secret, bound_context, new_object_id, unwrap, wrap,
 };
 use std::sync::Arc;
+
+/// Bytes of an entry of a list beyond its texts, and times that these are held.
+const ENTRY_LEN: u64 = 512;
+const COPIES: u64 = 4;
+
+fn take(room: &dyn Room, texts_len: usize) -> Result<(), KmsError> {
+    match room.take(ENTRY_LEN + COPIES * texts_len as u64) {
+        true => Ok(()),
+        false => Err(KmsError::NoRoom),
+    }
+}
 
 /// What data keys of SSE-S3 are bound to.
 const S3_CONTEXT: &[u8] = b"object/sse-s3";
@@ -446,9 +457,13 @@ impl Kms {
     /// # Errors
     ///
     /// The catalog failed.
-    pub fn list(&self) -> Result<Vec<KeyInfo>, KmsError> {
-        let keys: Result<Vec<KeyInfo>, _> = key::keys(&self.shared.catalog).collect();
-        let mut keys = keys?;
+    pub fn list(&self, room: &dyn Room) -> Result<Vec<KeyInfo>, KmsError> {
+        let mut keys = Vec::new();
+        for key in key::keys(&self.shared.catalog) {
+            let key = key?;
+            take(room, key.id.len() + key.description.len())?;
+            keys.push(key);
+        }
         if let Some(fixed) = &self.shared.fixed.key
             && !keys.iter().any(|key| key.id == fixed.id)
         {
@@ -476,9 +491,14 @@ impl Kms {
     /// # Errors
     ///
     /// The catalog failed.
-    pub fn aliases(&self) -> Result<Vec<AliasInfo>, KmsError> {
-        let pairs = key::aliases(&self.shared.catalog)?;
-        Ok(pairs.into_iter().map(|(name, key)| AliasInfo { name, key }).collect())
+    pub fn aliases(&self, room: &dyn Room) -> Result<Vec<AliasInfo>, KmsError> {
+        let mut aliases = Vec::new();
+        for pair in key::aliases(&self.shared.catalog) {
+            let (name, key) = pair?;
+            take(room, name.len() + key.len())?;
+            aliases.push(AliasInfo { name, key });
+        }
+        Ok(aliases)
     }
 
     /// Gives a key another name, or takes the name away from whatever key has it.

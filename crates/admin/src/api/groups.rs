@@ -10,7 +10,7 @@ use drystone_identity::EntityKind;
 pub(super) async fn run(actor: &Actor<'_>, request: Request) -> Result<Outcome, Request> {
     Ok(match request {
         Request::GroupAdd { name } => add(actor, &name).await,
-        Request::GroupList => actor.scan(|| list(actor)).await,
+        Request::GroupList => actor.list(|| list(actor)).await,
         Request::GroupInfo { name } => info(actor, &name),
         Request::GroupRemove { name } => remove(actor, &name).await,
         Request::GroupEnable { name, enabled } => enable(actor, &name, enabled).await,
@@ -36,12 +36,12 @@ async fn add(actor: &Actor<'_>, name: &str) -> Outcome {
 
 fn list(actor: &Actor<'_>) -> Outcome {
     actor.need_all(Right::ListGroups, EntityKind::Group)?;
-    Ok(Answer::Groups(actor.directory.groups(actor.account(), shown)?))
+    Ok(Answer::Groups(actor.directory.groups(actor.account(), &actor.room, shown)?))
 }
 
 fn info(actor: &Actor<'_>, name: &str) -> Outcome {
     actor.need(Right::GetGroup, EntityKind::Group, name)?;
-    Ok(Answer::Groups(vec![shown(actor.directory.group(actor.account(), name)?)]))
+    Ok(Answer::Groups(vec![shown(actor.directory.group_in(actor.account(), name, &actor.room)?)]))
 }
 
 async fn remove(actor: &Actor<'_>, name: &str) -> Outcome {

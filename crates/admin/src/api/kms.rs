@@ -14,6 +14,7 @@ impl From<KmsError> for Failed {
         let code = match &error {
             _ if error.is_full() => FailureCode::Limit,
             _ if error.takes_no_changes().is_some() => FailureCode::Unavailable,
+            KmsError::NoRoom => FailureCode::Unavailable,
             KmsError::Limit(_) => FailureCode::Limit,
             KmsError::NotFound(_) => FailureCode::NotFound,
             KmsError::Exists(_) => FailureCode::Exists,
@@ -41,7 +42,7 @@ pub(super) async fn run(
     let kms = &admin.kms;
     Ok(match request {
         Request::KmsAdd { key, description } => add(actor, kms, &key, &description).await,
-        Request::KmsList => actor.scan(|| list(actor, kms)).await,
+        Request::KmsList => actor.list(|| list(actor, kms)).await,
         Request::KmsEnable { key, enabled } => enable(actor, kms, &key, enabled).await,
         Request::KmsRotate { key } => rotate(actor, kms, &key).await,
         Request::KmsAlias { name, key } => alias(actor, kms, &name, key.as_deref()).await,
@@ -50,11 +51,21 @@ pub(super) async fn run(
     })
 }
 
-fn shown(kms: &Kms, keys: Vec<KeyInfo>) -> Outcome {
-    let mut aliases: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for alias in kms.aliases()? {
-        aliases.entry(alias.key).or_default().push(alias.name);
+/// Names of keys, by key.
+type Aliases = BTreeMap<String, Vec<String>>;
+
+/// The other names of a key, or of all for `None`.
+fn aliases(actor: &Actor<'_>, kms: &Kms, key: Option<&str>) -> Result<Aliases, Failed> {
+    let mut aliases = Aliases::new();
+    for alias in kms.aliases(&actor.room)? {
+        if key.is_none_or(|key| key == alias.key) {
+            aliases.entry(alias.key).or_default().push(alias.name);
+        }
     }
+    Ok(aliases)
+}
+
+fn shown(kms: &Kms, keys: Vec<KeyInfo>, mut aliases: Aliases) -> Outcome {
     let shown = keys.into_iter().map(|key| KmsKey {
         arn: kms.arn(&key.id),
         aliases: aliases.remove(&key.id).unwrap_or_default(),
@@ -72,12 +83,13 @@ fn shown(kms: &Kms, keys: Vec<KeyInfo>) -> Outcome {
 async fn add(actor: &Actor<'_>, kms: &Kms, id: &str, description: &str) -> Outcome {
     actor.require_kms(Right::KmsCreateKey, kms, id)?;
     let key = kms.create(id, description).await?;
-    actor.scan(|| shown(kms, vec![key])).await
+    shown(kms, vec![key], Aliases::new())
 }
 
 fn list(actor: &Actor<'_>, kms: &Kms) -> Outcome {
     actor.require_kms(Right::KmsListKeys, kms, "")?;
-    shown(kms, kms.list()?)
+    let keys = kms.list(&actor.room)?;
+    shown(kms, keys, aliases(actor, kms, None)?)
 }
 
 async fn enable(actor: &Actor<'_>, kms: &Kms, name: &str, enabled: bool) -> Outcome {
@@ -92,8 +104,10 @@ async fn enable(actor: &Actor<'_>, kms: &Kms, name: &str, enabled: bool) -> Outc
 async fn rotate(actor: &Actor<'_>, kms: &Kms, name: &str) -> Outcome {
     let id = kms.resolve(name)?;
     actor.require_kms(Right::KmsRotateKey, kms, &id)?;
+    // There must be room for the answer before the key is changed.
+    let aliases = actor.list(|| aliases(actor, kms, Some(&id))).await?;
     let key = kms.rotate(&id).await?;
-    actor.scan(|| shown(kms, vec![key])).await
+    shown(kms, vec![key], aliases)
 }
 
 async fn alias(actor: &Actor<'_>, kms: &Kms, name: &str, key: Option<&str>) -> Outcome {

@@ -11,14 +11,14 @@ use drystone_identity::{EntityKind, Holder, HolderKind, IdentityError, NewRole};
 pub(super) async fn run(actor: &Actor<'_>, request: Request) -> Outcome {
     match request {
         Request::PolicySet { name, document } => set(actor, &name, &document).await,
-        Request::PolicyList => actor.scan(|| list(actor)).await,
+        Request::PolicyList => actor.list(|| list(actor)).await,
         Request::PolicyInfo { name } => info(actor, &name),
         Request::PolicyRemove { name } => remove(actor, &name).await,
         Request::PolicyAttach { policies, holder, attach } => {
             self::attach(actor, policies, holder, attach).await
         }
         Request::RoleSet { name, trust } => set_role(actor, &name, trust).await,
-        Request::RoleList => actor.scan(|| list_roles(actor)).await,
+        Request::RoleList => actor.list(|| list_roles(actor)).await,
         Request::RoleRemove { name } => {
             actor.need(Right::DeleteRole, EntityKind::Role, &name)?;
             actor.directory.delete_role(actor.account(), &name).await?;
@@ -44,7 +44,7 @@ fn list(actor: &Actor<'_>) -> Outcome {
         version: 1,
         document: None,
     });
-    let own = actor.directory.policies(actor.account(), |policy| Policy {
+    let own = actor.directory.policies(actor.account(), &actor.room, |policy| Policy {
         name: policy.name,
         canned: false,
         version: policy.default_version,
@@ -128,5 +128,7 @@ async fn set_role(actor: &Actor<'_>, name: &str, trust: String) -> Outcome {
 
 fn list_roles(actor: &Actor<'_>) -> Outcome {
     actor.need_all(Right::ListRoles, EntityKind::Role)?;
-    Ok(Answer::Roles(actor.directory.roles(actor.account(), |role| shown(actor, role))?))
+    Ok(Answer::Roles(
+        actor.directory.roles(actor.account(), &actor.room, |role| shown(actor, role))?,
+    ))
 }

@@ -12,12 +12,12 @@ use drystone_keyring::Secret;
 pub(super) async fn run(actor: &Actor<'_>, request: Request) -> Result<Outcome, Request> {
     Ok(match request {
         Request::UserAdd { name } => add(actor, name).await,
-        Request::UserList => actor.scan(|| list(actor)).await,
+        Request::UserList => actor.list(|| list(actor)).await,
         Request::UserInfo { name } => info(actor, &name),
         Request::UserRemove { name } => remove(actor, &name).await,
         Request::UserEnable { name, enabled } => enable(actor, &name, enabled).await,
         request @ Request::KeyAdd { .. } => add_key(actor, request).await,
-        Request::KeyList { user } => actor.scan(|| list_keys(actor, user.as_deref())).await,
+        Request::KeyList { user } => actor.list(|| list_keys(actor, user.as_deref())).await,
         Request::KeyEnable { access_key, enabled } => {
             let is_enabled = Some(enabled);
             change_key(actor, &access_key, KeyChange { is_enabled, ..KeyChange::default() }).await
@@ -48,7 +48,7 @@ async fn add(actor: &Actor<'_>, name: String) -> Outcome {
 
 fn list(actor: &Actor<'_>) -> Outcome {
     actor.need_all(Right::ListUsers, EntityKind::User)?;
-    Ok(Answer::Users(actor.directory.users(actor.account(), shown)?))
+    Ok(Answer::Users(actor.directory.users(actor.account(), &actor.room, shown)?))
 }
 
 fn info(actor: &Actor<'_>, name: &str) -> Outcome {
@@ -108,7 +108,7 @@ fn list_keys(actor: &Actor<'_>, user: Option<&str>) -> Outcome {
         actor.directory.user(actor.account(), user)?;
     }
     let shown = |key| Some(shown_key(key));
-    Ok(Answer::Keys(actor.directory.keys_of(actor.account(), user, shown)?))
+    Ok(Answer::Keys(actor.directory.keys_of(actor.account(), user, &actor.room, shown)?))
 }
 
 async fn change_key(actor: &Actor<'_>, id: &str, change: KeyChange) -> Outcome {

@@ -20,33 +20,33 @@ pub(super) fn list(call: &Call<'_>) -> Answer {
     let all = users.is_empty() && groups.is_empty() && policies.is_empty();
     let wanted = |names: &[String], name: &str| all || names.iter().any(|n| n == name);
     // Once, not once for each member.
-    let by_name = |group: Group| (group.name, group.grants.attached);
-    let known: BTreeMap<_, _> = directory.groups(account, by_name)?.into_iter().collect();
+    let (by_name, room) = (|group: Group| (group.name, group.grants.attached), &call.actor.room);
+    let known: BTreeMap<_, _> = directory.groups(account, room, by_name)?.into_iter().collect();
     let none = BTreeSet::new();
-    let mut user_mappings: Vec<Value> = Vec::new();
-    directory.users(account, |user| {
+    let user_mappings = directory.users(account, room, |user| {
         let has_any = !user.grants.attached.is_empty() || !user.groups.is_empty();
         if !wanted(&users, &user.name) || (all && !has_any) {
-            return;
+            return None;
         }
         let mut of_groups = Vec::new();
         for name in &user.groups {
             of_groups.push(json!({ "group": name, "policies": known.get(name).unwrap_or(&none) }));
         }
-        user_mappings.push(json!({
+        Some(json!({
             "user": user.name,
             "policies": user.grants.attached,
             "memberOfMappings": of_groups,
-        }));
+        }))
     })?;
+    let user_mappings: Vec<Value> = user_mappings.into_iter().flatten().collect();
     let mut group_mappings = Vec::new();
     for (name, attached) in &known {
         if wanted(&groups, name) && !(all && attached.is_empty()) {
             group_mappings.push(json!({ "group": name, "policies": attached }));
         }
     }
-    let own = directory.policies(account, |policy| policy.name)?;
-    let (uses, unused) = (directory.policy_uses(account)?, PolicyUse::default());
+    let own = directory.policies(account, room, |policy| policy.name)?;
+    let (uses, unused) = (directory.policy_uses(account, room)?, PolicyUse::default());
     let mut policy_mappings = Vec::new();
     for policy in canned_names().map(str::to_owned).chain(own) {
         let held = uses.get(&policy).unwrap_or(&unused);

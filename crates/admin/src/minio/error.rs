@@ -107,6 +107,7 @@ impl From<IdentityError> for MinioError {
             IdentityError::Exists { .. }
             | IdentityError::Limit(_)
             | IdentityError::Invalid { .. } => Self::invalid(message),
+            IdentityError::NoRoom => Self::busy(),
             IdentityError::Forbidden(_) => Self::denied(message),
             IdentityError::Keyring(_)
             | IdentityError::Damaged { .. }

@@ -5,7 +5,7 @@ use super::users::is_enabled;
 use super::{Answer, Call, MinioError, Reply};
 use crate::rights::Right;
 use drystone_base::Timestamp;
-use drystone_identity::{EntityKind, Group, IdentityError};
+use drystone_identity::{EntityKind, IdentityError};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -58,7 +58,7 @@ pub(super) async fn update_members(call: &Call<'_>) -> Answer {
 pub(super) fn info(call: &Call<'_>) -> Answer {
     let name = call.need("group")?;
     call.require(Right::GetGroup, EntityKind::Group, name)?;
-    let group = call.actor.directory.group(call.actor.account(), name)?;
+    let group = call.actor.directory.group_in(call.actor.account(), name, &call.actor.room)?;
     let policies: Vec<_> = group.grants.attached.iter().cloned().collect();
     Ok(Reply::Plain(json!({
         "name": group.name,
@@ -69,19 +69,11 @@ pub(super) fn info(call: &Call<'_>) -> Answer {
     })))
 }
 
-/// Bytes that a name takes in a list, beyond twice its own.
-const NAME_COST: u64 = 128;
-
 pub(super) async fn list(call: &Call<'_>) -> Answer {
     call.require_all(Right::ListGroups, EntityKind::Group)?;
     let (directory, account) = (call.actor.directory, call.actor.account());
-    let mut len = NAME_COST;
-    let sum = |group: Group| len += NAME_COST + 2 * group.name.len() as u64;
-    call.actor.scan(|| directory.groups(account, sum)).await?;
-    let share = call.room(len).await?;
-    let names = call.actor.scan(|| directory.groups(account, |group| group.name)).await?;
-    let text = json!(names).to_string();
-    Ok(Reply::Written(text, share))
+    let list = || directory.groups(account, &call.actor.room, |group| group.name);
+    Ok(Reply::Written(json!(call.actor.list(list).await?).to_string()))
 }
 
 pub(super) async fn set_status(call: &Call<'_>) -> Answer {

@@ -5,7 +5,7 @@ use crate::rights::Right;
 use drystone_base::Timestamp;
 use drystone_base::limits::BUCKET_COUNT_MAX;
 use drystone_engine::deployment::{DeploymentStatus, DriveState, DriveStatus};
-use drystone_engine::{BucketRow, BucketsAsked, EngineError, Share, Usage};
+use drystone_engine::{BucketRow, BucketsAsked, EngineError, Usage};
 use drystone_identity::DEFAULT_ACCOUNT;
 use serde_json::{Value, json};
 
@@ -45,8 +45,8 @@ async fn visit(
     }
 }
 
-/// A share for an answer that names these buckets, and how many it is for.
-async fn room_for(call: &Call<'_>, owner: Option<&str>) -> Result<(Share, usize), MinioError> {
+/// Room for an answer that names these buckets, and how many it is for.
+async fn room_for(call: &Call<'_>, owner: Option<&str>) -> Result<usize, MinioError> {
     let mut count = 0;
     visit(call, (owner, usize::MAX), |_| {
         count += 1;
@@ -54,9 +54,8 @@ async fn room_for(call: &Call<'_>, owner: Option<&str>) -> Result<(Share, usize)
     })
     .await?;
     let count: usize = NAMED_COUNT_MAX.min(count);
-    let engine = call.engine.for_consumer(call.request.consumer);
-    let share = engine.reserve_answer(count as u64 * NAMED_LEN).await.map_err(failed)?;
-    Ok((share, count))
+    call.actor.room.reserve(count as u64 * NAMED_LEN).await?;
+    Ok(count)
 }
 
 /// What is in all buckets together.
@@ -177,7 +176,7 @@ pub(super) async fn storage(call: &Call<'_>) -> Answer {
 pub(super) async fn usage(call: &Call<'_>) -> Answer {
     call.actor.require_server(Right::DataUsageInfo)?;
     let (mut sums, mut each) = (Sums::default(), serde_json::Map::new());
-    let (share, room) = room_for(call, None).await?;
+    let room = room_for(call, None).await?;
     visit(call, (None, usize::MAX), |bucket| {
         let usage = call.engine.usage_of(bucket.id)?;
         sums.add(&usage);
@@ -203,7 +202,7 @@ pub(super) async fn usage(call: &Call<'_>) -> Answer {
         "bucketsCount": sums.buckets,
         "bucketsUsageInfo": each,
     });
-    Ok(Reply::Counted(answer, share))
+    Ok(Reply::Plain(answer))
 }
 
 /// What the caller may do in which bucket. Everybody may ask this about himself.
@@ -211,7 +210,7 @@ pub(super) async fn account(call: &Call<'_>) -> Answer {
     let account = call.actor.account();
     let owner = if account == DEFAULT_ACCOUNT { "" } else { account };
     let mut listed = Vec::new();
-    let (share, room) = room_for(call, Some(owner)).await?;
+    let room = room_for(call, Some(owner)).await?;
     visit(call, (Some(owner), DECIDED_COUNT_MAX), |bucket| {
         let arn = format!("arn:aws:s3:::{}", bucket.name);
         let read = call.actor.may_s3("s3:ListBucket", &arn);
@@ -237,5 +236,5 @@ pub(super) async fn account(call: &Call<'_>) -> Answer {
         "Policy": null,
         "Buckets": listed,
     });
-    Ok(Reply::Counted(answer, share))
+    Ok(Reply::Plain(answer))
 }

@@ -3,7 +3,7 @@
 use super::spoken::Fields;
 use super::{Answer, Call, MinioError, Reply};
 use crate::rights::Right;
-use drystone_base::Timestamp;
+use drystone_base::{Room, Timestamp};
 use drystone_identity::{AccessKey, EntityKind, IdentityError, KeyChange, KeyKind, NewKey};
 use drystone_keyring::Secret;
 use serde::Deserialize;
@@ -187,13 +187,12 @@ pub(super) fn info(call: &Call<'_>) -> Answer {
     Ok(Reply::Sealed(shown))
 }
 
-/// Bytes that a list of the keys of many users begins with, and that it takes for each user and each key.
-const FIRST_LEN: u64 = 64 << 10;
+/// Bytes that a list of the keys of many users takes for each user.
 const SHOWN_LEN: u64 = 1 << 10;
 
 fn services_of(call: &Call<'_>, user: Option<&str>) -> Result<Vec<Value>, MinioError> {
     let service = |key: AccessKey| (key.key_kind == KeyKind::Service).then(|| shown(call, &key));
-    Ok(call.actor.directory.keys_of(call.actor.account(), user, service)?)
+    Ok(call.actor.directory.keys_of(call.actor.account(), user, &call.actor.room, service)?)
 }
 
 pub(super) fn list(call: &Call<'_>) -> Answer {
@@ -217,12 +216,13 @@ pub(super) async fn list_bulk(call: &Call<'_>) -> Answer {
         // Sessions are not stored, so there is nothing to list them from.
         return Err(MinioError::not_supported("the list of sessions"));
     }
+    let room = &call.actor.room;
     let users: Vec<String> = match call.request.query("all") {
         Some("true") => {
             call.actor.require_lasting()?;
             call.require_all(Right::ListAccessKeys, EntityKind::User)?;
             let (directory, account) = (call.actor.directory, call.actor.account());
-            call.actor.scan(|| directory.users(account, |user| user.name)).await?
+            call.actor.list(|| directory.users(account, room, |user| user.name)).await?
         }
         _ => {
             let asked = call.request.query.iter().filter(|(name, _)| name == "users");
@@ -236,9 +236,7 @@ pub(super) async fn list_bulk(call: &Call<'_>) -> Answer {
     let names_none = call.request.query("all") == Some("true");
     let mut all = Map::new();
     // Any number of users may be named, each with hundreds of keys.
-    let engine = call.engine.for_consumer(call.request.consumer);
-    let mut share = engine.reserve_answer(FIRST_LEN).await.map_err(|_| MinioError::busy())?;
-    let (mut held, mut reserved) = (0, FIRST_LEN);
+    room.begin_list().await?;
     for user in users {
         match call.actor.one_of_many(|| call.actor.require_key_list(Some(&user))).await {
             // A list of all leaves out those whose keys the caller may not see.
@@ -250,16 +248,12 @@ pub(super) async fn list_bulk(call: &Call<'_>) -> Answer {
             "users-only" => Vec::new(),
             _ => call.actor.scan(|| services_of(call, Some(&user))).await?,
         };
-        held += SHOWN_LEN * (1 + services.len() as u64);
-        if held > reserved {
-            if !share.try_grow(held) {
-                return Err(MinioError::busy());
-            }
-            reserved += held;
+        if !room.take(SHOWN_LEN) {
+            return Err(MinioError::busy());
         }
         all.insert(user, json!({ "serviceAccounts": services, "stsKeys": [] }));
     }
-    Ok(Reply::SealedCounted(Value::Object(all), share))
+    Ok(Reply::Sealed(Value::Object(all)))
 }
 
 pub(super) async fn remove(call: &Call<'_>) -> Answer {

@@ -19,6 +19,7 @@ impl From<KmsError> for MinioError {
             KmsError::Disabled(_) | KmsError::Invalid(_) | KmsError::Limit(_) => {
                 Self::invalid(message)
             }
+            KmsError::NoRoom => Self::busy(),
             KmsError::Provider { .. } => Self::new("XMinioKMSError", 503, message),
             KmsError::Damaged(_) | KmsError::Keyring(_) | KmsError::Catalog(_) => {
                 tracing::error!(error = message, "the administration of keys failed");
@@ -39,7 +40,7 @@ pub(super) async fn run(call: &Call<'_>, name: &str) -> Answer {
             Ok(Reply::Plain(json!({ "version": env!("CARGO_PKG_VERSION") })))
         }
         ("POST", "key/create") => create(call).await,
-        ("GET", "key/list") => call.actor.scan(|| list(call)).await,
+        ("GET", "key/list") => call.actor.list(|| list(call)).await,
         ("GET", "key/status") => key_status(call).await,
         _ => Err(MinioError::not_supported(&call.request.path)),
     }
@@ -71,10 +72,11 @@ fn list(call: &Call<'_>) -> Answer {
         Some(prefix) => id.starts_with(prefix),
         None => id == pattern,
     };
-    let keys = call.kms.list()?.into_iter().filter(|key| fits(&key.id)).map(|key| {
-        let created = Timestamp(key.created_ms).to_iso();
-        json!({ "name": key.id, "createdAt": created, "createdBy": "" })
-    });
+    let keys =
+        call.kms.list(&call.actor.room)?.into_iter().filter(|key| fits(&key.id)).map(|key| {
+            let created = Timestamp(key.created_ms).to_iso();
+            json!({ "name": key.id, "createdAt": created, "createdBy": "" })
+        });
     Ok(Reply::Plain(keys.collect()))
 }
 

@@ -40,14 +40,15 @@ pub(super) async fn list(call: &Call<'_>) -> Answer {
     call.require_all(Right::ListPolicies, EntityKind::Policy)?;
     // The list has the documents.
     call.actor.refuse_denied(Right::GetPolicyVersion, &call.actor.all(EntityKind::Policy))?;
-    let (directory, account) = (call.actor.directory, call.actor.account());
+    let (directory, account, room) = (call.actor.directory, call.actor.account(), &call.actor.room);
     let canned = canned_names().map(|name| member(name, canned_policy(name).unwrap_or_default()));
     let mut text = format!("{{{}", canned.collect::<String>());
     // Once for the length, and again with a share of that.
     let mut len = text.len();
     let sum = |policy: ManagedPolicy| len += member(&policy.name, policy.document()).len();
-    call.actor.scan(|| directory.policies(account, sum)).await?;
-    let share = call.room(len as u64).await?;
+    call.actor.scan(|| directory.policies(account, room, sum)).await?;
+    // It is measured as a text, twice.
+    room.reserve(2 * len as u64 + 512).await?;
     text.reserve_exact(len - text.len());
     let mut fits = true;
     let write = |policy: ManagedPolicy| {
@@ -57,7 +58,7 @@ pub(super) async fn list(call: &Call<'_>) -> Answer {
             text.push_str(&next);
         }
     };
-    call.actor.scan(|| directory.policies(account, write)).await?;
+    call.actor.scan(|| directory.policies(account, room, write)).await?;
     if !fits {
         // There are more of them meanwhile.
         return Err(MinioError::busy());
@@ -65,7 +66,7 @@ pub(super) async fn list(call: &Call<'_>) -> Answer {
     // The place of the last comma.
     text.pop();
     text.push('}');
-    Ok(Reply::Written(text, share))
+    Ok(Reply::Written(text))
 }
 
 pub(super) async fn info(call: &Call<'_>) -> Answer {
@@ -73,9 +74,10 @@ pub(super) async fn info(call: &Call<'_>) -> Answer {
     call.require(Right::GetPolicyVersion, EntityKind::Policy, name)?;
     let (directory, account) = (call.actor.directory, call.actor.account());
     let text = directory.policy_text(account, name)?;
-    let (share, text) = (call.room(text.len() as u64 + 512).await?, document(&text));
+    call.actor.room.reserve(4 * text.len() as u64).await?;
+    let text = document(&text);
     if call.request.query("v") != Some("2") {
-        return Ok(Reply::Written(text.to_owned(), share));
+        return Ok(Reply::Written(text.to_owned()));
     }
     let (created, updated) = match directory.policy(account, name) {
         Ok(policy) => (policy.created_ms, policy.updated_ms),
@@ -86,7 +88,7 @@ pub(super) async fn info(call: &Call<'_>) -> Answer {
         r#"{{"PolicyName":{},"Policy":{text},"CreateDate":"{created}","UpdateDate":"{updated}"}}"#,
         Value::from(name)
     );
-    Ok(Reply::Written(shown, share))
+    Ok(Reply::Written(shown))
 }
 
 #[derive(Deserialize)]

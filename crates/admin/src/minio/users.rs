@@ -121,7 +121,7 @@ fn shown(user: &User) -> Value {
 pub(super) fn list(call: &Call<'_>) -> Answer {
     call.require_all(Right::ListUsers, EntityKind::User)?;
     let named = |user: User| (user.name.clone(), shown(&user));
-    let users = call.actor.directory.users(call.actor.account(), named)?;
+    let users = call.actor.directory.users(call.actor.account(), &call.actor.room, named)?;
     Ok(Reply::Sealed(Value::Object(users.into_iter().collect())))
 }
 

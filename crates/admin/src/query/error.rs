@@ -54,6 +54,7 @@ impl From<IdentityError> for QueryError {
             IdentityError::Limit(_) => Self::new("LimitExceeded", 409, message),
             IdentityError::Invalid { .. } => Self::validation(message),
             IdentityError::Policy(_) => Self::new("MalformedPolicyDocument", 400, message),
+            IdentityError::NoRoom => Self::new("ServiceUnavailable", 503, message),
             IdentityError::Forbidden(_) => Self::denied(message),
             IdentityError::Keyring(_)
             | IdentityError::Damaged { .. }
