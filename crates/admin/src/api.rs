@@ -10,7 +10,7 @@ mod sessions;
 mod users;
 
 pub use drives::Drives;
-pub(crate) use drives::{Unrepaired, Verifying};
+pub(crate) use drives::{Lacking, Verifying};
 
 use crate::door::{Actor, AdminRequest, Denied};
 use crate::rights::Right;

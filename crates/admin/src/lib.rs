@@ -222,8 +222,8 @@ impl Admin {
                 }
                 // What cannot be read now is left out.
                 let drives = self.drives.status().ok();
-                let found =
-                    drives.as_ref().map(|status| (status, self.verifying.unrepaired(status)));
+                let lacking = |status| self.verifying.lacking(&self.engine, status);
+                let found = drives.as_ref().map(|status| (status, lacking(status)));
                 let text = self.metrics.render(&self.engine, found);
                 Some(respond(StatusCode::OK, "text/plain; version=0.0.4", text))
             }

@@ -49,7 +49,7 @@
 //! | `drystone_stalled` | tries of work on the drives that did not get on, in a row | work, reason, drive |
 //! | `drystone_stalled_room_bytes` | bytes of room to give a drive up | drive, room: needed, free |
 
-use crate::api::Unrepaired;
+use crate::api::Lacking;
 use drystone_base::sync::{self, Mutex, MutexGuard};
 use drystone_engine::deployment::{
     ClassStatus, DeploymentStatus, DriveStatus, DriveWork, Obstacle, Stalled,
@@ -120,7 +120,7 @@ impl Metrics {
     pub(crate) fn render(
         &self,
         engine: &Engine,
-        drives: Option<(&DeploymentStatus, Unrepaired)>,
+        drives: Option<(&DeploymentStatus, Lacking)>,
     ) -> String {
         let mut out = String::new();
         let head = |out: &mut String, name: &str, kind: &str, help: &str| {
@@ -265,7 +265,7 @@ fn render_lock_clock(out: &mut String, engine: &Engine) {
 }
 
 /// Whether everything can be read, and what is known to lack.
-fn render_safety(out: &mut String, status: &DeploymentStatus, left: Unrepaired) {
+fn render_safety(out: &mut String, status: &DeploymentStatus, left: Lacking) {
     let mut gauge = |name, help, values: Vec<(String, u64)>| {
         Labelled { name, kind: "gauge", help }.write(out, values.into_iter());
     };
@@ -327,7 +327,7 @@ fn render_stalled(out: &mut String, status: &DeploymentStatus) {
         .write(out, status.stalled.iter().flat_map(room));
 }
 
-fn render_drives(out: &mut String, status: &DeploymentStatus, left: Unrepaired) {
+fn render_drives(out: &mut String, status: &DeploymentStatus, left: Lacking) {
     render_safety(out, status, left);
     render_stalled(out, status);
     let gauge = |name, help| Labelled { name, kind: "gauge", help };

@@ -97,6 +97,8 @@ impl Key {
     pub const CLOCK: &'static [u8] = &[Family::State as u8, b'c'];
     /// Something is to be moved: a drive was added, or is being emptied.
     pub const REBALANCE: &'static [u8] = &[Family::State as u8, b'b'];
+    /// What verifications found and did not repair.
+    pub const UNREPAIRED: &'static [u8] = &[Family::State as u8, b'v'];
     /// The clock by which locks end.
     pub const LOCK_CLOCK: &'static [u8] = &[Family::State as u8, b'l'];
     /// Ids of the keys of keyrings that something was sealed under.

@@ -54,6 +54,7 @@ mod stripe;
 mod sweep;
 mod tasks;
 mod turns;
+mod verified;
 
 pub use access_log::{
     AccessLogRow, FORGET_COUNT_MAX, LogFailure, LogRoom, LogShare, LogState, LogTotals,
@@ -85,6 +86,7 @@ pub use scrub::ScrubState;
 pub use seal::Seal;
 pub use sweep::{SweepReport, Sweeper};
 pub use turns::{Turn, Turns};
+pub use verified::{Unrepaired, Verified};
 
 pub use drystone_catalog::{
     BucketLock, BucketRow, Checksum, ChecksumAlgorithm, ChecksumKind, Data, ETag, Encryption,

@@ -225,7 +225,43 @@ def test_status_says_what_a_verification_found_until_it_is_repaired(wall):
     # One that looks at little does not make the rest forgotten.
     six.command("verify", f"{BUCKET}/k0", ok=False)
     assert six.status()["unrepaired_by_verify"] == left
+    # Nor does a restart, of either kind.
+    for ends_well in (True, False):
+        six.stop() if ends_well else six.server.kill()
+        six.start(env=PUBLIC)
+        status = six.status()
+        assert status["unrepaired_by_verify"] == left and not status["is_whole"]
+        assert f"DAMAGED: the last verification found {left} shards" in text_of(six)
+        assert metrics_of(six)['drystone_unrepaired_shards{by="verify"}'] == left
     six.command("verify", "--repair")
     six.wait_whole()
     assert six.status()["unrepaired_by_verify"] == 0
     assert text_of(six).startswith("everything is whole")
+    six.stop()
+    six.start()
+    assert text_of(six).startswith("everything is whole")
+
+
+def test_status_says_what_is_lost_after_a_restart_until_it_is_verified_again(wall):
+    six = filled(wall)
+    holders = [drive["path"] for drive in six.status()["drives"] if drive["holds_catalog"]]
+    six.stop()
+    for path in [path for path in six.directories if str(path) not in holders]:
+        for segment in sorted(path.glob("seg-*")):
+            data = bytearray(segment.read_bytes())
+            for at in range(100_000, len(data), 50_000):
+                data[at] ^= 1
+            segment.write_bytes(data)
+    six.start(env=PUBLIC)
+    lost = six.command("verify", ok=False)["verification"]["lost_count"]
+    assert lost > 0
+    six.stop()
+    six.start(env=PUBLIC)
+    status = six.status()
+    assert status["lost_by_verify"] == lost and not status["is_whole"]
+    assert f"LOST: the last verification could not read {lost} objects" in text_of(six)
+    assert metrics_of(six)["drystone_lost_objects"] == lost
+    for key in list(six.bodies):
+        six.client().delete_object(Bucket=BUCKET, Key=key)
+    six.command("verify", "--repair")
+    assert six.status()["lost_by_verify"] == 0

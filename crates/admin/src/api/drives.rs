@@ -12,9 +12,14 @@ use drystone_base::sync::{self, Mutex, MutexGuard};
 use drystone_engine::deployment::{
     self as of_drives, DeploymentStatus, DriveState as State, DriveWork as Work,
 };
-use drystone_engine::{AuditReport, AuditScope, Engine, EngineError};
+use drystone_engine::{AuditReport, AuditScope, Engine, EngineError, Unrepaired, Verified};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// What a verification found so far is kept after so long.
+const KEEP_EVERY: Duration = Duration::from_secs(30);
 
 /// The drives of the process, as its administration needs them. Calls may block.
 pub trait Drives: Send + Sync {
@@ -63,17 +68,15 @@ pub trait Drives: Send + Sync {
 pub(crate) struct Verifying {
     state: Mutex<Verification>,
     runs: AtomicBool,
-    /// What the last one left that ended, or was cut short.
-    left: Mutex<Unrepaired>,
+    /// What verifications left that could not be written down: in memory it is known until the end of the
+    /// process.
+    unwritten: Mutex<Option<Unrepaired>>,
 }
 
-/// What a verification found and did not repair.
+/// What is known to lack.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Unrepaired {
-    ended_ms: u64,
-    /// When one of everything ended last.
-    verified_ms: u64,
-    /// Shards that scrubs found since, and could not repair.
+pub(crate) struct Lacking {
+    /// Shards that scrubs found since the last verification of everything, and could not repair.
     pub(crate) by_scrub: u64,
     /// Shards that were damaged or missing on drives that are here.
     pub(crate) shards: u64,
@@ -82,33 +85,66 @@ pub(crate) struct Unrepaired {
 }
 
 impl Verifying {
-    /// What the last verification left, if not all drives were scrubbed since: those found it too, and
-    /// repaired it or say so themselves.
-    pub(crate) fn unrepaired(&self, status: &DeploymentStatus) -> Unrepaired {
-        let mut left = *sync::lock(&self.left);
-        left.by_scrub = status.unrepaired_by_scrub(left.verified_ms);
+    /// What verifications left, if not all drives were scrubbed since: those found it too, and repaired it
+    /// or say so themselves.
+    pub(crate) fn lacking(&self, engine: &Engine, status: &DeploymentStatus) -> Lacking {
+        let unwritten = *sync::lock(&self.unwritten);
+        let known = unwritten.map_or_else(|| engine.unrepaired(), Ok).unwrap_or_else(|error| {
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(error, "what verifications found cannot be read");
+            Unrepaired::default()
+        });
+        let mut shards = known.shards;
         let mut here = status.drives.iter().filter(|drive| !drive.state.is_gone());
-        if here.all(|drive| drive.scrub.finished_ms > left.ended_ms) {
-            left.shards = 0;
+        if here.all(|drive| drive.scrub.finished_ms > known.ended_ms) {
+            shards = 0;
         }
-        left
+        let by_scrub = status.unrepaired_by_scrub(known.verified_ms);
+        Lacking { by_scrub, shards, objects: known.objects }
     }
 
-    /// Keeps what a verification left. One of a part of the store, or that was cut short, adds to what is
-    /// known and takes nothing from it.
-    fn keep(&self, ended_ms: u64, found: &Verification, is_of_all: bool) {
-        let shards = (found.damaged + found.missing).saturating_sub(found.repaired);
-        let objects = found.lost_count;
-        let mut left = sync::lock(&self.left);
-        *left = match is_of_all && found.failed.is_none() {
-            true => Unrepaired { ended_ms, verified_ms: ended_ms, by_scrub: 0, shards, objects },
-            false => Unrepaired {
-                ended_ms: if shards > 0 { ended_ms } else { left.ended_ms },
-                shards: left.shards.max(shards),
-                objects: left.objects.max(objects),
-                ..*left
-            },
+    /// Keeps what a verification left, also for the next process.
+    fn keep(&self, engine: &Engine, found: &Verification, is_of_all: bool) {
+        let found = Verified {
+            is_of_all: is_of_all && found.failed.is_none() && !found.running,
+            shards: (found.damaged + found.missing).saturating_sub(found.repaired),
+            objects: found.lost_count,
         };
+        let mut unwritten = sync::lock(&self.unwritten);
+        // What could not be written before comes first.
+        let known =
+            unwritten.map_or_else(|| engine.unrepaired().unwrap_or_default(), |known| known);
+        let after = known.after(&found, engine.now_ms());
+        *unwritten = match engine.keep_unrepaired(after) {
+            Ok(()) => None,
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(error, "what a verification found is not known after a restart");
+                Some(after)
+            }
+        };
+    }
+}
+
+/// Looks at what a verification finds, while it goes on.
+struct Kept {
+    found: (u64, u64),
+    at: Instant,
+}
+
+impl Kept {
+    fn new() -> Self {
+        Self { found: (0, 0), at: Instant::now() }
+    }
+
+    /// Whether what was found so far is to be kept, should the process end before the verification does.
+    fn is_due(&mut self, report: &AuditReport) -> bool {
+        let found = (report.damaged + report.missing, report.lost_count);
+        let is_due = found != self.found && self.at.elapsed() >= KEEP_EVERY;
+        if is_due {
+            *self = Self { found, at: Instant::now() };
+        }
+        is_due
     }
 }
 
@@ -266,7 +302,7 @@ async fn status(actor: &Actor<'_>, admin: &Admin) -> Outcome {
         .map(|(lack, count)| (lack as u64, *count as u64))
         .collect();
     let clock = admin.engine.lock_clock_state();
-    let left = admin.verifying.unrepaired(&status);
+    let left = admin.verifying.lacking(&admin.engine, &status);
     Ok(Answer::Status(Status {
         code: status.shape.to_string(),
         survives: status.shape.parity.into(),
@@ -366,17 +402,25 @@ fn start_verifying(
     let engine = admin.engine.clone();
     tokio::task::spawn_blocking(move || {
         let scope = AuditScope { bucket, drive: None, reads: true, repairs };
+        let kept = RefCell::new(Kept::new());
         let tell = |report: &AuditReport| {
-            *verifying.lock() = shown(&engine, report, true);
+            let found = shown(&engine, report, true);
+            // What is being repaired is not known to lack.
+            if !repairs && kept.borrow_mut().is_due(report) {
+                verifying.keep(&engine, &found, false);
+            }
+            *verifying.lock() = found;
             true
         };
         let outcome = engine.audit(&scope, &tell);
-        let mut state = verifying.lock();
+        let mut state = verifying.lock().clone();
         match outcome {
-            Ok(report) => *state = shown(&engine, &report, false),
+            Ok(report) => state = shown(&engine, &report, false),
             Err(error) => (state.running, state.failed) = (false, Some(error.to_string())),
         }
-        verifying.keep(engine.now_ms(), &state, scope.bucket.is_none());
+        // Whoever is told that it ended finds in the status what it left.
+        verifying.keep(&engine, &state, scope.bucket.is_none());
+        *verifying.lock() = state;
         verifying.runs.store(false, Ordering::Release);
     });
     Ok(Answer::Done)
