@@ -5,6 +5,7 @@
 
 mod actions;
 mod again;
+mod also;
 mod carried;
 mod delivery;
 mod facts;
@@ -25,7 +26,7 @@ use crate::rules::{Ownership, Rules};
 pub(crate) use actions::delete_needs;
 use actions::{needs, other_names};
 pub(crate) use again::{authorize_again, carry_out, identify_again, session_token, still_known};
-pub(crate) use carried::allow_carried_tags;
+pub(crate) use also::{Also, AlsoDecided, decide_also, remember_acl};
 pub(crate) use delivery::{may_deliver, may_log_to};
 use drystone_engine::{BucketRow, EngineError, VersionRef};
 use drystone_iam::{
@@ -33,7 +34,7 @@ use drystone_iam::{
 };
 use drystone_identity::{DEFAULT_ACCOUNT, DEFAULT_CANONICAL, ExplainedDecision, Identity};
 use facts::Wanted;
-pub(crate) use keys::may_use_key;
+use keys::may_use_key;
 pub(crate) use points::allow_point;
 pub(crate) use said::Said;
 use std::net::IpAddr;

@@ -6,7 +6,7 @@ mod headers;
 pub(crate) use default::{DefaultEncryption, ROOT};
 pub(crate) use headers::{Side, asks, customer_key};
 
-use crate::authorize::may_use_key;
+use crate::authorize::{Also, decide_also};
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
 use crate::request::S3Request;
@@ -17,6 +17,11 @@ use drystone_engine::{BucketRow, Encryption, ObjectDraft, ObjectRow, Seal, SseMo
 use drystone_keyring::{DataKey, ObjectPlace, bound_context, unwrap};
 use drystone_kms::{BucketKeyScope, Kms, KmsError, Sealed};
 use headers::{Asked, BUCKET_KEY, KMS_CONTEXT, KMS_KEY, KmsAsked, SSE, bucket_key};
+
+/// Decides whether the sender may use a key.
+fn may_use_key(context: &Context<'_>, action: &'static str, id: &str) -> Result<(), S3Error> {
+    decide_also(context, Also::Key { action, id: id.to_owned() })
+}
 
 /// What a data key that is sealed under a key of the client is bound to.
 const CUSTOMER_CONTEXT: &[u8] = b"object/sse-c";

@@ -7,7 +7,7 @@ use crate::access_point;
 use crate::answer::{OutBody, Receiver, room_len};
 use crate::auth::{AuthType, KeyCache, Verified, Verifier, authenticate};
 use crate::authorize::{
-    Peer, Said, Sender, account_of, authorize, carry_out, hide_absence, session_token,
+    AlsoDecided, Peer, Said, Sender, account_of, authorize, carry_out, hide_absence, session_token,
 };
 use crate::body::Body;
 use crate::bucket_log::{Draft, EntryBy, EntryLine, LineSlot, LogBook, Outcome};
@@ -106,6 +106,8 @@ pub(crate) struct Context<'a> {
     pub(crate) token: Option<String>,
     /// What the document of the request says, where policies look at that.
     pub(crate) said: Option<Said>,
+    /// What was decided on since the operation began.
+    pub(crate) also: AlsoDecided,
     /// What the request asks for, once that is known.
     pub(crate) operation: Option<Operation>,
     /// Room for its line in the access log of its bucket, if that has one.
@@ -154,6 +156,7 @@ impl<'a> Context<'a> {
             directory_epoch,
             token,
             said,
+            also: AlsoDecided::default(),
             operation,
             line,
             listings,
@@ -441,6 +444,7 @@ impl Gateway {
             rules: &self.rules,
             directory_epoch: *directory_epoch,
             said: None,
+            also: AlsoDecided::default(),
             operation: None,
             line: line.clone(),
             listings: &self.listings,

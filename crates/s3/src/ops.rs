@@ -34,7 +34,7 @@ mod upload_part;
 mod upload_part_copy;
 mod versioning;
 
-pub(crate) use acls::apply as apply_acl;
+pub(crate) use acls::{Given, apply as apply_acl, of_new as given_acl};
 pub use copy_source::parse_copy_source;
 pub(crate) use create_bucket::asks_for_appends;
 pub(crate) use get_object::run as read_object;

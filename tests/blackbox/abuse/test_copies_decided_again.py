@@ -4,6 +4,8 @@ import threading
 import pytest
 from surfaces import ALLOW_ALL, Surfaces
 
+NO_TAGS = {"Effect": "Deny", "Action": ["s3:PutObjectTagging"], "Resource": "*"}
+
 LEN = 48 << 20
 
 
@@ -53,3 +55,35 @@ def test_a_copy_of_one_who_was_removed_meanwhile_is_not_made(start, is_part):
         assert is_there == (status == 200)
         refused |= status == 403 and number > 0
     assert refused, "each copy was made"
+
+
+def test_tags_that_may_not_be_set_any_more_do_not_come_along(start):
+    """Method: a user copies an object with tags, sealed as it was not, and may not set tags any more meanwhile. Where the
+    copy was faster, or its user was denied before it began, it is tried again."""
+    server = start()
+    surfaces, s3 = Surfaces(server), server.client()
+    s3.create_bucket(Bucket="bkt")
+    s3.put_object(Bucket="bkt", Key="big", Body=b"z" * LEN, Tagging="class=secret")
+    headers = {"x-amz-copy-source": "bkt/big", "x-amz-server-side-encryption": "AES256"}
+    late = 0
+    for number in range(8):
+        s3.delete_object(Bucket="bkt", Key="out")
+        name, answers = f"tagger{number}", []
+        who = surfaces.user(name, ALLOW_ALL)
+        # Its user is known, and its policies are.
+        assert surfaces.s3(who, "GET", "/bkt?location").status_code == 200
+
+        def copy(who=who, answers=answers):
+            answers.append(Surfaces(server).send(who, "s3", "PUT", "/bkt/out", b"", headers).status_code)
+
+        thread = threading.Thread(target=copy)
+        thread.start()
+        thread.join(0.05 * (number + 1))
+        was_running = thread.is_alive()
+        surfaces.allow(name, ALLOW_ALL, NO_TAGS)
+        thread.join()
+        assert answers[0] in (200, 403), answers
+        is_there = "Contents" in s3.list_objects_v2(Bucket="bkt", Prefix="out")
+        assert is_there == (answers[0] == 200)
+        late += answers[0] == 403 and was_running and number > 0
+    assert late, "each copy was made"

@@ -178,3 +178,47 @@ def test_services_are_where_the_host_names_no_bucket(server):
     answer = surfaces.http.put(f"{server.url}/v20180820/configuration/publicAccessBlock", data=BLOCK, headers=headers, timeout=20)
     assert answer.status_code == 200, answer.text
     assert control(surfaces, "DELETE", "configuration/publicAccessBlock").status_code == 204
+
+
+OPEN = b"<OwnershipControls><Rule><ObjectOwnership>ObjectWriter</ObjectOwnership></Rule></OwnershipControls>"
+CLOSED = OPEN.replace(b"ObjectWriter", b"BucketOwnerEnforced")
+BLOCKED = (b"<PublicAccessBlockConfiguration><BlockPublicAcls>true</BlockPublicAcls></PublicAccessBlockConfiguration>")
+
+
+@pytest.mark.parametrize("list_given", ["x-amz-acl", "x-amz-grant-read"])
+@pytest.mark.parametrize("change,status", [("publicAccessBlock", 403), ("ownershipControls", 400)])
+def test_a_list_that_the_bucket_takes_no_more_is_refused(server, list_given, change, status):
+    """Goal: what a bucket does not take when an object is stored does not become its list. Method: the owner sends a list
+    in headers and all of the body but its last byte, then the bucket is changed."""
+    surfaces, bucket = Surfaces(server), f"list-{change}-{list_given}".lower()
+    surfaces.s3(ROOT, "PUT", f"/{bucket}")
+    assert surfaces.s3(ROOT, "PUT", f"/{bucket}?ownershipControls", OPEN).status_code == 200
+    surfaces.s3(ROOT, "DELETE", f"/{bucket}?publicAccessBlock")
+    grants = {"x-amz-acl": "public-read", "x-amz-grant-read": 'uri="http://acs.amazonaws.com/groups/global/AllUsers"'}
+    headers = {list_given: grants[list_given]}
+    assert surfaces.send(ROOT, "s3", "PUT", f"/{bucket}/before", b"bytes", headers).status_code == 200
+    held = Held(server, ROOT, "PUT", f"/{bucket}/late", b"bytes", headers)
+    changed = surfaces.s3(ROOT, "PUT", f"/{bucket}?{change}", BLOCKED if change == "publicAccessBlock" else CLOSED)
+    assert changed.status_code == 200, changed.text
+    found, answer = held.status()
+    assert found == status, answer
+    assert surfaces.s3(ROOT, "GET", f"/{bucket}/late").status_code == 404
+
+
+@pytest.mark.parametrize("way", ["header", "part"])
+def test_a_key_that_was_denied_meanwhile_seals_nothing(server, way):
+    """Method: a user may seal with a key when the head of an upload comes, and may not when its body has come."""
+    surfaces, name = Surfaces(server), f"sealer-{way}"
+    surfaces.s3(ROOT, "PUT", "/sealed-bucket")
+    surfaces.api(ROOT, "kms-add", key="sealing", description="")
+    key = surfaces.user(name, {"Effect": "Allow", "Action": ["s3:*", "kms:*"], "Resource": "*"})
+    sealed = {"x-amz-server-side-encryption": "aws:kms", "x-amz-server-side-encryption-aws-kms-key-id": "sealing"}
+    target, headers = f"/sealed-bucket/{name}", sealed
+    if way == "part":
+        made = surfaces.send(key, "s3", "POST", f"{target}?uploads", b"", sealed)
+        target, headers = f"{target}?partNumber=1&uploadId={field(made.text, 'UploadId')}", {}
+    held = Held(server, key, "PUT", target, b"bytes", headers)
+    denied = {"Effect": "Deny", "Action": ["kms:GenerateDataKey", "kms:Decrypt"], "Resource": "*"}
+    surfaces.allow(name, {"Effect": "Allow", "Action": ["s3:*", "kms:*"], "Resource": "*"}, denied)
+    found, answer = held.status()
+    assert found == 403, answer

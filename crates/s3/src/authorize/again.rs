@@ -1,6 +1,6 @@
 //! Deciding again when a body has come: what was decided before it began may not hold any more.
 
-use super::{Sender, authorize};
+use super::{Sender, also, authorize};
 use crate::auth::{Verified, identify};
 use crate::body::Body;
 use crate::control;
@@ -73,9 +73,10 @@ pub(crate) fn authorize_again(context: &Context<'_>) -> Result<(), S3Error> {
     let mut again = context.with_request(context.request.clone());
     again.sender = Sender { identity, ..context.sender.clone() };
     match context.operation {
-        Some(operation) => authorize(&again, operation),
-        None => control::allow(&again),
+        Some(operation) => authorize(&again, operation)?,
+        None => control::allow(&again)?,
     }
+    also::decide_all(&context.also, &again)
 }
 
 /// Carries out an operation, and decides again where what it was decided on changed meanwhile.
@@ -98,6 +99,7 @@ pub(crate) async fn carry_out(
             return served;
         }
         count += 1;
+        context.also.forget();
         authorize_again(context)?;
     }
 }

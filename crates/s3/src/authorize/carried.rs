@@ -11,9 +11,9 @@ use crate::gateway::Context;
 /// # Errors
 ///
 /// `AccessDenied`.
-pub(crate) fn allow_carried_tags(
+pub(super) fn allow_carried_tags(
     context: &Context<'_>,
-    source: Need,
+    source: &Need,
     tags: &[(String, String)],
 ) -> Result<(), S3Error> {
     if tags.is_empty() {
@@ -23,7 +23,7 @@ pub(crate) fn allow_carried_tags(
         Some(_) => "s3:GetObjectVersionTagging",
         None => "s3:GetObjectTagging",
     };
-    allow(context, &Need { action, ..source })?;
+    allow(context, &Need { action, ..source.clone() })?;
     let request = &context.request;
     let target = Need {
         action: "s3:PutObjectTagging",

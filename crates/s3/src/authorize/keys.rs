@@ -13,7 +13,7 @@ use drystone_identity::DEFAULT_ACCOUNT;
 /// # Errors
 ///
 /// `AccessDenied`.
-pub(crate) fn may_use_key(
+pub(super) fn may_use_key(
     context: &Context<'_>,
     action: &'static str,
     id: &str,

@@ -1,7 +1,7 @@
 //! A request that goes on after its status was sent.
 
 use super::{Context, GatewayConfig};
-use crate::authorize::Sender;
+use crate::authorize::{AlsoDecided, Sender};
 use crate::bucket_log::LineSlot;
 use crate::operation::Operation;
 use crate::request::S3Request;
@@ -23,6 +23,7 @@ pub(crate) struct Kept {
     rules: Arc<RuleCache>,
     directory_epoch: u64,
     token: Option<String>,
+    also: AlsoDecided,
     operation: Option<Operation>,
     line: Option<Arc<LineSlot>>,
     listings: Arc<Turns>,
@@ -42,6 +43,7 @@ impl Context<'_> {
             rules: self.rules.clone(),
             directory_epoch: self.directory_epoch,
             token: self.token.clone(),
+            also: self.also.clone(),
             operation: self.operation,
             line: self.line.clone(),
             listings: self.listings.clone(),
@@ -64,6 +66,7 @@ impl Kept {
             directory_epoch: self.directory_epoch,
             token: self.token.clone(),
             said: None,
+            also: self.also.clone(),
             operation: self.operation,
             line: self.line.clone(),
             listings: &self.listings,

@@ -4,7 +4,7 @@ use super::documents::len_max;
 use super::{Handled, OWNER_NAME, read_document, version_of};
 use crate::acl::{self, Grant};
 use crate::auth::Verified;
-use crate::authorize::{account_of, canonical_of};
+use crate::authorize::{account_of, canonical_of, remember_acl};
 use crate::body::Body;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
@@ -145,9 +145,31 @@ pub(crate) fn apply(
 ) -> Result<(), S3Error> {
     let of_bucket = account_of(bucket);
     let writer = context.sender.account().unwrap_or(of_bucket);
+    // Most requests: there is nothing to decide on.
     if !acl::is_given(&context.request) && writer == of_bucket {
         return Ok(());
     }
+    let given = of_new(context, bucket)?;
+    remember_acl(context, &bucket.name, &given);
+    if let Some(owner) = given.owner {
+        draft.owner = owner;
+    }
+    draft.acl = given.acl;
+    Ok(())
+}
+
+/// Whose a new object is, and its list.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Given {
+    /// Another account than that of the bucket.
+    owner: Option<String>,
+    acl: Option<String>,
+}
+
+/// Whose a new object is by what its request and its bucket say now.
+pub(crate) fn of_new(context: &Context<'_>, bucket: &BucketRow) -> Result<Given, S3Error> {
+    let of_bucket = account_of(bucket);
+    let writer = context.sender.account().unwrap_or(of_bucket);
     let (mine, bucket_owner) = (canonical_of(context, writer), canonical_of(context, of_bucket));
     let given = acl::of_headers(&context.request, context.directory, &mine, &bucket_owner, false)?;
     if let Some(grants) = &given {
@@ -161,12 +183,11 @@ pub(crate) fn apply(
         Ownership::Writer => false,
     };
     if belongs_to_bucket {
-        return Ok(());
+        return Ok(Given { owner: None, acl: None });
     }
-    if writer != of_bucket {
-        writer.clone_into(&mut draft.owner);
-    }
-    draft.acl =
-        given.filter(|grants| !acl::is_plain(grants, &mine, &mine)).map(|g| acl::encode(&g));
-    Ok(())
+    let grants = given.filter(|grants| !acl::is_plain(grants, &mine, &mine));
+    Ok(Given {
+        owner: (writer != of_bucket).then(|| writer.to_owned()),
+        acl: grants.map(|grants| acl::encode(&grants)),
+    })
 }

@@ -2,7 +2,7 @@
 
 use super::Handled;
 use super::copy_source::{Source, find};
-use crate::authorize::{allow_carried_tags, authorize_again};
+use crate::authorize::{Also, authorize_again, decide_also};
 use crate::checksum::{element_name, parse_algorithm, text_of};
 use crate::encryption;
 use crate::error::{S3Code, S3Error};
@@ -43,7 +43,8 @@ pub(crate) async fn run(context: &Context<'_>) -> Handled {
     let is_same_key =
         source.bucket == name.as_str() && source.key == key.as_str() && source.version.is_none();
     if !replaces_tags {
-        allow_carried_tags(context, source.need(context), &source.located.row.tags)?;
+        let (source, tags) = (source.need(context), source.located.row.tags.clone());
+        decide_also(context, Also::CarriedTags { source, tags })?;
     }
     let mut draft = draft(&source.located.row, sent, replaces_metadata, replaces_tags);
     // A list is never copied.

@@ -9,7 +9,7 @@ use crate::archive::{
     Entry, EntryKind, Event, RECORD_PREFIX, START_LEN, TarError, TarReader, Unpacker,
 };
 use crate::auth::Verified;
-use crate::authorize::{authorize, authorize_again, identify_again};
+use crate::authorize::{AlsoDecided, authorize, authorize_again, identify_again};
 use crate::body::{Body, BodyReader};
 use crate::bucket_log::EntryLine;
 use crate::checksum::Declared;
@@ -77,6 +77,8 @@ impl From<crate::archive::UnpackError> for S3Error {
 struct Writing {
     /// What would have sent it alone.
     request: S3Request,
+    /// What was decided on for it.
+    also: AlsoDecided,
     draft: ObjectDraft,
     conditions: Conditions,
     writer: BlobWriter,
@@ -271,7 +273,8 @@ impl Extraction<'_> {
             seal: sealing.seal.as_ref(),
         };
         let writer = inner.engine.begin_blob(new)?;
-        self.writing = Some(Writing { request: inner.request, draft, conditions, writer });
+        self.writing =
+            Some(Writing { request: inner.request, also: inner.also, draft, conditions, writer });
         Ok(())
     }
 
@@ -311,13 +314,14 @@ impl Extraction<'_> {
     }
 
     async fn end(&mut self) -> Result<(), S3Error> {
-        let Some(Writing { request, draft, conditions, writer }) = self.writing.take() else {
+        let Some(Writing { request, also, draft, conditions, writer }) = self.writing.take() else {
             return Ok(());
         };
         let stored = writer.finish().await?;
         let object = request.key.clone().unwrap_or_default().into_bytes();
         let mut inner = self.outer.with_request(request);
         inner.sent = Some(self.sent.clone());
+        inner.also = also;
         authorize_again(&inner).inspect_err(|_| self.outer.engine.give_up(&stored))?;
         let bucket = self.bucket.name.clone();
         let request = PutRequest { bucket, object, draft, stored, conditions };

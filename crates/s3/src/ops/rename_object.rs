@@ -1,7 +1,7 @@
 //! `RenameObject`.
 
 use super::Handled;
-use crate::authorize::{Need, allow_carried_tags, authorize_again, refuse_denied};
+use crate::authorize::{Also, Need, authorize_again, decide_also};
 use crate::encryption;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
@@ -78,7 +78,8 @@ pub(crate) async fn run(context: &Context<'_>) -> Handled {
             point: request.point.clone(),
             ..Need::on("s3:GetObject", Some(name.as_str()))
         };
-        allow_carried_tags(context, need, &located.row.tags)?;
+        let tags = located.row.tags.clone();
+        decide_also(context, Also::CarriedTags { source: need, tags })?;
         // A list goes along, too.
         if located.row.acl.is_some() {
             let need = Need {
@@ -86,7 +87,7 @@ pub(crate) async fn run(context: &Context<'_>) -> Handled {
                 point: request.point.clone(),
                 ..Need::on("s3:PutObjectAcl", Some(name.as_str()))
             };
-            refuse_denied(context, &need)?;
+            decide_also(context, Also::NotDenied(need))?;
         }
     }
     for _ in 0..RESEAL_COUNT {

@@ -1,0 +1,85 @@
+//! What is decided on when an operation has begun, because only it knows what: tags that come along, lists
+//! of grants, keys of the key service. It is remembered, so that all of it is decided on again with the rest
+//! when a body has come.
+
+use super::{Need, may_use_key, refuse_denied};
+use crate::authorize::carried::allow_carried_tags;
+use crate::error::{S3Code, S3Error};
+use crate::gateway::Context;
+use crate::ops::{Given, given_acl};
+use drystone_base::sync::{Mutex, lock};
+
+/// One decision.
+#[derive(Clone)]
+pub(crate) enum Also {
+    /// Tags of an object become those of another one.
+    CarriedTags {
+        /// To read the object.
+        source: Need,
+        tags: Vec<(String, String)>,
+    },
+    /// Nothing denies this.
+    NotDenied(Need),
+    /// A key is used.
+    Key { action: &'static str, id: String },
+    /// Whose a new object is, and its list.
+    Acl { bucket: String, given: Given },
+}
+
+impl Also {
+    fn decide(&self, context: &Context<'_>) -> Result<(), S3Error> {
+        match self {
+            Self::CarriedTags { source, tags } => allow_carried_tags(context, source, tags),
+            Self::NotDenied(need) => refuse_denied(context, need),
+            Self::Key { action, id } => may_use_key(context, action, id),
+            Self::Acl { bucket, given } => {
+                let bucket = context.engine.find_bucket(bucket)?;
+                // What the object would get is not what was prepared: its sender may try again.
+                match given_acl(context, &bucket)? == *given {
+                    true => Ok(()),
+                    false => Err(S3Code::OperationAborted.into()),
+                }
+            }
+        }
+    }
+}
+
+/// The decisions of one request, in their order.
+#[derive(Default)]
+pub(crate) struct AlsoDecided(Mutex<Vec<Also>>);
+
+impl AlsoDecided {
+    /// What was decided on in an attempt that is begun again.
+    pub(super) fn forget(&self) {
+        lock(&self.0).clear();
+    }
+}
+
+impl Clone for AlsoDecided {
+    fn clone(&self) -> Self {
+        Self(Mutex::new(lock(&self.0).clone()))
+    }
+}
+
+/// Decides, and remembers what was allowed.
+///
+/// # Errors
+///
+/// As each decision.
+pub(crate) fn decide_also(context: &Context<'_>, also: Also) -> Result<(), S3Error> {
+    also.decide(context)?;
+    lock(&context.also.0).push(also);
+    Ok(())
+}
+
+/// Remembers whose a new object is: it was decided on by making it out.
+pub(crate) fn remember_acl(context: &Context<'_>, bucket: &str, given: &Given) {
+    let also = Also::Acl { bucket: bucket.to_owned(), given: given.clone() };
+    lock(&context.also.0).push(also);
+}
+
+/// Decides again on all of it, as `again`.
+pub(super) fn decide_all(also: &AlsoDecided, again: &Context<'_>) -> Result<(), S3Error> {
+    let all = lock(&also.0).clone();
+    all.iter().try_for_each(|also| also.decide(again))
+}
