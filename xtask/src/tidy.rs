@@ -228,6 +228,7 @@ fn check_headers(name: &str, text: &str, problems: &mut Vec<String>) {
 const NAME_READERS: &[&str] = &[
     "crates/engine/src/engine.rs",
     "crates/engine/src/bucket.rs",
+    "crates/engine/src/check/buckets.rs",
     "crates/engine/src/salvage.rs",
     "crates/engine/src/plan/bucket.rs",
     "crates/engine/src/plan/rows.rs",

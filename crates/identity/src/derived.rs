@@ -105,8 +105,19 @@ pub(crate) fn is_held(tx: &Tx<'_>, account: &str, policy: &str) -> Result<bool, 
 }
 
 /// The row that counts the entities of a kind of an account.
-fn count_key(kind: u8, account: &str) -> Vec<u8> {
+pub(crate) fn count_key(kind: u8, account: &str) -> Vec<u8> {
     Key::identity(COUNT, &[account, &kind.to_string()])
+}
+
+/// What the keys of all such rows begin with.
+pub(crate) fn counts_prefix() -> Vec<u8> {
+    Key::identity(COUNT, &[""])
+}
+
+/// Whether all rows are derived: always, but where a store of an earlier binary was not changed yet.
+pub(crate) fn has_derived_rows(catalog: &Catalog) -> Result<bool, CatalogError> {
+    let state = catalog.get(&Key::identity(STATE, &["derived"]))?;
+    Ok(state.is_some_and(|state| state[..] == *STATE_NOW))
 }
 
 fn count_of(tx: &Tx<'_>, key: &[u8]) -> Result<u64, IdentityError> {
@@ -243,8 +254,7 @@ impl Directory {
 
     /// Whether all rows are derived: always, but where a store of an earlier binary cannot be changed.
     fn has_derived_rows(&self) -> Result<bool, IdentityError> {
-        let state = self.shared.catalog.get(&Key::identity(STATE, &["derived"]))?;
-        Ok(state.is_some_and(|state| state[..] == *STATE_NOW))
+        Ok(has_derived_rows(&self.shared.catalog)?)
     }
 
     /// Gives `each` the holders of a policy of an account, or of all of its policies: policy, kind, name.

@@ -20,6 +20,7 @@
 
 mod access_points;
 mod arn;
+mod check;
 mod credential;
 mod derived;
 mod directory;
@@ -47,6 +48,7 @@ mod weight;
 
 pub use access_points::{AccessPoint, AccessPointScope};
 pub use arn::{EntityArn, EntityKind, mfa_serial, openid_role_arn};
+pub use check::check_derived_rows;
 pub use credential::{Credential, IdentifyError};
 pub use directory::{Directory, DirectoryConfig, RootCredentials};
 pub use entity::{

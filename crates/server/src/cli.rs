@@ -37,7 +37,9 @@ struct Arguments {
 enum Command {
     /// Start the server on one or several drives (directories).
     Server(Box<ServerArguments>),
-    /// Check drives while no server runs on them: every row, and that every shard is there.
+    /// Check drives while no server runs on them: every row and every count, and that drives know of every
+    /// shard. Bytes of objects are not read: `drystone verify` does that, while the server runs. Exit code:
+    /// 0 if everything holds, 1 if not, or if a directory could not be checked.
     Fsck(InspectArguments),
     /// Rebuild the indexes of drives from their logs, while no server runs on them.
     Rebuild(RebuildArguments),

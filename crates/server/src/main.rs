@@ -11,6 +11,7 @@ mod cli;
 mod config;
 mod connection;
 mod heads;
+mod holder;
 mod keys;
 mod known;
 mod listen;

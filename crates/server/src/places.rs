@@ -1,5 +1,6 @@
 //! The directories of a node: found, locked, and made drives where they are new.
 
+use crate::holder::holder_of;
 use crate::mounts::{lacking_mount, strays_on_root};
 use drystone_base::{Clock, SystemClock, SystemRng};
 use drystone_drive::{DriveError, read_super, segment_len_for};
@@ -30,8 +31,8 @@ pub(crate) struct GivenDirectory {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PlaceError {
     /// Another process has the directory.
-    #[error("{path} is used by another process")]
-    InUse { path: String },
+    #[error("{path} is used by another process{holder}: stop the server first")]
+    InUse { path: String, holder: String },
     /// The directory cannot be used.
     #[error("{path} cannot be used")]
     Directory {
@@ -323,7 +324,7 @@ fn open_disk(directory: &Path) -> Result<RealDisk, PlaceError> {
         return Err(PlaceError::NotADirectory { path });
     }
     RealDisk::open(directory).map_err(|source| match source.kind() {
-        io::ErrorKind::WouldBlock => PlaceError::InUse { path },
+        io::ErrorKind::WouldBlock => PlaceError::InUse { path, holder: holder_of(directory) },
         _ => PlaceError::Directory { path, source },
     })
 }

@@ -6,16 +6,21 @@
 //! corrupt_rows DIRECTORY --forge TEXT REPLACEMENT
 //! corrupt_rows DIRECTORY --copy BUCKET/KEY BUCKET/KEY
 //! corrupt_rows DIRECTORY --strip FAMILY TEXT
+//! corrupt_rows DIRECTORY --count FAMILY NUMBER
 //! ```
 //!
-//! The first form gives rows new seals, as if the server had written them. The others are what a writer of
-//! the drive can do without the keyring: replace a text and keep the seal, put the row of one object under
-//! the key of another, and take the seals off rows of a family (`head`, `identity`, ...) that have a text.
+//! The first form and the last give rows new seals, as if the server had written them; the last makes a
+//! number the value of all rows of a family that hold a count and nothing else (all eight counts, of
+//! `usage`). The others are what a writer of the drive can do without the keyring: replace a text and keep
+//! the seal, put the row of one object under the key of another, and take the seals off rows of a family
+//! (`head`, `identity`, ...) that have a text.
 //!
 //! Prints how many rows it changed, and fails if there was none.
 
 use drystone_base::{BucketId, SystemClock, SystemRng};
-use drystone_catalog::{Catalog, CatalogConfig, Decision, Family, Key, RowAccess, RowProtection};
+use drystone_catalog::{
+    Catalog, CatalogConfig, Decision, Family, Key, RowAccess, RowProtection, Usage,
+};
 use drystone_drive::{Drive, DriveConfig, Super, open_super};
 use drystone_index::MemIndex;
 use drystone_io::{Disk, RealDisk};
@@ -58,16 +63,59 @@ fn copied(catalog: &Catalog, from: &str, to: &str) -> Result<Changes, Box<dyn Er
     Ok(vec![(head_of(catalog, to)?, value.to_vec())])
 }
 
+fn family_named(family: &str) -> Result<Family, Box<dyn Error>> {
+    let named = |known: &Family| format!("{known:?}").eq_ignore_ascii_case(family);
+    Ok(Family::ALL.into_iter().find(named).ok_or("there is no such family")?)
+}
+
 /// Rows of a family that have a text, without what is behind their values.
 fn stripped(catalog: &Catalog, family: &str, text: &str) -> Result<Changes, Box<dyn Error>> {
-    let named = |known: &Family| format!("{known:?}").eq_ignore_ascii_case(family);
-    let family = Family::ALL.into_iter().find(named).ok_or("there is no such family")?;
+    let family = family_named(family)?;
     let mut changed = Vec::new();
     for row in catalog.snapshot().scan(family.range()) {
         let (key, stored) = row?;
         let value = stored.len().saturating_sub(ROW_SEAL_LEN_BYTES + 2);
         if replace(&stored, text.as_bytes(), b"").is_some() {
             changed.push((key.to_vec(), stored[..value].to_vec()));
+        }
+    }
+    Ok(changed)
+}
+
+/// Whether a row holds a count and nothing else.
+fn is_count(key: &[u8]) -> bool {
+    /// Kind of the rows that count entities of an account.
+    const ENTITIES: u8 = 17;
+    match Family::of(key) {
+        Some(Family::State) => key.starts_with(&Key::bucket_count("")),
+        Some(Family::Document) => key.len() == 10 && key[9] & 0x80 != 0,
+        Some(Family::Identity) => key.get(1) == Some(&ENTITIES),
+        family => family == Some(Family::Usage),
+    }
+}
+
+/// Rows of a family that count something, with another number.
+fn counted(catalog: &Catalog, family: &str, number: &str) -> Result<Changes, Box<dyn Error>> {
+    let (family, n) = (family_named(family)?, number.parse()?);
+    let usage = Usage {
+        current_count: n,
+        current_bytes: n,
+        noncurrent_count: n,
+        noncurrent_bytes: n,
+        marker_count: n,
+        part_count: n,
+        part_bytes: n,
+        upload_count: n,
+    };
+    let value = match family {
+        Family::Usage => usage.encode(),
+        _ => n.to_le_bytes().to_vec(),
+    };
+    let mut changed = Vec::new();
+    for row in catalog.snapshot().scan(family.range()) {
+        let (key, _) = row?;
+        if is_count(&key) {
+            changed.push((key.to_vec(), value.clone()));
         }
     }
     Ok(changed)
@@ -97,7 +145,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         [directory, how, from, to] => (directory, how.as_str(), from, to),
         [directory, text, replacement] => (directory, "", text, replacement),
         _ => {
-            let usage = "usage: corrupt_rows DIRECTORY [--forge|--copy|--strip] ONE OTHER";
+            let usage = "usage: corrupt_rows DIRECTORY [--forge|--copy|--strip|--count] ONE OTHER";
             return Err(usage.into());
         }
     };
@@ -108,7 +156,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let drive = Drive::open(disk, Arc::new(MemIndex::default()), config)?;
     let log = drive.log().clone();
     let (clock, rng) = (Arc::new(SystemClock), Arc::new(SystemRng));
-    let is_server = how.is_empty() && identity.seals_rows;
+    let is_server = matches!(how, "" | "--count") && identity.seals_rows;
     let rows = if is_server { RowProtection::Sealed } else { RowProtection::None };
     let mirrors = Default::default();
     let config = CatalogConfig { clock, rng, rebuild: true, mirrors, rows, bug: None };
@@ -125,6 +173,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let changes = match how {
             "--copy" => copied(&catalog, from, to),
             "--strip" => stripped(&catalog, from, to),
+            "--count" => counted(&catalog, from, to),
             "--forge" | "" => replaced(&catalog, from.as_bytes(), to.as_bytes()),
             other => Err(format!("{other} is not known").into()),
         };

@@ -13,7 +13,9 @@ use std::process::ExitCode;
 pub(crate) fn run(config: &ServerConfig, json: bool, mode: OpenMode) -> CommandResult {
     let node = Node::open(config, mode)?;
     let (_, rows, frames) = node.engine.catalog().replayed();
-    let report = node.engine.check()?;
+    let mut report = node.engine.check()?;
+    let mut problem = |text: String| report.problems.push(text);
+    drystone_identity::check_derived_rows(node.engine.catalog(), &mut problem)?;
     let drive = node.identity.drive_text();
     let drives = node.engine.pool().online();
     let damaged_segments = drives.iter().map(|drive| drive.log().damage().len()).sum();
@@ -22,10 +24,13 @@ pub(crate) fn run(config: &ServerConfig, json: bool, mode: OpenMode) -> CommandR
     let is_refused = |drive: &&PoolDrive| node.deployment().is_refused(drive);
     let paths = |drives: Vec<&PoolDrive>| drives.iter().map(|drive| drive.path.clone()).collect();
     let (refused, missing): (Vec<_>, Vec<_>) = missing.partition(is_refused);
+    let online = pool.iter().filter(|drive| drive.drive.is_some());
+    let checked = online.map(|drive| (drive.path.clone(), drive.info.id.to_string())).collect();
     let homes = &node.homes;
     let scope = Scope {
         unused: unused(config, homes, node.deployment_text()),
         drive,
+        checked,
         missing: paths(missing),
         refused: paths(refused),
         checks_seals: node.checks_seals,
@@ -42,6 +47,10 @@ pub(crate) fn run(config: &ServerConfig, json: bool, mode: OpenMode) -> CommandR
     let is_whole = is_whole && scope.refused.is_empty() && scope.unused.is_empty();
     Ok(if is_whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
+
+/// What was looked at, and what was not.
+const WHAT_IS_READ: &str = "rows were read, and drives were asked which shards they have; the bytes of \
+     objects were not read: `drystone verify` reads them, while the server runs\n";
 
 /// What cannot be checked without the keyring.
 const NOT_CHECKED: &str = "NOT CHECKED: who wrote the rows, and what the drives say of themselves (their \
@@ -68,6 +77,8 @@ struct Scope {
     unused: Vec<(String, String)>,
     /// Id of the drive that the catalog was read from.
     drive: String,
+    /// Where the drives are that were looked at, with their ids.
+    checked: Vec<(String, String)>,
     /// Where the drives that are not there were last.
     missing: Vec<String>,
     /// Where drives are that are not trusted.
@@ -78,12 +89,16 @@ struct Scope {
 
 fn as_text(report: &CheckReport, scope: &Scope, rebuilt: Option<(u64, u64)>) -> String {
     let mut text = format!("drive {}\n", scope.drive);
+    for (path, id) in &scope.checked {
+        text += &format!("checked {path} (drive {id})\n");
+    }
     if let Some((rows, frames)) = rebuilt {
         text += &format!("rebuilt from {rows} exported rows and {frames} frames\n");
     }
     for (name, count) in report.counts() {
         text += &format!("{name:<24}{count:>14}\n");
     }
+    text += WHAT_IS_READ;
     for path in &scope.missing {
         text += &format!("MISSING {path}: this drive is not here; its shards count as lacking\n");
     }
@@ -99,12 +114,19 @@ fn as_text(report: &CheckReport, scope: &Scope, rebuilt: Option<(u64, u64)>) -> 
     if !scope.checks_seals {
         text += NOT_CHECKED;
     }
+    if scope.damaged_segments > 0 {
+        text += &format!(
+            "DAMAGED: {} stretches of logs do not verify; a server repairs what it can\n",
+            scope.damaged_segments
+        );
+    }
     for problem in &report.problems {
         text += &format!("problem: {}\n", clean(problem));
     }
     let is_all_here = scope.missing.is_empty() && scope.refused.is_empty();
     let is_all_checked = scope.checks_seals && scope.unused.is_empty();
-    text += match (report.problems.is_empty(), is_all_here, is_all_checked) {
+    let holds = report.problems.is_empty() && scope.damaged_segments == 0;
+    text += match (holds, is_all_here, is_all_checked) {
         (true, true, true) => "everything holds\n",
         (true, false, true) => "everything holds on the drives that are here\n",
         (true, _, false) => "everything that was checked holds\n",
@@ -121,6 +143,10 @@ fn as_json(report: &CheckReport, scope: &Scope, (rows, frames): (u64, u64)) -> S
         .collect();
     let value = serde_json::json!({
         "drive": scope.drive,
+        "checked_drives": scope.checked.iter().map(|(path, id)| {
+            serde_json::json!({ "directory": path, "drive": id })
+        }).collect::<Vec<_>>(),
+        "object_bytes_read": false,
         "missing_drives": scope.missing,
         "drives_not_trusted": scope.refused,
         "not_checked": scope.unused.iter().map(|(path, reason)| {
