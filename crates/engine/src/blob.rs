@@ -85,6 +85,12 @@ pub struct Stored {
 }
 
 impl Stored {
+    /// Gives its share of the byte budget back before the row is durable: its bytes are on the drives, or so
+    /// few that they are bounded otherwise.
+    pub(crate) fn let_go_of_share(&mut self) {
+        self._share = None;
+    }
+
     /// The blob, if it has one that must be declared dead when the transaction is refused.
     pub(crate) fn stray_blob(&self) -> Option<BlobId> {
         match (&self.data, &self.payload) {

@@ -9,9 +9,10 @@ use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::layout::Layout;
 use crate::plan::part_blob;
+use crate::stripe::Lacking;
 use bytes::Bytes;
 use drystone_base::{BlobId, BucketId, DecodeError, Reader, Seq, Writer};
-use drystone_catalog::{BucketRow, Manifest, ObjectRow, Versioning};
+use drystone_catalog::{BucketRow, Data, Manifest, ObjectRow, Versioning};
 use drystone_drive::{Coding, Drive, ShardId};
 
 const FORMAT: u8 = 1;
@@ -109,6 +110,16 @@ impl Engine {
         members
     }
 
+    /// Which drives that are to have the manifest of an object are not there: they get it from the repair.
+    /// `data`, `len`: of the first part, whose blob has it.
+    pub(crate) fn lacks_manifest(&self, data: &Data, len: u64) -> Option<Lacking> {
+        let layout = Layout::of_data(data, len)?;
+        let members = self.manifest_members(part_blob(data)?).into_iter().enumerate();
+        let lacks = members.filter(|(_, drive)| drive.is_none());
+        let places = lacks.fold(0, |places, (place, _)| places | 1 << place);
+        (places != 0).then_some(Lacking { layout, places })
+    }
+
     /// The layout of a blob's manifest, if it has one: like a part that is copied.
     pub(crate) fn manifest_layout(&self, blob: BlobId) -> Result<Option<Layout>, EngineError> {
         let shard = ShardId::manifest(blob);
@@ -148,7 +159,6 @@ fn manifest_coding(place: usize, parity: u8, len: usize) -> Coding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use drystone_catalog::Data;
 
     #[test]
     fn a_manifest_is_read_as_it_was_written() {

@@ -5,7 +5,8 @@ use crate::digest::combine_crc;
 use crate::engine::{CommittedView, Engine};
 use crate::error::EngineError;
 use crate::object::ObjectDraft;
-use crate::plan::{self, CompletePlan, Conditions, WriteOutcome};
+use crate::plan::{self, CompletePlan, Conditions, WriteOutcome, part_blob};
+use crate::repair::note_lacking_too;
 use crate::tasks::spawn;
 use drystone_base::limits::{OBJECT_LEN_BYTES_MAX, PART_LEN_BYTES_MIN};
 use drystone_base::{BucketId, Seq, UploadId};
@@ -264,8 +265,14 @@ impl Engine {
         let parts = manifest.clone();
         let plan = CompletePlan { draft, manifest_id, manifest, conditions };
         let (object, id) = (request.object.clone(), request.upload);
-        let completed =
-            self.commit(move |tx| plan::complete_upload(tx, bucket_id, &object, id, plan));
+        // Drives that went while the parts came lack no shard of them, but get no manifest.
+        let first = parts.parts.iter().find(|part| part_blob(&part.data).is_some());
+        let lacking = first.and_then(|part| self.lacks_manifest(&part.data, part.stored_len()));
+        let completed = self.commit(move |tx| {
+            let outcome = plan::complete_upload(tx, bucket_id, &object, id, plan)?;
+            lacking.map(|lacking| note_lacking_too(tx, &lacking)).transpose()?;
+            Ok(outcome)
+        });
         let outcome = completed.await?;
         // Only now: the parts outlive a completion that is refused, and must not look like an object.
         let bucket = self.find_bucket(&request.bucket)?;

@@ -2,7 +2,11 @@
 //! losses than is promised now, and what is spread over more drives than will be left.
 //!
 //! The bytes are read, written as a new blob, and compared with their MD5; then the row names the new blob,
-//! if it still names the old one. Readers of the old one keep it until they are done, as after a delete.
+//! if it still names the old one. Readers of the old one keep it until they are done, as after a delete. No
+//! lock is held meanwhile: what was changed is left for the next walk. Parts of one list are named in batches
+//! (`recode/batch.rs`), so that a list is not written once for each of its parts.
+
+mod batch;
 
 use crate::blob::{NewBlob, Stored};
 use crate::cut::DEPTH_MAX;
@@ -11,6 +15,7 @@ use crate::error::EngineError;
 use crate::pace::{Meter, Work};
 use crate::plan::{self, Payload};
 use crate::repair::note_lacking;
+use batch::{Batch, Rewritten};
 use drystone_base::{BlobId, UploadId};
 use drystone_catalog::{
     BucketRow, ChecksumAlgorithm, Data, Family, Key, KeyParts, Manifest, ObjectRow, PartRow, Tx,
@@ -49,6 +54,8 @@ struct Recoding<'a> {
     uploads: HashMap<UploadId, Vec<u8>>,
     meter: Meter<'a>,
     report: RecodeReport,
+    /// Hears of the progress, and may stop it.
+    tell: &'a dyn Fn(&RecodeReport) -> bool,
 }
 
 /// A part of an object, or the whole of one.
@@ -87,6 +94,7 @@ impl Engine {
             uploads: HashMap::new(),
             meter: self.shared.pace.meter(Work::Move),
             report: RecodeReport::default(),
+            tell,
         };
         recoding.load_uploads()?;
         let snapshot = self.shared.catalog.snapshot();
@@ -98,8 +106,7 @@ impl Engine {
                     _ => recoding.version(&key, &value)?,
                 }
                 recoding.report.rows += 1;
-                if !tell(&recoding.report) {
-                    recoding.report.stopped = true;
+                if recoding.is_stopped() {
                     return Ok(recoding.report);
                 }
             }
@@ -109,6 +116,12 @@ impl Engine {
 }
 
 impl Recoding<'_> {
+    /// Tells of the progress; whether it is to stop.
+    fn is_stopped(&mut self) -> bool {
+        self.report.stopped = self.report.stopped || !(self.tell)(&self.report);
+        self.report.stopped
+    }
+
     fn load_uploads(&mut self) -> Result<(), EngineError> {
         let snapshot = self.engine.shared.catalog.snapshot();
         for row in snapshot.scan(Family::Upload.range()) {
@@ -152,7 +165,14 @@ impl Recoding<'_> {
         let (row, parts) = (ObjectRow::decode(value)?, KeyParts::parse(key)?);
         let class = row.storage_class.as_deref();
         match &row.data {
-            Data::Manifest(id) => self.list(*id, &parts, class, DEPTH_MAX),
+            Data::Manifest(id) => {
+                let before = self.report.parts;
+                self.list(*id, &parts, class, DEPTH_MAX)?;
+                match self.report.parts > before {
+                    true => self.write_list_beside(key, &parts, *id),
+                    false => Ok(()),
+                }
+            }
             data if self.needs(data, class) => {
                 let Some(bucket) = self.bucket(&parts)? else { return Ok(()) };
                 // Of sealed bytes the entity tag says nothing; their frames do when they are read.
@@ -193,7 +213,9 @@ impl Recoding<'_> {
         let Some(bytes) = self.engine.shared.catalog.get(&Key::manifest(id))? else {
             return Ok(());
         };
-        for (at, part) in Manifest::decode(&bytes)?.parts.iter().enumerate() {
+        let list = Manifest::decode(&bytes)?;
+        let mut batch = Batch::of_list(list.parts.len());
+        for (at, part) in list.parts.iter().enumerate() {
             // The parts of a whole list stay what they are: each is sealed for itself, and it may be longer
             // than a part can be.
             if let Data::Slice { base, base_size, offset: 0 } = &part.data
@@ -202,25 +224,75 @@ impl Recoding<'_> {
                 && depth_left > 0
             {
                 self.list(inner, key, class, depth_left - 1)?;
+                if self.report.stopped {
+                    break;
+                }
                 continue;
             }
             if !self.needs(&part.data, class) {
                 continue;
             }
-            let Some(bucket) = self.bucket(key)? else { return Ok(()) };
+            let Some(bucket) = self.bucket(key)? else { break };
             let piece = Piece::of_part(&bucket, &key.object, class, part);
-            let old = part.clone();
-            self.rewrite(&piece, move |tx, data| {
-                let Some(bytes) = tx.get(&Key::manifest(id))? else { return Ok(false) };
-                let mut manifest = Manifest::decode(&bytes)?;
-                let Some(part) = manifest.parts.get_mut(at) else { return Ok(false) };
-                if part.data != old.data {
-                    return Ok(false);
+            match self.copy(&piece) {
+                Ok(Some(stored)) => batch.push(Rewritten::new(at, part, stored)),
+                Ok(None) => {}
+                Err(error) => {
+                    // What was written so far is not written in vain.
+                    self.name(id, &mut batch)?;
+                    return Err(error);
                 }
-                part.data = data;
-                tx.put(Key::manifest(id), manifest.encode());
-                plan::release_part(tx, &old).map(|()| true)
-            })?;
+            }
+            // Where the list is gone, the rest of it need not be read.
+            if batch.is_full() && !self.name(id, &mut batch)? {
+                return Ok(());
+            }
+            if self.is_stopped() {
+                break;
+            }
+        }
+        self.name(id, &mut batch).map(drop)
+    }
+
+    /// Lets a list name what was written again of its parts. Says whether the list is still there.
+    fn name(&mut self, id: BlobId, batch: &mut Batch) -> Result<bool, EngineError> {
+        let Some((pieces, strays)) = batch.take() else { return Ok(true) };
+        let committed = self.engine.commit(move |tx| batch::name_in_list(tx, id, pieces));
+        let named = self.runtime.block_on(committed)?;
+        for stray in strays {
+            // The uploads are in progress until here: until the list is durable.
+            match named.as_ref().is_some_and(|named| named.contains(&stray.at)) {
+                true => {
+                    self.report.parts += 1;
+                    self.report.bytes += stray.len;
+                }
+                // It was deleted or overwritten: the next walk shows.
+                false => {
+                    self.engine.bury(stray.blob);
+                    self.report.left += 1;
+                }
+            }
+        }
+        Ok(named.is_some())
+    }
+
+    /// Writes the manifest beside the bytes again, after parts of a list were: its copy went with the blob
+    /// that was the first one.
+    fn write_list_beside(
+        &self,
+        key: &[u8],
+        parts: &KeyParts,
+        id: BlobId,
+    ) -> Result<(), EngineError> {
+        let catalog = &self.engine.shared.catalog;
+        let (row, list) = (catalog.get(key)?, catalog.get(&Key::manifest(id))?);
+        let (Some(row), Some(list)) = (row, list) else { return Ok(()) };
+        let row = ObjectRow::decode(&row)?;
+        if row.data == Data::Manifest(id)
+            && let Some(bucket) = self.bucket(parts)?
+        {
+            let list = Manifest::decode(&list)?;
+            self.engine.write_manifest(&bucket, &parts.object, &row, Some(&list));
         }
         Ok(())
     }
@@ -257,16 +329,12 @@ impl Recoding<'_> {
         Ok(())
     }
 
-    /// Writes a piece again and lets `name` put the new data into its row, if that still has the old.
-    /// Returns the new data if it did.
-    fn rewrite(
-        &mut self,
-        piece: &Piece<'_>,
-        name: impl FnOnce(&mut Tx<'_>, Data) -> Result<bool, EngineError> + Send + 'static,
-    ) -> Result<Option<Data>, EngineError> {
-        let engine = self.engine;
-        let stored = match self.runtime.block_on(engine.copy_piece(piece)) {
-            Ok(stored) => stored,
+    /// Writes a piece again; nothing if it cannot be read yet.
+    fn copy(&mut self, piece: &Piece<'_>) -> Result<Option<Stored>, EngineError> {
+        let copied = self.runtime.block_on(self.engine.copy_piece(piece));
+        self.meter.step(piece.size);
+        match copied {
+            Ok(stored) => Ok(Some(stored)),
             // Its drives may come back; `drystone verify` says what is wrong.
             Err(
                 error @ (EngineError::Damaged(_)
@@ -278,10 +346,21 @@ impl Recoding<'_> {
                 let object = String::from_utf8_lossy(piece.object);
                 tracing::error!(bucket, %object, error, "it cannot be given another code yet");
                 self.report.left += 1;
-                return Ok(None);
+                Ok(None)
             }
-            Err(error) => return Err(error),
-        };
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes a piece again and lets `name` put the new data into its row, if that still has the old.
+    /// Returns the new data if it did.
+    fn rewrite(
+        &mut self,
+        piece: &Piece<'_>,
+        name: impl FnOnce(&mut Tx<'_>, Data) -> Result<bool, EngineError> + Send + 'static,
+    ) -> Result<Option<Data>, EngineError> {
+        let engine = self.engine;
+        let Some(stored) = self.copy(piece)? else { return Ok(None) };
         let (data, payload, lacking) =
             (stored.data.clone(), stored.payload.clone(), stored.lacking);
         let stray = stored.stray_blob();
@@ -296,7 +375,6 @@ impl Recoding<'_> {
             note_lacking(tx, lacking.as_ref());
             Ok(())
         }));
-        self.meter.step(piece.size);
         match committed {
             Ok(()) => {
                 self.report.parts += 1;

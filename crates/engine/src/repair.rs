@@ -67,6 +67,15 @@ pub(crate) fn note_lacking(tx: &mut Tx<'_>, lacking: Option<&Lacking>) {
     }
 }
 
+/// Notes what a blob lacks whose row is there already, beside what it is known to lack.
+pub(crate) fn note_lacking_too(tx: &mut Tx<'_>, lacking: &Lacking) -> Result<(), EngineError> {
+    let blob = lacking.layout.blob;
+    let known = tx.get(&Key::repair(blob))?.map(|row| Lacking::decode(blob, &row)).transpose()?;
+    let places = lacking.places | known.map_or(0, |known| known.places);
+    tx.put(Key::repair(blob), Lacking { places, ..*lacking }.encode());
+    Ok(())
+}
+
 /// A shard on its way to a drive.
 pub(crate) struct Writing {
     ticket: Ticket<Result<Vec<(u64, Location)>, LogError>>,
@@ -140,9 +149,13 @@ impl Engine {
         places: u32,
         report: &mut RepairReport,
     ) -> Result<(), EngineError> {
-        for stripe in layout.stripes() {
-            for place in (0..layout.shape.shard_count()).filter(|place| places >> place & 1 == 1) {
-                self.repair_shard(layout, (stripe, place), false, report)?;
+        // Who was not there got no copy of the manifest either.
+        for layout in std::iter::once(*layout).chain(self.manifest_layout(layout.blob)?) {
+            let lacking = |place: &usize| places >> place & 1 == 1;
+            for stripe in layout.stripes() {
+                for place in (0..layout.shape.shard_count()).filter(lacking) {
+                    self.repair_shard(&layout, (stripe, place), false, report)?;
+                }
             }
         }
         // Also what a late member wrote after all must be durable before its row goes.

@@ -25,7 +25,7 @@ fn body(rng: &SeededRng) -> Bytes {
     bytes.into()
 }
 
-async fn store(engine: &Engine, key: &str, body: &Bytes) -> Result<Stored, EngineError> {
+pub(crate) async fn store(engine: &Engine, key: &str, body: &Bytes) -> Result<Stored, EngineError> {
     let bucket = engine.find_bucket(BUCKET)?;
     let len = Some(body.len() as u64);
     let algorithm = ChecksumAlgorithm::Crc32;

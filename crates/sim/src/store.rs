@@ -4,10 +4,16 @@ use crate::client::{put, read};
 use crate::drives::SimIndexes;
 use crate::{BUCKET, DEVICE_LEN, ShiftedClock};
 use bytes::Bytes;
+use drystone_base::limits::PART_LEN_BYTES_MIN;
 use drystone_base::sync::thread;
-use drystone_base::{SystemRng, say};
+use drystone_base::{BlobId, Rng, SystemRng, UploadId, hex, say};
+use drystone_catalog::Decision;
 use drystone_engine::deployment::{Deployment, DeploymentConfig, Place, Rebuild, new_deployment};
-use drystone_engine::{ByteBudget, Conditions, Engine, EngineError, RowProtection};
+use drystone_engine::plan::{self, CompletePlan};
+use drystone_engine::{
+    ByteBudget, CompleteRequest, Conditions, Data, ETag, Engine, EngineError, Manifest, NewUpload,
+    ObjectDraft, ObjectRow, PartInput, PartRow, RowProtection,
+};
 use drystone_io::{Disk, SimDisk};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -91,6 +97,106 @@ impl Store {
     /// As the engine.
     pub async fn put(&self, key: &str, body: &Bytes) -> Result<(), EngineError> {
         put(&self.engine, key, body).await
+    }
+
+    /// Stores an object of several parts, also of parts that are shorter than clients may send.
+    ///
+    /// # Errors
+    ///
+    /// As the engine.
+    pub async fn put_parts(&self, key: &str, parts: &[Bytes]) -> Result<(), EngineError> {
+        let (upload, rows) = self.upload_parts(key, parts).await?;
+        self.complete(key, upload, rows).await
+    }
+
+    /// Begins an upload, and stores its parts.
+    ///
+    /// # Errors
+    ///
+    /// As the engine.
+    pub async fn upload_parts(
+        &self,
+        key: &str,
+        parts: &[Bytes],
+    ) -> Result<(UploadId, Vec<PartRow>), EngineError> {
+        let (engine, object) = (&self.engine, key.as_bytes().to_vec());
+        let new = NewUpload {
+            bucket: BUCKET.to_owned(),
+            object: object.clone(),
+            draft: ObjectDraft::default(),
+            checksum: None,
+        };
+        let upload = engine.create_upload(new).await?;
+        let mut rows = Vec::new();
+        for (number, body) in (1..).zip(parts) {
+            let stored = crate::client::store(engine, key, body).await?;
+            rows.push(engine.put_part(BUCKET, object.clone(), upload, number, stored).await?);
+        }
+        Ok((upload, rows))
+    }
+
+    /// Makes an upload an object.
+    ///
+    /// # Errors
+    ///
+    /// As the engine.
+    pub async fn complete(
+        &self,
+        key: &str,
+        upload: UploadId,
+        rows: Vec<PartRow>,
+    ) -> Result<(), EngineError> {
+        let object = key.as_bytes().to_vec();
+        let is_short = |part: &PartRow| part.size < PART_LEN_BYTES_MIN;
+        if !rows.iter().rev().skip(1).any(is_short) {
+            let parts = rows.iter().map(|part| PartInput {
+                number: part.number.into(),
+                etag: hex(&part.md5),
+                checksum: None,
+            });
+            let request = CompleteRequest {
+                bucket: BUCKET.to_owned(),
+                object,
+                upload,
+                parts: parts.collect(),
+                conditions: Conditions::default(),
+                checksum: None,
+                checksum_kind: None,
+                object_size: None,
+            };
+            return self.engine.complete_upload(request).await.map(drop);
+        }
+        self.complete_short(object, upload, rows)
+    }
+
+    /// Makes an upload an object without a look at the length of its parts.
+    fn complete_short(
+        &self,
+        object: Vec<u8>,
+        upload: UploadId,
+        rows: Vec<PartRow>,
+    ) -> Result<(), EngineError> {
+        let (engine, mut id) = (&self.engine, [0; 16]);
+        SystemRng.fill(&mut id);
+        let manifest_id = BlobId(id);
+        let (bucket, term) = (engine.find_bucket(BUCKET)?.id, engine.drive().identity().term);
+        let (size, count) = (rows.iter().map(|part| part.size).sum(), rows.len() as u16);
+        let etag = ETag { md5: [7; 16], part_count: Some(count) };
+        let data = Data::Manifest(manifest_id);
+        let plan = CompletePlan {
+            draft: ObjectRow { data, size, etag, ..ObjectRow::empty() },
+            manifest_id,
+            manifest: Manifest { parts: rows },
+            conditions: Conditions::default(),
+        };
+        let ticket = engine.catalog().submit(move |tx| {
+            let frozen = plan::freeze_upload(tx, bucket, &object, upload, term);
+            frozen.expect("the upload is open");
+            let completed = plan::complete_upload(tx, bucket, &object, upload, plan);
+            completed.expect("the upload is there");
+            Ok(Decision::Commit(()))
+        });
+        Ok(ticket.wait()?)
     }
 
     /// Reads an object.
