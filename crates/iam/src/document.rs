@@ -4,6 +4,7 @@ use crate::action;
 use crate::condition::Condition;
 use crate::json::Json;
 use crate::keys;
+use crate::known::is_unknown;
 use crate::pattern::{Pattern, Template};
 use crate::principal::PrincipalPattern;
 use crate::statement::{Effect, Either, Statement};
@@ -70,6 +71,10 @@ impl Document {
     ///
     /// Anything that AWS refuses, with its words.
     pub fn parse(text: &str, kind: DocumentKind<'_>) -> Result<Self, PolicyError> {
+        Self::read(text, kind, false)
+    }
+
+    fn read(text: &str, kind: DocumentKind<'_>, is_new: bool) -> Result<Self, PolicyError> {
         const NO_JSON: &str = "Policies must be valid JSON and the first byte must be '{'";
         if !text.starts_with('{') {
             return Err(PolicyError::new(NO_JSON));
@@ -99,7 +104,7 @@ impl Document {
         let mut parsed = Vec::with_capacity(statements.len());
         for statement in statements {
             let Json::Object(fields) = statement else { return Err(PolicyError::syntax()) };
-            parsed.push(parse_statement(fields, kind, with_variables)?);
+            parsed.push(parse_statement(fields, (kind, is_new), with_variables)?);
         }
         let fact_keys = parsed.iter().flat_map(Statement::fact_keys).collect();
         let is_of_point = matches!(kind, DocumentKind::AccessPoint(_));
@@ -107,19 +112,20 @@ impl Document {
     }
 
     /// Reads a document of an identity or a session that is to be stored: besides the rules of
-    /// [`Document::parse`], every condition key that it names must be one that requests have. Documents that
-    /// name principals become a [`crate::StoredPolicy`] instead.
+    /// [`Document::parse`], every condition key that it names must be one that requests have, and every
+    /// action of a service that is here must exist. Documents that name principals become a
+    /// [`crate::StoredPolicy`] instead.
     ///
     /// # Errors
     ///
-    /// As [`Document::parse`]; a key that is not filled in is named.
+    /// As [`Document::parse`]; a key that is not filled in, or an action that is not there, is named.
     pub fn parse_new(text: &str) -> Result<Self, PolicyError> {
         Self::parse_submitted(text, DocumentKind::Identity)
     }
 
     /// Reads a document of any kind as a client gives it.
     pub(crate) fn parse_submitted(text: &str, kind: DocumentKind<'_>) -> Result<Self, PolicyError> {
-        let document = Self::parse(text, kind)?;
+        let document = Self::read(text, kind, true)?;
         keys::check(&document.fact_keys, kind)?;
         Ok(document)
     }
@@ -147,7 +153,7 @@ impl Document {
 
 fn parse_statement(
     mut fields: Fields,
-    kind: DocumentKind<'_>,
+    (kind, is_new): (DocumentKind<'_>, bool),
     with_variables: bool,
 ) -> Result<Statement, PolicyError> {
     let sid = match take(&mut fields, "Sid") {
@@ -166,7 +172,7 @@ fn parse_statement(
     };
     let principals = parse_principals(&mut fields, kind, effect)?;
     let is_administration = is_administration(&fields);
-    let actions = parse_actions(&mut fields, kind)?;
+    let actions = parse_actions(&mut fields, kind, is_new)?;
     let resources = parse_resources(&mut fields, kind, is_administration, with_variables)?;
     let mut conditions = Vec::new();
     match take(&mut fields, "Condition") {
@@ -220,9 +226,11 @@ fn texts(element: Json) -> Result<Vec<String>, PolicyError> {
     values.collect()
 }
 
+/// Reads actions. Those of a document that is new must be there: others would allow nothing, or deny nothing.
 fn parse_actions(
     fields: &mut Fields,
     kind: DocumentKind<'_>,
+    is_new: bool,
 ) -> Result<Either<Pattern>, PolicyError> {
     let missing = || PolicyError::new("Missing required field Action");
     let (element, negated) = match (take(fields, "Action"), take(fields, "NotAction")) {
@@ -251,7 +259,10 @@ fn parse_actions(
             DocumentKind::Identity => true,
         };
         if !well_formed || !known {
-            return Err(PolicyError::new("Policy has invalid action"));
+            return Err(PolicyError::new("Policy has invalid action: ").with(text));
+        }
+        if is_new && is_unknown(text) {
+            return Err(PolicyError::new("Policy has unsupported action ").with(text));
         }
         patterns.push(pattern);
     }

@@ -23,6 +23,7 @@ mod document;
 mod facts;
 mod json;
 mod keys;
+mod known;
 mod network;
 mod pattern;
 mod principal;
@@ -39,6 +40,7 @@ pub use decide::{
 pub use document::{Document, DocumentKind, PolicyError};
 pub use facts::{CommonFacts, FACT_LEN_BYTES_MAX, Facts};
 pub use keys::{CONDITION_KEYS, ConditionKey, Filled, KeyKind};
+pub use known::is_known_action;
 pub use network::Network;
 pub use principal::{BareName, Principal};
 pub use statement::Aliases;

@@ -113,3 +113,15 @@ fn the_page_is_made_from_the_table() {
     let kept = include_str!("../../../../docs/identity-actions.md");
     assert!(kept == page, "docs/identity-actions.md is not this page:\n{page}");
 }
+
+/// Goal: a policy can be put that names any right of the table.
+#[test]
+fn policies_may_name_every_right() {
+    for (right, row) in TABLE {
+        for name in
+            row.names.split(' ').chain(row.denied_by.split(' ')).filter(|name| !name.is_empty())
+        {
+            assert!(drystone_iam::is_known_action(name), "{right}: {name}");
+        }
+    }
+}
