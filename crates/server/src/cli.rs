@@ -132,7 +132,9 @@ enum Command {
         #[command(flatten)]
         options: AdminOptions,
     },
-    /// Read everything that is stored, or a part of it, and report what is missing or damaged.
+    /// Read everything that is stored, or a part of it, and report what is missing or damaged. Exit code: 0
+    /// if all of it is whole or was repaired, 1 if that could not be found out, 3 if shards are missing,
+    /// damaged or on missing drives and objects can still be read, 4 if objects are lost.
     Verify {
         #[command(flatten)]
         command: VerifyArguments,

@@ -2,7 +2,7 @@
 
 use super::{AdminOptions, CommandResult, Made, ask, show};
 use clap::{Args, Subcommand};
-use drystone_admin_api::{Answer, Request};
+use drystone_admin_api::{Answer, Request, Verification};
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -68,7 +68,7 @@ fn path_or_id(text: String) -> std::io::Result<String> {
 
 #[derive(Args)]
 pub(crate) struct VerifyArguments {
-    /// BUCKET or BUCKET/PREFIX; everything if it is left out.
+    /// BUCKET or BUCKET/PREFIX; everything if it is left out. A bucket that does not exist is an error.
     scope: Option<String>,
     /// Repair what is missing or damaged.
     #[arg(long)]
@@ -78,7 +78,23 @@ pub(crate) struct VerifyArguments {
 /// Pause between two looks at the progress.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Starts a verification, shows its progress, and tells what it found; fails if an object is lost.
+/// Something is missing or damaged and was not repaired; all objects can be read.
+const EXIT_DAMAGED: u8 = 3;
+/// Objects cannot be read as a whole.
+const EXIT_LOST: u8 = 4;
+
+/// The code that a verification ends with.
+fn exit_code(found: &Verification) -> ExitCode {
+    let lacking = (found.missing + found.damaged).saturating_sub(found.repaired);
+    match (&found.failed, found.lost_count, lacking + found.unreachable) {
+        (Some(_), ..) => ExitCode::FAILURE,
+        (None, 1.., _) => EXIT_LOST.into(),
+        (None, 0, 1..) => EXIT_DAMAGED.into(),
+        (None, 0, 0) => ExitCode::SUCCESS,
+    }
+}
+
+/// Starts a verification, shows its progress, and tells what it found, also by its exit code.
 pub(crate) fn verify(options: &AdminOptions, arguments: VerifyArguments) -> CommandResult {
     let scope =
         arguments.scope.as_deref().map(|scope| scope.split_once('/').unwrap_or((scope, "")));
@@ -104,8 +120,37 @@ pub(crate) fn verify(options: &AdminOptions, arguments: VerifyArguments) -> Comm
         if terminal.is_terminal() {
             writeln!(terminal)?;
         }
-        let is_good = found.lost_count == 0 && found.failed.is_none();
+        let code = exit_code(found);
         show(options, &answer)?;
-        return Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        return Ok(code);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Change = fn(&mut Verification);
+
+    #[test]
+    fn the_exit_code_says_what_was_found_and_not_repaired() {
+        let code = |change: Change| {
+            let mut found = Verification::default();
+            change(&mut found);
+            exit_code(&found)
+        };
+        let cases: [(Change, u8); 8] = [
+            (|_| {}, 0),
+            (|found| found.damaged = 2, EXIT_DAMAGED),
+            (|found| found.missing = 2, EXIT_DAMAGED),
+            (|found| found.unreachable = 1, EXIT_DAMAGED),
+            (|found| (found.damaged, found.missing, found.repaired) = (1, 2, 3), 0),
+            (|found| (found.damaged, found.missing, found.repaired) = (1, 2, 2), EXIT_DAMAGED),
+            (|found| (found.damaged, found.lost_count) = (1, 1), EXIT_LOST),
+            (|found| found.failed = Some("the drive is gone".to_owned()), 1),
+        ];
+        for (number, (change, expected)) in cases.into_iter().enumerate() {
+            assert_eq!(code(change), ExitCode::from(expected), "{number}");
+        }
     }
 }

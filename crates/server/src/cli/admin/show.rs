@@ -427,6 +427,9 @@ fn scrub_text(drive: &Drive) -> String {
 }
 
 fn verification_text(found: &Verification) -> String {
+    if found.objects == 0 && found.failed.is_none() {
+        return "nothing was looked at: there is no object in what was named\n".to_owned();
+    }
     let mut text = format!(
         "{} versions and parts, {} shards, {} read\n",
         found.objects,
