@@ -482,6 +482,98 @@ def test_the_status_says_the_last_error_of_a_move_and_when(wall):
     seven.check()
 
 
+def about(log, path):
+    """Lines of a log about a directory."""
+    return [line for line in log.splitlines() if f"{path}" in line and "not part of the store" in line or "ERROR" in line]
+
+
+def test_a_directory_whose_drive_was_taken_out_is_no_error(wall):
+    seven = wall(count=7)
+    seven.start()
+    seven.fill([700_000])
+    old, rest = seven.directories[6], seven.directories[:6]
+    seven.command("drive", "drain", old)
+    settled(seven, 6)
+    seven.stop()
+    # No one names it: nothing is said.
+    seven.directories = rest
+    seven.start()
+    log = seven.stop()
+    assert str(old) not in log and "ERROR" not in log, log
+    # It is still named, whatever is there now.
+    seven.directories = rest + [old]
+    changes = [lambda: None, lambda: shutil.rmtree(old), old.mkdir, lambda: (old / "other").write_text("mine")]
+    for number, change in enumerate(changes):
+        change()
+        seven.start()
+        assert len(seven.status()["drives"]) == 6
+        seven.check()
+        log = seven.stop()
+        lines = about(log, old)
+        assert len(lines) == 1 and "WARN" in lines[0], log
+        # Only what is a drive of the store that was, and nothing that others put there.
+        assert ("may be removed" in lines[0]) == (number == 0), log
+    # One that is missing is an error beside it.
+    pull(rest[0])
+    seven.start("--rehome-after", "off")
+    log = seven.stop()
+    lines = about(log, old)
+    assert len(lines) == 2 and [str(old) in line for line in lines].count(True) == 1, log
+    assert any("ERROR" in line and str(rest[0]) in line for line in lines), log
+
+
+def test_the_old_directory_of_a_drive_that_was_replaced_is_no_error(wall):
+    six = wall()
+    six.start()
+    six.fill([700_000])
+    six.stop()
+    old, new = six.directories[1], six.folder / "new"
+    pull(old)
+    six.start()
+    new.mkdir()
+    six.command("drive", "replace", old, new)
+    six.wait_whole()
+    six.stop()
+    put_back(old)
+    six.directories.append(new)
+    six.start()
+    six.check()
+    log = six.stop()
+    lines = about(log, old)
+    assert len(lines) == 1 and "WARN" in lines[0], log
+
+
+def test_a_drive_is_known_by_every_spelling_of_its_path(wall):
+    six = wall()
+    gone = six.directories[5]
+    link = six.folder / "link"
+    link.symlink_to(gone)
+    six.start()
+    drive = six.directories[2]
+    other = six.folder / "other"
+    other.symlink_to(drive)
+    ids = {entry["path"]: entry["id"] for entry in six.status()["drives"]}
+    at = ("--at", str(six.directories[0]), "--json")
+
+    def run(*arguments):
+        return subprocess.run([BINARY, *map(str, arguments), *at], capture_output=True, text=True, timeout=60, cwd=six.folder)
+
+    for name in ("d3", "./d3", "d3/", f"{drive}/", f"{six.folder}/d1/../d3", "other", f"{other}/", "d1/../other", ids[str(drive)].upper()):
+        refused = run("drive", "remove", name)
+        assert refused.returncode == 1 and "there and works" in refused.stderr, (name, refused)
+    taken = run("drive", "add", "other/")
+    assert "drive of this deployment already" in taken.stderr, taken
+    six.stop()
+    pull(gone)
+    six.start()
+    (six.folder / "new").mkdir()
+    # The place of the drive is not there any more, and the link leads nowhere.
+    done = run("drive", "replace", "d1/../link", "new/")
+    assert done.returncode == 0, done
+    assert [entry["path"] for entry in six.status()["drives"] if entry["path"].endswith("new")] == [str(six.folder / "new")]
+    six.wait_whole()
+
+
 def test_a_drain_is_cancelled_and_a_killed_move_goes_on(wall):
     seven = wall(count=7)
     seven.start()

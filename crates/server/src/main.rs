@@ -14,6 +14,7 @@ mod heads;
 mod holder;
 mod keys;
 mod known;
+mod left_out;
 mod listen;
 mod log_text;
 mod mounts;

@@ -3,6 +3,7 @@
 use crate::config::ServerConfig;
 use crate::keys;
 use crate::known;
+use crate::left_out;
 use crate::places::{self, Making, PlaceError};
 use crate::repair;
 use crate::secrets;
@@ -124,16 +125,20 @@ impl Node {
             on_root: config.allow_root_device,
             segment_len: config.segment_len,
         };
-        let places = places::open(&directories, making)?;
+        let (places, left_out) = places::open(&directories, making)?;
         let given: Vec<PathBuf> = places.iter().map(|place| PathBuf::from(&place.path)).collect();
         let keyring = keys::find_keyring(config, &given, mode == OpenMode::Salvage);
         let keyring = keyring.map_err(NodeError::Keyring)?;
         let deployment = Deployment::open(places, deployment_config(config, mode, keyring));
-        let deployment = deployment.map_err(|error| keys::explain(config, &given, error))?;
+        let deployment = deployment.map_err(|error| {
+            left_out::log_all(&left_out);
+            keys::explain(config, &given, error)
+        })?;
         let deployment = Arc::new(deployment);
         let engine = deployment.engine.clone();
         let identity = engine.drive().identity().clone();
         let drives = engine.pool().drives();
+        left_out::log(&left_out, &drives);
         let open = drives.iter().filter(|drive| drive.drive.is_some());
         let homes: Vec<_> = open.map(|drive| PathBuf::from(&drive.path)).collect();
         if mode == OpenMode::Serve && drives.len() > 1 {
@@ -295,21 +300,30 @@ pub(crate) struct NodeDrives {
 }
 
 impl NodeDrives {
-    /// The drive with an id or a path, however the path was written when the drive was named.
+    /// The drive with an id or a path, however the path is spelled now and was when the drive was named.
     fn find(&self, named: &str) -> Result<DriveId, String> {
         let found = self.deployment.find_drive(named);
-        let absolute = |path: &str| std::path::absolute(path).ok();
-        let is_named = |path: &str| absolute(path).is_some() && absolute(path) == absolute(named);
         found.or_else(|error| {
             let drives = self.deployment.engine.pool().drives();
-            let found = drives.iter().find(|drive| is_named(&drive.path));
-            found.map(|drive| drive.info.id).ok_or_else(|| say(&error))
+            let place = places::leads_to(Path::new(named));
+            let is_it = |path: &str| places::leads_to(Path::new(path)) == place;
+            let found: Vec<_> = drives.iter().filter(|drive| is_it(&drive.path)).collect();
+            match found[..] {
+                [drive] => Ok(drive.info.id),
+                [] => Err(say(&error)),
+                _ => {
+                    Err(format!("{named} is the place of several drives: name the drive by its id"))
+                }
+            }
         })
     }
 
     /// Opens an empty directory that is to be a drive.
     fn open_new(&self, path: &str) -> Result<Place, String> {
-        let opened = places::open_new(Path::new(path), &self.homes, self.allow_root_device);
+        let drives = self.deployment.engine.pool().drives();
+        let open = drives.iter().filter(|drive| drive.drive.is_some());
+        let others: Vec<_> = open.map(|drive| PathBuf::from(&drive.path)).collect();
+        let opened = places::open_new(Path::new(path), &others, self.allow_root_device);
         opened.map_err(|error| say(&error))
     }
 

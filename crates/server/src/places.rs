@@ -1,8 +1,9 @@
 //! The directories of a node: found, locked, and made drives where they are new.
 
 use crate::holder::holder_of;
+use crate::left_out::LeftOut;
 use crate::mounts::{lacking_mount, strays_on_root};
-use drystone_base::{Clock, SystemClock, SystemRng};
+use drystone_base::{Clock, SystemClock, SystemRng, say};
 use drystone_drive::{DriveError, read_super, segment_len_for};
 use drystone_engine::deployment::{IndexKind, Indexes, OpenError, Place, new_deployment};
 use drystone_index::{Index, IndexError, LsmConfig, LsmIndex};
@@ -11,7 +12,7 @@ use std::collections::HashMap;
 use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 /// Entries that an empty directory may have.
@@ -141,18 +142,20 @@ fn expand(text: &str) -> Result<Vec<String>, PlaceError> {
 }
 
 /// Opens and locks the directories. If none of them is a drive yet, they all become drives, if that is
-/// allowed. Where there are several, those that are missing or empty are left out.
+/// allowed. Where there are several, those that are missing or empty are left out, and named beside.
 pub(crate) fn open(
     directories: &[GivenDirectory],
     making: Making,
-) -> Result<Vec<Place>, PlaceError> {
+) -> Result<(Vec<Place>, Vec<LeftOut>), PlaceError> {
     let is_alone = directories.len() == 1;
     let any_is_drive = directories.iter().any(|given| has_super(&given.path));
-    let (mut drives, mut fresh) = (Vec::new(), Vec::new());
+    let (mut drives, mut fresh, mut left_out) = (Vec::new(), Vec::new(), Vec::new());
     for given in directories {
         let path = given.path.display().to_string();
+        let mut leave_out = |reason: String| left_out.push(LeftOut { path: path.clone(), reason });
         let must_be_there = (any_is_drive || !making.is_allowed) && !is_alone;
-        if is_missing(&given.path, must_be_there, any_is_drive)? {
+        if let Some(reason) = missing(&given.path, must_be_there, any_is_drive)? {
+            leave_out(reason);
             continue;
         }
         // Opening makes a directory that is not there: only where drives may be made.
@@ -164,17 +167,12 @@ pub(crate) fn open(
             Ok(identity) => identity,
             Err(source) if is_alone => return Err(PlaceError::Drive { path, source }),
             Err(error) => {
-                let error = &error as &dyn std::error::Error;
-                tracing::error!(path, error, "a directory cannot be used");
+                leave_out(say(&error));
                 continue;
             }
         };
-        let place = Place {
-            path: path.clone(),
-            disk: Arc::new(disk),
-            zone: given.zone.clone(),
-            node: String::new(),
-        };
+        let (zone, node) = (given.zone.clone(), String::new());
+        let place = Place { path: path.clone(), disk: Arc::new(disk), zone, node };
         match identity {
             // A making that was cut short: nothing was ever served from it.
             Some(identity) if identity.term == 0 => fresh.push(closed(place)),
@@ -182,41 +180,74 @@ pub(crate) fn open(
             None => match (must_be_empty(&given.path), any_is_drive && !is_alone) {
                 (Ok(()), false) if making.is_allowed => fresh.push(closed(place)),
                 (Ok(()), false) => return Err(PlaceError::Empty { path }),
-                (Ok(()), true) => tracing::error!(
-                    path,
-                    "a directory is empty: `drystone drive replace` puts it into the place of a drive"
+                (Ok(()), true) => leave_out(
+                    "it is empty: `drystone drive replace` puts it into the place of a drive that is \
+                     gone, `drystone drive add` makes it another drive"
+                        .to_owned(),
                 ),
                 (Err(error), false) => return Err(error),
-                (Err(error), true) => {
-                    let error = &error as &dyn std::error::Error;
-                    tracing::error!(path, error, "a directory is no drive and not empty");
-                }
+                (Err(error), true) => leave_out(format!("it is no drive: {}", say(&error))),
             },
         }
     }
     if drives.is_empty() && !fresh.is_empty() {
-        let paths: Vec<&Path> = fresh.iter().map(|place| Path::new(&place.path)).collect();
-        must_not_be_on_root(&paths, making.on_root)?;
-        let len_for =
-            |total_bytes| making.segment_len.unwrap_or_else(|| segment_len_for(total_bytes));
-        new_deployment(&fresh, &SystemRng, SystemClock.now_ms(), &len_for)?;
-        return Ok(fresh);
+        make_all(&fresh, making)?;
+        return Ok((fresh, left_out));
     }
     drives.extend(fresh);
     if drives.is_empty() {
         let paths: Vec<_> = directories.iter().map(|d| d.path.display().to_string()).collect();
         return Err(PlaceError::NoneThere { paths: paths.join(", ") });
     }
-    Ok(drives)
+    Ok((drives, left_out))
+}
+
+/// Makes places the drives of a new deployment.
+fn make_all(fresh: &[Place], making: Making) -> Result<(), PlaceError> {
+    let paths: Vec<&Path> = fresh.iter().map(|place| Path::new(&place.path)).collect();
+    must_not_be_on_root(&paths, making.on_root)?;
+    let len_for = |total_bytes| making.segment_len.unwrap_or_else(|| segment_len_for(total_bytes));
+    Ok(new_deployment(fresh, &SystemRng, SystemClock.now_ms(), &len_for)?)
+}
+
+/// Symbolic links that are followed at most.
+const LINKS_MAX: u32 = 40;
+
+/// The directory that a path leads to, however it is spelled: relative, with `..`, over links. What is not
+/// there, such as the place of a drive that is gone, keeps its name.
+pub(crate) fn leads_to(path: &Path) -> PathBuf {
+    follow(&std::path::absolute(path).unwrap_or_else(|_| path.to_owned()), LINKS_MAX)
+}
+
+fn follow(path: &Path, links_left: u32) -> PathBuf {
+    for ancestor in path.ancestors() {
+        let rest = path.strip_prefix(ancestor).unwrap_or(Path::new(""));
+        if let Ok(real) = ancestor.canonicalize() {
+            return rest.components().fold(real, |mut place, component| {
+                match component {
+                    Component::ParentDir => drop(place.pop()),
+                    Component::Normal(name) => place.push(name),
+                    _ => {}
+                }
+                place
+            });
+        }
+        // A link to what is gone.
+        if let Ok(target) = ancestor.read_link()
+            && links_left > 0
+        {
+            let parent = ancestor.parent().unwrap_or(Path::new("/"));
+            return follow(&parent.join(target).join(rest), links_left - 1);
+        }
+    }
+    path.to_owned()
 }
 
 /// Refuses a directory that is given more than once, in whichever way.
 fn must_be_different(directories: &[GivenDirectory]) -> Result<(), PlaceError> {
     let mut seen: HashMap<PathBuf, &Path> = HashMap::new();
     for GivenDirectory { path, .. } in directories {
-        let place = path.canonicalize().or_else(|_| std::path::absolute(path));
-        let place = place.unwrap_or_else(|_| path.clone());
-        if let Some(first) = seen.insert(place, path) {
+        if let Some(first) = seen.insert(leads_to(path), path) {
             let (path, first) = (path.display().to_string(), first.display().to_string());
             return Err(PlaceError::Twice { path, first });
         }
@@ -234,25 +265,23 @@ pub(crate) fn lack_of(path: &Path) -> Option<&'static str> {
     }
 }
 
-/// Whether a directory is to be left out because it is not there, or is not what is mounted there otherwise.
-/// Where no drive is known yet, the latter is an error.
-fn is_missing(path: &Path, must_be_there: bool, any_is_drive: bool) -> Result<bool, PlaceError> {
-    let text = path.display().to_string();
+/// Why a directory is to be left out, if it is not there, or is not what is mounted there otherwise. Where
+/// no drive is known yet, the latter is an error.
+fn missing(
+    path: &Path,
+    must_be_there: bool,
+    any_is_drive: bool,
+) -> Result<Option<String>, PlaceError> {
     if must_be_there && !path.try_exists().unwrap_or(false) {
-        tracing::error!(path = text, "a directory is missing");
-        return Ok(true);
+        return Ok(Some("the directory is not there".to_owned()));
     }
     // What is a drive is one, wherever it lies.
     if has_super(path) {
-        return Ok(false);
+        return Ok(None);
     }
     match must_be_mounted(path) {
-        Err(error) if any_is_drive => {
-            let error = &error as &dyn std::error::Error;
-            tracing::error!(path = text, error, "a drive is missing");
-            Ok(true)
-        }
-        outcome => outcome.map(|()| false),
+        Err(error) if any_is_drive => Ok(Some(say(&error))),
+        outcome => outcome.map(|()| None),
     }
 }
 
@@ -269,12 +298,14 @@ pub(crate) fn open_new(
     others: &[PathBuf],
     may_be_on_root: bool,
 ) -> Result<Place, PlaceError> {
+    // Without `/` at its end, and the like.
+    let path = &path.components().collect::<PathBuf>();
     let text = path.display().to_string();
     if !path.try_exists().unwrap_or(false) {
         let source = io::Error::new(io::ErrorKind::NotFound, "there is no such directory");
         return Err(PlaceError::Directory { path: text, source });
     }
-    let is_same = |home: &PathBuf| home.canonicalize().ok() == path.canonicalize().ok();
+    let is_same = |home: &PathBuf| leads_to(home) == leads_to(path);
     match has_super(path) {
         true if others.iter().any(is_same) => return Err(PlaceError::OwnDrive { path: text }),
         true => return Err(PlaceError::OtherDrive { path: text }),
@@ -283,7 +314,7 @@ pub(crate) fn open_new(
     must_be_mounted(path)?;
     let others = others.iter().map(PathBuf::as_path);
     if strays_on_root(&others.clone().collect::<Vec<_>>()).is_empty() {
-        must_not_be_on_root(&others.chain([path]).collect::<Vec<_>>(), may_be_on_root)?;
+        must_not_be_on_root(&others.chain([path.as_path()]).collect::<Vec<_>>(), may_be_on_root)?;
     }
     let disk = Arc::new(open_disk(path)?);
     Ok(closed(Place { path: text, disk, zone: String::new(), node: String::new() }))
@@ -432,6 +463,29 @@ mod tests {
         let arguments: Vec<String> = arguments.iter().map(|text| (*text).to_owned()).collect();
         let parsed = parse(&arguments).expect("is understood");
         parsed.iter().map(|given| format!("{}:{}", given.zone, given.path.display())).collect()
+    }
+
+    #[test]
+    fn every_spelling_of_a_path_leads_to_the_same_directory() {
+        let base = std::env::temp_dir().join(format!("drystone-places-{}", std::process::id()));
+        let real = base.join("real");
+        std::fs::create_dir_all(&real).expect("is made");
+        let links = [("link", "real"), ("dangling", "gone"), ("a", "b"), ("b", "a")];
+        for (link, target) in links {
+            std::os::unix::fs::symlink(target, base.join(link)).expect("is made");
+        }
+        let leads = |text: &str| leads_to(&base.join(text));
+        let is = base.canonicalize().expect("is there");
+        for text in ["real", "real/", "./real", "link", "link/../real", "gone/../real", "real/x/.."]
+        {
+            assert_eq!(leads(text), is.join("real"), "{text}");
+        }
+        for text in ["gone", "gone/", "dangling", "link/../gone", "real/../dangling"] {
+            assert_eq!(leads(text), is.join("gone"), "{text}");
+        }
+        // A link to itself leads nowhere, and ends.
+        assert!(leads("a").starts_with(&base) || leads("a").starts_with(&is));
+        std::fs::remove_dir_all(&base).expect("is removed");
     }
 
     #[test]

@@ -3,11 +3,13 @@
 //!
 //! What does not get on is noted in the deployment, which says so in its status, and is tried again.
 
+use crate::known;
 use drystone_base::say;
 use drystone_cluster::DriveId;
 use drystone_engine::deployment::{Deployment, DriveWork, MoveReport, Obstacle};
 use drystone_engine::{AuditReport, EngineError, RepairReport};
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -22,6 +24,7 @@ type GiveUpAt = HashMap<DriveId, Instant>;
 /// The body of the thread.
 pub(crate) fn run(deployment: &Deployment, rehome_after: Option<Duration>, stop: &AtomicBool) {
     let mut give_up_at = GiveUpAt::new();
+    let mut known = ids(deployment);
     while !stop.load(Ordering::Acquire) && !deployment.is_read_only() {
         recruit(deployment);
         match deployment.engine.repair() {
@@ -49,7 +52,24 @@ pub(crate) fn run(deployment: &Deployment, rehome_after: Option<Duration>, stop:
             }
             Err(error) => note_failed(deployment, DriveWork::Move, &error),
         }
+        note_places(deployment, &mut known);
         std::thread::park_timeout(PAUSE);
+    }
+}
+
+fn ids(deployment: &Deployment) -> Vec<DriveId> {
+    deployment.engine.pool().drives().iter().map(|drive| drive.info.id).collect()
+}
+
+/// Writes down which drives there are after one was taken out: the next start is not to look for it.
+fn note_places(deployment: &Deployment, known: &mut Vec<DriveId>) {
+    let now = ids(deployment);
+    if *known != now {
+        let drives = deployment.engine.pool().drives();
+        let open = drives.iter().filter(|drive| drive.drive.is_some());
+        let homes: Vec<_> = open.map(|drive| PathBuf::from(&drive.path)).collect();
+        known::write(&homes, &drives);
+        *known = now;
     }
 }
 

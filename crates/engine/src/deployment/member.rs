@@ -206,14 +206,22 @@ pub(super) fn open_all(
                 {
                     refused.push((path.clone(), DriveId(said.drive)));
                 }
+                let was_taken_out = matches!(source, OpenError::Start(StartError::Removed(_)));
                 let error = OpenError::At { path, source: Box::new(source) };
                 if is_alone {
                     return Err(error);
                 }
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "a drive counts as missing"
-                );
+                match was_taken_out {
+                    true => tracing::warn!(
+                        path = places[at].path,
+                        "this directory is not part of the store any more, its drive was taken out: do not \
+                         name it; it may be removed"
+                    ),
+                    false => tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        "a drive counts as missing"
+                    ),
+                }
                 at
             }
         };

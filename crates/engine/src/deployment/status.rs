@@ -267,7 +267,8 @@ impl Deployment {
     /// There is none.
     pub fn find_drive(&self, named: &str) -> Result<DriveId, OpenError> {
         let drives = self.engine.pool().drives();
-        let found = drives.iter().find(|d| d.path == named || d.info.id.to_string() == named);
+        let is_it = |id: DriveId| id.to_string().eq_ignore_ascii_case(named);
+        let found = drives.iter().find(|d| d.path == named || is_it(d.info.id));
         let none = || {
             let message = format!(
                 "there is no drive {named} in this deployment: `drystone drive list` shows all of them"

@@ -63,7 +63,8 @@ fn absolute(path: &str) -> std::io::Result<String> {
 }
 
 fn path_or_id(text: String) -> std::io::Result<String> {
-    if text.contains('/') { absolute(&text) } else { Ok(text) }
+    let is_id = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_id { Ok(text) } else { absolute(&text) }
 }
 
 #[derive(Args)]
