@@ -272,6 +272,10 @@ pub struct Status {
     /// Access logs of buckets that cannot be delivered, or lack lines.
     #[serde(default)]
     pub access_logs: Vec<AccessLog>,
+    /// Requests since the start that a proxy forwarded which is not trusted: its clients share the limits of
+    /// one address.
+    #[serde(default)]
+    pub forwarded_untrusted: u64,
     /// The clock of locks is so far ahead of the wall clock that writes with a retention are refused.
     #[serde(default)]
     pub is_lock_clock_ahead: bool,

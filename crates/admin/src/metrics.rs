@@ -8,6 +8,7 @@
 //! | `drystone_connections_open`, `drystone_connections_limit` | connections | |
 //! | `drystone_connections_refused_total` | connections | |
 //! | `drystone_connections_ended_total` | connections that were too slow | |
+//! | `drystone_forwarded_untrusted_total` | requests that a proxy forwarded which is not trusted | |
 //! | `drystone_access_log_waiting_bytes` | bytes of lines that wait for delivery | |
 //! | `drystone_access_log_failing_buckets` | buckets whose lines cannot be delivered | |
 //! | `drystone_access_log_failing` | 1 for each of these buckets, 100 at most | bucket, target, code |
@@ -96,6 +97,8 @@ pub struct ConnectionCounts {
     pub refused: AtomicU64,
     /// Ended since the start because the client was too slow, or silent for too long.
     pub ended: AtomicU64,
+    /// Requests since the start that say they were forwarded, from an address that is not trusted.
+    pub forwarded: AtomicU64,
 }
 
 impl Metrics {
@@ -145,19 +148,19 @@ impl Metrics {
         };
         let dropped = self.dropped_log_lines.load(Ordering::Relaxed);
         one("drystone_access_log_dropped_total", "counter", "Lines without room.", dropped);
-        let ConnectionCounts { open, limit, refused, ended } = &self.connections;
+        let ConnectionCounts { open, limit, refused, ended, forwarded } = &self.connections;
         for (name, kind, help, value) in [
             ("drystone_connections_open", "gauge", "Connections of clients.", open),
             ("drystone_connections_limit", "gauge", "Connections that may be open.", limit),
             ("drystone_connections_refused_total", "counter", "Above a limit.", refused),
             ("drystone_connections_ended_total", "counter", "Silent or too slow.", ended),
+            ("drystone_forwarded_untrusted_total", "counter", "By no trusted proxy.", forwarded),
         ] {
             one(name, kind, help, value.load(Ordering::Relaxed));
         }
         let hedged = engine.hedge_count();
         one("drystone_hedged_reads_total", "counter", "Reads around a late drive.", hedged);
-        let free = engine.budget().free_bytes();
-        one("drystone_budget_free_bytes", "gauge", "Free bytes of the memory budget.", free);
+        one("drystone_budget_free_bytes", "gauge", "Free bytes.", engine.budget().free_bytes());
         let retained = engine.catalog().retained_frame_bytes();
         let name = "drystone_catalog_retained_frame_bytes";
         one(name, "gauge", "Segments with frames that no export covers.", retained);

@@ -211,6 +211,11 @@ async fn talk(
         let (port, activity) = (port.clone(), activity.clone());
         // In a box of its own: what serving a request needs is not kept while its answer is sent.
         Box::pin(async move {
+            if let Port::S3(front) = &port
+                && front.proxies.is_unnamed(peer.address, request.headers())
+            {
+                note_unnamed(front, peer.address);
+            }
             let response = match port {
                 Port::S3(front) | Port::Console(front) if !is_held => {
                     let busy = busy().map(ResponseBody::full);
@@ -232,6 +237,14 @@ async fn talk(
     });
     let connection = doors.builder.serve_connection(TokioIo::new(stream), service);
     drive(connection, activity, doors.stopping.clone()).await
+}
+
+/// Says that a proxy may have to be named.
+fn note_unnamed(front: &Front, remote: IpAddr) {
+    front.metrics.connections.forwarded.fetch_add(1, Ordering::Relaxed);
+    let option = "--trusted-proxies";
+    warn_limited!("a request was forwarded by an address that is not trusted: if it is a proxy, all of its \
+        clients share the limits of one address"; %remote, option);
 }
 
 fn receiver<'a>(

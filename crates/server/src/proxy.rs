@@ -32,6 +32,14 @@ impl TrustedProxies {
         self.networks.iter().any(|network| network.contains(address.to_canonical()))
     }
 
+    /// Whether a request says that it was forwarded, and is not believed: the limits of one address are those
+    /// of all clients of a proxy that was not named.
+    pub(crate) fn is_unnamed(&self, address: IpAddr, headers: &HeaderMap) -> bool {
+        let is_forwarded =
+            ["x-forwarded-for", "forwarded"].iter().any(|name| headers.contains_key(*name));
+        is_forwarded && !self.trusts(address)
+    }
+
     /// The client behind the proxies: the list is walked from its end, over trusted addresses only,
     /// since everything before the first one that is not could have been made up.
     ///

@@ -317,6 +317,7 @@ async fn status(actor: &Actor<'_>, admin: &Admin) -> Outcome {
         lacks_drives_to_write: !admin.engine.takes_writes(),
         is_lock_clock_held: clock.is_held,
         lock_clock_behind_s: clock.behind_ms / 1000,
+        forwarded_untrusted: admin.metrics.connections.forwarded.load(Ordering::Relaxed),
         is_lock_clock_ahead: clock.is_ahead,
         lock_clock_ahead_s: clock.ahead_ms / 1000,
         access_logs: access_logs(admin),

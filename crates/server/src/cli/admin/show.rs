@@ -288,6 +288,17 @@ fn writes_text(status: &Status) -> &'static str {
     }
 }
 
+fn forwarded_text(status: &Status) -> String {
+    match status.forwarded_untrusted {
+        0 => String::new(),
+        count => format!(
+            "{count} requests with X-Forwarded-For or Forwarded came from an address that is not trusted: if \
+             it is your proxy, all of its clients share the limits of one address. Name its network with \
+             --trusted-proxies (DRYSTONE_TRUSTED_PROXIES)\n"
+        ),
+    }
+}
+
 fn status_text(status: &Status) -> String {
     let many = |count: u64| match count {
         1 => "1 drive".to_owned(),
@@ -312,6 +323,7 @@ fn status_text(status: &Status) -> String {
         );
     }
     text += &access_logs_text(status);
+    text += &forwarded_text(status);
     if status.is_lock_clock_ahead {
         let hours = status.lock_clock_ahead_s.div_ceil(3600);
         text += &format!(
