@@ -121,6 +121,10 @@ def test_tls_with_both_versions_of_http(start, tmp_path):
         out = subprocess.run(["curl", "-sk", version, "-o", "/dev/null", "-w", "%{http_code} %{http_version} %{size_download}", url],
                              capture_output=True, text=True, check=True).stdout
         assert out == f"200 {'2' if version == '--http2' else '1.1'} 300000"
+    # The console has the same certificates, and nothing is served in the clear beside them.
+    assert "Drystone" in requests.get(f"https://127.0.0.1:{server.console_port}/", timeout=5, verify=False).text
+    with pytest.raises(requests.exceptions.RequestException):
+        requests.get(f"http://127.0.0.1:{server.console_port}/", timeout=5)
 
 
 def test_fsck_and_rebuild(start, tmp_path):

@@ -35,7 +35,7 @@ impl From<IdentityError> for Failed {
             _ if error.takes_no_changes().is_some() => FailureCode::Unavailable,
             IdentityError::NotFound { .. } => FailureCode::NotFound,
             IdentityError::Exists { .. } => FailureCode::Exists,
-            IdentityError::InUse(_) => FailureCode::InUse,
+            IdentityError::InUse(_) | IdentityError::BuiltIn(_) => FailureCode::InUse,
             IdentityError::Limit(_) => FailureCode::Limit,
             IdentityError::Invalid { .. } | IdentityError::Policy(_) => FailureCode::Invalid,
             IdentityError::NoRoom => FailureCode::Unavailable,

@@ -217,7 +217,7 @@ impl Admin {
             }
             path if METRICS.contains(&path) => {
                 if !self.may_read_metrics(headers) {
-                    let message = "a bearer token is needed\n";
+                    let message = "A bearer token is needed: set it with DRYSTONE_METRICS_TOKEN.\n";
                     return Some(respond(StatusCode::FORBIDDEN, "text/plain", message));
                 }
                 // What cannot be read now is left out.

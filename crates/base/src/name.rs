@@ -6,9 +6,9 @@ use std::fmt;
 /// Why a name was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    /// Not a bucket name that S3 allows.
-    #[error("not a valid bucket name")]
-    Bucket,
+    /// Not a bucket name that S3 allows, with the rule that it breaks.
+    #[error("not a valid bucket name: {0}")]
+    Bucket(&'static str),
     /// The name belongs to the server itself.
     #[error("the bucket name is reserved")]
     BucketReserved,
@@ -46,7 +46,9 @@ impl BucketName {
     pub fn lookup(name: &str) -> Result<Self, NameError> {
         let fits = (1..=255).contains(&name.len());
         if !fits || name.chars().any(|c| c == '/' || c.is_control()) {
-            return Err(NameError::Bucket);
+            return Err(NameError::Bucket(
+                "a name has 1 to 255 bytes, without / and control characters",
+            ));
         }
         Ok(Self(name.to_owned()))
     }
@@ -61,15 +63,34 @@ impl BucketName {
             return Err(NameError::BucketReserved);
         }
         let alphanumeric = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-        let ok = (3..=63).contains(&name.len())
-            && name.chars().all(|c| alphanumeric(c) || c == '-' || c == '.')
-            && name.starts_with(alphanumeric)
-            && name.ends_with(alphanumeric)
-            && !["..", ".-", "-."].iter().any(|pair| name.contains(pair))
-            && name.parse::<std::net::Ipv4Addr>().is_err()
-            && !PREFIXES.iter().any(|prefix| name.starts_with(prefix))
-            && !SUFFIXES.iter().any(|suffix| name.ends_with(suffix));
-        if ok { Ok(Self(name.to_owned())) } else { Err(NameError::Bucket) }
+        let rules = [
+            ((3..=63).contains(&name.len()), "a name has 3 to 63 characters"),
+            (
+                name.chars().all(|c| alphanumeric(c) || c == '-' || c == '.'),
+                "a name has lower-case letters, digits, '-' and '.' only",
+            ),
+            (
+                name.starts_with(alphanumeric) && name.ends_with(alphanumeric),
+                "a name begins and ends with a letter or a digit",
+            ),
+            (
+                !["..", ".-", "-."].iter().any(|pair| name.contains(pair)),
+                "a '.' has no '.' or '-' beside it",
+            ),
+            (name.parse::<std::net::Ipv4Addr>().is_err(), "a name is no IP address"),
+            (
+                !PREFIXES.iter().any(|prefix| name.starts_with(prefix)),
+                "names do not begin with xn--, sthree- or amzn-s3-demo-",
+            ),
+            (
+                !SUFFIXES.iter().any(|suffix| name.ends_with(suffix)),
+                "names do not end with -s3alias, --ol-s3, .mrap, --table-s3 or --x-s3",
+            ),
+        ];
+        match rules.iter().find(|(is_kept, _)| !is_kept) {
+            None => Ok(Self(name.to_owned())),
+            Some((_, rule)) => Err(NameError::Bucket(rule)),
+        }
     }
 
     /// The name.

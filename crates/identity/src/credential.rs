@@ -19,9 +19,15 @@ use std::sync::Arc;
 /// Why a key opens nothing.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum IdentifyError {
-    /// There is no such key, or it or its parent is disabled, gone or expired.
-    #[error("the access key is not known, or disabled")]
+    /// There is no such key, or it or its parent is gone, or it has expired.
+    #[error("the access key is not known")]
     UnknownKey,
+    /// The key, or its user, is disabled: said after the signature was found to be right.
+    #[error("the access key or its user is disabled")]
+    DisabledKey,
+    /// The session was revoked: said after the signature was found to be right.
+    #[error("the session was revoked")]
+    RevokedToken,
     /// The token is not one of this server, or of another key.
     #[error("the session token is not valid")]
     InvalidToken,
@@ -126,7 +132,7 @@ impl Directory {
         let (grantor, secret_key, expires_ms) = match token {
             None => {
                 let key: Option<AccessKey> = rows::get(&self.shared.catalog, &[access_key])?;
-                let key = key.filter(|key| key.is_enabled).ok_or(IdentifyError::UnknownKey)?;
+                let key = key.ok_or(IdentifyError::UnknownKey)?;
                 let secret = self.open_secret(&seal_context(access_key), &key.sealed_secret)?;
                 let expires_ms = key.expires_ms;
                 (Grantor::Key(Box::new(key)), secret, expires_ms)
@@ -156,6 +162,7 @@ impl Directory {
         };
         let (name, epoch) = (read.name, read.epoch);
         let identity = match grantor {
+            Grantor::Key(key) if !key.is_enabled => return Err(IdentifyError::DisabledKey),
             Grantor::Key(key) => self.identity_of_key(read, &key)?,
             Grantor::Session(claims) => self.identity_of_session(read, &claims)?,
         };

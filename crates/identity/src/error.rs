@@ -24,6 +24,9 @@ pub enum IdentityError {
         /// Its name.
         name: String,
     },
+    /// It comes with the server, and cannot be changed.
+    #[error("{0}")]
+    BuiltIn(String),
     /// It is in use.
     #[error("{0}")]
     InUse(String),

@@ -60,6 +60,18 @@ pub struct PolicyCount {
     pub bounded: u64,
 }
 
+/// Refuses to change a policy that comes with the server.
+fn refuse_built_in(name: &str) -> Result<(), IdentityError> {
+    match canned_policy(name) {
+        None => Ok(()),
+        Some(_) => {
+            let message =
+                format!("The policy {name} is built in and cannot be changed or deleted.");
+            Err(IdentityError::invalid("PolicyArn", message))
+        }
+    }
+}
+
 pub(crate) fn check_document(document: &str) -> Result<(), IdentityError> {
     if document.len() > DOCUMENT_LEN_MAX {
         let message = "Cannot exceed quota for PolicySize: 20480".to_owned();
@@ -99,7 +111,10 @@ impl Directory {
         check_path(path)?;
         check_document(document)?;
         if canned_policy(name).is_some() {
-            return Err(IdentityError::Exists { kind: "policy", name: name.to_owned() });
+            let message = format!(
+                "A policy with name {name} already exists: it is built in and cannot be changed."
+            );
+            return Err(IdentityError::BuiltIn(message));
         }
         let now_ms = self.now_ms();
         let version =
@@ -203,6 +218,7 @@ impl Directory {
         name: &str,
         change: impl FnOnce(&mut ManagedPolicy, u64) -> Result<R, IdentityError> + Send + 'static,
     ) -> Result<R, IdentityError> {
+        refuse_built_in(name)?;
         let (account, name) = (account.to_owned(), name.to_owned());
         self.commit(Scope::of(&account), move |tx| {
             let now_ms = tx.now_ms();
@@ -264,6 +280,7 @@ impl Directory {
         name: &str,
         with_versions: bool,
     ) -> Result<(), IdentityError> {
+        refuse_built_in(name)?;
         let policy = match self.policy(account, name) {
             Err(IdentityError::Damaged { .. }) => None,
             policy => Some(policy?),

@@ -358,7 +358,8 @@ impl Directory {
     /// The user, if he is enabled and the one that was meant.
     fn live_user(&self, account: &str, name: &str, id: &str) -> Result<User, IdentifyError> {
         let user: Option<User> = rows::get(&self.shared.catalog, &[account, name])?;
-        user.filter(|user| user.is_enabled && user.id == id).ok_or(IdentifyError::UnknownKey)
+        let user = user.filter(|user| user.id == id).ok_or(IdentifyError::UnknownKey)?;
+        if user.is_enabled { Ok(user) } else { Err(IdentifyError::DisabledKey) }
     }
 
     /// What a key that is stored may do.
@@ -441,7 +442,7 @@ impl Directory {
 
 fn refuse_revoked(claims: &Claims, after_ms: u64) -> Result<(), IdentifyError> {
     match claims.made_ms() < after_ms {
-        true => Err(IdentifyError::InvalidToken),
+        true => Err(IdentifyError::RevokedToken),
         false => Ok(()),
     }
 }

@@ -189,7 +189,9 @@ impl S3Error {
     /// Something that is not implemented.
     #[must_use]
     pub fn not_implemented(what: &str) -> Self {
-        Self::new(S3Code::NotImplemented).field("Header", what)
+        // It may be what a client wrote.
+        let message = format!("{} is not implemented.", &what[..what.floor_char_boundary(256)]);
+        Self::with(S3Code::NotImplemented, message).field("Header", what)
     }
 }
 
@@ -202,7 +204,10 @@ impl From<S3Code> for S3Error {
 impl From<NameError> for S3Error {
     fn from(error: NameError) -> Self {
         match error {
-            NameError::Bucket => S3Code::InvalidBucketName.into(),
+            NameError::Bucket(rule) => {
+                let message = format!("The specified bucket is not valid: {rule}.");
+                Self::with(S3Code::InvalidBucketName, message)
+            }
             NameError::BucketReserved => S3Code::AccessDenied.into(),
             NameError::KeyTooLong { len_bytes } => Self::new(S3Code::KeyTooLongError)
                 .field("Size", len_bytes.to_string())

@@ -383,6 +383,11 @@ fn size_of(text: &str) -> Option<u64> {
         "k" | "kib" => 1 << 10,
         "m" | "mib" => 1 << 20,
         "g" | "gib" => 1 << 30,
+        "t" | "tib" => 1 << 40,
+        "kb" => 1000,
+        "mb" => 1000 * 1000,
+        "gb" => 1000 * 1000 * 1000,
+        "tb" => 1000 * 1000 * 1000 * 1000,
         _ => return None,
     };
     digits.parse::<u64>().ok()?.checked_mul(unit)
@@ -399,7 +404,7 @@ fn parse_size(
 
 /// A length in bytes.
 pub(crate) fn parse_len(given: &Given) -> Result<u64, ConfigError> {
-    parse_size(given, "a number with KiB, MiB or GiB, such as 4KiB", |_| true)
+    parse_size(given, "a number with KiB, MiB, GiB, TiB, or KB, MB, GB, TB, such as 4KiB", |_| true)
 }
 
 /// Bytes a second. A few of them would let the work never end: a number without its unit is refused.
@@ -544,6 +549,8 @@ mod tests {
     fn sizes_have_units() {
         assert_eq!(size_of("5"), Some(5));
         assert_eq!(size_of("256MiB"), Some(256 << 20));
+        assert_eq!((size_of("2TiB"), size_of("2 TB")), (Some(2 << 40), Some(2_000_000_000_000)));
+        assert_eq!(size_of("16777216TiB"), None);
         assert_eq!(size_of("2 g"), Some(2 << 30));
         assert_eq!((size_of("MiB"), size_of("5 parsecs"), size_of("")), (None, None, None));
     }

@@ -115,8 +115,7 @@ async fn accept_all(listener: TcpListener, doors: Arc<Doors>, port: Port) {
 fn accept(doors: &Arc<Doors>, port: &Port, stream: TcpStream, remote: IpAddr) {
     let _ = stream.set_nodelay(true);
     let certificates = match port {
-        Port::S3(front) => front.certificates.as_ref(),
-        Port::Console(_) => None,
+        Port::S3(front) | Port::Console(front) => front.certificates.as_ref(),
     };
     let is_proxy = doors.proxies.trusts(remote);
     let permit = match doors.admission.admit(remote, is_proxy) {

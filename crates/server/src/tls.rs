@@ -12,6 +12,11 @@ use tokio_rustls::server::TlsStream;
 /// Why certificates cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TlsError {
+    /// There is no such file or directory.
+    #[error(
+        "{path} is missing: public.crt and private.key must be in the directory of the certificates"
+    )]
+    Missing { path: String },
     /// A file that cannot be read as what it must be.
     #[error("{path} is not readable as PEM")]
     File {
@@ -97,6 +102,12 @@ fn changed_at(directory: &Path) -> Option<SystemTime> {
 
 fn load(directory: &Path) -> Result<TlsAcceptor, TlsError> {
     let (cert, key) = (directory.join("public.crt"), directory.join("private.key"));
+    for path in [directory, &cert, &key] {
+        // What cannot be looked at is there, and says why when it is read.
+        if path.try_exists().is_ok_and(|is_there| !is_there) {
+            return Err(TlsError::Missing { path: path.display().to_string() });
+        }
+    }
     let bad = |path: &Path| {
         let path = path.display().to_string();
         move |source| TlsError::File { path, source }

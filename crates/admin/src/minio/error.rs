@@ -105,6 +105,7 @@ impl From<IdentityError> for MinioError {
             IdentityError::InUse(_) => Self::new("XMinioAdminPolicyInUse", 400, message),
             IdentityError::Policy(_) => Self::new("XMinioMalformedIAMPolicy", 400, message),
             IdentityError::Exists { .. }
+            | IdentityError::BuiltIn(_)
             | IdentityError::Limit(_)
             | IdentityError::Invalid { .. } => Self::invalid(message),
             IdentityError::NoRoom => Self::busy(),

@@ -50,6 +50,7 @@ impl From<IdentityError> for QueryError {
             _ if error.is_full() => Self::new("ServiceFailure", 507, DRIVE_FULL),
             IdentityError::NotFound { .. } => Self::new("NoSuchEntity", 404, message),
             IdentityError::Exists { .. } => Self::new("EntityAlreadyExists", 409, message),
+            IdentityError::BuiltIn(_) => Self::new("EntityAlreadyExists", 409, message),
             IdentityError::InUse(_) => Self::new("DeleteConflict", 409, message),
             IdentityError::Limit(_) => Self::new("LimitExceeded", 409, message),
             IdentityError::Invalid { .. } => Self::validation(message),

@@ -125,6 +125,14 @@ fn refusal(access_key: &str, error: IdentifyError) -> S3Error {
         IdentifyError::UnknownKey => {
             S3Error::new(S3Code::InvalidAccessKeyId).field("AWSAccessKeyId", access_key)
         }
+        IdentifyError::DisabledKey => {
+            let message = "The access key, or its user, is disabled.";
+            S3Error::with(S3Code::InvalidAccessKeyId, message).field("AWSAccessKeyId", access_key)
+        }
+        IdentifyError::RevokedToken => {
+            let message = "The session was revoked: ask for new credentials.";
+            S3Error::with(S3Code::InvalidToken, message)
+        }
         IdentifyError::InvalidToken => S3Code::InvalidToken.into(),
         IdentifyError::ExpiredToken => S3Code::ExpiredToken.into(),
         IdentifyError::Stored(error) => {
