@@ -68,6 +68,7 @@ pub(crate) fn is_sealed(key: &[u8]) -> bool {
             Family::BucketName
             | Family::Bucket
             | Family::Document
+            | Family::AccountBucket
             | Family::Head
             | Family::Version
             | Family::Inline
@@ -92,11 +93,12 @@ pub(crate) fn is_sealed(key: &[u8]) -> bool {
 }
 
 /// Families that have rows with seals, for walks over them.
-pub(crate) const SEALED_FAMILIES: [Family; 13] = [
+pub(crate) const SEALED_FAMILIES: [Family; 14] = [
     Family::State,
     Family::BucketName,
     Family::Bucket,
     Family::Document,
+    Family::AccountBucket,
     Family::Head,
     Family::Version,
     Family::Inline,

@@ -15,6 +15,8 @@ pub enum Family {
     Bucket = 0x11,
     /// Configuration document of a bucket.
     Document = 0x12,
+    /// Buckets of an account.
+    AccountBucket = 0x13,
     /// Current version of a key.
     Head = 0x20,
     /// Noncurrent version of a key.
@@ -49,11 +51,12 @@ pub enum Family {
 
 impl Family {
     /// All families, in key order.
-    pub const ALL: [Family; 19] = [
+    pub const ALL: [Family; 20] = [
         Family::State,
         Family::BucketName,
         Family::Bucket,
         Family::Document,
+        Family::AccountBucket,
         Family::Head,
         Family::Version,
         Family::Inline,
@@ -109,6 +112,8 @@ impl Key {
     pub const LOST_KEYS: &'static [u8] = &[Family::State as u8, b'n'];
     /// The buckets of each account were counted.
     pub const BUCKETS_COUNTED: &'static [u8] = &[Family::State as u8, b'q'];
+    /// The buckets of each account are listed in the family of such rows.
+    pub const BUCKETS_LISTED: &'static [u8] = &[Family::State as u8, b'i'];
     /// The last export of the only drive, in deployments that never had another.
     pub const EXPORT: &'static [u8] = &[Family::State as u8, b'e'];
 
@@ -189,6 +194,16 @@ impl Key {
     pub fn bucket(bucket: BucketId) -> Vec<u8> {
         let mut key = Self::start(Family::Bucket, 8);
         key.extend_from_slice(&bucket.0.to_be_bytes());
+        key
+    }
+    /// `account_bucket`: id of the account, which is empty for the default one; name. All of an account begin
+    /// with the key of an empty name.
+    #[must_use]
+    pub fn account_bucket(owner: &str, name: &str) -> Vec<u8> {
+        let mut key = Self::start(Family::AccountBucket, owner.len() + name.len() + 1);
+        key.extend_from_slice(owner.as_bytes());
+        key.push(0);
+        key.extend_from_slice(name.as_bytes());
         key
     }
     /// The prefix of all documents of a bucket: bucket id.

@@ -161,16 +161,27 @@ impl Engine {
     }
 
     /// Buckets whose names begin with `prefix` and come after `after`, by name. A page looks at a bounded
-    /// number of rows, so it may be short, or empty, where there is more.
+    /// number of rows, so it may be short, or empty, where there is more. Those of one account are listed
+    /// without a look at others.
     ///
     /// # Errors
     ///
     /// The catalog failed.
     pub fn list_buckets(&self, request: &BucketsAsked<'_>) -> Result<BucketPage, EngineError> {
         let snapshot = self.shared.catalog.snapshot();
-        let prefix = Key::bucket_name(request.prefix);
+        let listed = match request.owner {
+            Some(owner) if self.has_account_buckets()? => Some(owner),
+            _ => None,
+        };
+        // Rows of one account, or of all: names to ids, both.
+        let key_of = |name: &str| match listed {
+            Some(owner) => Key::account_bucket(owner, name),
+            None => Key::bucket_name(name),
+        };
+        let name_at = key_of("").len();
+        let prefix = key_of(request.prefix);
         let mut range = prefix_range(&prefix);
-        let after = Key::bucket_name(request.after);
+        let after = key_of(request.after);
         if after >= prefix {
             range.0 = Bound::Excluded(after);
         }
@@ -182,7 +193,7 @@ impl Engine {
                 break;
             }
             let (key, id) = row?;
-            last = Some(String::from_utf8_lossy(&key[1..]).into_owned());
+            last = Some(String::from_utf8_lossy(&key[name_at..]).into_owned());
             let Ok(id) = id[..].try_into().map(u64::from_le_bytes) else { continue };
             let Some(value) = row_in(&snapshot, Key::bucket(BucketId(id)))? else { continue };
             len += value.len();

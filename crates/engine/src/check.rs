@@ -191,6 +191,8 @@ impl Engine {
             tx.use_reserve();
             // The next bucket that is made counts them again.
             tx.delete(Key::BUCKETS_COUNTED.to_vec());
+            // The next start lists them again.
+            tx.delete(Key::BUCKETS_LISTED.to_vec());
             // Rows without seals may have come back behind the place that a walk had reached.
             tx.delete(Key::SEALING.to_vec());
             Ok(Decision::Commit(()))

@@ -14,6 +14,7 @@
 //! XML, HTTP, signatures and S3 error codes are in `s3`.
 
 mod access_log;
+mod account_buckets;
 mod append;
 mod audit;
 mod blob;

@@ -40,6 +40,7 @@ pub fn create_bucket(
     }
     tx.put(name_key, id.0.to_le_bytes().to_vec());
     tx.put(Key::bucket(id), row.encode());
+    tx.put(Key::account_bucket(owner, name), id.0.to_le_bytes().to_vec());
     Ok(row)
 }
 
@@ -68,6 +69,7 @@ pub fn delete_bucket(tx: &mut Tx<'_>, id: BucketId) -> Result<(), EngineError> {
     }
     tx.delete(Key::bucket_name(&bucket.name));
     tx.delete(Key::bucket(bucket.id));
+    tx.delete(Key::account_bucket(&bucket.owner, &bucket.name));
     bucket_count::take(tx, &bucket.owner)
 }
 

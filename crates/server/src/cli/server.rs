@@ -46,6 +46,7 @@ pub(crate) fn run(config: &ServerConfig) -> CommandResult {
     let directory = open_directory(&node, keyring.clone(), credentials.clone());
     if !node.deployment().is_read_only() {
         directory.derive_rows()?;
+        node.engine.list_account_buckets()?;
     }
     let kms = keys::open_kms(config, &node, keyring);
     for file in [secrets::FILE, secrets::KEYRING_FILE] {
