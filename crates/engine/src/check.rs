@@ -19,7 +19,7 @@ use crate::error::EngineError;
 use bytes::Bytes;
 use drystone_base::{BlobId, BucketId};
 use drystone_catalog::{
-    CatalogError, CatalogSnapshot, Data, Decision, Family, Key, ObjectRow, Usage,
+    CatalogError, CatalogSnapshot, Data, Decision, Family, Key, Manifest, ObjectRow, Usage,
 };
 use drystone_index::KeyRange;
 use sorted::{HELD_LEN_MAX, Memory};
@@ -28,6 +28,8 @@ use std::iter::Peekable;
 
 /// Problems listed at most.
 const PROBLEM_COUNT_MAX: usize = 1000;
+/// Lists of parts lie in each other no deeper than this: readers refuse what does.
+const LIST_DEPTH_MAX: usize = 4;
 /// Usage rows that are written in one transaction.
 const BATCH_ROW_COUNT: usize = 256;
 
@@ -245,23 +247,62 @@ impl<'a> Check<'a> {
     /// Gives problems of lists of parts the names of their objects.
     fn name_objects(&self, problems: &mut [Problem]) -> Result<(), EngineError> {
         let lists: BTreeSet<BlobId> = problems.iter().filter_map(|problem| problem.list).collect();
+        if lists.is_empty() {
+            return Ok(());
+        }
+        let around = self.lists_around(&lists)?;
+        let wanted: BTreeSet<BlobId> = lists.into_iter().chain(around.values().copied()).collect();
         let mut names = BTreeMap::new();
-        if !lists.is_empty() {
-            for row in self.rows(Family::Head).chain(self.rows(Family::Version)) {
-                let (key, value) = row?;
-                if let Ok(ObjectRow { data: Data::Manifest(id), .. }) = ObjectRow::decode(&value)
-                    && lists.contains(&id)
-                {
-                    names.entry(id).or_insert_with(|| buckets::name_of(&key));
-                }
+        for row in self.rows(Family::Head).chain(self.rows(Family::Version)) {
+            let (key, value) = row?;
+            if let Ok(ObjectRow { data: Data::Manifest(id), .. }) = ObjectRow::decode(&value)
+                && wanted.contains(&id)
+            {
+                names.entry(id).or_insert_with(|| buckets::name_of(&key));
             }
         }
         for problem in problems {
             let Some(id) = problem.list else { continue };
-            problem.name =
-                names.get(&id).cloned().unwrap_or_else(|| format!("the list of parts {id}"));
+            let mut outer = Some(id);
+            let name = (0..=LIST_DEPTH_MAX).find_map(|_| {
+                let list = outer?;
+                outer = around.get(&list).copied();
+                names.get(&list).cloned()
+            });
+            problem.name = name.unwrap_or_else(|| format!("the list of parts {id}"));
         }
         Ok(())
+    }
+
+    /// For lists that are entries of other lists, one of those: of these lists, and of what they are in.
+    fn lists_around(
+        &self,
+        lists: &BTreeSet<BlobId>,
+    ) -> Result<BTreeMap<BlobId, BlobId>, EngineError> {
+        let (mut around, mut inner) = (BTreeMap::new(), lists.clone());
+        for _ in 0..LIST_DEPTH_MAX {
+            let mut outer = BTreeSet::new();
+            for row in self.rows(Family::Manifest) {
+                let (key, value) = row?;
+                let Some(id) = key.get(1..).and_then(BlobId::from_slice) else { continue };
+                let parts = Manifest::walk(&value).into_iter().flatten();
+                for data in parts.filter_map(|part| part.and_then(|part| part.data()).ok()) {
+                    if let Data::Slice { base, .. } = data
+                        && let Data::Manifest(list) = *base
+                        && inner.contains(&list)
+                        && !around.contains_key(&list)
+                    {
+                        around.insert(list, id);
+                        outer.insert(id);
+                    }
+                }
+            }
+            if outer.is_empty() {
+                break;
+            }
+            inner = outer;
+        }
+        Ok(around)
     }
 }
 

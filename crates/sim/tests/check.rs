@@ -195,3 +195,30 @@ fn a_completed_upload_is_no_upload_in_progress() {
     assert_eq!((report.uploads, report.completed_uploads), (19, 1));
     assert_eq!(report.problems, Vec::<String>::new());
 }
+
+/// A long object that was appended to has lists in its list: it is named, not they.
+#[test]
+fn an_object_that_lacks_a_shard_is_named_also_where_its_part_is_in_a_list_in_a_list() {
+    let store = store(2);
+    let damage = |tx: &mut Tx<'_>, bucket| {
+        let [outer, inner, blob] = [1, 2, 3].map(|number| BlobId([number; 16]));
+        let list = |data: Data, seq| {
+            let (number, size, md5) = (1, 10, [0; 16]);
+            let (modified_ms, checksum, salt) = (0, None, None);
+            let part = PartRow { number, size, md5, modified_ms, checksum, data, seq, salt };
+            Manifest { parts: vec![part] }.encode()
+        };
+        let bytes = Data::Blob { blob, cell_len: 4096, code: (1, 0), hint: None };
+        tx.put(Key::manifest(inner), list(bytes, Seq(40)));
+        let whole = Box::new(Data::Manifest(inner));
+        let piece = Data::Slice { base: whole, base_size: 10, offset: 0 };
+        tx.put(Key::manifest(outer), list(piece, Seq(50)));
+        tx.put(Key::blob_ref(inner, Seq(50)), Vec::new());
+        let row = ObjectRow { size: 10, data: Data::Manifest(outer), ..object() };
+        tx.put(Key::head(bucket, b"long"), row.encode());
+    };
+    change(&store, Box::new(damage));
+    let problems = check(&store, 1 << 30).problems;
+    let missing: Vec<_> = problems.iter().filter(|text| text.contains("missing shard")).collect();
+    assert!(missing.len() == 1 && missing[0].contains("/long is"), "{problems:?}");
+}
