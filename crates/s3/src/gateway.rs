@@ -422,7 +422,7 @@ impl Gateway {
         }
         let routed = routed?;
         trace.operation = Some(routed);
-        self.perform(context, routed, verified, body).await
+        self.perform(&mut context, routed, verified, body).await
     }
 
     fn context<'a>(
@@ -454,20 +454,20 @@ impl Gateway {
     /// Decides on an operation, and carries it out.
     async fn perform(
         &self,
-        mut context: Context<'_>,
+        context: &mut Context<'_>,
         operation: Operation,
         verified: Verified,
         body: &mut Option<Body>,
     ) -> Result<Reply, S3Error> {
         context.operation = Some(operation);
-        let heard = ops::hear(&mut context, operation, &verified, body).await;
-        authorize(&context, operation)
+        let heard = ops::hear(context, operation, &verified, body).await;
+        authorize(context, operation)
             .map_err(|error| self.with_region(&context.request, error))?;
         heard?;
         refuse_not_implemented(&context.request, operation)?;
         context.reserve_line(0).await?;
-        let served = carry_out(&context, operation, verified, body).await;
-        served.map_err(|error| hide_absence(&context, error))
+        let served = carry_out(context, operation, verified, body).await;
+        served.map_err(|error| hide_absence(context, error))
     }
 
     /// The documents of a bucket; none if there is no such bucket, or they cannot be read.

@@ -17,7 +17,7 @@ mod activity;
 mod pace;
 mod stream;
 
-pub(crate) use activity::{Activity, Tracked};
+pub(crate) use activity::{Activity, RequestGuard, Tracked};
 pub(crate) use stream::{ClientStream, StreamLimits};
 
 use activity::Verdict;

@@ -3,10 +3,11 @@
 use crate::access_log::{AccessLog, Line};
 use crate::admission::{Admission, ConnectionLimits, Refused, source_of};
 use crate::connection::{
-    Activity, ClientStream, Ended, StreamLimits, Tracked, drive, in_time, protocols,
+    Activity, ClientStream, Ended, RequestGuard, StreamLimits, Tracked, drive, in_time, protocols,
 };
 use crate::ports::Ports;
 use crate::proxy::{TrustedProxies, UnknownClient};
+use crate::slots::{Free, InSlot};
 use crate::tls::{Certificates, cipher_of, version_of};
 use bytes::Bytes;
 use drystone_admin::{Admin, AdminRequest, Door, Metrics, RequestRecord, console_page};
@@ -203,36 +204,12 @@ async fn talk(
 ) -> Result<(), Ended> {
     let service = service_fn(|request: Request<Incoming>| {
         let mut guard = activity.begin_request();
-        let is_http2 = request.version() == http::Version::HTTP_2;
         // Summed once: the gateway is given the sum.
         let headers_len = headers_len(request.headers());
         let is_held = guard.hold(target_len(&request) + headers_len);
         let (port, activity) = (port.clone(), activity.clone());
-        // In a box of its own: what serving a request needs is not kept while its answer is sent.
-        Box::pin(async move {
-            if let Port::S3(front) = &port
-                && front.proxies.is_unnamed(peer.address, request.headers())
-            {
-                note_unnamed(front, peer.address);
-            }
-            let response = match port {
-                Port::S3(front) | Port::Console(front) if !is_held => {
-                    let busy = busy().map(ResponseBody::full);
-                    receiver(&front, None, peer, request.version()).send(None, busy).await
-                }
-                Port::S3(front) => answer(&front, request, headers_len, peer).await,
-                Port::Console(front) => {
-                    let page = console_page(env!("CARGO_PKG_VERSION")).map(ResponseBody::full);
-                    receiver(&front, None, peer, request.version()).send(None, page).await
-                }
-            };
-            guard.release();
-            let mut response = response.ok_or(Dropped)?;
-            if let Some(share) = response.body_mut().take_head_share() {
-                activity.keep_head(response.headers_mut(), share);
-            }
-            Ok::<_, Dropped>(response.map(|body| Tracked::new(body, guard, is_http2)))
-        })
+        let asked = Asked { port, request, headers_len, is_held, peer, guard, activity };
+        InSlot::begin(&SLOTS, serve_one, asked)
     });
     let connection = doors.builder.serve_connection(TokioIo::new(stream), service);
     drive(connection, activity, doors.stopping.clone()).await
@@ -244,6 +221,53 @@ fn note_unnamed(front: &Front, remote: IpAddr) {
     let option = "--trusted-proxies";
     warn_limited!("a request was forwarded by an address that is not trusted: if it is a proxy, all of its \
         clients share the limits of one address"; %remote, option);
+}
+
+/// A request whose head is complete.
+struct Asked {
+    port: Port,
+    request: Request<Incoming>,
+    headers_len: usize,
+    /// What serving it holds is counted.
+    is_held: bool,
+    peer: Peer,
+    guard: RequestGuard,
+    activity: Arc<Activity>,
+}
+
+type Answered = Result<Response<Tracked<OutBody>>, Dropped>;
+
+thread_local! {
+    static SLOTS: Free<Asked, Answered> = Free::default();
+}
+
+fn serve_one(asked: Asked) -> impl Future<Output = Answered> + Send {
+    let Asked { port, request, headers_len, is_held, peer, mut guard, activity } = asked;
+    let is_http2 = request.version() == Version::HTTP_2;
+    async move {
+        if let Port::S3(front) = &port
+            && front.proxies.is_unnamed(peer.address, request.headers())
+        {
+            note_unnamed(front, peer.address);
+        }
+        let response = match port {
+            Port::S3(front) | Port::Console(front) if !is_held => {
+                let busy = busy().map(ResponseBody::full);
+                receiver(&front, None, peer, request.version()).send(None, busy).await
+            }
+            Port::S3(front) => answer(&front, request, headers_len, peer).await,
+            Port::Console(front) => {
+                let page = console_page(env!("CARGO_PKG_VERSION")).map(ResponseBody::full);
+                receiver(&front, None, peer, request.version()).send(None, page).await
+            }
+        };
+        guard.release();
+        let mut response = response.ok_or(Dropped)?;
+        if let Some(share) = response.body_mut().take_head_share() {
+            activity.keep_head(response.headers_mut(), share);
+        }
+        Ok(response.map(|body| Tracked::new(body, guard, is_http2)))
+    }
 }
 
 fn receiver<'a>(

@@ -24,6 +24,7 @@ mod ports;
 mod proxy;
 mod repair;
 mod secrets;
+mod slots;
 mod socket;
 mod telemetry;
 mod tls;
