@@ -31,6 +31,24 @@ impl Default for StreamLimits {
     }
 }
 
+/// A head and a small body are written as one piece: to copy them costs less than to hand the kernel a list.
+const JOINED_LEN: usize = 6 << 10;
+
+/// Small slices as one piece; `None` if they are long, or one alone.
+fn join<'a>(slices: &[IoSlice<'_>], joined: &'a mut [u8; JOINED_LEN]) -> Option<&'a [u8]> {
+    let len: usize = slices.iter().map(|slice| slice.len()).sum();
+    if slices.len() == 1 || len > JOINED_LEN {
+        return None;
+    }
+    let mut rest = &mut joined[..len];
+    for slice in slices {
+        let (place, after) = rest.split_at_mut(slice.len());
+        place.copy_from_slice(slice);
+        rest = after;
+    }
+    Some(&joined[..len])
+}
+
 enum Closing {
     Open,
     /// The answer is sent; what the client still sends is dropped.
@@ -123,7 +141,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientStream<S> {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let written = Pin::new(&mut this.inner).poll_write_vectored(cx, slices);
+        let inner = Pin::new(&mut this.inner);
+        let mut joined = [0; JOINED_LEN];
+        let written = match join(slices, &mut joined) {
+            Some(joined) => inner.poll_write(cx, joined),
+            None => inner.poll_write_vectored(cx, slices),
+        };
         this.judge(cx, written)
     }
 
