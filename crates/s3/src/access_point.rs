@@ -7,7 +7,7 @@ use crate::point_rules::{PointCache, PointName};
 use crate::request::S3Request;
 use crate::uri::encode;
 use drystone_identity::{Directory, IdentityError};
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 use std::sync::Arc;
 
 const SUFFIX: &str = "-s3alias";
@@ -146,7 +146,7 @@ pub(crate) fn resolve_source(
         source.push_str(&format!("?versionId={version}"));
     }
     let value = HeaderValue::from_str(&source).map_err(|_| S3Error::new(S3Code::InvalidURI))?;
-    request.headers.insert(HEADER, value);
+    request.headers.insert(HeaderName::from_static(HEADER), value);
     request.source_point = Some(point);
     Ok(())
 }

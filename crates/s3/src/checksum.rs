@@ -96,7 +96,7 @@ impl Declared {
             let md5 = md5.and_then(|bytes| bytes.try_into().ok());
             declared.md5 = Some(md5.ok_or(S3Code::InvalidDigest)?);
         }
-        for (name, value) in &request.headers {
+        for (name, value) in request.headers.iter() {
             let (name, value) = (name.as_str(), S3Request::header_text(value));
             let Some(algorithm) = algorithm_of_header(name) else { continue };
             let algorithm = algorithm?;

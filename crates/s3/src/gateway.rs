@@ -461,8 +461,7 @@ impl Gateway {
     ) -> Result<Reply, S3Error> {
         context.operation = Some(operation);
         let heard = ops::hear(context, operation, &verified, body).await;
-        authorize(context, operation)
-            .map_err(|error| self.with_region(&context.request, error))?;
+        authorize(context, operation).map_err(|error| self.with_region(&context.request, error))?;
         heard?;
         refuse_not_implemented(&context.request, operation)?;
         context.reserve_line(0).await?;

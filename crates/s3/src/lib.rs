@@ -30,6 +30,7 @@ mod encryption;
 mod error;
 mod form;
 mod gateway;
+mod headers;
 mod host;
 mod intake;
 mod mfa;

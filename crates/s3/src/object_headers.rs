@@ -111,7 +111,7 @@ pub(crate) fn refuse_not_implemented(
     operation: Operation,
 ) -> Result<(), S3Error> {
     // A request has few headers, and this is asked of each: one pass costs less than a lookup of every name.
-    for (name, value) in &request.headers {
+    for (name, value) in request.headers.iter() {
         let Some(name) = NOT_IMPLEMENTED.iter().find(|known| **known == name.as_str()) else {
             continue;
         };
@@ -226,7 +226,7 @@ fn without_chunked(value: &str) -> String {
 
 fn parse_metadata(request: &S3Request) -> Result<Vec<(String, String)>, S3Error> {
     let mut metadata: Vec<(String, String)> = Vec::new();
-    for (name, value) in &request.headers {
+    for (name, value) in request.headers.iter() {
         let Some(name) = name.as_str().strip_prefix("x-amz-meta-") else { continue };
         let value = S3Request::header_text(value);
         match metadata.iter_mut().find(|(n, _)| n == name) {

@@ -5,7 +5,7 @@ mod table;
 pub use table::{Operation, TABLE};
 
 /// What a path names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Level {
     /// `/`.
     Service,

@@ -1,6 +1,7 @@
 //! A request, taken apart: what it names, its headers and its query.
 
 use crate::error::{S3Code, S3Error};
+use crate::headers::Headers;
 use crate::host::{Domains, bucket_of_host};
 use crate::operation::Level;
 use crate::point_rules::PointName;
@@ -26,8 +27,6 @@ const OF_THE_SIGNATURE: &[&str] = &[
 const PATH_LEN_MAX: usize = 8 << 10;
 /// Parameters of a query at most.
 const QUERY_COUNT_MAX: usize = 256;
-/// Requests with up to so many headers are looked through name by name.
-const FEW_HEADERS: usize = 32;
 
 /// Headers, beside those of Amazon and MinIO, that change what a request does.
 const READ: &[&str] = &[
@@ -68,7 +67,7 @@ pub(crate) fn printable(value: &HeaderValue) -> Option<&str> {
 #[derive(Clone, Debug)]
 pub(crate) struct S3Request {
     pub(crate) method: http::Method,
-    pub(crate) headers: HeaderMap,
+    pub(crate) headers: Headers,
     /// Path as it was received.
     pub(crate) raw_path: String,
     /// Path, decoded.
@@ -130,7 +129,7 @@ impl S3Request {
         let http::request::Parts { method, headers, .. } = parts;
         Ok(Self {
             method,
-            headers,
+            headers: headers.into(),
             raw_path,
             path,
             query,
@@ -152,7 +151,7 @@ impl S3Request {
     ///
     /// `InvalidArgument`.
     pub(crate) fn check_headers(&self) -> Result<(), S3Error> {
-        for (name, value) in &self.headers {
+        for (name, value) in self.headers.iter() {
             let name = name.as_str();
             // Nearly all are: that is asked first.
             if printable(value).is_none() && is_read(name) {
@@ -193,7 +192,7 @@ impl S3Request {
                 return Err(bad("The parameter is not printable ASCII."));
             }
             match self.headers.get(&header) {
-                None => drop(self.headers.insert(header, text)),
+                None => self.headers.insert(header, text),
                 Some(known) if *known == text => {}
                 Some(_) => {
                     return Err(bad("The parameter is given twice, with different values."));
@@ -215,13 +214,7 @@ impl S3Request {
     /// [`S3Request::check_headers`]. `name` is in lower case.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         debug_assert!(is_read(name), "{name} may be unreadable: use `text`");
-        // Every request is asked for dozens of headers that it does not have. To look through a few names
-        // costs less than to check and hash one.
-        let value = match self.headers.len() > FEW_HEADERS {
-            true => self.headers.get(name),
-            false => self.headers.iter().find(|(n, _)| n.as_str() == name).map(|(_, value)| value),
-        };
-        value.and_then(printable)
+        self.headers.first(name).and_then(printable)
     }
 
     /// A header that is text of any kind, if it is there.
@@ -231,11 +224,7 @@ impl S3Request {
 
     /// Looks at the values of a header in the order in which they came. `name` is in lower case.
     pub(crate) fn for_each_value(&self, name: &str, look: impl FnMut(&HeaderValue)) {
-        if self.headers.len() > FEW_HEADERS {
-            return self.headers.get_all(name).iter().for_each(look);
-        }
-        let named = self.headers.iter().filter(|(n, _)| n.as_str() == name);
-        named.map(|(_, value)| value).for_each(look);
+        self.headers.for_each_value(name, look);
     }
 
     /// A header as text, bytes beyond ASCII taken for UTF-8.
@@ -333,29 +322,6 @@ mod tests {
     #[track_caller]
     fn check(text: &str, size: u64, want: Result<Option<Range<u64>>, S3Code>) {
         assert_eq!(parse_range(text, size).map_err(|error| error.code), want, "{text} of {size}");
-    }
-
-    /// Goal: few headers and many are looked through to the same end. Method: more and more of them, with one
-    /// given twice.
-    #[test]
-    fn headers_are_found_among_few_and_many() {
-        for count in [0, FEW_HEADERS - 4, FEW_HEADERS - 3, FEW_HEADERS - 2, 100] {
-            let mut builder = http::Request::builder().uri("/b/k").header("host", "a");
-            builder = builder.header("X-Amz-Acl", "first").header("x-amz-acl", "second");
-            for number in 0..count {
-                builder = builder.header(format!("x-amz-n-{number}"), number.to_string());
-            }
-            let (parts, ()) = builder.body(()).expect("a request").into_parts();
-            let request = S3Request::parse(parts, &Domains::default(), 0).expect("parsed");
-            assert_eq!(request.header("x-amz-acl"), Some("first"));
-            assert_eq!(request.header("x-amz-date"), None);
-            let mut values = Vec::new();
-            request.for_each_value("x-amz-acl", |value| values.push(value.clone()));
-            assert_eq!(values, ["first", "second"]);
-            let last = count.checked_sub(1).map(|last| last.to_string());
-            let name = format!("x-amz-n-{}", last.as_deref().unwrap_or("none"));
-            assert_eq!(request.header(&name), last.as_deref());
-        }
     }
 
     #[test]

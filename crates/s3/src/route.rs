@@ -3,6 +3,8 @@
 use crate::error::{S3Code, S3Error};
 use crate::operation::{Level, Operation, Row, TABLE};
 use crate::request::S3Request;
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 /// Query keys that select an operation; the rest modifies or is ignored.
 const SUB_RESOURCES: &[&str] = &[
@@ -86,6 +88,20 @@ fn is_alias(operation: Operation) -> bool {
     )
 }
 
+const METHODS: [&str; 5] = ["GET", "HEAD", "PUT", "POST", "DELETE"];
+
+/// Rows by level, place of their method among [`METHODS`], and selector.
+type Rows = BTreeMap<(Level, usize, &'static str), Vec<&'static Row>>;
+
+static ROWS: LazyLock<Rows> = LazyLock::new(|| {
+    let mut rows = Rows::new();
+    for row in TABLE.iter().filter(|row| !is_alias(row.operation)) {
+        let Some(method) = METHODS.iter().position(|known| *known == row.method) else { continue };
+        rows.entry((row.level, method, selector(row))).or_default().push(row);
+    }
+    rows
+});
+
 /// Finds the operation of a request.
 ///
 /// # Errors
@@ -108,22 +124,17 @@ pub(crate) fn route(request: &S3Request) -> Result<Operation, S3Error> {
             format!("Conflicting query string parameters: {key}, {second}"),
         ));
     }
-    if !["GET", "HEAD", "PUT", "POST", "DELETE"].contains(&method) {
+    let Some(method) = METHODS.iter().position(|known| *known == method) else {
         return Err(not_allowed(request, level, key));
-    }
+    };
     check_unknown_keys(request, level)?;
     let copies = request.header_or_query("x-amz-copy-source").is_some();
-    // What differs most and is compared fastest comes first.
-    let fits = |row: &&Row| {
-        row.level == level
-            && (row.key.is_empty() || row.key == key)
-            && row.method == method
-            && selector(row) == key
-            && !is_alias(row.operation)
-            && (copies || !row.headers.contains(&"x-amz-copy-source"))
+    let fits = |row: &&&Row| {
+        (copies || !row.headers.contains(&"x-amz-copy-source"))
             && row.queries.iter().all(|name| request.query(name).is_some())
     };
-    let best = TABLE.iter().filter(fits).max_by_key(|row| (row.headers.len(), row.queries.len()));
+    let rows = ROWS.get(&(level, method, key)).map_or(&[][..], Vec::as_slice);
+    let best = rows.iter().filter(fits).max_by_key(|row| (row.headers.len(), row.queries.len()));
     match best {
         Some(row) => check_selected(request, row.operation),
         None => Err(no_row(request, level, key)),

@@ -166,7 +166,7 @@ impl Gateway {
             method,
             path,
             query,
-            headers: printable_headers(headers),
+            headers: printable_headers(headers.into_map()),
             body,
             consumer: of_identity(identity.as_deref(), peer),
             room: None,

@@ -213,7 +213,7 @@ fn string_to_sign(request: &S3Request, expires: &str) -> String {
     );
     // Headers, and query parameters that stand for headers, sorted by name.
     let mut amz: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for (name, value) in &request.headers {
+    for (name, value) in request.headers.iter() {
         if name.as_str().starts_with("x-amz-") {
             let value = S3Request::header_text(value).trim().to_owned();
             amz.entry(name.as_str().to_owned()).or_default().push(value);

@@ -305,7 +305,7 @@ impl Extraction<'_> {
             }
             headers.insert(name, value);
         }
-        request.headers = headers;
+        request.headers = headers.into();
         request.query.clear();
         request.check_headers()?;
         let mut inner = self.outer.with_request(request);

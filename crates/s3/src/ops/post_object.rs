@@ -13,6 +13,7 @@ use crate::encryption;
 use crate::error::{S3Code, S3Error};
 use crate::form::{FormDecoder, FormPolicy};
 use crate::gateway::Context;
+use crate::headers::Headers;
 use crate::object_headers::{parse_draft, refuse_conditions};
 use crate::operation::Operation;
 use crate::request::S3Request;
@@ -306,11 +307,11 @@ pub(crate) async fn run(
     // What is said of the object is in the form; what is known of the transport is in the request.
     refuse_conditions(&context.request)?;
     context.sent = Some(Arc::new(context.request.clone()));
-    context.request.headers = HeaderMap::new();
+    context.request.headers = Headers::default();
     let tagging = form.field("tagging").map(str::to_owned);
     let mut headers = headers_of(&form, context.sent())?;
     let tags = take_tags(tagging.as_deref(), &mut headers)?;
-    context.request.headers = headers;
+    context.request.headers = headers.into();
     context.request.check_headers()?;
     context.operation = Some(Operation::PutObject);
     authorize(context, Operation::PutObject)?;
