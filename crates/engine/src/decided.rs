@@ -41,6 +41,12 @@ pub(crate) struct Decided {
 }
 
 impl Decided {
+    /// Of a request that has looked up one bucket, or none.
+    pub(crate) fn new(known: Option<Arc<BucketRow>>) -> Self {
+        let seen = known.into_iter().map(Seen::Row).collect();
+        Self { seen: Mutex::new(seen), looked_at: LookedAt::default() }
+    }
+
     /// The bucket that a name means; `None` if it has to be looked up.
     pub(crate) fn row(&self, name: &str) -> Option<Result<Arc<BucketRow>, EngineError>> {
         match lock(&self.seen).iter().find(|seen| seen.name() == name)? {

@@ -127,12 +127,13 @@ impl Engine {
         Self { shared: self.shared.clone(), consumer, decided: self.decided.clone() }
     }
 
-    /// The same engine, for a request of a consumer. From the first time that the request looks a bucket
-    /// up, its name means this bucket to it, or none: what was decided on for one bucket has no effect on
-    /// another.
+    /// The same engine, for a request of a consumer, which has looked `known` up. From the first time that
+    /// the request looks a bucket up, its name means this bucket to it, or none: what was decided on for one
+    /// bucket has no effect on another.
     #[must_use]
-    pub fn for_request(&self, consumer: Consumer) -> Self {
-        Self { shared: self.shared.clone(), consumer, decided: Some(Arc::default()) }
+    pub fn for_request(&self, consumer: Consumer, known: Option<Arc<BucketRow>>) -> Self {
+        let decided = Some(Arc::new(Decided::new(known)));
+        Self { shared: self.shared.clone(), consumer, decided }
     }
 
     /// Lets what a request knows of its buckets be read again, such as after a body came. What the names mean

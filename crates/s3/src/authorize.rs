@@ -269,7 +269,7 @@ pub(crate) fn is_decided_by_policy(context: &Context<'_>, bucket: &str) -> bool 
         Err(EngineError::BucketNotFound) => false,
         Err(_) => true,
         Ok(row) if !context.sender.is_owner_of(account_of(&row)) => true,
-        Ok(row) => match context.rules.get(context.engine, context.directory, &row) {
+        Ok(row) => match context.rules_of(&row) {
             Ok(rules) => rules.is_broken || rules.policy.is_some(),
             Err(_) => true,
         },
@@ -351,7 +351,7 @@ fn decide_need(context: &Context<'_>, need: &Need) -> Result<Decision, S3Error> 
         _ => None,
     };
     let rules = match &found {
-        Some(bucket) => Some(context.rules.get(context.engine, context.directory, bucket)?),
+        Some(bucket) => Some(context.rules_of(bucket)?),
         None => None,
     };
     if let (Some(bucket), Some(rules)) = (&found, &rules)

@@ -31,7 +31,7 @@ use crate::xml::Xml;
 use drystone_engine::{BucketRow, Engine, Share, Turn, Turns};
 use drystone_identity::Directory;
 use drystone_kms::Kms;
-use entry::{Entry, Trace};
+use entry::{Entry, Known, Noted, Trace};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use std::sync::Arc;
@@ -112,6 +112,8 @@ pub(crate) struct Context<'a> {
     pub(crate) operation: Option<Operation>,
     /// Room for its line in the access log of its bucket, if that has one.
     line: Option<Arc<LineSlot>>,
+    /// The bucket of the request, as it was when that came.
+    known: Option<Known>,
     listings: &'a Arc<Turns>,
 }
 
@@ -143,7 +145,7 @@ impl<'a> Context<'a> {
         let Self { engine, directory, config, rules, directory_epoch, .. } = *self;
         let (listings, operation, token) = (self.listings, self.operation, self.token.clone());
         let (ids, sender, line) = (self.ids.clone(), self.sender.clone(), self.line.clone());
-        let (sent, said) = (self.sent.clone(), None);
+        let (sent, said, known) = (self.sent.clone(), None, self.known.clone());
         Context {
             engine,
             directory,
@@ -159,6 +161,7 @@ impl<'a> Context<'a> {
             also: AlsoDecided::default(),
             operation,
             line,
+            known,
             listings,
         }
     }
@@ -170,7 +173,11 @@ impl<'a> Context<'a> {
 
     /// The documents of a bucket that decide.
     pub(crate) fn rules_of(&self, bucket: &BucketRow) -> Result<Arc<Rules>, S3Error> {
-        Ok(self.rules.get(self.engine, self.directory, bucket)?)
+        let known = self.known.as_ref().and_then(|known| known.rules_of(bucket, self.directory));
+        match known {
+            Some(rules) => Ok(rules),
+            None => Ok(self.rules.get(self.engine, self.directory, bucket)?),
+        }
     }
 
     /// Holds room for the line of the request, and for as many bytes more, before it has an effect: only for
@@ -315,8 +322,10 @@ impl Gateway {
                 });
                 let names = (request.bucket.clone(), request.key.clone());
                 asked = Asked::of(&request, || self.rules_of(names.0.as_deref()));
-                entry.draft = self.draft_of(&request, peer).map(Arc::new);
                 let trace = &mut entry.trace;
+                trace.known = self.known_of(names.0.as_deref());
+                let draft = trace.known.as_ref().and_then(|k| self.draft_of(&request, peer, k));
+                entry.draft = draft.map(Arc::new);
                 trace.line = entry.draft.as_ref().map(|draft| draft.slot(&self.engine, &self.logs));
                 let served = match (resolved, request.method == http::Method::OPTIONS) {
                     (Err(error), _) => Err(error),
@@ -371,12 +380,17 @@ impl Gateway {
         body: &mut Option<Body>,
         trace: &mut Trace,
     ) -> Result<Reply, S3Error> {
-        let known = (ids, trace.line.clone(), self.config.directory.epoch());
-        let context_of = |engine, request, sender| self.context(engine, request, sender, &known);
+        let epoch = self.config.directory.epoch();
+        let noted = Noted { ids, line: trace.line.clone(), epoch, known: trace.known.take() };
+        let context_of = |engine, request, sender| self.context(engine, request, sender, &noted);
+        let engine_of = |sender: &Sender| {
+            let bucket = noted.known.as_ref().map(|known| known.bucket.clone());
+            self.engine.for_request(consumer_of(sender), bucket)
+        };
         if request.is_website {
             trace.operation = Some(Operation::GetObject);
             let sender = Sender::of(None, AuthType::Anonymous, None, peer);
-            let engine = self.engine.for_request(consumer_of(&sender));
+            let engine = engine_of(&sender);
             trace.make_room(&engine, 0).await?;
             return Ok(Box::pin(website::serve(context_of(&engine, request, sender))).await);
         }
@@ -393,7 +407,7 @@ impl Gateway {
         if ops::is_form(&request) {
             (trace.operation, trace.auth) = (Some(Operation::PutObject), AuthType::Form);
             let sender = Sender::of(None, AuthType::Anonymous, None, peer);
-            let engine = self.engine.for_request(consumer_of(&sender));
+            let engine = engine_of(&sender);
             trace.make_room(&engine, 0).await?;
             let mut context = context_of(&engine, request, sender);
             let served = Box::pin(ops::post_object(&mut context, &verifier, body)).await;
@@ -413,7 +427,7 @@ impl Gateway {
         trace.is_v2 = sender.is_v2();
         request.take_headers_of_query()?;
         access_point::resolve_source(&self.rules.points, &self.config.directory, &mut request)?;
-        let engine = self.engine.for_request(consumer_of(&sender));
+        let engine = engine_of(&sender);
         trace.make_room(&engine, if is_control { SMALL_LEN_MAX } else { 0 }).await?;
         let mut context = context_of(&engine, request, sender);
         if is_control {
@@ -430,7 +444,7 @@ impl Gateway {
         engine: &'a Engine,
         request: S3Request,
         sender: Sender,
-        (ids, line, directory_epoch): &(&Ids, Option<Arc<LineSlot>>, u64),
+        noted: &Noted<'_>,
     ) -> Context<'a> {
         Context {
             engine,
@@ -439,14 +453,15 @@ impl Gateway {
             token: session_token(&request),
             request,
             sent: None,
-            ids: (*ids).clone(),
+            ids: noted.ids.clone(),
             sender,
             rules: &self.rules,
-            directory_epoch: *directory_epoch,
+            directory_epoch: noted.epoch,
             said: None,
             also: AlsoDecided::default(),
             operation: None,
-            line: line.clone(),
+            line: noted.line.clone(),
+            known: noted.known.clone(),
             listings: &self.listings,
         }
     }
@@ -471,16 +486,21 @@ impl Gateway {
 
     /// The documents of a bucket; none if there is no such bucket, or they cannot be read.
     fn rules_of(&self, bucket: Option<&str>) -> Option<Arc<Rules>> {
+        self.known_of(bucket).map(|known| known.rules)
+    }
+
+    /// A bucket and its documents; none if there is no such bucket, or they cannot be read.
+    fn known_of(&self, bucket: Option<&str>) -> Option<Known> {
+        let directory_epoch = self.config.directory.epoch();
         let bucket = self.engine.find_bucket(bucket?).ok()?;
-        self.rules.get(&self.engine, &self.config.directory, &bucket).ok()
+        let rules = self.rules.get(&self.engine, &self.config.directory, &bucket).ok()?;
+        Some(Known { bucket, rules, directory_epoch })
     }
 
     /// What the access log of the bucket will want to know of a request, if it has one.
-    fn draft_of(&self, request: &S3Request, peer: Peer) -> Option<Draft> {
-        let bucket = self.engine.find_bucket(request.bucket.as_deref()?).ok()?;
-        let target =
-            self.rules.get(&self.engine, &self.config.directory, &bucket).ok()?.logging.clone()?;
-        let account = account_of(&bucket);
+    fn draft_of(&self, request: &S3Request, peer: Peer, known: &Known) -> Option<Draft> {
+        let target = known.rules.logging.clone()?;
+        let account = account_of(&known.bucket);
         let owner = self.config.directory.canonical_of(account).unwrap_or_default();
         let remote = peer.address.to_canonical().to_string();
         Some(Draft::new(request, account, owner, (remote, peer), target))

@@ -10,7 +10,7 @@ use crate::response::{Reply, set};
 use crate::uri::parse_query;
 use drystone_base::limits::{OBJECT_TAG_COUNT_MAX, USER_METADATA_LEN_BYTES_MAX};
 use drystone_base::{Timestamp, parse_http_date};
-use drystone_engine::{Conditions, ObjectDraft, ObjectLock, ObjectRow, Retention};
+use drystone_engine::{Conditions, ETag, ObjectDraft, ObjectLock, ObjectRow, Retention};
 
 /// System metadata that is stored as it is sent.
 const SYSTEM: &[&str] = &[
@@ -365,7 +365,7 @@ pub(crate) enum ReadVerdict {
 pub(crate) fn decide_read(
     request: &S3Request,
     prefix: &str,
-    etag: &str,
+    etag: &ETag,
     modified_ms: u64,
 ) -> ReadVerdict {
     let header = |name: &str| match prefix {
@@ -373,7 +373,10 @@ pub(crate) fn decide_read(
         prefix => request.header(&format!("{prefix}{name}")),
     };
     let modified = Timestamp(modified_ms).whole_seconds();
-    let matches = |text: &str| parse_etags(text).iter().any(|tag| tag == "*" || tag == etag);
+    let matches = |text: &str| {
+        let etag = etag.to_text();
+        parse_etags(text).iter().any(|tag| tag == "*" || *tag == etag)
+    };
     if let Some(text) = header("if-match") {
         if !matches(text) {
             return ReadVerdict::Failed("If-Match");

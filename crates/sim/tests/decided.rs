@@ -42,7 +42,7 @@ fn with_store(test: impl AsyncFnOnce(&Store)) {
 #[test]
 fn a_change_that_a_decision_did_not_see_stops_the_commit() {
     with_store(async |store| {
-        let request = store.engine.for_request(Consumer::BACKGROUND);
+        let request = store.engine.for_request(Consumer::BACKGROUND, None);
         look(&request, b"a");
         tag(&store.engine, b"a", "yes").await.expect("another request");
         assert!(matches!(delete(&request, b"a").await, Err(EngineError::DecidedOnOther)));
@@ -60,7 +60,7 @@ fn a_change_that_a_decision_did_not_see_stops_the_commit() {
 #[test]
 fn an_object_that_comes_after_the_decision_stops_the_commit() {
     with_store(async |store| {
-        let request = store.engine.for_request(Consumer::BACKGROUND);
+        let request = store.engine.for_request(Consumer::BACKGROUND, None);
         assert_eq!(look(&request, b"b"), None);
         store.put("b", &Bytes::from_static(b"x")).await.expect("another request");
         assert!(matches!(delete(&request, b"b").await, Err(EngineError::DecidedOnOther)));
@@ -70,7 +70,7 @@ fn an_object_that_comes_after_the_decision_stops_the_commit() {
 #[test]
 fn what_a_request_changes_itself_does_not_stop_it() {
     with_store(async |store| {
-        let request = store.engine.for_request(Consumer::BACKGROUND);
+        let request = store.engine.for_request(Consumer::BACKGROUND, None);
         look(&request, b"a");
         tag(&request, b"a", "yes").await.expect("the first change");
         tag(&request, b"a", "no").await.expect("the second change");
@@ -83,7 +83,7 @@ fn what_a_request_changes_itself_does_not_stop_it() {
 fn a_list_of_deletes_is_stopped_where_something_changed() {
     with_store(async |store| {
         store.put("b", &Bytes::from_static(b"x")).await.expect("is stored");
-        let request = store.engine.for_request(Consumer::BACKGROUND);
+        let request = store.engine.for_request(Consumer::BACKGROUND, None);
         look(&request, b"a");
         look(&request, b"b");
         tag(&store.engine, b"a", "yes").await.expect("another request");
@@ -95,7 +95,7 @@ fn a_list_of_deletes_is_stopped_where_something_changed() {
 #[test]
 fn more_than_is_remembered_is_not_decided_on() {
     with_store(async |store| {
-        let request = store.engine.for_request(Consumer::BACKGROUND);
+        let request = store.engine.for_request(Consumer::BACKGROUND, None);
         for number in 0..1025_u32 {
             look(&request, &number.to_le_bytes());
         }

@@ -7,8 +7,9 @@ use crate::bucket_log::{Draft, LineSlot};
 use crate::error::{S3Code, S3Error};
 use crate::operation::Operation;
 use crate::response::Ids;
-use drystone_engine::{Engine, Share};
-use drystone_identity::Identity;
+use crate::rules::Rules;
+use drystone_engine::{BucketRow, Engine, Share};
+use drystone_identity::{Directory, Identity};
 use http::Response;
 use std::sync::Arc;
 
@@ -25,6 +26,26 @@ pub(super) struct Trace {
     /// Bytes to reserve for its answer over HTTP/2, and what is reserved.
     pub(super) room_len: Option<u64>,
     pub(super) room: Option<Share>,
+    /// The bucket that it names.
+    pub(super) known: Option<Known>,
+}
+
+/// A bucket, and its documents, as they were when a request came.
+#[derive(Clone)]
+pub(crate) struct Known {
+    pub(super) bucket: Arc<BucketRow>,
+    pub(super) rules: Arc<Rules>,
+    /// Epoch of the directory before the documents were read.
+    pub(super) directory_epoch: u64,
+}
+
+impl Known {
+    /// The documents, if this is still the row of the bucket, and nothing was changed in the directory.
+    pub(super) fn rules_of(&self, bucket: &BucketRow, directory: &Directory) -> Option<Arc<Rules>> {
+        let is_current = std::ptr::eq(&raw const *self.bucket, &raw const *bucket)
+            && self.directory_epoch == directory.epoch();
+        is_current.then(|| self.rules.clone())
+    }
 }
 
 impl Trace {
@@ -39,6 +60,15 @@ impl Trace {
         }
         Ok(())
     }
+}
+
+/// What is noted of a request before its sender is known.
+pub(super) struct Noted<'a> {
+    pub(super) ids: &'a Ids,
+    pub(super) line: Option<Arc<LineSlot>>,
+    /// Epoch of the directory before the sender is looked up.
+    pub(super) epoch: u64,
+    pub(super) known: Option<Known>,
 }
 
 /// The line of a request to be. It is written when the request ends, and also if its client leaves before:

@@ -1,5 +1,6 @@
 //! A request that goes on after its status was sent.
 
+use super::entry::Known;
 use super::{Context, GatewayConfig};
 use crate::authorize::{AlsoDecided, Sender};
 use crate::bucket_log::LineSlot;
@@ -26,6 +27,7 @@ pub(crate) struct Kept {
     also: AlsoDecided,
     operation: Option<Operation>,
     line: Option<Arc<LineSlot>>,
+    known: Option<Known>,
     listings: Arc<Turns>,
 }
 
@@ -46,6 +48,7 @@ impl Context<'_> {
             also: self.also.clone(),
             operation: self.operation,
             line: self.line.clone(),
+            known: self.known.clone(),
             listings: self.listings.clone(),
         }
     }
@@ -69,6 +72,7 @@ impl Kept {
             also: self.also.clone(),
             operation: self.operation,
             line: self.line.clone(),
+            known: self.known.clone(),
             listings: &self.listings,
         }
     }

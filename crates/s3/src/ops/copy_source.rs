@@ -72,8 +72,8 @@ pub(crate) async fn find(context: &Context<'_>) -> Result<Source, S3Error> {
     for name in ["if-modified-since", "if-unmodified-since"] {
         parse_write_date(request, &format!("x-amz-copy-source-{name}"))?;
     }
-    let etag = located.row.etag.to_text();
-    match decide_read(request, "x-amz-copy-source-", &etag, located.row.modified_ms) {
+    let (etag, modified_ms) = (&located.row.etag, located.row.modified_ms);
+    match decide_read(request, "x-amz-copy-source-", etag, modified_ms) {
         ReadVerdict::Send => {}
         ReadVerdict::NotModified => {
             let condition = "x-amz-copy-source-If-None-Match";

@@ -42,7 +42,7 @@ async fn attempt(context: &Context<'_>, with_body: bool) -> Result<Option<Reply>
     let version = version_of(context)?;
     let located = context.engine.locate(name.as_str(), key.as_bytes(), version)?;
     let row = &located.row;
-    match decide_read(request, "", &row.etag.to_text(), row.modified_ms) {
+    match decide_read(request, "", &row.etag, row.modified_ms) {
         ReadVerdict::Send => {}
         ReadVerdict::NotModified => return Ok(Some(not_modified(&located))),
         ReadVerdict::Failed(condition) => {
