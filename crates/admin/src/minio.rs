@@ -14,9 +14,10 @@ mod users;
 use crate::door::{Actor, AdminRequest};
 use crate::rights::Right;
 use crate::{About, Admin, AdminResponse, Drives, respond};
+use bytes::Bytes;
 use drystone_base::SystemRng;
-use drystone_engine::{Engine, Turns};
-use drystone_identity::{EntityArn, EntityKind};
+use drystone_engine::{Consumer, Engine, Turns};
+use drystone_identity::{Directory, EntityArn, EntityKind, Identity};
 use drystone_kms::Kms;
 pub(crate) use error::MinioError;
 use http::StatusCode;
@@ -51,28 +52,55 @@ type Answer = Result<Reply, MinioError>;
 struct Call<'a> {
     actor: Actor<'a>,
     request: &'a AdminRequest,
+    /// The body; none if it is encrypted and cannot be read.
+    plain: Option<Bytes>,
     engine: &'a Engine,
     kms: &'a Kms,
     about: &'a About,
     drives: &'a Arc<dyn Drives>,
 }
 
-impl Call<'_> {
-    /// Derives a key for a body on a thread that may take its time, when it is the caller's turn.
-    async fn derive<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> Option<T> + Send + 'static,
-    ) -> Option<T> {
-        let turn = DERIVATIONS.turn(self.actor.consumer).await;
-        // The work has the turn: it goes on when the client is gone.
-        let work = move || {
-            let done = work();
-            drop(turn);
-            done
-        };
-        tokio::task::spawn_blocking(work).await.ok()?
-    }
+/// Derives a key for a body on a thread that may take its time, when it is the caller's turn.
+async fn derive<T: Send + 'static>(
+    consumer: Consumer,
+    work: impl FnOnce() -> Option<T> + Send + 'static,
+) -> Option<T> {
+    let turn = DERIVATIONS.turn(consumer).await;
+    // The work has the turn: it goes on when the client is gone.
+    let work = move || {
+        let done = work();
+        drop(turn);
+        done
+    };
+    tokio::task::spawn_blocking(work).await.ok()?
+}
 
+/// The body of a request, decrypted if it is encrypted, and its sender after that: others can be in line
+/// before it for as long as the sender likes.
+async fn open(
+    directory: &Directory,
+    request: &AdminRequest,
+    identity: &Arc<Identity>,
+) -> Result<(Option<Bytes>, Arc<Identity>), MinioError> {
+    let (sealed, secret) = (request.body.clone(), identity.secret_key.clone());
+    if !cipher::is_sealed(&sealed) {
+        return Ok((Some(sealed), identity.clone()));
+    }
+    let plain = derive(request.consumer, move || cipher::open(secret.reveal(), &sealed)).await;
+    if request.is_local {
+        return Ok((plain.map(Bytes::from), identity.clone()));
+    }
+    let token = request.header("x-amz-security-token");
+    let key = directory.find_key(&identity.access_key, token);
+    let now = key.and_then(|key| directory.identity_of(key)).ok().filter(|now| {
+        now.principal == identity.principal
+            && now.secret_key.reveal() == identity.secret_key.reveal()
+    });
+    let ended = || MinioError::denied("The access key was changed, or has ended.");
+    Ok((plain.map(Bytes::from), now.ok_or_else(ended)?))
+}
+
+impl Call<'_> {
     fn need(&self, name: &str) -> Result<&str, MinioError> {
         let missing = || MinioError::invalid(format!("The parameter {name} is missing."));
         self.request.query(name).filter(|value| !value.is_empty()).ok_or_else(missing)
@@ -90,26 +118,17 @@ impl Call<'_> {
         Ok(self.actor.require(right, &self.actor.all(kind))?)
     }
 
-    /// The body, decrypted if it is encrypted.
-    async fn body<T: Fields>(&self) -> Result<T, MinioError> {
-        let sealed = self.request.body.clone();
-        let plain = match cipher::is_sealed(&sealed) {
-            true => {
-                let secret = self.actor.identity.secret_key.clone();
-                self.derive(move || cipher::open(secret.reveal(), &sealed)).await
-            }
-            false => Some(sealed.to_vec()),
-        };
-        let plain = plain.ok_or_else(MinioError::body)?;
-        spoken::read(&plain)
+    /// The body, decrypted if it was encrypted.
+    fn body<T: Fields>(&self) -> Result<T, MinioError> {
+        spoken::read(self.plain.as_ref().ok_or_else(MinioError::body)?)
     }
 
     async fn seal(&self, value: serde_json::Value) -> Result<AdminResponse, MinioError> {
         let secret = self.actor.identity.secret_key.clone();
         let plain = value.to_string().into_bytes();
         drop(value);
-        let sealed = self.derive(move || cipher::seal(secret.reveal(), &plain, &SystemRng));
-        let sealed = sealed.await.ok_or_else(MinioError::failed)?;
+        let work = move || cipher::seal(secret.reveal(), &plain, &SystemRng);
+        let sealed = derive(self.actor.consumer, work).await.ok_or_else(MinioError::failed)?;
         Ok(respond(StatusCode::OK, "application/octet-stream", sealed))
     }
 
@@ -138,8 +157,12 @@ pub(crate) async fn serve(admin: &Admin, request: &AdminRequest) -> AdminRespons
     let Some(identity) = &request.identity else {
         return refuse(MinioError::denied("The request must be signed."));
     };
-    let actor = Actor::new(admin, identity, request);
-    let call = Call { actor, request, engine, kms, about, drives };
+    let (plain, identity) = match open(&admin.directory, request, identity).await {
+        Ok(opened) => opened,
+        Err(error) => return refuse(error),
+    };
+    let actor = Actor::new(admin, &identity, request);
+    let call = Call { actor, request, plain, engine, kms, about, drives };
     let answer = match run(&call).await {
         Ok(reply) => call.render(reply).await,
         Err(error) => Err(error),

@@ -104,6 +104,12 @@ impl OutBody {
     pub fn take_head_share(&mut self) -> Option<HeadShare> {
         self.head.take()
     }
+
+    /// The request is still worked on after its status: its headers are held until the body ends.
+    #[must_use]
+    pub fn holds_request(&self) -> bool {
+        matches!(self.body, ResponseBody::Pending(_))
+    }
 }
 
 /// To whom an answer goes, and over what.

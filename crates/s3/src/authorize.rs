@@ -25,7 +25,9 @@ use crate::point_rules::PointName;
 use crate::rules::{Ownership, Rules};
 pub(crate) use actions::delete_needs;
 use actions::{needs, other_names};
-pub(crate) use again::{authorize_again, carry_out, identify_again, session_token, still_known};
+pub(crate) use again::{
+    as_it_is_now, authorize_again, carry_out, identify_again, session_token, still_known,
+};
 pub(crate) use also::{Also, AlsoDecided, decide_also, remember_acl};
 pub(crate) use delivery::{may_deliver, may_log_to};
 use drystone_engine::{BucketRow, EngineError, VersionRef};

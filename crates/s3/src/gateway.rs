@@ -7,7 +7,8 @@ use crate::access_point;
 use crate::answer::{OutBody, Receiver, room_len};
 use crate::auth::{AuthType, KeyCache, Verified, Verifier, authenticate};
 use crate::authorize::{
-    AlsoDecided, Peer, Said, Sender, account_of, authorize, carry_out, hide_absence, session_token,
+    AlsoDecided, Peer, Said, Sender, account_of, authorize, authorize_again, carry_out,
+    hide_absence, identify_again, session_token,
 };
 use crate::body::Body;
 use crate::bucket_log::{Draft, EntryBy, EntryLine, LineSlot, LogBook, Outcome};
@@ -322,11 +323,8 @@ impl Gateway {
                 });
                 let names = (request.bucket.clone(), request.key.clone());
                 asked = Asked::of(&request, || self.rules_of(names.0.as_deref()));
+                entry.begin(&request, peer);
                 let trace = &mut entry.trace;
-                trace.known = self.known_of(names.0.as_deref());
-                let draft = trace.known.as_ref().and_then(|k| self.draft_of(&request, peer, k));
-                entry.draft = draft.map(Arc::new);
-                trace.line = entry.draft.as_ref().map(|draft| draft.slot(&self.engine, &self.logs));
                 let served = match (resolved, request.method == http::Method::OPTIONS) {
                     (Err(error), _) => Err(error),
                     (Ok(()), true) => preflight(self.rules_of(names.0.as_deref()), &request),
@@ -430,6 +428,8 @@ impl Gateway {
         let engine = engine_of(&sender);
         trace.make_room(&engine, if is_control { SMALL_LEN_MAX } else { 0 }).await?;
         let mut context = context_of(&engine, request, sender);
+        // The sender can make the wait for room long.
+        context.sender.identity = identify_again(&context)?;
         if is_control {
             ops::hear_control(&mut context, &verified, body).await?;
             return Box::pin(control::run(&context, verified, body)).await;
@@ -479,7 +479,10 @@ impl Gateway {
         authorize(context, operation).map_err(|error| self.with_region(&context.request, error))?;
         heard?;
         refuse_not_implemented(&context.request, operation)?;
-        context.reserve_line(0).await?;
+        if context.line.is_some() {
+            context.reserve_line(0).await?;
+            authorize_again(context)?;
+        }
         let served = carry_out(context, operation, verified, body).await;
         served.map_err(|error| hide_absence(context, error))
     }

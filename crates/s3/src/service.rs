@@ -88,12 +88,22 @@ impl Gateway {
     ) -> (String, Result<ServiceRequest, S3Error>) {
         let now_ms = self.engine.now_ms();
         let request_id = self.new_ids(now_ms).request_id;
-        let version = request.version();
+        let (version, epoch) = (request.version(), self.config.directory.epoch());
+        let token = request.headers().get("x-amz-security-token").and_then(printable);
+        let token = token.map(str::to_owned);
         let taken = self.take_in_at(request, services, (len_max, peer), now_ms, &request_id).await;
         let taken = match taken {
             Ok(taken) => taken.with_room(&self.engine, version).await,
             Err(error) => Err(error),
         };
+        // The body and the room may have taken as long as the sender liked.
+        let taken = taken.and_then(|mut taken| {
+            if let Some(identity) = taken.identity.take() {
+                let (known, now_ms) = ((&identity, token.as_deref()), self.engine.now_ms());
+                taken.identity = Some(still_known(&self.config.directory, known, epoch, now_ms)?);
+            }
+            Ok(taken)
+        });
         (request_id, taken)
     }
 
@@ -129,8 +139,6 @@ impl Gateway {
             read_counted(&engine, known.is_some(), body, (declared_len, len_max)).await
         };
         let unsigned_max = len_max.min(UNSIGNED_LEN_MAX);
-        let directory = &self.config.directory;
-        let epoch = directory.epoch();
         let mut verifier = self.verifier_of_services();
         let (identity, (body, shares), service) = match request.header("authorization") {
             None => (None, read(body, unsigned_max, None).await?, String::new()),
@@ -147,10 +155,7 @@ impl Gateway {
                         if declared != sha256_hex(&body.0) {
                             return Err(S3Code::XAmzContentSHA256Mismatch.into());
                         }
-                        // The body may have taken as long as its sender liked.
-                        let token = request.header("x-amz-security-token");
-                        let known = (&identity, token);
-                        (still_known(directory, known, epoch, self.engine.now_ms())?, body)
+                        (identity, body)
                     }
                     None => {
                         let body = read(body, unsigned_max, None).await?;

@@ -2,7 +2,8 @@
 //!
 //! What serves a request, and its head several times over, is held while its body is waited for, before
 //! anything is known of the client. So each counts from its head to its answer: in all, and for each source,
-//! which cannot take what others need. Bodies and answers have shares of the byte budget of their own.
+//! which holds no more than it leaves free, so that many sources together leave some to the next one. Bodies
+//! and answers have shares of the byte budget of their own.
 
 use drystone_base::sync::{Mutex, lock};
 use std::collections::HashMap;
@@ -21,7 +22,7 @@ const TOTAL_MIN: usize = 64 << 20;
 
 /// The sums of all connections.
 pub(crate) struct Heads {
-    /// Bytes that are counted at most; half of them of one source.
+    /// Bytes that are counted at most.
     total_max: usize,
     total: AtomicUsize,
     /// Of sources that have connections.
@@ -87,8 +88,8 @@ impl SourceHeads {
         let Heads { total_max, total, .. } = &*self.heads;
         let of_source = self.held.fetch_add(len, Ordering::Relaxed) + len;
         let of_all = total.fetch_add(len, Ordering::Relaxed) + len;
-        let is_within = self.source.is_none() || of_source <= total_max / 2;
-        if is_within && of_all <= *total_max {
+        let free = total_max.checked_sub(of_all);
+        if free.is_some_and(|free| self.source.is_none() || of_source <= free) {
             return true;
         }
         self.subtract(len);
@@ -136,19 +137,37 @@ mod tests {
     #[test]
     fn a_source_leaves_room_to_others() {
         let heads = Heads::new(0);
-        let [one, other] = ["10.0.0.1", "10.0.0.2"].map(|text| heads.of_source(text.parse().ok()));
-        let proxy = heads.of_source(None);
+        let of = |last: u8| heads.of_source(Some(IpAddr::from([10, 0, 0, last])));
+        let (one, proxy) = (of(1), heads.of_source(None));
         let mut held = one.hold(TOTAL_MIN / 2 - 1).expect("all is free");
         assert!(one.hold(2).is_none());
         assert!(held.grow(1) && !held.grow(1));
-        let more = other.hold(TOTAL_MIN / 2).expect("of another source");
-        assert!(proxy.hold(1).is_none(), "all is held");
-        drop(more);
         let of_proxy = proxy.hold(TOTAL_MIN / 2).expect("a proxy has no share of its own");
+        assert!(of(2).hold(1).is_none(), "all is held");
         drop((held, of_proxy));
         assert_eq!(heads.total(), 0);
-        drop((one, other, proxy));
+        drop((one, proxy));
         assert!(lock(&heads.sources).is_empty());
+    }
+
+    /// Goal: sources that take all they can leave requests to others. Method: eight of them take turns, until
+    /// none gets more; the next one, with no more than they have.
+    #[test]
+    fn sources_that_take_all_leave_room_to_the_next() {
+        let heads = Heads::new(0);
+        let of = |last: u8| heads.of_source(Some(IpAddr::from([10, 0, 0, last])));
+        let greedy: Vec<_> = (1..=8).map(of).collect();
+        let mut held = Vec::new();
+        loop {
+            let more: Vec<_> = greedy.iter().filter_map(|one| one.hold(REQUEST_LEN)).collect();
+            if more.is_empty() {
+                break;
+            }
+            held.extend(more);
+        }
+        let next = of(9);
+        let of_next: Vec<_> = std::iter::from_fn(|| next.hold(REQUEST_LEN)).collect();
+        assert!(of_next.len() * REQUEST_LEN > TOTAL_MIN / 32, "{}", of_next.len());
     }
 
     #[test]

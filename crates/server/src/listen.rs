@@ -261,8 +261,10 @@ fn serve_one(asked: Asked) -> impl Future<Output = Answered> + Send {
                 receiver(&front, None, peer, request.version()).send(None, page).await
             }
         };
-        guard.release();
         let mut response = response.ok_or(Dropped)?;
+        if !response.body().holds_request() {
+            guard.release();
+        }
         if let Some(share) = response.body_mut().take_head_share() {
             activity.keep_head(response.headers_mut(), share);
         }

@@ -26,7 +26,7 @@ impl Fields for UpdateMembers {
 }
 
 pub(super) async fn update_members(call: &Call<'_>) -> Answer {
-    let update: UpdateMembers = call.body().await?;
+    let update: UpdateMembers = call.body()?;
     if !is_enabled(&update.group_status)? {
         return Err(MinioError::invalid("The state of a group is changed by set-group-status."));
     }

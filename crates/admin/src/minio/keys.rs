@@ -68,7 +68,7 @@ fn find(call: &Call<'_>, right: Right) -> Result<AccessKey, MinioError> {
 }
 
 pub(super) async fn add(call: &Call<'_>) -> Answer {
-    let new: AddKey = call.body().await?;
+    let new: AddKey = call.body()?;
     if !matches!(new.status.as_str(), "" | "on" | "enabled") {
         return Err(MinioError::invalid(
             "A new key is on; update-service-account switches it off.",
@@ -137,7 +137,7 @@ fn only_disables(change: &KeyChange) -> bool {
 
 pub(super) async fn update(call: &Call<'_>) -> Answer {
     let key = find(call, Right::UpdateAccessKey)?;
-    let new: UpdateKey = call.body().await?;
+    let new: UpdateKey = call.body()?;
     let is_enabled = match new.new_status.as_str() {
         "" => None,
         "on" | "enabled" => Some(true),

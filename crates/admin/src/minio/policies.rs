@@ -115,7 +115,7 @@ fn holder(call: &Call<'_>, user: &str, group: &str) -> Result<Holder, MinioError
 }
 
 pub(super) async fn attach(call: &Call<'_>, attach: bool) -> Answer {
-    let association: Association = call.body().await?;
+    let association: Association = call.body()?;
     let holder = holder(call, &association.user, &association.group)?;
     call.actor.require_attach_all(&holder, &association.policies, attach).await?;
     let changed = call.actor.directory.attach(holder, association.policies, attach).await?;
@@ -129,7 +129,7 @@ pub(super) async fn attach(call: &Call<'_>, attach: bool) -> Answer {
 
 /// As [`attach`], to a distinguished name of the LDAP server.
 pub(super) async fn attach_name(call: &Call<'_>, attach: bool) -> Answer {
-    let association: Association = call.body().await?;
+    let association: Association = call.body()?;
     call.actor.require_attach_name(&association.policies, attach).await?;
     let name = match (association.user.as_str(), association.group.as_str()) {
         (name, "") | ("", name) if !name.is_empty() => normalise(name),

@@ -45,7 +45,7 @@ pub(super) async fn add(call: &Call<'_>) -> Answer {
     };
     let is_own = found.is_some() && actor.identity.user_name() == Some(name.as_str());
     decide_add(call, &name, found.as_ref(), is_own).await?;
-    let new: AddUser = call.body().await?;
+    let new: AddUser = call.body()?;
     let enabled = is_enabled(&new.status)?;
     let mut named = NamedUser {
         name: name.clone(),

@@ -50,6 +50,23 @@ pub(crate) fn still_known(
 /// Times that a request is decided on, if what it is decided on changes each time.
 const DECISION_COUNT_MAX: u32 = 3;
 
+/// A request with its sender and its bucket as they are by now, to be decided on after waits that its sender
+/// can make long.
+///
+/// # Errors
+///
+/// As [`identify_again`].
+pub(crate) fn as_it_is_now<'a>(context: &Context<'a>) -> Result<Context<'a>, S3Error> {
+    context.engine.look_again();
+    Ok(with_identity(context, identify_again(context)?))
+}
+
+fn with_identity<'a>(context: &Context<'a>, identity: Option<Arc<Identity>>) -> Context<'a> {
+    let mut again = context.with_request(context.request.clone());
+    again.sender = Sender { identity, ..context.sender.clone() };
+    again
+}
+
 /// Decides again, before the effect, on a request whose body has come: if identities, access points, the
 /// configuration of the bucket, or what conditions looked at of objects were changed meanwhile.
 ///
@@ -70,8 +87,7 @@ pub(crate) fn authorize_again(context: &Context<'_>) -> Result<(), S3Error> {
         return Ok(());
     }
     context.engine.decide_again();
-    let mut again = context.with_request(context.request.clone());
-    again.sender = Sender { identity, ..context.sender.clone() };
+    let again = with_identity(context, identity);
     match context.operation {
         Some(operation) => authorize(&again, operation)?,
         None => control::allow(&again)?,

@@ -3,9 +3,11 @@
 use super::Gateway;
 use crate::answer::OutBody;
 use crate::auth::AuthType;
+use crate::authorize::Peer;
 use crate::bucket_log::{Draft, LineSlot};
 use crate::error::{S3Code, S3Error};
 use crate::operation::Operation;
+use crate::request::S3Request;
 use crate::response::Ids;
 use crate::rules::Rules;
 use drystone_engine::{BucketRow, Engine, Share};
@@ -84,6 +86,16 @@ impl<'a> Entry<'a> {
     pub(super) fn new(gateway: &'a Gateway, ids: &Ids) -> Self {
         let (trace, request_id) = (Trace::default(), ids.request_id.clone());
         Self { gateway, draft: None, trace, request_id }
+    }
+
+    /// Looks up what is needed of the bucket of the request, if there is one.
+    pub(super) fn begin(&mut self, request: &S3Request, peer: Peer) {
+        let (gateway, trace) = (self.gateway, &mut self.trace);
+        trace.known = gateway.known_of(request.bucket.as_deref());
+        let draft = trace.known.as_ref().and_then(|known| gateway.draft_of(request, peer, known));
+        self.draft = draft.map(Arc::new);
+        let slot = |draft: &Arc<Draft>| draft.slot(&gateway.engine, &gateway.logs);
+        trace.line = self.draft.as_ref().map(slot);
     }
 
     /// Writes the line; it is durable when the future ends.

@@ -2,7 +2,7 @@
 
 use super::{Handled, read_document};
 use crate::auth::Verified;
-use crate::authorize::{allow, delete_needs, is_decided_by_policy};
+use crate::authorize::{allow, as_it_is_now, delete_needs, is_decided_by_policy};
 use crate::body::Body;
 use crate::bucket_log::BatchDeletion;
 use crate::error::{S3Code, S3Error};
@@ -51,6 +51,12 @@ pub(crate) async fn run(
     if entries.is_empty() || entries.len() > DELETE_KEY_COUNT_MAX {
         return Err(S3Code::MalformedXML.into());
     }
+    let lines = entries.iter().map(|e| context.batch_line_len(&e.key, e.version.as_deref()));
+    context.reserve_line(lines.sum()).await?;
+    // After the document, which is decoded before; before anything is deleted.
+    let share = context.engine.reserve_answer(entries.iter().map(answer_len).sum()).await?;
+    // After these waits: what is decided holds when it is done.
+    let context = &as_it_is_now(context)?;
     let refused = decide(context, name.as_str(), &entries).await;
     let mut pairs = entries.iter().zip(&refused);
     // A code is looked at for those only who may remove a version: wrong ones stop the right ones.
@@ -58,10 +64,6 @@ pub(crate) async fn run(
         let has_mfa = mfa::check(context, &bucket).await?;
         entries.iter_mut().for_each(|entry| entry.conditions.has_mfa = has_mfa);
     }
-    let lines = entries.iter().map(|e| context.batch_line_len(&e.key, e.version.as_deref()));
-    context.reserve_line(lines.sum()).await?;
-    // After the document, which is decoded before; before anything is deleted.
-    let share = context.engine.reserve_answer(entries.iter().map(answer_len).sum()).await?;
     // Handed in together and in order: the committer sees repeated keys as the client listed them.
     let pairs = entries.iter().zip(refused);
     let started: Vec<_> = pairs

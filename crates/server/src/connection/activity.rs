@@ -220,18 +220,18 @@ impl Drop for Head {
 pub(crate) struct RequestGuard {
     activity: Arc<Activity>,
     id: u64,
-    /// What is counted until it is answered.
+    /// What is counted until nothing of it is held any more.
     head: Option<HeadBytes>,
 }
 
 impl RequestGuard {
-    /// Counts what serving the request holds, whose head has so many bytes, until its answer is there. False
-    /// if too many bytes are held.
+    /// Counts what serving the request holds, whose head has so many bytes, until it is released or ends.
+    /// False if too many bytes are held.
     pub(crate) fn hold(&mut self, head_len: usize) -> bool {
         self.activity.count_head(&mut self.head, request_len(head_len))
     }
 
-    /// The answer is there: what it holds is counted elsewhere.
+    /// The answer is there and holds nothing of the request: its bytes are counted elsewhere.
     pub(crate) fn release(&mut self) {
         self.head = None;
     }
