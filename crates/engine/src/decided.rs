@@ -89,15 +89,19 @@ impl Decided {
         if is_known { Ok(row.id) } else { Err(EngineError::BucketNotFound) }
     }
 
-    /// Lets the rows be looked up again; the names mean the same buckets as before.
-    pub(crate) fn look_again(&self, name: Option<&str>) {
+    /// Lets the rows be looked up again, and returns them; the names mean the same buckets as before.
+    pub(crate) fn look_again(&self, name: Option<&str>) -> Vec<Arc<BucketRow>> {
+        let mut rows = Vec::new();
         for seen in lock(&self.seen).iter_mut() {
             if let Seen::Row(row) = seen
                 && name.is_none_or(|name| name == row.name)
             {
-                *seen = Seen::Old(row.clone());
+                let row = row.clone();
+                rows.push(row.clone());
+                *seen = Seen::Old(row);
             }
         }
+        rows
     }
 
     /// The request made this bucket itself.

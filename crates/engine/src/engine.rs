@@ -137,11 +137,9 @@ impl Engine {
     }
 
     /// Lets what a request knows of its buckets be read again, such as after a body came. What the names mean
-    /// stays.
-    pub fn look_again(&self) {
-        if let Some(decided) = &self.decided {
-            decided.look_again(None);
-        }
+    /// stays. Returns the rows as they were.
+    pub fn look_again(&self) -> Vec<Arc<BucketRow>> {
+        self.decided.as_ref().map_or_else(Vec::new, |decided| decided.look_again(None))
     }
 
     /// Whether what the decision on the request looked at of objects has changed since.
@@ -370,7 +368,7 @@ impl Engine {
         cache.rows.remove(name);
         drop(cache);
         if let Some(decided) = &self.decided {
-            decided.look_again(Some(name));
+            drop(decided.look_again(Some(name)));
         }
     }
 

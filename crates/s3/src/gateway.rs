@@ -2,6 +2,7 @@
 
 mod entry;
 mod kept;
+mod listing;
 
 use crate::access_point;
 use crate::answer::{OutBody, Receiver, room_len};
@@ -23,15 +24,16 @@ use crate::ops;
 use crate::ops::RestoreDelays;
 use crate::request::S3Request;
 use crate::response::{
-    ECHO_LEN_MAX, Ids, Reply, SMALL_LEN_MAX, counted_xml, empty, error_document, finish, set, xml,
+    ECHO_LEN_MAX, Ids, Reply, SMALL_LEN_MAX, empty, error_document, finish, set, xml,
 };
 use crate::route::route;
 use crate::rules::{BucketDefaults, RuleCache, Rules};
 use crate::website;
-use crate::xml::Xml;
-use drystone_engine::{BucketRow, Engine, Share, Turn, Turns};
+use drystone_engine::{BucketRow, Engine, Turn, Turns};
 use drystone_identity::Directory;
 use drystone_kms::Kms;
+pub(crate) use listing::Listed;
+
 use entry::{Entry, Known, Noted, Trace};
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -85,8 +87,6 @@ pub struct Served {
     pub error: Option<S3Code>,
 }
 
-/// Bytes that an entry of a listing usually takes.
-const ENTRY_LEN_USUAL: u64 = 1 << 10;
 /// Bytes of all headers together.
 const HEADERS_LEN_MAX: usize = 32 << 10;
 
@@ -116,28 +116,6 @@ pub(crate) struct Context<'a> {
     /// The bucket of the request, as it was when that came.
     known: Option<Known>,
     listings: &'a Arc<Turns>,
-}
-
-/// A page of a listing, with a share for its document.
-pub(crate) struct Listed<P> {
-    pub(crate) page: P,
-    len: u64,
-    share: Share,
-    _turn: Turn,
-}
-
-impl<P> Listed<P> {
-    /// An empty document with room for the page.
-    pub(crate) fn document(&self, root: &str) -> Xml {
-        let mut document = Xml::new(root);
-        document.reserve(usize::try_from(self.len).unwrap_or_default());
-        document
-    }
-
-    /// The document, when it is written.
-    pub(crate) fn reply(self, document: String) -> Reply {
-        counted_xml(document, self.share)
-    }
 }
 
 impl<'a> Context<'a> {
@@ -211,57 +189,6 @@ impl<'a> Context<'a> {
     /// many.
     pub(crate) async fn turn(&self) -> Turn {
         self.listings.turn(consumer_of(&self.sender)).await
-    }
-
-    /// Runs a listing of `limit` entries: a walk over rows that may wait for the device, on a thread that
-    /// may. No more than there are cores at once: it is work, and each thread that does it keeps memory.
-    /// `len_of` says what the document of a page takes. What a page usually takes is reserved before the
-    /// walk; if it is not enough, and no more is free, all is reserved in line and the walk is repeated.
-    pub(crate) async fn list<P, E: Into<S3Error>>(
-        &self,
-        limit: u64,
-        walk: impl Fn() -> Result<P, E>,
-        len_of: impl Fn(&P) -> u64,
-    ) -> Result<Listed<P>, S3Error> {
-        let mut len = limit * ENTRY_LEN_USUAL + SMALL_LEN_MAX as u64;
-        loop {
-            let mut share = self.engine.reserve_answer(len).await?;
-            let turn = self.turn().await;
-            let page = tokio::task::block_in_place(&walk).map_err(Into::into)?;
-            let needed = len_of(&page);
-            if needed <= len || share.try_grow(needed - len) {
-                return Ok(Listed { page, len: needed, share, _turn: turn });
-            }
-            len = needed;
-        }
-    }
-
-    /// Runs a listing that looks at more rows than one turn may. `step` goes on with a page, looks at a
-    /// bounded number of rows, and says whether the page is done; each has a turn of its own. The share grows
-    /// with the page. Where no more is free, twice as much is reserved in line, and the page begins again.
-    pub(crate) async fn list_in_steps<P: Default>(
-        &self,
-        step: impl Fn(&mut P) -> Result<bool, S3Error>,
-        len_of: impl Fn(&P) -> u64,
-    ) -> Result<Listed<P>, S3Error> {
-        let mut len = SMALL_LEN_MAX as u64;
-        'again: loop {
-            let mut share = self.engine.reserve_answer(len).await?;
-            let mut page = P::default();
-            loop {
-                let turn = self.turn().await;
-                let is_done = tokio::task::block_in_place(|| step(&mut page))?;
-                let needed = len_of(&page);
-                if needed > len && !share.try_grow(needed - len) {
-                    len = 2 * needed;
-                    continue 'again;
-                }
-                len = len.max(needed);
-                if is_done {
-                    return Ok(Listed { page, len, share, _turn: turn });
-                }
-            }
-        }
     }
 }
 
@@ -381,16 +308,9 @@ impl Gateway {
         let epoch = self.config.directory.epoch();
         let noted = Noted { ids, line: trace.line.clone(), epoch, known: trace.known.take() };
         let context_of = |engine, request, sender| self.context(engine, request, sender, &noted);
-        let engine_of = |sender: &Sender| {
-            let bucket = noted.known.as_ref().map(|known| known.bucket.clone());
-            self.engine.for_request(consumer_of(sender), bucket)
-        };
+        let engine_of = |sender: &Sender| self.engine_of(sender, &noted);
         if request.is_website {
-            trace.operation = Some(Operation::GetObject);
-            let sender = Sender::of(None, AuthType::Anonymous, None, peer);
-            let engine = engine_of(&sender);
-            trace.make_room(&engine, 0).await?;
-            return Ok(Box::pin(website::serve(context_of(&engine, request, sender))).await);
+            return self.serve_page(request, peer, trace, &noted).await;
         }
         let (is_control, routed) = (control::is_for(&request), route(&request));
         let verifier = Verifier {
@@ -428,8 +348,11 @@ impl Gateway {
         let engine = engine_of(&sender);
         trace.make_room(&engine, if is_control { SMALL_LEN_MAX } else { 0 }).await?;
         let mut context = context_of(&engine, request, sender);
-        // The sender can make the wait for room long.
-        context.sender.identity = identify_again(&context)?;
+        if trace.room.is_some() {
+            // The sender can make the wait for room long.
+            context.sender.identity = identify_again(&context)?;
+            engine.look_again();
+        }
         if is_control {
             ops::hear_control(&mut context, &verified, body).await?;
             return Box::pin(control::run(&context, verified, body)).await;
@@ -437,6 +360,29 @@ impl Gateway {
         let routed = routed?;
         trace.operation = Some(routed);
         self.perform(&mut context, routed, verified, body).await
+    }
+
+    /// Serves a page of a website.
+    async fn serve_page(
+        &self,
+        request: S3Request,
+        peer: Peer,
+        trace: &mut Trace,
+        noted: &Noted<'_>,
+    ) -> Result<Reply, S3Error> {
+        trace.operation = Some(Operation::GetObject);
+        let sender = Sender::of(None, AuthType::Anonymous, None, peer);
+        let engine = self.engine_of(&sender, noted);
+        trace.make_room(&engine, 0).await?;
+        engine.look_again();
+        let mut context = self.context(&engine, request, sender, noted);
+        context.operation = trace.operation;
+        Ok(Box::pin(website::serve(context)).await)
+    }
+
+    fn engine_of(&self, sender: &Sender, noted: &Noted<'_>) -> Engine {
+        let bucket = noted.known.as_ref().map(|known| known.bucket.clone());
+        self.engine.for_request(consumer_of(sender), bucket)
     }
 
     fn context<'a>(
@@ -475,7 +421,11 @@ impl Gateway {
         body: &mut Option<Body>,
     ) -> Result<Reply, S3Error> {
         context.operation = Some(operation);
+        let had_body = body.is_some();
         let heard = ops::hear(context, operation, &verified, body).await;
+        if had_body && body.is_none() {
+            context.engine.look_again();
+        }
         authorize(context, operation).map_err(|error| self.with_region(&context.request, error))?;
         heard?;
         refuse_not_implemented(&context.request, operation)?;

@@ -74,13 +74,10 @@ fn with_identity<'a>(context: &Context<'a>, identity: Option<Arc<Identity>>) -> 
 ///
 /// As [`authorize`] and [`identify_again`]; `NoSuchBucket` if the bucket is gone.
 pub(crate) fn authorize_again(context: &Context<'_>) -> Result<(), S3Error> {
-    let bucket = context.request.bucket.as_deref().unwrap_or_default();
-    let before = context.engine.find_bucket(bucket).ok();
-    context.engine.look_again();
-    let has_changed = match before {
-        Some(before) => context.engine.find_bucket(bucket)?.epoch != before.epoch,
-        None => false,
-    };
+    let mut has_changed = false;
+    for before in context.engine.look_again() {
+        has_changed |= context.engine.find_bucket(&before.name)?.epoch != before.epoch;
+    }
     let is_current = context.directory.epoch() == context.directory_epoch;
     let identity = identify_again(context)?;
     if is_current && !has_changed && !context.engine.is_decided_on_other()? {

@@ -103,6 +103,8 @@ pub(crate) async fn put_bucket(
     let bucket = context.engine.find_bucket(name.as_str())?;
     let owner = canonical_of(context, account_of(&bucket));
     let grants = given(context, verified, body, &owner, &owner, true).await?;
+    // As it is after the body.
+    let bucket = context.engine.find_bucket(name.as_str())?;
     check(context, &bucket, &grants, &owner)?;
     let stored = Some(acl::encode(&grants).into_bytes());
     context.engine.set_document(name.as_str(), DocumentKind::Acl, "", stored).await?;
@@ -122,6 +124,8 @@ pub(crate) async fn put_object(
     let bucket_owner = canonical_of(context, account_of(&bucket));
     drop(located);
     let grants = given(context, verified, body, &owner, &bucket_owner, false).await?;
+    // As it is after the body.
+    let bucket = context.engine.find_bucket(name.as_str())?;
     check(context, &bucket, &grants, &owner)?;
     let (object, text) = (key.as_bytes().to_vec(), acl::encode(&grants));
     let row = context.engine.put_acl(name.as_str(), object, version, text).await?;

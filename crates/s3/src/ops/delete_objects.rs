@@ -55,23 +55,18 @@ pub(crate) async fn run(
     context.reserve_line(lines.sum()).await?;
     // After the document, which is decoded before; before anything is deleted.
     let share = context.engine.reserve_answer(entries.iter().map(answer_len).sum()).await?;
-    // After these waits: what is decided holds when it is done.
-    let context = &as_it_is_now(context)?;
-    let refused = decide(context, name.as_str(), &entries).await;
-    let mut pairs = entries.iter().zip(&refused);
     // A code is looked at for those only who may remove a version: wrong ones stop the right ones.
-    if pairs.any(|(entry, refused)| entry.version.is_some() && refused.is_none()) {
-        let has_mfa = mfa::check(context, &bucket).await?;
-        entries.iter_mut().for_each(|entry| entry.conditions.has_mfa = has_mfa);
+    if entries.iter().any(|entry| entry.version.is_some()) {
+        let refused = refusals(&as_it_is_now(context)?, name.as_str(), &entries).await;
+        let mut pairs = entries.iter().zip(&refused);
+        if pairs.any(|(entry, refused)| entry.version.is_some() && refused.is_none()) {
+            let has_mfa = mfa::check(context, &bucket).await?;
+            entries.iter_mut().for_each(|entry| entry.conditions.has_mfa = has_mfa);
+        }
     }
-    // Handed in together and in order: the committer sees repeated keys as the client listed them.
-    let pairs = entries.iter().zip(refused);
-    let started: Vec<_> = pairs
-        .map(|(entry, refused)| match refused {
-            Some(error) => Err(error),
-            None => start(context, name.as_str(), entry),
-        })
-        .collect();
+    // Handed in in order: the committer sees repeated keys as the client listed them.
+    let begin = |entry| start(context, name.as_str(), entry);
+    let started = decide_each(context, name.as_str(), &entries, begin).await;
     let mut answer = Xml::new(ROOT);
     let mut deletions = Vec::with_capacity(entries.len());
     for (entry, started) in entries.iter().zip(started) {
@@ -116,28 +111,44 @@ fn entry(element: &Element, bypasses_governance: bool) -> Result<Entry, S3Error>
 /// Time of one turn at decisions; one that began is ended.
 const SLICE: Duration = Duration::from_millis(5);
 
-/// Decides on each entry: the error of those that may not be deleted.
-async fn decide(context: &Context<'_>, bucket: &str, entries: &[Entry]) -> Vec<Option<S3Error>> {
-    if !is_decided_by_policy(context, bucket) {
-        return entries.iter().map(|_| None).collect();
-    }
-    let mut refused = Vec::with_capacity(entries.len());
-    while refused.len() < entries.len() {
+/// The errors of those entries that may not be deleted.
+async fn refusals(context: &Context<'_>, bucket: &str, entries: &[Entry]) -> Vec<Option<S3Error>> {
+    let decided = decide_each(context, bucket, entries, |_| Ok(())).await;
+    decided.into_iter().map(Result::err).collect()
+}
+
+/// Decides on each entry by the rights that its sender has when it is its turn, and does at once what
+/// follows.
+async fn decide_each<'e, T>(
+    context: &Context<'_>,
+    bucket: &str,
+    entries: &'e [Entry],
+    then: impl Fn(&'e Entry) -> Result<T, S3Error>,
+) -> Vec<Result<T, S3Error>> {
+    let mut decided = Vec::with_capacity(entries.len());
+    while decided.len() < entries.len() {
         // A thousand decisions in one go would keep others waiting, and so would those of many requests of
-        // one caller.
-        let turn = context.turn().await;
-        let began = Instant::now();
-        for entry in &entries[refused.len()..] {
-            refused.push(may_delete(context, entry).err());
-            if began.elapsed() >= SLICE {
+        // one caller. Without a policy there is nothing to decide.
+        let is_long = is_decided_by_policy(context, bucket);
+        let turn = if is_long { Some(context.turn().await) } else { None };
+        let (now, began) = (as_it_is_now(context), Instant::now());
+        for entry in &entries[decided.len()..] {
+            decided.push(match &now {
+                Ok(now) if is_long => may_delete(now, entry).and_then(|()| then(entry)),
+                Ok(_) => then(entry),
+                Err(error) => Err(error.clone()),
+            });
+            if is_long && began.elapsed() >= SLICE {
                 break;
             }
         }
         // Before the turn ends: others that are ready to run ask for theirs meanwhile.
-        tokio::task::yield_now().await;
+        if is_long {
+            tokio::task::yield_now().await;
+        }
         drop(turn);
     }
-    refused
+    decided
 }
 
 fn may_delete(context: &Context<'_>, entry: &Entry) -> Result<(), S3Error> {

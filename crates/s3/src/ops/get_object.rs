@@ -86,9 +86,7 @@ async fn attempt(context: &Context<'_>, with_body: bool) -> Result<Option<Reply>
             reader => reader?,
         };
         // The sender can make the wait for a share long.
-        if context.directory.epoch() != context.directory_epoch {
-            authorize_again(context)?;
-        }
+        authorize_again(context)?;
         // A small object is read before the status is sent, so that damage is an error and not a
         // broken connection.
         *reply.body_mut() = match subject {
