@@ -1,8 +1,6 @@
 """Starting and stopping: credentials, identity, health, metrics, TLS."""
 import json
 import os
-import pathlib
-import shutil
 import stat
 import subprocess
 
@@ -227,50 +225,3 @@ def test_directories_that_fail_together_are_told(start, tmp_path):
     server = start(str(tmp_path / "other"))
     _, said = server.stop()
     assert f"ONE DEVICE  {tmp_path / 'drive'} {tmp_path / 'other'}  (fail together)" in said
-
-
-def log_of_index(server):
-    code, log = server.stop()
-    assert code == 0, log
-    return [line for line in log.splitlines() if "the index of the catalog" in line], log
-
-
-@pytest.mark.parametrize("count", [1, 3])
-def test_the_index_is_said_to_be_built_again_only_when_it_is(start, tmp_path, count):
-    more = [str(tmp_path / f"drive{number}") for number in range(2, count + 1)]
-    server = start(*more)
-    s3 = server.client()
-    s3.create_bucket(Bucket="bucket")
-    for number in range(20):
-        s3.put_object(Bucket="bucket", Key=f"k{number}", Body=b"x" * 5000)
-    assert log_of_index(server)[0] == []
-    # A clean stop leaves nothing to do.
-    for _ in range(2):
-        server = start(*more)
-        assert len(server.client().list_objects_v2(Bucket="bucket")["Contents"]) == 20
-        lines, log = log_of_index(server)
-        assert lines == [], log
-    # A kill leaves something, but the index is there.
-    server = start(*more)
-    server.client().put_object(Bucket="bucket", Key="last", Body=b"y")
-    server.kill()
-    server = start(*more)
-    assert len(server.client().list_objects_v2(Bucket="bucket")["Contents"]) == 21
-    lines, log = log_of_index(server)
-    assert len(lines) == 1 and "brought up to date" in lines[0], log
-    # One that is gone is built again.
-    holders = [path for path in [tmp_path / "drive", *map(pathlib.Path, more)] if (path / "catalog-index").exists()]
-    for path in holders:
-        shutil.rmtree(path / "catalog-index")
-        shutil.rmtree(path / "drive-index")
-    server = start(*more)
-    assert len(server.client().list_objects_v2(Bucket="bucket")["Contents"]) == 21
-    lines, log = log_of_index(server)
-    assert len(lines) == 1 and "built again" in lines[0], log
-
-
-def test_an_empty_store_takes_three_segments_of_the_length_that_is_set(start, tmp_path):
-    start("--segment-size", "2MiB")
-    wanted = 3 * (2 << 20)
-    used = sum(path.stat().st_blocks * 512 for path in (tmp_path / "drive").rglob("*"))
-    assert wanted <= used < wanted + (1 << 20), used

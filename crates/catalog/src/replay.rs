@@ -23,9 +23,7 @@ pub(crate) fn replay(log: &Log, index: &dyn Index) -> Result<ReplayReport, Catal
     let position = index.position(SOURCE)?;
     let retained = log.whole_after(Class::Small);
     if position == 0 || position < retained {
-        // What was there and reaches nowhere lacks what no process had persisted: that is not a rebuild.
-        let rebuilt = index.was_made() || position > 0;
-        return Ok(ReplayReport { rebuilt, ..rebuild(log, index)? });
+        return rebuild(log, index);
     }
     let frames = apply_after(log, index, position)?;
     Ok(ReplayReport { frames, ..ReplayReport::default() })

@@ -114,20 +114,6 @@ pub trait Index: Send + Sync {
     ///
     /// The engine failed; nothing that was applied is lost in memory.
     fn maintain(&self) -> Result<(), IndexError>;
-    /// Persists everything that was applied, at the end of a process: so that the next one has nothing to
-    /// replay.
-    ///
-    /// # Errors
-    ///
-    /// The engine failed; nothing that was applied is lost in memory.
-    fn persist(&self) -> Result<(), IndexError> {
-        Ok(())
-    }
-    /// Whether it was made just now, because there was none or none that could be used. One that was there
-    /// may reach nowhere all the same: little was written, and nothing of it was persisted.
-    fn was_made(&self) -> bool {
-        true
-    }
     /// Forgets everything.
     ///
     /// # Errors

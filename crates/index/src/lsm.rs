@@ -58,7 +58,6 @@ pub struct LsmIndex {
     config: LsmConfig,
     applying: Mutex<()>,
     maintaining: Mutex<()>,
-    was_made: bool,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -76,7 +75,6 @@ impl LsmIndex {
     ///
     /// The directory cannot be read, or what it holds cannot be understood: remove it and rebuild.
     pub fn open(path: &Path, config: LsmConfig) -> Result<Self, IndexError> {
-        let was_made = std::fs::read_dir(path).map_or(true, |mut entries| entries.next().is_none());
         let counter = SequenceNumberCounter::default();
         let visible = SequenceNumberCounter::default();
         let tree = Config::new(path, counter.clone(), visible.clone())
@@ -94,7 +92,6 @@ impl LsmIndex {
             config,
             applying: Mutex::new(()),
             maintaining: Mutex::new(()),
-            was_made,
         })
     }
 
@@ -166,21 +163,6 @@ impl Index for LsmIndex {
         drop(flush_lock);
         let strategy = Arc::new(Leveled::default());
         self.tree.compact(strategy, self.watermark()).map_err(|error| failed(&error))
-    }
-
-    fn persist(&self) -> Result<(), IndexError> {
-        {
-            let _guard = lock(&self.applying);
-            self.tree.rotate_memtable();
-        }
-        match self.wants_maintenance() {
-            true => self.maintain(),
-            false => Ok(()),
-        }
-    }
-
-    fn was_made(&self) -> bool {
-        self.was_made
     }
 
     fn clear(&self) -> Result<(), IndexError> {

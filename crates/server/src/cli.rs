@@ -190,8 +190,7 @@ struct ServerArguments {
     /// 128MiB]. Also DRYSTONE_MEMORY_BUDGET.
     #[arg(long)]
     memory_budget: Option<String>,
-    /// Length of segments if the drive is made now, of which an empty drive has three [default: a 1,024th of
-    /// the filesystem, from 8MiB to 256MiB].
+    /// Length of segments if the drive is made now [default: a 1,024th of the filesystem].
     #[arg(long)]
     segment_size: Option<String>,
     /// Refuse to start unless one of the directories holds the drive with this id; no drive is made then.

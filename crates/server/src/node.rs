@@ -254,14 +254,10 @@ impl Node {
                 tracing::error!("a thread panicked");
             }
         }
-        let serves = keyring.is_some();
-        if serves {
+        if keyring.is_some() {
             note_lock_clock(&deployment.engine);
         }
         deployment.close();
-        if serves {
-            persist_indexes(&deployment.engine);
-        }
     }
 }
 
@@ -375,23 +371,6 @@ impl Drives for NodeDrives {
     fn drain(&self, drive: &str, cancel: bool) -> Result<(), String> {
         let id = self.find(drive)?;
         self.deployment.drain_drive(id, cancel).map_err(|error| say(&error))
-    }
-}
-
-/// Persists what indexes have in memory, so that the next start replays nothing.
-fn persist_indexes(engine: &Engine) {
-    let persist = |name: &str, index: &dyn Index| {
-        if let Err(error) = index.persist() {
-            tracing::warn!(
-                index = name,
-                reason = error.reason,
-                "an index could not be written out"
-            );
-        }
-    };
-    persist("catalog", engine.catalog().index());
-    for drive in engine.pool().online() {
-        persist("drive", drive.index());
     }
 }
 

@@ -94,26 +94,3 @@ fn what_was_not_persisted_is_forgotten_with_its_position() {
     assert_eq!(index.get(b"a").expect("gets"), None);
     assert_eq!(index.position(1).expect("position"), 0);
 }
-
-#[test]
-fn what_is_persisted_at_the_end_is_there_after_another_start() {
-    let dir = tempfile::tempdir().expect("a temporary directory");
-    let open = || LsmIndex::open(dir.path(), SMALL).expect("opens");
-    let change = |value: u8| vec![Change { key: vec![1].into(), value: Some(vec![value].into()) }];
-    let index = open();
-    assert!(index.was_made());
-    index.apply(1, 7, change(1));
-    drop(index);
-    // Too little to be written out by itself.
-    let index = open();
-    assert!(!index.was_made());
-    assert_eq!(index.position(1).expect("is read"), 0);
-    index.apply(1, 8, change(2));
-    index.persist().expect("is persisted");
-    // With nothing new there is nothing to do.
-    index.persist().expect("is persisted");
-    drop(index);
-    let index = open();
-    assert_eq!(index.position(1).expect("is read"), 8);
-    assert_eq!(index.get(&[1]).expect("is read").as_deref(), Some(&[2][..]));
-}

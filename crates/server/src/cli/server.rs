@@ -110,11 +110,7 @@ fn log_open(node: &Node) {
             log_records,
             "the index of the catalog was built again from the log"
         ),
-        false => tracing::info!(
-            exported_rows,
-            log_records,
-            "the index of the catalog was brought up to date"
-        ),
+        false => tracing::info!(log_records, "the index of the catalog was brought up to date"),
     }
     tracing::info!(drive = node.identity.drive_text(), start = node.identity.term, "drive is open");
 }
