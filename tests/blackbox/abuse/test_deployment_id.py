@@ -14,7 +14,7 @@ from conftest import Server, drystone
 from test_at_rest import TOOL, damage, needs_tool, outcome, policy, service
 from test_encryption import code_of
 
-FAMILIES = ("BucketName", "Bucket", "Document", "Head", "Version", "Inline", "Upload", "Part", "Manifest", "Identity", "Kms", "AccessLog")
+FAMILIES = ("BucketName", "Bucket", "Document", "Head", "Version", "Inline", "Upload", "Part", "Manifest", "Identity", "Kms", "AccessLog", "AccountBucket")
 
 
 def write_id(directory, new):

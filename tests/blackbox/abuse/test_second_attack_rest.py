@@ -11,7 +11,7 @@ from people import allow, code_of, user_with
 from test_at_rest import TOOL, begin, damage, needs_tool  # noqa: F401 (`begin` is a fixture)
 from test_lock_clock import BUCKET, at, held, locked, stop  # noqa: F401 (`at` is a fixture)
 
-FAMILIES = ["BucketName", "Bucket", "Document", "Head", "Version", "Inline", "Upload", "Part", "Manifest", "Identity", "Kms", "AccessLog"]
+FAMILIES = ["BucketName", "Bucket", "Document", "Head", "Version", "Inline", "Upload", "Part", "Manifest", "Identity", "Kms", "AccessLog", "AccountBucket"]
 
 
 def crc32c(data):
