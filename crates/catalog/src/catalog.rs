@@ -295,7 +295,24 @@ impl Catalog {
     ///
     /// [`CatalogError::Closed`].
     pub fn view(&self, pump: &dyn Fn()) -> Result<Vec<[u8; 16]>, CatalogError> {
-        self.with_mirrors(pump, |mirrors| mirrors.live().iter().map(|m| m.drive).collect())
+        self.with_view(pump, |view| view)
+    }
+
+    /// Runs something while the view stays what it is: no drive joins or leaves before it ends. `work` is
+    /// given the view, the drive that the index follows first, and must be short: commits wait for it.
+    /// Blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`CatalogError::Closed`].
+    pub fn with_view<T: Send + 'static>(
+        &self,
+        pump: &dyn Fn(),
+        work: impl FnOnce(Vec<[u8; 16]>) -> T + Send + 'static,
+    ) -> Result<T, CatalogError> {
+        self.with_mirrors(pump, |mirrors| {
+            work(mirrors.live().iter().map(|mirror| mirror.drive).collect())
+        })
     }
 
     /// Takes a drive out of those that hold the catalog; not the one that the index follows. Says whether

@@ -22,6 +22,6 @@ mod start;
 
 pub use durability::{Durability, DurabilityInput};
 pub use placement::{DriveId, DriveInfo, Group, group_count, plan_groups, propose, rehome};
-pub use pool::{InProgress, Late, Moving, Pool, PoolDrive};
+pub use pool::{EraBefore, InProgress, Late, Moving, Pool, PoolDrive};
 pub use shape::{Protection, Shape};
 pub use start::{Found, Start, StartError, next_ballot, plan_salvage, plan_start};

@@ -67,6 +67,22 @@ impl Drop for Era {
     }
 }
 
+/// Groups that are chosen from no more, but that uploads may still write to.
+#[must_use = "uploads that chose from it may be in progress"]
+pub struct EraBefore {
+    ended: Arc<(Mutex<bool>, Condvar)>,
+}
+
+impl EraBefore {
+    /// Blocks until no upload is in progress that chose from these groups.
+    pub fn wait_for_uploads(self) {
+        let mut is_over = lock(&self.ended.0);
+        while !*is_over {
+            is_over = wait(&self.ended.1, is_over);
+        }
+    }
+}
+
 type Groups = BTreeMap<u16, Arc<Group>>;
 
 /// Whether closed groups are on their way to other drives.
@@ -204,20 +220,15 @@ impl Pool {
     }
 
     /// New blobs get another code, and choose from these groups, of which the open ones have as many
-    /// members as it needs. Blocks until no upload is in progress that chose before.
-    pub fn begin_era(&self, shape: Shape, groups: Vec<Group>) {
+    /// members as it needs. What is returned waits for the uploads in progress that chose before.
+    pub fn begin_era(&self, shape: Shape, groups: Vec<Group>) -> EraBefore {
         *write(&self.shared.shape) = shape;
         self.set_groups(groups);
         let old = {
             let mut era = lock(&self.shared.era);
             std::mem::take(&mut *era)
         };
-        let ended = old.ended.clone();
-        drop(old);
-        let mut is_over = lock(&ended.0);
-        while !*is_over {
-            is_over = wait(&ended.1, is_over);
-        }
+        EraBefore { ended: old.ended.clone() }
     }
 
     /// The groups, as the catalog has them.

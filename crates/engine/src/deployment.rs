@@ -9,6 +9,7 @@ mod member;
 mod progress;
 mod rebalance;
 mod replace;
+mod roster;
 mod salvage;
 mod stalled;
 mod status;
@@ -95,6 +96,9 @@ pub struct Deployment {
     committer: Mutex<Option<JoinHandle<()>>>,
     is_read_only: bool,
     is_moving_out: AtomicBool,
+    /// Held while drives and groups are changed, or a plan is made of them: one at a time. Never while
+    /// bytes are moved.
+    changes: Mutex<()>,
     /// Progress of the move that runs.
     moving: Mutex<Option<MoveReport>>,
     /// Of the work over everything that runs, which is one at a time.
@@ -199,6 +203,7 @@ impl Deployment {
             committer,
             is_read_only,
             is_moving_out,
+            changes: Mutex::default(),
             moving: Mutex::default(),
             progress: Mutex::default(),
             stalled: Mutex::default(),

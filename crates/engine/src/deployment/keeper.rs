@@ -58,9 +58,7 @@ impl Keeper {
 
     /// What the drives say now.
     pub(crate) fn newest(&self) -> Super {
-        let state = self.lock();
-        let newest = state.drives.iter().max_by_key(|(_, identity)| identity.view_term);
-        newest.expect("there is a drive").1.clone()
+        self.lock().newest().clone()
     }
 
     /// Gives every drive a seal, and lets it say that rows have seals, so that binaries which do not know
@@ -83,16 +81,18 @@ impl Keeper {
         }
     }
 
-    /// Takes a drive out, puts one in, and tells all what the roster is now. Says whether more than half
-    /// were told.
+    /// Takes a drive out, puts one in, and tells all what the roster is now. `view` must be the one that
+    /// the catalog goes by for as long as this takes ([`drystone_catalog::Catalog::with_view`]): an earlier
+    /// one would undo what was recorded since. Says whether more than half were told.
     pub(crate) fn change(
         &self,
         old: Option<DriveKey>,
         new: Option<(Arc<dyn Disk>, Super)>,
-        roster: Vec<DriveKey>,
         view: &[DriveKey],
     ) -> bool {
         let mut state = self.lock();
+        let added = new.as_ref().map(|(_, identity)| identity.drive);
+        let roster = changed_roster(state.newest(), old, added);
         let seals_rows = state.drives.iter().any(|(_, identity)| identity.seals_rows);
         let new = new.map(|(disk, identity)| (disk, Super { seals_rows, ..identity }));
         state.drives.retain(|(_, identity)| Some(identity.drive) != old);
@@ -102,7 +102,31 @@ impl Keeper {
     }
 }
 
+/// The roster of a deployment after a drive was taken out and another put in, in its place if both are.
+pub(super) fn changed_roster(
+    newest: &Super,
+    old: Option<DriveKey>,
+    new: Option<DriveKey>,
+) -> Vec<DriveKey> {
+    let mut roster = match newest.roster.is_empty() {
+        true => vec![newest.drive],
+        false => newest.roster.clone(),
+    };
+    match (old.and_then(|old| roster.iter().position(|drive| *drive == old)), new) {
+        (Some(at), Some(new)) => roster[at] = new,
+        (Some(at), None) => drop(roster.remove(at)),
+        (None, new) => roster.extend(new),
+    }
+    roster
+}
+
 impl State {
+    /// What the drives say now.
+    fn newest(&self) -> &Super {
+        let newest = self.drives.iter().max_by_key(|(_, identity)| identity.view_term);
+        &newest.expect("there is a drive").1
+    }
+
     /// Writes what changes of each identity; says how many drives took it.
     fn tell(&mut self, change: &dyn Fn(&mut Super)) -> usize {
         let mut written = 0;
@@ -128,14 +152,24 @@ impl State {
         2 * self.tell(change) > self.drive_count
     }
 
-    /// Announces a ballot, then writes view, and roster if it changes, under it.
+    /// Announces a ballot, then writes view, and roster if it changes, under it. The first drive of the
+    /// catalog may be out of the roster until the next process takes another: it is not in the view then.
     fn write(&mut self, view: &[DriveKey], roster: Option<&[DriveKey]>) -> bool {
+        let known = roster.unwrap_or(&self.newest().roster);
+        let view: Vec<_> = view
+            .iter()
+            .filter(|drive| known.is_empty() || known.contains(drive))
+            .copied()
+            .collect();
+        if view.is_empty() {
+            return false;
+        }
         let said = self.drives.iter().map(|(_, identity)| (identity.promised, identity.view_term));
         let ballot = next_ballot(said);
         self.tell_most(&|identity| identity.promised = ballot)
             && self.tell_most(&|identity| {
                 identity.view_term = ballot;
-                identity.view = view.to_vec();
+                identity.view.clone_from(&view);
                 if let Some(roster) = roster {
                     identity.roster = roster.to_vec();
                 }

@@ -1,13 +1,13 @@
-//! Adding and draining drives: new groups for what comes, and the old ones moved member by member.
+//! Moving what is there after drives came or are to go: the groups of before, member by member.
 //!
 //! A change of drives closes all groups and makes new ones, so that what is in a closed group is known once
 //! the uploads that chose it have ended. Then shards are copied to where the closed groups will have them,
 //! the copies are read, the rows of the groups are switched, and what is left behind is declared dead on the
 //! drives that are no members any more. Each step can be repeated: after a crash it is.
 
-use super::member::{OpenError, Place};
+use super::member::OpenError;
 use super::replace::refuse;
-use super::{Deployment, load_groups, marked_drives, store};
+use super::{Deployment, load_groups, store};
 use crate::audit::blob_with_manifest;
 use crate::layout::Layout;
 use crate::pace::Work;
@@ -15,11 +15,9 @@ use crate::recode::PARITY_PROMISED;
 use bytes::Bytes;
 use drystone_base::BlobId;
 use drystone_base::sync::lock;
-use drystone_catalog::{Decision, Key, ViewKeeper};
-use drystone_cluster::{
-    DriveId, DriveInfo, Group, Moving, PoolDrive, Protection, Shape, plan_groups, rehome,
-};
-use drystone_drive::{DRIVE_COUNT_MAX, DriveError};
+use drystone_catalog::{Decision, Key};
+use drystone_cluster::{DriveId, EraBefore, Group, Moving, Protection, Shape, rehome};
+use drystone_drive::DriveError;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -55,194 +53,16 @@ fn is_weak(group: &Group, standard: Shape) -> bool {
 /// The groups that change, as they are and as they will be.
 type Moves = BTreeMap<u16, (Arc<Group>, Group)>;
 
+/// A move, as it was when it was planned.
+struct Planned {
+    /// What the catalog says of it: something else once more was asked for.
+    number: Vec<u8>,
+    /// Drives that stay.
+    drive_count: usize,
+    moves: Moves,
+}
+
 impl Deployment {
-    /// Makes an empty place another drive. It takes its share of what comes at once, and of what is there
-    /// by [`Deployment::rebalance`].
-    ///
-    /// # Errors
-    ///
-    /// [`OpenError::Refused`] if a drive is missing, or there was only one; what drives and catalog report.
-    pub fn add_drive(&self, place: Place) -> Result<DriveId, OpenError> {
-        let pool = self.engine.pool();
-        if pool.is_single() {
-            return self.grow(place);
-        }
-        if pool.drives().len() >= DRIVE_COUNT_MAX {
-            return refuse(format!("a store has {DRIVE_COUNT_MAX} drives at most"));
-        }
-        self.must_be_whole()?;
-        let new = self.make_drive(place, None)?;
-        store(self.engine.catalog(), &[], std::slice::from_ref(&new))?;
-        pool.set_drive(None, new.clone());
-        self.replan()?;
-        tracing::info!(drive = %new.info.id, path = new.path, "a drive was added");
-        Ok(new.info.id)
-    }
-
-    /// Makes a store of one drive one of two: its objects are in a closed group of that drive, and get two
-    /// copies by [`Deployment::rebalance`]. The process must start again: until then nothing is different.
-    fn grow(&self, place: Place) -> Result<DriveId, OpenError> {
-        let pool = self.engine.pool();
-        let old = pool.drives().remove(0);
-        let (new, identity) = self.format_place(&place, None)?;
-        let weight = |place: &Place| place.disk.space().map_or(1, |space| space.total_bytes);
-        let info = DriveInfo {
-            id: new,
-            weight: weight(&place),
-            zone: place.zone.clone(),
-            node: place.node.clone(),
-        };
-        let first_weight = old.drive.as_ref().and_then(|drive| drive.log().space().ok());
-        let first_weight = first_weight.map_or(1, |space| space.total_bytes);
-        let infos = [DriveInfo { weight: first_weight, ..old.info.clone() }, info.clone()];
-        let shape = Shape::for_drives(2, 1, Protection::Standard);
-        let members = vec![old.info.id];
-        let mut groups = vec![Group { id: 0, generation: 1, members, is_closed: true }];
-        groups.extend(plan_groups(&infos, shape, 1));
-        let fresh = PoolDrive { info, path: place.path.clone(), drive: None };
-        let (rows, drives) = (groups, [old, fresh.clone()]);
-        // A try that was cut short left rows that mean nothing while there is one drive.
-        let stale: Vec<_> = load_groups(self.engine.catalog())?;
-        let ticket = self.engine.catalog().submit(move |tx| {
-            tx.use_reserve();
-            stale.iter().for_each(|group| tx.delete(Key::group(group.id)));
-            rows.iter().for_each(|group| tx.put(Key::group(group.id), group.encode()));
-            for drive in &drives {
-                tx.put(Key::drive(drive.info.id.0), super::member::encode_row(drive));
-            }
-            tx.put(Key::REBALANCE.to_vec(), vec![1]);
-            Ok(Decision::Commit(()))
-        });
-        ticket.wait()?;
-        // The roster of two is what makes the rows count.
-        self.tell_of(None, (place.disk.clone(), identity))?;
-        pool.set_drive(None, fresh);
-        self.is_moving_out.store(true, std::sync::atomic::Ordering::Release);
-        tracing::info!(drive = %new, path = place.path, "the store has two drives now");
-        Ok(new)
-    }
-
-    /// Empties a drive, or with `cancel` lets it be: its shards go to others by
-    /// [`Deployment::rebalance`], then it is taken out.
-    ///
-    /// # Errors
-    ///
-    /// [`OpenError::Refused`] if another drive is missing, or too few would be left; what the catalog
-    /// reports.
-    pub fn drain_drive(&self, drive: DriveId, cancel: bool) -> Result<(), OpenError> {
-        if self.engine.pool().get(drive).is_none() {
-            return refuse(format!("{drive} is not here: `drystone drive remove` takes it out"));
-        }
-        self.change_draining(drive, cancel)
-    }
-
-    /// Takes a drive out that is gone: what it had is rebuilt on the others, by
-    /// [`Deployment::rebalance`]. It cannot come back.
-    ///
-    /// # Errors
-    ///
-    /// [`OpenError::Refused`] if it is there, another one is missing, or too few would be left; what the
-    /// catalog reports.
-    pub fn remove_drive(&self, drive: DriveId) -> Result<(), OpenError> {
-        if self.engine.pool().get(drive).is_some() {
-            return refuse(format!(
-                "{drive} is there and works: `drystone drive drain` empties it"
-            ));
-        }
-        self.change_draining(drive, false)
-    }
-
-    fn change_draining(&self, drive: DriveId, cancel: bool) -> Result<(), OpenError> {
-        self.must_be_whole_without(Some(drive))?;
-        let mut draining = self.draining()?;
-        let changed = if cancel { draining.remove(&drive) } else { draining.insert(drive) };
-        if !changed {
-            return refuse("nothing to change".to_owned());
-        }
-        let left = self.engine.pool().drives().len() - draining.len();
-        if left < 2 {
-            return refuse("one drive would be left: what it has would be in one copy".to_owned());
-        }
-        let ticket = self.engine.catalog().submit(move |tx| {
-            tx.use_reserve();
-            match cancel {
-                true => tx.delete(Key::drain(drive.0)),
-                false => tx.put(Key::drain(drive.0), vec![1]),
-            }
-            Ok(Decision::Commit(()))
-        });
-        ticket.wait()?;
-        self.engine.pool().set_leaving(draining.into_iter().collect());
-        self.replan()
-    }
-
-    fn must_be_whole(&self) -> Result<(), OpenError> {
-        self.must_be_whole_without(None)
-    }
-
-    fn must_be_whole_without(&self, drive: Option<DriveId>) -> Result<(), OpenError> {
-        let pool = self.engine.pool();
-        let draining = self.draining()?;
-        let is_here = |member: &PoolDrive| {
-            let id = member.info.id;
-            pool.get(id).is_some() || Some(id) == drive || draining.contains(&id)
-        };
-        if self.is_read_only {
-            return refuse("too few drives are there to change anything".to_owned());
-        }
-        let drives = pool.drives();
-        if let Some(gone) = drives.iter().find(|member| !is_here(member)) {
-            let path = &gone.path;
-            return refuse(format!("{path} is missing: bring it back or replace it first"));
-        }
-        let filling = self.to_refill()?;
-        if let Some(lacks) = drives.iter().find(|member| filling.contains(&member.info.id)) {
-            let path = &lacks.path;
-            return refuse(format!("{path} lacks shards: wait until it is filled"));
-        }
-        Ok(())
-    }
-
-    /// Drives that are being emptied.
-    pub(super) fn draining(&self) -> Result<BTreeSet<DriveId>, OpenError> {
-        Ok(marked_drives(self.engine.catalog(), Key::drains())?.into_iter().collect())
-    }
-
-    /// Drives that stay, and the code for them.
-    fn staying(&self) -> Result<(Vec<DriveInfo>, Shape), OpenError> {
-        let draining = self.draining()?;
-        let drives = self.engine.pool().drives();
-        let stays = drives.into_iter().filter(|drive| !draining.contains(&drive.info.id));
-        let infos: Vec<DriveInfo> = stays.map(|drive| drive.info).collect();
-        let zones: BTreeSet<&str> = infos.iter().map(|info| info.zone.as_str()).collect();
-        let shape = Shape::for_drives(infos.len(), zones.len(), Protection::Standard);
-        Ok((infos, shape))
-    }
-
-    /// Closes all groups, makes new ones for the drives that stay, and notes that there is something to
-    /// move.
-    fn replan(&self) -> Result<(), OpenError> {
-        let (infos, shape) = self.staying()?;
-        let mut groups: Vec<Group> = Vec::new();
-        for group in self.engine.pool().groups() {
-            groups.push(Group { is_closed: true, ..(*group).clone() });
-        }
-        let first = groups.iter().map(|group| group.id).max().map_or(0, |id| id + 1);
-        if usize::from(first) + drystone_cluster::group_count(infos.len(), shape) > 65_000 {
-            return refuse("the numbers of placement groups are used up".to_owned());
-        }
-        groups.extend(plan_groups(&infos, shape, first));
-        let rows: Vec<_> = groups.iter().map(|g| (Key::group(g.id), g.encode())).collect();
-        let ticket = self.engine.catalog().submit(move |tx| {
-            tx.use_reserve();
-            rows.into_iter().for_each(|(key, row)| tx.put(key, row));
-            tx.put(Key::REBALANCE.to_vec(), vec![1]);
-            Ok(Decision::Commit(()))
-        });
-        self.engine.pool().set_moving(Moving::Undecided);
-        Ok(ticket.wait()?)
-    }
-
     /// Moves what is there to where it should be, if a drive was added or is being emptied. Blocks, for
     /// long; `tell` hears of the progress and may stop it. Says nothing if there is nothing to do.
     ///
@@ -254,60 +74,77 @@ impl Deployment {
         &self,
         tell: &dyn Fn(&MoveReport) -> bool,
     ) -> Result<Option<MoveReport>, OpenError> {
-        let catalog = self.engine.catalog();
-        let pool = self.engine.pool();
-        // Rows that a growth left which was cut short mean nothing.
-        if self.is_read_only || pool.is_single() || catalog.get(Key::REBALANCE)?.is_none() {
-            return Ok(None);
-        }
-        let (infos, shape) = self.staying()?;
-        pool.begin_era(shape, load_groups(catalog)?);
-        let moved = self.move_to(&infos, tell);
+        let Some((planned, before)) = self.plan_move()? else { return Ok(None) };
+        before.wait_for_uploads();
+        let moved = self.carry_out(planned, tell);
         self.end_work();
         moved.map(Some)
     }
 
-    /// Moves what is there to where it should be on these drives.
-    fn move_to(
-        &self,
-        infos: &[DriveInfo],
-        tell: &dyn Fn(&MoveReport) -> bool,
-    ) -> Result<MoveReport, OpenError> {
+    /// What is to be moved, if anything is. From now on new blobs choose from the groups that stay.
+    fn plan_move(&self) -> Result<Option<(Planned, EraBefore)>, OpenError> {
+        let _one_at_a_time = lock(&self.changes);
+        let catalog = self.engine.catalog();
         let pool = self.engine.pool();
+        // Rows that a growth left which was cut short mean nothing.
+        if self.is_read_only || pool.is_single() {
+            return Ok(None);
+        }
+        let Some(number) = catalog.get(Key::REBALANCE)? else { return Ok(None) };
+        let (infos, shape) = self.staying()?;
+        let before = pool.begin_era(shape, load_groups(catalog)?);
         let mut moves = Moves::new();
         for group in pool.groups().into_iter().filter(|group| group.is_closed) {
             // What is spread over more drives than are left gets another code.
-            if let Some(target) = rehome(&group, infos) {
+            if let Some(target) = rehome(&group, &infos) {
                 moves.insert(group.id, (group, target));
             }
         }
         let targets = moves.iter().map(|(id, (_, target))| (*id, target.members.clone()));
         pool.set_moving(Moving::To(targets.collect()));
+        let number = number.to_vec();
+        Ok(Some((Planned { number, drive_count: infos.len(), moves }, before)))
+    }
+
+    /// Moves what is there to where it should be.
+    fn carry_out(
+        &self,
+        planned: Planned,
+        tell: &dyn Fn(&MoveReport) -> bool,
+    ) -> Result<MoveReport, OpenError> {
+        let Planned { number, drive_count, moves } = planned;
         let mut report = MoveReport::default();
         // Codes; then copies, which are read in a second walk.
         self.begin_work(if moves.is_empty() { 1 } else { 3 })?;
-        self.recode(infos.len(), &mut report, tell)?;
+        self.recode(drive_count, &mut report, tell)?;
         if !moves.is_empty() && !report.stopped {
             self.copy(&moves, &mut report, tell)?;
         }
         if !report.stopped {
             self.switch(moves)?;
             self.clean_up()?;
-            if !self.dissolve()? {
-                // Readers may still need what was given another code, or its sweep is to come.
-                report.waits = true;
-                return Ok(report);
-            }
-            self.take_out()?;
-            let ticket = self.engine.catalog().submit(|tx| {
-                tx.use_reserve();
-                tx.delete(Key::REBALANCE.to_vec());
-                Ok(Decision::Commit(()))
-            });
-            ticket.wait()?;
-            pool.set_moving(Moving::Nowhere);
+            // Readers may still need what was given another code, or its sweep is to come.
+            report.waits = !self.dissolve()? || !self.finish(&number)?;
         }
         Ok(report)
+    }
+
+    /// Takes the drives out that are empty now. Says whether that is all: more may have been asked for
+    /// since the move was planned, and then the drives wait for that, too.
+    fn finish(&self, number: &[u8]) -> Result<bool, OpenError> {
+        let _one_at_a_time = lock(&self.changes);
+        if self.engine.catalog().get(Key::REBALANCE)?.as_deref() != Some(number) {
+            return Ok(false);
+        }
+        self.draining()?.into_iter().try_for_each(|drive| self.take_out(drive))?;
+        let ticket = self.engine.catalog().submit(|tx| {
+            tx.use_reserve();
+            tx.delete(Key::REBALANCE.to_vec());
+            Ok(Decision::Commit(()))
+        });
+        ticket.wait()?;
+        self.engine.pool().set_moving(Moving::Nowhere);
+        Ok(true)
     }
 
     /// Gives another code to what needs it: until there is nothing left.
@@ -356,6 +193,7 @@ impl Deployment {
         self.engine.visit_named(&mut |blob| {
             named.insert(blob.group());
         })?;
+        let _one_at_a_time = lock(&self.changes);
         let (gone, kept): (Vec<_>, Vec<_>) = pool
             .groups()
             .into_iter()
@@ -483,11 +321,20 @@ impl Deployment {
         Ok(self.engine.gentle_reader().read(&cell)?)
     }
 
-    /// Makes the groups what they will be.
+    /// Makes the groups what they will be, if they are still what the move was planned for: copies were not
+    /// made for a drive that was put in meanwhile.
     fn switch(&self, moves: Moves) -> Result<(), OpenError> {
+        let _one_at_a_time = lock(&self.changes);
+        let pool = self.engine.pool();
+        let is_same = |group: &Group| {
+            pool.group(group.id).is_some_and(|now| now.generation == group.generation)
+        };
+        if !moves.values().all(|(group, _)| is_same(group)) {
+            return refuse("drives were changed meanwhile: it is planned anew".to_owned());
+        }
         let targets: Vec<Group> = moves.into_values().map(|(_, target)| target).collect();
         store(self.engine.catalog(), &targets, &[])?;
-        self.engine.pool().set_groups(load_groups(self.engine.catalog())?);
+        pool.set_groups(load_groups(self.engine.catalog())?);
         Ok(())
     }
 
@@ -522,60 +369,9 @@ impl Deployment {
         Ok(())
     }
 
-    /// Takes the drives out that are empty now.
-    fn take_out(&self) -> Result<(), OpenError> {
-        for drive in self.draining()? {
-            let mut view = self.engine.catalog().view(&|| {})?;
-            if view.contains(&drive.0) {
-                self.recruit_beside(drive)?;
-                view = self.engine.catalog().view(&|| {})?;
-                view.retain(|member| *member != drive.0);
-            }
-            let is_first = self.engine.drive().identity().drive == drive.0;
-            if !is_first && !self.engine.catalog().leave(drive.0, &|| {})? {
-                return refuse("too few drives could be told who holds the catalog".to_owned());
-            }
-            if is_first && !self.keeper.record(&view) {
-                return refuse("too few drives could be told who holds the catalog".to_owned());
-            }
-            let mut roster = self.keeper.newest().roster;
-            roster.retain(|member| *member != drive.0);
-            if !self.keeper.change(Some(drive.0), None, roster, &view) {
-                return refuse("too few drives could be told of the change".to_owned());
-            }
-            let ticket = self.engine.catalog().submit(move |tx| {
-                tx.use_reserve();
-                tx.delete(Key::drive(drive.0));
-                tx.delete(Key::drain(drive.0));
-                Ok(Decision::Commit(()))
-            });
-            ticket.wait()?;
-            self.engine.pool().remove_drive(drive);
-            tracing::info!(%drive, "nothing is on the drive any more; it was taken out");
-            // The index of the catalog is on it: the next process takes it from another.
-            self.is_moving_out.store(is_first, std::sync::atomic::Ordering::Release);
-        }
-        Ok(())
-    }
-
     /// The first drive was taken out: the process must start again.
     #[must_use]
     pub fn must_start_anew(&self) -> bool {
         self.is_moving_out.load(std::sync::atomic::Ordering::Acquire)
-    }
-
-    /// Makes a drive hold the catalog in the place of one that will not.
-    fn recruit_beside(&self, leaving: DriveId) -> Result<(), OpenError> {
-        let view = self.engine.catalog().view(&|| {})?;
-        let draining = self.draining()?;
-        let is_free = |member: &PoolDrive| {
-            !view.contains(&member.info.id.0) && !draining.contains(&member.info.id)
-        };
-        let drives = self.engine.pool().drives();
-        match drives.into_iter().find(is_free) {
-            Some(member) => self.join_view(&member),
-            None if view.iter().any(|member| *member != leaving.0) => Ok(()),
-            None => refuse("no other drive can hold the catalog".to_owned()),
-        }
     }
 }

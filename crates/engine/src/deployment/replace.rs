@@ -1,5 +1,6 @@
 //! Putting a new drive into the place of one that is gone.
 
+use super::keeper::changed_roster;
 use super::member::{Member, OpenError, Place};
 use super::{Deployment, marked_drives, start_writers, store};
 use crate::audit::{AuditReport, AuditScope};
@@ -19,6 +20,7 @@ impl Deployment {
     /// [`OpenError::Refused`] if the old drive is not one of this deployment or still there, or the place
     /// is not empty; what drives and catalog report.
     pub fn replace(&self, old: DriveId, place: Place) -> Result<DriveId, OpenError> {
+        let _one_at_a_time = lock(&self.changes);
         let pool = self.engine.pool();
         let drives = pool.drives();
         let Some(gone) = drives.iter().find(|drive| drive.info.id == old) else {
@@ -75,14 +77,6 @@ impl Deployment {
         let newest = self.keeper.newest();
         let mut id = [0; 16];
         self.config.rng.fill(&mut id);
-        let mut roster = match newest.roster.is_empty() {
-            true => vec![newest.drive],
-            false => newest.roster.clone(),
-        };
-        match roster.iter().position(|drive| old.is_some_and(|old| old.0 == *drive)) {
-            Some(at) => roster[at] = id,
-            None => roster.push(id),
-        }
         let space = place.disk.space().map_err(drystone_drive::DriveError::from)?;
         let new = NewDrive {
             deployment: newest.deployment,
@@ -91,7 +85,7 @@ impl Deployment {
             segment_len: segment_len_for(space.total_bytes).min(newest.segment_len.max(1)),
             view: newest.view.clone(),
             view_term: 0,
-            roster,
+            roster: changed_roster(&newest, old.map(|old| old.0), Some(id)),
         };
         let keys = self.keeper.keys();
         format_drive(&*place.disk, &new, keys.as_deref())?;
@@ -105,10 +99,11 @@ impl Deployment {
     pub(super) fn tell_of(
         &self,
         old: Option<DriveId>,
-        (disk, identity): (Arc<dyn Disk>, Super),
+        new: (Arc<dyn Disk>, Super),
     ) -> Result<(), OpenError> {
-        let (roster, view) = (identity.roster.clone(), self.engine.catalog().view(&|| {})?);
-        match self.keeper.change(old.map(|old| old.0), Some((disk, identity)), roster, &view) {
+        let (keeper, old) = (self.keeper.clone(), old.map(|old| old.0));
+        let change = move |view: Vec<_>| keeper.change(old, Some(new), &view);
+        match self.engine.catalog().with_view(&|| {}, change)? {
             true => Ok(()),
             false => refuse("too few drives could be told of the new one".to_owned()),
         }
