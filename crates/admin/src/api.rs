@@ -12,6 +12,7 @@ mod users;
 pub use drives::Drives;
 pub(crate) use drives::{Lacking, Verifying};
 
+use crate::attempt::{Attempt, Attempts};
 use crate::door::{Actor, AdminRequest, Denied};
 use crate::rights::Right;
 use crate::{Admin, AdminResponse, DRIVE_FULL, cut, respond};
@@ -38,7 +39,7 @@ impl From<IdentityError> for Failed {
             IdentityError::InUse(_) | IdentityError::BuiltIn(_) => FailureCode::InUse,
             IdentityError::Limit(_) => FailureCode::Limit,
             IdentityError::Invalid { .. } | IdentityError::Policy(_) => FailureCode::Invalid,
-            IdentityError::NoRoom => FailureCode::Unavailable,
+            IdentityError::NoRoom | IdentityError::Changed => FailureCode::Unavailable,
             IdentityError::Forbidden(_) => FailureCode::Denied,
             IdentityError::Keyring(_)
             | IdentityError::Damaged { .. }
@@ -122,22 +123,32 @@ pub(crate) async fn serve(admin: &Admin, request: &AdminRequest) -> AdminRespons
     let Some(op) = op.ok().filter(|op| Right::of_api(op).is_some()) else {
         return refuse_early(400, "This request is not implemented.");
     };
-    let actor = Actor::new(admin, identity, request);
-    if Right::needs_lasting_key(&op)
-        && let Err(denied) = actor.require_lasting()
-    {
-        return refuse(&Failed::from(denied).0);
+    let mut attempts = Attempts::new(&admin.directory, request, identity);
+    loop {
+        let attempt = match attempts.begin().await {
+            Ok(attempt) => attempt,
+            Err(error) => return refuse(&Failed::from(error).0),
+        };
+        let answer = decide(admin, request, &attempt, (&op, wanted.clone())).await;
+        if !attempts.go_on(&attempt) {
+            return answer.unwrap_or_else(|Failed(failure)| refuse(&failure));
+        }
     }
-    let mut outcome = dispatch(&actor, admin, wanted).await;
-    if let Ok(answer) = &outcome
-        && let Err(error) = actor.room.cover(answer)
-    {
-        outcome = Err(error.into());
+}
+
+async fn decide(
+    admin: &Admin,
+    request: &AdminRequest,
+    attempt: &Attempt,
+    (op, wanted): (&str, Request),
+) -> Result<AdminResponse, Failed> {
+    let actor = Actor::new(admin, attempt, request);
+    if Right::needs_lasting_key(op) {
+        actor.require_lasting()?;
     }
-    match outcome {
-        Ok(answer) => json(StatusCode::OK, &answer),
-        Err(Failed(failure)) => refuse(&failure),
-    }
+    let answer = dispatch(&actor, admin, wanted).await?;
+    actor.room.cover(&answer)?;
+    Ok(json(StatusCode::OK, &answer))
 }
 
 /// Hands a request to those that may know it, one after another.

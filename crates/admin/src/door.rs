@@ -2,6 +2,7 @@
 //! caller may do what it asks for. All of them decide here, by the table of `rights`.
 
 use crate::Admin;
+use crate::attempt::{Attempt, identify_again};
 use crate::rights::Right;
 use crate::room::AnswerRoom;
 use bytes::Bytes;
@@ -99,8 +100,7 @@ pub(crate) struct Actor<'a> {
     pub(crate) directory: &'a Directory,
     pub(crate) identity: &'a Identity,
     pub(crate) facts: Facts,
-    request_id: &'a str,
-    is_local: bool,
+    request: &'a AdminRequest,
     pub(crate) consumer: Consumer,
     /// Room for the answer.
     pub(crate) room: AnswerRoom,
@@ -127,8 +127,8 @@ pub(crate) fn common_facts<'a>(
 }
 
 impl<'a> Actor<'a> {
-    pub(crate) fn new(admin: &'a Admin, identity: &'a Identity, request: &'a AdminRequest) -> Self {
-        let directory = &admin.directory;
+    pub(crate) fn new(admin: &'a Admin, attempt: &'a Attempt, request: &'a AdminRequest) -> Self {
+        let (directory, identity) = (&attempt.directory, &*attempt.identity);
         let now_ms = directory.now_ms();
         let mut facts = identity.facts.clone();
         facts.add_if("aws:ResourceAccount", identity.principal.account());
@@ -137,19 +137,37 @@ impl<'a> Actor<'a> {
             ..common_facts(&identity.principal, request, now_ms)
         };
         common.add_to(&mut facts);
-        let (request_id, is_local) = (&*request.request_id, request.is_local);
         let consumer = request.consumer;
         let room = AnswerRoom::new(&admin.engine, consumer);
-        Self { directory, identity, facts, request_id, is_local, consumer, room, now_ms }
+        Self { directory, identity, facts, request, consumer, room, now_ms }
     }
 
     pub(crate) fn account(&self) -> &str {
         self.identity.account()
     }
 
+    /// Refuses to go on if the key has ended, or has other rights, since the decision began. Called after
+    /// each wait that no change follows: changes compare on the committer.
+    pub(crate) fn look_again(&self) -> Result<(), IdentityError> {
+        if self.directory.is_decision_current() {
+            return Ok(());
+        }
+        if !self.directory.is_decision_late() {
+            let now = identify_again(self.directory, self.request, self.identity)?;
+            if now.has_rights_of(self.identity) {
+                return Ok(());
+            }
+        }
+        self.directory.refuse_decision()
+    }
+
     /// Reads many rows, on a thread that may take its time, when it is the caller's turn.
-    pub(crate) async fn scan<T>(&self, work: impl FnOnce() -> T) -> T {
+    pub(crate) async fn scan<T, E: From<IdentityError>>(
+        &self,
+        work: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, E> {
         let _turn = SCANS.turn(self.consumer).await;
+        self.look_again()?;
         tokio::task::block_in_place(work)
     }
 
@@ -305,7 +323,7 @@ impl<'a> Actor<'a> {
     /// Keeps the reason of a refusal for administrators.
     pub(crate) fn keep_reason(&self, action: &str, resource: &str, explanation: Explanation) {
         self.directory.explanations().add(ExplainedDecision {
-            request_id: self.request_id.to_owned(),
+            request_id: self.request.request_id.clone(),
             time_ms: self.now_ms,
             principal: self.identity.principal.arn().unwrap_or_default(),
             access_key: self.identity.access_key.clone(),
@@ -375,7 +393,7 @@ impl<'a> Actor<'a> {
 
     /// For what is given out at the machine itself only.
     pub(crate) fn require_socket(&self) -> Result<(), Denied> {
-        match self.is_local {
+        match self.request.is_local {
             true => Ok(()),
             false => {
                 let message = "This is done at the machine of the server only.".to_owned();

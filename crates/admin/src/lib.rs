@@ -5,6 +5,7 @@
 //! The admin API and the web console do not exist yet; the console port answers a plain page.
 
 mod api;
+mod attempt;
 mod console;
 mod door;
 mod federation;

@@ -11,13 +11,14 @@ mod policies;
 mod spoken;
 mod users;
 
+use crate::attempt::Attempts;
 use crate::door::{Actor, AdminRequest};
 use crate::rights::Right;
 use crate::{About, Admin, AdminResponse, Drives, respond};
 use bytes::Bytes;
 use drystone_base::SystemRng;
 use drystone_engine::{Consumer, Engine, Turns};
-use drystone_identity::{Directory, EntityArn, EntityKind, Identity};
+use drystone_identity::{EntityArn, EntityKind, Identity};
 use drystone_kms::Kms;
 pub(crate) use error::MinioError;
 use http::StatusCode;
@@ -75,29 +76,14 @@ async fn derive<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.ok()?
 }
 
-/// The body of a request, decrypted if it is encrypted, and its sender after that: others can be in line
-/// before it for as long as the sender likes.
-async fn open(
-    directory: &Directory,
-    request: &AdminRequest,
-    identity: &Arc<Identity>,
-) -> Result<(Option<Bytes>, Arc<Identity>), MinioError> {
+/// The body of a request, decrypted if it is encrypted.
+async fn open(request: &AdminRequest, identity: &Identity) -> Option<Bytes> {
     let (sealed, secret) = (request.body.clone(), identity.secret_key.clone());
     if !cipher::is_sealed(&sealed) {
-        return Ok((Some(sealed), identity.clone()));
+        return Some(sealed);
     }
     let plain = derive(request.consumer, move || cipher::open(secret.reveal(), &sealed)).await;
-    if request.is_local {
-        return Ok((plain.map(Bytes::from), identity.clone()));
-    }
-    let token = request.header("x-amz-security-token");
-    let key = directory.find_key(&identity.access_key, token);
-    let now = key.and_then(|key| directory.identity_of(key)).ok().filter(|now| {
-        now.principal == identity.principal
-            && now.secret_key.reveal() == identity.secret_key.reveal()
-    });
-    let ended = || MinioError::denied("The access key was changed, or has ended.");
-    Ok((plain.map(Bytes::from), now.ok_or_else(ended)?))
+    plain.map(Bytes::from)
 }
 
 impl Call<'_> {
@@ -157,17 +143,25 @@ pub(crate) async fn serve(admin: &Admin, request: &AdminRequest) -> AdminRespons
     let Some(identity) = &request.identity else {
         return refuse(MinioError::denied("The request must be signed."));
     };
-    let (plain, identity) = match open(&admin.directory, request, identity).await {
-        Ok(opened) => opened,
-        Err(error) => return refuse(error),
-    };
-    let actor = Actor::new(admin, &identity, request);
-    let call = Call { actor, request, plain, engine, kms, about, drives };
-    let answer = match run(&call).await {
-        Ok(reply) => call.render(reply).await,
-        Err(error) => Err(error),
-    };
-    answer.unwrap_or_else(refuse)
+    let plain = open(request, identity).await;
+    let mut attempts = Attempts::new(&admin.directory, request, identity);
+    loop {
+        let attempt = match attempts.begin().await {
+            Ok(attempt) => attempt,
+            Err(error) => return refuse(error.into()),
+        };
+        let actor = Actor::new(admin, &attempt, request);
+        let call = Call { actor, request, plain: plain.clone(), engine, kms, about, drives };
+        let reply = run(&call).await;
+        if attempts.go_on(&attempt) {
+            continue;
+        }
+        let answer = match reply {
+            Ok(reply) => call.render(reply).await,
+            Err(error) => Err(error),
+        };
+        return answer.unwrap_or_else(refuse);
+    }
 }
 
 /// A refusal that was made before the call was looked at.

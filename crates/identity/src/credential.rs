@@ -171,6 +171,19 @@ impl Directory {
         Ok(identity)
     }
 
+    /// Whom an access key belongs to, whose signature was found to be right before.
+    ///
+    /// # Errors
+    ///
+    /// As [`Directory::find_key`] and [`Directory::identity_of`].
+    pub fn identify(
+        &self,
+        access_key: &str,
+        token: Option<&str>,
+    ) -> Result<Arc<Identity>, IdentifyError> {
+        self.identity_of(self.find_key(access_key, token)?)
+    }
+
     fn refuse_ended(&self, is_session: bool, expires_ms: Option<u64>) -> Result<(), IdentifyError> {
         match expires_ms.is_some_and(|end| end <= self.now_ms()) {
             true if is_session => Err(IdentifyError::ExpiredToken),

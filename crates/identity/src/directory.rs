@@ -1,5 +1,6 @@
 //! The directory as others use it.
 
+use crate::decided::{self, Changes, Decided};
 use crate::documents::Documents;
 use crate::entity::{Account, PublicAccessBlock};
 use crate::error::IdentityError;
@@ -47,6 +48,7 @@ pub(crate) struct Shared {
     pub(crate) rng: Arc<dyn Rng>,
     pub(crate) root: Arc<Identity>,
     epochs: Epochs,
+    pub(crate) changes: Changes,
     serial: AtomicU64,
     cache: Mutex<Identities>,
     pub(crate) documents: Documents,
@@ -77,9 +79,9 @@ struct Epochs {
 }
 
 /// Numbers that accounts share.
-const SLOT_COUNT: usize = 1024;
+pub(crate) const SLOT_COUNT: usize = 1024;
 
-fn slot_of(account: &str) -> usize {
+pub(crate) fn slot_of(account: &str) -> usize {
     usize::try_from(hash64(account.as_bytes()) % SLOT_COUNT as u64).unwrap_or_default()
 }
 
@@ -107,6 +109,8 @@ impl Epochs {
 #[derive(Clone)]
 pub struct Directory {
     pub(crate) shared: Arc<Shared>,
+    /// What its changes were decided on.
+    pub(crate) decided: Option<Arc<Decided>>,
 }
 
 /// Hash of an access key and its session token: neither was verified when it is looked up.
@@ -132,12 +136,13 @@ impl Directory {
             rng,
             root: Arc::new(Identity::of_root(root)),
             epochs: Epochs::default(),
+            changes: Changes::default(),
             serial: AtomicU64::new(1),
             cache: Mutex::new(Cache::new(CACHE_LEN_MAX)),
             documents: Documents::default(),
             explanations: Explanations::default(),
         };
-        Self { shared: Arc::new(shared) }
+        Self { shared: Arc::new(shared), decided: None }
     }
 
     /// The last decisions that refused something.
@@ -239,7 +244,11 @@ impl Directory {
         scope: Scope,
         plan: impl FnOnce(&mut Tx<'_>) -> Result<T, IdentityError> + Send + 'static,
     ) -> Result<T, IdentityError> {
+        let (shared, decided) = (self.shared.clone(), self.decided.clone());
         let bounded = move |tx: &mut Tx<'_>| {
+            if let Some(decided) = &decided {
+                decided.check()?;
+            }
             let outcome = plan(tx);
             // Tests see a plan that reads as much as a client likes before one does it.
             debug_assert!(
@@ -247,7 +256,8 @@ impl Directory {
                 "a plan reads {} bytes",
                 tx.read_bytes()
             );
-            outcome
+            let value = outcome?;
+            Ok((value, decided::count(&shared, scope, decided.as_deref())))
         };
         let ticket = self.shared.catalog.submit(move |tx| match bounded(tx) {
             Ok(value) => Ok(Decision::Commit(Ok(value))),
@@ -257,7 +267,13 @@ impl Directory {
         let outcome = ticket.await;
         // Also when it failed: whether it is committed may not be known.
         self.shared.epochs.raise(scope);
-        outcome.map_err(IdentityError::from)?
+        let (value, _pending) = outcome.map_err(IdentityError::from)??;
+        Ok(value)
+    }
+
+    /// Forgets what was derived from what `scope` names.
+    pub(crate) fn raise(&self, scope: Scope) {
+        self.shared.epochs.raise(scope);
     }
 
     /// The account with an id.

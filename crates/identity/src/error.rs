@@ -47,6 +47,9 @@ pub enum IdentityError {
     /// There is no memory for the list at present; it may be asked for again.
     #[error("There is no memory for this list at present.")]
     NoRoom,
+    /// What it was decided on has changed meanwhile; it may be asked for again.
+    #[error("Users, keys or policies were changed at the same time. Please try again.")]
+    Changed,
     /// The caller may not do this, whatever policies say.
     #[error("{0}")]
     Forbidden(String),

@@ -22,6 +22,7 @@ mod access_points;
 mod arn;
 mod check;
 mod credential;
+mod decided;
 mod derived;
 mod directory;
 mod documents;

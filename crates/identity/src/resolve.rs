@@ -116,6 +116,37 @@ impl Identity {
         self.policies.iter().map(|(name, document)| (name.as_str(), &**document)).collect()
     }
 
+    /// Whether this is the same key of the same one, read at another time. A key that was deleted may have
+    /// been made again, with another secret or for someone else.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.principal == other.principal && self.secret_key.reveal() == other.secret_key.reveal()
+    }
+
+    /// Whether decisions on this are those on another reading of the same key.
+    #[must_use]
+    pub fn has_rights_of(&self, other: &Self) -> bool {
+        let is_one = |one: &Arc<Document>, other: &Arc<Document>| Arc::ptr_eq(one, other);
+        let are_ones = |ones: &[(String, Arc<Document>)], others: &[(String, Arc<Document>)]| {
+            let mut pairs = ones.iter().zip(others);
+            ones.len() == others.len() && pairs.all(|(a, b)| a.0 == b.0 && is_one(&a.1, &b.1))
+        };
+        self.is_same(other)
+            && are_ones(&self.policies, &other.policies)
+            && are_ones(self.boundary.as_slice(), other.boundary.as_slice())
+            && are_ones(
+                self.session_policies.as_deref().unwrap_or_default(),
+                other.session_policies.as_deref().unwrap_or_default(),
+            )
+            && match (&self.key_policy, &other.key_policy) {
+                (Some(one), Some(other)) => is_one(one, other),
+                (one, other) => one.is_none() && other.is_none(),
+            }
+            && self.session_policies.is_some() == other.session_policies.is_some()
+            && self.expires_ms == other.expires_ms
+            && self.facts == other.facts
+    }
+
     /// Policies that narrow, put into a set whose other fields stay empty.
     #[must_use]
     pub fn policy_set<'a>(&'a self, identity: &'a [Named<'a>]) -> PolicySet<'a> {

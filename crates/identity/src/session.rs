@@ -36,6 +36,9 @@ pub struct SessionRequest {
     pub policy_arns: Vec<String>,
     /// Anyone who takes on a role, as another directory knows them.
     pub vouched: Option<OutsideName>,
+    /// When it was found out who it is for, in milliseconds since 1970; by default when the decision began.
+    /// What ended since then ends the session too.
+    pub checked_ms: Option<u64>,
     /// Condition keys that it brings with it.
     pub facts: BTreeMap<String, Vec<String>>,
 }
@@ -125,16 +128,17 @@ impl Directory {
             return Ok(key);
         }
         let key = new_signing_key(&self.shared.keyring, &*self.shared.rng, self.now_ms());
-        self.commit(Scope::All, move |tx| {
-            // Another session may have been first.
-            if let Some(key) = newest(rows::find(tx, &[SIGNING_KEYS])?) {
-                return Ok(key);
-            }
-            let keys = SigningKeys { keys: vec![key.clone()], unknown: Default::default() };
-            rows::save(tx, &[SIGNING_KEYS], &keys)?;
-            Ok(key)
-        })
-        .await
+        self.undecided()
+            .commit(Scope::All, move |tx| {
+                // Another session may have been first.
+                if let Some(key) = newest(rows::find(tx, &[SIGNING_KEYS])?) {
+                    return Ok(key);
+                }
+                let keys = SigningKeys { keys: vec![key.clone()], unknown: Default::default() };
+                rows::save(tx, &[SIGNING_KEYS], &keys)?;
+                Ok(key)
+            })
+            .await
     }
 
     async fn issue(
@@ -155,7 +159,7 @@ impl Directory {
         let secret = self.open_secret(&context_of(&key.id), &key.sealed_secret)?;
         let subject = bind(subject, made_with, &secret);
         let access_key = unique_id(&*self.shared.rng, "ASIA");
-        let iat_ms = self.now_ms();
+        let iat_ms = request.checked_ms.unwrap_or_else(|| self.decided_ms());
         let iat = iat_ms / 1000;
         let exp = iat + request.duration_s;
         let (vouched, provider) = match request.vouched {

@@ -4,6 +4,7 @@ import base64
 import http.server
 import json
 import pathlib
+import socket
 import threading
 import time
 
@@ -29,6 +30,9 @@ class Provider:
     """An OpenID provider that says what it is told to."""
 
     def __init__(self):
+        self.answers = threading.Event()
+        self.answers.set()
+        self.asked = threading.Event()
         self.key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         number = lambda n: encode(n.to_bytes((n.bit_length() + 7) // 8, "big"))
         public = self.key.public_key().public_numbers()
@@ -36,6 +40,8 @@ class Provider:
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(handler):
+                self.asked.set()
+                self.answers.wait(20)
                 found = keys if handler.path == "/keys" else {"issuer": self.url, "jwks_uri": f"{self.url}/keys"}
                 body = json.dumps(found).encode()
                 handler.send_response(200)
@@ -81,6 +87,16 @@ def revoke(server, *who):
     assert done.returncode == 0, done.stderr
 
 
+def web_role(server):
+    """A role that users of the provider take on."""
+    trust = {"Version": "2012-10-17", "Statement": [{
+        "Effect": "Allow", "Principal": {"Federated": f"arn:aws:iam::000000000000:oidc-provider/{server.provider.host}"},
+        "Action": "sts:AssumeRoleWithWebIdentity"}]}
+    role = client(server, "iam").create_role(RoleName="web", AssumeRolePolicyDocument=json.dumps(trust))["Role"]["Arn"]
+    client(server, "iam").put_role_policy(RoleName="web", PolicyName="all", PolicyDocument=document(allow("s3:*")))
+    return role
+
+
 @pytest.fixture(scope="module")
 def openid(tmp_path_factory):
     provider = Provider()
@@ -89,12 +105,8 @@ def openid(tmp_path_factory):
            "MINIO_IDENTITY_OPENID_CLIENT_ID": "drystone"}
     server = Server(tmp_path_factory.mktemp("openid") / "drive", env=env).wait_ready()
     fill(server)
-    trust = {"Version": "2012-10-17", "Statement": [{
-        "Effect": "Allow", "Principal": {"Federated": f"arn:aws:iam::000000000000:oidc-provider/{provider.host}"},
-        "Action": "sts:AssumeRoleWithWebIdentity"}]}
-    server.role = client(server, "iam").create_role(RoleName="web", AssumeRolePolicyDocument=json.dumps(trust))["Role"]["Arn"]
-    client(server, "iam").put_role_policy(RoleName="web", PolicyName="all", PolicyDocument=document(allow("s3:*")))
     server.provider = provider
+    server.role = web_role(server)
     yield server
     server.stop()
 
@@ -147,6 +159,85 @@ def test_sessions_of_ldap_names_are_narrowed_and_ended(tmp_path):
         revoke(server, "--ldap-name", f"UID=Ana, ou=people,{test_ldap.BASE}")
         ended(s3.list_objects_v2, Bucket="lake")
         assert rights(login()) == "rwd"
+        server.stop()
+    finally:
+        directory.stop()
+
+
+def made_late(begin, asked, end, go_on):
+    """What a login answers during which an end of sessions falls."""
+    made = []
+    login = threading.Thread(target=lambda: made.append(begin()))
+    login.start()
+    assert asked.wait(10)
+    time.sleep(0.05)
+    end()
+    go_on()
+    login.join(20)
+    return made[0]
+
+
+@pytest.mark.parametrize("role", [False, True])
+def test_sessions_are_ended_whose_token_was_checked_before(tmp_path, role):
+    """Goal: who is ended while the provider is asked gets no session. Method: a provider that answers later."""
+    provider = Provider()
+    env = {"DRYSTONE_ROOT_USER": USER, "DRYSTONE_ROOT_PASSWORD": PASSWORD,
+           "MINIO_IDENTITY_OPENID_CONFIG_URL": f"{provider.url}/.well-known/openid-configuration",
+           "MINIO_IDENTITY_OPENID_CLIENT_ID": "drystone"}
+    server = Server(tmp_path / "drive", env=env).wait_ready()
+    fill(server)
+    server.provider, server.role = provider, None
+    if role:
+        server.role = web_role(server)
+    provider.asked.clear()
+    provider.answers.clear()
+    ends = ("--role", "web") if role else ("--openid-name", "ana")
+    s3 = made_late(lambda: web(server, "ana", role), provider.asked, lambda: revoke(server, *ends), provider.answers.set)
+    ended(s3.list_objects_v2, Bucket="lake")
+    web(server, "ana", role).list_objects_v2(Bucket="lake")
+    server.stop()
+
+
+class Later:
+    """Passes connections on to a port, when it is let to."""
+
+    def __init__(self, port):
+        self.port, self.answers, self.asked = port, threading.Event(), threading.Event()
+        self.answers.set()
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.own_port = self.listener.getsockname()[1]
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self):
+        while True:
+            client, _ = self.listener.accept()
+            behind = socket.create_connection(("127.0.0.1", self.port))
+            threading.Thread(target=self._pass_on, args=(client, behind, True), daemon=True).start()
+            threading.Thread(target=self._pass_on, args=(behind, client, False), daemon=True).start()
+
+    def _pass_on(self, one, other, waits):
+        while piece := one.recv(65536):
+            if waits:
+                self.asked.set()
+                self.answers.wait(20)
+            other.sendall(piece)
+        other.close()
+
+
+def test_sessions_are_ended_whose_password_was_checked_before(tmp_path):
+    directory = test_ldap.Directory(pathlib.Path(tmp_path))
+    between = Later(directory.port)
+    try:
+        server = test_ldap.begin(tmp_path, f"127.0.0.1:{between.own_port}", SERVER_INSECURE="on")
+        server.client().put_object(Bucket="lake", Key="k", Body=b"1")
+        name = f"uid=ana,ou=people,{test_ldap.BASE}"
+        assert drystone("policy", "attach", "readwrite", "--ldap-name", name, "--at", server.directory).returncode == 0
+        login = lambda: unsigned(server, "AssumeRoleWithLDAPIdentity", LDAPUsername="ana", LDAPPassword="ana-password")
+        between.asked.clear()
+        between.answers.clear()
+        s3 = made_late(login, between.asked, lambda: revoke(server, "--ldap-name", name), between.answers.set)
+        ended(s3.list_objects_v2, Bucket="lake")
+        login().list_objects_v2(Bucket="lake")
         server.stop()
     finally:
         directory.stop()

@@ -108,7 +108,7 @@ impl From<IdentityError> for MinioError {
             | IdentityError::BuiltIn(_)
             | IdentityError::Limit(_)
             | IdentityError::Invalid { .. } => Self::invalid(message),
-            IdentityError::NoRoom => Self::busy(),
+            IdentityError::NoRoom | IdentityError::Changed => Self::busy(),
             IdentityError::Forbidden(_) => Self::denied(message),
             IdentityError::Keyring(_)
             | IdentityError::Damaged { .. }

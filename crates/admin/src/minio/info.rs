@@ -36,11 +36,11 @@ async fn visit(
     loop {
         let asked = BucketsAsked { prefix: "", after: &after, owner, limit };
         let step = || {
-            let page = call.engine.list_buckets(&asked)?;
-            page.buckets.into_iter().try_for_each(&mut visit)?;
-            Ok(page.next)
+            let page = call.engine.list_buckets(&asked).map_err(failed)?;
+            page.buckets.into_iter().try_for_each(&mut visit).map_err(failed)?;
+            Ok::<_, MinioError>(page.next)
         };
-        let Some(next) = call.actor.scan(step).await.map_err(failed)? else { return Ok(()) };
+        let Some(next) = call.actor.scan(step).await? else { return Ok(()) };
         after = next;
     }
 }
@@ -55,6 +55,7 @@ async fn room_for(call: &Call<'_>, owner: Option<&str>) -> Result<usize, MinioEr
     .await?;
     let count: usize = NAMED_COUNT_MAX.min(count);
     call.actor.room.reserve(count as u64 * NAMED_LEN).await?;
+    call.actor.look_again()?;
     Ok(count)
 }
 

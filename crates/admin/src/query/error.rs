@@ -56,6 +56,7 @@ impl From<IdentityError> for QueryError {
             IdentityError::Invalid { .. } => Self::validation(message),
             IdentityError::Policy(_) => Self::new("MalformedPolicyDocument", 400, message),
             IdentityError::NoRoom => Self::new("ServiceUnavailable", 503, message),
+            IdentityError::Changed => Self::new("ConcurrentModification", 409, message),
             IdentityError::Forbidden(_) => Self::denied(message),
             IdentityError::Keyring(_)
             | IdentityError::Damaged { .. }

@@ -42,6 +42,7 @@ pub(super) async fn run(
     parameters.get("TokenRevokeType");
     let seconds = duration(parameters, ROLE_RANGE_S, DURATION_DEFAULT_S)?;
     parameters.refuse_unread()?;
+    let checked_ms = Some(directory.now_ms());
     let known = ldap.login(user, password, request.address).await?;
     let mut policies: BTreeSet<String> = directory.name_policies(&known.dn)?;
     for group in &known.groups {
@@ -56,7 +57,7 @@ pub(super) async fn run(
         ("ldap:username".to_owned(), vec![known.name.clone()]),
         ("ldap:groups".to_owned(), known.groups.clone()),
     ]);
-    let session = SessionRequest { duration_s: seconds, facts, ..narrowed };
+    let session = SessionRequest { duration_s: seconds, facts, checked_ms, ..narrowed };
     let policies = policies.into_iter().collect();
     let outside = OutsideName { provider: None, name: known.dn };
     let made = directory.session_of_external(DEFAULT_ACCOUNT, outside, policies, session).await;

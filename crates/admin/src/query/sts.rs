@@ -189,7 +189,10 @@ async fn check_factor(call: &Call<'_>) -> Result<bool, QueryError> {
     }
     let header = format!("{serial} {code}");
     match directory.check_mfa(call.account(), &header, CodeOf::Owner).await {
-        Ok(()) => Ok(true),
+        Ok(()) => {
+            call.actor.look_again()?;
+            Ok(true)
+        }
         Err(IdentityError::Forbidden(reason)) => {
             let start = "MultiFactorAuthentication failed with invalid MFA one time pass code.";
             Err(QueryError::denied(format!("{start} {reason}")))

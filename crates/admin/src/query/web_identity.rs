@@ -100,7 +100,8 @@ pub(super) async fn run(
     for name in ["WebIdentityAccessToken", "WebIdentityRefreshToken", "TokenRevokeType"] {
         parameters.get(name);
     }
-    let now_s = directory.now_ms() / 1000;
+    let checked_ms = directory.now_ms();
+    let now_s = checked_ms / 1000;
     let (provider, mut vouched) = vouch(federation, token, now_s).await?;
     if provider.config.claim_userinfo {
         let access_token = parameters.need("WebIdentityAccessToken")?;
@@ -112,6 +113,7 @@ pub(super) async fn run(
     let session = SessionRequest {
         duration_s: seconds.min(left_s),
         facts: facts_of(&vouched),
+        checked_ms: Some(checked_ms),
         ..narrowed(parameters)
     };
     let subject = vouched.subject(&provider.config).unwrap_or_default();

@@ -115,9 +115,7 @@ pub(crate) fn identify(
     access_key: &str,
     token: Option<&str>,
 ) -> Result<Arc<Identity>, S3Error> {
-    let credential = directory.find_key(access_key, token);
-    let identity = credential.and_then(|credential| directory.identity_of(credential));
-    identity.map_err(|error| refusal(access_key, error))
+    directory.identify(access_key, token).map_err(|error| refusal(access_key, error))
 }
 
 fn refusal(access_key: &str, error: IdentifyError) -> S3Error {

@@ -42,9 +42,7 @@ pub(crate) fn still_known(
         return Ok(known.clone());
     }
     let identity = identify(directory, &known.access_key, token)?;
-    let is_same = identity.principal == known.principal
-        && identity.secret_key.reveal() == known.secret_key.reveal();
-    if is_same { Ok(identity) } else { Err(S3Code::AccessDenied.into()) }
+    if identity.is_same(known) { Ok(identity) } else { Err(S3Code::AccessDenied.into()) }
 }
 
 /// Times that a request is decided on, if what it is decided on changes each time.

@@ -1,0 +1,247 @@
+//! Changes are carried out on what they were decided on, or not at all.
+//!
+//! A handle made by [`Directory::for_decision`] notes how many changes of an account were planned when the
+//! decision began. Each change through it compares this number on the committer, and is refused with
+//! [`IdentityError::Changed`] if another change was planned meanwhile: then the caller decides again.
+//!
+//! # Invariants
+//!
+//! - The number is compared and raised in the plan, and plans run one at a time: nothing gets between the
+//!   comparison and the change.
+//! - A decision that begins while a planned change is not yet visible to readers changes nothing.
+//! - While a decision is reserved, no other decision changes anything of its account: one that was refused
+//!   is not refused again and again by those who change something all the time.
+
+use crate::directory::{Directory, SLOT_COUNT, Scope, Shared, slot_of};
+use crate::error::IdentityError;
+use drystone_catalog::Decision;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// What is counted for accounts that share a number.
+#[derive(Default)]
+struct Slot {
+    /// Changes that were planned.
+    planned: AtomicU64,
+    /// Those of them that readers may not see yet.
+    pending: AtomicU64,
+    /// Decisions that are reserved.
+    reserved: AtomicU64,
+}
+
+/// Counts of all accounts.
+pub(crate) struct Changes(Vec<Slot>);
+
+impl Default for Changes {
+    fn default() -> Self {
+        Self((0..SLOT_COUNT).map(|_| Slot::default()).collect())
+    }
+}
+
+impl Changes {
+    fn of(&self, scope: Scope) -> &[Slot] {
+        match scope {
+            Scope::Account(slot) => &self.0[slot..=slot],
+            Scope::All => &self.0,
+        }
+    }
+}
+
+/// A planned change; dropped when readers see it, or when it failed.
+pub(crate) struct Pending {
+    shared: Arc<Shared>,
+    scope: Scope,
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        for slot in self.shared.changes.of(self.scope) {
+            slot.pending.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+}
+
+/// No change is carried out on it.
+const UNKNOWN: u64 = u64::MAX;
+
+/// When a decision was made, counted in changes.
+pub(crate) struct Decided {
+    shared: Arc<Shared>,
+    slot: usize,
+    /// Changes that were planned, and visible, before it began.
+    seen: AtomicU64,
+    began_ms: u64,
+    /// It does not hold after this time, in milliseconds since 1970.
+    until_ms: AtomicU64,
+    is_reserved: AtomicBool,
+    was_refused: AtomicBool,
+    has_changed: AtomicBool,
+}
+
+impl Decided {
+    fn of_account(&self) -> &Slot {
+        &self.shared.changes.0[self.slot]
+    }
+
+    fn reserve(&self) {
+        self.is_reserved.store(true, Ordering::Release);
+        self.of_account().reserved.fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn release(&self) {
+        if self.is_reserved.swap(false, Ordering::AcqRel) {
+            self.of_account().reserved.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+
+    fn holds(&self) -> bool {
+        let planned = self.of_account().planned.load(Ordering::Acquire);
+        planned == self.seen.load(Ordering::Acquire) && self.is_in_time()
+    }
+
+    fn is_in_time(&self) -> bool {
+        self.shared.clock.now_ms() < self.until_ms.load(Ordering::Acquire)
+    }
+
+    /// Refuses a change if the decision does not hold any more. Called in its plan.
+    pub(crate) fn check(&self) -> Result<(), IdentityError> {
+        let of_others = self.of_account().reserved.load(Ordering::Acquire) > 0;
+        // What has begun to change things goes on.
+        let is_reserved = self.is_reserved.load(Ordering::Acquire);
+        let goes_before = is_reserved || self.has_changed.load(Ordering::Acquire);
+        if self.holds() && (goes_before || !of_others) {
+            return Ok(());
+        }
+        self.was_refused.store(true, Ordering::Release);
+        Err(IdentityError::Changed)
+    }
+}
+
+impl Drop for Decided {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+/// Counts a change. Called in its plan, when that has succeeded.
+pub(crate) fn count(shared: &Arc<Shared>, scope: Scope, decided: Option<&Decided>) -> Pending {
+    for slot in shared.changes.of(scope) {
+        slot.pending.fetch_add(1, Ordering::AcqRel);
+        slot.planned.fetch_add(1, Ordering::AcqRel);
+    }
+    if let Some(decided) = decided {
+        let planned = decided.of_account().planned.load(Ordering::Acquire);
+        decided.seen.store(planned, Ordering::Release);
+        decided.has_changed.store(true, Ordering::Release);
+    }
+    Pending { shared: shared.clone(), scope }
+}
+
+impl Directory {
+    /// A handle for a decision of someone of an account that begins now, and for the changes that are
+    /// decided on. Whatever the decision looks at, the caller first, is looked up after this.
+    #[must_use]
+    pub fn for_decision(&self, account: &str) -> Self {
+        let slot = slot_of(account);
+        let of_account = &self.shared.changes.0[slot];
+        let planned = of_account.planned.load(Ordering::Acquire);
+        let is_visible = of_account.pending.load(Ordering::Acquire) == 0;
+        self.deciding(slot, if is_visible { planned } else { UNKNOWN })
+    }
+
+    /// As [`Directory::for_decision`], after all changes that are planned are visible. Until the handle is
+    /// dropped, no other decision of the account changes anything: callers take turns at this.
+    ///
+    /// # Errors
+    ///
+    /// The catalog failed.
+    pub async fn for_reserved_decision(&self, account: &str) -> Result<Self, IdentityError> {
+        let slot = slot_of(account);
+        let deciding = self.deciding(slot, UNKNOWN);
+        deciding.decided.iter().for_each(|decided| decided.reserve());
+        let shared = self.shared.clone();
+        // Answered after all batches before it.
+        let ticket = self.shared.catalog.submit(move |_| {
+            let planned = shared.changes.0[slot].planned.load(Ordering::Acquire);
+            Ok(Decision::Reject(planned))
+        });
+        let planned = ticket.await?;
+        // Of a change that is visible, its own request may not have said so yet.
+        self.raise(Scope::Account(slot));
+        deciding.decided.iter().for_each(|decided| decided.seen.store(planned, Ordering::Release));
+        Ok(deciding)
+    }
+
+    /// Lets others go on who wait for the end of a reserved decision. Nothing is changed on it any more.
+    pub fn end_decision(&self) {
+        if let Some(decided) = &self.decided {
+            decided.release();
+        }
+    }
+
+    fn deciding(&self, slot: usize, seen: u64) -> Self {
+        let decided = Decided {
+            shared: self.shared.clone(),
+            slot,
+            seen: AtomicU64::new(seen),
+            began_ms: self.now_ms(),
+            until_ms: AtomicU64::new(u64::MAX),
+            is_reserved: AtomicBool::new(false),
+            was_refused: AtomicBool::new(false),
+            has_changed: AtomicBool::new(false),
+        };
+        Self { shared: self.shared.clone(), decided: Some(Arc::new(decided)) }
+    }
+
+    /// A handle for notes that are no part of what was decided.
+    pub(crate) fn undecided(&self) -> Self {
+        Self { shared: self.shared.clone(), decided: None }
+    }
+
+    /// Notes until when the decision holds, in milliseconds since 1970: not longer than the key of its
+    /// caller.
+    pub fn set_decision_end(&self, until_ms: u64) {
+        if let Some(decided) = &self.decided {
+            decided.until_ms.store(until_ms, Ordering::Release);
+        }
+    }
+
+    /// Whether nothing was changed since the decision began.
+    #[must_use]
+    pub fn is_decision_current(&self) -> bool {
+        self.decided.as_ref().is_none_or(|decided| decided.holds())
+    }
+
+    /// Whether the time of the decision is over.
+    #[must_use]
+    pub fn is_decision_late(&self) -> bool {
+        self.decided.as_ref().is_some_and(|decided| !decided.is_in_time())
+    }
+
+    /// Refuses to go on with the decision, as a change that is refused does.
+    ///
+    /// # Errors
+    ///
+    /// Always [`IdentityError::Changed`].
+    pub fn refuse_decision<T>(&self) -> Result<T, IdentityError> {
+        if let Some(decided) = &self.decided {
+            decided.was_refused.store(true, Ordering::Release);
+        }
+        Err(IdentityError::Changed)
+    }
+
+    /// Whether the request has to be decided again: its decision did not hold any more, and nothing was
+    /// changed on it.
+    #[must_use]
+    pub fn must_decide_again(&self) -> bool {
+        self.decided.as_ref().is_some_and(|decided| {
+            decided.was_refused.load(Ordering::Acquire)
+                && !decided.has_changed.load(Ordering::Acquire)
+        })
+    }
+
+    /// When the decision began, else now, in milliseconds since 1970.
+    pub(crate) fn decided_ms(&self) -> u64 {
+        self.decided.as_ref().map_or_else(|| self.now_ms(), |decided| decided.began_ms)
+    }
+}
