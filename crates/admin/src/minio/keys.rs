@@ -253,6 +253,7 @@ pub(super) async fn list_bulk(call: &Call<'_>) -> Answer {
         }
         all.insert(user, json!({ "serviceAccounts": services, "stsKeys": [] }));
     }
+    call.actor.look_again()?;
     Ok(Reply::Sealed(Value::Object(all)))
 }
 
