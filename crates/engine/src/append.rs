@@ -90,18 +90,20 @@ impl Engine {
         Ok(())
     }
 
-    /// Makes the bytes of an object its own, if others have them too: then it can be appended to.
+    /// Makes the bytes of an object its own, if others have them too: then it can be appended to. `allow`
+    /// decides when they have been read.
     ///
     /// # Errors
     ///
     /// As [`Engine::copy_object`].
-    pub async fn take_apart(
+    pub async fn take_apart<E: From<EngineError>>(
         &self,
         source: Located,
         bucket: &str,
         object: &[u8],
         seal: Option<Seal>,
-    ) -> Result<(), EngineError> {
+        allow: impl Fn() -> Result<(), E> + Send + Sync,
+    ) -> Result<(), E> {
         let row = &source.row;
         let draft = ObjectDraft {
             headers: row.headers.clone(),
@@ -127,7 +129,7 @@ impl Engine {
             source_key,
             seal,
         };
-        self.copy_over(source, copy, || Ok::<_, EngineError>(())).await.map(drop)
+        self.copy_over(source, copy, allow).await.map(drop)
     }
 
     /// Puts bytes behind an object, or makes it.

@@ -10,6 +10,7 @@ use drystone_base::BucketId;
 use drystone_base::sync::{Mutex, lock};
 use drystone_catalog::BucketRow;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// Names that are remembered at most. A request that changes something names a few; one that lists buckets
 /// may name more, and is not kept from that.
@@ -38,13 +39,15 @@ impl Seen {
 pub(crate) struct Decided {
     seen: Mutex<Vec<Seen>>,
     pub(crate) looked_at: LookedAt,
+    /// A decision looked at the time, which is another one at the next.
+    pub(crate) looked_at_time: AtomicBool,
 }
 
 impl Decided {
     /// Of a request that has looked up one bucket, or none.
     pub(crate) fn new(known: Option<Arc<BucketRow>>) -> Self {
         let seen = known.into_iter().map(Seen::Row).collect();
-        Self { seen: Mutex::new(seen), looked_at: LookedAt::default() }
+        Self { seen: Mutex::new(seen), ..Self::default() }
     }
 
     /// The bucket that a name means; `None` if it has to be looked up.

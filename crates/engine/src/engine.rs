@@ -142,13 +142,24 @@ impl Engine {
         self.decided.as_ref().map_or_else(Vec::new, |decided| decided.look_again(None))
     }
 
-    /// Whether what the decision on the request looked at of objects has changed since.
+    /// Remembers that the decision on the request looked at the time: it does not hold later on.
+    pub fn looks_at_time(&self) {
+        if let Some(decided) = &self.decided {
+            decided.looked_at_time.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether what the decision on the request looked at of objects has changed since, or it looked at the
+    /// time.
     ///
     /// # Errors
     ///
     /// The catalog failed.
     pub fn is_decided_on_other(&self) -> Result<bool, EngineError> {
         let Some(decided) = &self.decided else { return Ok(false) };
+        if decided.looked_at_time.load(Ordering::Relaxed) {
+            return Ok(true);
+        }
         match decided.looked_at.check_committed(&self.shared) {
             Ok(()) => Ok(false),
             Err(EngineError::DecidedOnOther) => Ok(true),
@@ -171,6 +182,11 @@ impl Engine {
     /// What the request that this serves knows, if it serves one.
     pub(crate) fn noting(&self) -> Option<&Arc<Decided>> {
         self.decided.as_ref()
+    }
+
+    /// The same engine, for what has to be done whether or not the request may go on.
+    pub(crate) fn undecided(&self) -> Self {
+        Self { decided: None, ..self.clone() }
     }
 
     pub(crate) fn consumer(&self) -> Consumer {

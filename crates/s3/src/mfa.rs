@@ -1,6 +1,6 @@
 //! `x-amz-mfa`: a second factor, for what removes versions where a bucket asks for one.
 
-use crate::authorize::account_of;
+use crate::authorize::{account_of, authorize_again};
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
 use drystone_engine::BucketRow;
@@ -12,7 +12,7 @@ use drystone_identity::{CodeOf, IdentityError};
 ///
 /// # Errors
 ///
-/// `AccessDenied` for a code that does not count.
+/// `AccessDenied` for a code that does not count; as [`authorize_again`].
 pub(crate) async fn check(context: &Context<'_>, bucket: &BucketRow) -> Result<bool, S3Error> {
     let Some(header) = context.request.header("x-amz-mfa") else { return Ok(false) };
     let account = account_of(bucket);
@@ -23,7 +23,8 @@ pub(crate) async fn check(context: &Context<'_>, bucket: &BucketRow) -> Result<b
         false => CodeOf::Other,
     };
     match context.directory.check_mfa(account, header, by).await {
-        Ok(()) => Ok(true),
+        // It was waited for: the request is decided on again.
+        Ok(()) => authorize_again(context).map(|()| true),
         Err(IdentityError::Forbidden(message)) => Err(S3Error::with(S3Code::AccessDenied, message)),
         Err(error) => {
             if let Some(message) = error.takes_no_changes() {

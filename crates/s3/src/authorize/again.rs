@@ -90,7 +90,8 @@ pub(crate) fn authorize_again(context: &Context<'_>) -> Result<(), S3Error> {
     also::decide_all(&context.also, &again)
 }
 
-/// Carries out an operation, and decides again where what it was decided on changed meanwhile.
+/// Carries out an operation, and decides again where what it was decided on changed meanwhile. Reads are
+/// decided on again when they are done: their effect is the answer.
 ///
 /// # Errors
 ///
@@ -104,6 +105,10 @@ pub(crate) async fn carry_out(
     let mut count = 1;
     loop {
         let served = ops::dispatch(context, operation, verified.clone(), body).await;
+        // Whatever a read has waited for: what it found is told to those only who may know it by now.
+        if matches!(operation.row().method, "GET" | "HEAD") {
+            authorize_again(context)?;
+        }
         // Of a body nothing must have been read: then it can be done from the beginning.
         let is_again = matches!(&served, Err(error) if error.decide_again) && body.is_some();
         if !is_again || count == DECISION_COUNT_MAX {

@@ -36,6 +36,15 @@ const HEADERS: &[&str] = &[
     "if-none-match",
 ];
 
+/// Keys whose values are others at a later decision, in lower case. The age of a signature is that of its
+/// arrival.
+const OF_TIME: &[&str] = &[
+    "aws:currenttime",
+    "aws:epochtime",
+    "aws:multifactorauthage",
+    "s3:object-lock-remaining-retention-days",
+];
+
 /// Refuses tags that no object can have before they are decided on: each is compared with each pattern of a
 /// policy.
 ///
@@ -91,6 +100,9 @@ pub(super) fn of(
 ) -> Facts {
     if wanted.is_empty() {
         return Facts::new();
+    }
+    if OF_TIME.iter().any(|key| wanted.has(key)) {
+        context.engine.looks_at_time();
     }
     let sender = &context.sender;
     let mut facts = match &sender.identity {
@@ -266,10 +278,10 @@ fn value_of(
     };
     let common = CommonFacts {
         principal: sender.principal(),
-        mfa_age_s: sender.identity.as_ref().and_then(|it| it.mfa_age_s(request.now_ms)),
+        mfa_age_s: sender.identity.as_ref().and_then(|it| it.mfa_age_s(context.engine.now_ms())),
         address: Some(sender.peer.address),
         is_secure: sender.peer.is_secure,
-        now_ms: request.now_ms,
+        now_ms: context.engine.now_ms(),
         region: &context.config.region,
         user_agent: user_agent.as_deref(),
         referer: referer.as_deref(),
@@ -309,7 +321,7 @@ fn value_of(
         "s3:object-lock-remaining-retention-days" => {
             let until = sent_lock(context, need, "x-amz-object-lock-retain-until-date");
             let until = until.and_then(Timestamp::parse_iso)?;
-            Some((until.0.saturating_sub(request.now_ms) / (24 * 3600 * 1000)).to_string())
+            Some((until.0.saturating_sub(context.engine.now_ms()) / (24 * 3600 * 1000)).to_string())
         }
         key => {
             let name = key.strip_prefix("s3:").filter(|name| HEADERS.contains(name))?;

@@ -4,6 +4,7 @@ use super::put_object::{answer, take_body};
 use super::restore_object::must_be_readable;
 use super::{Handled, apply_acl};
 use crate::auth::Verified;
+use crate::authorize::authorize_again;
 use crate::body::Body;
 use crate::checksum::Declared;
 use crate::encryption;
@@ -137,11 +138,12 @@ async fn take_apart(
     seal: Option<Seal>,
 ) -> Result<(), S3Error> {
     let key = context.request.object_key()?;
-    match context.engine.take_apart(located, &bucket.name, key.as_bytes(), seal).await {
+    let allow = || authorize_again(context);
+    match context.engine.take_apart(located, &bucket.name, key.as_bytes(), seal, allow).await {
         // Someone else wrote: it is looked at again.
-        Ok(()) | Err(EngineError::PreconditionFailed(_) | EngineError::ObjectNotFound { .. }) => {
+        Err(error) if [S3Code::PreconditionFailed, S3Code::NoSuchKey].contains(&error.code) => {
             Ok(())
         }
-        Err(error) => Err(error.into()),
+        outcome => outcome,
     }
 }

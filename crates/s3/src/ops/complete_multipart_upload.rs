@@ -3,6 +3,7 @@
 use super::upload_part::upload_of;
 use super::{Handled, read_document};
 use crate::auth::Verified;
+use crate::authorize::authorize_again;
 use crate::body::Body;
 use crate::checksum::{element_name, header_name, parse_value, text_of};
 use crate::document::{Document, read_unchecked_document};
@@ -63,20 +64,20 @@ pub(crate) async fn run(
         encryption::of_completion(context, (&bucket, key.as_bytes()), &row.template).await?;
     }
     let (bucket, object) = (name.as_str().to_owned(), key.as_bytes().to_vec());
-    let outcome = context
-        .engine
-        .complete_upload(CompleteRequest {
-            bucket,
-            object,
-            upload,
-            parts,
-            conditions,
-            checksum,
-            checksum_kind,
-            object_size,
-        })
-        .await
-        .map_err(|error| S3Error::from(error).field("UploadId", upload.to_text()))?;
+    let completion = CompleteRequest {
+        bucket,
+        object,
+        upload,
+        parts,
+        conditions,
+        checksum,
+        checksum_kind,
+        object_size,
+    };
+    let kept = context.keep();
+    let allow = move || authorize_again(&kept.context());
+    let outcome = context.engine.complete_upload_if(completion, allow).await;
+    let outcome = outcome.map_err(|error| error.field("UploadId", upload.to_text()))?;
     Ok(render(context, name.as_str(), key.as_str(), &outcome))
 }
 

@@ -1,7 +1,7 @@
 //! `DeleteBucket`.
 
 use super::Handled;
-use crate::authorize::account_of;
+use crate::authorize::{account_of, authorize_again};
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
 use crate::response::empty;
@@ -18,6 +18,7 @@ pub(crate) async fn run(context: &Context<'_>) -> Handled {
     if attached {
         return Err(S3Code::BucketHasAccessPointsAttached.into());
     }
-    context.engine.delete_bucket(name.as_str()).await?;
+    let allow = || authorize_again(context);
+    context.engine.delete_bucket_if(name.as_str(), allow).await?;
     Ok(empty(204))
 }

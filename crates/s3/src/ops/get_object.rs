@@ -2,7 +2,6 @@
 
 use super::restore_object::must_be_readable;
 use super::{Handled, version_of};
-use crate::authorize::authorize_again;
 use crate::encryption::{self, Side};
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
@@ -85,8 +84,6 @@ async fn attempt(context: &Context<'_>, with_body: bool) -> Result<Option<Reply>
             Err(EngineError::Vanished) => return Ok(None),
             reader => reader?,
         };
-        // The sender can make the wait for a share long.
-        authorize_again(context)?;
         // A small object is read before the status is sent, so that damage is an error and not a
         // broken connection.
         *reply.body_mut() = match subject {

@@ -2,7 +2,7 @@
 
 use super::Handled;
 use super::list_objects::write_owner;
-use crate::authorize::{Need, allow, canonical_of, may};
+use crate::authorize::{Need, allow, as_it_is_now, canonical_of, may};
 use crate::error::S3Error;
 use crate::gateway::Context;
 use crate::xml::escaped_len_max;
@@ -13,6 +13,8 @@ use drystone_base::limits::BUCKET_COUNT_MAX;
 use drystone_engine::BucketsAsked;
 use drystone_identity::DEFAULT_ACCOUNT;
 
+/// The right to see all buckets of one's account.
+const ALL: &str = "s3:ListAllMyBuckets";
 const ROOT: &str = "ListAllMyBucketsResult";
 /// Bytes of the elements before and behind the entries besides what they repeat.
 const HEAD_LEN: u64 = 2 << 10;
@@ -36,22 +38,25 @@ struct Asked<'a> {
     after: String,
     /// Entries at most.
     limit: usize,
-    sees_all: bool,
 }
 
 impl Asked<'_> {
     /// Goes on with the list of the sender's buckets: all of them, or those that he has rights to. It is done
     /// with one more than the limit.
     fn step(&self, context: &Context<'_>, found: &mut Found) -> Result<bool, S3Error> {
+        // By the rights that the sender has when it is its turn.
+        let now = as_it_is_now(context)?;
+        let context = &now;
+        let sees_all = may(context, &Need::on(ALL, None));
         // Without an account there is no bucket of one's own.
         let Some(account) = context.sender.account() else { return Ok(true) };
         let owner = if account == DEFAULT_ACCOUNT { "" } else { account };
         let may_see = |name: &str| {
             let may_do = |action| may(context, &Need::on(action, Some(name)));
-            self.sees_all || may_do("s3:ListBucket") || may_do("s3:GetBucketLocation")
+            sees_all || may_do("s3:ListBucket") || may_do("s3:GetBucketLocation")
         };
         let left = (self.limit + 1).saturating_sub(found.buckets.len());
-        let most = if self.sees_all { left } else { DECIDED_COUNT_MAX.min(left) };
+        let most = if sees_all { left } else { DECIDED_COUNT_MAX.min(left) };
         let after = found.after.as_deref().unwrap_or(&self.after);
         let asked = BucketsAsked { prefix: self.prefix, after, owner: Some(owner), limit: most };
         let page = context.engine.list_buckets(&asked)?;
@@ -85,8 +90,7 @@ pub(crate) async fn run(context: &Context<'_>) -> Handled {
     };
     let region = &context.config.region;
     let other_region = request.query("bucket-region").is_some_and(|wanted| wanted != region);
-    let need = Need::on("s3:ListAllMyBuckets", None);
-    let asked = Asked { prefix, after, limit, sees_all: may(context, &need) };
+    let asked = Asked { prefix, after, limit };
     let step = |found: &mut Found| match other_region {
         true => Ok(true),
         false => asked.step(context, found),
@@ -97,9 +101,9 @@ pub(crate) async fn run(context: &Context<'_>) -> Handled {
         |found: &Found| fixed + found.buckets.iter().map(|(name, _)| of_entry(name)).sum::<u64>();
     let listed = context.list_in_steps(step, len_of).await?;
     let buckets = &listed.page.buckets;
-    if buckets.is_empty() && !asked.sees_all {
+    if buckets.is_empty() {
         // With no right to any bucket there is nothing to be said; this keeps the reason.
-        allow(context, &need)?;
+        allow(&as_it_is_now(context)?, &Need::on(ALL, None))?;
     }
     let shown = &buckets[..buckets.len().min(limit)];
     let mut document = listed.document(ROOT);

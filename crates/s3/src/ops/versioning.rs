@@ -58,11 +58,13 @@ pub(crate) async fn put(
         let message = "Only the owner of the bucket's account changes MFA Delete.";
         return Err(S3Error::with(S3Code::AccessDenied, message));
     }
+    let has_mfa = mfa::check(context, &bucket).await?;
+    // Lifecycle rules may have been set while the code was looked at.
+    let bucket = context.engine.find_bucket(name.as_str())?;
     let has_lifecycle = || context.engine.document(&bucket, DocumentKind::Lifecycle, "");
     if needs_mfa == Some(true) && changes_mfa && has_lifecycle()?.is_some() {
         return Err(S3Code::InvalidBucketState.into());
     }
-    let has_mfa = mfa::check(context, &bucket).await?;
     context.engine.set_versioning(name.as_str(), versioning, needs_mfa, has_mfa).await?;
     Ok(empty(200))
 }
