@@ -178,6 +178,24 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.expect("the work does not panic").map_err(failed)
 }
 
+/// As [`blocking`], for a change: refused if anything of the account was changed until there was a thread for
+/// it.
+async fn changing<T: Send + 'static>(
+    actor: &Actor<'_>,
+    work: impl FnOnce() -> Result<T, String> + Send + 'static,
+) -> Result<T, Failed> {
+    let directory = actor.directory.clone();
+    let decided = blocking(move || {
+        if !directory.is_decision_current() {
+            return Ok(directory.refuse_decision());
+        }
+        // It may take long, and the directory has no part in it.
+        directory.end_decision();
+        work().map(Ok)
+    });
+    Ok(decided.await??)
+}
+
 async fn list(actor: &Actor<'_>, admin: &Admin) -> Outcome {
     actor.require_server(Right::StorageInfo)?;
     let drives = admin.drives.clone();
@@ -352,7 +370,7 @@ async fn replace(actor: &Actor<'_>, admin: &Admin, old: String, path: String) ->
     actor.require_server(Right::Decommission)?;
     must_take_changes(admin)?;
     let drives = admin.drives.clone();
-    let id = blocking(move || drives.replace(&old, &path)).await?;
+    let id = changing(actor, move || drives.replace(&old, &path)).await?;
     Ok(Answer::Changed(vec![id]))
 }
 
@@ -360,7 +378,7 @@ async fn add(actor: &Actor<'_>, admin: &Admin, path: String, zone: String) -> Ou
     actor.require_server(Right::Decommission)?;
     must_take_changes(admin)?;
     let drives = admin.drives.clone();
-    let id = blocking(move || drives.add(&path, &zone)).await?;
+    let id = changing(actor, move || drives.add(&path, &zone)).await?;
     Ok(Answer::Changed(vec![id]))
 }
 
@@ -368,7 +386,7 @@ async fn drain(actor: &Actor<'_>, admin: &Admin, drive: String, cancel: bool) ->
     actor.require_server(Right::Decommission)?;
     must_take_changes(admin)?;
     let drives = admin.drives.clone();
-    blocking(move || drives.drain(&drive, cancel)).await?;
+    changing(actor, move || drives.drain(&drive, cancel)).await?;
     Ok(Answer::Done)
 }
 
@@ -376,7 +394,7 @@ async fn remove(actor: &Actor<'_>, admin: &Admin, drive: String) -> Outcome {
     actor.require_server(Right::Decommission)?;
     must_take_changes(admin)?;
     let drives = admin.drives.clone();
-    blocking(move || drives.remove(&drive)).await?;
+    changing(actor, move || drives.remove(&drive)).await?;
     Ok(Answer::Done)
 }
 
