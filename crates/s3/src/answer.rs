@@ -221,3 +221,16 @@ impl Body for OutBody {
         self.body.is_end_stream()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_goes_on_after_its_status_holds_its_request() {
+        let holds = |body| OutBody { body, head: None }.holds_request();
+        assert!(holds(ResponseBody::pending(async { String::new() })));
+        assert!(!holds(ResponseBody::full(Bytes::from_static(b"x"))));
+        assert!(!holds(ResponseBody::empty()));
+    }
+}

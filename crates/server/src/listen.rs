@@ -242,7 +242,7 @@ thread_local! {
 }
 
 fn serve_one(asked: Asked) -> impl Future<Output = Answered> + Send {
-    let Asked { port, request, headers_len, is_held, peer, mut guard, activity } = asked;
+    let Asked { port, request, headers_len, is_held, peer, guard, activity } = asked;
     let is_http2 = request.version() == Version::HTTP_2;
     async move {
         if let Port::S3(front) = &port
@@ -262,13 +262,13 @@ fn serve_one(asked: Asked) -> impl Future<Output = Answered> + Send {
             }
         };
         let mut response = response.ok_or(Dropped)?;
-        if !response.body().holds_request() {
-            guard.release();
-        }
         if let Some(share) = response.body_mut().take_head_share() {
             activity.keep_head(response.headers_mut(), share);
         }
-        Ok(response.map(|body| Tracked::new(body, guard, is_http2)))
+        Ok(response.map(|body| {
+            let holds_request = body.holds_request();
+            Tracked::of_answer(body, guard, is_http2, holds_request)
+        }))
     }
 }
 

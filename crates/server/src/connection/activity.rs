@@ -232,7 +232,7 @@ impl RequestGuard {
     }
 
     /// The answer is there and holds nothing of the request: its bytes are counted elsewhere.
-    pub(crate) fn release(&mut self) {
+    fn release(&mut self) {
         self.head = None;
     }
 
@@ -288,8 +288,21 @@ impl Drop for Piece {
 
 impl<B> Tracked<B> {
     /// Tracks a body.
-    pub(crate) fn new(body: B, guard: RequestGuard, is_http2: bool) -> Self {
+    fn new(body: B, guard: RequestGuard, is_http2: bool) -> Self {
         Self { body, guard: Arc::new(guard), is_http2, rest: Bytes::new() }
+    }
+
+    /// Tracks the body of an answer, which holds nothing of its request any more, or does until it ends.
+    pub(crate) fn of_answer(
+        body: B,
+        mut guard: RequestGuard,
+        is_http2: bool,
+        holds_request: bool,
+    ) -> Self {
+        if !holds_request {
+            guard.release();
+        }
+        Self::new(body, guard, is_http2)
     }
 
     fn piece(&mut self) -> Bytes {
@@ -436,5 +449,27 @@ mod tests {
         assert!(activity.note_read(64 << 20).is_err());
         drop(activity);
         assert_eq!(counted(), 0);
+    }
+
+    /// Of a copy that goes on after its status, and of what is done.
+    #[tokio::test]
+    async fn an_answer_counts_its_request_for_as_long_as_that_is_worked_on() {
+        let limits = ConnectionLimits::of_descriptors(64, 0);
+        let admission = Admission::new(limits, TimeLimits::default(), 0, Arc::default());
+        let activity = Activity::new(admission.clone(), None);
+        for (is_http2, holds_request) in
+            [(false, true), (true, true), (false, false), (true, false)]
+        {
+            let mut request = activity.begin_request();
+            assert!(request.hold(9));
+            let answer = Once(Some(Bytes::from_static(b"x")));
+            let mut body = Tracked::of_answer(answer, request, is_http2, holds_request);
+            let expected = if holds_request { request_len(9) } else { 0 };
+            assert_eq!(admission.heads.total(), expected);
+            drop(next(&mut body).await.expect("a piece"));
+            assert_eq!(admission.heads.total(), expected);
+            drop(body);
+            assert_eq!(admission.heads.total(), 0);
+        }
     }
 }
