@@ -64,14 +64,22 @@ pub(crate) fn erase<T: Send + 'static>(
     plan: impl FnOnce(&mut Tx<'_>) -> Result<Decision<T>, CatalogError> + Send + 'static,
     give: impl FnOnce(Result<T, CatalogError>) + Send + 'static,
 ) -> Plan {
-    Box::new(move |tx| match plan(tx) {
-        Ok(Decision::Commit(value)) => {
-            Planned { commit: true, reply: Box::new(move |r| give(r.map(|()| value))) }
+    Box::new(move |tx| {
+        let planned = plan(tx);
+        let settled = tx.take_settled();
+        let give = move |outcome| {
+            settled.into_iter().for_each(|work| work());
+            give(outcome);
+        };
+        match planned {
+            Ok(Decision::Commit(value)) => {
+                Planned { commit: true, reply: Box::new(move |r| give(r.map(|()| value))) }
+            }
+            Ok(Decision::Reject(value)) => {
+                Planned { commit: false, reply: Box::new(move |r| give(r.map(|()| value))) }
+            }
+            Err(error) => Planned { commit: false, reply: Box::new(move |_| give(Err(error))) },
         }
-        Ok(Decision::Reject(value)) => {
-            Planned { commit: false, reply: Box::new(move |r| give(r.map(|()| value))) }
-        }
-        Err(error) => Planned { commit: false, reply: Box::new(move |_| give(Err(error))) },
     })
 }
 

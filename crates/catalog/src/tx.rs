@@ -1,6 +1,7 @@
 //! What a plan sees and does.
 
 use crate::error::CatalogError;
+use crate::key::Family;
 use crate::key::Key;
 use bytes::Bytes;
 use drystone_base::{Rng, Seq};
@@ -92,8 +93,12 @@ pub struct Tx<'a> {
     pub(crate) changes: BTreeMap<Bytes, Option<RowValue>>,
     pub(crate) payloads: Vec<RecordInput>,
     pub(crate) uses_reserve: bool,
+    settled: Vec<Settled>,
     read_bytes: Cell<usize>,
 }
+
+/// Something that is done when it is known what became of a transaction.
+pub(crate) type Settled = Box<dyn FnOnce() + Send>;
 
 impl<'a> Tx<'a> {
     /// A transaction over `view`, at wall-clock time `now_ms`, with the hybrid clock at `clock`.
@@ -109,6 +114,7 @@ impl<'a> Tx<'a> {
             changes: BTreeMap::new(),
             payloads: Vec::new(),
             uses_reserve: false,
+            settled: Vec::new(),
             read_bytes: Cell::new(0),
         }
     }
@@ -118,6 +124,26 @@ impl<'a> Tx<'a> {
     /// [`CatalogError::Full`]: a caller that may only add must not use up what deletes need.
     pub fn use_reserve(&mut self) {
         self.uses_reserve = true;
+    }
+
+    /// Does something when the changes are applied, or it is known that they are not, or it is not known:
+    /// before anyone is told, and whether or not anyone waits to be told. It runs on the committer's thread
+    /// and must be short. What is remembered of rows is to be forgotten here, not by the caller that waits:
+    /// that one may go away, and the changes stay.
+    pub fn when_settled(&mut self, work: impl FnOnce() + Send + 'static) {
+        self.settled.push(Box::new(work));
+    }
+
+    pub(crate) fn take_settled(&mut self) -> Vec<Settled> {
+        std::mem::take(&mut self.settled)
+    }
+
+    /// The rows of a family that this transaction sets, or removes where there is no value.
+    pub fn changed(&self, family: Family) -> impl Iterator<Item = (&Bytes, Option<&Bytes>)> {
+        let (from, to) = family.range();
+        let bounds = (from.map(Bytes::from), to.map(Bytes::from));
+        let changes = self.changes.range::<Bytes, _>(bounds);
+        changes.map(|(key, value)| (key, value.as_ref().map(|value| &value.bytes)))
     }
 
     /// Wall-clock time, in milliseconds since 1970; for Last-Modified, never for order.

@@ -86,7 +86,7 @@ impl Engine {
     pub async fn set_appends(&self, name: &str, takes_appends: bool) -> Result<(), EngineError> {
         let id = self.bucket_id(name)?;
         self.commit(move |tx| plan::set_appends(tx, id, takes_appends)).await?;
-        self.forget_bucket(name);
+        self.changed_bucket(name);
         Ok(())
     }
 

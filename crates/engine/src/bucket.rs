@@ -100,7 +100,7 @@ impl Engine {
             match self.commit(move |tx| plan::delete_bucket(tx, id)).await {
                 Err(EngineError::UploadBusy) => self.abort_uploads(id, &allow).await?,
                 Ok(()) => {
-                    self.forget_bucket(name);
+                    self.changed_bucket(name);
                     return Ok(());
                 }
                 Err(error) => return Err(error.into()),
@@ -157,7 +157,7 @@ impl Engine {
         let plan =
             move |tx: &mut Tx<'_>| plan::set_versioning(tx, id, versioning, needs_mfa, has_mfa);
         self.commit(plan).await?;
-        self.forget_bucket(name);
+        self.changed_bucket(name);
         Ok(())
     }
 
@@ -176,7 +176,7 @@ impl Engine {
         };
         self.commit(plan).await?;
         self.lock_clock_is_stored();
-        self.forget_bucket(name);
+        self.changed_bucket(name);
         Ok(())
     }
 

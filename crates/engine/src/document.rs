@@ -59,7 +59,7 @@ impl Engine {
             documents.try_for_each(|(name, text)| plan::set_document(tx, id, (kind, &name), text))
         };
         self.commit(plan).await?;
-        self.forget_bucket(bucket);
+        self.changed_bucket(bucket);
         Ok(())
     }
 
@@ -80,7 +80,7 @@ impl Engine {
             plan::set_document(tx, id, (kind, ""), Some(document))
         })
         .await?;
-        self.forget_bucket(bucket);
+        self.changed_bucket(bucket);
         Ok(())
     }
 
@@ -140,7 +140,7 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let id = self.bucket_id(bucket)?;
         self.commit(move |tx| plan::set_bucket_tags(tx, id, tags)).await?;
-        self.forget_bucket(bucket);
+        self.changed_bucket(bucket);
         Ok(())
     }
 }

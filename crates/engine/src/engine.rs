@@ -12,7 +12,7 @@ use crate::repair::Noted;
 use crate::turns::Turns;
 use drystone_base::sync::{Mutex, MutexGuard, lock};
 use drystone_base::{BucketId, Cache, Clock, Rng, hash64};
-use drystone_catalog::{BucketRow, Catalog, Decision, Tx};
+use drystone_catalog::{BucketRow, Catalog, Decision, Family, Tx};
 use drystone_cluster::Pool;
 use drystone_drive::Drive;
 use drystone_keyring::Keyring;
@@ -45,6 +45,23 @@ impl Default for BucketCache {
     fn default() -> Self {
         Self { version: 0, rows: Cache::new(BUCKETS_LEN_MAX) }
     }
+}
+
+/// Lets the buckets that a transaction changes be forgotten once it is settled.
+fn forget_changed(tx: &mut Tx<'_>, shared: &Arc<Shared>) {
+    let names = tx.changed(Family::BucketName).map(|(key, _)| key[1..].to_vec());
+    let rows = tx.changed(Family::Bucket).filter_map(|(_, row)| BucketRow::decode(row?).ok());
+    let mut names: Vec<_> = names.filter_map(|name| String::from_utf8(name).ok()).collect();
+    names.extend(rows.map(|row| row.name));
+    if names.is_empty() {
+        return;
+    }
+    let shared = shared.clone();
+    tx.when_settled(move || {
+        let mut cache = lock(&shared.buckets);
+        cache.version += 1;
+        names.iter().for_each(|name| cache.rows.remove(name));
+    });
 }
 
 /// Bytes that a row of a bucket holds, about.
@@ -307,6 +324,7 @@ impl Engine {
         plan: impl FnOnce(&mut Tx<'_>) -> Result<T, EngineError> + Send + 'static,
     ) -> impl Future<Output = Result<T, EngineError>> + Send + 'static {
         let (lock_now_ms, decided) = (self.lock_clock_ms(), self.decided().cloned());
+        let shared = self.shared.clone();
         let ticket = self.shared.catalog.submit(move |tx| {
             tx.set_lock_now_ms(lock_now_ms);
             let planned = match decided {
@@ -317,6 +335,7 @@ impl Engine {
                     planned.and_then(|value| looked_at.renew(tx, object).map(|()| value))
                 }
             };
+            forget_changed(tx, &shared);
             match planned {
                 Ok(value) => Ok(Decision::Commit(Ok(value))),
                 Err(EngineError::Catalog(error)) => Err(error),
@@ -377,12 +396,9 @@ impl Engine {
         Ok(row)
     }
 
-    /// Forgets what was remembered of a bucket. Called before a change of it is reported.
-    pub(crate) fn forget_bucket(&self, name: &str) {
-        let mut cache = self.bucket_cache();
-        cache.version += 1;
-        cache.rows.remove(name);
-        drop(cache);
+    /// Lets this request look a bucket up again that it changed. What others remember of it was forgotten
+    /// with the change.
+    pub(crate) fn changed_bucket(&self, name: &str) {
         if let Some(decided) = &self.decided {
             drop(decided.look_again(Some(name)));
         }
@@ -390,7 +406,6 @@ impl Engine {
 
     /// A bucket was made by this request.
     pub(crate) fn made_bucket(&self, row: &BucketRow) {
-        self.forget_bucket(&row.name);
         if let Some(decided) = &self.decided {
             decided.made(row.clone());
         }

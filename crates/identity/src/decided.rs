@@ -166,8 +166,6 @@ impl Directory {
             Ok(Decision::Reject(planned))
         });
         let planned = ticket.await?;
-        // Of a change that is visible, its own request may not have said so yet.
-        self.raise(Scope::Account(slot));
         deciding.decided.iter().for_each(|decided| decided.seen.store(planned, Ordering::Release));
         Ok(deciding)
     }

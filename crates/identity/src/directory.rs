@@ -238,7 +238,8 @@ impl Directory {
         lock(&self.shared.cache).len_bytes() + self.shared.documents.kept_bytes()
     }
 
-    /// Runs a plan that changes what `scope` names; its outcome acts before this returns.
+    /// Runs a plan that changes what `scope` names; its outcome acts before this returns, and also where
+    /// nobody waits for that any more.
     pub(crate) async fn commit<T: Send + 'static>(
         &self,
         scope: Scope,
@@ -257,23 +258,20 @@ impl Directory {
                 tx.read_bytes()
             );
             let value = outcome?;
-            Ok((value, decided::count(&shared, scope, decided.as_deref())))
+            let pending = decided::count(&shared, scope, decided.as_deref());
+            // Also when it fails: whether it is committed may not be known.
+            tx.when_settled(move || {
+                shared.epochs.raise(scope);
+                drop(pending);
+            });
+            Ok(value)
         };
         let ticket = self.shared.catalog.submit(move |tx| match bounded(tx) {
             Ok(value) => Ok(Decision::Commit(Ok(value))),
             Err(IdentityError::Catalog(error)) => Err(error),
             Err(error) => Ok(Decision::Reject(Err(error))),
         });
-        let outcome = ticket.await;
-        // Also when it failed: whether it is committed may not be known.
-        self.shared.epochs.raise(scope);
-        let (value, _pending) = outcome.map_err(IdentityError::from)??;
-        Ok(value)
-    }
-
-    /// Forgets what was derived from what `scope` names.
-    pub(crate) fn raise(&self, scope: Scope) {
-        self.shared.epochs.raise(scope);
+        ticket.await.map_err(IdentityError::from)?
     }
 
     /// The account with an id.

@@ -438,7 +438,9 @@ impl Kms {
         change: impl FnOnce(&mut KeyRow) + Send + 'static,
     ) -> Result<KeyInfo, KmsError> {
         let (id, known) = (id.to_owned(), self.row(id)?);
+        let shared = self.shared.clone();
         let changed = self.commit(move |tx| {
+            tx.when_settled(move || shared.bucket_keys.forget());
             // A key must be able to be disabled where a drive is full.
             tx.use_reserve();
             // The key of a setting gets its row here.
@@ -447,9 +449,7 @@ impl Kms {
             key::put_key(tx, &row);
             Ok(row.info())
         });
-        let info = changed.await;
-        self.shared.bucket_keys.forget();
-        info
+        changed.await
     }
 
     /// All keys, by id.
