@@ -443,6 +443,11 @@ impl Batch<'_> {
             return Ok(());
         }
         let known = if is_first { None } else { self.get(&key)? };
+        // The one that was born last counts, such as what repair wrote: a start takes in one class after the
+        // other, and a copy that compaction moves may come after a newer one.
+        if known.as_ref().is_some_and(|row| birth_of(row) > record.birth_lsn) {
+            return Ok(());
+        }
         if let Some(old) = known.and_then(|row| location_of(&row)) {
             if old == record.location {
                 return Ok(());
