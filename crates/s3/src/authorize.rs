@@ -403,8 +403,10 @@ pub(crate) fn hide_absence(context: &Context<'_>, error: S3Error) -> S3Error {
     if !matches!(error.code, S3Code::NoSuchKey | S3Code::NoSuchVersion) {
         return error;
     }
-    // What is missing may be the source of a copy.
-    let source = context.request.header("x-amz-copy-source");
+    // What is missing may be the source of a copy. To other operations the header means nothing.
+    let copies = [Operation::CopyObject, Operation::UploadPartCopy];
+    let is_copy = context.operation.is_some_and(|operation| copies.contains(&operation));
+    let source = context.request.header("x-amz-copy-source").filter(|_| is_copy);
     let source = source.and_then(|text| parse_copy_source(text).ok()).map(|(bucket, ..)| bucket);
     let (action, bucket) = ("s3:ListBucket", source.or(context.request.bucket.clone()));
     if !is_decided_by_policy(context, bucket.as_deref().unwrap_or_default()) {

@@ -230,7 +230,12 @@ pub(super) async fn account(call: &Call<'_>) -> Answer {
     })
     .await?;
     let identity = call.actor.identity;
-    let name = identity.user_name().unwrap_or(call.actor.directory.root_access_key());
+    // The owner of another account has nothing to do with the key of this one's.
+    let owner = match account == DEFAULT_ACCOUNT {
+        true => call.actor.directory.root_access_key(),
+        false => &identity.access_key,
+    };
+    let name = identity.user_name().unwrap_or(owner);
     let answer = json!({
         "AccountName": name,
         "Server": backend(&status(call).await?),

@@ -4,7 +4,9 @@ use super::spoken::Fields;
 use super::{Answer, Call, MinioError, Reply};
 use crate::rights::Right;
 use drystone_base::{Room, Timestamp};
-use drystone_identity::{AccessKey, EntityKind, IdentityError, KeyChange, KeyKind, NewKey};
+use drystone_identity::{
+    AccessKey, DEFAULT_ACCOUNT, EntityKind, IdentityError, KeyChange, KeyKind, NewKey,
+};
 use drystone_keyring::Secret;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -162,7 +164,10 @@ pub(super) async fn update(call: &Call<'_>) -> Answer {
 fn parent_of(call: &Call<'_>, key: &AccessKey) -> String {
     match key.parent.user() {
         Some(user) => user.to_owned(),
-        None => call.actor.directory.root_access_key().to_owned(),
+        None if key.parent.account() == DEFAULT_ACCOUNT => {
+            call.actor.directory.root_access_key().to_owned()
+        }
+        None => key.parent.account().to_owned(),
     }
 }
 

@@ -43,14 +43,16 @@ pub(crate) fn allow_point(
     let need = Need::on(action, None);
     let wanted = Wanted::new([Some(&identity.fact_keys), None]);
     let mut facts = facts::of(context, None, &need, &wanted);
-    for key in ["aws:ResourceAccount", "s3:ResourceAccount"] {
+    let region = &context.config.region;
+    let resource = format!("arn:aws:s3:{region}:{account}:accesspoint/{name}");
+    for key in ["aws:ResourceAccount", "s3:ResourceAccount", "s3:DataAccessPointAccount"] {
         facts.set(key, account);
     }
+    facts.set("s3:DataAccessPointArn", &resource);
+    facts.set("s3:AccessPointNetworkOrigin", "Internet");
     let caller = Caller { principal: context.sender.principal(), canonical: None };
     let named = identity.named_policies();
     let set = PolicySet { resource_account: Some(account), ..identity.policy_set(&named) };
-    let region = &context.config.region;
-    let resource = format!("arn:aws:s3:{region}:{account}:accesspoint/{name}");
     let decision = decide(caller, action, &resource, &facts, &set);
     if decision.allowed { Ok(()) } else { Err(S3Code::AccessDenied.into()) }
 }

@@ -88,6 +88,9 @@ pub(super) async fn run(
             if root.child("Tags").is_some_and(|tags| !tags.children.is_empty()) {
                 allow_point(context, "s3:TagResource", account, name)?;
             }
+            if root.child("PublicAccessBlockConfiguration").is_some() {
+                allow_point(context, "s3:PutAccessPointPublicAccessBlock", account, name)?;
+            }
             create(context, account, name, &root).await
         }
         ("GET", name, "") => get(context, account, name),
