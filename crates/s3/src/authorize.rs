@@ -28,7 +28,7 @@ use actions::{needs, other_names};
 pub(crate) use again::{
     as_it_is_now, authorize_again, carry_out, identify_again, session_token, still_known,
 };
-pub(crate) use also::{Also, AlsoDecided, decide_also, remember_acl};
+pub(crate) use also::{Also, AlsoDecided, decide_also, remember_acl, remember_encryption};
 pub(crate) use delivery::{may_deliver, may_log_to};
 use drystone_engine::{BucketRow, EngineError, VersionRef};
 use drystone_iam::{

@@ -6,7 +6,7 @@ mod headers;
 pub(crate) use default::{DefaultEncryption, ROOT};
 pub(crate) use headers::{Side, asks, customer_key};
 
-use crate::authorize::{Also, decide_also};
+use crate::authorize::{Also, decide_also, remember_encryption};
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
 use crate::request::S3Request;
@@ -98,7 +98,9 @@ pub(crate) async fn of_copy(
     source_key: Option<&DataKey>,
 ) -> Result<Sealing, S3Error> {
     let request = &context.request;
-    let default = &context.rules_of(bucket)?.encryption;
+    let rules = context.rules_of(bucket)?;
+    remember_encryption(context, &bucket.name, rules.clone());
+    let default = &rules.encryption;
     let asked = match headers::parse(request, context.sender.peer.is_secure)? {
         Asked::Nothing => match &default.method {
             None => return Ok(Sealing::default()),

@@ -6,6 +6,7 @@ import requests
 
 from conftest import Server
 from surfaces import ALLOW_ALL, ROOT, Surfaces
+from test_held_requests import Held
 
 ACCOUNT, TENANT = "000000000000", "111122223333"
 POINT = f"arn:aws:s3:us-east-1:{ACCOUNT}:accesspoint/prod"
@@ -85,3 +86,25 @@ def test_the_owner_of_another_account_is_not_told_the_key_of_the_server(server):
     assert info.status_code == 200 and ROOT.access_key not in info.text
     assert info.json()["AccountName"] == owner.access_key
     assert surfaces.minio(ROOT, "GET", "accountinfo").json()["AccountName"] == ROOT.access_key
+
+
+DEFAULTS = {
+    "a default": b"<ApplyServerSideEncryptionByDefault><SSEAlgorithm>AES256</SSEAlgorithm></ApplyServerSideEncryptionByDefault>",
+    "no keys of clients": b"<BlockedEncryptionTypes><EncryptionType>SSE-C</EncryptionType></BlockedEncryptionTypes>",
+}
+
+
+@pytest.mark.parametrize("change", DEFAULTS)
+@pytest.mark.parametrize("early", [0, -1], ids=["nothing", "all but a byte"])
+def test_what_a_bucket_says_of_encryption_holds_for_bodies_that_come_late(server, change, early):
+    """An object is sealed by the rules that the bucket has when its body is there, or its sender tries again."""
+    surfaces, bucket = Surfaces(server), f"late-{list(DEFAULTS).index(change)}-{abs(early)}"
+    assert surfaces.s3(ROOT, "PUT", f"/{bucket}").status_code == 200
+    held = Held(server, ROOT, "PUT", f"/{bucket}/k", b"bytes", early=early)
+    rules = b"<ServerSideEncryptionConfiguration><Rule>" + DEFAULTS[change] + b"</Rule></ServerSideEncryptionConfiguration>"
+    assert surfaces.s3(ROOT, "PUT", f"/{bucket}?encryption", rules).status_code == 200
+    assert held.status()[0] == 409
+    assert surfaces.s3(ROOT, "GET", f"/{bucket}/k").status_code == 404
+    again = surfaces.s3(ROOT, "PUT", f"/{bucket}/k", b"bytes")
+    assert again.status_code == 200
+    assert again.headers.get("x-amz-server-side-encryption") == ("AES256" if change == "a default" else None)

@@ -7,7 +7,9 @@ use crate::authorize::carried::allow_carried_tags;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
 use crate::ops::{Given, given_acl};
+use crate::rules::Rules;
 use drystone_base::sync::{Mutex, lock};
+use std::sync::Arc;
 
 /// One decision.
 #[derive(Clone)]
@@ -24,6 +26,8 @@ pub(crate) enum Also {
     Key { action: &'static str, id: String },
     /// Whose a new object is, and its list.
     Acl { bucket: String, given: Given },
+    /// How a new object is sealed, by what its bucket said of encryption.
+    Encryption { bucket: String, rules: Arc<Rules> },
 }
 
 impl Also {
@@ -36,6 +40,13 @@ impl Also {
                 let bucket = context.engine.find_bucket(bucket)?;
                 // What the object would get is not what was prepared: its sender may try again.
                 match given_acl(context, &bucket)? == *given {
+                    true => Ok(()),
+                    false => Err(S3Code::OperationAborted.into()),
+                }
+            }
+            Self::Encryption { bucket, rules } => {
+                let bucket = context.engine.find_bucket(bucket)?;
+                match context.rules_of(&bucket)?.encryption == rules.encryption {
                     true => Ok(()),
                     false => Err(S3Code::OperationAborted.into()),
                 }
@@ -76,6 +87,14 @@ pub(crate) fn decide_also(context: &Context<'_>, also: Also) -> Result<(), S3Err
 pub(crate) fn remember_acl(context: &Context<'_>, bucket: &str, given: &Given) {
     let also = Also::Acl { bucket: bucket.to_owned(), given: given.clone() };
     lock(&context.also.0).push(also);
+}
+
+/// Remembers by which rules new objects of a bucket are sealed; those of the first one, if there are several.
+pub(crate) fn remember_encryption(context: &Context<'_>, bucket: &str, rules: Arc<Rules>) {
+    let mut all = lock(&context.also.0);
+    if !all.iter().any(|also| matches!(also, Also::Encryption { bucket: of, .. } if of == bucket)) {
+        all.push(Also::Encryption { bucket: bucket.to_owned(), rules });
+    }
 }
 
 /// Decides again on all of it, as `again`.
