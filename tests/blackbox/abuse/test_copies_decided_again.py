@@ -1,15 +1,24 @@
 """Copies are decided on again when their source has been read."""
 import threading
+import time
 
 import pytest
-from surfaces import ALLOW_ALL, Surfaces
+from surfaces import ALLOW_ALL, ROOT, Surfaces
 
 NO_TAGS = {"Effect": "Deny", "Action": ["s3:PutObjectTagging"], "Resource": "*"}
 
-LEN = 48 << 20
+LEN = 96 << 20
+ROUNDS = 8
 
 
-def copy_of_one_who_is_removed(server, surfaces, number, target, headers):
+def time_of_copy(surfaces, headers):
+    """How long a copy takes here if nothing comes between. Each round then comes between at another part of that."""
+    began = time.monotonic()
+    assert surfaces.send(ROOT, "s3", "PUT", "/bkt/out", b"", headers).status_code == 200
+    return time.monotonic() - began
+
+
+def copy_of_one_who_is_removed(server, surfaces, number, delay_s, target, headers):
     """The status of a copy whose user was removed while it ran."""
     name, begun, answers = f"user{number}", threading.Event(), []
     who = surfaces.user(name, ALLOW_ALL)
@@ -23,7 +32,7 @@ def copy_of_one_who_is_removed(server, surfaces, number, target, headers):
     thread.start()
     begun.wait()
     # The copy has to be on its way: else its user is not known to it at all.
-    thread.join(0.05 * (number + 1))
+    thread.join(delay_s)
     surfaces.root("DeleteAccessKey", UserName=name, AccessKeyId=who.access_key)
     thread.join()
     return answers[0]
@@ -39,13 +48,15 @@ def test_a_copy_of_one_who_was_removed_meanwhile_is_not_made(start, is_part):
     s3.put_object(Bucket="bkt", Key="big", Body=b"z" * LEN)
     headers = {"x-amz-copy-source": "bkt/big", "x-amz-server-side-encryption": "AES256"}
     upload = s3.create_multipart_upload(Bucket="bkt", Key="out", ServerSideEncryption="AES256")["UploadId"]
+    took_s = time_of_copy(surfaces, headers)
     if is_part:
         headers.pop("x-amz-server-side-encryption")
     refused = False
-    for number in range(6):
+    for number in range(ROUNDS):
         s3.delete_object(Bucket="bkt", Key="out")
         target = f"/bkt/out?partNumber={number + 1}&uploadId={upload}" if is_part else "/bkt/out"
-        status = copy_of_one_who_is_removed(server, surfaces, number, target, headers)
+        delay_s = took_s * (number + 1) / ROUNDS
+        status = copy_of_one_who_is_removed(server, surfaces, number, delay_s, target, headers)
         assert status in (200, 403), status
         if is_part:
             parts = s3.list_parts(Bucket="bkt", Key="out", UploadId=upload).get("Parts", [])
@@ -65,8 +76,9 @@ def test_tags_that_may_not_be_set_any_more_do_not_come_along(start):
     s3.create_bucket(Bucket="bkt")
     s3.put_object(Bucket="bkt", Key="big", Body=b"z" * LEN, Tagging="class=secret")
     headers = {"x-amz-copy-source": "bkt/big", "x-amz-server-side-encryption": "AES256"}
+    took_s = time_of_copy(surfaces, headers)
     late = 0
-    for number in range(8):
+    for number in range(ROUNDS):
         s3.delete_object(Bucket="bkt", Key="out")
         name, answers = f"tagger{number}", []
         who = surfaces.user(name, ALLOW_ALL)
@@ -78,7 +90,7 @@ def test_tags_that_may_not_be_set_any_more_do_not_come_along(start):
 
         thread = threading.Thread(target=copy)
         thread.start()
-        thread.join(0.05 * (number + 1))
+        thread.join(took_s * (number + 1) / ROUNDS)
         was_running = thread.is_alive()
         surfaces.allow(name, ALLOW_ALL, NO_TAGS)
         thread.join()

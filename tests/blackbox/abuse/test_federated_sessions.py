@@ -1,6 +1,7 @@
 """Sessions of those whom another directory knows: managed policies narrow them, and they are ended by the name that the other
 directory gives."""
 import base64
+import contextlib
 import http.server
 import json
 import pathlib
@@ -216,11 +217,13 @@ class Later:
             threading.Thread(target=self._pass_on, args=(behind, client, False), daemon=True).start()
 
     def _pass_on(self, one, other, waits):
-        while piece := one.recv(65536):
-            if waits:
-                self.asked.set()
-                self.answers.wait(20)
-            other.sendall(piece)
+        # Either side may close first.
+        with contextlib.suppress(OSError):
+            while piece := one.recv(65536):
+                if waits:
+                    self.asked.set()
+                    self.answers.wait(20)
+                other.sendall(piece)
         other.close()
 
 

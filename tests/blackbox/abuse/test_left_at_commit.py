@@ -14,7 +14,7 @@ from conftest import Server
 from surfaces import ALLOW_ALL, ROOT, Surfaces, document
 
 ROUNDS = 24
-STEP_S = 0.0001
+STEP_S = 0.0005
 DENY = {"Effect": "Deny", "Action": "*", "Resource": "*"}
 
 
