@@ -16,7 +16,7 @@ mod users;
 mod web_identity;
 mod write;
 
-use crate::attempt::{Attempt, Attempts};
+use crate::attempt::Attempts;
 use crate::door::{Actor, AdminRequest};
 use crate::federation::Federation;
 use crate::rights::Right;
@@ -40,7 +40,7 @@ const TAG_COUNT_MAX: usize = 50;
 /// A call on its way.
 struct Call<'a> {
     actor: Actor<'a>,
-    parameters: Parameters,
+    parameters: &'a Parameters,
 }
 
 impl Call<'_> {
@@ -214,7 +214,7 @@ pub(crate) async fn serve(
         Ok(parameters) if action == "AssumeRoleWithLDAPIdentity" => {
             ldap_identity::run(directory, federation, request, &parameters).await
         }
-        Ok(_) => run(admin, request, &action, is_sts).await,
+        Ok(parameters) => run(admin, request, &parameters, (&action, is_sts)).await,
         Err(error) => Err(error),
     };
     match answer {
@@ -233,7 +233,12 @@ fn refuse(namespace: &str, error: &QueryError, id: &str) -> AdminResponse {
     respond(status, "text/xml", body)
 }
 
-async fn run(admin: &Admin, request: &AdminRequest, action: &str, is_sts: bool) -> Answer {
+async fn run(
+    admin: &Admin,
+    request: &AdminRequest,
+    parameters: &Parameters,
+    called: (&str, bool),
+) -> Answer {
     let Some(identity) = &request.identity else {
         let message = "Request is missing Authentication Token";
         return Err(QueryError::new("MissingAuthenticationToken", 403, message));
@@ -241,7 +246,9 @@ async fn run(admin: &Admin, request: &AdminRequest, action: &str, is_sts: bool) 
     let mut attempts = Attempts::new(&admin.directory, request, identity);
     loop {
         let attempt = attempts.begin().await?;
-        let answer = decide(admin, request, &attempt, (action, is_sts)).await;
+        parameters.forget_reads();
+        let actor = Actor::new(admin, &attempt, request);
+        let answer = decide(actor, parameters, called).await;
         if !attempts.go_on(&attempt) {
             return answer;
         }
@@ -249,13 +256,10 @@ async fn run(admin: &Admin, request: &AdminRequest, action: &str, is_sts: bool) 
 }
 
 async fn decide(
-    admin: &Admin,
-    request: &AdminRequest,
-    attempt: &Attempt,
+    mut actor: Actor<'_>,
+    parameters: &Parameters,
     (action, is_sts): (&str, bool),
 ) -> Answer {
-    let parameters = Parameters::parse(request)?;
-    let mut actor = Actor::new(admin, attempt, request);
     let tags = parameters.named_tags();
     if tags.len() > TAG_COUNT_MAX {
         // Each is compared with each pattern of the policies that decide.

@@ -21,6 +21,11 @@ pub(super) struct Parameters {
     values: BTreeMap<String, Parameter>,
 }
 
+/// Action and version are read where the call is dispatched.
+fn is_read_by_all(name: &str) -> bool {
+    name == "Action" || name == "Version"
+}
+
 impl Parameters {
     pub(super) fn parse(request: &AdminRequest) -> Result<Self, QueryError> {
         let malformed = |text: &str| QueryError::new("MalformedQueryString", 400, text);
@@ -35,8 +40,7 @@ impl Parameters {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let name = write::decode(name).ok_or_else(no_form)?;
             let value = write::decode(value).ok_or_else(no_form)?;
-            // Action and version are read where the call is dispatched.
-            let is_read = AtomicBool::new(name == "Action" || name == "Version");
+            let is_read = AtomicBool::new(is_read_by_all(&name));
             let twice = malformed(&format!("The parameter {name} is given twice."));
             if values.insert(name, Parameter { value, is_read }).is_some() {
                 return Err(twice);
@@ -49,6 +53,13 @@ impl Parameters {
         let parameter = self.values.get(name)?;
         parameter.is_read.store(true, Ordering::Relaxed);
         Some(&parameter.value)
+    }
+
+    /// Forgets what was read: the call is decided from the beginning.
+    pub(super) fn forget_reads(&self) {
+        for (name, parameter) in &self.values {
+            parameter.is_read.store(is_read_by_all(name), Ordering::Relaxed);
+        }
     }
 
     /// Refuses a call with a parameter that nothing has read.

@@ -161,13 +161,13 @@ impl<'a> Said<'a> {
 
 /// Whether a call names a second factor.
 fn names_factor(call: &Call<'_>) -> bool {
-    let parameters = &call.parameters;
+    let parameters = call.parameters;
     parameters.get("SerialNumber").is_some() && parameters.get("TokenCode").is_some()
 }
 
 /// Checks the second factor that a call names, and uses its code up. Whether there was one.
 async fn check_factor(call: &Call<'_>) -> Result<bool, QueryError> {
-    let parameters = &call.parameters;
+    let parameters = call.parameters;
     let (serial, code) = match (parameters.get("SerialNumber"), parameters.get("TokenCode")) {
         (None, None) => return Ok(false),
         (Some(serial), Some(code)) => (serial, code),
@@ -225,7 +225,7 @@ fn facts_of_call(call: &Call<'_>, arn: &str) -> Facts {
 async fn assume_role(call: &Call<'_>) -> Answer {
     let arn = call.parameters.need("RoleArn")?;
     let session = call.parameters.need("RoleSessionName")?;
-    let seconds = duration(&call.parameters, ROLE_RANGE_S, DURATION_DEFAULT_S)?;
+    let seconds = duration(call.parameters, ROLE_RANGE_S, DURATION_DEFAULT_S)?;
     // The name of a class of sessions, by which MinIO ends some of them: here all of a name end.
     call.parameters.get("TokenRevokeType");
     let identity = call.actor.identity;
@@ -238,8 +238,8 @@ async fn assume_role(call: &Call<'_>) -> Answer {
     if !identity.may_make_keys() {
         return Err(denied("sts:AssumeRole"));
     }
-    let said = Said::read(&call.parameters)?;
-    let (external, narrowed) = (call.parameters.get("ExternalId"), narrowed(&call.parameters));
+    let said = Said::read(call.parameters)?;
+    let (external, narrowed) = (call.parameters.get("ExternalId"), narrowed(call.parameters));
     let mut facts = facts_of_call(call, arn);
     facts.add_if("sts:ExternalId", external);
     facts.add("sts:RoleSessionName", session).add("sts:DurationSeconds", seconds.to_string());
@@ -316,7 +316,7 @@ fn check_role_duration(role: &Role, seconds: u64) -> Result<(), QueryError> {
 }
 
 async fn session_token(call: &Call<'_>) -> Answer {
-    let seconds = duration(&call.parameters, SESSION_RANGE_S, 43_200)?;
+    let seconds = duration(call.parameters, SESSION_RANGE_S, 43_200)?;
     call.actor.refuse_denied(Right::GetSessionToken, &call.caller_arn()?)?;
     let mut request = SessionRequest { duration_s: seconds, ..SessionRequest::default() };
     if check_factor(call).await? {
