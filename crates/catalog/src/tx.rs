@@ -1,8 +1,7 @@
 //! What a plan sees and does.
 
 use crate::error::CatalogError;
-use crate::key::Family;
-use crate::key::Key;
+use crate::key::{Family, Key};
 use bytes::Bytes;
 use drystone_base::{Rng, Seq};
 use drystone_index::KeyRange;

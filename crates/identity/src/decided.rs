@@ -45,17 +45,23 @@ impl Changes {
             Scope::All => &self.0,
         }
     }
-}
 
-/// A planned change; dropped when readers see it, or when it failed.
-pub(crate) struct Pending {
-    shared: Arc<Shared>,
-    scope: Scope,
-}
+    /// Counts a change. Called in its plan, when that has succeeded.
+    pub(crate) fn plan(&self, scope: Scope, decided: Option<&Decided>) {
+        for slot in self.of(scope) {
+            slot.pending.fetch_add(1, Ordering::AcqRel);
+            slot.planned.fetch_add(1, Ordering::AcqRel);
+        }
+        if let Some(decided) = decided {
+            let planned = decided.of_account().planned.load(Ordering::Acquire);
+            decided.seen.store(planned, Ordering::Release);
+            decided.has_changed.store(true, Ordering::Release);
+        }
+    }
 
-impl Drop for Pending {
-    fn drop(&mut self) {
-        for slot in self.shared.changes.of(self.scope) {
+    /// A change that was counted is visible to readers, or it failed.
+    pub(crate) fn settle(&self, scope: Scope) {
+        for slot in self.of(scope) {
             slot.pending.fetch_sub(1, Ordering::AcqRel);
         }
     }
@@ -121,20 +127,6 @@ impl Drop for Decided {
     fn drop(&mut self) {
         self.release();
     }
-}
-
-/// Counts a change. Called in its plan, when that has succeeded.
-pub(crate) fn count(shared: &Arc<Shared>, scope: Scope, decided: Option<&Decided>) -> Pending {
-    for slot in shared.changes.of(scope) {
-        slot.pending.fetch_add(1, Ordering::AcqRel);
-        slot.planned.fetch_add(1, Ordering::AcqRel);
-    }
-    if let Some(decided) = decided {
-        let planned = decided.of_account().planned.load(Ordering::Acquire);
-        decided.seen.store(planned, Ordering::Release);
-        decided.has_changed.store(true, Ordering::Release);
-    }
-    Pending { shared: shared.clone(), scope }
 }
 
 impl Directory {

@@ -1,6 +1,6 @@
 //! The directory as others use it.
 
-use crate::decided::{self, Changes, Decided};
+use crate::decided::{Changes, Decided};
 use crate::documents::Documents;
 use crate::entity::{Account, PublicAccessBlock};
 use crate::error::IdentityError;
@@ -238,8 +238,8 @@ impl Directory {
         lock(&self.shared.cache).len_bytes() + self.shared.documents.kept_bytes()
     }
 
-    /// Runs a plan that changes what `scope` names; its outcome acts before this returns, and also where
-    /// nobody waits for that any more.
+    /// Runs a plan that changes what `scope` names. The outcome takes effect before this returns, also if the
+    /// caller stops waiting.
     pub(crate) async fn commit<T: Send + 'static>(
         &self,
         scope: Scope,
@@ -258,11 +258,11 @@ impl Directory {
                 tx.read_bytes()
             );
             let value = outcome?;
-            let pending = decided::count(&shared, scope, decided.as_deref());
+            shared.changes.plan(scope, decided.as_deref());
             // Also when it fails: whether it is committed may not be known.
             tx.when_settled(move || {
                 shared.epochs.raise(scope);
-                drop(pending);
+                shared.changes.settle(scope);
             });
             Ok(value)
         };
