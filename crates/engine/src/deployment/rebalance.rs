@@ -55,7 +55,7 @@ type Moves = BTreeMap<u16, (Arc<Group>, Group)>;
 
 /// A move, as it was when it was planned.
 struct Planned {
-    /// What the catalog says of it: something else once more was asked for.
+    /// Value of its row in the catalog, which is another one once more was asked for.
     number: Vec<u8>,
     /// Drives that stay.
     drive_count: usize,
@@ -330,7 +330,7 @@ impl Deployment {
             pool.group(group.id).is_some_and(|now| now.generation == group.generation)
         };
         if !moves.values().all(|(group, _)| is_same(group)) {
-            return refuse("drives were changed meanwhile: it is planned anew".to_owned());
+            return refuse("drives were changed meanwhile: the move is planned again".to_owned());
         }
         let targets: Vec<Group> = moves.into_values().map(|(_, target)| target).collect();
         store(self.engine.catalog(), &targets, &[])?;

@@ -13,13 +13,6 @@ use drystone_cluster::{
 use drystone_drive::DRIVE_COUNT_MAX;
 use std::collections::BTreeSet;
 
-/// What the catalog says of the next move, by what it says of the one that is in progress.
-fn next_move(current: Option<&[u8]>) -> Vec<u8> {
-    let digits = current.unwrap_or_default().iter().take(8).enumerate();
-    let number = digits.fold(0_u64, |sum, (at, digit)| sum | u64::from(*digit) << (8 * at));
-    number.wrapping_add(1).to_le_bytes().to_vec()
-}
-
 impl Deployment {
     /// Makes an empty place another drive. It takes its share of what comes at once, and of what is there
     /// by [`Deployment::rebalance`].
@@ -200,11 +193,12 @@ impl Deployment {
         }
         groups.extend(plan_groups(&infos, shape, first));
         let rows: Vec<_> = groups.iter().map(|g| (Key::group(g.id), g.encode())).collect();
-        let number = next_move(self.engine.catalog().get(Key::REBALANCE)?.as_deref());
         let ticket = self.engine.catalog().submit(move |tx| {
             tx.use_reserve();
             rows.into_iter().for_each(|(key, row)| tx.put(key, row));
-            tx.put(Key::REBALANCE.to_vec(), number);
+            // Another value each time: a move in progress sees that more was asked for.
+            let number = tx.next_seq().0;
+            tx.put(Key::REBALANCE.to_vec(), number.to_le_bytes().to_vec());
             Ok(Decision::Commit(()))
         });
         self.engine.pool().set_moving(Moving::Undecided);
