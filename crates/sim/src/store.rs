@@ -8,7 +8,10 @@ use drystone_base::limits::PART_LEN_BYTES_MIN;
 use drystone_base::sync::thread;
 use drystone_base::{BlobId, Rng, SystemRng, UploadId, hex, say};
 use drystone_catalog::Decision;
-use drystone_engine::deployment::{Deployment, DeploymentConfig, Place, Rebuild, new_deployment};
+use drystone_cluster::DriveId;
+use drystone_engine::deployment::{
+    Deployment, DeploymentConfig, MoveReport, OpenError, Place, Rebuild, new_deployment,
+};
 use drystone_engine::plan::{self, CompletePlan};
 use drystone_engine::{
     ByteBudget, CompleteRequest, Conditions, Data, ETag, Engine, EngineError, Manifest, NewUpload,
@@ -72,6 +75,37 @@ impl Store {
     pub fn place((number, disk): (usize, &Arc<dyn Disk>)) -> Place {
         let (zone, node) = (String::new(), String::new());
         Place { path: number.to_string(), disk: disk.clone(), zone, node }
+    }
+
+    /// The drive on the disk of a number.
+    ///
+    /// # Panics
+    ///
+    /// If there is none.
+    #[must_use]
+    pub fn drive_id(&self, number: usize) -> DriveId {
+        let drives = self.engine.pool().drives();
+        let drive = drives.iter().find(|drive| drive.path == number.to_string());
+        drive.expect("it is one of them").info.id
+    }
+
+    /// One round of what the repair thread does. Returns what became of the move, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// The move failed.
+    ///
+    /// # Panics
+    ///
+    /// If anything before the move fails.
+    pub fn work_on_drives(&self) -> Result<Option<MoveReport>, OpenError> {
+        let deployment = &self.deployment;
+        while deployment.recruit().expect("another holds the catalog") {}
+        deployment.engine.repair().expect("is repaired");
+        for drive in deployment.to_refill().expect("is known") {
+            deployment.refill(drive, &|_| true).expect("is filled");
+        }
+        deployment.rebalance(&|_| true)
     }
 
     /// A disk in memory.

@@ -52,22 +52,10 @@ impl World {
         Store::place((number, &self.disks[number]))
     }
 
-    fn id(&self, number: usize) -> DriveId {
-        let drives = self.store.engine.pool().drives();
-        let drive = drives.iter().find(|drive| drive.path == number.to_string());
-        drive.expect("it is one of them").info.id
-    }
-
-    /// What the repair thread does.
+    /// A round of work, after which the bytes of what was replaced may go.
     fn work(&self) {
-        let deployment = &self.store.deployment;
-        while deployment.recruit().expect("another holds the catalog") {}
-        deployment.engine.repair().expect("is repaired");
-        for drive in deployment.to_refill().expect("is known") {
-            deployment.refill(drive, &|_| true).expect("is filled");
-        }
-        // What was changed meanwhile is planned anew.
-        deployment.rebalance(&|_| true).ok();
+        // A move during which drives were changed fails, and the next round plans it again.
+        self.store.work_on_drives().ok();
         run(self.store.sweep()).expect("is swept");
     }
 
@@ -127,7 +115,7 @@ fn both(round: u64, first: impl FnOnce() + Send, second: impl FnOnce()) {
 fn a_drive_is_replaced_while_another_begins_to_hold_the_catalog() {
     for round in 0..ROUNDS {
         let mut world = World::new(6).restart([0, 2, 3, 4, 5].into_iter());
-        let (gone, place) = (world.id(1), world.place());
+        let (gone, place) = (world.store.drive_id(1), world.place());
         let deployment = &world.store.deployment;
         let recruit = || while deployment.recruit().expect("another holds it") {};
         both(round, recruit, || is_made(deployment.replace(gone, place)));
@@ -139,7 +127,8 @@ fn a_drive_is_replaced_while_another_begins_to_hold_the_catalog() {
 fn two_drives_are_replaced_at_once() {
     for round in 0..ROUNDS {
         let mut world = World::new(6).restart(0..4);
-        let (gone, places) = ([world.id(4), world.id(5)], [world.place(), world.place()]);
+        let (gone, places) =
+            ([world.store.drive_id(4), world.store.drive_id(5)], [world.place(), world.place()]);
         let deployment = &world.store.deployment;
         let [one, other] = places;
         let first = || is_made(deployment.replace(gone[0], one));
@@ -164,7 +153,7 @@ fn two_drives_are_added_at_once() {
 fn a_drive_is_to_be_emptied_while_another_is_emptied() {
     for round in 0..ROUNDS {
         let world = World::new(7);
-        let ids = [world.id(2), world.id(5)];
+        let ids = [world.store.drive_id(2), world.store.drive_id(5)];
         let deployment = &world.store.deployment;
         deployment.drain_drive(ids[0], false).expect("is emptied");
         // Up to the last walk over everything, nothing is swept meanwhile.
@@ -178,7 +167,7 @@ fn a_drive_is_to_be_emptied_while_another_is_emptied() {
 fn a_drive_is_added_while_another_is_emptied() {
     for round in 0..ROUNDS {
         let mut world = World::new(6);
-        let (id, place) = (world.id(3), world.place());
+        let (id, place) = (world.store.drive_id(3), world.place());
         let deployment = &world.store.deployment;
         deployment.drain_drive(id, false).expect("is emptied");
         let world = &world;
@@ -187,7 +176,7 @@ fn a_drive_is_added_while_another_is_emptied() {
             is_made(world.store.deployment.add_drive(place));
         });
         // The drive that was added takes its part of what is there.
-        let added = world.id(6);
+        let added = world.store.drive_id(6);
         let deployment = &world.store.deployment;
         (0..60).for_each(|_| {
             if deployment.status().expect("told").moving.is_some() {

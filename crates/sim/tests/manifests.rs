@@ -5,7 +5,6 @@
 
 use bytes::Bytes;
 use drystone_catalog::Key;
-use drystone_cluster::DriveId;
 use drystone_drive::ShardId;
 use drystone_engine::{Data, Engine, Manifest};
 use drystone_io::Disk;
@@ -68,22 +67,10 @@ impl World {
         self.store.deployment.add_drive(place).expect("is added");
     }
 
-    fn id(&self, number: usize) -> DriveId {
-        let drives = self.store.engine.pool().drives();
-        let drive = drives.iter().find(|drive| drive.path == number.to_string());
-        drive.expect("it is one of them").info.id
-    }
-
     /// All work that the repair thread does.
     fn settle(&self) {
-        let deployment = &self.store.deployment;
         for _ in 0..20 {
-            while deployment.recruit().expect("another holds the catalog") {}
-            deployment.engine.repair().expect("is repaired");
-            for drive in deployment.to_refill().expect("is known") {
-                deployment.refill(drive, &|_| true).expect("is filled");
-            }
-            match deployment.rebalance(&|_| true).expect("is moved") {
+            match self.store.work_on_drives().expect("is moved") {
                 Some(report) if report.waits => run(self.store.sweep()).expect("is swept"),
                 _ => return,
             }
@@ -141,7 +128,7 @@ fn a_drive_that_was_put_in() {
     let world = World::new(6);
     let mut world = world.restart(&[0, 1, 2, 3, 4]);
     world.write("without");
-    let gone = world.id(5);
+    let gone = world.store.drive_id(5);
     world.disks.push(Arc::new(Store::memory_disk(99)));
     let place = Store::place((6, &world.disks[6]));
     world.store.deployment.replace(gone, place).expect("is replaced");
@@ -160,7 +147,7 @@ fn a_drive_that_was_added() {
 #[test]
 fn a_drive_that_takes_the_place_of_one_that_is_emptied() {
     let mut world = World::new(7);
-    world.store.deployment.drain_drive(world.id(0), false).expect("is emptied");
+    world.store.deployment.drain_drive(world.store.drive_id(0), false).expect("is emptied");
     world.write("meanwhile");
     world.check();
 }
@@ -170,7 +157,7 @@ fn a_drive_that_takes_the_place_of_one_that_is_gone() {
     let world = World::new(7);
     let mut world = world.restart(&[1, 2, 3, 4, 5, 6]);
     world.write("without");
-    world.store.deployment.remove_drive(world.id(0)).expect("is given up");
+    world.store.deployment.remove_drive(world.store.drive_id(0)).expect("is given up");
     world.check();
 }
 
@@ -217,7 +204,7 @@ fn drives_that_have_another_code() {
         assert_eq!(world.lacking(), [], "{count} drives");
     }
     for left in (2..6).rev() {
-        world.store.deployment.drain_drive(world.id(left), false).expect("is emptied");
+        world.store.deployment.drain_drive(world.store.drive_id(left), false).expect("is emptied");
         world.settle();
         assert_eq!(world.lacking(), [], "{left} drives");
     }
