@@ -1,5 +1,6 @@
 """The surfaces that change identities, spoken to without their clients, so that a test sees the status of the answer:
 the query API of IAM and STS, MinIO's admin API, and the own admin API."""
+import hashlib
 import json
 import re
 import urllib.parse
@@ -18,6 +19,17 @@ ALLOW_ALL = {"Effect": "Allow", "Action": "*", "Resource": "*"}
 
 def document(*statements):
     return json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
+
+
+def signed_head(server, credentials, service, method, path, body, headers=None):
+    """The signed head of a request, for a socket: the test decides when its body comes, and whether an answer is read."""
+    request = AWSRequest(method, f"{server.url}{path}", data=body, headers=headers or {})
+    if service != "s3":
+        request.headers["X-Amz-Content-SHA256"] = hashlib.sha256(body).hexdigest()
+    (S3SigV4Auth if service == "s3" else SigV4Auth)(credentials, service, "us-east-1").add_auth(request)
+    lines = [f"{name}: {value}" for name, value in request.headers.items() if name.lower() not in ("host", "content-length")]
+    lines += [f"Host: 127.0.0.1:{server.port}", f"Content-Length: {len(body)}", "Connection: close"]
+    return "\r\n".join([f"{method} {path} HTTP/1.1", *lines, "", ""]).encode()
 
 
 class Surfaces:

@@ -1,6 +1,5 @@
 """Requests that are held back until what they were decided on has changed, at every service; and names of objects that are paths
 of other services. Found by the fourth attack (B1, B2, B4, B5)."""
-import hashlib
 import html
 import json
 import socket
@@ -8,12 +7,12 @@ import time
 import urllib.parse
 
 import pytest
-from botocore.auth import S3SigV4Auth, SigV4Auth
+from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from conftest import Server
-from surfaces import ALLOW_ALL, ROOT, Surfaces, document, field
+from surfaces import ALLOW_ALL, ROOT, Surfaces, document, field, signed_head
 
 ACCOUNT = "000000000000"
 POINT = f"arn:aws:s3:us-east-1:{ACCOUNT}:accesspoint/team"
@@ -33,14 +32,9 @@ class Held:
 
     def __init__(self, server, key, method, path, body, headers=None, service="s3", early=-1):
         self.late = body[early:]
-        request = AWSRequest(method, f"{server.url}{path}", data=body, headers=headers or {})
-        if service != "s3":
-            request.headers["X-Amz-Content-SHA256"] = hashlib.sha256(body).hexdigest()
-        (S3SigV4Auth if service == "s3" else SigV4Auth)(key, service, "us-east-1").add_auth(request)
-        lines = [f"{name}: {value}" for name, value in request.headers.items() if name.lower() not in ("host", "content-length")]
-        lines += [f"Host: 127.0.0.1:{server.port}", f"Content-Length: {len(body)}", "Connection: close"]
+        head = signed_head(server, key, service, method, path, body, headers)
         self.socket = socket.create_connection(("127.0.0.1", server.port), timeout=20)
-        self.socket.sendall(f"{method} {path} HTTP/1.1\r\n".encode() + "\r\n".join(lines).encode() + b"\r\n\r\n" + body[:early])
+        self.socket.sendall(head + body[:early])
         # Its head is read and its signature checked meanwhile: the server says nothing of that.
         time.sleep(0.5)
 

@@ -7,11 +7,9 @@ import time
 import urllib.parse
 
 import pytest
-from botocore.auth import S3SigV4Auth, SigV4Auth
-from botocore.awsrequest import AWSRequest
 
 from conftest import Server
-from surfaces import ALLOW_ALL, ROOT, Surfaces, document
+from surfaces import ALLOW_ALL, ROOT, Surfaces, document, signed_head
 
 ROUNDS = 24
 STEP_S = 0.0005
@@ -29,13 +27,10 @@ def server(tmp_path_factory):
 
 def leave(server, service, method, path, body, headers, after_s):
     """Sends a request of the owner and closes the connection without waiting for the answer."""
-    request = AWSRequest(method, f"{server.url}{path}", data=body, headers=headers)
-    (S3SigV4Auth if service == "s3" else SigV4Auth)(ROOT, service, "us-east-1").add_auth(request)
-    lines = [f"{name}: {value}" for name, value in request.headers.items() if name.lower() not in ("host", "content-length")]
-    head = [f"{method} {path} HTTP/1.1", f"Host: 127.0.0.1:{server.port}", f"Content-Length: {len(body)}", *lines, "", ""]
+    head = signed_head(server, ROOT, service, method, path, body, headers)
     with socket.create_connection(("127.0.0.1", server.port)) as client:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        client.sendall("\r\n".join(head).encode() + body)
+        client.sendall(head + body)
         time.sleep(after_s)
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
