@@ -75,7 +75,7 @@ def until(seconds):
 
 
 def sender_of(surfaces, end, name, number):
-    """Somebody who may do everything in the bucket, by what will end."""
+    """A caller who may do everything in the bucket, by the right that will end."""
     if end == "block":
         everybody = document({"Effect": "Allow", "Principal": "*", "Action": "s3:*", "Resource": [f"arn:aws:s3:::{name}", f"arn:aws:s3:::{name}/*"]})
         assert surfaces.s3(ROOT, "PUT", f"/{name}?policy", everybody.encode()).status_code == 204
