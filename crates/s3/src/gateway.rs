@@ -106,7 +106,7 @@ pub(crate) struct Context<'a> {
     /// Token of the sender's session, if it is one.
     pub(crate) token: Option<String>,
     /// What the document of the request says, where policies look at that.
-    pub(crate) said: Option<Said>,
+    pub(crate) said: Option<Arc<Said>>,
     /// What was decided on since the operation began.
     pub(crate) also: AlsoDecided,
     /// What the request asks for, once that is known.

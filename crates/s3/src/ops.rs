@@ -55,6 +55,7 @@ use crate::operation::Operation;
 use crate::response::Reply;
 use crate::xml::Element;
 use drystone_engine::VersionRef;
+use std::sync::Arc;
 
 pub(crate) type Handled = Result<Reply, S3Error>;
 
@@ -223,7 +224,7 @@ pub(crate) async fn hear(
     if Said::is_in(operation) && !is_bare {
         let document = read_undecided(context, verified.clone(), body, HEARD_LEN_MAX).await?;
         context.sender.identity = identify_again(context)?;
-        context.said = Some(Said::of(operation, document)?);
+        context.said = Some(Arc::new(Said::of(operation, document)?));
     }
     Ok(())
 }
@@ -240,7 +241,7 @@ pub(crate) async fn hear_control(
         _ => read_undecided(context, verified.clone(), body, HEARD_LEN_MAX).await?,
     };
     context.sender.identity = identify_again(context)?;
-    context.said = Some(Said::of_control(&context.request, root, document)?);
+    context.said = Some(Arc::new(Said::of_control(&context.request, root, document)?));
     Ok(())
 }
 

@@ -62,6 +62,7 @@ pub(crate) fn as_it_is_now<'a>(context: &Context<'a>) -> Result<Context<'a>, S3E
 fn with_identity<'a>(context: &Context<'a>, identity: Option<Arc<Identity>>) -> Context<'a> {
     let mut again = context.with_request(context.request.clone());
     again.sender = Sender { identity, ..context.sender.clone() };
+    again.said = context.said.clone();
     again
 }
 

@@ -4,6 +4,7 @@
 use super::{Need, Said, allow};
 use crate::error::S3Error;
 use crate::gateway::Context;
+use std::sync::Arc;
 
 /// Decides whether the tags of `source` may become those of what the request writes. The need of `source` is
 /// one to read the object.
@@ -34,6 +35,6 @@ pub(super) fn allow_carried_tags(
     };
     // Conditions on the tags that are set see those that come along.
     let mut setting = context.with_request(request.clone());
-    setting.said = Some(Said::of_tags(tags.to_vec()));
+    setting.said = Some(Arc::new(Said::of_tags(tags.to_vec())));
     allow(&setting, &target)
 }

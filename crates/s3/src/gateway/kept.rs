@@ -2,7 +2,7 @@
 
 use super::entry::Known;
 use super::{Context, GatewayConfig};
-use crate::authorize::{AlsoDecided, Sender};
+use crate::authorize::{AlsoDecided, Said, Sender};
 use crate::bucket_log::LineSlot;
 use crate::operation::Operation;
 use crate::request::S3Request;
@@ -12,7 +12,7 @@ use drystone_engine::{Engine, Turns};
 use drystone_identity::Directory;
 use std::sync::Arc;
 
-/// What a [`Context`] borrows and holds, but for what its document says.
+/// What a [`Context`] borrows and holds.
 pub(crate) struct Kept {
     engine: Engine,
     directory: Directory,
@@ -24,6 +24,7 @@ pub(crate) struct Kept {
     rules: Arc<RuleCache>,
     directory_epoch: u64,
     token: Option<String>,
+    said: Option<Arc<Said>>,
     also: AlsoDecided,
     operation: Option<Operation>,
     line: Option<Arc<LineSlot>>,
@@ -45,6 +46,7 @@ impl Context<'_> {
             rules: self.rules.clone(),
             directory_epoch: self.directory_epoch,
             token: self.token.clone(),
+            said: self.said.clone(),
             also: self.also.clone(),
             operation: self.operation,
             line: self.line.clone(),
@@ -68,7 +70,7 @@ impl Kept {
             rules: &self.rules,
             directory_epoch: self.directory_epoch,
             token: self.token.clone(),
-            said: None,
+            said: self.said.clone(),
             also: self.also.clone(),
             operation: self.operation,
             line: self.line.clone(),
