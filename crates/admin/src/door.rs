@@ -42,6 +42,8 @@ pub struct AdminRequest {
     pub consumer: Consumer,
     /// Whether the connection is encrypted.
     pub is_secure: bool,
+    /// Version of TLS, such as `1.3`, where it is known.
+    pub tls: Option<&'static str>,
     /// It came by the socket of the server: its sender is at the machine itself.
     pub is_local: bool,
 }
@@ -273,11 +275,6 @@ impl<'a> Actor<'a> {
     /// Whether a statement denies a right; for what everybody may do to their own keys.
     pub(crate) fn is_denied(&self, right: Right, resource: &EntityArn) -> bool {
         self.verdict(right, &[resource], &self.facts).is_denied()
-    }
-
-    /// Whether an action of S3 is allowed.
-    pub(crate) fn may_s3(&self, action: &str, resource: &str) -> bool {
-        self.decide(action, resource, Aliases::default(), &self.facts).0
     }
 
     /// Refuses unless a right is allowed, and not denied by any of its names. The reason of a refusal is kept

@@ -6,6 +6,7 @@
 
 mod api;
 mod attempt;
+mod buckets;
 mod console;
 mod door;
 mod federation;
@@ -18,6 +19,7 @@ mod rights;
 mod room;
 
 pub use api::Drives;
+pub use buckets::{BucketAccess, BucketRights};
 pub use console::console_page;
 pub use door::AdminRequest;
 pub use federation::{Federation, Ldap, LdapConfig, OpenId, OpenIdConfig};
@@ -42,6 +44,7 @@ pub struct Admin {
     /// Bearer token of the metrics; `None` makes them public.
     token: Option<String>,
     drives: Arc<dyn Drives>,
+    rights: Arc<dyn BucketRights>,
     verifying: Arc<api::Verifying>,
 }
 
@@ -63,6 +66,8 @@ pub struct AdminConfig {
     pub token: Option<String>,
     /// The drives.
     pub drives: Arc<dyn Drives>,
+    /// Who may do what with buckets.
+    pub rights: Arc<dyn BucketRights>,
 }
 
 /// What a server says of itself.
@@ -157,10 +162,21 @@ impl Admin {
     /// Answers for an engine.
     #[must_use]
     pub fn new(config: AdminConfig) -> Self {
-        let AdminConfig { engine, directory, kms, about, federation, metrics, token, drives } =
-            config;
+        let AdminConfig { engine, directory, kms, about, federation, .. } = config;
+        let AdminConfig { metrics, token, drives, rights, .. } = config;
         let verifying = Arc::default();
-        Self { engine, directory, kms, about, federation, metrics, token, drives, verifying }
+        Self {
+            engine,
+            directory,
+            kms,
+            about,
+            federation,
+            metrics,
+            token,
+            drives,
+            rights,
+            verifying,
+        }
     }
 
     /// The owner of the server, for a request that came in by its unix socket.

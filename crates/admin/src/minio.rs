@@ -14,7 +14,7 @@ mod users;
 use crate::attempt::Attempts;
 use crate::door::{Actor, AdminRequest};
 use crate::rights::Right;
-use crate::{About, Admin, AdminResponse, Drives, respond};
+use crate::{About, Admin, AdminResponse, BucketAccess, BucketRights, Drives, respond};
 use bytes::Bytes;
 use drystone_base::SystemRng;
 use drystone_engine::{Consumer, Engine, Turns};
@@ -59,6 +59,8 @@ struct Call<'a> {
     kms: &'a Kms,
     about: &'a About,
     drives: &'a Arc<dyn Drives>,
+    rights: &'a Arc<dyn BucketRights>,
+    caller: &'a Arc<Identity>,
 }
 
 /// Derives a key for a body on a thread that may take its time, when it is the caller's turn.
@@ -87,6 +89,16 @@ async fn open(request: &AdminRequest, identity: &Identity) -> Option<Bytes> {
 }
 
 impl Call<'_> {
+    /// Whether a statement denies the caller a list of buckets.
+    fn denies_lists(&self) -> bool {
+        self.rights.denies_lists(self.request, self.caller)
+    }
+
+    /// What the caller may do with a bucket.
+    fn access_to(&self, bucket: &str) -> BucketAccess {
+        self.rights.access_to(self.request, self.caller, bucket)
+    }
+
     fn need(&self, name: &str) -> Result<&str, MinioError> {
         let missing = || MinioError::invalid(format!("The parameter {name} is missing."));
         self.request.query(name).filter(|value| !value.is_empty()).ok_or_else(missing)
@@ -138,7 +150,7 @@ impl Call<'_> {
 
 /// Answers a call.
 pub(crate) async fn serve(admin: &Admin, request: &AdminRequest) -> AdminResponse {
-    let Admin { engine, kms, about, drives, .. } = admin;
+    let Admin { engine, kms, about, drives, rights, .. } = admin;
     let refuse = |error: MinioError| error.render(&request.path, &request.request_id);
     let Some(identity) = &request.identity else {
         return refuse(MinioError::denied("The request must be signed."));
@@ -151,7 +163,8 @@ pub(crate) async fn serve(admin: &Admin, request: &AdminRequest) -> AdminRespons
             Err(error) => return refuse(error.into()),
         };
         let actor = Actor::new(admin, &attempt, request);
-        let call = Call { actor, request, plain: plain.clone(), engine, kms, about, drives };
+        let (plain, caller) = (plain.clone(), &attempt.identity);
+        let call = Call { actor, request, plain, engine, kms, about, drives, rights, caller };
         let reply = run(&call).await;
         if attempts.go_on(&attempt) {
             continue;

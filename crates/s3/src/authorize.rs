@@ -255,6 +255,11 @@ pub(crate) fn refuse_denied(context: &Context<'_>, need: &Need) -> Result<(), S3
     Err(S3Code::AccessDenied.into())
 }
 
+/// Whether a statement denies a right, or that cannot be decided; a question, not a refusal.
+pub(crate) fn is_denied(context: &Context<'_>, need: &Need) -> bool {
+    !decide_need(context, need).is_ok_and(|decision| !decision.explanation.reason.is_final())
+}
+
 /// Whether what the sender may do in a bucket has to be looked up: the owner of its account may do
 /// everything where there is no policy.
 pub(crate) fn is_decided_by_policy(context: &Context<'_>, bucket: &str) -> bool {

@@ -32,9 +32,10 @@ use crate::website;
 use drystone_engine::{BucketRow, Engine, Turn, Turns};
 use drystone_identity::Directory;
 use drystone_kms::Kms;
+pub(crate) use entry::Noted;
 pub(crate) use listing::Listed;
 
-use entry::{Entry, Known, Noted, Trace};
+use entry::{Entry, Known, Trace};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use std::sync::Arc;
@@ -385,7 +386,7 @@ impl Gateway {
         self.engine.for_request(consumer_of(sender), bucket)
     }
 
-    fn context<'a>(
+    pub(crate) fn context<'a>(
         &'a self,
         engine: &'a Engine,
         request: S3Request,

@@ -392,6 +392,7 @@ async fn administer(
                 address: peer.address,
                 consumer: taken.consumer,
                 is_secure: peer.is_secure,
+                tls: peer.tls,
                 is_local: false,
             };
             (front.admin.serve(door, &request).await, None, identity, room)

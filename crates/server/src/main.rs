@@ -23,6 +23,7 @@ mod places;
 mod ports;
 mod proxy;
 mod repair;
+mod rights;
 mod secrets;
 mod slots;
 mod socket;

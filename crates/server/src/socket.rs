@@ -94,6 +94,7 @@ async fn answer(admin: &Admin, request: Request<Incoming>, number: u64) -> Admin
         address: IpAddr::V4(Ipv4Addr::LOCALHOST),
         consumer: Consumer::client(&"socket"),
         is_secure: true,
+        tls: None,
         is_local: true,
     };
     admin.serve(Door::Api, &request).await

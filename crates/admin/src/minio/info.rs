@@ -1,6 +1,7 @@
 //! What the server is and holds.
 
 use super::{Answer, Call, MinioError, Reply};
+use crate::BucketAccess;
 use crate::rights::Right;
 use drystone_base::Timestamp;
 use drystone_base::limits::BUCKET_COUNT_MAX;
@@ -206,29 +207,35 @@ pub(super) async fn usage(call: &Call<'_>) -> Answer {
     Ok(Reply::Plain(answer))
 }
 
-/// What the caller may do in which bucket. Everybody may ask this about himself.
+/// What the caller may do in which bucket. Everybody may ask this about himself. A bucket is named if one of
+/// the rights is there that MinIO asks for, and what is in it is told to those who may list it; none is named
+/// to whom lists of buckets are denied.
 pub(super) async fn account(call: &Call<'_>) -> Answer {
     let account = call.actor.account();
     let owner = if account == DEFAULT_ACCOUNT { "" } else { account };
     let mut listed = Vec::new();
-    let room = room_for(call, Some(owner)).await?;
-    visit(call, (Some(owner), DECIDED_COUNT_MAX), |bucket| {
-        let arn = format!("arn:aws:s3:::{}", bucket.name);
-        let read = call.actor.may_s3("s3:ListBucket", &arn);
-        let write = call.actor.may_s3("s3:PutObject", &format!("{arn}/*"));
-        if (read || write) && listed.len() < room {
-            let usage = call.engine.usage_of(bucket.id)?;
-            listed.push(json!({
-                "name": bucket.name,
-                "size": usage.current_bytes + usage.noncurrent_bytes,
-                "objects": usage.current_count,
-                "created": Timestamp(bucket.created_ms).to_iso(),
-                "access": { "read": read, "write": write },
-            }));
+    let room = if call.denies_lists() { 0 } else { room_for(call, Some(owner)).await? };
+    let name_allowed = |bucket: BucketRow| {
+        let BucketAccess { lists, locates, writes } = call.access_to(&bucket.name);
+        if !(lists || locates || writes) || listed.len() >= room {
+            return Ok(());
         }
+        let mut named = json!({
+            "name": bucket.name,
+            "created": Timestamp(bucket.created_ms).to_iso(),
+            "access": { "read": lists, "write": writes },
+        });
+        if lists {
+            let usage = call.engine.usage_of(bucket.id)?;
+            named["size"] = json!(usage.current_bytes + usage.noncurrent_bytes);
+            named["objects"] = json!(usage.current_count);
+        }
+        listed.push(named);
         Ok(())
-    })
-    .await?;
+    };
+    if room > 0 {
+        visit(call, (Some(owner), DECIDED_COUNT_MAX), name_allowed).await?;
+    }
     let identity = call.actor.identity;
     // The owner of another account has nothing to do with the key of this one's.
     let owner = match account == DEFAULT_ACCOUNT {

@@ -65,12 +65,12 @@ impl Trace {
 }
 
 /// What is noted of a request before its sender is known.
-pub(super) struct Noted<'a> {
-    pub(super) ids: &'a Ids,
-    pub(super) line: Option<Arc<LineSlot>>,
+pub(crate) struct Noted<'a> {
+    pub(crate) ids: &'a Ids,
+    pub(crate) line: Option<Arc<LineSlot>>,
     /// Epoch of the directory before the sender is looked up.
-    pub(super) epoch: u64,
-    pub(super) known: Option<Known>,
+    pub(crate) epoch: u64,
+    pub(crate) known: Option<Known>,
 }
 
 /// The line of a request to be. It is written when the request ends, and also if its client leaves before:

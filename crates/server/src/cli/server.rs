@@ -9,6 +9,7 @@ use crate::listen::{Front, serve};
 use crate::mounts;
 use crate::node::{Node, NodeDrives, OpenMode};
 use crate::ports::{BoundPorts, Ports};
+use crate::rights::GatewayRights;
 use crate::secrets;
 use crate::socket;
 use crate::tls::Certificates;
@@ -73,6 +74,7 @@ pub(crate) fn run(config: &ServerConfig) -> CommandResult {
             metrics: metrics.clone(),
             token,
             drives: Arc::new(drives_of(config, &node)),
+            rights: Arc::new(GatewayRights(gateway.clone())),
         });
         let admin = Arc::new(admin);
         let administering = open_sockets(&node, &admin);
@@ -81,8 +83,7 @@ pub(crate) fn run(config: &ServerConfig) -> CommandResult {
         let engine = node.engine.clone();
         let sweeping = tokio::spawn(sweep(engine.clone()));
         let delivering = tokio::spawn(deliver(gateway.clone(), config.log_delivery));
-        let logs = gateway.clone();
-        let proxies = config.proxies.clone();
+        let (logs, proxies) = (gateway.clone(), config.proxies.clone());
         let admission = admission(config, descriptors, &metrics);
         let front =
             Front { proxies, gateway, admin, engine, metrics, access_log, certificates, admission };
