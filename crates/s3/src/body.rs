@@ -9,11 +9,12 @@ use crate::intake::Pace;
 use crate::request::{S3Request, printable};
 use bytes::Bytes;
 use drystone_base::hex;
-use http::HeaderValue;
+use http::{Extensions, HeaderValue};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -26,15 +27,38 @@ const STALL_MAX: Duration = Duration::from_secs(30);
 const PROGRESS_AFTER: Duration = Duration::from_secs(60);
 const PROGRESS_BYTES_PER_SECOND: u64 = 256;
 
+/// Whether the body of a request with `Expect: 100-continue` was asked for. Its client may leave out a body
+/// that was not asked for, so that what follows on the connection cannot be told apart from it (RFC 9110,
+/// section 10.1.1). An extension of the request.
+#[derive(Clone, Default)]
+pub struct AskedFor(Arc<AtomicBool>);
+
+impl AskedFor {
+    /// Whether the client was told to send the body.
+    #[must_use]
+    pub fn is_true(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// Unread body of a request.
 pub(crate) struct Body {
     incoming: Incoming,
     pace: Option<Arc<Pace>>,
+    asked_for: Option<AskedFor>,
 }
 
 impl Body {
-    pub(crate) fn new(incoming: Incoming) -> Self {
-        Self { incoming, pace: None }
+    /// The body of a request with these extensions.
+    pub(crate) fn new(incoming: Incoming, extensions: &Extensions) -> Self {
+        Self { incoming, pace: None, asked_for: extensions.get().cloned() }
+    }
+
+    /// Notes that frames are read now, which asks the client for the body.
+    fn note_asked(&self) {
+        if let Some(AskedFor(is_asked)) = &self.asked_for {
+            is_asked.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Whether nothing comes, whatever was declared.
@@ -54,6 +78,7 @@ impl Body {
     /// `RequestTimeout` if nothing comes in time, `IncompleteBody` if it ends early, `SlowDown` if others
     /// wait for what this body holds.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, S3Error> {
+        self.note_asked();
         loop {
             let next = self.incoming.frame();
             let frame = match &self.pace {
@@ -79,6 +104,7 @@ impl Body {
         let declared_len = declared_len.and_then(|len| printable(&len)?.parse::<usize>().ok());
         let (Some(mut body), Some(..=DRAIN_LEN_MAX)) = (body, declared_len) else { return };
         let mut len = 0;
+        body.note_asked();
         let drained = async {
             while let Some(Ok(frame)) = body.incoming.frame().await {
                 len += frame.data_ref().map_or(0, Bytes::len);

@@ -238,7 +238,7 @@ impl Gateway {
         let is_preflight = parts.method == http::Method::OPTIONS;
         let is_http2 = parts.version == http::Version::HTTP_2;
         let declared_len = parts.headers.get("content-length").cloned();
-        let mut body = Some(Body::new(incoming));
+        let mut body = Some(Body::new(incoming, &parts.extensions));
         let mut entry = Entry::new(self, &ids);
         entry.trace.room_len = room_len(&parts, headers_len);
         let mut asked = None;

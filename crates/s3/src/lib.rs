@@ -53,6 +53,7 @@ mod xml;
 pub use answer::{HeadShare, OutBody, Receiver, headers_len};
 pub use auth::metrics_token;
 pub use authorize::Peer;
+pub use body::AskedFor;
 pub use error::{S3Code, S3Error};
 pub use gateway::{Gateway, GatewayConfig, Served};
 pub use host::Domains;

@@ -127,12 +127,13 @@ impl Gateway {
         request_id: &str,
     ) -> Result<ServiceRequest, S3Error> {
         let (parts, incoming) = request.into_parts();
+        let body = Body::new(incoming, &parts.extensions);
         let request = S3Request::parse(parts, &Domains::default(), now_ms)?;
         request.check_headers()?;
         if request.content_length().is_some_and(|len| len > len_max as u64) {
             return Err(S3Code::EntityTooLarge.into());
         }
-        let (body, declared_len) = (Body::new(incoming), request.content_length());
+        let declared_len = request.content_length();
         let read = async |body: Body, len_max: usize, known: Option<&Identity>| {
             let principal = known.map_or(&Principal::Anonymous, |identity| &identity.principal);
             let engine = self.engine.for_consumer(of_principal(principal, peer));

@@ -14,7 +14,7 @@ use drystone_admin::{Admin, AdminRequest, Door, Metrics, RequestRecord, console_
 use drystone_base::{Timestamp, error_limited, warn_limited};
 use drystone_engine::Engine;
 use drystone_identity::Identity;
-use drystone_s3::{Gateway, OutBody, Peer, Receiver, ResponseBody, Served, headers_len};
+use drystone_s3::{AskedFor, Gateway, OutBody, Peer, Receiver, ResponseBody, Served, headers_len};
 use http::{HeaderValue, Request, Response, StatusCode, Version};
 use hyper::body::Body as _;
 use hyper::body::Incoming;
@@ -242,8 +242,12 @@ thread_local! {
 }
 
 fn serve_one(asked: Asked) -> impl Future<Output = Answered> + Send {
-    let Asked { port, request, headers_len, is_held, peer, guard, activity } = asked;
+    let Asked { port, mut request, headers_len, is_held, peer, guard, activity } = asked;
     let is_http2 = request.version() == Version::HTTP_2;
+    let asked_for = keeps_body_back(&request).then(AskedFor::default);
+    if let Some(asked_for) = &asked_for {
+        request.extensions_mut().insert(asked_for.clone());
+    }
     async move {
         if let Port::S3(front) = &port
             && front.proxies.is_unnamed(peer.address, request.headers())
@@ -265,6 +269,11 @@ fn serve_one(asked: Asked) -> impl Future<Output = Answered> + Send {
         if let Some(share) = response.body_mut().take_head_share() {
             activity.keep_head(response.headers_mut(), share);
         }
+        if asked_for.is_some_and(|asked_for| !asked_for.is_true()) {
+            response
+                .headers_mut()
+                .insert(http::header::CONNECTION, HeaderValue::from_static("close"));
+        }
         Ok(response.map(|body| {
             let holds_request = body.holds_request();
             Tracked::of_answer(body, guard, is_http2, holds_request)
@@ -280,6 +289,12 @@ fn receiver<'a>(
 ) -> Receiver<'a> {
     let (address, is_http2) = (peer.address, version == Version::HTTP_2);
     Receiver { identity, address, is_http2, engine: &front.engine }
+}
+
+/// Whether the client sends the body only when it is asked for it. HTTP/2 tells bodies apart from requests.
+fn keeps_body_back(request: &Request<Incoming>) -> bool {
+    let expected = request.headers().get(http::header::EXPECT);
+    expected.is_some() && request.version() == Version::HTTP_11 && !request.body().is_end_stream()
 }
 
 /// Bytes of the target of a request.

@@ -56,7 +56,8 @@ def test_lists_hold_what_they_answer(server):
     with watched(server) as watch, ThreadPoolExecutor(6) as pool:
         answers = list(pool.map(ask, range(18)))
     assert answers == [COUNT] * 18
-    assert watch.grown < 24 * MIB, watch.grown
+    # Lists that held the tags would hold 23 MB each, and four run at once; the rest is what the allocator keeps.
+    assert watch.grown < 48 * MIB, watch.grown
     assert not watch.failed and watch.waited < 3, (watch.failed, watch.waited)
 
 

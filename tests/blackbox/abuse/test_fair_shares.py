@@ -177,8 +177,11 @@ def test_forms_take_nothing_of_what_is_kept_for_those_who_signed(start):
     with Drips(server) as drips:
         for _ in range(3):
             forms(drips, sources=24, each=20)
-            text = surfaces.http.get(f"{server.url}/minio/v2/metrics/cluster", timeout=20).text
-            held = dict(re.findall(r'^drystone_budget_used_bytes\{kind="(\w+)"\} (\d+)$', text, re.M))
+            deadline, held = time.monotonic() + 10, {"unsigned": "0"}
+            # The forms are sent, and may not have been read yet.
+            while held["unsigned"] == "0" and time.monotonic() < deadline:
+                text = surfaces.http.get(f"{server.url}/minio/v2/metrics/cluster", timeout=20).text
+                held = dict(re.findall(r'^drystone_budget_used_bytes\{kind="(\w+)"\} (\d+)$', text, re.M))
             assert held["arrive"] == held["decode"] == "0" < held["unsigned"], held
             status, seconds = timed(lambda: surfaces.s3(ROOT, "POST", "/good?delete", BULK))
             assert (status, seconds < 4) == (200, True), (status, seconds)
