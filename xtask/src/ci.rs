@@ -220,10 +220,13 @@ fn gate(python: &str, env: &[(&str, &str)]) -> Outcome {
     run(python, &["-m", "pytest", "-p", "no:cacheprovider", "-rA", GATE], env)
 }
 
-/// The shared acceptance tests, where they are.
+/// The shared acceptance tests. Who has none beside the checkout is told so; in CI they must be there.
 fn acceptance(python: &str, env: &[(&str, &str)]) -> Outcome {
     let folder = "../shared/acceptance";
     if !Path::new(folder).is_dir() {
+        if std::env::var_os("CI").is_some() {
+            return Err(format!("{folder} is missing: CI runs the acceptance tests"));
+        }
         say("the shared acceptance tests are not here: not run");
         return Ok(());
     }
