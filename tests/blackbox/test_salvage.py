@@ -143,3 +143,19 @@ def test_a_store_of_one_drive_salvages_what_its_frames_still_say(wall):
     with pytest.raises(ClientError, match="NoSuchKey"):
         one.client().get_object(Bucket=BUCKET, Key="k0")
     one.stop()
+
+
+def test_what_the_end_of_the_only_log_held_is_said_to_be_unknown(wall):
+    """Nothing follows on the last frame, so that no number shows that it is missing."""
+    one = wall(count=1)
+    one.start("--segment-size", "1MiB")
+    one.fill([60_000, 900])
+    body = one.bodies["k1"]
+    one.server.kill()
+    [(segment, at)] = [(path, content.rfind(body)) for path in one.directories[0].glob("seg-*.log")
+                       if body in (content := path.read_bytes())]
+    content = bytearray(segment.read_bytes())
+    content[at + 7] ^= 1
+    segment.write_bytes(content)
+    found = rebuild(one.directories, code=1)
+    assert found["lost_frames"] == 0 and found["unknown_stretches"] == found["damaged_stretches"] > 0

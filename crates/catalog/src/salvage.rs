@@ -24,6 +24,9 @@ pub struct SalvageReport {
     pub lost_frames: u64,
     /// Stretches that do not verify, on all drives.
     pub damaged_stretches: u64,
+    /// Damaged stretches of a log that no other drive has a copy of: bytes of small objects, rows that an
+    /// export does not hold, or the end of the log may be among what they held, and nothing shows which.
+    pub unknown_stretches: u64,
 }
 
 /// A frame that verifies.
@@ -66,6 +69,7 @@ pub fn salvage(
     let mut report = SalvageReport::default();
     let (mut frames, damaged) = frames_of(first)?;
     report.damaged_stretches = damaged;
+    report.unknown_stretches = if others.is_empty() { damaged } else { 0 };
     let mut start = 0;
     let mut roots = find_roots(first)?;
     while let Some(root) = roots.pop() {

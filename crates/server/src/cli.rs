@@ -39,7 +39,8 @@ enum Command {
     Server(Box<ServerArguments>),
     /// Check drives while no server runs on them: every row and every count, and that drives know of every
     /// shard. Bytes of objects are not read: `drystone verify` does that, while the server runs. Exit code:
-    /// 0 if everything holds, 1 if not, or if a directory could not be checked.
+    /// 0 if everything holds, 1 if not, or if something could not be checked: a directory, a drive that is
+    /// missing, or the seals for want of a keyring.
     Fsck(InspectArguments),
     /// Rebuild the indexes of drives from their logs, while no server runs on them.
     Rebuild(RebuildArguments),

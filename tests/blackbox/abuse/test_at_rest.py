@@ -127,6 +127,7 @@ def test_a_row_that_the_server_did_not_write_is_named_and_never_served(begin, tm
     key = iam.create_access_key(UserName="reader")["AccessKey"]
     server.stop()
     assert fsck(server, tmp_path, 0) == []
+    assert drystone("fsck", server.directory).returncode == 1, "seals cannot be checked without the keyring"
     assert damage(server.directory, *arguments) != "0 rows changed\n"
     problems = fsck(server, tmp_path, 1)
     assert any(problem.startswith(f"the row {family} ") and "not written by this deployment" in problem for problem in problems), problems

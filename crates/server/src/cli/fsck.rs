@@ -43,9 +43,8 @@ pub(crate) fn run(config: &ServerConfig, json: bool, mode: OpenMode) -> CommandR
         let rebuilt = (mode == OpenMode::Rebuild).then_some((rows, frames));
         print(&as_text(&report, &scope, rebuilt));
     }
-    let is_whole = report.problems.is_empty() && damaged_segments == 0;
-    let is_whole = is_whole && scope.refused.is_empty() && scope.unused.is_empty();
-    Ok(if is_whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let holds = report.problems.is_empty() && damaged_segments == 0;
+    Ok(if holds && scope.is_everything() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// What was looked at, and what was not.
@@ -87,6 +86,21 @@ struct Scope {
     damaged_segments: usize,
 }
 
+impl Scope {
+    /// Whether all drives of the deployment are here, and nothing was left out.
+    const fn is_everything(&self) -> bool {
+        self.is_all_here() && self.is_all_checked()
+    }
+
+    const fn is_all_here(&self) -> bool {
+        self.missing.is_empty() && self.refused.is_empty()
+    }
+
+    const fn is_all_checked(&self) -> bool {
+        self.checks_seals && self.unused.is_empty()
+    }
+}
+
 fn as_text(report: &CheckReport, scope: &Scope, rebuilt: Option<(u64, u64)>) -> String {
     let mut text = format!("drive {}\n", scope.drive);
     for (path, id) in &scope.checked {
@@ -123,10 +137,8 @@ fn as_text(report: &CheckReport, scope: &Scope, rebuilt: Option<(u64, u64)>) -> 
     for problem in &report.problems {
         text += &format!("problem: {}\n", clean(problem));
     }
-    let is_all_here = scope.missing.is_empty() && scope.refused.is_empty();
-    let is_all_checked = scope.checks_seals && scope.unused.is_empty();
     let holds = report.problems.is_empty() && scope.damaged_segments == 0;
-    text += match (holds, is_all_here, is_all_checked) {
+    text += match (holds, scope.is_all_here(), scope.is_all_checked()) {
         (true, true, true) => "everything holds\n",
         (true, false, true) => "everything holds on the drives that are here\n",
         (true, _, false) => "everything that was checked holds\n",

@@ -36,7 +36,8 @@ pub(crate) fn run(config: &ServerConfig, json: bool) -> CommandResult {
         true => print_json(&as_json(&frames, &objects, &check)),
         false => print(&as_text(&frames, &objects, &check)),
     }
-    let is_whole = check.problems.is_empty() && objects.lost_count == 0 && frames.lost_frames == 0;
+    let lost = objects.lost_count + frames.lost_frames + frames.unknown_stretches;
+    let is_whole = check.problems.is_empty() && lost == 0;
     Ok(if is_whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -49,6 +50,13 @@ fn as_text(frames: &SalvageReport, objects: &SalvagedObjects, check: &CheckRepor
         text += &format!(
             "LOST: {} frames; what they changed is not known: small objects, deletes, tags, settings\n",
             frames.lost_frames
+        );
+    }
+    if frames.unknown_stretches > 0 {
+        text += &format!(
+            "MAY BE LOST: what {} damaged stretches held, which no other drive has: small objects and last \
+             changes; start the server, and `drystone verify` names each object that cannot be read\n",
+            frames.unknown_stretches
         );
     }
     text += &format!("manifests: {} objects, {} bytes\n", objects.objects, objects.bytes);
@@ -87,6 +95,7 @@ fn as_json(frames: &SalvageReport, objects: &SalvagedObjects, check: &CheckRepor
         "frames": frames.frames,
         "lost_frames": frames.lost_frames,
         "damaged_stretches": frames.damaged_stretches,
+        "unknown_stretches": frames.unknown_stretches,
         "objects": objects.objects,
         "bytes": objects.bytes,
         "buckets": objects.buckets,
