@@ -151,7 +151,7 @@ def test_what_the_end_of_the_only_log_held_is_said_to_be_unknown(wall):
     one.start("--segment-size", "1MiB")
     one.fill([60_000, 900])
     body = one.bodies["k1"]
-    one.server.kill()
+    one.stop()
     [(segment, at)] = [(path, content.rfind(body)) for path in one.directories[0].glob("seg-*.log")
                        if body in (content := path.read_bytes())]
     content = bytearray(segment.read_bytes())
