@@ -79,11 +79,11 @@ pub enum Kind {
     Arrive,
     /// Documents of those who are not known, as they come: 1/32.
     Unsigned,
-    /// Decoders of archives, which are held for as long as their clients send: 1/16.
+    /// Decoders of archives, which are held for as long as their clients send: 1/8.
     Unpack,
     /// What is made of a document that has come: 1/16.
     Decode,
-    /// Bodies on their way to the drives: together with reads and answers, 17/32.
+    /// Bodies on their way to the drives: together with reads and answers, 15/32.
     Upload,
     /// Bytes on their way to clients.
     Read,
@@ -230,9 +230,9 @@ impl ByteBudget {
             stream: of(1, true),
             arrive: of(2, true),
             unsigned: of(1, true),
-            unpack: of(2, true),
+            unpack: of(4, true),
             decode: of(2, true),
-            clients: of(17, true),
+            clients: of(15, true),
             reconstruct: of(4, false),
             background: of(3, false),
             total_bytes,

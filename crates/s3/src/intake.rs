@@ -27,36 +27,64 @@ const LAG_MAX: Duration = Duration::from_secs(10);
 const LAG_MAX_AWAITED: Duration = Duration::from_millis(200);
 /// The same for archives, which go on for longer and of which something was stored already.
 const ARCHIVE_LAG_MAX: Duration = Duration::from_secs(30);
+/// The same while a caller that holds less waits for a decoder.
+const ARCHIVE_LAG_MAX_AWAITED: Duration = Duration::from_secs(2);
 /// Bytes in a second that a client must send while it is waited for: of a document, and of an archive.
 const RATE: u32 = 16 << 10;
 const ARCHIVE_RATE: u32 = 4 << 10;
+/// The same while a caller that holds less waits for a decoder. Documents are short and archives are not: who
+/// holds a decoder for hours at the usual rate would shut out others for hours.
+const ARCHIVE_RATE_AWAITED: u32 = 64 << 10;
+
+/// How slow a client may be.
+#[derive(Clone, Copy)]
+struct Terms {
+    /// Bytes in a second.
+    rate: u32,
+    /// Time for which it may be behind that.
+    lag_max: Duration,
+}
+
+impl Terms {
+    /// The time that `len` bytes pay for.
+    fn paid(self, len: usize) -> Duration {
+        Duration::from_secs(1).mul_f64(len as f64 / f64::from(self.rate))
+    }
+}
+
 /// How far a client is behind the rate at which it must send. Only the time in which it is waited for counts.
 pub(crate) struct Pace {
-    rate: u32,
-    lag_max: Duration,
+    usual: Terms,
+    awaited: Terms,
     state: Mutex<PaceState>,
     given_up: Notify,
 }
 
 #[derive(Default)]
 struct PaceState {
+    /// How far it is behind the usual rate.
     lag: Duration,
+    /// How far it is behind the rate of those whom others wait for.
+    lag_awaited: Duration,
     waiting_since: Option<Instant>,
     is_given_up: bool,
 }
 
 impl Pace {
     pub(crate) fn of_document() -> Arc<Self> {
-        Self::new(RATE, LAG_MAX)
+        let rate = RATE;
+        let awaited = Terms { rate, lag_max: LAG_MAX_AWAITED };
+        Self::new(Terms { rate, lag_max: LAG_MAX }, awaited)
     }
 
     pub(crate) fn of_archive() -> Arc<Self> {
-        Self::new(ARCHIVE_RATE, ARCHIVE_LAG_MAX)
+        let awaited = Terms { rate: ARCHIVE_RATE_AWAITED, lag_max: ARCHIVE_LAG_MAX_AWAITED };
+        Self::new(Terms { rate: ARCHIVE_RATE, lag_max: ARCHIVE_LAG_MAX }, awaited)
     }
 
-    fn new(rate: u32, lag_max: Duration) -> Arc<Self> {
+    fn new(usual: Terms, awaited: Terms) -> Arc<Self> {
         let (state, given_up) = (Mutex::default(), Notify::new());
-        Arc::new(Self { rate, lag_max, state, given_up })
+        Arc::new(Self { usual, awaited, state, given_up })
     }
 
     fn lock(&self) -> MutexGuard<'_, PaceState> {
@@ -78,21 +106,23 @@ impl Pace {
             biased;
             next = next => Ok(next),
             () = self.given_up.notified() => Err(EngineError::Busy.into()),
-            () = tokio::time::sleep(self.lag_max.saturating_sub(lag)) => {
+            () = tokio::time::sleep(self.usual.lag_max.saturating_sub(lag)) => {
                 Err(S3Code::RequestTimeout.into())
             }
         };
         let mut state = self.lock();
         let since = state.waiting_since.take();
-        state.lag += since.map_or(Duration::ZERO, |since| since.elapsed());
+        let waited_for = since.map_or(Duration::ZERO, |since| since.elapsed());
+        state.lag += waited_for;
+        state.lag_awaited += waited_for;
         waited
     }
 
     /// Notes bytes that came.
     pub(crate) fn note(&self, len: usize) {
         let mut state = self.lock();
-        let paid = Duration::from_secs(1).mul_f64(len as f64 / f64::from(self.rate));
-        state.lag = state.lag.saturating_sub(paid);
+        state.lag = state.lag.saturating_sub(self.usual.paid(len));
+        state.lag_awaited = state.lag_awaited.saturating_sub(self.awaited.paid(len));
     }
 }
 
@@ -100,8 +130,8 @@ impl Reclaimable for Pace {
     fn give_up(&self, now: Instant) {
         let mut state = self.lock();
         let Some(since) = state.waiting_since else { return };
-        let lag = state.lag + now.saturating_duration_since(since);
-        if lag > LAG_MAX_AWAITED && !state.is_given_up {
+        let lag = state.lag_awaited + now.saturating_duration_since(since);
+        if lag > self.awaited.lag_max && !state.is_given_up {
             state.is_given_up = true;
             self.given_up.notify_one();
         }
@@ -175,8 +205,12 @@ mod tests {
     use super::*;
     use std::future::pending;
 
+    fn of(rate: u32, lag_max: Duration) -> Arc<Pace> {
+        Pace::new(Terms { rate, lag_max }, Terms { rate, lag_max: LAG_MAX_AWAITED })
+    }
+
     fn pace() -> Arc<Pace> {
-        Pace::new(1000, Duration::from_millis(100))
+        of(1000, Duration::from_millis(100))
     }
 
     #[tokio::test]
@@ -209,7 +243,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_client_that_is_behind_is_let_go_when_others_wait() {
-        let pace = Pace::new(1000, Duration::from_secs(60));
+        let pace = of(1000, Duration::from_secs(60));
         let waits = tokio::spawn({
             let pace = pace.clone();
             async move { pace.wait(pending::<()>()).await }

@@ -11,7 +11,7 @@ from raw_h2 import Connection
 
 KIB, MIB = 1 << 10, 1 << 20
 BUDGET = 16 * MIB
-CLIENTS, STREAMS = BUDGET * 17 // 32, BUDGET // 32
+CLIENTS, STREAMS = BUDGET * 15 // 32, BUDGET // 32
 
 
 def begin(start):

@@ -27,7 +27,7 @@ use drystone_engine::{
     BlobWriter, BucketRow, ChecksumAlgorithm, Conditions, Kind, NewBlob, ObjectDraft, PutRequest,
 };
 use http::{HeaderName, HeaderValue};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 pub(crate) const EXTRACT: &str = "x-amz-meta-snowball-auto-extract";
 const PREFIX: &str = "x-amz-meta-minio-snowball-prefix";
@@ -123,7 +123,8 @@ pub(super) async fn run(
     let body = body.take().expect("a body is read once");
     let mut reader = BodyReader::new(request, body, verified, &declared, PUT_LEN_BYTES_MAX)?;
     // A decoder is held for as long as its client sends.
-    reader.keep_pace(Pace::of_archive());
+    let pace = Pace::of_archive();
+    reader.keep_pace(pace.clone());
     let algorithm = declared.algorithm().unwrap_or(ChecksumAlgorithm::Crc64Nvme);
     let mut digests = drystone_engine::Digests::new(algorithm);
     // How it is packed says what unpacking it holds.
@@ -135,7 +136,9 @@ pub(super) async fn run(
         start.extend_from_slice(&bytes);
     }
     let held = Unpacker::memory_len(&start) + TarReader::MEMORY_LEN;
-    let _share = context.engine.reserve_decoding(Kind::Unpack, held).await?;
+    let share = context.engine.reserve_decoding(Kind::Unpack, held).await?;
+    let weak: Weak<Pace> = Arc::downgrade(&pace);
+    let _offer = share.offer(weak);
     let (mut unpacker, mut tar) = (Unpacker::new(&start)?, TarReader::default());
     let mut bytes = bytes::Bytes::from(start);
     loop {
