@@ -46,9 +46,8 @@ pub(crate) fn check(root: &Path) -> Result<Vec<String>, String> {
     collect(&root.join("xtask"), &mut files)?;
     let exceptions = fs::read_to_string(root.join("xtask/tidy-exceptions.txt")).unwrap_or_default();
     let codes = s3_codes(root)?;
-    let walks =
-        fs::read_to_string(root.join(WALKS)).map_err(|error| format!("{WALKS}: {error}"))?;
-    let mut walks = Walks::parse(&walks);
+    let mut walks = Listed::load(root, WALKS)?;
+    let mut opens = Listed::load(root, OPENS)?;
     for file in files {
         let name = file.strip_prefix(root).unwrap_or(&file).display().to_string();
         let text = fs::read_to_string(&file).map_err(|error| format!("{name}: {error}"))?;
@@ -57,9 +56,11 @@ pub(crate) fn check(root: &Path) -> Result<Vec<String>, String> {
         check_arns(&name, &text, &mut problems);
         check_headers(&name, &text, &mut problems);
         check_bucket_names(&name, &text, &mut problems);
-        walks.check(&name, &text, &mut problems);
+        check_walks(&name, &text, &mut walks, &mut problems);
+        check_opens(&name, &text, &mut opens, &mut problems);
     }
     walks.finish(&mut problems);
+    opens.finish(&mut problems);
     Ok(problems)
 }
 
@@ -255,36 +256,76 @@ const WALKERS: &[&str] = &["crates/engine/src/", "crates/identity/src/", "crates
 
 /// A list of rows that is read whole holds as much as clients have put there, outside the byte budget, on a
 /// thread that others wait for: each place that walks over rows says what bounds it.
-struct Walks(BTreeMap<String, usize>);
+fn check_walks(name: &str, text: &str, walks: &mut Listed, problems: &mut Vec<String>) {
+    if WALKERS.iter().any(|walker| name.starts_with(walker)) {
+        let found = lines_with(text, &[".scan(", "rows::list"]);
+        walks.compare(name, found, "walks over rows: say there what bounds each", problems);
+    }
+}
 
-impl Walks {
-    /// Lines of file, number of its walks, and what bounds them.
-    fn parse(text: &str) -> Self {
+/// The places that open files in another way than `io::small`, with the reason of each.
+const OPENS: &str = "xtask/tidy-opens.txt";
+/// What opens a file, for reading or for writing, or follows a name to one.
+const OPENERS: &[&str] = &[
+    "fs::read(",
+    "fs::read_to_string(",
+    "fs::write(",
+    "fs::copy(",
+    "File::open(",
+    "File::create(",
+    "File::options(",
+    "OpenOptions::new(",
+    "fs::open(",
+    "openat(",
+    "fs::set_permissions(",
+];
+
+/// A file of a drive may be anything that someone put in its place: a named pipe that is waited for, a file
+/// without end, a link. Only `io::small` opens such files.
+fn check_opens(name: &str, text: &str, opens: &mut Listed, problems: &mut Vec<String>) {
+    if name.starts_with("crates/") && name.contains("/src/") && !name.ends_with("/tests.rs") {
+        let found = lines_with(text, OPENERS);
+        opens.compare(name, found, "places open files: use drystone_io, or say why", problems);
+    }
+}
+
+/// Lines of the code of a file, without its tests, that have one of some parts.
+fn lines_with(text: &str, parts: &[&str]) -> usize {
+    let production = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    let code = production.lines().filter(|line| !line.trim_start().starts_with("//"));
+    code.filter(|line| parts.iter().any(|part| line.contains(part))).count()
+}
+
+/// A list of files with the number of their exceptions from a rule, and the reason.
+struct Listed {
+    list: &'static str,
+    known: BTreeMap<String, usize>,
+}
+
+impl Listed {
+    /// Reads lines of file, number, and reason.
+    fn load(root: &Path, list: &'static str) -> Result<Self, String> {
+        let text = fs::read_to_string(root.join(list)).map_err(|e| format!("{list}: {e}"))?;
         let lines = text.lines().filter(|line| !line.starts_with('#'));
         let known = lines.filter_map(|line| {
             let mut words = line.split_whitespace();
             let (file, count) = (words.next()?, words.next()?.parse().ok()?);
             words.next().map(|_| (file.to_owned(), count))
         });
-        Self(known.collect())
+        Ok(Self { list, known: known.collect() })
     }
 
-    fn check(&mut self, name: &str, text: &str, problems: &mut Vec<String>) {
-        if !WALKERS.iter().any(|walker| name.starts_with(walker)) {
-            return;
-        }
-        let production = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
-        let is_walk = |line: &&str| line.contains(".scan(") || line.contains("rows::list");
-        let code = production.lines().filter(|line| !line.trim_start().starts_with("//"));
-        let (found, listed) = (code.filter(is_walk).count(), self.0.remove(name).unwrap_or(0));
+    /// `what`: what was counted, and what to do.
+    fn compare(&mut self, name: &str, found: usize, what: &str, problems: &mut Vec<String>) {
+        let listed = self.known.remove(name).unwrap_or(0);
         if found != listed {
-            problems.push(format!(
-                "{name}: {found} walks over rows, {listed} in {WALKS}: say there what bounds each"
-            ));
+            let list = self.list;
+            problems.push(format!("{name}: {found}, and {listed} in {list}, {what}"));
         }
     }
 
     fn finish(&self, problems: &mut Vec<String>) {
-        problems.extend(self.0.keys().map(|name| format!("{WALKS}: {name} has no walks")));
+        let list = self.list;
+        problems.extend(self.known.keys().map(|name| format!("{list}: {name} has none")));
     }
 }

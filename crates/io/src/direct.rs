@@ -1,10 +1,11 @@
 //! Writing and reading around the page cache (`O_DIRECT`).
 
+use crate::small::{Links, open_file};
 use rustix::fs::OFlags;
 use std::cell::RefCell;
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -36,9 +37,10 @@ impl Direct {
 
     fn file(&self) -> Option<&File> {
         if self.file.get().is_none() {
-            let flags = i32::try_from(OFlags::DIRECT.bits()).ok()?;
             let mut options = OpenOptions::new();
-            let opened = match options.read(true).write(true).custom_flags(flags).open(&self.path) {
+            options.read(true).write(true);
+            let opened = open_file(&self.path, Links::Refused, &mut options, OFlags::DIRECT);
+            let opened = match opened {
                 Ok(file) => Some(file),
                 // The filesystem does not know the flag.
                 Err(error) if error.kind() == io::ErrorKind::InvalidInput => None,

@@ -2,8 +2,9 @@
 
 use crate::direct::Direct;
 use crate::modes::{DIRECTORY_MODE, FILE_MODE};
+use crate::small::{Links, open_directory, open_file, sync_directory};
 use crate::{Disk, DiskFile, Space};
-use rustix::fs::{Advice, FallocateFlags, FlockOperation};
+use rustix::fs::{Advice, FallocateFlags, FlockOperation, OFlags};
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
@@ -31,10 +32,10 @@ impl RealDisk {
         if !path.try_exists()? {
             DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(path)?;
             if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-                File::open(parent)?.sync_all()?;
+                sync_directory(parent)?;
             }
         }
-        let directory = File::open(path)?;
+        let directory = open_directory(path)?;
         rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive)?;
         Ok(Self { path: path.to_owned(), directory })
     }
@@ -83,7 +84,9 @@ impl Disk for RealDisk {
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         let path = self.path.join(name);
-        let file = OpenOptions::new().read(true).write(true).open(&path)?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true);
+        let file = open_file(&path, Links::Refused, &mut options, OFlags::empty())?;
         Ok(Arc::new(RealFile { file, direct: Direct::new(path) }))
     }
 

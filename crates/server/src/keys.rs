@@ -8,6 +8,7 @@ use drystone_catalog::CatalogError;
 use drystone_engine::deployment::{Deployment, OpenError};
 use drystone_engine::{Engine, RowAccess, SealReport, Sealed};
 use drystone_identity::DEFAULT_ACCOUNT;
+use drystone_io::Links;
 use drystone_keyring::{Keyring, KeyringError, Secret};
 use drystone_kms::{
     Kms, KmsConfig, KmsError, StaticKey, VaultConfig, lost_keys, note_keyring, noted_keys,
@@ -94,6 +95,11 @@ fn path_of(config: &ServerConfig, homes: &[PathBuf]) -> PathBuf {
     config.keys.keyring.clone().unwrap_or(in_drive)
 }
 
+/// Whether the file of the keyring may be a link: what a setting names may, a file of a drive may not.
+fn links_of(config: &ServerConfig) -> Links {
+    if config.keys.keyring.is_some() { Links::Followed } else { Links::Refused }
+}
+
 fn refused(path: &Path, error: &KmsError) -> io::Error {
     let is_there = path.try_exists().unwrap_or(true);
     let path = path.display();
@@ -120,7 +126,9 @@ pub(crate) fn find_keyring(
     let path = path_of(config, homes);
     // One of no bytes was left by a first start that was cut short.
     match std::fs::metadata(&path) {
-        Ok(metadata) if metadata.len() > 0 => secrets::load_keyring(&path).map(Arc::new).map(Some),
+        Ok(metadata) if !metadata.is_file() || metadata.len() > 0 => {
+            secrets::load_keyring(&path, links_of(config)).map(Arc::new).map(Some)
+        }
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ if must_be_there => Err(no_keyring(&path)),
         _ => Ok(None),
@@ -231,7 +239,8 @@ pub(crate) fn open_keyring(
     if let (Some(id), false, false) = (noted.first(), accepts, path.try_exists()?) {
         return Err(refused(KeyringError::UnknownKey(id.clone()).into()));
     }
-    let (keyring, is_new) = secrets::load_or_make_keyring(&path, &SystemRng, &now)?;
+    let (keyring, is_new) =
+        secrets::load_or_make_keyring(&path, links_of(config), &SystemRng, &now)?;
     if let (Some(id), false) = (noted.into_iter().find(|id| !keyring.has(id)), accepts) {
         return Err(refused(KeyringError::UnknownKey(id).into()));
     }
@@ -281,7 +290,7 @@ pub(crate) fn look_for_keyring(
         catalog.unlock(RowAccess::Unverified { known });
         return Ok(false);
     }
-    let keyring = secrets::load_keyring(&path)?;
+    let keyring = secrets::load_keyring(&path, links_of(config))?;
     if let Some(missing) = noted.into_iter().find(|id| !keyring.has(id)) {
         return Err(refused(&path, &KeyringError::UnknownKey(missing).into()));
     }
@@ -363,7 +372,7 @@ fn note_in_copies(
         None => homes.iter().map(|home| home.join(secrets::KEYRING_FILE)).collect(),
     };
     for copy in copies.iter().filter(|copy| **copy == path || copy.is_file()) {
-        if let Err(error) = secrets::note_in_keyring(copy, has, note) {
+        if let Err(error) = secrets::note_in_keyring(copy, links_of(config), has, note) {
             let path = copy.display();
             tracing::warn!(
                 %path, %error,

@@ -4,15 +4,13 @@
 //! It is a hint for people and starts. Only a directory that says itself that it belongs to the deployment is
 //! taken, and which drives belong together the drives say, not this file.
 
-use crate::places::{GivenDirectory, parse};
+use crate::drive_files::LEN_MAX;
+use crate::places::{GivenDirectory, parse_one};
 use drystone_base::hex;
 use drystone_cluster::PoolDrive;
 use drystone_drive::read_super;
-use drystone_io::RealDisk;
+use drystone_io::{Links, RealDisk, read_small_file, replace_small_file};
 use std::collections::BTreeSet;
-use std::fs::OpenOptions;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf, absolute};
 
 /// Name of the file.
@@ -32,16 +30,10 @@ pub(crate) fn write(homes: &[PathBuf], drives: &[PoolDrive]) {
     text.extend(drives.iter().filter(|drive| drive.path != "unknown").map(line));
     for home in homes {
         let path = home.join(FILE);
-        if std::fs::read_to_string(&path).is_ok_and(|known| known == text) {
+        if read_small_file(&path, Links::Refused, LEN_MAX).is_ok_and(|known| known == text) {
             continue;
         }
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(0o600);
-        let written = options.open(&path).and_then(|mut file| {
-            file.write_all(text.as_bytes())?;
-            file.sync_all()
-        });
-        if let Err(error) = written {
+        if let Err(error) = replace_small_file(&path, &text) {
             tracing::warn!(path = %path.display(), %error, "the places of drives could not be noted");
         }
     }
@@ -61,20 +53,19 @@ pub(crate) fn others(given: &[GivenDirectory]) -> Vec<GivenDirectory> {
         given.iter().filter_map(|directory| place(&directory.path)).collect();
     let mut found = Vec::new();
     for directory in given {
-        let Ok(text) = std::fs::read_to_string(directory.path.join(FILE)) else { continue };
+        let text = read_small_file(&directory.path.join(FILE), Links::Refused, LEN_MAX);
+        let Ok(text) = text else { continue };
         let Some(deployment) = deployment_of(&directory.path) else { continue };
         let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
         for line in lines {
-            // A path may have braces that mean nothing here.
-            let Ok(parsed) = parse(&[line.to_owned()]) else { continue };
-            let [other] = &parsed[..] else { continue };
+            let other = parse_one(line);
             let Some(path) = place(&other.path) else { continue };
             if known.contains(&path) || deployment_of(&path).as_ref() != Some(&deployment) {
                 continue;
             }
             tracing::info!(path = %other.path.display(), "a drive of this deployment was not named");
             known.insert(path);
-            found.push(other.clone());
+            found.push(other);
         }
     }
     found

@@ -10,6 +10,7 @@ mod bench;
 mod cli;
 mod config;
 mod connection;
+mod drive_files;
 mod heads;
 mod holder;
 mod keys;

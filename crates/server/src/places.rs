@@ -1,5 +1,6 @@
 //! The directories of a node: found, locked, and made drives where they are new.
 
+use crate::drive_files;
 use crate::holder::holder_of;
 use crate::left_out::LeftOut;
 use crate::mounts::{lacking_mount, strays_on_root};
@@ -7,11 +8,11 @@ use drystone_base::{Clock, SystemClock, SystemRng, say};
 use drystone_drive::{DriveError, read_super, segment_len_for};
 use drystone_engine::deployment::{IndexKind, Indexes, OpenError, Place, new_deployment};
 use drystone_index::{Index, IndexError, LsmConfig, LsmIndex};
-use drystone_io::{RealDisk, Tightened, tighten};
+use drystone_io::{RealDisk, Tightened, create_small_file, remove_small_file, tighten};
 use std::collections::HashMap;
 use std::fs::DirBuilder;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
@@ -86,6 +87,9 @@ pub(crate) enum PlaceError {
     /// Drives cannot be made.
     #[error("the drives cannot be made")]
     Make(#[from] OpenError),
+    /// Something else lies in the place of a file.
+    #[error("the drive at {path} cannot be used: {source}. Remove that, and start again")]
+    File { path: String, source: io::Error },
     /// What was typed is no directory.
     #[error("{text}: {problem}")]
     Pattern { text: String, problem: &'static str },
@@ -110,16 +114,19 @@ pub(crate) struct Making {
 pub(crate) fn parse(arguments: &[String]) -> Result<Vec<GivenDirectory>, PlaceError> {
     let mut directories = Vec::new();
     for argument in arguments {
-        for text in expand(argument)? {
-            let (zone, path) = match text.split_once('=') {
-                Some((zone, path)) if !zone.contains('/') => (zone.to_owned(), path.to_owned()),
-                _ => (String::new(), text),
-            };
-            directories.push(GivenDirectory { zone, path: PathBuf::from(path) });
-        }
+        directories.extend(expand(argument)?.iter().map(|text| parse_one(text)));
     }
     must_be_different(&directories)?;
     Ok(directories)
+}
+
+/// A directory from `PATH` or `ZONE=PATH`, in which braces mean nothing.
+pub(crate) fn parse_one(text: &str) -> GivenDirectory {
+    let (zone, path) = match text.split_once('=') {
+        Some((zone, path)) if !zone.contains('/') => (zone, path),
+        _ => ("", text),
+    };
+    GivenDirectory { zone: zone.to_owned(), path: PathBuf::from(path) }
 }
 
 /// Replaces the first range by each of its numbers, and goes on with what follows.
@@ -163,6 +170,14 @@ pub(crate) fn open(
             return Err(PlaceError::Absent { path });
         }
         let disk = open_disk(&given.path)?;
+        match drive_files::check(&given.path) {
+            Ok(()) => {}
+            Err(source) if is_alone => return Err(PlaceError::File { path, source }),
+            Err(error) => {
+                leave_out(format!("{error}: remove that, and start again"));
+                continue;
+            }
+        }
         let identity = match read_super(&disk) {
             Ok(identity) => identity,
             Err(source) if is_alone => return Err(PlaceError::Drive { path, source }),
@@ -311,6 +326,8 @@ pub(crate) fn open_new(
         true => return Err(PlaceError::OtherDrive { path: text }),
         false => must_be_empty(path)?,
     }
+    let failed = |source| PlaceError::File { path: text.clone(), source };
+    drive_files::check(path).map_err(failed)?;
     must_be_mounted(path)?;
     let others = others.iter().map(PathBuf::as_path);
     if strays_on_root(&others.clone().collect::<Vec<_>>()).is_empty() {
@@ -380,14 +397,15 @@ fn must_be_empty(path: &Path) -> Result<(), PlaceError> {
 }
 
 /// A file that tells the next start to rebuild the index of a drive.
-const CONDEMNED_FILE: &str = "drive-index.rebuild";
+pub(crate) const CONDEMNED_FILE: &str = "drive-index.rebuild";
 
 /// Lets the next start rebuild the index of the drive at a path.
 pub(crate) fn condemn_drive_index(path: &str) {
-    let mut options = std::fs::OpenOptions::new();
-    let made = options.create(true).append(true).mode(0o600);
-    if let Err(error) = made.open(Path::new(path).join(CONDEMNED_FILE)) {
-        tracing::error!(drive = path, %error, "that could not be noted");
+    match create_small_file(&Path::new(path).join(CONDEMNED_FILE), "") {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            tracing::error!(drive = path, %error, "that could not be noted");
+        }
+        _ => {}
     }
 }
 
@@ -403,7 +421,12 @@ fn folder(path: &str, kind: IndexKind) -> PathBuf {
 }
 
 fn remove(folder: &Path) -> Result<(), IndexError> {
-    match std::fs::remove_dir_all(folder) {
+    let removed = match std::fs::remove_dir_all(folder) {
+        // Something else lies in its place.
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => remove_small_file(folder),
+        removed => removed,
+    };
+    match removed {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(IndexError { reason: format!("{}: {error}", folder.display()) })
         }
@@ -433,7 +456,14 @@ impl Indexes for LsmIndexes {
         if anew || is_condemned {
             remove(&folder)?;
         }
-        if is_condemned && let Err(error) = std::fs::remove_file(&condemned) {
+        if let Err(error) = drive_files::check_index(&folder)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            let index = folder.display().to_string();
+            tracing::warn!(index, %error, "index is rebuilt");
+            remove(&folder)?;
+        }
+        if is_condemned && let Err(error) = remove_small_file(&condemned) {
             // It is rebuilt once more by the next start.
             tracing::warn!(file = %condemned.display(), %error, "a file could not be removed");
         }

@@ -1,11 +1,14 @@
 //! What the server keeps secret in files: the root credentials, and the keyring.
 
+use crate::drive_files::LEN_MAX;
 use drystone_base::Rng;
 use drystone_identity::RootCredentials;
+use drystone_io::{
+    Links, create_small_file, read_small_file, remove_small_file, replace_small_file,
+    sync_directory,
+};
 use drystone_keyring::{Keyring, Secret};
-use std::fs::OpenOptions;
 use std::io::{self, IsTerminal, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// Name of the file of the root credentials.
@@ -33,7 +36,7 @@ pub(crate) fn load_or_make(
         return Ok((RootCredentials { access_key, secret_key }, Origin::Given));
     }
     let path = directory.join(FILE);
-    match std::fs::read_to_string(&path) {
+    match read_small_file(&path, Links::Refused, LEN_MAX) {
         Ok(text) => {
             let mut lines = text.lines();
             if let (Some(access_key), Some(secret_key)) = (lines.next(), lines.next()) {
@@ -52,10 +55,8 @@ pub(crate) fn load_or_make(
                     b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+-",
                 )),
             };
-            let mut file =
-                OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-            writeln!(file, "{}\n{}", credentials.access_key, credentials.secret_key.reveal())?;
-            file.sync_all()?;
+            let (access_key, secret_key) = (&credentials.access_key, &credentials.secret_key);
+            create_small_file(&path, &format!("{access_key}\n{}\n", secret_key.reveal()))?;
             Ok((credentials, Origin::Made))
         }
         Err(error) => Err(error),
@@ -97,7 +98,7 @@ pub(crate) fn warn_of_stale_copies(homes: &[PathBuf], origin: &Origin, directory
         return;
     }
     let keys = |home: &Path| {
-        let text = std::fs::read_to_string(home.join(FILE)).ok()?;
+        let text = read_small_file(&home.join(FILE), Links::Refused, LEN_MAX).ok()?;
         Some(text.lines().take(2).map(str::to_owned).collect::<Vec<_>>())
     };
     let counting = keys(directory);
@@ -122,17 +123,14 @@ pub(crate) fn home_of<'a>(homes: &'a [PathBuf], file: &str) -> &'a Path {
 /// Copies a file of one drive to the others that lack it, so that it outlives any of them.
 pub(crate) fn spread(homes: &[PathBuf], file: &str) {
     let from = home_of(homes, file).join(file);
-    let Ok(text) = std::fs::read_to_string(&from) else { return };
+    let Ok(text) = read_small_file(&from, Links::Refused, LEN_MAX) else { return };
     for home in homes {
         let path = home.join(file);
-        let create = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
-        let written = match create {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
-            Err(error) => Err(error),
-            Ok(mut copy) => copy.write_all(text.as_bytes()).and_then(|()| copy.sync_all()),
-        };
-        if let Err(error) = written {
-            tracing::warn!(path = %path.display(), %error, "a copy could not be made");
+        match create_small_file(&path, &text) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                tracing::warn!(path = %path.display(), %error, "a copy could not be made");
+            }
+            _ => {}
         }
     }
 }
@@ -141,57 +139,49 @@ pub(crate) fn spread(homes: &[PathBuf], file: &str) {
 pub(crate) const KEYRING_FILE: &str = "keyring";
 
 /// The keyring of a file.
-pub(crate) fn load_keyring(path: &Path) -> io::Result<Keyring> {
+pub(crate) fn load_keyring(path: &Path, links: Links) -> io::Result<Keyring> {
     let named = |error: io::Error| {
         io::Error::new(error.kind(), format!("the keyring {}: {error}", path.display()))
     };
-    let text = std::fs::read_to_string(path).map_err(named)?;
+    let text = read_small_file(path, links, LEN_MAX).map_err(named)?;
     Keyring::parse(&text).map_err(|error| named(io::Error::new(io::ErrorKind::InvalidData, error)))
 }
 
 /// Notes something in the file of a keyring: `has` says whether it is there already. The file is replaced as
 /// a whole.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a keyring that is written in place can be lost; both are flushed"
-)]
 pub(crate) fn note_in_keyring(
     path: &Path,
+    links: Links,
     has: &dyn Fn(&Keyring) -> bool,
     note: &dyn Fn(&Keyring),
 ) -> io::Result<()> {
-    let path = path.canonicalize()?;
-    let keyring = load_keyring(&path)?;
+    let path = match links {
+        Links::Followed => path.canonicalize()?,
+        Links::Refused => path.to_owned(),
+    };
+    let keyring = load_keyring(&path, Links::Refused)?;
     if has(&keyring) {
         return Ok(());
     }
     note(&keyring);
-    let new = path.with_extension("new");
-    let _ = std::fs::remove_file(&new);
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
-    file.write_all(keyring.to_text().reveal().as_bytes())?;
-    file.sync_all()?;
-    std::fs::rename(&new, &path)?;
-    match path.parent() {
-        Some(directory) => std::fs::File::open(directory)?.sync_all(),
-        None => Ok(()),
-    }
+    replace_small_file(&path, keyring.to_text().reveal())
 }
 
 /// The keyring of a file; a missing one is made with mode 0600. Says whether it was made.
 pub(crate) fn load_or_make_keyring(
     path: &Path,
+    links: Links,
     rng: &dyn Rng,
     now: &str,
 ) -> io::Result<(Keyring, bool)> {
     let named = |error: io::Error| {
         io::Error::new(error.kind(), format!("the keyring {}: {error}", path.display()))
     };
-    match std::fs::read_to_string(path) {
+    match read_small_file(path, links, LEN_MAX) {
         // A first start that was cut short: nothing has been sealed yet.
         Ok(text) if text.is_empty() => {
-            std::fs::remove_file(path).map_err(named)?;
-            load_or_make_keyring(path, rng, now)
+            remove_small_file(path).map_err(named)?;
+            load_or_make_keyring(path, links, rng, now)
         }
         Ok(text) => match Keyring::parse(&text) {
             Ok(keyring) => Ok((keyring, false)),
@@ -199,16 +189,9 @@ pub(crate) fn load_or_make_keyring(
         },
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let keyring = Keyring::generate(rng, now);
-            let mut file = OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(path)
-                .map_err(named)?;
-            file.write_all(keyring.to_text().reveal().as_bytes()).map_err(named)?;
-            file.sync_all().map_err(named)?;
+            create_small_file(path, keyring.to_text().reveal()).map_err(named)?;
             if let Some(directory) = path.parent() {
-                std::fs::File::open(directory).and_then(|d| d.sync_all()).map_err(named)?;
+                sync_directory(directory).map_err(named)?;
             }
             Ok((keyring, true))
         }

@@ -1,0 +1,226 @@
+"""Whoever writes one drive puts a named pipe, a device, a link or a file without end in the place of a file there. The drive is
+refused and named, the others serve; an index is built again. Nothing waits, fills memory, or copies a file of the machine."""
+import os
+import shutil
+import socket
+import stat
+
+import pytest
+
+SECRET = "hash-of-a-password-of-the-machine\na second line\n"
+FILES = ["super", "root-credentials", "keyring", "drives", "drive-index.rebuild", "seg-00000001.log", "seg-00000009.log"]
+
+
+def remove(path):
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def pipe(path):
+    os.mkfifo(path)
+
+
+def device(path):
+    try:
+        os.mknod(path, 0o600 | stat.S_IFCHR, os.makedev(1, 5))
+    except PermissionError:
+        pytest.skip("no right to make devices")
+
+
+def link(path):
+    path.symlink_to(path.parents[2] / "secret" if path.parent.name == "tables" else path.parents[1] / "secret")
+
+
+def link_to_zeros(path):
+    path.symlink_to("/dev/zero")
+
+
+def bound_socket(path):
+    # The path is longer than the address of a socket may be.
+    before = os.getcwd()
+    os.chdir(path.parent)
+    try:
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.bind(path.name)
+    finally:
+        os.chdir(before)
+
+
+def folder(path):
+    path.mkdir()
+
+
+def without_end(path):
+    with open(path, "ab") as file:
+        file.truncate(20 << 30)
+
+
+KINDS = [pipe, device, link, link_to_zeros, bound_socket, folder, without_end]
+
+
+@pytest.fixture
+def store(tmp_path, start):
+    """A store of three drives that was stopped, whose keyring lies elsewhere, and the means to start it again."""
+    base = tmp_path / "store"
+    base.mkdir()
+    (base / "secret").write_text(SECRET)
+    os.chmod(base / "secret", 0o600)
+
+    def begin():
+        return start(str(base / "d2"), str(base / "d3"), "--keyring", str(base / "keyring"), "--segment-size", "1MiB",
+                     directory=base / "d1")
+    server = begin()
+    s3 = server.client()
+    s3.create_bucket(Bucket="bucket")
+    s3.put_object(Bucket="bucket", Key="long", Body=b"y" * 300_000)
+    s3.put_object(Bucket="bucket", Key="short", Body=b"z")
+    assert server.stop()[0] == 0
+    return base, begin
+
+
+def must_serve(server):
+    s3 = server.client()
+    assert s3.get_object(Bucket="bucket", Key="long")["Body"].read() == b"y" * 300_000
+    assert s3.get_object(Bucket="bucket", Key="short")["Body"].read() == b"z"
+    s3.put_object(Bucket="bucket", Key="more", Body=b"x" * 300_000)
+    assert server.resident() < 400 << 20
+
+
+def no_copy_of_the_secret(base):
+    for path in base.rglob("*"):
+        if path.is_file() and not path.is_symlink() and path != base / "secret" and path.stat().st_size < 1 << 16:
+            assert b"hash-of-a-password" not in path.read_bytes(), path
+    assert (base / "secret").read_text() == SECRET
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("name", FILES)
+def test_a_drive_with_something_else_in_the_place_of_a_file_is_refused(store, name, kind):
+    if kind is without_end and name.startswith(("super", "seg-")):
+        pytest.skip("only its beginning is read")
+    base, begin = store
+    place = base / "d2" / name
+    if kind is not without_end:
+        remove(place)
+    kind(place)
+    server = begin()
+    must_serve(server)
+    code, said = server.stop()
+    assert code == 0 and f"path={base / 'd2'}" in said and f"{place} is " in said and "a drive is missing" in said, said
+    no_copy_of_the_secret(base)
+    # Without it, the drive is one of the others again.
+    if not name.startswith(("super", "seg-00000001")):
+        remove(place)
+        server = begin()
+        must_serve(server)
+        assert "a drive is missing" not in server.stop()[1]
+
+
+@pytest.mark.parametrize("name", ["root-credentials", "drives", "keyring", "super"])
+def test_a_store_of_one_drive_does_not_start_and_names_the_file(start, tmp_path, name):
+    server = start("--segment-size", "1MiB")
+    server.stop()
+    place = server.directory / name
+    remove(place)
+    pipe(place)
+    server = start(wait=False)
+    assert server.process.wait(20) == 1
+    assert f"{place} is a named pipe, not a file" in server.process.stderr.read()
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("index", ["drive-index", "catalog-index"])
+def test_an_index_with_something_else_in_it_is_built_again(store, index, kind):
+    base, begin = store
+    number = next(n for n in (1, 2, 3) if (base / f"d{n}" / index).is_dir())
+    root = base / f"d{number}" / index
+    files = [path for path in root.rglob("*") if path.is_file()]
+    assert root / "current" in files
+    for path in files:
+        if kind is not without_end:
+            remove(path)
+            kind(path)
+        elif path.parent.name != "tables":
+            kind(path)
+    server = begin()
+    must_serve(server)
+    said = server.stop()[1]
+    assert "index is rebuilt" in said and "a drive is missing" not in said
+    no_copy_of_the_secret(base)
+
+
+@pytest.mark.parametrize("kind", [pipe, link, link_to_zeros, bound_socket, without_end], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("index", ["drive-index", "catalog-index"])
+def test_what_lies_in_the_place_of_an_index_is_removed(store, index, kind):
+    base, begin = store
+    for number in (1, 2, 3):
+        if (base / f"d{number}" / index).is_dir():
+            shutil.rmtree(base / f"d{number}" / index)
+            kind(base / f"d{number}" / index)
+    must_serve(begin())
+    no_copy_of_the_secret(base)
+
+
+def test_a_directory_that_a_link_names_in_the_place_of_an_index_is_left_alone(store):
+    base, begin = store
+    outside = base / "outside"
+    outside.mkdir()
+    (outside / "thesis.tex").write_text("precious")
+    shutil.rmtree(base / "d2" / "drive-index")
+    (base / "d2" / "drive-index").symlink_to(outside)
+    must_serve(begin())
+    assert os.listdir(outside) == ["thesis.tex"] and (outside / "thesis.tex").read_text() == "precious"
+
+
+@pytest.mark.parametrize("line", ["/x{1...1000}{1...1000}{1...1000}", "PIPE", "/dev/zero", "/dev/null", "a=/", "x" * 100_000])
+def test_the_list_of_drives_on_one_drive_holds_up_nothing(store, line):
+    """It names where drives were last, and whoever writes it can name anything."""
+    base, begin = store
+    os.mkfifo(base / "d2" / "a-pipe")
+    (base / "d2" / "drives").write_text(f"{line.replace('PIPE', str(base / 'd2' / 'a-pipe'))}\n" * 3)
+    server = begin()
+    must_serve(server)
+    assert "a drive is missing" not in server.stop()[1]
+
+
+def test_a_new_drive_brings_nothing_of_that_kind(store):
+    from conftest import drystone
+    base, begin = store
+    server = begin()
+    new = base / "new"
+    new.mkdir()
+    pipe(new / "root-credentials")
+    refused = drystone("drive", "add", new, "--at", base / "d1")
+    assert refused.returncode == 1 and "is a named pipe, not a file" in refused.stderr
+    remove(new / "root-credentials")
+    added = drystone("drive", "add", new, "--at", base / "d1")
+    assert added.returncode == 0, added.stderr
+    must_serve(server)
+
+
+def test_what_a_drive_has_besides_its_files_does_not_matter(store):
+    base, begin = store
+    for number, kind in enumerate((pipe, link, bound_socket, folder)):
+        kind(base / "d2" / f"another-{number}")
+    server = begin()
+    must_serve(server)
+    assert "a drive is missing" not in server.stop()[1]
+
+
+def test_no_link_is_written_to(start, tmp_path):
+    """Also not while the server runs, when one was put there after the start looked."""
+    outside = tmp_path / "outside"
+    outside.write_text(SECRET)
+    directory = tmp_path / "drive"
+    server = start(str(tmp_path / "two"), str(tmp_path / "three"), directory=directory)
+    (tmp_path / "four").mkdir()
+    (directory / "drives").unlink()
+    (directory / "drives").symlink_to(outside)
+    from conftest import drystone
+    added = drystone("drive", "add", tmp_path / "four", "--at", directory)
+    assert added.returncode == 0, added.stderr
+    assert outside.read_text() == SECRET
+    assert "four" in (directory / "drives").read_text() and not (directory / "drives").is_symlink()
+    assert server.process.poll() is None
