@@ -11,6 +11,7 @@
 //! Rows of the catalog are in `catalog`, records of the log in `log`, S3 error codes in `s3`.
 
 mod cache;
+mod change_count;
 mod codec;
 mod crc;
 mod id;
@@ -25,6 +26,7 @@ pub mod sync;
 mod time;
 
 pub use cache::Cache;
+pub use change_count::ChangeCount;
 pub use codec::{DecodeError, Reader, TlvReader, TlvWriter, Writer, hex, unhex};
 pub use crc::{crc32c, crc32c_seeded, hash64};
 pub use id::{BlobId, BucketId, Seq, UploadId, VersionId};

@@ -90,20 +90,18 @@ impl Engine {
         Ok(())
     }
 
-    /// Makes the bytes of an object its own, if others have them too: then it can be appended to. `allow`
-    /// decides when they have been read.
+    /// Makes the bytes of an object its own, if others have them too: then it can be appended to.
     ///
     /// # Errors
     ///
     /// As [`Engine::copy_object`].
-    pub async fn take_apart<E: From<EngineError>>(
+    pub async fn take_apart(
         &self,
         source: Located,
         bucket: &str,
         object: &[u8],
         seal: Option<Seal>,
-        allow: impl Fn() -> Result<(), E> + Send + Sync,
-    ) -> Result<(), E> {
+    ) -> Result<(), EngineError> {
         let row = &source.row;
         let draft = ObjectDraft {
             headers: row.headers.clone(),
@@ -129,7 +127,7 @@ impl Engine {
             source_key,
             seal,
         };
-        self.copy_over(source, copy, allow).await.map(drop)
+        self.copy_over(source, copy).await.map(drop)
     }
 
     /// Puts bytes behind an object, or makes it.
@@ -218,7 +216,7 @@ impl Engine {
         if parts.is_empty() {
             return Ok(());
         }
-        let (engine, bucket, row) = (self.clone(), bucket.to_owned(), row.clone());
+        let (engine, bucket, row) = (self.undecided(), bucket.to_owned(), row.clone());
         spawn(async move {
             let merged = engine.merge(&bucket, &object, &row, parts, seal);
             match merged.await {

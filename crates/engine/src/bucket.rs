@@ -74,57 +74,37 @@ impl Engine {
         Ok(row)
     }
 
-    /// Deletes a bucket that has nothing in it; uploads that are left are aborted.
+    /// Deletes a bucket that has nothing in it; uploads that are left are aborted, each by a commit.
     ///
     /// # Errors
     ///
     /// [`EngineError::BucketNotFound`], [`EngineError::BucketNotEmpty`],
     /// [`EngineError::UploadBusy`] while an upload is being completed, or the catalog failed.
     pub async fn delete_bucket(&self, name: &str) -> Result<(), EngineError> {
-        self.delete_bucket_if(name, || Ok(())).await
-    }
-
-    /// As [`Engine::delete_bucket`]. `allow` decides before each commit: there is one for each upload.
-    ///
-    /// # Errors
-    ///
-    /// As [`Engine::delete_bucket`], and what `allow` fails with.
-    pub async fn delete_bucket_if<E: From<EngineError>>(
-        &self,
-        name: &str,
-        allow: impl Fn() -> Result<(), E> + Send + Sync,
-    ) -> Result<(), E> {
         let id = self.bucket_id(name)?;
         loop {
-            allow()?;
             match self.commit(move |tx| plan::delete_bucket(tx, id)).await {
-                Err(EngineError::UploadBusy) => self.abort_uploads(id, &allow).await?,
+                Err(EngineError::UploadBusy) => self.abort_uploads(id).await?,
                 Ok(()) => {
                     self.changed_bucket(name);
                     return Ok(());
                 }
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(error),
             }
         }
     }
 
     /// Aborts the open uploads of a bucket and drops the rows of completed ones.
-    async fn abort_uploads<E: From<EngineError>>(
-        &self,
-        id: BucketId,
-        allow: &(impl Fn() -> Result<(), E> + Send + Sync),
-    ) -> Result<(), E> {
+    async fn abort_uploads(&self, id: BucketId) -> Result<(), EngineError> {
         let mut range = prefix_range(&Key::bucket_prefix(Family::Upload, id));
         loop {
             // A snapshot is not held while others wait for the commit.
             let first = self.shared.catalog.snapshot().scan(range.clone()).next().transpose();
-            let first = first.map_err(EngineError::from)?;
-            let Some((key, _)) = first else { break };
+            let Some((key, _)) = first? else { break };
             range.0 = Bound::Excluded(key.to_vec());
-            let parts = KeyParts::parse(&key).map_err(EngineError::from)?;
+            let parts = KeyParts::parse(&key)?;
             let Some(upload) = parts.upload() else { continue };
             let term = self.term();
-            allow()?;
             self.commit(move |tx| {
                 match plan::abort_upload(tx, id, &parts.object, upload, term) {
                     // A completed upload only waits for repeated requests.

@@ -71,18 +71,16 @@ fn is_as_safe(source: Option<&str>, target: Option<&str>) -> bool {
 }
 
 impl Engine {
-    /// Copies a version onto a key. `allow` decides when the source has been read, before the copy is there.
+    /// Copies a version onto a key.
     ///
     /// # Errors
     ///
-    /// A condition that does not hold, the source is damaged or cannot be reached, or the catalog failed;
-    /// what `allow` fails with.
-    pub async fn copy_object<E: From<EngineError>>(
+    /// A condition that does not hold, the source is damaged or cannot be reached, or the catalog failed.
+    pub async fn copy_object(
         &self,
         source: Located,
         request: CopyRequest,
-        allow: impl Fn() -> Result<(), E> + Send + Sync,
-    ) -> Result<WriteOutcome, E> {
+    ) -> Result<WriteOutcome, EngineError> {
         let (row, draft) = (&source.row, &request.draft);
         // Also of a copy that moves no bytes it is promised that it can be read.
         self.check_reach(row, &(0..row.size), request.source_key.as_ref()).await?;
@@ -91,10 +89,9 @@ impl Engine {
             && row.encryption.is_some() == draft.encryption.is_some()
             && self.is_shareable(&row.data).await?;
         if !may_share {
-            return self.copy_over(source, request, allow).await;
+            return self.copy_over(source, request).await;
         }
         let (etag, checksum) = self.digests_of_copy(&source, &request).await?;
-        allow()?;
         let mut draft = ObjectRow {
             size: row.size,
             etag,
@@ -108,7 +105,7 @@ impl Engine {
         }
         let bucket_id = self.bucket_id(&request.bucket)?;
         if request.draft.sealed_in.is_some_and(|sealed_in| sealed_in != bucket_id) {
-            return Err(EngineError::BucketNotFound.into());
+            return Err(EngineError::BucketNotFound);
         }
         let draft = self.hide((bucket_id, &request.object), draft)?;
         let (object, conditions) = (request.object.clone(), request.conditions.clone());
@@ -118,12 +115,12 @@ impl Engine {
         });
         match copied.await {
             // It was overwritten meanwhile, or moved; its bytes are still there.
-            Err(EngineError::Conflict) => self.copy_over(source, request, allow).await,
+            Err(EngineError::Conflict) => self.copy_over(source, request).await,
             outcome => {
                 if let (Ok(outcome), true) = (&outcome, source.is_of(&request)) {
                     self.tell_manifest(&source, &request, &outcome.row)?;
                 }
-                Ok(self.revealed((bucket_id, &request.object), outcome)?)
+                self.revealed((bucket_id, &request.object), outcome)
             }
         }
     }
@@ -216,13 +213,12 @@ impl Engine {
         Ok(digests.finish())
     }
 
-    /// Copies the bytes, then asks `allow`.
-    pub(crate) async fn copy_over<E: From<EngineError>>(
+    /// Copies the bytes.
+    pub(crate) async fn copy_over(
         &self,
         source: Located,
         request: CopyRequest,
-        allow: impl Fn() -> Result<(), E>,
-    ) -> Result<WriteOutcome, E> {
+    ) -> Result<WriteOutcome, EngineError> {
         let old = source.row.checksum.as_ref().map(|checksum| checksum.algorithm);
         let bucket = self.find_bucket(&request.bucket)?;
         let new = NewBlob {
@@ -235,9 +231,8 @@ impl Engine {
         };
         let range = 0..source.row.size;
         let stored = self.copy_bytes(source, range, request.source_key.as_ref(), new).await?;
-        allow().inspect_err(|_| self.give_up(&stored))?;
         let CopyRequest { bucket, object, draft, conditions, .. } = request;
-        Ok(self.put_object(PutRequest { bucket, object, draft, stored, conditions }).await?)
+        self.put_object(PutRequest { bucket, object, draft, stored, conditions }).await
     }
 
     /// Streams bytes `range` of a version into a new body.
@@ -264,17 +259,12 @@ impl Engine {
         writer.finish().await
     }
 
-    /// Makes a piece of a version a part of an upload. `allow` decides when the piece has been read.
+    /// Makes a piece of a version a part of an upload.
     ///
     /// # Errors
     ///
-    /// As [`Engine::put_part`]; the source is damaged or cannot be reached; what `allow` fails with.
-    pub async fn copy_part<E: From<EngineError>>(
-        &self,
-        source: Located,
-        copy: CopyPart,
-        allow: impl Fn() -> Result<(), E> + Send + Sync,
-    ) -> Result<PartRow, E> {
+    /// As [`Engine::put_part`]; the source is damaged or cannot be reached.
+    pub async fn copy_part(&self, source: Located, copy: CopyPart) -> Result<PartRow, EngineError> {
         let (bucket, upload) = self.find_upload(&copy.bucket, &copy.object, copy.upload)?;
         let (row, len) = (&source.row, copy.range.end - copy.range.start);
         let class = upload.template.storage_class.as_deref();
@@ -286,10 +276,9 @@ impl Engine {
             && self.is_shareable(&row.data).await?;
         if may_share {
             let part = self.slice_of(&source, &copy, &upload).await?;
-            allow()?;
             match self.put_slice(&source, &copy, (bucket.id, part)).await {
                 Err(EngineError::Conflict) => {}
-                outcome => return Ok(outcome?),
+                outcome => return outcome,
             }
         }
         let new = NewBlob {
@@ -302,8 +291,7 @@ impl Engine {
         };
         let key = copy.source_key.as_ref();
         let stored = self.copy_bytes(source, copy.range.clone(), key, new).await?;
-        allow().inspect_err(|_| self.give_up(&stored))?;
-        Ok(self.put_part(&copy.bucket, copy.object, copy.upload, copy.number, stored).await?)
+        self.put_part(&copy.bucket, copy.object, copy.upload, copy.number, stored).await
     }
 
     /// The part that a piece of a version becomes, as its bytes stay where they are.

@@ -1,14 +1,18 @@
-//! The buckets that a request was decided on.
+//! What a request was decided on: buckets here, identities and the time in `basis.rs`, objects in
+//! `looked_at.rs`. What compares it is in `commit.rs`.
 //!
 //! A name may belong to another bucket by the time that a body has come. A handle to the engine that serves a
 //! request remembers which bucket each name meant when the request looked at it first, which is for the
 //! decision; from then on the name means this bucket or none. Plans take ids, not names.
 
+use crate::asked::Asked;
+use crate::basis::{Basis, Stamp};
 use crate::error::EngineError;
 use crate::looked_at::LookedAt;
+use crate::plan::load_bucket;
 use drystone_base::BucketId;
 use drystone_base::sync::{Mutex, lock};
-use drystone_catalog::BucketRow;
+use drystone_catalog::{BucketRow, Tx};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -34,10 +38,13 @@ impl Seen {
     }
 }
 
-/// What names of buckets mean to one request.
-#[derive(Default)]
+/// What one request was decided on, and what names of buckets mean to it.
 pub(crate) struct Decided {
     seen: Mutex<Vec<Seen>>,
+    pub(crate) basis: Basis,
+    pub(crate) asked: Asked,
+    /// What is started is not refused any more because identities were changed.
+    pub(crate) is_last: AtomicBool,
     pub(crate) looked_at: LookedAt,
     /// A decision looked at the time, which is another one at the next.
     pub(crate) looked_at_time: AtomicBool,
@@ -45,9 +52,29 @@ pub(crate) struct Decided {
 
 impl Decided {
     /// Of a request that has looked up one bucket, or none.
-    pub(crate) fn new(known: Option<Arc<BucketRow>>) -> Self {
+    pub(crate) fn new(known: Option<Arc<BucketRow>>, stamp: Stamp) -> Self {
         let seen = known.into_iter().map(Seen::Row).collect();
-        Self { seen: Mutex::new(seen), ..Self::default() }
+        Self {
+            seen: Mutex::new(seen),
+            basis: Basis::new(stamp),
+            asked: Asked::default(),
+            is_last: AtomicBool::new(false),
+            looked_at: LookedAt::default(),
+            looked_at_time: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether the rows of all buckets that were looked up are as they were.
+    pub(crate) fn has_same_rows(&self, tx: &Tx<'_>) -> Result<bool, EngineError> {
+        for seen in lock(&self.seen).iter() {
+            let (Seen::Row(row) | Seen::Old(row)) = seen else { continue };
+            match load_bucket(tx, row.id) {
+                Ok(now) if now.epoch == row.epoch => {}
+                Ok(_) | Err(EngineError::BucketNotFound) => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
     }
 
     /// The bucket that a name means; `None` if it has to be looked up.
@@ -123,13 +150,17 @@ mod tests {
         Ok(Arc::new(BucketRow::new(BucketId(id), "name".to_owned(), 0)))
     }
 
+    fn decided() -> Decided {
+        Decided::new(None, Stamp::default())
+    }
+
     fn is_refused(result: &Result<Arc<BucketRow>, EngineError>) -> bool {
         matches!(result, Err(EngineError::BucketNotFound))
     }
 
     #[test]
     fn a_name_means_the_same_bucket_until_the_end_of_a_request() {
-        let decided = Decided::default();
+        let decided = decided();
         assert!(decided.row("name").is_none());
         decided.admit("name", row(1)).expect("the first");
         assert_eq!(decided.row("name").expect("known").expect("there").id, BucketId(1));
@@ -142,7 +173,7 @@ mod tests {
 
     #[test]
     fn a_bucket_that_was_not_there_is_not_there_later() {
-        let decided = Decided::default();
+        let decided = decided();
         assert!(is_refused(&decided.admit("name", Err(EngineError::BucketNotFound))));
         assert!(is_refused(&decided.admit("name", row(2))));
         decided.made(BucketRow::new(BucketId(3), "name".to_owned(), 0));

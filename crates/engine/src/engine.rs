@@ -1,6 +1,7 @@
 //! The engine: what all operations share.
 
 use crate::access_log::LogRoom;
+use crate::basis::Stamp;
 use crate::budget::{ByteBudget, Consumer, Kind, Share};
 use crate::cells::GentleReader;
 use crate::decided::Decided;
@@ -11,8 +12,8 @@ use crate::pins::Pins;
 use crate::repair::Noted;
 use crate::turns::Turns;
 use drystone_base::sync::{Mutex, MutexGuard, lock};
-use drystone_base::{BucketId, Cache, Clock, Rng, hash64};
-use drystone_catalog::{BucketRow, Catalog, Decision, Family, Tx};
+use drystone_base::{BucketId, Cache, ChangeCount, Clock, Rng, hash64};
+use drystone_catalog::{BucketRow, Catalog, Family, Tx};
 use drystone_cluster::Pool;
 use drystone_drive::Drive;
 use drystone_keyring::Keyring;
@@ -48,7 +49,7 @@ impl Default for BucketCache {
 }
 
 /// Lets the buckets that a transaction changes be forgotten once it is settled.
-fn forget_changed(tx: &mut Tx<'_>, shared: &Arc<Shared>) {
+pub(crate) fn forget_changed(tx: &mut Tx<'_>, shared: &Arc<Shared>) {
     let names = tx.changed(Family::BucketName).map(|(key, _)| key[1..].to_vec());
     let rows = tx.changed(Family::Bucket).filter_map(|(_, row)| BucketRow::decode(row?).ok());
     let mut names: Vec<_> = names.filter_map(|name| String::from_utf8(name).ok()).collect();
@@ -57,10 +58,13 @@ fn forget_changed(tx: &mut Tx<'_>, shared: &Arc<Shared>) {
         return;
     }
     let shared = shared.clone();
+    shared.bucket_changes.plan();
     tx.when_settled(move || {
         let mut cache = lock(&shared.buckets);
         cache.version += 1;
         names.iter().for_each(|name| cache.rows.remove(name));
+        drop(cache);
+        shared.bucket_changes.settle();
     });
 }
 
@@ -91,6 +95,8 @@ pub(crate) struct Shared {
     pub(crate) completion_turns: Arc<Turns>,
     /// Held by each large upload in progress: its count says how many there are.
     pub(crate) large_uploads: Arc<()>,
+    /// Counts changes of configurations of buckets.
+    pub(crate) bucket_changes: ChangeCount,
     buckets: Mutex<BucketCache>,
     noted: Mutex<Noted>,
     space_checked_ms: AtomicU64,
@@ -101,9 +107,9 @@ pub(crate) struct Shared {
 #[derive(Clone)]
 pub struct Engine {
     pub(crate) shared: Arc<Shared>,
-    consumer: Consumer,
+    pub(crate) consumer: Consumer,
     /// What names of buckets mean to the request that it serves, if it serves one.
-    decided: Option<Arc<Decided>>,
+    pub(crate) decided: Option<Arc<Decided>>,
 }
 
 /// Time for which an answer about free space is used again, in milliseconds.
@@ -130,6 +136,7 @@ impl Engine {
             part_turns: Turns::new(crate::parts::turn_count()),
             completion_turns: Turns::new(crate::multipart::LONG_AT_ONCE_MAX),
             large_uploads: Arc::new(()),
+            bucket_changes: ChangeCount::default(),
             buckets: Mutex::default(),
             noted: Mutex::default(),
             space_checked_ms: AtomicU64::new(0),
@@ -144,48 +151,87 @@ impl Engine {
         Self { shared: self.shared.clone(), consumer, decided: self.decided.clone() }
     }
 
-    /// The same engine, for a request of a consumer, which has looked `known` up. From the first time that
-    /// the request looks a bucket up, its name means this bucket to it, or none: what was decided on for one
-    /// bucket has no effect on another.
+    /// The same engine, for a request of a consumer, which has looked `known` up after `stamp`. From the
+    /// first time that the request looks a bucket up, its name means this bucket to it, or none: what was
+    /// decided on for one bucket has no effect on another. It commits nothing until
+    /// [`Engine::decision_is_made`].
     #[must_use]
-    pub fn for_request(&self, consumer: Consumer, known: Option<Arc<BucketRow>>) -> Self {
-        let decided = Some(Arc::new(Decided::new(known)));
+    pub fn for_request(
+        &self,
+        consumer: Consumer,
+        known: Option<Arc<BucketRow>>,
+        stamp: Stamp,
+    ) -> Self {
+        let decided = Some(Arc::new(Decided::new(known, stamp)));
         Self { shared: self.shared.clone(), consumer, decided }
     }
 
-    /// Lets what a request knows of its buckets be read again, such as after a body came. What the names mean
-    /// stays. Returns the rows as they were.
-    pub fn look_again(&self) -> Vec<Arc<BucketRow>> {
-        self.decided.as_ref().map_or_else(Vec::new, |decided| decided.look_again(None))
+    /// The beginning of a decision, before anything is looked up for it. `directory` counts changes of
+    /// identities.
+    #[must_use]
+    pub fn stamp(&self, directory: &Arc<ChangeCount>) -> Stamp {
+        Stamp::now(directory, &self.shared)
+    }
+
+    /// Lets what a request knows of its buckets be read again. What the names mean stays. Nothing is
+    /// committed until the request is decided on by that.
+    pub fn look_again(&self) {
+        if let Some(decided) = &self.decided {
+            decided.unmake();
+            drop(decided.look_again(None));
+        }
+    }
+
+    /// Begins another decision on a request: its sender is looked up after this. Returns the rows of buckets
+    /// as they were.
+    pub fn begin_decision(&self) -> Vec<Arc<BucketRow>> {
+        let Some(decided) = &self.decided else { return Vec::new() };
+        decided.begin(&self.shared);
+        decided.look_again(None)
+    }
+
+    /// The request was decided on: it may commit. `key_ends_ms`: when the key of its sender ends.
+    pub fn decision_is_made(&self, key_ends_ms: Option<u64>) {
+        if let Some(decided) = &self.decided {
+            decided.make(key_ends_ms);
+        }
+    }
+
+    /// When the last decision ends at the latest, in milliseconds since 1970.
+    #[must_use]
+    pub fn decision_end_ms(&self) -> u64 {
+        self.decided.as_ref().map_or(u64::MAX, |decided| decided.made_now().until_ms)
     }
 
     /// Remembers that the decision on the request looked at the time: it does not hold later on.
     pub fn looks_at_time(&self) {
         if let Some(decided) = &self.decided {
-            decided.looked_at_time.store(true, Ordering::Relaxed);
+            decided.look_at_time(self.now_ms());
         }
     }
 
-    /// Whether what the decision on the request looked at of objects has changed since, or it looked at the
-    /// time.
+    /// What is started from now on is not refused because identities were changed: it was refused for that
+    /// often enough.
+    pub fn is_last_attempt(&self) {
+        if let Some(decided) = &self.decided {
+            decided.is_last.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether what the request was decided on is as it was: its sender, its buckets, the time, and what was
+    /// looked at of objects.
     ///
     /// # Errors
     ///
     /// The catalog failed.
-    pub fn is_decided_on_other(&self) -> Result<bool, EngineError> {
-        let Some(decided) = &self.decided else { return Ok(false) };
-        if decided.looked_at_time.load(Ordering::Relaxed) {
-            return Ok(true);
-        }
-        match decided.looked_at.check_committed(&self.shared) {
-            Ok(()) => Ok(false),
-            Err(EngineError::DecidedOnOther) => Ok(true),
-            Err(error) => Err(error),
-        }
+    pub fn is_decision_current(&self) -> Result<bool, EngineError> {
+        let Some(decided) = &self.decided else { return Ok(true) };
+        let holds = decided.holds_with_rows(&self.shared)?;
+        Ok(holds && decided.looked_at.is_same_committed(&self.shared, None)?)
     }
 
     /// Forgets what was looked at of objects, before another decision.
-    pub fn decide_again(&self) {
+    pub fn forget_objects(&self) {
         if let Some(decided) = &self.decided {
             decided.looked_at.forget();
         }
@@ -199,11 +245,6 @@ impl Engine {
     /// What the request that this serves knows, if it serves one.
     pub(crate) fn noting(&self) -> Option<&Arc<Decided>> {
         self.decided.as_ref()
-    }
-
-    /// The same engine, for what has to be done whether or not the request may go on.
-    pub(crate) fn undecided(&self) -> Self {
-        Self { decided: None, ..self.clone() }
     }
 
     pub(crate) fn consumer(&self) -> Consumer {
@@ -305,51 +346,6 @@ impl Engine {
     /// Term of this process.
     pub(crate) fn term(&self) -> u32 {
         self.shared.pool.epoch()
-    }
-
-    /// Runs a plan on the committer and waits for its outcome to be durable.
-    pub(crate) async fn commit<T: Send + 'static>(
-        &self,
-        plan: impl FnOnce(&mut Tx<'_>) -> Result<T, EngineError> + Send + 'static,
-    ) -> Result<T, EngineError> {
-        self.start_commit(None, plan).await
-    }
-
-    /// Hands a plan to the committer at once; the future waits for the outcome. It does not run if the
-    /// request was decided on something that is not there any more. `object`: the only one that it changes,
-    /// of several that were decided on.
-    pub(crate) fn start_commit<T: Send + 'static>(
-        &self,
-        object: Option<Vec<u8>>,
-        plan: impl FnOnce(&mut Tx<'_>) -> Result<T, EngineError> + Send + 'static,
-    ) -> impl Future<Output = Result<T, EngineError>> + Send + 'static {
-        let (lock_now_ms, decided) = (self.lock_clock_ms(), self.decided().cloned());
-        let shared = self.shared.clone();
-        let ticket = self.shared.catalog.submit(move |tx| {
-            tx.set_lock_now_ms(lock_now_ms);
-            let planned = match decided {
-                None => plan(tx),
-                Some(decided) => {
-                    let (looked_at, object) = (&decided.looked_at, object.as_deref());
-                    let planned = looked_at.check(tx, object).and_then(|()| plan(tx));
-                    planned.and_then(|value| looked_at.renew(tx, object).map(|()| value))
-                }
-            };
-            forget_changed(tx, &shared);
-            match planned {
-                Ok(value) => Ok(Decision::Commit(Ok(value))),
-                Err(EngineError::Catalog(error)) => Err(error),
-                Err(error) => Ok(Decision::Reject(Err(error))),
-            }
-        });
-        let shared = self.shared.clone();
-        async move {
-            let outcome = ticket.await?;
-            if let Err(EngineError::LockClockBehind | EngineError::LockClockAhead) = outcome {
-                shared.lock_clock.count_refusal();
-            }
-            outcome
-        }
     }
 
     fn bucket_cache(&self) -> MutexGuard<'_, BucketCache> {

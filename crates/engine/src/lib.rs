@@ -16,12 +16,15 @@
 mod access_log;
 mod account_buckets;
 mod append;
+mod asked;
 mod audit;
+mod basis;
 mod blob;
 mod bucket;
 mod budget;
 mod cells;
 mod check;
+mod commit;
 mod copy;
 mod cut;
 mod decided;
@@ -62,6 +65,7 @@ pub use access_log::{
 };
 pub use append::AppendRequest;
 pub use audit::{AuditReport, AuditScope};
+pub use basis::Stamp;
 pub use blob::{BlobWriter, NewBlob, Stored};
 pub use bucket::{BucketPage, BucketsAsked};
 pub use budget::{ByteBudget, Consumer, Kind, KindUsage, Offer, Reclaimable, Share};

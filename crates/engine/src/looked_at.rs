@@ -117,11 +117,11 @@ impl LookedAt {
         *lock(&self.sights) = Sights::default();
     }
 
-    /// Refuses what was decided on something else than there is now. `only`: of one object.
-    pub(crate) fn check(&self, tx: &Tx<'_>, only: Option<&[u8]>) -> Result<(), EngineError> {
+    /// Whether what was looked at is as it was. `only`: of one object.
+    pub(crate) fn is_same(&self, tx: &Tx<'_>, only: Option<&[u8]>) -> Result<bool, EngineError> {
         let sights = lock(&self.sights);
         if sights.is_overfull {
-            return Err(EngineError::DecidedOnOther);
+            return Ok(false);
         }
         for (name, known) in &sights.of {
             if only.is_some_and(|object| object != name.1) {
@@ -129,17 +129,24 @@ impl LookedAt {
             }
             for (version, seen) in known {
                 if sight_now(tx, name, *version)? != *seen {
-                    return Err(EngineError::DecidedOnOther);
+                    return Ok(false);
                 }
             }
         }
-        Ok(())
+        Ok(true)
     }
 
-    /// As [`LookedAt::check`], of what is committed.
-    pub(crate) fn check_committed(&self, shared: &Shared) -> Result<(), EngineError> {
+    /// As [`LookedAt::is_same`], of what is committed.
+    pub(crate) fn is_same_committed(
+        &self,
+        shared: &Shared,
+        only: Option<&[u8]>,
+    ) -> Result<bool, EngineError> {
+        if self.is_empty() {
+            return Ok(true);
+        }
         let view = CommittedView(&shared.catalog);
-        self.check(&Tx::new(&view, &*shared.rng, 0, Seq(0)), None)
+        self.is_same(&Tx::new(&view, &*shared.rng, 0, Seq(0)), only)
     }
 
     /// Takes what a plan of the request made of the objects for seen.

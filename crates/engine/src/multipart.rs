@@ -210,19 +210,6 @@ impl Engine {
         &self,
         request: CompleteRequest,
     ) -> Result<WriteOutcome, EngineError> {
-        self.complete_upload_if(request, || Ok(())).await
-    }
-
-    /// As [`Engine::complete_upload`]. `allow` decides when turns have been waited for, before each effect.
-    ///
-    /// # Errors
-    ///
-    /// As [`Engine::complete_upload`], and what `allow` fails with.
-    pub async fn complete_upload_if<E: From<EngineError> + Send + 'static>(
-        &self,
-        request: CompleteRequest,
-        allow: impl Fn() -> Result<(), E> + Send + Sync + 'static,
-    ) -> Result<WriteOutcome, E> {
         // A long list is there several times until it is committed.
         let turn = match request.parts.len() > SHORT_COUNT_MAX {
             true => Some(self.shared.completion_turns.turn(self.consumer()).await),
@@ -232,17 +219,12 @@ impl Engine {
         // A client may leave: what was frozen must be completed or opened again all the same.
         let completed = spawn(async move {
             let _turn = turn;
-            engine.complete_to_end(request, allow).await
+            engine.complete_to_end(request).await
         });
         completed.await.expect("completing an upload does not panic")
     }
 
-    async fn complete_to_end<E: From<EngineError> + Send>(
-        &self,
-        request: CompleteRequest,
-        allow: impl Fn() -> Result<(), E> + Send + Sync,
-    ) -> Result<WriteOutcome, E> {
-        allow()?;
+    async fn complete_to_end(&self, request: CompleteRequest) -> Result<WriteOutcome, EngineError> {
         let (bucket, object, upload) =
             (self.bucket_id(&request.bucket)?, request.object.clone(), request.upload);
         let term = self.term();
@@ -252,14 +234,14 @@ impl Engine {
             let asked = request.parts.iter().map(|part| (part.number, part.etag.clone()));
             let had = selected.iter().map(|(n, md5)| (u32::from(*n), drystone_base::hex(md5)));
             if !asked.eq(had) {
-                return Err(EngineError::UploadNotFound.into());
+                return Err(EngineError::UploadNotFound);
             }
             let row = (**result).clone();
             let outcome = Ok(WriteOutcome { row, versioning: bucket_row.versioning });
-            return Ok(self.revealed((bucket_row.id, &request.object), outcome)?);
+            return self.revealed((bucket_row.id, &request.object), outcome);
         }
         let request = Arc::new(request);
-        let result = self.complete_frozen(&request, bucket_row.id, &row, allow).await;
+        let result = self.complete_frozen(&request, bucket_row.id, &row).await;
         if result.is_err() {
             let object = request.object.clone();
             let reopen = move |tx: &mut Tx<'_>| plan::reopen_upload(tx, bucket, &object, upload);
@@ -268,18 +250,16 @@ impl Engine {
         result
     }
 
-    async fn complete_frozen<E: From<EngineError> + Send>(
+    async fn complete_frozen(
         &self,
         request: &Arc<CompleteRequest>,
         bucket_id: BucketId,
         upload: &UploadRow,
-        allow: impl Fn() -> Result<(), E> + Send + Sync,
-    ) -> Result<WriteOutcome, E> {
+    ) -> Result<WriteOutcome, EngineError> {
         let named = (bucket_id, &request.object[..]);
         let (engine, asked, upload) = (self.clone(), request.clone(), upload.clone());
         let work = move || engine.put_together(&asked, bucket_id, &upload);
         let (manifest, draft) = self.in_turn(work).await?;
-        allow()?;
         let manifest_id = self.pool().new_blob(self.now_ms(), 0);
         let draft = ObjectRow { data: Data::Manifest(manifest_id), ..draft };
         let conditions = request.conditions.clone();
@@ -298,7 +278,7 @@ impl Engine {
         // Only now: the parts outlive a completion that is refused, and must not look like an object.
         let bucket = self.find_bucket(&request.bucket)?;
         self.write_manifest(&bucket, &request.object, &outcome.row, Some(&parts));
-        Ok(self.revealed(named, Ok(outcome))?)
+        self.revealed(named, Ok(outcome))
     }
 }
 

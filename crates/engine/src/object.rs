@@ -302,11 +302,15 @@ impl Engine {
         version: Option<VersionRef>,
         conditions: Conditions,
     ) -> Result<DeleteOutcome, EngineError> {
-        self.start_delete(bucket, object, version, conditions).await
+        let (bucket, named) = (self.bucket_id(bucket)?, object.clone());
+        let plan =
+            move |tx: &mut Tx<'_>| plan::delete_object(tx, bucket, &named, version, &conditions);
+        self.commit_on(Some(&object), plan).await
     }
 
     /// Hands a delete in at once, to be waited for later: deletes that are handed in one after the
-    /// other are decided in that order.
+    /// other are carried out in that order. If something changed since the request was decided on, this fails
+    /// with [`EngineError::DecidedOnOther`], and is the caller's to decide on again.
     pub fn start_delete(
         &self,
         bucket: &str,
@@ -315,7 +319,7 @@ impl Engine {
         conditions: Conditions,
     ) -> impl Future<Output = Result<DeleteOutcome, EngineError>> + Send + 'static {
         let bucket = self.bucket_id(bucket);
-        self.start_commit(Some(object.clone()), move |tx| {
+        self.start_commit(object.clone(), move |tx| {
             plan::delete_object(tx, bucket?, &object, version, &conditions)
         })
     }

@@ -14,6 +14,7 @@
 
 use crate::directory::{Directory, SLOT_COUNT, Scope, Shared, slot_of};
 use crate::error::IdentityError;
+use drystone_base::ChangeCount;
 use drystone_catalog::Decision;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -30,24 +31,30 @@ struct Slot {
 }
 
 /// Counts of all accounts.
-pub(crate) struct Changes(Vec<Slot>);
+pub(crate) struct Changes {
+    slots: Vec<Slot>,
+    /// Changes of all accounts.
+    pub(crate) all: Arc<ChangeCount>,
+}
 
 impl Default for Changes {
     fn default() -> Self {
-        Self((0..SLOT_COUNT).map(|_| Slot::default()).collect())
+        let slots = (0..SLOT_COUNT).map(|_| Slot::default()).collect();
+        Self { slots, all: Arc::default() }
     }
 }
 
 impl Changes {
     fn of(&self, scope: Scope) -> &[Slot] {
         match scope {
-            Scope::Account(slot) => &self.0[slot..=slot],
-            Scope::All => &self.0,
+            Scope::Account(slot) => &self.slots[slot..=slot],
+            Scope::All => &self.slots,
         }
     }
 
     /// Counts a change. Called in its plan, when that has succeeded.
     pub(crate) fn plan(&self, scope: Scope, decided: Option<&Decided>) {
+        self.all.plan();
         for slot in self.of(scope) {
             slot.pending.fetch_add(1, Ordering::AcqRel);
             slot.planned.fetch_add(1, Ordering::AcqRel);
@@ -64,6 +71,7 @@ impl Changes {
         for slot in self.of(scope) {
             slot.pending.fetch_sub(1, Ordering::AcqRel);
         }
+        self.all.settle();
     }
 }
 
@@ -86,7 +94,7 @@ pub(crate) struct Decided {
 
 impl Decided {
     fn of_account(&self) -> &Slot {
-        &self.shared.changes.0[self.slot]
+        &self.shared.changes.slots[self.slot]
     }
 
     fn reserve(&self) {
@@ -130,12 +138,18 @@ impl Drop for Decided {
 }
 
 impl Directory {
+    /// Counts changes of all accounts: what else is decided on identities compares it.
+    #[must_use]
+    pub fn change_count(&self) -> &Arc<ChangeCount> {
+        &self.shared.changes.all
+    }
+
     /// A handle for a decision of someone of an account that begins now, and for the changes that are
     /// decided on. Whatever the decision looks at, the caller first, is looked up after this.
     #[must_use]
     pub fn for_decision(&self, account: &str) -> Self {
         let slot = slot_of(account);
-        let of_account = &self.shared.changes.0[slot];
+        let of_account = &self.shared.changes.slots[slot];
         let planned = of_account.planned.load(Ordering::Acquire);
         let is_visible = of_account.pending.load(Ordering::Acquire) == 0;
         self.deciding(slot, if is_visible { planned } else { UNKNOWN })
@@ -154,7 +168,7 @@ impl Directory {
         let shared = self.shared.clone();
         // Answered after all batches before it.
         let ticket = self.shared.catalog.submit(move |_| {
-            let planned = shared.changes.0[slot].planned.load(Ordering::Acquire);
+            let planned = shared.changes.slots[slot].planned.load(Ordering::Acquire);
             Ok(Decision::Reject(planned))
         });
         let planned = ticket.await?;

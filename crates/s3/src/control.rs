@@ -14,7 +14,7 @@ use crate::ops::read_root;
 use crate::request::S3Request;
 use crate::response::{Reply, empty, xml};
 use crate::xml::{Element, Xml};
-use drystone_identity::{IdentityError, PublicAccessBlock};
+use drystone_identity::{Directory, IdentityError, PublicAccessBlock};
 
 const PREFIX: &str = "/v20180820/";
 const NAMESPACE: &str = "http://awss3control.amazonaws.com/doc/2018-08-20/";
@@ -109,14 +109,15 @@ pub(crate) async fn run(
     let path = path_of(request);
     let account = account(context)?.to_owned();
     allow(context)?;
+    context.is_decided();
     match (request.method.as_str(), path) {
         ("GET", "configuration/publicAccessBlock") => get_block(context, &account),
         ("PUT", "configuration/publicAccessBlock") => {
             put_block(context, verified, body, &account).await
         }
         ("DELETE", "configuration/publicAccessBlock") => {
-            let set = context.directory.set_account_block(&account, None).await;
-            set.map(|()| empty(204)).map_err(|error| failed(&error))
+            set_block(context, &account, None).await?;
+            Ok(empty(204))
         }
         (_, path) if is_of_points(path) => {
             access_points::run(context, verified, body, &account).await
@@ -176,6 +177,16 @@ async fn put_block(
     account: &str,
 ) -> Result<Reply, S3Error> {
     let block = read_block(&read_root(context, verified, body, BLOCK).await?)?;
-    let set = context.directory.set_account_block(account, Some(block)).await;
-    set.map(|()| empty(200)).map_err(|error| failed(&error))
+    set_block(context, account, Some(block)).await?;
+    Ok(empty(200))
+}
+
+async fn set_block(
+    context: &Context<'_>,
+    account: &str,
+    block: Option<PublicAccessBlock>,
+) -> Result<(), S3Error> {
+    let set =
+        |directory: Directory| async move { directory.set_account_block(account, block).await };
+    authorize::change_directory(context, failed, set).await
 }

@@ -8,8 +8,8 @@ use crate::access_point;
 use crate::answer::{OutBody, Receiver, room_len};
 use crate::auth::{AuthType, KeyCache, Verified, Verifier, authenticate};
 use crate::authorize::{
-    AlsoDecided, Peer, Said, Sender, account_of, authorize, authorize_again, carry_out,
-    hide_absence, identify_again, session_token,
+    AlsoDecided, Peer, Said, Sender, account_of, authorize, carry_out, hide_absence,
+    identify_again, session_token, with_decisions,
 };
 use crate::body::Body;
 use crate::bucket_log::{Draft, EntryBy, EntryLine, LineSlot, LogBook, Outcome};
@@ -38,6 +38,7 @@ pub(crate) use listing::Listed;
 use entry::{Entry, Known, Trace};
 use http::{Request, Response};
 use hyper::body::Incoming;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -149,6 +150,12 @@ impl<'a> Context<'a> {
     /// The request as it was sent: what is known of its transport.
     pub(crate) fn sent(&self) -> &S3Request {
         self.sent.as_deref().unwrap_or(&self.request)
+    }
+
+    /// The request was decided on: what it does may be committed.
+    pub(crate) fn is_decided(&self) {
+        let ends_ms = self.sender.identity.as_ref().and_then(|identity| identity.expires_ms);
+        self.engine.decision_is_made(ends_ms);
     }
 
     /// The documents of a bucket that decide.
@@ -307,7 +314,8 @@ impl Gateway {
         trace: &mut Trace,
     ) -> Result<Reply, S3Error> {
         let epoch = self.config.directory.epoch();
-        let noted = Noted { ids, line: trace.line.clone(), epoch, known: trace.known.take() };
+        let (line, known, stamp) = (trace.line.clone(), trace.known.take(), trace.stamp.clone());
+        let noted = Noted { ids, line, epoch, known, stamp };
         let context_of = |engine, request, sender| self.context(engine, request, sender, &noted);
         let engine_of = |sender: &Sender| self.engine_of(sender, &noted);
         if request.is_website {
@@ -356,7 +364,8 @@ impl Gateway {
         }
         if is_control {
             ops::hear_control(&mut context, &verified, body).await?;
-            return Box::pin(control::run(&context, verified, body)).await;
+            let work = Box::pin(control::run(&context, verified, body));
+            return with_decisions(&context, pin!(work)).await;
         }
         let routed = routed?;
         trace.operation = Some(routed);
@@ -383,7 +392,7 @@ impl Gateway {
 
     fn engine_of(&self, sender: &Sender, noted: &Noted<'_>) -> Engine {
         let bucket = noted.known.as_ref().map(|known| known.bucket.clone());
-        self.engine.for_request(consumer_of(sender), bucket)
+        self.engine.for_request(consumer_of(sender), bucket, noted.stamp.clone())
     }
 
     pub(crate) fn context<'a>(
@@ -428,12 +437,10 @@ impl Gateway {
             context.engine.look_again();
         }
         authorize(context, operation).map_err(|error| self.with_region(&context.request, error))?;
+        context.is_decided();
         heard?;
         refuse_not_implemented(&context.request, operation)?;
-        if context.line.is_some() {
-            context.reserve_line(0).await?;
-            authorize_again(context)?;
-        }
+        context.reserve_line(0).await?;
         let served = carry_out(context, operation, verified, body).await;
         served.map_err(|error| hide_absence(context, error))
     }

@@ -67,8 +67,9 @@ impl Gateway {
         let engine: Engine = self.engine.for_consumer(by.consumer);
         let now_ms = engine.now_ms();
         let ids = self.new_ids(now_ms);
-        let noted =
-            Noted { ids: &ids, line: None, epoch: self.config.directory.epoch(), known: None };
+        let (directory, line, known) = (&self.config.directory, None, None);
+        let (stamp, epoch) = (engine.stamp(directory.change_count()), directory.epoch());
+        let noted = Noted { ids: &ids, line, epoch, known, stamp };
         let request = request_of(by, operation, now_ms);
         let signed_ms = request.header("x-amz-date").and_then(Timestamp::parse_amz).map(|at| at.0);
         let sender = Sender::of(Some(by.identity.clone()), AuthType::Header, signed_ms, by.peer);

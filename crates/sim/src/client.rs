@@ -57,7 +57,7 @@ async fn copy(engine: &Engine, source: &str, target: &str) -> Result<(), EngineE
         source_key: None,
         seal: None,
     };
-    Box::pin(engine.copy_object(located, request, || Ok::<_, EngineError>(()))).await.map(drop)
+    Box::pin(engine.copy_object(located, request)).await.map(drop)
 }
 
 async fn rename(engine: &Engine, source: &str, target: &str) -> Result<(), EngineError> {

@@ -1,16 +1,52 @@
-//! Goal: what a request was decided on holds until its commit. Method: look at an object as a decision does,
-//! let another request change it, and go on.
+//! Goal: what a request was decided on holds until its commit. Method: decide as the gateway does, let
+//! another request change something, and go on.
 
 use bytes::Bytes;
-use drystone_engine::{Conditions, Consumer, Engine, EngineError, ObjectRow};
+use drystone_base::{ChangeCount, UploadId, hex};
+use drystone_engine::plan::DocumentKind;
+use drystone_engine::{
+    CompleteRequest, Conditions, Consumer, Engine, EngineError, ObjectRow, PartInput, PartRow,
+};
 use drystone_io::Disk;
 use drystone_sim::Store;
+use std::pin::pin;
 use std::sync::Arc;
 
 const BUCKET: &str = "bucket";
 
 fn tags(value: &str) -> Vec<(String, String)> {
     vec![("lock".to_owned(), value.to_owned())]
+}
+
+/// A request that comes now.
+fn request(store: &Store, identities: &Arc<ChangeCount>) -> Engine {
+    let stamp = store.engine.stamp(identities);
+    store.engine.for_request(Consumer::BACKGROUND, None, stamp)
+}
+
+/// A request that was decided on.
+fn decided(store: &Store) -> Engine {
+    let request = request(store, &Arc::default());
+    request.decision_is_made(None);
+    request
+}
+
+/// Decides again.
+fn decide(request: &Engine) -> bool {
+    request.begin_decision();
+    request.forget_objects();
+    request.decision_is_made(None);
+    true
+}
+
+fn is_refused(outcome: &Result<(), EngineError>) -> bool {
+    matches!(outcome, Err(EngineError::DecidedOnOther))
+}
+
+/// A change of identities that readers see.
+fn change(identities: &ChangeCount) {
+    identities.plan();
+    identities.settle();
 }
 
 /// Looks at the current version as a decision does.
@@ -42,17 +78,16 @@ fn with_store(test: impl AsyncFnOnce(&Store)) {
 #[test]
 fn a_change_that_a_decision_did_not_see_stops_the_commit() {
     with_store(async |store| {
-        let request = store.engine.for_request(Consumer::BACKGROUND, None);
+        let request = decided(store);
         look(&request, b"a");
         tag(&store.engine, b"a", "yes").await.expect("another request");
         assert!(matches!(delete(&request, b"a").await, Err(EngineError::DecidedOnOther)));
         let located = request.locate(BUCKET, b"a", None).map(drop);
         assert!(matches!(located, Err(EngineError::DecidedOnOther)));
-        assert!(request.is_decided_on_other().expect("readable"));
-        // Decided again.
-        request.decide_again();
+        assert!(!request.is_decision_current().expect("readable"));
+        decide(&request);
         look(&request, b"a");
-        assert!(!request.is_decided_on_other().expect("readable"));
+        assert!(request.is_decision_current().expect("readable"));
         delete(&request, b"a").await.expect("nothing changed since");
     });
 }
@@ -60,7 +95,7 @@ fn a_change_that_a_decision_did_not_see_stops_the_commit() {
 #[test]
 fn an_object_that_comes_after_the_decision_stops_the_commit() {
     with_store(async |store| {
-        let request = store.engine.for_request(Consumer::BACKGROUND, None);
+        let request = decided(store);
         assert_eq!(look(&request, b"b"), None);
         store.put("b", &Bytes::from_static(b"x")).await.expect("another request");
         assert!(matches!(delete(&request, b"b").await, Err(EngineError::DecidedOnOther)));
@@ -70,7 +105,7 @@ fn an_object_that_comes_after_the_decision_stops_the_commit() {
 #[test]
 fn what_a_request_changes_itself_does_not_stop_it() {
     with_store(async |store| {
-        let request = store.engine.for_request(Consumer::BACKGROUND, None);
+        let request = decided(store);
         look(&request, b"a");
         tag(&request, b"a", "yes").await.expect("the first change");
         tag(&request, b"a", "no").await.expect("the second change");
@@ -83,7 +118,7 @@ fn what_a_request_changes_itself_does_not_stop_it() {
 fn a_list_of_deletes_is_stopped_where_something_changed() {
     with_store(async |store| {
         store.put("b", &Bytes::from_static(b"x")).await.expect("is stored");
-        let request = store.engine.for_request(Consumer::BACKGROUND, None);
+        let request = decided(store);
         look(&request, b"a");
         look(&request, b"b");
         tag(&store.engine, b"a", "yes").await.expect("another request");
@@ -95,10 +130,186 @@ fn a_list_of_deletes_is_stopped_where_something_changed() {
 #[test]
 fn more_than_is_remembered_is_not_decided_on() {
     with_store(async |store| {
-        let request = store.engine.for_request(Consumer::BACKGROUND, None);
+        let request = decided(store);
         for number in 0..1025_u32 {
             look(&request, &number.to_le_bytes());
         }
         assert!(matches!(delete(&request, b"a").await, Err(EngineError::DecidedOnOther)));
+    });
+}
+
+#[test]
+fn a_request_that_was_not_decided_on_commits_nothing() {
+    with_store(async |store| {
+        let request = request(store, &Arc::default());
+        assert!(is_refused(&delete(&request, b"a").await));
+        assert!(is_refused(&tag(&request, b"a", "yes").await));
+        request.decision_is_made(None);
+        tag(&request, b"a", "yes").await.expect("is decided on");
+        // Rows that were looked up again were not decided on.
+        request.look_again();
+        assert!(is_refused(&tag(&request, b"a", "no").await));
+    });
+}
+
+#[test]
+fn a_change_of_identities_stops_the_commit() {
+    with_store(async |store| {
+        let identities = Arc::default();
+        let request = request(store, &identities);
+        request.decision_is_made(None);
+        tag(&request, b"a", "yes").await.expect("nothing changed");
+        change(&identities);
+        assert!(!request.is_decision_current().expect("readable"));
+        assert!(is_refused(&tag(&request, b"a", "no").await));
+        assert!(is_refused(&delete(&request, b"a").await));
+        assert!(store.read("a").await.expect("readable").is_some());
+        decide(&request);
+        delete(&request, b"a").await.expect("is decided on again");
+    });
+}
+
+/// Goal: a change that is committed right before takes effect, though no one could see it when the request
+/// was decided on.
+#[test]
+fn a_change_that_is_on_its_way_stops_the_commit() {
+    with_store(async |store| {
+        let identities: Arc<ChangeCount> = Arc::default();
+        identities.plan();
+        let request = request(store, &identities);
+        request.decision_is_made(None);
+        assert!(is_refused(&tag(&request, b"a", "no").await));
+        identities.settle();
+        decide(&request);
+        tag(&request, b"a", "no").await.expect("is decided on again");
+    });
+}
+
+#[test]
+fn a_change_of_its_bucket_stops_the_commit_and_one_of_another_does_not() {
+    with_store(async |store| {
+        let engine = &store.engine;
+        engine.create_bucket("other", "", Vec::new(), Vec::new(), None, false).await.expect("made");
+        let request = decided(store);
+        request.find_bucket(BUCKET).expect("is there");
+        let set = async |bucket: &str| {
+            let policy = Some(b"{}".to_vec());
+            engine.set_document(bucket, DocumentKind::Policy, "", policy).await.expect("is set");
+        };
+        set("other").await;
+        assert!(request.is_decision_current().expect("readable"));
+        tag(&request, b"a", "yes").await.expect("it is of another bucket");
+        set("other").await;
+        delete(&request, b"a").await.expect("it is of another bucket");
+        set(BUCKET).await;
+        assert!(is_refused(&delete(&request, b"a").await));
+        assert!(is_refused(&tag(&request, b"a", "no").await));
+        assert!(!request.is_decision_current().expect("readable"));
+    });
+}
+
+#[test]
+fn a_decision_does_not_hold_longer_than_the_key() {
+    with_store(async |store| {
+        let request = request(store, &Arc::default());
+        request.decision_is_made(Some(store.engine.now_ms() + 600_000));
+        tag(&request, b"a", "yes").await.expect("in time");
+        request.begin_decision();
+        request.decision_is_made(Some(store.engine.now_ms()));
+        assert!(is_refused(&tag(&request, b"a", "no").await));
+        assert!(is_refused(&delete(&request, b"a").await));
+    });
+}
+
+/// Goal: those who may go on are not stopped by changes that do not concern them, however often these come.
+#[test]
+fn a_request_goes_on_where_identities_change_all_the_time() {
+    with_store(async |store| {
+        let identities = Arc::default();
+        let request = request(store, &identities);
+        request.decision_is_made(None);
+        let mut count = 0;
+        let mut work = pin!(tag(&request, b"a", "yes"));
+        change(&identities);
+        let again = || {
+            count += 1;
+            let may_go_on = decide(&request);
+            change(&identities);
+            may_go_on
+        };
+        request.deciding(work.as_mut(), again).await.expect("is committed in the end");
+        assert_eq!(count, 4, "decided again before it was handed in, and after each refusal");
+    });
+}
+
+#[test]
+fn who_may_not_go_on_commits_nothing() {
+    with_store(async |store| {
+        let identities = Arc::default();
+        let request = request(store, &identities);
+        request.decision_is_made(None);
+        change(&identities);
+        let mut work = pin!(delete_of_many(&request));
+        let outcome = request.deciding(work.as_mut(), || false).await;
+        assert!(is_refused(&outcome));
+        assert!(store.read("a").await.expect("readable").is_some());
+    });
+}
+
+async fn delete_of_many(request: &Engine) -> Result<(), EngineError> {
+    for _ in 0..3 {
+        tag(request, b"a", "yes").await?;
+    }
+    delete(request, b"a").await
+}
+
+fn completion(upload: UploadId, rows: &[PartRow]) -> CompleteRequest {
+    let part = |row: &PartRow| PartInput {
+        number: row.number.into(),
+        etag: hex(&row.md5),
+        checksum: None,
+    };
+    CompleteRequest {
+        bucket: BUCKET.to_owned(),
+        object: b"whole".to_vec(),
+        upload,
+        parts: rows.iter().map(part).collect(),
+        conditions: Conditions::default(),
+        checksum: None,
+        checksum_kind: None,
+        object_size: None,
+    }
+}
+
+/// Goal: the work of a task of its own is decided on by the request that waits for it; if that was given up,
+/// by no one. Method: an upload is completed after a change, with the request and without.
+#[test]
+fn an_upload_is_not_completed_for_who_left_and_may_have_no_right_any_more() {
+    with_store(async |store| {
+        let identities = Arc::default();
+        for stays in [true, false] {
+            let parts = [Bytes::from_static(b"part")];
+            let (upload, rows) = store.upload_parts("whole", &parts).await.expect("is uploaded");
+            let asked = completion(upload, &rows);
+            let request = request(store, &identities);
+            request.decision_is_made(None);
+            change(&identities);
+            let mut work = pin!(async { request.complete_upload(asked).await.map(drop) });
+            let outcome = match stays {
+                true => request.deciding(work.as_mut(), || decide(&request)).await,
+                false => work.await,
+            };
+            assert_eq!(is_refused(&outcome), !stays);
+            let is_open = store.engine.find_upload(BUCKET, b"whole", upload).is_ok();
+            assert_eq!(is_open, !stays);
+        }
+    });
+}
+
+/// Goal: what the server does by itself is decided on by no one.
+#[test]
+fn what_is_no_request_commits_without_a_decision() {
+    with_store(async |store| {
+        tag(&store.engine, b"a", "yes").await.expect("is committed");
     });
 }

@@ -1,4 +1,5 @@
-//! Deciding again when a body has come: what was decided before it began may not hold any more.
+//! Deciding again: what was decided before a wait may not hold any more when the effect comes. What asks for
+//! it is in `engine/src/commit.rs`.
 
 use super::{Sender, also, authorize};
 use crate::auth::{Verified, identify};
@@ -9,7 +10,8 @@ use crate::gateway::Context;
 use crate::operation::Operation;
 use crate::ops;
 use crate::request::S3Request;
-use drystone_identity::{Directory, Identity};
+use drystone_identity::{Directory, Identity, IdentityError};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 /// Whom the access key of a request belongs to by now. Most often nothing was changed, and nothing is looked
@@ -49,14 +51,16 @@ pub(crate) fn still_known(
 const DECISION_COUNT_MAX: u32 = 3;
 
 /// A request with its sender and its bucket as they are by now, to be decided on after waits that its sender
-/// can make long.
+/// can make long. The caller decides on each of its effects.
 ///
 /// # Errors
 ///
 /// As [`identify_again`].
 pub(crate) fn as_it_is_now<'a>(context: &Context<'a>) -> Result<Context<'a>, S3Error> {
-    context.engine.look_again();
-    Ok(with_identity(context, identify_again(context)?))
+    context.engine.begin_decision();
+    let now = with_identity(context, identify_again(context)?);
+    now.is_decided();
+    Ok(now)
 }
 
 fn with_identity<'a>(context: &Context<'a>, identity: Option<Arc<Identity>>) -> Context<'a> {
@@ -73,22 +77,85 @@ fn with_identity<'a>(context: &Context<'a>, identity: Option<Arc<Identity>>) -> 
 ///
 /// As [`authorize`] and [`identify_again`]; `NoSuchBucket` if the bucket is gone.
 pub(crate) fn authorize_again(context: &Context<'_>) -> Result<(), S3Error> {
-    let mut has_changed = false;
-    for before in context.engine.look_again() {
-        has_changed |= context.engine.find_bucket(&before.name)?.epoch != before.epoch;
+    match context.engine.is_decision_current()? {
+        true => Ok(()),
+        false => decide_anew(context),
     }
-    let is_current = context.directory.epoch() == context.directory_epoch;
-    let identity = identify_again(context)?;
-    if is_current && !has_changed && !context.engine.is_decided_on_other()? {
-        return Ok(());
-    }
-    context.engine.decide_again();
-    let again = with_identity(context, identity);
+}
+
+/// Decides again, by everything as it is now.
+fn decide_anew(context: &Context<'_>) -> Result<(), S3Error> {
+    let engine = context.engine;
+    let rows = engine.begin_decision();
+    engine.forget_objects();
+    let again = with_identity(context, identify_again(context)?);
+    rows.iter().try_for_each(|row| engine.find_bucket(&row.name).map(drop))?;
     match context.operation {
         Some(operation) => authorize(&again, operation)?,
         None => control::allow(&again)?,
     }
-    also::decide_all(&context.also, &again)
+    also::decide_all(&context.also, &again)?;
+    again.is_decided();
+    Ok(())
+}
+
+/// Times that a change of the directory is decided on.
+const CHANGE_COUNT_MAX: u32 = 8;
+
+/// Changes something of the sender's account in the directory, by a decision that the plan compares
+/// (`identity/src/decided.rs`).
+///
+/// # Errors
+///
+/// As the change; why the request was refused when it was decided on again; `OperationAborted` if something
+/// else changed each time.
+pub(crate) async fn change_directory<T, F: Future<Output = Result<T, IdentityError>> + Send>(
+    context: &Context<'_>,
+    error_of: impl Fn(&IdentityError) -> S3Error,
+    change: impl Fn(Directory) -> F,
+) -> Result<T, S3Error> {
+    let account = context.sender.account().unwrap_or_default();
+    for count in 1..=CHANGE_COUNT_MAX {
+        let directory = match count {
+            1 => context.directory.for_decision(account),
+            _ => {
+                let reserved = context.directory.for_reserved_decision(account).await;
+                reserved.map_err(|error| error_of(&error))?
+            }
+        };
+        decide_anew(context)?;
+        directory.set_decision_end(context.engine.decision_end_ms());
+        match change(directory).await {
+            Err(IdentityError::Changed) => {}
+            outcome => return outcome.map_err(|error| error_of(&error)),
+        }
+    }
+    Err(S3Code::OperationAborted.into())
+}
+
+/// Runs what has effects. A commit that finds that something was changed since the request was decided on
+/// has no effect until it is decided on again here.
+///
+/// # Errors
+///
+/// As the work; why the request was refused when it was decided on again.
+pub(crate) async fn with_decisions<T>(
+    context: &Context<'_>,
+    work: Pin<&mut (impl Future<Output = Result<T, S3Error>> + ?Sized)>,
+) -> Result<T, S3Error> {
+    let mut refused = None;
+    let decide = || match decide_anew(context) {
+        Ok(()) => true,
+        Err(error) => {
+            refused = Some(error);
+            false
+        }
+    };
+    let done = context.engine.deciding(work, decide).await;
+    match (done, refused) {
+        (Err(error), Some(refused)) if error.decide_again => Err(refused),
+        (done, _) => done,
+    }
 }
 
 /// Carries out an operation, and decides again where what it was decided on changed meanwhile. Reads are
@@ -105,7 +172,10 @@ pub(crate) async fn carry_out(
 ) -> ops::Handled {
     let mut count = 1;
     loop {
-        let served = ops::dispatch(context, operation, verified.clone(), body).await;
+        let served = {
+            let work = pin!(ops::dispatch(context, operation, verified.clone(), body));
+            with_decisions(context, work).await
+        };
         // Whatever a read has waited for: what it found is told to those only who may know it by now.
         if matches!(operation.row().method, "GET" | "HEAD") {
             authorize_again(context)?;

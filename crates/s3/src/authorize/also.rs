@@ -2,7 +2,7 @@
 //! of grants, keys of the key service. It is remembered, so that all of it is decided on again with the rest
 //! when a body has come.
 
-use super::{Need, may_use_key, refuse_denied};
+use super::{Need, allow_point, may_use_key, refuse_denied};
 use crate::authorize::carried::allow_carried_tags;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
@@ -24,6 +24,8 @@ pub(crate) enum Also {
     NotDenied(Need),
     /// A key is used.
     Key { action: &'static str, id: String },
+    /// Something of an access point is set.
+    Point { action: &'static str, account: String, name: String },
     /// Whose a new object is, and its list.
     Acl { bucket: String, given: Given },
     /// How a new object is sealed, by what its bucket said of encryption.
@@ -36,6 +38,7 @@ impl Also {
             Self::CarriedTags { source, tags } => allow_carried_tags(context, source, tags),
             Self::NotDenied(need) => refuse_denied(context, need),
             Self::Key { action, id } => may_use_key(context, action, id),
+            Self::Point { action, account, name } => allow_point(context, action, account, name),
             Self::Acl { bucket, given } => {
                 let bucket = context.engine.find_bucket(bucket)?;
                 // What the object would get is not what was prepared: its sender may try again.

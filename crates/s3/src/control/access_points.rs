@@ -2,7 +2,7 @@
 
 use super::{document, failed, read_block, write_block};
 use crate::auth::Verified;
-use crate::authorize::{account_of, allow_point};
+use crate::authorize::{Also, account_of, allow_point, change_directory, decide_also};
 use crate::body::Body;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
@@ -17,7 +17,7 @@ use crate::xml::{Element, Xml, parse};
 use drystone_base::limits::BUCKET_TAG_COUNT_MAX;
 use drystone_base::{BucketName, Timestamp};
 use drystone_iam::DocumentKind;
-use drystone_identity::{AccessPoint, AccessPointScope, IdentityError, PageAsked};
+use drystone_identity::{AccessPoint, AccessPointScope, Directory, IdentityError, PageAsked};
 
 /// Bytes of a policy at most.
 const POLICY_LEN_MAX: usize = 20_480;
@@ -85,18 +85,25 @@ pub(super) async fn run(
         ("PUT", name, "") => {
             let document = read_document(context, verified, body, HEARD_LEN_MAX).await?;
             let root = parse(&document, "CreateAccessPointRequest")?;
+            let also = |action| {
+                let (account, name) = (account.to_owned(), name.to_owned());
+                Also::Point { action, account, name }
+            };
             if root.child("Tags").is_some_and(|tags| !tags.children.is_empty()) {
-                allow_point(context, "s3:TagResource", account, name)?;
+                decide_also(context, also("s3:TagResource"))?;
             }
             if root.child("PublicAccessBlockConfiguration").is_some() {
-                allow_point(context, "s3:PutAccessPointPublicAccessBlock", account, name)?;
+                decide_also(context, also("s3:PutAccessPointPublicAccessBlock"))?;
             }
             create(context, account, name, &root).await
         }
         ("GET", name, "") => get(context, account, name),
         ("DELETE", name, "") => {
-            let deleted = context.directory.delete_access_point(account, name).await;
-            deleted.map(|()| empty(204)).map_err(|error| of_point(&error, name))
+            let delete = |directory: Directory| async move {
+                directory.delete_access_point(account, name).await
+            };
+            change_directory(context, |error| of_point(error, name), delete).await?;
+            Ok(empty(204))
         }
         ("GET", name, "policy") => get_policy(context, account, name),
         ("PUT", name, "policy") => {
@@ -149,10 +156,13 @@ pub(super) async fn change(
     context: &Context<'_>,
     account: &str,
     name: &str,
-    change: impl FnOnce(&mut AccessPoint) + Send + 'static,
+    change: impl FnOnce(&mut AccessPoint) + Clone + Send + Sync + 'static,
 ) -> Result<(), S3Error> {
-    let changed = context.directory.change_access_point(account, name, change).await;
-    changed.map_err(|error| of_point(&error, name))
+    let change = |directory: Directory| {
+        let change = change.clone();
+        async move { directory.change_access_point(account, name, change).await }
+    };
+    change_directory(context, |error| of_point(error, name), change).await
 }
 
 fn invalid(message: &str) -> S3Error {
@@ -201,8 +211,11 @@ async fn create(
     let text = |tag: &Element, name| tag.text_of(name).unwrap_or_default().to_owned();
     let tags = tags.map(|tag| (text(tag, "Key"), text(tag, "Value"))).collect();
     point.tags = check_tags(tags, BUCKET_TAG_COUNT_MAX)?.into_iter().collect();
-    let made = context.directory.create_access_point(point).await;
-    let made = made.map_err(|error| of_point(&error, name))?;
+    let make = |directory: Directory| {
+        let point = point.clone();
+        async move { directory.create_access_point(point).await }
+    };
+    let made = change_directory(context, |error| of_point(error, name), make).await?;
     let mut answer = document("CreateAccessPointResult");
     answer.text("AccessPointArn", &made.arn(&context.config.region)).text("Alias", &made.alias);
     Ok(xml(answer.finish("CreateAccessPointResult")))

@@ -10,14 +10,15 @@ use crate::operation::Operation;
 use crate::request::S3Request;
 use crate::response::Ids;
 use crate::rules::Rules;
-use drystone_engine::{BucketRow, Engine, Share};
+use drystone_engine::{BucketRow, Engine, Share, Stamp};
 use drystone_identity::{Directory, Identity};
 use http::Response;
 use std::sync::Arc;
 
 /// What is learnt of a request on its way.
-#[derive(Default)]
 pub(super) struct Trace {
+    /// From before anything was looked up.
+    pub(super) stamp: Stamp,
     pub(super) operation: Option<Operation>,
     pub(super) identity: Option<Arc<Identity>>,
     pub(super) auth: AuthType,
@@ -51,6 +52,20 @@ impl Known {
 }
 
 impl Trace {
+    fn new(stamp: Stamp) -> Self {
+        Self {
+            stamp,
+            operation: None,
+            identity: None,
+            auth: AuthType::default(),
+            is_v2: false,
+            line: None,
+            room_len: None,
+            room: None,
+            known: None,
+        }
+    }
+
     /// Over HTTP/2, reserves what the answer takes, before anything else is reserved or has an effect.
     pub(super) async fn make_room(
         &mut self,
@@ -71,6 +86,8 @@ pub(crate) struct Noted<'a> {
     /// Epoch of the directory before the sender is looked up.
     pub(crate) epoch: u64,
     pub(crate) known: Option<Known>,
+    /// From before all of that was looked up.
+    pub(crate) stamp: Stamp,
 }
 
 /// The line of a request to be. It is written when the request ends, and also if its client leaves before:
@@ -84,7 +101,8 @@ pub(super) struct Entry<'a> {
 
 impl<'a> Entry<'a> {
     pub(super) fn new(gateway: &'a Gateway, ids: &Ids) -> Self {
-        let (trace, request_id) = (Trace::default(), ids.request_id.clone());
+        let stamp = gateway.engine.stamp(gateway.config.directory.change_count());
+        let (trace, request_id) = (Trace::new(stamp), ids.request_id.clone());
         Self { gateway, draft: None, trace, request_id }
     }
 

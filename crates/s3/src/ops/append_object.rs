@@ -4,7 +4,6 @@ use super::put_object::{answer, take_body};
 use super::restore_object::must_be_readable;
 use super::{Handled, apply_acl};
 use crate::auth::Verified;
-use crate::authorize::authorize_again;
 use crate::body::Body;
 use crate::checksum::Declared;
 use crate::encryption;
@@ -138,12 +137,14 @@ async fn take_apart(
     seal: Option<Seal>,
 ) -> Result<(), S3Error> {
     let key = context.request.object_key()?;
-    let allow = || authorize_again(context);
-    match context.engine.take_apart(located, &bucket.name, key.as_bytes(), seal, allow).await {
+    match context.engine.take_apart(located, &bucket.name, key.as_bytes(), seal).await {
         // Someone else wrote: it is looked at again.
-        Err(error) if [S3Code::PreconditionFailed, S3Code::NoSuchKey].contains(&error.code) => {
-            Ok(())
-        }
-        outcome => outcome,
+        Err(error) => match S3Error::from(error) {
+            error if [S3Code::PreconditionFailed, S3Code::NoSuchKey].contains(&error.code) => {
+                Ok(())
+            }
+            error => Err(error),
+        },
+        Ok(()) => Ok(()),
     }
 }

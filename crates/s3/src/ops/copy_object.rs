@@ -2,7 +2,7 @@
 
 use super::Handled;
 use super::copy_source::{Source, find};
-use crate::authorize::{Also, authorize_again, decide_also};
+use crate::authorize::{Also, decide_also, with_decisions};
 use crate::checksum::{element_name, parse_algorithm, text_of};
 use crate::encryption;
 use crate::error::{S3Code, S3Error};
@@ -13,6 +13,7 @@ use crate::response::{Ids, Reply, ResponseBody, error_document, set, xml};
 use crate::xml::Xml;
 use drystone_base::Timestamp;
 use drystone_engine::{CopyRequest, ObjectDraft, ObjectRow, Versioning, WriteOutcome};
+use std::pin::pin;
 
 const ROOT: &str = "CopyObjectResult";
 /// Copies longer than this send their status before they are done.
@@ -108,8 +109,7 @@ async fn finish(context: &Context<'_>, source: Source, copy: CopyRequest) -> Han
     let engine = context.engine.clone();
     let encryption = copy.draft.encryption.clone();
     if len <= EARLY_STATUS_LEN {
-        let allow = || authorize_again(context);
-        let outcome = Box::pin(engine.copy_object(source.located, copy, allow)).await?;
+        let outcome = Box::pin(engine.copy_object(source.located, copy)).await?;
         let mut reply = xml(document(&outcome.row));
         tell_versions(&mut reply, source_version.as_deref(), &outcome);
         encryption::tell(&mut reply, context, encryption.as_ref());
@@ -123,8 +123,8 @@ async fn finish(context: &Context<'_>, source: Source, copy: CopyRequest) -> Han
     }
     let kept = context.keep();
     *reply.body_mut() = ResponseBody::pending(async move {
-        let allow = || authorize_again(&kept.context());
-        match Box::pin(engine.copy_object(source.located, copy, allow)).await {
+        let copied = async { Ok(Box::pin(engine.copy_object(source.located, copy)).await?) };
+        match with_decisions(&kept.context(), pin!(copied)).await {
             Ok(outcome) => document(&outcome.row),
             Err(error) => late_error(&error, &resource, &ids),
         }

@@ -1,7 +1,7 @@
 //! `DeleteBucket`.
 
 use super::Handled;
-use crate::authorize::{account_of, authorize_again};
+use crate::authorize::account_of;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
 use crate::response::empty;
@@ -18,7 +18,6 @@ pub(crate) async fn run(context: &Context<'_>) -> Handled {
     if attached {
         return Err(S3Code::BucketHasAccessPointsAttached.into());
     }
-    let allow = || authorize_again(context);
-    context.engine.delete_bucket_if(name.as_str(), allow).await?;
+    context.engine.delete_bucket(name.as_str()).await?;
     Ok(empty(204))
 }

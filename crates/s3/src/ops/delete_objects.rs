@@ -57,23 +57,18 @@ pub(crate) async fn run(
     let share = context.engine.reserve_answer(entries.iter().map(answer_len).sum()).await?;
     // A code is looked at for those only who may remove a version: wrong ones stop the right ones.
     if entries.iter().any(|entry| entry.version.is_some()) {
-        let refused = refusals(&as_it_is_now(context)?, name.as_str(), &entries).await;
+        let all: Vec<_> = entries.iter().collect();
+        let refused = refusals(&as_it_is_now(context)?, name.as_str(), &all).await;
         let mut pairs = entries.iter().zip(&refused);
         if pairs.any(|(entry, refused)| entry.version.is_some() && refused.is_none()) {
             let has_mfa = mfa::check(context, &bucket).await?;
             entries.iter_mut().for_each(|entry| entry.conditions.has_mfa = has_mfa);
         }
     }
-    // Handed in in order: the committer sees repeated keys as the client listed them.
-    let begin = |entry| start(context, name.as_str(), entry);
-    let started = decide_each(context, name.as_str(), &entries, begin).await;
+    let outcomes = delete_each(context, name.as_str(), &entries).await;
     let mut answer = Xml::new(ROOT);
     let mut deletions = Vec::with_capacity(entries.len());
-    for (entry, started) in entries.iter().zip(started) {
-        let outcome = match started {
-            Ok(ticket) => ticket.await.map_err(S3Error::from),
-            Err(error) => Err(error),
-        };
+    for (entry, outcome) in entries.iter().zip(outcomes) {
         if let Err(error) = &outcome
             && error.drop_connection
         {
@@ -111,8 +106,46 @@ fn entry(element: &Element, bypasses_governance: bool) -> Result<Entry, S3Error>
 /// Time of one turn at decisions; one that began is ended.
 const SLICE: Duration = Duration::from_millis(5);
 
+/// Times that an entry is decided on, if what it is decided on changes each time.
+const DECISION_COUNT_MAX: u32 = 4;
+
+/// Deletes each entry by the rights that its sender has when that is committed.
+async fn delete_each(
+    context: &Context<'_>,
+    bucket: &str,
+    entries: &[Entry],
+) -> Vec<Result<DeleteOutcome, S3Error>> {
+    let (mut outcomes, mut left) = (Vec::new(), (0..entries.len()).collect::<Vec<_>>());
+    outcomes.resize_with(entries.len(), || Err(S3Error::new(S3Code::OperationAborted)));
+    for count in 1..=DECISION_COUNT_MAX {
+        if count > 1 {
+            context.engine.forget_objects();
+        }
+        if count == DECISION_COUNT_MAX {
+            context.engine.is_last_attempt();
+        }
+        let wanted: Vec<_> = left.iter().map(|index| &entries[*index]).collect();
+        // Handed in in order: the committer sees repeated keys as the client listed them.
+        let begin = |entry| start(context, bucket, entry);
+        let started = decide_each(context, bucket, &wanted, begin).await;
+        for (index, started) in std::mem::take(&mut left).into_iter().zip(started) {
+            outcomes[index] = match started {
+                Ok(ticket) => ticket.await.map_err(S3Error::from),
+                Err(error) => Err(error),
+            };
+            if matches!(&outcomes[index], Err(error) if error.decide_again) {
+                left.push(index);
+            }
+        }
+        if left.is_empty() {
+            break;
+        }
+    }
+    outcomes
+}
+
 /// The errors of those entries that may not be deleted.
-async fn refusals(context: &Context<'_>, bucket: &str, entries: &[Entry]) -> Vec<Option<S3Error>> {
+async fn refusals(context: &Context<'_>, bucket: &str, entries: &[&Entry]) -> Vec<Option<S3Error>> {
     let decided = decide_each(context, bucket, entries, |_| Ok(())).await;
     decided.into_iter().map(Result::err).collect()
 }
@@ -122,7 +155,7 @@ async fn refusals(context: &Context<'_>, bucket: &str, entries: &[Entry]) -> Vec
 async fn decide_each<'e, T>(
     context: &Context<'_>,
     bucket: &str,
-    entries: &'e [Entry],
+    entries: &[&'e Entry],
     then: impl Fn(&'e Entry) -> Result<T, S3Error>,
 ) -> Vec<Result<T, S3Error>> {
     let mut decided = Vec::with_capacity(entries.len());
@@ -132,7 +165,7 @@ async fn decide_each<'e, T>(
         let is_long = is_decided_by_policy(context, bucket);
         let turn = if is_long { Some(context.turn().await) } else { None };
         let (now, began) = (as_it_is_now(context), Instant::now());
-        for entry in &entries[decided.len()..] {
+        for entry in entries[decided.len()..].iter().copied() {
             decided.push(match &now {
                 Ok(now) if is_long => may_delete(now, entry).and_then(|()| then(entry)),
                 Ok(_) => then(entry),

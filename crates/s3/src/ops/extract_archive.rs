@@ -9,7 +9,7 @@ use crate::archive::{
     Entry, EntryKind, Event, RECORD_PREFIX, START_LEN, TarError, TarReader, Unpacker,
 };
 use crate::auth::Verified;
-use crate::authorize::{AlsoDecided, authorize, authorize_again, identify_again};
+use crate::authorize::{AlsoDecided, authorize, identify_again, with_decisions};
 use crate::body::{Body, BodyReader};
 use crate::bucket_log::EntryLine;
 use crate::checksum::Declared;
@@ -27,6 +27,7 @@ use drystone_engine::{
     BlobWriter, BucketRow, ChecksumAlgorithm, Conditions, Kind, NewBlob, ObjectDraft, PutRequest,
 };
 use http::{HeaderName, HeaderValue};
+use std::pin::pin;
 use std::sync::{Arc, Weak};
 
 pub(crate) const EXTRACT: &str = "x-amz-meta-snowball-auto-extract";
@@ -253,12 +254,13 @@ impl Extraction<'_> {
         self.line = self.outer.entry_line(&key, entry.size).await?;
         let mut inner = self.context_of(&key, &entry)?;
         // An archive may take long to come: each entry is decided on by what the bucket says by then.
+        inner.engine.begin_decision();
+        inner.engine.forget_objects();
         inner.sender.identity = identify_again(self.outer)?;
-        inner.engine.look_again();
-        inner.engine.decide_again();
         let object = inner.request.object_key()?;
         let turn = self.outer.turn().await;
         authorize(&inner, Operation::PutObject)?;
+        inner.is_decided();
         // Before the turn ends: others that are ready to run ask for theirs meanwhile.
         tokio::task::yield_now().await;
         drop(turn);
@@ -325,10 +327,10 @@ impl Extraction<'_> {
         let mut inner = self.outer.with_request(request);
         inner.sent = Some(self.sent.clone());
         inner.also = also;
-        authorize_again(&inner).inspect_err(|_| self.outer.engine.give_up(&stored))?;
         let bucket = self.bucket.name.clone();
         let request = PutRequest { bucket, object, draft, stored, conditions };
-        self.outer.engine.put_object(request).await?;
+        let work = async { Ok(inner.engine.put_object(request).await?) };
+        with_decisions(&inner, pin!(work)).await?;
         if let Some(line) = self.line.take() {
             line.end(Ok(()));
         }

@@ -5,7 +5,7 @@ use super::object_tagging::read_tags;
 use crate::auth::{
     AuthType, FormSignature, PayloadHash, Verified, Verifier, check_form, check_legacy_form,
 };
-use crate::authorize::{Sender, authorize, authorize_again};
+use crate::authorize::{Sender, authorize, with_decisions};
 use crate::body::{Body, BodyReader};
 use crate::checksum::Declared;
 use crate::consumer::consumer_of;
@@ -28,6 +28,7 @@ use drystone_engine::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::ops::RangeInclusive;
+use std::pin::pin;
 use std::sync::Arc;
 
 /// Bytes of all fields before the file, with [`FIELD_COST`] for each.
@@ -315,6 +316,7 @@ pub(crate) async fn run(
     context.request.check_headers()?;
     context.operation = Some(Operation::PutObject);
     authorize(context, Operation::PutObject)?;
+    context.is_decided();
     context.reserve_line(0).await?;
     let mut draft = parse_draft(&context.request)?;
     if !tags.is_empty() {
@@ -333,12 +335,11 @@ pub(crate) async fn run(
         form.read_file(context, algorithm, (class, sealing.seal.as_ref()), &length).await?;
     declared
         .check(&stored.md5, &stored.checksum, None)
-        .and_then(|()| authorize_again(context))
         .inspect_err(|_| context.engine.give_up(&stored))?;
     let (bucket, object) = (bucket.name.clone(), object.as_bytes().to_vec());
-    let conditions = Conditions::default();
-    let request = PutRequest { bucket, object, draft, stored, conditions };
-    let outcome = context.engine.put_object(request).await?;
+    let request = PutRequest { bucket, object, draft, stored, conditions: Conditions::default() };
+    let work = async { context.engine.put_object(request).await.map_err(S3Error::from) };
+    let outcome = with_decisions(context, pin!(work)).await?;
     let etag = format!("\"{}\"", outcome.row.etag.to_text());
     let mut reply = answer(context, &form, &etag);
     set(&mut reply, "etag", &etag);

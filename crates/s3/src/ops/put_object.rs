@@ -2,7 +2,6 @@
 
 use super::{Handled, append_object, extract_archive};
 use crate::auth::Verified;
-use crate::authorize::authorize_again;
 use crate::body::{Body, BodyReader};
 use crate::checksum::Declared;
 use crate::encryption;
@@ -85,7 +84,6 @@ pub(crate) async fn take_body(
     let stored = writer.finish().await?;
     declared
         .check(&stored.md5, &stored.checksum, reader.trailer.as_ref())
-        .and_then(|()| authorize_again(context))
         .inspect_err(|_| context.engine.give_up(&stored))?;
     Ok(stored)
 }

@@ -1,7 +1,7 @@
 //! `RenameObject`.
 
 use super::Handled;
-use crate::authorize::{Also, Need, authorize_again, decide_also};
+use crate::authorize::{Also, Need, decide_also};
 use crate::encryption;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
@@ -92,7 +92,6 @@ pub(crate) async fn run(context: &Context<'_>) -> Handled {
     }
     for _ in 0..RESEAL_COUNT {
         let encryption = resealed(context, name.as_str(), &rename).await?;
-        authorize_again(context)?;
         match context.engine.rename(name.as_str(), rename.clone(), encryption).await {
             // It was written meanwhile.
             Err(EngineError::Conflict) => {}

@@ -4,7 +4,7 @@ use super::Handled;
 use super::copy_object::{EARLY_STATUS_LEN, late_error};
 use super::copy_source::find;
 use super::upload_part::{part_algorithm, part_of};
-use crate::authorize::authorize_again;
+use crate::authorize::with_decisions;
 use crate::checksum::{element_name, text_of};
 use crate::encryption;
 use crate::error::{S3Code, S3Error};
@@ -15,6 +15,7 @@ use drystone_base::Timestamp;
 use drystone_base::limits::PUT_LEN_BYTES_MAX;
 use drystone_engine::{CopyPart, PartRow};
 use std::ops::Range;
+use std::pin::pin;
 
 const ROOT: &str = "CopyPartResult";
 
@@ -75,17 +76,17 @@ pub(crate) async fn run(context: &Context<'_>) -> Handled {
         source_key: source.data_key,
         seal,
     };
-    let kept = context.keep();
     let work = async move {
-        let allow = || authorize_again(&kept.context());
-        let part = engine.copy_part(located, copy, allow).await?;
+        let part = engine.copy_part(located, copy).await?;
         Ok::<_, S3Error>(document(&part, shows_checksum))
     };
     let mut reply = xml(String::new());
     if is_long {
         let (resource, ids) = (request.raw_path.clone(), context.ids.clone());
+        let kept = context.keep();
         *reply.body_mut() = ResponseBody::pending(async move {
-            work.await.unwrap_or_else(|error| late_error(&error, &resource, &ids))
+            let done = with_decisions(&kept.context(), pin!(work)).await;
+            done.unwrap_or_else(|error| late_error(&error, &resource, &ids))
         });
     } else {
         reply = xml(work.await?);
