@@ -10,7 +10,7 @@ from raw import Signer, send
 from raw_h2 import Connection
 
 KIB, MIB = 1 << 10, 1 << 20
-BUDGET = 18 * MIB
+BUDGET = 24 * MIB
 CLIENTS, STREAMS = BUDGET * 15 // 32, BUDGET // 32
 
 
