@@ -16,7 +16,7 @@ use crate::pace::{Meter, Work};
 use crate::plan::{self, Payload};
 use crate::repair::note_lacking;
 use batch::{Batch, Rewritten};
-use drystone_base::{BlobId, UploadId};
+use drystone_base::{BlobId, UploadId, error_limited};
 use drystone_catalog::{
     BucketRow, ChecksumAlgorithm, Data, Family, Key, KeyParts, Manifest, ObjectRow, PartRow, Tx,
     UploadRow, UploadState,
@@ -344,7 +344,7 @@ impl Recoding<'_> {
             ) => {
                 let (bucket, error) = (&piece.bucket.name, &error as &dyn std::error::Error);
                 let object = String::from_utf8_lossy(piece.object);
-                tracing::error!(bucket, %object, error, "it cannot be given another code yet");
+                error_limited!("it cannot be given another code yet"; bucket, %object, error);
                 self.report.left += 1;
                 Ok(None)
             }

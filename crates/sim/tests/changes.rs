@@ -4,7 +4,8 @@
 //! the drives say, what the catalog says and what is in memory are compared, also after a start.
 
 use bytes::Bytes;
-use drystone_cluster::DriveId;
+use drystone_catalog::{Decision, Key};
+use drystone_cluster::{DriveId, Group};
 use drystone_engine::deployment::{OpenError, Place};
 use drystone_io::Disk;
 use drystone_sim::Store;
@@ -186,4 +187,36 @@ fn a_drive_is_added_while_another_is_emptied() {
         let pool = world.store.engine.pool();
         assert!(pool.groups().iter().any(|group| group.members.contains(&added)));
     }
+}
+
+/// Between the change and the start that it needs, memory is of before: a second change would take the
+/// first one's groups away.
+#[test]
+fn a_store_of_one_drive_gets_two_more_one_after_the_other() {
+    let mut world = World::new(1);
+    let [one, other] = [world.place(), world.place()];
+    is_made(world.store.deployment.add_drive(one));
+    let refused = world.store.deployment.add_drive(other).expect_err("it starts again first");
+    assert!(refused.to_string().contains("starts again"), "{refused}");
+    let world = world.restart(0..2);
+    let place = Store::place((2, &world.disks[2]));
+    is_made(world.store.deployment.add_drive(place));
+    world.check(3);
+}
+
+/// As two changes of a store of one drive left it when they could be made without a start between them.
+#[test]
+fn a_store_without_a_group_for_its_code_gets_new_groups() {
+    let world = World::new(3);
+    let groups: Vec<_> = world.store.engine.pool().groups();
+    let ticket = world.store.engine.catalog().submit(move |tx| {
+        for group in groups {
+            let closed = Group { is_closed: true, ..(*group).clone() };
+            tx.put(Key::group(group.id), closed.encode());
+        }
+        tx.put(Key::REBALANCE.to_vec(), vec![1]);
+        Ok(Decision::Commit(()))
+    });
+    ticket.wait().expect("written");
+    world.restart(0..3).check(3);
 }

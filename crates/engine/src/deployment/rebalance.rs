@@ -90,8 +90,18 @@ impl Deployment {
         if self.is_read_only || pool.is_single() {
             return Ok(None);
         }
-        let Some(number) = catalog.get(Key::REBALANCE)? else { return Ok(None) };
+        if catalog.get(Key::REBALANCE)?.is_none() {
+            return Ok(None);
+        }
         let (infos, shape) = self.staying()?;
+        let can_take =
+            |group: &Group| !group.is_closed && group.members.len() >= shape.shard_count();
+        if !load_groups(catalog)?.iter().any(can_take) {
+            // Two changes of a store of one drive, as a former version let them be made, left no group for
+            // the code of all its drives.
+            self.replan()?;
+        }
+        let Some(number) = catalog.get(Key::REBALANCE)? else { return Ok(None) };
         let before = pool.begin_era(shape, load_groups(catalog)?);
         let mut moves = Moves::new();
         for group in pool.groups().into_iter().filter(|group| group.is_closed) {

@@ -20,7 +20,7 @@ impl Deployment {
     /// [`OpenError::Refused`] if the old drive is not one of this deployment or still there, or the place
     /// is not empty; what drives and catalog report.
     pub fn replace(&self, old: DriveId, place: Place) -> Result<DriveId, OpenError> {
-        let _one_at_a_time = lock(&self.changes);
+        let _one_at_a_time = self.begin_change()?;
         let pool = self.engine.pool();
         let drives = pool.drives();
         let Some(gone) = drives.iter().find(|drive| drive.info.id == old) else {

@@ -5,7 +5,7 @@
 use super::member::{OpenError, Place};
 use super::replace::refuse;
 use super::{Deployment, load_groups, marked_drives, store};
-use drystone_base::sync::lock;
+use drystone_base::sync::{MutexGuard, lock};
 use drystone_catalog::{Decision, Key};
 use drystone_cluster::{
     DriveId, DriveInfo, Group, Moving, PoolDrive, Protection, Shape, plan_groups,
@@ -19,9 +19,10 @@ impl Deployment {
     ///
     /// # Errors
     ///
-    /// [`OpenError::Refused`] if a drive is missing, or there was only one; what drives and catalog report.
+    /// [`OpenError::Refused`] if a drive is missing, or the process has to start again first; what drives and
+    /// catalog report.
     pub fn add_drive(&self, place: Place) -> Result<DriveId, OpenError> {
-        let _one_at_a_time = lock(&self.changes);
+        let _one_at_a_time = self.begin_change()?;
         let pool = self.engine.pool();
         if pool.is_single() {
             return self.grow(place);
@@ -111,8 +112,21 @@ impl Deployment {
         self.change_draining(drive, false)
     }
 
+    /// Changes of drives are made one at a time, and none is made between one that needs another start of the
+    /// process and that start: what is in memory is of before.
+    pub(super) fn begin_change(&self) -> Result<MutexGuard<'_, ()>, OpenError> {
+        let one_at_a_time = lock(&self.changes);
+        if self.must_start_anew() {
+            return refuse(
+                "the server starts again after the last change of its drives: try again in some seconds"
+                    .to_owned(),
+            );
+        }
+        Ok(one_at_a_time)
+    }
+
     fn change_draining(&self, drive: DriveId, cancel: bool) -> Result<(), OpenError> {
-        let _one_at_a_time = lock(&self.changes);
+        let _one_at_a_time = self.begin_change()?;
         self.must_be_whole_without(Some(drive))?;
         let mut draining = self.draining()?;
         let changed = if cancel { draining.remove(&drive) } else { draining.insert(drive) };
@@ -181,7 +195,7 @@ impl Deployment {
 
     /// Closes all groups, makes new ones for the drives that stay, and notes that there is something to
     /// move.
-    fn replan(&self) -> Result<(), OpenError> {
+    pub(super) fn replan(&self) -> Result<(), OpenError> {
         let (infos, shape) = self.staying()?;
         let mut groups: Vec<Group> = Vec::new();
         for group in self.engine.pool().groups() {
