@@ -43,6 +43,9 @@ struct File {
     /// Deployments all of whose drives have a seal, in hexadecimal.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     sealed_drives: Vec<String>,
+    /// Deployments whose owner is never told by files of their drives, in hexadecimal.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    settled_owners: Vec<String>,
 }
 
 /// Root keys; the last one seals. Has no `Debug`: it is all secrets.
@@ -50,6 +53,7 @@ pub struct Keyring {
     keys: Vec<(RootKey, DataKey)>,
     sealed_deployments: Mutex<Vec<String>>,
     sealed_drives: Mutex<Vec<String>>,
+    settled_owners: Mutex<Vec<String>>,
 }
 
 impl Keyring {
@@ -60,6 +64,7 @@ impl Keyring {
             keys: Vec::new(),
             sealed_deployments: Mutex::default(),
             sealed_drives: Mutex::default(),
+            settled_owners: Mutex::default(),
         };
         keyring.rotate(rng, created);
         keyring
@@ -95,6 +100,7 @@ impl Keyring {
             keys,
             sealed_deployments: Mutex::new(file.sealed_deployments),
             sealed_drives: Mutex::new(file.sealed_drives),
+            settled_owners: Mutex::new(file.settled_owners),
         })
     }
 
@@ -104,7 +110,9 @@ impl Keyring {
         let keys = self.keys.iter().map(|(root, _)| root.clone()).collect();
         let sealed_deployments = lock(&self.sealed_deployments).clone();
         let sealed_drives = lock(&self.sealed_drives).clone();
-        let file = File { format: FORMAT.to_owned(), keys, sealed_deployments, sealed_drives };
+        let settled_owners = lock(&self.settled_owners).clone();
+        let format = FORMAT.to_owned();
+        let file = File { format, keys, sealed_deployments, sealed_drives, settled_owners };
         Secret::new(serde_json::to_string_pretty(&file).expect("texts become JSON") + "\n")
     }
 
@@ -149,6 +157,19 @@ impl Keyring {
     pub fn note_sealed_drives(&self, deployment: &[u8; 16]) {
         if !self.has_sealed_drives(deployment) {
             lock(&self.sealed_drives).push(hex(deployment));
+        }
+    }
+
+    /// Whether files on the drives of a deployment say no more who its owner is.
+    #[must_use]
+    pub fn has_settled_owner(&self, deployment: &[u8; 16]) -> bool {
+        lock(&self.settled_owners).contains(&hex(deployment))
+    }
+
+    /// Notes that files on the drives of a deployment say no more who its owner is.
+    pub fn note_settled_owner(&self, deployment: &[u8; 16]) {
+        if !self.has_settled_owner(deployment) {
+            lock(&self.settled_owners).push(hex(deployment));
         }
     }
 
@@ -239,6 +260,10 @@ mod tests {
         ring.note_sealed_drives(&[1; 16]);
         let read = Keyring::parse(ring.to_text().reveal()).expect("its own text");
         assert!(read.has_sealed_drives(&[1; 16]) && !read.has_sealed_drives(&[2; 16]));
+        assert!(!read.has_settled_owner(&[1; 16]));
+        ring.note_settled_owner(&[1; 16]);
+        let read = Keyring::parse(ring.to_text().reveal()).expect("its own text");
+        assert!(read.has_settled_owner(&[1; 16]) && !read.has_settled_owner(&[2; 16]));
         let other = Keyring::generate(&rng, "2026-03-01");
         assert_eq!(other.open("key/A", &sealed), Err(KeyringError::UnknownKey(old)));
     }

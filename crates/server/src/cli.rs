@@ -240,7 +240,8 @@ struct ServerArguments {
     #[arg(long)]
     allow_sigv2: bool,
     /// File of the keyring that encrypts stored secrets and keys; made if it is missing on the first start
-    /// [default: DIRECTORY/keyring]; better on another device. Also DRYSTONE_KEYRING.
+    /// [default: DIRECTORY/keyring]; better on another device, where the root credentials are kept beside
+    /// it. Also DRYSTONE_KEYRING.
     #[arg(long)]
     keyring: Option<PathBuf>,
     /// Bytes of a single PUT at most, such as 50GiB [default: 5GiB, as in S3]. Also DRYSTONE_PUT_LIMIT.

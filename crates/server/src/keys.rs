@@ -174,8 +174,14 @@ const KNOWN_MAX: usize = 100;
 /// it does not know if it knows another: the id of a deployment stands on its drives, where the mark that all
 /// rows have seals would be lost by writing another id.
 fn demands_seals(config: &ServerConfig, keyring: &Keyring, id: &[u8; 16]) -> bool {
+    keyring.has_sealed_rows(id) || is_unknown(config, keyring, id)
+}
+
+/// Whether the keyring knows other deployments and not this one, which is not adopted either: what its drives
+/// say without a seal does not count.
+pub(crate) fn is_unknown(config: &ServerConfig, keyring: &Keyring, id: &[u8; 16]) -> bool {
     let is_adopted = config.keys.adopts_unsealed.as_ref() == Some(id);
-    keyring.has_sealed_rows(id) || (keyring.knows_deployments() && !is_adopted)
+    !keyring.has_sealed_rows(id) && keyring.knows_deployments() && !is_adopted
 }
 
 /// Refuses a deployment that the keyring does not know, although it knows another one, if there are rows that

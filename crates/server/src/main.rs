@@ -25,6 +25,7 @@ mod ports;
 mod proxy;
 mod repair;
 mod rights;
+mod root_keys;
 mod secrets;
 mod slots;
 mod socket;

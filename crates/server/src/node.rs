@@ -83,6 +83,8 @@ pub(crate) struct Node {
     pub(crate) homes: Vec<PathBuf>,
     /// The keyring; `None` for a tool that does without.
     pub(crate) keyring: Option<Arc<Keyring>>,
+    /// Whether the keyring knew the deployment, or none, before this start.
+    pub(crate) keyring_knew: bool,
     /// Whether a tool looks at the seals of rows.
     pub(crate) checks_seals: bool,
     deployment: Arc<Deployment>,
@@ -129,14 +131,15 @@ impl Node {
         let given: Vec<PathBuf> = places.iter().map(|place| PathBuf::from(&place.path)).collect();
         let keyring = keys::find_keyring(config, &given, mode == OpenMode::Salvage);
         let keyring = keyring.map_err(NodeError::Keyring)?;
-        let deployment = Deployment::open(places, deployment_config(config, mode, keyring));
-        let deployment = deployment.map_err(|error| {
+        let deployment = Deployment::open(places, deployment_config(config, mode, keyring.clone()));
+        let deployment = Arc::new(deployment.map_err(|error| {
             left_out::log_all(&left_out);
             keys::explain(config, &given, error)
-        })?;
-        let deployment = Arc::new(deployment);
+        })?);
         let engine = deployment.engine.clone();
         let identity = engine.drive().identity().clone();
+        let keyring_knew =
+            keyring.is_none_or(|ring| !keys::is_unknown(config, &ring, &identity.deployment));
         let drives = engine.pool().drives();
         left_out::log(&left_out, &drives);
         let open = drives.iter().filter(|drive| drive.drive.is_some());
@@ -144,16 +147,16 @@ impl Node {
         if mode == OpenMode::Serve && drives.len() > 1 {
             known::write(&homes, &drives);
         }
-        let (threads, stop) = (Vec::new(), Arc::new(AtomicBool::new(false)));
         let mut node = Self {
             engine,
             identity,
             homes,
             keyring: None,
+            keyring_knew,
             checks_seals: true,
             deployment,
-            threads,
-            stop,
+            threads: Vec::new(),
+            stop: Arc::new(AtomicBool::new(false)),
         };
         if let Some(expected) = &config.expected_drive
             && !drives.iter().any(|drive| drive.info.id.to_string() == *expected)
@@ -295,6 +298,8 @@ pub(crate) struct NodeDrives {
     pub(crate) deployment: Arc<Deployment>,
     /// Directories of the drives that were open at the start.
     pub(crate) homes: Vec<PathBuf>,
+    /// Names of the secret files that each drive has a copy of.
+    pub(crate) secret_files: &'static [&'static str],
     /// New drives may be on the device of the root directory where others are not.
     pub(crate) allow_root_device: bool,
 }
@@ -331,7 +336,7 @@ impl NodeDrives {
     fn move_in(&self, path: &str) {
         let mut homes = self.homes.clone();
         homes.push(PathBuf::from(path));
-        for file in [secrets::FILE, secrets::KEYRING_FILE] {
+        for file in self.secret_files {
             secrets::spread(&homes, file);
         }
         known::write(&homes, &self.deployment.engine.pool().drives());

@@ -193,7 +193,9 @@ def test_a_drive_that_is_not_trusted_is_shown_and_can_be_made_again(six):
 def test_tools_without_the_keyring_take_no_seal_away(six):
     for _ in range(3):
         checked = drystone("fsck", *six.drives)
-        assert checked.returncode == 0 and "their integrity seals" in checked.stdout, checked.stdout + checked.stderr
+        # It fails, because it could not look at seals.
+        assert checked.returncode == 1 and "everything that was checked holds" in checked.stdout, checked.stdout + checked.stderr
+        assert "their integrity seals" in checked.stdout
     before = [Identity(drive).term for drive in six.drives]
     server = six.start()
     six.check(server)

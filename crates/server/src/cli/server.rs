@@ -10,6 +10,7 @@ use crate::mounts;
 use crate::node::{Node, NodeDrives, OpenMode};
 use crate::ports::{BoundPorts, Ports};
 use crate::rights::GatewayRights;
+use crate::root_keys;
 use crate::secrets;
 use crate::socket;
 use crate::tls::Certificates;
@@ -40,9 +41,8 @@ pub(crate) fn run(config: &ServerConfig) -> CommandResult {
     config::check_files(config)?;
     let bound = BoundPorts::take(config)?;
     let node = Node::open(config, OpenMode::Serve)?;
-    let home = secrets::home_of(&node.homes, secrets::FILE).to_owned();
-    let (credentials, origin) = secrets::load_or_make(&home, given, &SystemRng)?;
-    secrets::warn_of_stale_copies(&node.homes, &origin, &home);
+    let root_keys = root_keys::open(config, &node, given)?;
+    let credentials = root_keys.credentials.clone();
     let keyring = node.keyring.clone().ok_or("a server has a keyring")?;
     let directory = open_directory(&node, keyring.clone(), credentials.clone());
     if !node.deployment().is_read_only() {
@@ -50,7 +50,7 @@ pub(crate) fn run(config: &ServerConfig) -> CommandResult {
         node.engine.list_account_buckets()?;
     }
     let kms = keys::open_kms(config, &node, keyring);
-    for file in [secrets::FILE, secrets::KEYRING_FILE] {
+    for file in root_keys::files_on_drives(config, &node.homes) {
         secrets::spread(&node.homes, file);
     }
     log_open(&node);
@@ -79,7 +79,7 @@ pub(crate) fn run(config: &ServerConfig) -> CommandResult {
         let admin = Arc::new(admin);
         let administering = open_sockets(&node, &admin);
         greet(&node, &ports, certificates.is_some())?;
-        secrets::announce(&credentials, &origin, &home);
+        root_keys.announce();
         let engine = node.engine.clone();
         let sweeping = tokio::spawn(sweep(engine.clone()));
         let delivering = tokio::spawn(deliver(gateway.clone(), config.log_delivery));
@@ -127,7 +127,8 @@ fn admission(config: &ServerConfig, descriptors: u64, metrics: &Arc<Metrics>) ->
 
 fn drives_of(config: &ServerConfig, node: &Node) -> NodeDrives {
     let (deployment, homes) = (node.deployment().clone(), node.homes.clone());
-    NodeDrives { deployment, homes, allow_root_device: config.allow_root_device }
+    let secret_files = root_keys::files_on_drives(config, &homes);
+    NodeDrives { deployment, homes, secret_files, allow_root_device: config.allow_root_device }
 }
 
 fn gateway_of(config: &ServerConfig, node: &Node, directory: Directory, kms: Kms) -> Arc<Gateway> {
