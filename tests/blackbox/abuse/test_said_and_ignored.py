@@ -11,15 +11,19 @@ def server(start):
 
 
 @pytest.mark.parametrize("header, value", [("x-amz-acl", "private"), ("x-amz-tagging", "team=blue"), ("x-amz-grant-read", "id=x"),
-                                           ("x-amz-storage-class", "STANDARD_IA")])
+                                           ("x-amz-storage-class", "STANDARD_IA"), ("x-amz-website-redirect-location", "/x"),
+                                           ("x-amz-object-lock-legal-hold", "ON"), ("x-amz-meta-of", "other"), ("x-amz-meta-more", "x"),
+                                           ("cache-control", "no-store"), ("content-encoding", "gzip")])
 def test_an_append_cannot_change_the_object(server, header, value):
     s3 = service(server, "s3")
     signed(server, "PUT", "/appends", headers={"x-drystone-appends": "true"})
-    s3.put_object(Bucket="appends", Key="o", Body=b"x" * 10, ACL="public-read", Tagging="team=red")
+    s3.put_object(Bucket="appends", Key="o", Body=b"x" * 10, ACL="public-read", Tagging="team=red",
+                  Metadata={"of": "object"}, CacheControl="max-age=5", WebsiteRedirectLocation="/same")
     refused = signed(server, "PUT", "/appends/o", b"secret", headers={"x-amz-write-offset-bytes": "10", header: value})
     assert refused.status_code == 400 and "InvalidRequest" in refused.text and header in refused.text
     assert requests.get(f"{server.url}/appends/o", timeout=20).content == b"x" * 10
-    same = {"x-amz-write-offset-bytes": "10", "x-amz-storage-class": "STANDARD", "content-type": "text/x"}
+    same = {"x-amz-write-offset-bytes": "10", "x-amz-storage-class": "STANDARD", "content-type": "text/x", "x-amz-meta-of": "object",
+            "cache-control": "max-age=5", "x-amz-website-redirect-location": "/same"}
     assert signed(server, "PUT", "/appends/o", b"more", headers=same).status_code == 200
 
 

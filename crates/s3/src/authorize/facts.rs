@@ -213,42 +213,46 @@ fn sent_lock<'a>(context: &'a Context<'_>, need: &Need, name: &str) -> Option<&'
 /// Whether a header means something to a right that an operation needs. One that does not is no condition
 /// key: a policy that allows what has it would allow a read or a delete to who adds it.
 fn is_of(context: &Context<'_>, need: &Need, header: &str) -> bool {
-    use Operation as O;
-    let request = &context.request;
-    let is_list = header == "x-amz-acl" || header.starts_with("x-amz-grant-");
-    // What only one kind of request reads says nothing in another one: an upload is no copy by saying so.
-    let reads = match header {
-        "x-amz-copy-source" => {
-            matches!(context.operation, Some(O::CopyObject | O::UploadPartCopy))
-        }
-        "x-amz-metadata-directive" => context.operation == Some(O::CopyObject),
-        "x-amz-object-ownership" => context.operation == Some(O::CreateBucket),
-        _ => true,
-    };
-    if !reads {
+    let Some(operation) = context.operation.filter(|operation| reads(*operation, header)) else {
         return false;
+    };
+    let is_write = match operation {
+        Operation::DeleteObjects => false,
+        operation => matches!(operation.row().method, "PUT" | "POST"),
+    };
+    if is_write && takes_nothing_written(need) {
+        // A condition on what is replaced reveals it, and needs the right to read it.
+        let request = &context.request;
+        let is_replaced = need.bucket == request.bucket && need.key == request.key;
+        return is_replaced && header == "if-match";
     }
-    match context.operation {
-        Some(
-            operation @ (O::PutObject
-            | O::CopyObject
-            | O::CreateMultipartUpload
-            | O::UploadPart
-            | O::UploadPartCopy
-            | O::CompleteMultipartUpload
-            | O::RenameObject),
-        ) => {
-            if takes_nothing_written(need) {
-                // A condition on what is replaced reveals it, and needs the right to read it.
-                let is_replaced = need.bucket == request.bucket && need.key == request.key;
-                return is_replaced && header == "if-match";
-            }
-            operation != O::RenameObject || header.starts_with("if-")
+    true
+}
+
+/// Whether an operation does what a header says, or refuses it. What it leaves out says nothing: an upload
+/// is no copy by saying so, and a part of one has no list (`abuse/test_headers_of_conditions.py`).
+fn reads(operation: Operation, header: &str) -> bool {
+    use Operation as O;
+    let is_list = header == "x-amz-acl" || header.starts_with("x-amz-grant-");
+    let is_condition = header.starts_with("if-");
+    match operation {
+        O::PutObject | O::CreateMultipartUpload => !matches!(
+            header,
+            "x-amz-copy-source" | "x-amz-metadata-directive" | "x-amz-object-ownership"
+        ),
+        O::CopyObject => header != "x-amz-object-ownership",
+        // Other headers of encryption are refused. A part replaces nothing, so that any condition holds.
+        O::UploadPart => is_condition || header.starts_with("x-amz-server-side-encryption"),
+        O::UploadPartCopy => {
+            header == "x-amz-copy-source" || header.starts_with("x-amz-server-side-encryption")
         }
-        Some(O::DeleteObject | O::DeleteObjects) => header == "if-match",
-        Some(O::CreateBucket) => is_list || header == "x-amz-object-ownership",
-        Some(O::PutBucketAcl | O::PutObjectAcl) => is_list,
-        Some(O::GetObject | O::HeadObject | O::GetObjectAttributes) => header == CUSTOMER_ALGORITHM,
+        O::CompleteMultipartUpload => is_condition || header == CUSTOMER_ALGORITHM,
+        O::RenameObject => is_condition,
+        // Those of the entries of a list; in the headers of its request they are refused.
+        O::DeleteObject | O::DeleteObjects => header == "if-match",
+        O::CreateBucket => is_list || header == "x-amz-object-ownership",
+        O::PutBucketAcl | O::PutObjectAcl => is_list,
+        O::GetObject | O::HeadObject | O::GetObjectAttributes => header == CUSTOMER_ALGORITHM,
         _ => false,
     }
 }

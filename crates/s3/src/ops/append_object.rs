@@ -19,6 +19,7 @@ use drystone_engine::{
 };
 use std::sync::Arc;
 
+const REDIRECT: &str = "x-amz-website-redirect-location";
 /// How often a copy is taken apart before its writer is told to try again.
 const TAKE_APART_COUNT: usize = 3;
 
@@ -83,22 +84,48 @@ pub(super) async fn run(
 }
 
 /// What an object has beside its bytes stays as it is: a request that says something else is refused, since
-/// what it says may narrow who can read the bytes.
-fn refuse_changes(request: &S3Request, row: &ObjectRow) -> Result<(), S3Error> {
-    let changes = |name: &str| {
-        name == "x-amz-acl" || name == "x-amz-tagging" || name.starts_with("x-amz-grant-")
+/// what it says may narrow who can read the bytes, or fulfil a condition.
+fn refuse_changes(
+    request: &S3Request,
+    row: &ObjectRow,
+    draft: &ObjectDraft,
+) -> Result<(), S3Error> {
+    let has = |list: &[(String, String)], name: &str, value: &str| {
+        list.iter().any(|(known, text)| known == name && text == value)
     };
-    let class = request.header("x-amz-storage-class");
-    let known = row.storage_class.as_deref().unwrap_or("STANDARD");
-    let other_class = class.filter(|class| *class != known).map(|_| "x-amz-storage-class");
-    let names = request.headers.keys().map(http::HeaderName::as_str);
-    match names.into_iter().find(|name| changes(name)).or(other_class) {
+    // Each of these stands for a right, or ends only with the object.
+    let never = |name: &str| {
+        let starts = ["x-amz-acl", "x-amz-tagging", "x-amz-grant-", "x-amz-object-lock-"];
+        starts.iter().any(|start| name.starts_with(start))
+    };
+    let changes = |name: &str| match name {
+        "x-amz-storage-class" => draft.storage_class != row.storage_class,
+        REDIRECT => !has(&row.headers, name, &text_of(request, name)),
+        // Clients send a type with any bytes.
+        "content-type" => false,
+        name => match name.strip_prefix("x-amz-meta-") {
+            Some(meta) => {
+                let sent = draft.metadata.iter().filter(|(known, _)| known == meta);
+                sent.into_iter().any(|(_, value)| !has(&row.metadata, meta, value))
+            }
+            None => {
+                let sent = draft.headers.iter().filter(|(known, _)| known == name);
+                sent.into_iter().any(|(_, value)| !has(&row.headers, name, value))
+            }
+        },
+    };
+    let mut names = request.headers.keys().map(http::HeaderName::as_str);
+    match names.find(|name| never(name) || changes(name)) {
         None => Ok(()),
         Some(name) => {
             let message = format!("An append cannot change {name} of the object.");
             Err(S3Error::with(S3Code::InvalidRequest, message))
         }
     }
+}
+
+fn text_of(request: &S3Request, name: &str) -> String {
+    request.headers.get(name).map(S3Request::header_text).unwrap_or_default()
 }
 
 async fn find(
@@ -119,7 +146,7 @@ async fn find(
             Err(error) => return Err(error.into()),
         };
         must_be_readable(&located.row, context.request.now_ms)?;
-        refuse_changes(&context.request, &located.row)?;
+        refuse_changes(&context.request, &located.row, &draft)?;
         let seal = encryption::of_part(context, (bucket, key.as_bytes()), &located.row).await?;
         if !located.row.is_shared {
             return Ok(Found { row: Some(located.row), seal, draft });
