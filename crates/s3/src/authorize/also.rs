@@ -3,6 +3,7 @@
 //! when a body has come.
 
 use super::{Need, allow_point, may_use_key, refuse_denied};
+use crate::acl::{self, Grant};
 use crate::authorize::carried::allow_carried_tags;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
@@ -28,6 +29,8 @@ pub(crate) enum Also {
     Point { action: &'static str, account: String, name: String },
     /// Whose a new object is, and its list.
     Acl { bucket: String, given: Given },
+    /// The list of an upload becomes that of its object.
+    UploadAcl { bucket: String, acl: String },
     /// How a new object is sealed, by what its bucket said of encryption.
     Encryption { bucket: String, rules: Arc<Rules> },
 }
@@ -45,6 +48,17 @@ impl Also {
                 match given_acl(context, &bucket)? == *given {
                     true => Ok(()),
                     false => Err(S3Code::OperationAborted.into()),
+                }
+            }
+            // The lists that S3 refuses where they are blocked are those that a request brings (S3 user guide,
+            // "BlockPublicAcls"); of an upload that was begun before it says nothing. The object is made now,
+            // so that its list counts as brought now. The upload stays as it is.
+            Self::UploadAcl { bucket, acl } => {
+                let bucket = context.engine.find_bucket(bucket)?;
+                let is_blocked = context.rules_of(&bucket)?.block_public_acls;
+                match is_blocked && acl::decode(acl).iter().any(Grant::is_public) {
+                    true => Err(S3Code::AccessDenied.into()),
+                    false => Ok(()),
                 }
             }
             Self::Encryption { bucket, rules } => {

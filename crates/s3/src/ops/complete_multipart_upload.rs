@@ -3,6 +3,7 @@
 use super::upload_part::upload_of;
 use super::{Handled, read_document};
 use crate::auth::Verified;
+use crate::authorize::{Also, decide_also};
 use crate::body::Body;
 use crate::checksum::{element_name, header_name, parse_value, text_of};
 use crate::document::{Document, read_unchecked_document};
@@ -61,6 +62,9 @@ pub(crate) async fn run(
     // A completion that is repeated finds no open upload, and needs no key.
     if let Ok((bucket, row)) = context.engine.find_upload(name.as_str(), key.as_bytes(), upload) {
         encryption::of_completion(context, (&bucket, key.as_bytes()), &row.template).await?;
+        if let Some(acl) = row.template.acl.clone() {
+            decide_also(context, Also::UploadAcl { bucket: bucket.name.clone(), acl })?;
+        }
     }
     let (bucket, object) = (name.as_str().to_owned(), key.as_bytes().to_vec());
     let completion = CompleteRequest {
