@@ -37,11 +37,16 @@ fn of_label(label: &str) -> Option<(&str, &str)> {
     (is_account && !name.is_empty()).then_some((account, name))
 }
 
-/// The access point that a request names in place of a bucket, if it does.
+/// The bucket of an access point that is not there. No bucket has such a name.
+const NO_BUCKET: &str = "none-s3alias";
+
+/// The access point that a request names in place of a bucket, if it does. What can be nothing else stands
+/// for one, so that whoever may not know which there are is refused in the same way
+/// (`authorize::points::pass`).
 ///
 /// # Errors
 ///
-/// `NoSuchAccessPoint` for a name that can be nothing else.
+/// `NoSuchAccessPoint` for what is no name of one.
 fn find(cache: &PointCache, directory: &Directory, bucket: &str) -> Found {
     let by_name = |account: &str, name: &str| -> Found {
         let rules = cache.get(directory, account, name).map_err(|error| failed(&error))?;
@@ -51,10 +56,14 @@ fn find(cache: &PointCache, directory: &Directory, bucket: &str) -> Found {
             Arc::new(PointName { account, name, bucket })
         }))
     };
+    let unknown = |account: &str, name: &str| {
+        let (account, name) = (account.to_owned(), name.to_owned());
+        Arc::new(PointName { account, name, bucket: NO_BUCKET.to_owned() })
+    };
     let missing = || S3Error::new(S3Code::NoSuchAccessPoint).field("AccessPointName", bucket);
     let found = if bucket.starts_with("arn:") {
         let (account, name) = of_arn(bucket).ok_or_else(missing)?;
-        Some(by_name(account, name)?.ok_or_else(missing)?)
+        Some(by_name(account, name)?.unwrap_or_else(|| unknown(account, name)))
     } else if bucket.ends_with(SUFFIX) {
         match directory.access_point_of_alias(bucket).map_err(|error| failed(&error))? {
             Some((account, name)) => by_name(&account, &name)?,
@@ -62,7 +71,7 @@ fn find(cache: &PointCache, directory: &Directory, bucket: &str) -> Found {
         }
     } else if let Some((label, _region)) = bucket.split_once(HOST_LABEL) {
         let (account, name) = of_label(label).ok_or_else(missing)?;
-        Some(by_name(account, name)?.ok_or_else(missing)?)
+        Some(by_name(account, name)?.unwrap_or_else(|| unknown(account, name)))
     } else {
         match of_label(bucket) {
             Some((account, name)) => by_name(account, name)?,

@@ -195,13 +195,10 @@ pub(crate) fn authorize(context: &Context<'_>, operation: Operation) -> Result<(
             "Request specific response headers cannot be used for anonymous GET requests.";
         return Err(S3Error::with(S3Code::InvalidRequest, message));
     }
-    check_expected_owners(context, operation)?;
     facts::check_sent(context)?;
+    check_expected_owners(context, operation)?;
     // Most requests: the owner, on a bucket without a policy.
     let copies = matches!(operation, Operation::CopyObject | Operation::UploadPartCopy);
-    if request.point.is_some() && !access_point::takes(operation) {
-        return Err(S3Code::MethodNotAllowed.into());
-    }
     let bucket = request.bucket.as_deref().unwrap_or_default();
     let appends = operation == Operation::CreateBucket && asks_for_appends(request);
     // For the owner of an account, too: whether objects grow is a setting of the server.
@@ -219,7 +216,12 @@ pub(crate) fn authorize(context: &Context<'_>, operation: Operation) -> Result<(
         allow(context, &Need::on("admin:ConfigUpdate", None))?;
     }
     other_names(context, operation).iter().try_for_each(|need| refuse_denied(context, need))?;
-    needs(context, operation)?.iter().try_for_each(|need| allow(context, need))
+    needs(context, operation)?.iter().try_for_each(|need| allow(context, need))?;
+    // Whoever may not use an access point does not learn that it is one.
+    match request.point.is_some() && !access_point::takes(operation) {
+        true => Err(S3Code::MethodNotAllowed.into()),
+        false => Ok(()),
+    }
 }
 
 /// Whether the sender is of another account than the server's.
@@ -328,6 +330,16 @@ fn canonical_of_sender(context: &Context<'_>) -> Option<String> {
 /// Whether the sender has a right; a question, not a refusal.
 pub(crate) fn may(context: &Context<'_>, need: &Need) -> bool {
     decide_need(context, need).is_ok_and(|decision| decision.allowed)
+}
+
+/// Whether the sender has a right by the way that the request came, through an access point or not; a
+/// question, not a refusal.
+pub(crate) fn may_as_asked(context: &Context<'_>, need: &Need) -> bool {
+    if !is_decided_by_policy(context, need.bucket.as_deref().unwrap_or_default()) {
+        return true;
+    }
+    let passes = |point| points::decide_to_pass(context, point, need).is_ok_and(|it| it.is_ok());
+    need.point.as_ref().is_none_or(|point| passes(point)) && may(context, need)
 }
 
 fn resource_of(need: &Need) -> String {

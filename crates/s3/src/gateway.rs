@@ -248,11 +248,12 @@ impl Gateway {
         let mut body = Some(Body::new(incoming, &parts.extensions));
         let mut entry = Entry::new(self, &ids);
         entry.trace.room_len = room_len(&parts, headers_len);
-        let mut asked = None;
+        let (mut asked, mut named) = (None, None);
         let too_long = || S3Error::from(S3Code::RequestHeaderSectionTooLarge);
         let (result, names) = match S3Request::parse(parts, &self.config.domains, now_ms) {
             Ok(_) if headers_len > HEADERS_LEN_MAX => (Err(too_long()), (None, None)),
             Ok(mut request) => {
+                named.clone_from(&request.bucket);
                 let resolved = request.check_headers().and_then(|()| {
                     access_point::resolve(&self.rules.points, &self.config.directory, &mut request)
                 });
@@ -278,7 +279,8 @@ impl Gateway {
             }
             Err(error) => {
                 Body::drain(body, declared_len).await;
-                let (bucket, key) = (names.0.as_deref(), names.1.as_deref());
+                // The bucket of an access point is not told.
+                let (bucket, key) = (named.as_deref(), names.1.as_deref());
                 let code = error.code;
                 (render_error(&error, bucket, key, &raw_path, &ids, is_head), Some(code))
             }

@@ -8,7 +8,7 @@ use crate::gateway::Context;
 use crate::point_rules::PointName;
 use crate::rules::{is_blocked, is_blocked_by_account};
 use drystone_engine::BucketRow;
-use drystone_iam::{Caller, Document, PolicySet, decide};
+use drystone_iam::{Caller, Document, Explanation, PolicySet, decide};
 use drystone_identity::{AccessPoint, AccessPointScope};
 
 /// Whether the scope of an access point has a request.
@@ -76,16 +76,35 @@ fn is_restricted(
 ///
 /// # Errors
 ///
-/// `AccessDenied`; `NoSuchAccessPoint` if it is gone, or one of another bucket, since the request named it;
-/// `InternalError` if its policy cannot be read.
+/// `AccessDenied`. To who may read about it: `NoSuchAccessPoint` if it is not there, is gone, or is one of
+/// another bucket, since the request named it; `NoSuchBucket` if its bucket is gone; `InternalError` if its
+/// policy cannot be read.
 pub(crate) fn pass(context: &Context<'_>, named: &PointName, need: &Need) -> Result<(), S3Error> {
+    let Err((resource, explanation)) = decide_to_pass(context, named, need)? else {
+        return Ok(());
+    };
+    note_refusal(context, need.action, resource, explanation);
+    Err(S3Code::AccessDenied.into())
+}
+
+/// As [`pass`]; a refusal says on what it was decided, and why.
+pub(super) fn decide_to_pass(
+    context: &Context<'_>,
+    named: &PointName,
+    need: &Need,
+) -> Result<Result<(), (String, Explanation)>, S3Error> {
     let sender = &context.sender;
     let found = context.rules.points.get(context.directory, &named.account, &named.name);
     let found = found.map_err(|error| failed(&error))?;
+    let told = |error: S3Error| {
+        let may_know = allow_point(context, "s3:GetAccessPoint", &named.account, &named.name);
+        may_know.map_or_else(|refusal| refusal, |()| error)
+    };
     let missing = || S3Error::new(S3Code::NoSuchAccessPoint).field("AccessPointName", &named.name);
-    let rules = found.filter(|rules| rules.point.bucket == named.bucket).ok_or_else(missing)?;
+    let rules = found.filter(|rules| rules.point.bucket == named.bucket);
+    let rules = rules.ok_or_else(|| told(missing()))?;
     if rules.is_broken {
-        return Err(S3Code::InternalError.into());
+        return Err(told(S3Code::InternalError.into()));
     }
     let (point, policy) = (&rules.point, rules.policy.as_ref());
     let arn = point.arn(&context.config.region);
@@ -97,7 +116,7 @@ pub(crate) fn pass(context: &Context<'_>, named: &PointName, need: &Need) -> Res
         sender.identity.as_ref().map(|identity| &identity.fact_keys),
         policy.map(Document::fact_keys),
     ]);
-    let bucket = context.engine.find_bucket(&point.bucket)?;
+    let bucket = context.engine.find_bucket(&point.bucket).map_err(|error| told(error.into()))?;
     // Another account, or the same one, may have made a bucket of the name since.
     let is_same = point.bucket_id.is_none_or(|id| id == bucket.id.0);
     if account_of(&bucket) != point.bucket_account || !is_same {
@@ -121,9 +140,8 @@ pub(crate) fn pass(context: &Context<'_>, named: &PointName, need: &Need) -> Res
     let is_public = policy.is_some_and(Document::is_public);
     let is_cut_off = is_stranger && is_public && is_restricted(context, point, &bucket)?;
     let in_scope = point.scope.as_ref().is_none_or(|scope| is_in_scope(context, scope, need));
-    if decision.allowed && in_scope && !is_cut_off {
-        return Ok(());
-    }
-    note_refusal(context, need.action, resource, decision.explanation);
-    Err(S3Code::AccessDenied.into())
+    Ok(match decision.allowed && in_scope && !is_cut_off {
+        true => Ok(()),
+        false => Err((resource, decision.explanation)),
+    })
 }

@@ -37,7 +37,7 @@ pub(crate) async fn run(
 ) -> Handled {
     let request = &context.request;
     let name = request.bucket_name()?;
-    let bucket = context.engine.find_bucket(name.as_str())?;
+    let bucket = context.engine.find_bucket(name.as_str());
     let document = read_document(context, verified, body, 2 << 20).await?;
     if document.is_empty() {
         return Err(S3Code::MissingRequestBodyError.into());
@@ -55,13 +55,22 @@ pub(crate) async fn run(
     context.reserve_line(lines.sum()).await?;
     // After the document, which is decoded before; before anything is deleted.
     let share = context.engine.reserve_answer(entries.iter().map(answer_len).sum()).await?;
+    let bucket = match bucket {
+        Ok(bucket) => Some(bucket),
+        // Who may not delete in any such bucket is told no more than of one that is there.
+        Err(error) => match all_refusals(context, name.as_str(), &entries).await? {
+            refused if refused.iter().all(Option::is_some) => None,
+            _ => return Err(error.into()),
+        },
+    };
     // A code is looked at for those only who may remove a version: wrong ones stop the right ones.
-    if entries.iter().any(|entry| entry.version.is_some()) {
-        let all: Vec<_> = entries.iter().collect();
-        let refused = refusals(&as_it_is_now(context)?, name.as_str(), &all).await;
+    if let Some(bucket) = &bucket
+        && entries.iter().any(|entry| entry.version.is_some())
+    {
+        let refused = all_refusals(context, name.as_str(), &entries).await?;
         let mut pairs = entries.iter().zip(&refused);
         if pairs.any(|(entry, refused)| entry.version.is_some() && refused.is_none()) {
-            let has_mfa = mfa::check(context, &bucket).await?;
+            let has_mfa = mfa::check(context, bucket).await?;
             entries.iter_mut().for_each(|entry| entry.conditions.has_mfa = has_mfa);
         }
     }
@@ -142,6 +151,16 @@ async fn delete_each(
         }
     }
     outcomes
+}
+
+/// As [`refusals`], of all entries and by what the sender may now.
+async fn all_refusals(
+    context: &Context<'_>,
+    bucket: &str,
+    entries: &[Entry],
+) -> Result<Vec<Option<S3Error>>, S3Error> {
+    let all: Vec<_> = entries.iter().collect();
+    Ok(refusals(&as_it_is_now(context)?, bucket, &all).await)
 }
 
 /// The errors of those entries that may not be deleted.

@@ -2,6 +2,7 @@
 
 use super::restore_object::must_be_readable;
 use super::{Handled, version_of};
+use crate::authorize::{Need, may_as_asked};
 use crate::encryption::{self, Side};
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
@@ -26,13 +27,46 @@ struct Selection {
 const ATTEMPT_COUNT: usize = 5;
 
 pub(crate) async fn run(context: &Context<'_>, with_body: bool) -> Handled {
-    for _ in 1..ATTEMPT_COUNT {
+    for attempts_left in (0..ATTEMPT_COUNT).rev() {
         // Small objects that are overwritten all the time: another version is there now.
-        if let Some(reply) = attempt(context, with_body).await? {
-            return Ok(reply);
+        match attempt(context, with_body).await? {
+            Some(mut reply) => {
+                withhold(context, &mut reply);
+                return Ok(reply);
+            }
+            None if attempts_left == 0 => break,
+            None => {}
         }
     }
-    attempt(context, with_body).await?.ok_or_else(|| EngineError::Vanished.into())
+    Err(EngineError::Vanished.into())
+}
+
+/// Takes out what only those are told who have a right of its own (S3 API reference, "GetObject", response
+/// elements): how many tags there are, and what locks the version. Most objects have neither.
+fn withhold(context: &Context<'_>, reply: &mut Reply) {
+    const TOLD: [(&str, &str, &str); 4] = [
+        ("x-amz-tagging-count", "s3:GetObjectTagging", "s3:GetObjectVersionTagging"),
+        ("x-amz-object-lock-mode", "s3:GetObjectRetention", "s3:GetObjectRetention"),
+        ("x-amz-object-lock-retain-until-date", "s3:GetObjectRetention", "s3:GetObjectRetention"),
+        ("x-amz-object-lock-legal-hold", "s3:GetObjectLegalHold", "s3:GetObjectLegalHold"),
+    ];
+    let request = &context.request;
+    for (header, plain, of_version) in TOLD {
+        if !reply.headers().contains_key(header) {
+            continue;
+        }
+        let version = request.query("versionId").map(str::to_owned);
+        let need = Need {
+            action: if version.is_some() { of_version } else { plain },
+            bucket: request.bucket.clone(),
+            key: request.key.clone(),
+            version,
+            point: request.point.clone(),
+        };
+        if !may_as_asked(context, &need) {
+            reply.headers_mut().remove(header);
+        }
+    }
 }
 
 /// `None` if the version went while it was opened.
