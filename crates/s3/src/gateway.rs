@@ -279,7 +279,6 @@ impl Gateway {
             }
             Err(error) => {
                 Body::drain(body, declared_len).await;
-                // The bucket of an access point is not told.
                 let (bucket, key) = (named.as_deref(), names.1.as_deref());
                 let code = error.code;
                 (render_error(&error, bucket, key, &raw_path, &ids, is_head), Some(code))

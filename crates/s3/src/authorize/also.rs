@@ -50,9 +50,9 @@ impl Also {
                     false => Err(S3Code::OperationAborted.into()),
                 }
             }
-            // The lists that S3 refuses where they are blocked are those that a request brings (S3 user guide,
-            // "BlockPublicAcls"); of an upload that was begun before it says nothing. The object is made now,
-            // so that its list counts as brought now. The upload stays as it is.
+            // Where public lists are blocked S3 refuses those that a request brings (S3 user guide,
+            // "BlockPublicAcls"); of an upload that was begun before it says nothing. The object is
+            // made now, so that its list counts as brought now. The upload stays as it is.
             Self::UploadAcl { bucket, acl } => {
                 let bucket = context.engine.find_bucket(bucket)?;
                 let is_blocked = context.rules_of(&bucket)?.block_public_acls;
