@@ -233,6 +233,9 @@ pub(super) fn other_names(context: &Context<'_>, operation: Operation) -> Vec<Ne
         O::PutBucketTagging => &["s3:TagResource"],
         O::DeleteBucketTagging => &["s3:UntagResource"],
         O::CreateBucket if gives_tags => &["s3:PutBucketTagging"],
+        // MinIO has names of their own for these.
+        O::DeleteBucketCors => &["s3:DeleteBucketCors"],
+        O::HeadBucket => &["s3:HeadBucket"],
         _ => &[],
     };
     names.iter().map(|action| Need::on(action, bucket)).collect()
