@@ -83,12 +83,22 @@ pub(crate) fn open_file(
     Ok(file)
 }
 
-/// Reads a file whole.
+/// Reads a file of text whole.
 ///
 /// # Errors
 ///
 /// As [`check_file`]; `InvalidData` if it is not UTF-8.
 pub fn read_small_file(path: &Path, links: Links, len_max: u64) -> io::Result<String> {
+    let bytes = read_small_bytes(path, links, len_max)?;
+    String::from_utf8(bytes).map_err(|_| refused(path, "not text"))
+}
+
+/// Reads a file of any content whole.
+///
+/// # Errors
+///
+/// As [`check_file`].
+pub fn read_small_bytes(path: &Path, links: Links, len_max: u64) -> io::Result<Vec<u8>> {
     let file = open_file(path, links, OpenOptions::new().read(true), OFlags::empty())?;
     must_be_file(path, &file.metadata()?, len_max)?;
     let mut bytes = Vec::new();
@@ -96,7 +106,7 @@ pub fn read_small_file(path: &Path, links: Links, len_max: u64) -> io::Result<St
     if bytes.len() as u64 > len_max {
         return Err(refused(path, "longer than it can be"));
     }
-    String::from_utf8(bytes).map_err(|_| refused(path, "not text"))
+    Ok(bytes)
 }
 
 /// Makes a file that only its owner reads, durably but for its name: see [`sync_directory`].

@@ -1,11 +1,24 @@
 //! TLS from a directory with `public.crt` and `private.key`, read again when they change.
+//!
+//! # Invariants
+//!
+//! - A state of the files counts as known only once it was read and could be used: of two files that
+//!   arrive one after the other, the second one is never missed, whatever times they have.
+//! - Files that cannot be used are read again after a bounded time, also if nothing about them changes, and
+//!   the certificate that was served before is served meanwhile.
 
+use drystone_base::error_limited;
+use drystone_base::sync::{Mutex, lock};
+use drystone_io::{Links, read_small_bytes};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{CipherSuite, ProtocolVersion, ServerConfig};
+use sha2::{Digest, Sha256};
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
-use std::time::SystemTime;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -17,6 +30,13 @@ pub(crate) enum TlsError {
         "{path} is missing: public.crt and private.key must be in the directory of the certificates"
     )]
     Missing { path: String },
+    /// A file that cannot be read, is none, or is longer than a certificate ever is.
+    #[error("{path} cannot be read")]
+    Read {
+        path: String,
+        #[source]
+        source: io::Error,
+    },
     /// A file that cannot be read as what it must be.
     #[error("{path} is not readable as PEM")]
     File {
@@ -25,43 +45,120 @@ pub(crate) enum TlsError {
         source: rustls::pki_types::pem::Error,
     },
     /// Certificate and key do not fit.
-    #[error("certificate and key cannot be used")]
-    Pair(#[source] rustls::Error),
+    #[error("{certificate} and {key} cannot be used together")]
+    Pair {
+        certificate: String,
+        key: String,
+        #[source]
+        source: rustls::Error,
+    },
 }
+
+/// Files that cannot be used are read again after this time.
+const RETRY: Duration = Duration::from_secs(1);
+/// Files are read again after this time even if nothing about them has changed: a file system may show two
+/// changes as one.
+const READ_AGE_MAX: Duration = Duration::from_secs(60);
+/// The same error of the same files is logged again after this time.
+const LOG_PAUSE: Duration = Duration::from_secs(60);
+/// Bytes of one file at most.
+const FILE_LEN_MAX: u64 = 1 << 20;
 
 /// Gives out acceptors with the certificates as they are now.
 pub(crate) struct Certificates {
     directory: PathBuf,
-    current: Mutex<(Option<SystemTime>, TlsAcceptor)>,
+    current: Mutex<Current>,
 }
+
+/// What is served, and what is known of the files.
+struct Current {
+    acceptor: TlsAcceptor,
+    /// Of the files that are served.
+    content: Content,
+    /// What the files that are served looked like before they were read, and when that was.
+    read: (Looks, Instant),
+    failed: Option<Failed>,
+}
+
+/// Files that could not be used.
+struct Failed {
+    looks: Looks,
+    when: Instant,
+    logged: Instant,
+}
+
+/// How a file shows that it is another one or has changed: device, number, length, and the times of its
+/// content and of its entry in seconds and nanoseconds. `None` for a file that cannot be looked at.
+type Look = Option<(u64, u64, u64, [i64; 4])>;
+type Looks = [Look; 2];
+/// Digest of both files.
+type Content = [u8; 32];
 
 impl Certificates {
     /// Reads the certificates of a directory.
     pub(crate) fn open(directory: &Path) -> Result<Self, TlsError> {
-        let acceptor = load(directory)?;
-        let current = Mutex::new((changed_at(directory), acceptor));
-        Ok(Self { directory: directory.to_owned(), current })
+        let read = (looks(directory), Instant::now());
+        let files = Files::read(directory)?;
+        let current =
+            Current { acceptor: files.acceptor()?, content: files.content(), read, failed: None };
+        Ok(Self { directory: directory.to_owned(), current: Mutex::new(current) })
     }
 
     /// An acceptor. If the files have changed, they are read again; if they cannot be used, the old
     /// ones stay and the error is logged.
     pub(crate) fn acceptor(&self) -> TlsAcceptor {
-        let mut current = self.current.lock().expect("no panic while certificates are read");
-        let now = changed_at(&self.directory);
-        if now != current.0 {
-            match load(&self.directory) {
-                Ok(acceptor) => {
-                    *current = (now, acceptor);
+        let mut current = lock(&self.current);
+        current.refresh(&self.directory, Instant::now());
+        current.acceptor.clone()
+    }
+}
+
+impl Current {
+    fn is_due(&self, looks: &Looks, now: Instant) -> bool {
+        match &self.failed {
+            Some(failed) => failed.looks != *looks || now.duration_since(failed.when) >= RETRY,
+            None => self.read.0 != *looks || now.duration_since(self.read.1) >= READ_AGE_MAX,
+        }
+    }
+
+    fn refresh(&mut self, directory: &Path, now: Instant) {
+        let looks = looks(directory);
+        if !self.is_due(&looks, now) {
+            return;
+        }
+        match self.load(directory) {
+            Ok(is_new) => {
+                // As they were before they were read: what came meanwhile is another change.
+                (self.read, self.failed) = ((looks, now), None);
+                if is_new {
                     tracing::info!("certificates were read again");
                 }
-                Err(error) => {
-                    current.0 = now;
+            }
+            Err(error) => {
+                let before = self.failed.as_ref().filter(|failed| failed.looks == looks);
+                let before = before.map(|failed| failed.logged);
+                let is_said = before.is_some_and(|at| now.duration_since(at) < LOG_PAUSE);
+                if !is_said {
                     let error = &error as &dyn std::error::Error;
-                    tracing::error!(error, "new certificates cannot be used");
+                    error_limited!(
+                        "new certificates cannot be used, the old ones are served"; error
+                    );
                 }
+                let logged = before.filter(|_| is_said).unwrap_or(now);
+                self.failed = Some(Failed { looks, when: now, logged });
             }
         }
-        current.1.clone()
+    }
+
+    /// Reads the files and serves them; whether they are others than before.
+    fn load(&mut self, directory: &Path) -> Result<bool, TlsError> {
+        let files = Files::read(directory)?;
+        let content = files.content();
+        let is_new = content != self.content;
+        if is_new {
+            (self.acceptor, self.content) = (files.acceptor()?, content);
+        }
+        Ok(is_new)
     }
 }
 
@@ -94,37 +191,98 @@ fn name_of(suite: CipherSuite) -> Option<&'static str> {
     })
 }
 
-fn changed_at(directory: &Path) -> Option<SystemTime> {
-    let key = std::fs::metadata(directory.join("private.key")).and_then(|m| m.modified()).ok();
-    let cert = std::fs::metadata(directory.join("public.crt")).and_then(|m| m.modified()).ok();
-    key.max(cert)
+fn paths(directory: &Path) -> [PathBuf; 2] {
+    [directory.join("public.crt"), directory.join("private.key")]
 }
 
-fn load(directory: &Path) -> Result<TlsAcceptor, TlsError> {
-    let (cert, key) = (directory.join("public.crt"), directory.join("private.key"));
-    for path in [directory, &cert, &key] {
-        // What cannot be looked at is there, and says why when it is read.
-        if path.try_exists().is_ok_and(|is_there| !is_there) {
-            return Err(TlsError::Missing { path: path.display().to_string() });
+fn looks(directory: &Path) -> Looks {
+    paths(directory).map(|path| {
+        let file = std::fs::metadata(path).ok()?;
+        let times = [file.mtime(), file.mtime_nsec(), file.ctime(), file.ctime_nsec()];
+        Some((file.dev(), file.ino(), file.len(), times))
+    })
+}
+
+/// What is in both files.
+struct Files {
+    paths: [PathBuf; 2],
+    certificate: Vec<u8>,
+    key: Vec<u8>,
+}
+
+impl Files {
+    fn read(directory: &Path) -> Result<Self, TlsError> {
+        let paths = paths(directory);
+        for path in [directory, &paths[0], &paths[1]] {
+            // What cannot be looked at is there, and says why when it is read.
+            if path.try_exists().is_ok_and(|is_there| !is_there) {
+                return Err(TlsError::Missing { path: path.display().to_string() });
+            }
         }
+        let (certificate, key) = (read_file(&paths[0])?, read_file(&paths[1])?);
+        Ok(Self { paths, certificate, key })
     }
-    let bad = |path: &Path| {
-        let path = path.display().to_string();
-        move |source| TlsError::File { path, source }
-    };
-    let chain: Result<Vec<_>, _> =
-        CertificateDer::pem_file_iter(&cert).map_err(bad(&cert))?.collect();
-    let chain = chain.map_err(bad(&cert))?;
-    let private = PrivateKeyDer::from_pem_file(&key).map_err(bad(&key))?;
-    let config = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, private);
-    let mut config = config.map_err(TlsError::Pair)?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(TlsAcceptor::from(Arc::new(config)))
+
+    fn content(&self) -> Content {
+        let mut digest = Sha256::new();
+        digest.update((self.certificate.len() as u64).to_le_bytes());
+        digest.update(&self.certificate);
+        digest.update(&self.key);
+        digest.finalize().into()
+    }
+
+    fn acceptor(&self) -> Result<TlsAcceptor, TlsError> {
+        let [certificate, key] = self.paths.each_ref().map(|path| path.display().to_string());
+        let bad = |path: &String| {
+            let path = path.clone();
+            move |source| TlsError::File { path, source }
+        };
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&self.certificate).collect();
+        let chain = chain.map_err(bad(&certificate))?;
+        let private = PrivateKeyDer::from_pem_slice(&self.key).map_err(bad(&key))?;
+        let config = ServerConfig::builder().with_no_client_auth();
+        let config = config.with_single_cert(chain, private);
+        let mut config = config.map_err(|source| TlsError::Pair { certificate, key, source })?;
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(TlsAcceptor::from(Arc::new(config)))
+    }
+}
+
+fn read_file(path: &Path) -> Result<Vec<u8>, TlsError> {
+    let failed = |source| TlsError::Read { path: path.display().to_string(), source };
+    read_small_bytes(path, Links::Followed, FILE_LEN_MAX).map_err(failed)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Goal: a pair that cannot be used is read again after a bounded time although nothing about its files
+    /// changes, at once if something does, and is not read for each connection.
+    #[test]
+    fn files_that_cannot_be_used_are_read_again_in_time() {
+        let directory = Path::new("/no/such/directory");
+        let config = ServerConfig::builder().with_no_client_auth();
+        let nothing = Arc::new(rustls::server::ResolvesServerCertUsingSni::new());
+        let acceptor = TlsAcceptor::from(Arc::new(config.with_cert_resolver(nothing)));
+        let (start, known) = (Instant::now(), [Some((1, 2, 3, [4; 4])), Some((1, 5, 6, [7; 4]))]);
+        let read = (known, start);
+        let mut current = Current { acceptor, content: [0; 32], read, failed: None };
+        assert!(!current.is_due(&known, start) && current.is_due(&known, start + READ_AGE_MAX));
+        assert!(current.is_due(&[None; 2], start));
+        let mut changed = known;
+        changed[0] = changed[0].map(|(device, file, len, times)| (device, file + 1, len, times));
+        assert!(current.is_due(&changed, start), "another file with the same times");
+        current.refresh(directory, start);
+        let failed = current.failed.as_ref().expect("there are no files");
+        assert_eq!((failed.looks, failed.when, failed.logged), ([None; 2], start, start));
+        assert!(!current.is_due(&[None; 2], start) && current.is_due(&known, start));
+        assert!(current.is_due(&[None; 2], start + RETRY));
+        current.refresh(directory, start + RETRY);
+        let failed = current.failed.as_ref().expect("there are still none");
+        assert_eq!((failed.when, failed.logged), (start + RETRY, start), "it is logged once");
+        assert_eq!(current.read.0, known);
+    }
 
     /// Goal: a line of an access log has a name for whatever was agreed on.
     #[test]
