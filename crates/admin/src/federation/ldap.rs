@@ -2,9 +2,14 @@
 //!
 //! Sources: RFC 4511 (bind, search), RFC 4514 (names), RFC 4515 (filters).
 
+mod ber;
+mod connection;
+mod tls;
+
 use super::gate::Gate;
 use super::throttle::{Attempt, Kind, Throttle};
-use ldap3::{LdapConnAsync, LdapConnSettings, Scope, SearchEntry, ldap_escape};
+use connection::{Connection, Entry, Protection, Room};
+use ldap3::ldap_escape;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -45,6 +50,9 @@ pub(crate) enum LdapError {
     /// The server does not answer, or the lookup is not set up right.
     #[error("the LDAP server failed: {0}")]
     Unavailable(String),
+    /// The server answers more than is held of it.
+    #[error("The LDAP server answers more than one sign-in may take: {0}.")]
+    TooMuch(&'static str),
 }
 
 /// Someone whose password was right.
@@ -64,9 +72,9 @@ pub struct Ldap {
     config: LdapConfig,
     failures: Throttle,
     gate: Gate,
+    trust: tls::Trust,
 }
 
-const TIMEOUT: Duration = Duration::from_secs(10);
 /// A login in all.
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(30);
 /// Logins that the server is asked about at once.
@@ -139,12 +147,13 @@ fn compared(filter: &str) -> Vec<(&str, &str, &str)> {
 /// that the distinguished name has too, or else the first. What was typed is the name only where the entry
 /// shows none: a directory takes many forms for one name, and who types another one must not be another
 /// user.
-fn name_of(filter: &str, entry: &SearchEntry, typed: &str) -> String {
+fn name_of(filter: &str, entry: &Entry, typed: &str) -> String {
     let first = normalise(&entry.dn);
     let first = first.split(',').next().and_then(|part| part.split_once('='));
     for (attribute, before, after) in compared(filter) {
         let is_named = |name: &String| name.eq_ignore_ascii_case(attribute);
-        let values = entry.attrs.iter().filter(|(name, _)| is_named(name)).flat_map(|(_, v)| v);
+        let values = entry.attributes.iter().filter(|(name, _)| is_named(name));
+        let values = values.flat_map(|(_, values)| values);
         let (before, after) = (before.to_lowercase(), after.to_lowercase());
         let mut names: Vec<String> = values
             .filter_map(|value| {
@@ -164,54 +173,41 @@ fn name_of(filter: &str, entry: &SearchEntry, typed: &str) -> String {
     fold(typed)
 }
 
-fn failed(error: &ldap3::LdapError) -> LdapError {
-    LdapError::Unavailable(error.to_string())
-}
-
 impl Ldap {
     /// A server. Nothing is asked before the first login.
     #[must_use]
     pub fn new(config: LdapConfig) -> Self {
-        Self { config, failures: Throttle::new(), gate: Gate::new(ASKING_MAX) }
+        let (failures, gate) = (Throttle::new(), Gate::new(ASKING_MAX));
+        Self { config, failures, gate, trust: tls::Trust::default() }
     }
 
-    async fn connect(&self) -> Result<ldap3::Ldap, LdapError> {
+    async fn connect(&self, room: &mut Room) -> Result<Connection, LdapError> {
         let config = &self.config;
-        let plain = config.server_insecure || config.server_starttls;
-        let scheme = if plain { "ldap" } else { "ldaps" };
-        let settings = LdapConnSettings::new()
-            .set_conn_timeout(TIMEOUT)
-            .set_starttls(config.server_starttls && !config.server_insecure)
-            .set_no_tls_verify(config.tls_skip_verify);
-        let url = format!("{scheme}://{}", config.server_addr);
-        let (connection, mut ldap) =
-            LdapConnAsync::with_settings(settings, &url).await.map_err(|error| failed(&error))?;
-        tokio::spawn(async move {
-            if let Err(error) = connection.drive().await {
-                tracing::debug!(%error, "a connection to the LDAP server ended");
+        let protection = if config.server_insecure {
+            Protection::None
+        } else {
+            let trusted = self.trust.config(config.tls_skip_verify).await?;
+            match config.server_starttls {
+                true => Protection::StartTls(trusted),
+                false => Protection::Tls(trusted),
             }
-        });
-        ldap.with_timeout(TIMEOUT);
-        Ok(ldap)
+        };
+        Connection::open(&config.server_addr, protection, room).await
     }
 
-    /// What a filter finds below one of several bases.
+    /// Hands over what a filter finds below one of several bases.
     async fn find(
         &self,
-        ldap: &mut ldap3::Ldap,
-        bases: &str,
-        filter: &str,
+        connection: &mut Connection,
+        (bases, filter): (&str, &str),
         attributes: &[&str],
-    ) -> Result<Vec<SearchEntry>, LdapError> {
-        let mut found = Vec::new();
+        room: &mut Room,
+        mut found: impl FnMut(Entry),
+    ) -> Result<(), LdapError> {
         for base in bases.split(';').map(str::trim).filter(|base| !base.is_empty()) {
-            ldap.with_timeout(TIMEOUT);
-            let answer = ldap.search(base, Scope::Subtree, filter, attributes).await;
-            let (entries, _) =
-                answer.and_then(ldap3::SearchResult::success).map_err(|error| failed(&error))?;
-            found.extend(entries.into_iter().map(SearchEntry::construct));
+            connection.search((base, filter), attributes, room, &mut found).await?;
         }
-        Ok(found)
+        Ok(())
     }
 
     /// What the failures of a login count for: the address, and the user it turned out to be with and
@@ -266,28 +262,24 @@ impl Ldap {
     async fn ask(&self, user: &str, password: &str, source: IpAddr) -> Result<Known, LdapError> {
         let config = &self.config;
         let looking_up = self.attempt(&self.kinds(None, source)).await?;
-        let mut lookup = self.connect().await?;
+        let mut room = Room::new();
+        let mut lookup = self.connect(&mut room).await?;
         if !config.lookup_bind_dn.is_empty() {
-            let bound =
-                lookup.simple_bind(&config.lookup_bind_dn, &config.lookup_bind_password).await;
-            bound.and_then(ldap3::LdapResult::success).map_err(|error| failed(&error))?;
+            let (dn, password) = (&config.lookup_bind_dn, &config.lookup_bind_password);
+            lookup.bind(dn, password, &mut room).await?.success()?;
         }
-        let filter = config.user_filter.replace("%s", &ldap_escape(user));
-        let mut attributes: Vec<&str> =
-            compared(&config.user_filter).into_iter().map(|(attribute, ..)| attribute).collect();
-        attributes.push(NO_ATTRIBUTE);
-        let found = self.find(&mut lookup, &config.user_base, &filter, &attributes).await?;
-        let [entry] = found.as_slice() else {
+        let entry = self.entry_of(user, &mut lookup, &mut room).await?;
+        let Some(entry) = entry else {
             looking_up.fail();
             return Err(LdapError::Refused);
         };
         drop(looking_up);
-        let (dn, name) = (&entry.dn, name_of(&config.user_filter, entry, user));
+        let (dn, name) = (&entry.dn, name_of(&config.user_filter, &entry, user));
         let attempt = self.attempt(&self.kinds(Some(dn), source)).await?;
-        let mut own = self.connect().await?;
-        let bound = own.simple_bind(dn, password).await.map_err(|error| failed(&error))?;
-        let _ = own.unbind().await;
-        if bound.success().is_err() {
+        let mut own = self.connect(&mut room).await?;
+        let bound = own.bind(dn, password, &mut room).await?;
+        own.unbind().await;
+        if !bound.is_success() {
             attempt.fail();
             return Err(LdapError::Refused);
         }
@@ -296,11 +288,31 @@ impl Ldap {
         if !config.group_filter.is_empty() {
             let filter = config.group_filter.replace("%s", &ldap_escape(name.as_str()));
             let filter = filter.replace("%d", &ldap_escape(dn.as_str()));
-            groups = self.find(&mut lookup, &config.group_base, &filter, &[NO_ATTRIBUTE]).await?;
+            let wanted = (&*config.group_base, &*filter);
+            let note = |group: Entry| groups.push(normalise(&group.dn));
+            self.find(&mut lookup, wanted, &[NO_ATTRIBUTE], &mut room, note).await?;
         }
-        let _ = lookup.unbind().await;
-        let groups = groups.iter().map(|group| normalise(&group.dn)).collect();
+        lookup.unbind().await;
         Ok(Known { name, dn: normalise(dn), groups })
+    }
+
+    /// The entry of a name, if there is exactly one.
+    async fn entry_of(
+        &self,
+        user: &str,
+        lookup: &mut Connection,
+        room: &mut Room,
+    ) -> Result<Option<Entry>, LdapError> {
+        let config = &self.config;
+        let filter = config.user_filter.replace("%s", &ldap_escape(user));
+        let mut attributes: Vec<&str> =
+            compared(&config.user_filter).into_iter().map(|(attribute, ..)| attribute).collect();
+        attributes.push(NO_ATTRIBUTE);
+        let (mut entry, mut count) = (None, 0);
+        let wanted = (&*config.user_base, &*filter);
+        let note = |found| (entry, count) = (Some(found), count + 1);
+        self.find(lookup, wanted, &attributes, room, note).await?;
+        Ok(entry.filter(|_| count == 1))
     }
 }
 
@@ -324,15 +336,14 @@ mod tests {
     /// Goal: anyone who types another form of a name, or another name of the same entry, is not another user.
     #[test]
     fn a_user_has_one_name_whatever_is_typed() {
-        let entry = |dn: &str, attributes: &[(&str, &[&str])]| SearchEntry {
+        let entry = |dn: &str, attributes: &[(&str, &[&str])]| Entry {
             dn: dn.to_owned(),
-            attrs: attributes
+            attributes: attributes
                 .iter()
                 .map(|(name, values)| {
                     ((*name).to_owned(), values.iter().map(|value| (*value).to_owned()).collect())
                 })
                 .collect(),
-            bin_attrs: Default::default(),
         };
         let (uid, both) = ("(uid=%s)", "(&(objectClass=person)(|(uid=%s)(mail=%s)))");
         let at = "(userPrincipalName=%s@example.org)";

@@ -22,6 +22,10 @@ impl From<LdapError> for QueryError {
                 warn_limited!("the LDAP server is not available"; message);
                 Self::new("IDPCommunicationError", 400, "The LDAP server does not answer.")
             }
+            LdapError::TooMuch(_) => {
+                warn_limited!("the LDAP server answers more than one sign-in may take"; message);
+                Self::new("IDPCommunicationError", 400, message)
+            }
         }
     }
 }
