@@ -117,10 +117,11 @@ def test_a_provider_cannot_say_that_it_is_another(tmp_path, providers):
     server = begin(tmp_path, providers[0], liar)
     try:
         fill(server)
-        liar.url = providers[0].url
-        with pytest.raises(ClientError) as caught:
-            unsigned(server, "AssumeRoleWithWebIdentity", WebIdentityToken=liar.token("ana"))
-        assert "IDENTITY_OPENID_ISSUER" in str(caught.value), caught.value
+        own, liar.url = liar.url, providers[0].url
+        for issuer, said in ((own, "IDENTITY_OPENID_ISSUER"), (liar.url, "signature is not right"), (f"{own}/x", "IDENTITY_OPENID_ISSUER")):
+            with pytest.raises(ClientError) as caught:
+                unsigned(server, "AssumeRoleWithWebIdentity", WebIdentityToken=liar.token("ana", iss=issuer))
+            assert said in str(caught.value), caught.value
         login(server, providers[0]).list_objects_v2(Bucket="lake")
     finally:
         server.stop()

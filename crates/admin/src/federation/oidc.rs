@@ -2,11 +2,14 @@
 //!
 //! Sources: OpenID Connect Discovery 1.0; OpenID Connect Core 1.0, §3.1.3.7; RFC 7517, RFC 7518.
 
+mod documents;
+
 use super::gate::Gate;
+use documents::{Discovery, KeySet};
 use drystone_base::hex;
 use drystone_base::sync::{Mutex, lock};
 use drystone_identity::{PROVIDER_LEN_MAX, openid_role_arn, provider_name};
-use jsonwebtoken::jwk::{AlgorithmParameters, Jwk, JwkSet};
+use jsonwebtoken::jwk::{AlgorithmParameters, Jwk};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use ring::digest;
 use serde::Deserialize;
@@ -59,17 +62,17 @@ pub(crate) struct Vouched {
     pub(crate) expires_s: u64,
 }
 
+/// What a token says of its origin, which nothing vouches for yet.
 #[derive(Deserialize)]
-struct Discovery {
-    issuer: String,
-    jwks_uri: String,
-    userinfo_endpoint: Option<String>,
+struct Claimed {
+    #[serde(default)]
+    iss: Value,
 }
 
 struct Keys {
     issuer: String,
     userinfo_endpoint: Option<String>,
-    set: JwkSet,
+    set: KeySet,
     fetched: Instant,
 }
 
@@ -97,8 +100,7 @@ const LEEWAY_S: u64 = 60;
 /// than the second one.
 const KEYS_AGE_MAX: Duration = Duration::from_secs(3600);
 const REFRESH_PAUSE: Duration = Duration::from_secs(5);
-const DOCUMENT_LEN_MAX: u64 = 1 << 20;
-/// How long a provider may take for one document.
+/// How long a provider may take for its keys, or for what it says of a user.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// Users that one provider is asked about at once.
 const USERS_ASKED_MAX: usize = 8;
@@ -114,28 +116,6 @@ const ALGORITHMS: &[Algorithm] = &[
     Algorithm::EdDSA,
 ];
 
-fn get<T: serde::de::DeserializeOwned>(url: &str, bearer: Option<&str>) -> Result<T, TokenError> {
-    let unavailable = |error: &dyn std::fmt::Display| TokenError::Unavailable(error.to_string());
-    let agent = ureq::Agent::config_builder()
-        .timeout_global(Some(TIMEOUT))
-        .max_redirects(0)
-        .build()
-        .new_agent();
-    let mut request = agent.get(url);
-    if let Some(token) = bearer {
-        request = request.header("authorization", format!("Bearer {token}"));
-    }
-    let mut response = request.call().map_err(|error| match error {
-        ureq::Error::StatusCode(401 | 403) if bearer.is_some() => {
-            TokenError::Invalid("the provider refuses the access token".to_owned())
-        }
-        error => unavailable(&error),
-    })?;
-    let text = response.body_mut().with_config().limit(DOCUMENT_LEN_MAX).read_to_string();
-    let text = text.map_err(|error| unavailable(&error))?;
-    serde_json::from_str(&text).map_err(|error| unavailable(&error))
-}
-
 /// Where a provider has its discovery document, below its issuer (OpenID Connect Discovery 1.0, §4).
 const DISCOVERY_PATH: &str = "/.well-known/openid-configuration";
 
@@ -145,11 +125,33 @@ impl OpenIdConfig {
     pub fn issuer_of_place(&self) -> Option<&str> {
         self.config_url.strip_suffix(DISCOVERY_PATH)
     }
+
+    /// Whether a token that names an issuer can be of this provider. Where there are several, each has
+    /// its issuer, and no one else's tokens make it be asked.
+    fn may_issue(&self, issuer: &str) -> bool {
+        self.issuer.is_empty() || bare(&self.issuer) == bare(issuer)
+    }
+}
+
+/// An issuer without a slash at its end, which some leave out at one place and not at another.
+fn bare(issuer: &str) -> &str {
+    issuer.trim_end_matches('/')
+}
+
+/// The issuer that a token names; empty if it names none. Nothing vouches for it.
+pub(crate) fn claimed_issuer(token: &str) -> Result<String, TokenError> {
+    let malformed = |_| TokenError::Invalid("the token is malformed".to_owned());
+    let mut validation = Validation::default();
+    validation.insecure_disable_signature_validation();
+    (validation.validate_exp, validation.validate_aud) = (false, false);
+    validation.required_spec_claims.clear();
+    let claimed = decode::<Claimed>(token, &DecodingKey::from_secret(&[]), &validation);
+    let claimed = claimed.map_err(malformed)?.claims;
+    Ok(claimed.iss.as_str().unwrap_or_default().to_owned())
 }
 
 /// Refuses a provider that says it is another one: its users would be those of the other.
 fn check_issuer(issuer: &str, wanted: &str) -> Result<(), TokenError> {
-    let bare = |text: &str| text.trim_end_matches('/').to_owned();
     if issuer.is_empty() || issuer.len() > PROVIDER_LEN_MAX {
         return Err(TokenError::Unavailable("its issuer has no usable name".to_owned()));
     }
@@ -163,9 +165,12 @@ fn check_issuer(issuer: &str, wanted: &str) -> Result<(), TokenError> {
 }
 
 fn fetch(config_url: &str, wanted: &str) -> Result<Keys, TokenError> {
-    let Discovery { issuer, jwks_uri, userinfo_endpoint } = get(config_url, None)?;
+    let begun = Instant::now();
+    let found: Discovery = documents::document(config_url, None, TIMEOUT)?;
+    let Discovery { issuer, jwks_uri, userinfo_endpoint } = found;
     check_issuer(&issuer, wanted)?;
-    let set: JwkSet = get(&jwks_uri, None)?;
+    let left = TIMEOUT.saturating_sub(begun.elapsed()).max(Duration::from_millis(1));
+    let set = documents::keys(&jwks_uri, left)?;
     Ok(Keys { issuer, userinfo_endpoint, set, fetched: Instant::now() })
 }
 
@@ -206,7 +211,7 @@ impl Known {
         if let Some(keys) = &self.keys
             && keys.fetched.elapsed() < KEYS_AGE_MAX
         {
-            let found = keys.set.keys.iter().find(|key| {
+            let found = keys.set.0.iter().find(|key| {
                 fits(key, algorithm) && (id.is_none() || key.common.key_id.as_deref() == id)
             });
             if let Some(key) = found {
@@ -230,6 +235,11 @@ impl OpenId {
     pub fn new(config: OpenIdConfig) -> Self {
         let (keys_gate, users_gate) = (Gate::new(1), Gate::new(USERS_ASKED_MAX));
         Self { config, known: Arc::default(), keys_gate, users_gate }
+    }
+
+    /// Whether a token that names an issuer can be one of its tokens: if not, it is not asked.
+    pub(crate) fn may_issue(&self, issuer: &str) -> bool {
+        self.config.may_issue(issuer)
     }
 
     /// Whether its users are those of another configuration too.
@@ -299,7 +309,9 @@ impl OpenId {
         };
         let none = || TokenError::Unavailable("the provider has no user info endpoint".to_owned());
         let (endpoint, token) = (endpoint.ok_or_else(none)?, access_token.to_owned());
-        let asked = ask(&self.users_gate, move || get(&endpoint, Some(&token))).await?;
+        let asked =
+            ask(&self.users_gate, move || documents::document(&endpoint, Some(&token), TIMEOUT))
+                .await?;
         let info: Map<String, Value> = asked?;
         // OpenID Connect Core 1.0, §5.3.2: an answer about someone else must not be used.
         if info.get("sub").is_none() || info.get("sub") != vouched.claims.get("sub") {
@@ -411,6 +423,21 @@ fn split(list: &str) -> Vec<String> {
 mod tests {
     use super::*;
 
+    /// `{"alg":"RS256"}`.
+    const HEADER: &str = "eyJhbGciOiJSUzI1NiJ9";
+
+    /// Base64 for URLs, without padding.
+    fn encode(text: &str) -> String {
+        const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+        let digits = |chunk: &[u8]| {
+            let byte = |at: usize| u32::from(*chunk.get(at).unwrap_or(&0));
+            let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+            let digit = |at: usize| char::from(DIGITS[(bits >> (18 - 6 * at) & 63) as usize]);
+            (0..=chunk.len()).map(digit).collect::<String>()
+        };
+        text.as_bytes().chunks(3).map(digits).collect()
+    }
+
     #[track_caller]
     fn check(claims: Value, now_s: u64, want: &str) {
         let Value::Object(claims) = claims else { panic!("no object") };
@@ -434,6 +461,30 @@ mod tests {
         let config_url = format!("{wanted}/.well-known/openid-configuration");
         let config = OpenIdConfig { config_url, ..OpenIdConfig::default() };
         assert_eq!(config.issuer_of_place(), Some(wanted));
+    }
+
+    /// Goal: a provider is asked about tokens that name it, and about any only if it is the only one.
+    #[test]
+    fn a_token_says_whose_it_is() {
+        let token = |claims: &str| format!("{HEADER}.{}.c2ln", encode(claims));
+        for (claims, want) in [
+            (r#"{"iss":"https://a.example/"}"#, Ok("https://a.example/")),
+            (r#"{"sub":"ana","exp":1}"#, Ok("")),
+            (r#"{"iss":["https://a.example"]}"#, Ok("")),
+            ("[]", Err(())),
+            ("no", Err(())),
+        ] {
+            let found = claimed_issuer(&token(claims));
+            assert_eq!(found.as_deref().map_err(|_| ()), want, "{claims}");
+        }
+        for token in ["", "a.b", "a.b.c", HEADER] {
+            assert!(claimed_issuer(token).is_err(), "{token}");
+        }
+        let of = |issuer: &str| OpenIdConfig { issuer: issuer.to_owned(), ..Default::default() };
+        let known = of("https://a.example");
+        assert!(known.may_issue("https://a.example/") && known.may_issue("https://a.example"));
+        assert!(!known.may_issue("https://b.example") && !known.may_issue(""));
+        assert!(of("").may_issue("") && of("").may_issue("https://b.example"));
     }
 
     /// Goal: no number of a token overflows, and none makes it valid at another time.

@@ -8,7 +8,7 @@ use super::sts::{
 use super::write::Xml;
 use super::{Answer, Parameters, QueryError};
 use crate::door::{AdminRequest, common_facts};
-use crate::federation::oidc::{TokenError, Vouched, texts};
+use crate::federation::oidc::{TokenError, Vouched, claimed_issuer, texts};
 use crate::federation::{Federation, OpenId};
 use drystone_base::warn_limited;
 use drystone_iam::{Facts, PolicySet, Principal, canned_policy};
@@ -72,14 +72,21 @@ fn facts_of(vouched: &Vouched) -> BTreeMap<String, Vec<String>> {
     facts
 }
 
-/// The provider that vouches for a token, or why none does.
+/// The provider that vouches for a token, or why none does. Only those are asked whose token it says it is:
+/// one that does not answer holds up its own users.
 async fn vouch<'f>(
     federation: &'f Federation,
     token: &str,
     now_s: u64,
 ) -> Result<(&'f OpenId, Vouched), QueryError> {
-    let mut refused = TokenError::Invalid("No identity provider is configured.".to_owned());
-    for provider in &federation.openid {
+    if federation.openid.is_empty() {
+        return Err(TokenError::Invalid("No identity provider is configured.".to_owned()).into());
+    }
+    let issuer = claimed_issuer(token)?;
+    let message = "the token is of another issuer than any provider here; if one calls itself so, set \
+                   IDENTITY_OPENID_ISSUER";
+    let mut refused = TokenError::Invalid(message.to_owned());
+    for provider in federation.openid.iter().filter(|provider| provider.may_issue(&issuer)) {
         match provider.verify(token, now_s).await {
             Ok(vouched) => return Ok((provider, vouched)),
             Err(error) => refused = error,
