@@ -57,7 +57,9 @@ impl From<IdentityError> for Failed {
 impl From<EngineError> for Failed {
     fn from(error: EngineError) -> Self {
         let code = match error {
-            EngineError::Closed | EngineError::ReadOnly => FailureCode::Unavailable,
+            EngineError::Closed | EngineError::ReadOnly | EngineError::DecidedOnOther => {
+                FailureCode::Unavailable
+            }
             _ => FailureCode::Failed,
         };
         Self(Failure { code, message: error.to_string() })

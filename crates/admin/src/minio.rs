@@ -164,6 +164,8 @@ pub(crate) async fn serve(admin: &Admin, request: &AdminRequest) -> AdminRespons
         };
         let actor = Actor::new(admin, &attempt, request);
         let (plain, caller) = (plain.clone(), &attempt.identity);
+        // Its changes compare, as those of identities do.
+        let kms = &kms.guarded(actor.directory.decision_guard());
         let call = Call { actor, request, plain, engine, kms, about, drives, rights, caller };
         let reply = run(&call).await;
         if attempts.go_on(&attempt) {

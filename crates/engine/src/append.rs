@@ -77,15 +77,26 @@ fn parts_to_merge(list: &[u8]) -> Result<Vec<PartRow>, DecodeError> {
 }
 
 impl Engine {
-    /// Lets objects of a bucket be appended to, or not.
+    /// Lets objects of a bucket be appended to, or not, if `holds` says on the committer that what this was
+    /// decided on is as it was.
     ///
     /// # Errors
     ///
+    /// [`EngineError::DecidedOnOther`] if it is not;
     /// [`EngineError::BucketNotFound`], [`EngineError::BucketState`] if it keeps versions, or the catalog
     /// failed.
-    pub async fn set_appends(&self, name: &str, takes_appends: bool) -> Result<(), EngineError> {
+    pub async fn set_appends(
+        &self,
+        name: &str,
+        takes_appends: bool,
+        holds: impl Fn() -> bool + Send + 'static,
+    ) -> Result<(), EngineError> {
         let id = self.bucket_id(name)?;
-        self.commit(move |tx| plan::set_appends(tx, id, takes_appends)).await?;
+        self.commit(move |tx| match holds() {
+            true => plan::set_appends(tx, id, takes_appends),
+            false => Err(EngineError::DecidedOnOther),
+        })
+        .await?;
         self.changed_bucket(name);
         Ok(())
     }

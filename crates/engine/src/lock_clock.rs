@@ -155,12 +155,16 @@ impl Engine {
         LockClockState { is_held, behind_ms, ahead_ms, is_ahead, refused }
     }
 
-    /// An operator says that the wall clock is right. Returns what the clock of locks said before.
+    /// An operator says that the wall clock is right. Returns what the clock of locks said before. `holds`
+    /// says on the committer whether what this was decided on is as it was.
     ///
     /// # Errors
     ///
-    /// The catalog failed; then the clock goes on as before.
-    pub async fn confirm_lock_clock(&self) -> Result<ConfirmedClock, EngineError> {
+    /// [`EngineError::DecidedOnOther`] if it is not; the catalog failed; then the clock goes on as before.
+    pub async fn confirm_lock_clock(
+        &self,
+        holds: impl Fn() -> bool + Send + 'static,
+    ) -> Result<ConfirmedClock, EngineError> {
         let clock = &self.shared.lock_clock;
         let wall_ms = self.now_ms();
         let was_held = self.lock_clock_state().is_held;
@@ -169,6 +173,9 @@ impl Engine {
         let next = next.confirmed(wall_ms);
         let stored = next.encode();
         self.commit(move |tx| {
+            if !holds() {
+                return Err(EngineError::DecidedOnOther);
+            }
             tx.use_reserve();
             tx.put(Key::LOCK_CLOCK.to_vec(), stored);
             Ok(())

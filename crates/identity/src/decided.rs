@@ -234,6 +234,13 @@ impl Directory {
         Err(IdentityError::Changed)
     }
 
+    /// For plans that change something else than the directory: whether the decision holds. If not, they do
+    /// not run, and the request is decided again.
+    pub fn decision_guard(&self) -> impl Fn() -> bool + Send + Sync + 'static {
+        let decided = self.decided.clone();
+        move || decided.as_ref().is_none_or(|decided| decided.check().is_ok())
+    }
+
     /// Whether the request has to be decided again: its decision did not hold any more, and nothing was
     /// changed on it.
     #[must_use]

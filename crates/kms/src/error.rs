@@ -38,6 +38,9 @@ pub enum KmsError {
     /// Something is sealed under a key that the keyring does not have.
     #[error(transparent)]
     Keyring(#[from] KeyringError),
+    /// What the change was decided on changed before its commit; nothing was changed.
+    #[error("What the request was decided on changed at the same time; it may be sent again.")]
+    Changed,
     /// The catalog failed.
     #[error("the catalog failed")]
     Catalog(#[from] CatalogError),

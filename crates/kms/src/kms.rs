@@ -67,7 +67,11 @@ struct Shared {
 #[derive(Clone)]
 pub struct Kms {
     shared: Arc<Shared>,
+    /// Whether what its changes were decided on still holds.
+    guard: Option<Guard>,
 }
+
+type Guard = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// A sealed data key of SSE-KMS.
 pub struct Sealed<'a> {
@@ -109,7 +113,7 @@ impl Kms {
             region,
             account,
         };
-        Self { shared: Arc::new(shared) }
+        Self { shared: Arc::new(shared), guard: None }
     }
 
     /// A new data key.
@@ -151,6 +155,13 @@ impl Kms {
     #[must_use]
     pub fn seal_for(&self, customer: &DataKey, context: &[u8], key: &DataKey) -> Vec<u8> {
         wrap(customer, &*self.shared.rng, context, key.reveal())
+    }
+
+    /// A handle whose changes are carried out only if `holds` says so on the committer: what they were
+    /// decided on is as it was.
+    #[must_use]
+    pub fn guarded(&self, holds: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self { shared: self.shared.clone(), guard: Some(Arc::new(holds)) }
     }
 
     /// The text of the keyring, for a backup.
@@ -541,7 +552,12 @@ impl Kms {
         &self,
         plan: impl FnOnce(&mut Tx<'_>) -> Result<T, KmsError> + Send + 'static,
     ) -> Result<T, KmsError> {
-        let ticket = self.shared.catalog.submit(move |tx| match plan(tx) {
+        let guard = self.guard.clone();
+        let guarded = move |tx: &mut Tx<'_>| match guard {
+            Some(holds) if !holds() => Err(KmsError::Changed),
+            _ => plan(tx),
+        };
+        let ticket = self.shared.catalog.submit(move |tx| match guarded(tx) {
             Ok(value) => Ok(Decision::Commit(Ok(value))),
             Err(KmsError::Catalog(error)) => Err(error),
             Err(error) => Ok(Decision::Reject(Err(error))),

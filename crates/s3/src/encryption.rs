@@ -443,7 +443,7 @@ impl From<KmsError> for S3Error {
         let code = match error {
             KmsError::NotFound(_) => S3Code::KmsNotFoundException,
             KmsError::Disabled(_) => S3Code::KmsDisabledException,
-            KmsError::NoRoom => S3Code::SlowDown,
+            KmsError::NoRoom | KmsError::Changed => S3Code::SlowDown,
             KmsError::Exists(_) | KmsError::Invalid(_) | KmsError::Limit(_) => {
                 S3Code::InvalidArgument
             }

@@ -275,7 +275,7 @@ impl World {
         let results = runtime.block_on(async {
             let engine = process.engine.clone();
             let _ = engine.create_bucket(BUCKET, "", Vec::new(), Vec::new(), None, false).await;
-            let _ = engine.set_appends(BUCKET, true).await;
+            let _ = engine.set_appends(BUCKET, true, || true).await;
             let sweeping = tokio::spawn(sweep(engine.clone()));
             let tasks: Vec<_> = (0..clients)
                 .map(|client| {

@@ -80,7 +80,7 @@ fn an_object_of_many_appends_is_whole_and_is_given_back() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.expect("a runtime starts").block_on(async {
         store.make_bucket().await;
-        store.engine.set_appends(BUCKET, true).await.expect("is set");
+        store.engine.set_appends(BUCKET, true, || true).await.expect("is set");
         let mut expected = piece(0).to_vec();
         store.put(KEY, &piece(0)).await.expect("is stored");
         for number in 1..450 {

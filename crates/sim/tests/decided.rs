@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use drystone_base::{ChangeCount, UploadId, hex};
-use drystone_engine::plan::DocumentKind;
+use drystone_engine::plan::{DocumentKind, takes_appends};
 use drystone_engine::{
     CompleteRequest, Conditions, Consumer, Engine, EngineError, ObjectRow, PartInput, PartRow,
 };
@@ -302,6 +302,22 @@ fn an_upload_is_not_completed_for_who_left_and_may_have_no_right_any_more() {
             assert_eq!(is_refused(&outcome), !stays);
             let is_open = store.engine.find_upload(BUCKET, b"whole", upload).is_ok();
             assert_eq!(is_open, !stays);
+        }
+    });
+}
+
+/// Goal: what administrators change of buckets is changed by those only whose right holds at the commit.
+#[test]
+fn appends_are_not_set_for_who_may_not_set_them_any_more() {
+    with_store(async |store| {
+        let engine = &store.engine;
+        for holds in [false, true] {
+            let outcome = engine.set_appends(BUCKET, true, move || holds).await;
+            assert_eq!(is_refused(&outcome), !holds);
+            let bucket = engine.find_bucket(BUCKET).expect("is there");
+            assert_eq!(takes_appends(&bucket), holds);
+            let confirmed = engine.confirm_lock_clock(move || holds).await.map(drop);
+            assert_eq!(is_refused(&confirmed), !holds);
         }
     });
 }

@@ -35,7 +35,9 @@ fn operations() -> Vec<Operation> {
                 engine.set_lock(BUCKET, lock).await
             })
         }),
-        ("set_appends", |engine| Box::pin(async move { engine.set_appends(BUCKET, true).await })),
+        ("set_appends", |engine| {
+            Box::pin(async move { engine.set_appends(BUCKET, true, || true).await })
+        }),
         ("set_tags", |engine| {
             let tags = vec![("a".to_owned(), "b".to_owned())];
             Box::pin(async move { engine.set_bucket_tags(BUCKET, tags).await })

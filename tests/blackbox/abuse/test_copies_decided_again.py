@@ -3,6 +3,9 @@ import threading
 import time
 
 import pytest
+import requests
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
 from surfaces import ALLOW_ALL, ROOT, Surfaces
 
 NO_TAGS = {"Effect": "Deny", "Action": ["s3:PutObjectTagging"], "Resource": "*"}
@@ -99,3 +102,40 @@ def test_tags_that_may_not_be_set_any_more_do_not_come_along(start):
         assert is_there == (answers[0] == 200)
         late += answers[0] == 403 and was_running and number > 0
     assert late, "each copy was made"
+
+
+# Longer copies say their status before they are made.
+EARLY_LEN = 257 << 20
+
+
+@pytest.mark.parametrize("is_part", [False, True])
+@pytest.mark.parametrize("end", ["nothing", "key", "deny"])
+def test_a_long_copy_is_made_with_the_rights_at_its_end(start, is_part, end):
+    """Method: the status comes early, and then the right ends. The document says what became of the copy."""
+    server = start()
+    s3, surfaces = server.client(), Surfaces(server)
+    s3.create_bucket(Bucket="bkt")
+    upload = s3.create_multipart_upload(Bucket="bkt", Key="long")["UploadId"]
+    pieces = [EARLY_LEN // 2, EARLY_LEN - EARLY_LEN // 2]
+    parts = [s3.upload_part(Bucket="bkt", Key="long", UploadId=upload, PartNumber=number, Body=b"z" * size)
+             for number, size in enumerate(pieces, 1)]
+    done = {"Parts": [{"PartNumber": number, "ETag": part["ETag"]} for number, part in enumerate(parts, 1)]}
+    s3.complete_multipart_upload(Bucket="bkt", Key="long", UploadId=upload, MultipartUpload=done)
+    who = surfaces.user("copier", ALLOW_ALL)
+    to = s3.create_multipart_upload(Bucket="bkt", Key="out", ServerSideEncryption="AES256")["UploadId"]
+    headers = {"x-amz-copy-source": "bkt/long"} | ({} if is_part else {"x-amz-server-side-encryption": "AES256"})
+    request = AWSRequest("PUT", f"{server.url}/bkt/out" + (f"?partNumber=1&uploadId={to}" if is_part else ""), headers=headers)
+    S3SigV4Auth(who, "s3", "us-east-1").add_auth(request)
+    with requests.put(request.url, headers=dict(request.headers), stream=True, timeout=120) as copy:
+        assert copy.status_code == 200
+        if end == "key":
+            surfaces.root("DeleteAccessKey", UserName="copier", AccessKeyId=who.access_key)
+        if end == "deny":
+            surfaces.allow("copier", ALLOW_ALL, {"Effect": "Deny", "Action": "s3:PutObject", "Resource": "*"})
+        text = copy.text
+    made = [part["PartNumber"] for part in s3.list_parts(Bucket="bkt", Key="out", UploadId=to).get("Parts", [])]
+    made += [entry["Key"] for entry in s3.list_objects_v2(Bucket="bkt")["Contents"] if entry["Key"] == "out"]
+    if end == "nothing":
+        assert "<ETag>" in text and made, text
+    else:
+        assert "<Error>" in text and "<ETag>" not in text and not made, text

@@ -112,6 +112,36 @@ def test_a_request_that_waits_for_room_acts_with_the_rights_of_its_end(server, c
     assert server.client().list_objects_v2(Bucket="bkt")["KeyCount"] >= 50
 
 
+READS = {
+    "part": ("/big/parts?partNumber=1", {}),
+    "attributes": ("/big/parts?attributes", {"x-amz-object-attributes": "ObjectParts"}),
+    "buckets": ("/", {}),
+    "objects": ("/bkt?list-type=2", {}),
+    "versions": ("/bkt?versions", {}),
+}
+
+
+@pytest.mark.parametrize("name", READS)
+def test_a_read_that_waits_for_room_is_answered_to_those_who_may_know_at_its_end(server, name):
+    surfaces, s3, (path, headers) = Surfaces(server), server.client(), READS[name]
+    upload = s3.create_multipart_upload(Bucket="big", Key="parts")["UploadId"]
+    parts = [s3.upload_part(Bucket="big", Key="parts", UploadId=upload, PartNumber=n, Body=b"x" * (5 << 20)) for n in (1, 2)]
+    done = {"Parts": [{"PartNumber": n, "ETag": part["ETag"]} for n, part in enumerate(parts, 1)]}
+    s3.complete_multipart_upload(Bucket="big", Key="parts", UploadId=upload, MultipartUpload=done)
+    user = f"read-{name}"
+    key = surfaces.user(user, {"Effect": "Allow", "Action": "*", "Resource": "*"})
+    held = [unread(server, key) for _ in range(UNREAD)]
+    time.sleep(1)
+    other = Surfaces(server)
+    later = Later(lambda: other.send(key, "s3", "GET", path, headers=headers))
+    assert later.waits(), later.result.text[:300]
+    end(surfaces, user, key)
+    for client in held:
+        client.close()
+    answer = later.end()
+    assert answer.status_code == 403, answer.text[:300]
+
+
 def over_http2(server, key, method, path):
     connection = Connection(server.port)
     fields = [(":method", method), (":scheme", "http"), (":authority", f"127.0.0.1:{server.port}"), (":path", path)]

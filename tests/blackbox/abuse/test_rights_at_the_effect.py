@@ -10,10 +10,11 @@ import pytest
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 
-from conftest import Server
+from conftest import Server, drystone
 from surfaces import ALLOW_ALL, ROOT, Surfaces, document
 from test_ended_while_it_waits import Later
 from test_held_requests import Held
+from test_mfa import Device
 
 TAGS = b"<Tagging><TagSet><Tag><Key>late</Key><Value>yes</Value></Tag></TagSet></Tagging>"
 DELETE = b"<Delete><Object><Key>kept</Key></Object></Delete>"
@@ -133,6 +134,37 @@ def test_a_right_that_ended_meanwhile_has_no_effect(server, operation, wait, end
     refused = status == 403 or operation is delete and b"<Deleted>" not in answer
     assert refused, answer
     assert state_of(server, name) == before
+
+
+def test_a_second_factor_that_got_too_old_meanwhile_has_no_effect(server):
+    """Each operation × each way to wait, all by one session of the owner: a code opens one session in half a minute."""
+    surfaces, s3, device = Surfaces(server), server.client(), Device(server)
+    assert drystone("mfa", "confirm", device.code(), "--at", server.directory).returncode == 0
+    rows = {}
+    for wait, operation in itertools.product(WAITS, OPERATIONS):
+        name = f"factor-{wait}-{operation.__name__}".replace("_", "-")
+        s3.create_bucket(Bucket=name)
+        s3.put_object(Bucket=name, Key="kept", Body=b"x")
+        rows[name] = (wait, operation, operation(server, name), state_of(server, name))
+        old = {"Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": [f"arn:aws:s3:::{name}", f"arn:aws:s3:::{name}/*"],
+               "Condition": {"NumericGreaterThan": {"aws:MultiFactorAuthAge": "9"}}}
+        assert surfaces.s3(ROOT, "PUT", f"/{name}?policy", document(old).encode()).status_code == 204
+    session, began = surfaces.session(ROOT, SerialNumber=device.serial, TokenCode=device.code()), time.monotonic()
+    held = {}
+    for name, (wait, operation, call, _) in rows.items():
+        headers = {"Content-MD5": base64.b64encode(hashlib.md5(call[2]).digest()).decode()}
+        held[name] = (Expecting if wait == "expect" else Held)(server, session, *call, headers)
+    assert time.monotonic() - began < 9, "all were to be decided on while the factor was new"
+    time.sleep(began + 11 - time.monotonic())
+    wrong = {}
+    for name, (_, operation, _, before) in rows.items():
+        status, answer = held[name].status()
+        if not (status == 403 or operation is delete and b"<Deleted>" not in answer):
+            wrong[name] = answer[:300]
+        # The owner's own key has no factor, and may look.
+        if state_of(server, name) != before:
+            wrong[name, "changed"] = True
+    assert not wrong
 
 
 def test_a_bucket_of_many_uploads_is_emptied_with_the_rights_of_each_commit(server):

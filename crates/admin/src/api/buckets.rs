@@ -26,7 +26,7 @@ pub(super) async fn run(
 async fn confirm_clock(actor: &Actor<'_>, admin: &Admin) -> Outcome {
     require_owner(actor)?;
     actor.require_socket()?;
-    let clock = admin.engine.confirm_lock_clock().await?;
+    let clock = admin.engine.confirm_lock_clock(actor.directory.decision_guard()).await?;
     let (from, to) = (Timestamp(clock.from_ms).to_iso(), Timestamp(clock.to_ms).to_iso());
     tracing::warn!(from, to, was_held = clock.was_held, "the clock of locks was confirmed");
     Ok(Answer::LockClock(LockClock { from, to, was_held: clock.was_held }))
@@ -35,7 +35,8 @@ async fn confirm_clock(actor: &Actor<'_>, admin: &Admin) -> Outcome {
 async fn appends(actor: &Actor<'_>, admin: &Admin, bucket: &str, enabled: bool) -> Outcome {
     actor.require_server(Right::ConfigUpdate)?;
     let failed = |code, message: String| Failed(Failure { code, message });
-    admin.engine.set_appends(bucket, enabled).await.map_err(|error| match error {
+    let holds = actor.directory.decision_guard();
+    admin.engine.set_appends(bucket, enabled, holds).await.map_err(|error| match error {
         EngineError::BucketNotFound => {
             failed(FailureCode::NotFound, format!("There is no bucket {bucket}."))
         }

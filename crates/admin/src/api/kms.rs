@@ -14,7 +14,7 @@ impl From<KmsError> for Failed {
         let code = match &error {
             _ if error.is_full() => FailureCode::Limit,
             _ if error.takes_no_changes().is_some() => FailureCode::Unavailable,
-            KmsError::NoRoom => FailureCode::Unavailable,
+            KmsError::NoRoom | KmsError::Changed => FailureCode::Unavailable,
             KmsError::Limit(_) => FailureCode::Limit,
             KmsError::NotFound(_) => FailureCode::NotFound,
             KmsError::Exists(_) => FailureCode::Exists,
@@ -39,7 +39,7 @@ pub(super) async fn run(
     admin: &Admin,
     request: Request,
 ) -> Result<Outcome, Request> {
-    let kms = &admin.kms;
+    let kms = &admin.kms.guarded(actor.directory.decision_guard());
     Ok(match request {
         Request::KmsAdd { key, description } => add(actor, kms, &key, &description).await,
         Request::KmsList => actor.list(|| list(actor, kms)).await,

@@ -19,7 +19,7 @@ impl From<KmsError> for MinioError {
             KmsError::Disabled(_) | KmsError::Invalid(_) | KmsError::Limit(_) => {
                 Self::invalid(message)
             }
-            KmsError::NoRoom => Self::busy(),
+            KmsError::NoRoom | KmsError::Changed => Self::busy(),
             KmsError::Provider { .. } => Self::new("XMinioKMSError", 503, message),
             KmsError::Damaged(_) | KmsError::Keyring(_) | KmsError::Catalog(_) => {
                 tracing::error!(error = message, "the administration of keys failed");

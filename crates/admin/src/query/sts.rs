@@ -222,6 +222,34 @@ fn facts_of_call(call: &Call<'_>, arn: &str) -> Facts {
     facts
 }
 
+fn denied(call: &Call<'_>, action: &str, arn: &str) -> QueryError {
+    let who = call.actor.identity.principal.arn().unwrap_or_default();
+    let message = format!("User: {who} is not authorized to perform: {action} on resource: {arn}");
+    QueryError::denied(message)
+}
+
+/// Decides whether the caller may take a role on, with what is said of the session.
+fn take_on(
+    call: &Call<'_>,
+    (arn, said): (&str, &Said<'_>),
+    request: &AssumeRequest<'_>,
+) -> Result<Role, QueryError> {
+    let mut taken = None;
+    for action in ["sts:AssumeRole"].into_iter().chain(said.rights()) {
+        match call.actor.directory.assume(arn, &AssumeRequest { action, ..*request }) {
+            Ok(Ok(role)) => taken = Some(role),
+            Ok(Err(why)) => {
+                call.actor.keep_reason(action, arn, why);
+                return Err(denied(call, action, arn));
+            }
+            // Which roles there are is not said to those who may not take them on.
+            Err(IdentityError::NotFound { .. }) => return Err(denied(call, action, arn)),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(taken.expect("there is one action at least"))
+}
+
 async fn assume_role(call: &Call<'_>) -> Answer {
     let arn = call.parameters.need("RoleArn")?;
     let session = call.parameters.need("RoleSessionName")?;
@@ -229,14 +257,8 @@ async fn assume_role(call: &Call<'_>) -> Answer {
     // The name of a class of sessions, by which MinIO ends some of them: here all of a name end.
     call.parameters.get("TokenRevokeType");
     let identity = call.actor.identity;
-    let denied = |action: &str| {
-        let who = identity.principal.arn().unwrap_or_default();
-        let message =
-            format!("User: {who} is not authorized to perform: {action} on resource: {arn}");
-        QueryError::denied(message)
-    };
     if !identity.may_make_keys() {
-        return Err(denied("sts:AssumeRole"));
+        return Err(denied(call, "sts:AssumeRole", arn));
     }
     let said = Said::read(call.parameters)?;
     let (external, narrowed) = (call.parameters.get("ExternalId"), narrowed(call.parameters));
@@ -253,35 +275,21 @@ async fn assume_role(call: &Call<'_>) -> Answer {
         action: "sts:AssumeRole",
         facts: &facts,
     };
-    let role = match call.actor.directory.assume(arn, &request) {
-        Ok(Ok(role)) => role,
-        // Which roles there are is not said to those who may not take them on.
-        Err(IdentityError::NotFound { .. }) => return Err(denied("sts:AssumeRole")),
-        Ok(Err(why)) => {
-            call.actor.keep_reason("sts:AssumeRole", arn, why);
-            return Err(denied("sts:AssumeRole"));
-        }
-        Err(error) => return Err(error.into()),
-    };
+    let role = take_on(call, (arn, &said), &request)?;
     check_role_duration(&role, seconds)?;
     let is_twin = |key: &&String| role.tags.keys().any(|known| is_other_case(known, key));
     if let Some(key) = said.tags.keys().find(is_twin) {
         let message = format!("The role has a tag whose key differs from {key} in case only.");
         return Err(QueryError::validation(message));
     }
-    for action in said.rights() {
-        let request = AssumeRequest { action, ..request };
-        match call.actor.directory.assume(arn, &request) {
-            Ok(Ok(_)) => continue,
-            Ok(Err(why)) => call.actor.keep_reason(action, arn, why),
-            Err(_) => {}
-        }
-        return Err(denied(action));
-    }
     let mut session_facts = said.of_session();
     // Only now, since a wrong code is counted: all was decided as if the code was right.
     if check_factor(call).await? {
         session_facts.insert(MFA_PRESENT.to_owned(), vec!["true".to_owned()]);
+        // The code is used up, and nothing begins again: the role may be another one by now, or trust others.
+        if take_on(call, (arn, &said), &request)?.id != role.id {
+            return Err(denied(call, "sts:AssumeRole", arn));
+        }
     }
     let request = SessionRequest { duration_s: seconds, facts: session_facts, ..narrowed };
     let made = call.changes()?.session_of_role(&role, session, request).await;
