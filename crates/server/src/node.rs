@@ -269,7 +269,8 @@ fn resume_lock_clock(engine: &Engine) {
     match engine.resume_lock_clock() {
         Ok(false) => {}
         Ok(true) => tracing::error!(
-            "the clock is further ahead of where it was than can be believed: locks end by the old time; \
+            "the clock is further ahead of where it was than can be believed: locks end by the old time, and \
+             writes under a default retention are refused while the two are more than a day apart; \
              check the time, then run: drystone lock confirm-clock"
         ),
         Err(error) => {

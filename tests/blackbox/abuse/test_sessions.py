@@ -97,6 +97,9 @@ def test_sessions_are_ended_at_once(server):
     assert drystone("session", "revoke", "--user", "none-such", "--at", server.directory).returncode == 1
     assert drystone("session", "revoke", "--at", server.directory).returncode == 2
     assert drystone("session", "revoke", "--root", "--user", "ana", "--at", server.directory).returncode == 2
+    for whose in (["--root"], ["--user", "ana"]):
+        done = drystone("session", "revoke", *whose, "--openid-provider", "https://id", "--at", server.directory)
+        assert done.returncode != 0 and "openid" in done.stderr
 
 
 def test_an_end_of_sessions_survives_a_kill(start):

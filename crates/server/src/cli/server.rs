@@ -191,7 +191,7 @@ fn greet(node: &Node, ports: &Ports, tls: bool) -> std::io::Result<()> {
     let (s3, console) = ports.addresses()?;
     let scheme = if tls { "https" } else { "http" };
     let text = format!(
-        "Drystone {}\n{}  S3          {scheme}://{s3}\n  Console     http://{console}\n",
+        "Drystone {}\n{}  S3          {scheme}://{s3}\n  Console     {scheme}://{console}\n",
         crate::version::TEXT,
         describe_drives(node),
     );

@@ -26,7 +26,9 @@ impl BucketCommand {
 #[derive(Subcommand)]
 pub(crate) enum LockCommand {
     /// Confirm that the clock of this machine is right. After a start that found it too far ahead to be
-    /// believed, locks end by the old time until this is done; `status` says so.
+    /// believed, locks end by the old time until this is done, and writes under a default retention are
+    /// refused; after one that found it more than a day behind, all writes with a retention are. `status`
+    /// says so.
     ConfirmClock,
 }
 

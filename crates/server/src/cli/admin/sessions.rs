@@ -47,6 +47,10 @@ impl SessionCommand {
     pub(crate) fn request(self) -> Made {
         let Self::Revoke { of, openid_provider } = self;
         let RevokeArguments { root, user, role, openid_name, ldap_name } = of;
+        // `requires` says nothing beside another name of the group.
+        if openid_provider.is_some() && openid_name.is_none() {
+            return Err("--openid-provider narrows --openid-name, and nothing else".into());
+        }
         let of = root.then_some(SessionsOf::Root).or(user.map(SessionsOf::User));
         let openid = openid_name.map(|name| match openid_provider {
             Some(provider) => SessionsOf::OpenIdUser { provider, name },

@@ -318,7 +318,8 @@ fn status_text(status: &Status) -> String {
             hours => format!("{hours} h ahead of"),
         };
         text += &format!(
-            "locks wait: the clock is {how} the clock by which they end. Check the time, then run: \
+            "locks wait: the clock is {how} the clock by which they end. Writes to buckets with a default \
+             retention are refused while the two are more than a day apart. Check the time, then run: \
              drystone lock confirm-clock\n"
         );
     }
