@@ -24,8 +24,8 @@ pub use modes::{Tightened, tighten};
 pub use real::RealDisk;
 pub use sim::{CrashKind, Fault, SimDisk};
 pub use small::{
-    Links, check_file, check_tree, close_socket_to_others, create_small_file, read_small_bytes,
-    read_small_file, remove_small_file, replace_small_file, sync_directory,
+    Links, check_file, check_tree, close_socket_to_others, create_small_file, open_for_reading,
+    read_small_bytes, read_small_file, remove_small_file, replace_small_file, sync_directory,
 };
 
 use std::io::{self, IoSlice};

@@ -83,6 +83,15 @@ pub(crate) fn open_file(
     Ok(file)
 }
 
+/// Opens a file of a drive for reading parts of it.
+///
+/// # Errors
+///
+/// As [`check_file`].
+pub fn open_for_reading(path: &Path) -> io::Result<File> {
+    open_file(path, Links::Refused, OpenOptions::new().read(true), OFlags::empty())
+}
+
 /// Reads a file of text whole.
 ///
 /// # Errors
@@ -194,7 +203,7 @@ const DEPTH_MAX: usize = 4;
 /// # Errors
 ///
 /// `InvalidData` names the first that is something else; or whatever the operating system reports.
-pub fn check_tree(root: &Path, len_max: &dyn Fn(&Path) -> u64) -> io::Result<()> {
+pub fn check_tree(root: &Path, len_max: &mut dyn FnMut(&Path) -> u64) -> io::Result<()> {
     let metadata = root.symlink_metadata()?;
     if !metadata.is_dir() {
         return Err(refused(root, "not a directory"));
@@ -278,17 +287,17 @@ mod tests {
         std::fs::create_dir_all(root.join("tables")).expect("directories");
         create_small_file(&root.join("tables/0"), "0123456789").expect("made");
         create_small_file(&root.join("current"), "0").expect("made");
-        let limit = |path: &Path| if path.ends_with("current") { 1 } else { 10 };
-        check_tree(&root, &limit).expect("is one");
+        let mut limit = |path: &Path| if path.ends_with("current") { 1 } else { 10 };
+        check_tree(&root, &mut limit).expect("is one");
         let odd = root.join("tables/1");
         fifo(&odd);
-        let error = check_tree(&root, &limit).expect_err("a named pipe");
+        let error = check_tree(&root, &mut limit).expect_err("a named pipe");
         assert!(error.to_string().contains("tables/1 is a named pipe"), "{error}");
         remove_small_file(&odd).expect("removed");
         symlink("0", &odd).expect("a link");
-        check_tree(&root, &limit).expect_err("a link");
+        check_tree(&root, &mut limit).expect_err("a link");
         replace_small_file(&odd, "01234567890").expect("made");
-        check_tree(&root, &limit).expect_err("too long");
+        check_tree(&root, &mut limit).expect_err("too long");
     }
 
     #[test]

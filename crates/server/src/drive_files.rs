@@ -6,7 +6,7 @@
 
 use crate::{known, places, secrets};
 use drystone_drive::SUPER_FILE;
-use drystone_io::{Links, check_file, check_tree};
+use drystone_io::{Links, check_file};
 use std::io;
 use std::path::Path;
 
@@ -38,18 +38,4 @@ pub(crate) fn check(directory: &Path) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-/// Files of an index that hold rows; the others are read whole when it is opened.
-const TABLE_FOLDERS: &[&str] = &["tables", "blobs"];
-/// Bytes of the other files of an index at most: they name a table in some hundred bytes.
-const INDEX_VERSION_LEN_MAX: u64 = 64 << 20;
-
-/// Refuses an index with anything in it that is no directory or regular file.
-pub(crate) fn check_index(folder: &Path) -> io::Result<()> {
-    check_tree(folder, &|path| {
-        let parent = path.parent().and_then(Path::file_name).and_then(|name| name.to_str());
-        let has_rows = parent.is_some_and(|name| TABLE_FOLDERS.contains(&name));
-        if has_rows { u64::MAX } else { INDEX_VERSION_LEN_MAX }
-    })
 }

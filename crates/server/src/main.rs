@@ -13,6 +13,7 @@ mod connection;
 mod drive_files;
 mod heads;
 mod holder;
+mod index_files;
 mod keys;
 mod known;
 mod left_out;

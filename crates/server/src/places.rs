@@ -2,6 +2,7 @@
 
 use crate::drive_files;
 use crate::holder::holder_of;
+use crate::index_files;
 use crate::left_out::LeftOut;
 use crate::mounts::{lacking_mount, strays_on_root};
 use drystone_base::{Clock, SystemClock, SystemRng, say};
@@ -456,7 +457,7 @@ impl Indexes for LsmIndexes {
         if anew || is_condemned {
             remove(&folder)?;
         }
-        if let Err(error) = drive_files::check_index(&folder)
+        if let Err(error) = index_files::check(&folder)
             && error.kind() != io::ErrorKind::NotFound
         {
             let index = folder.display().to_string();

@@ -68,9 +68,9 @@ def store(tmp_path, start):
     (base / "secret").write_text(SECRET)
     os.chmod(base / "secret", 0o600)
 
-    def begin():
+    def begin(**kw):
         return start(str(base / "d2"), str(base / "d3"), "--keyring", str(base / "keyring"), "--segment-size", "1MiB",
-                     directory=base / "d1")
+                     directory=base / "d1", **kw)
     server = begin()
     s3 = server.client()
     s3.create_bucket(Bucket="bucket")
@@ -161,6 +161,23 @@ def test_what_lies_in_the_place_of_an_index_is_removed(store, index, kind):
             kind(base / f"d{number}" / index)
     must_serve(begin())
     no_copy_of_the_secret(base)
+
+
+@pytest.mark.parametrize("at", [18, 22, 30])
+def test_an_index_that_asks_for_memory_is_built_again(store, at):
+    """Files of the index engine say how many entries they have; it makes room for that many first."""
+    base, begin = store
+    path = base / "d2" / "drive-index" / "v0"
+    content = bytearray(path.read_bytes())
+    assert content[14:26] == bytes(12) and content[30:34] == b"\x08\0\0\0", "the file has another layout"
+    content[at:at + 4] = b"\xff" * 4
+    path.write_bytes(content)
+    # Where memory is promised without being there, this would be found only when it is used.
+    server = begin(prefix=["prlimit", f"--as={32 << 30}"])
+    peak = int(open(f"/proc/{server.process.pid}/status").read().split("VmHWM:")[1].split()[0])
+    assert peak < 400 << 10
+    must_serve(server)
+    assert "index is rebuilt" in server.stop()[1]
 
 
 def test_a_directory_that_a_link_names_in_the_place_of_an_index_is_left_alone(store):
