@@ -12,12 +12,15 @@ use crate::pins::Pins;
 use crate::repair::Noted;
 use crate::turns::Turns;
 use drystone_base::sync::{Mutex, MutexGuard, lock};
-use drystone_base::{BucketId, Cache, ChangeCount, Clock, Rng, hash64};
+use drystone_base::{
+    AnyTurn, BucketId, Cache, ChangeCount, Clock, KEY_REQUESTS_MAX, Line, Rng, hash64,
+};
 use drystone_catalog::{BucketRow, Catalog, Family, Tx};
 use drystone_cluster::Pool;
 use drystone_drive::Drive;
 use drystone_keyring::Keyring;
 use drystone_log::LogSpace;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -93,6 +96,8 @@ pub(crate) struct Shared {
     pub(crate) part_turns: Arc<Turns>,
     /// At completing uploads of many parts.
     pub(crate) completion_turns: Arc<Turns>,
+    /// At asking a provider of keys, for those who use them.
+    key_turns: Arc<Turns>,
     /// Held by each large upload in progress: its count says how many there are.
     pub(crate) large_uploads: Arc<()>,
     /// Counts changes of configurations of buckets.
@@ -115,6 +120,16 @@ pub struct Engine {
 /// Time for which an answer about free space is used again, in milliseconds.
 const SPACE_FRESH_MS: u64 = 500;
 
+/// The consumer's turns at asking a provider of keys.
+impl Line for Engine {
+    fn turn(&self) -> Pin<Box<dyn Future<Output = AnyTurn> + Send + '_>> {
+        Box::pin(async {
+            let turn = self.shared.key_turns.turn(self.consumer).await;
+            Box::new(turn) as AnyTurn
+        })
+    }
+}
+
 impl Engine {
     /// Puts an engine together.
     #[must_use]
@@ -135,6 +150,7 @@ impl Engine {
             log_room: LogRoom::default(),
             part_turns: Turns::new(crate::parts::turn_count()),
             completion_turns: Turns::new(crate::multipart::LONG_AT_ONCE_MAX),
+            key_turns: Turns::new(KEY_REQUESTS_MAX),
             large_uploads: Arc::new(()),
             bucket_changes: ChangeCount::default(),
             buckets: Mutex::default(),

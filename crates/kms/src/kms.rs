@@ -3,9 +3,9 @@
 use crate::bucket_key::{BucketKeyScope, BucketKeys, Layered};
 use crate::error::KmsError;
 use crate::key::{self, KeyInfo, KeyRow, KeyState, KeyVersion, ProviderKind};
-use crate::provider::{Local, Provider, Static, StaticKey};
+use crate::provider::{InLine, Local, Provider, Static, StaticKey};
 use crate::vault::{Vault, VaultConfig};
-use drystone_base::{BucketId, Clock, Rng, Room, hex};
+use drystone_base::{BucketId, Clock, Line, Rng, Room, hex};
 use drystone_catalog::{Catalog, Decision, Tx};
 use drystone_keyring::{
     DataKey, Keyring, ObjectPlace, Secret, bound_context, new_object_id, unwrap, wrap,
@@ -69,6 +69,8 @@ pub struct Kms {
     shared: Arc<Shared>,
     /// Whether what its changes were decided on still holds.
     guard: Option<Guard>,
+    /// Where a caller waits before another server is asked.
+    line: Option<Arc<dyn Line>>,
 }
 
 type Guard = Arc<dyn Fn() -> bool + Send + Sync>;
@@ -113,7 +115,17 @@ impl Kms {
             region,
             account,
         };
-        Self { shared: Arc::new(shared), guard: None }
+        Self { shared: Arc::new(shared), guard: None, line: None }
+    }
+
+    /// The same keys, for a caller who waits for turns before another server is asked.
+    #[must_use]
+    pub fn in_line(&self, line: Arc<dyn Line>) -> Self {
+        Self { line: Some(line), ..self.clone() }
+    }
+
+    fn line(&self) -> InLine<'_> {
+        self.line.as_deref()
     }
 
     /// A new data key.
@@ -161,7 +173,7 @@ impl Kms {
     /// decided on is as it was.
     #[must_use]
     pub fn guarded(&self, holds: impl Fn() -> bool + Send + Sync + 'static) -> Self {
-        Self { shared: self.shared.clone(), guard: Some(Arc::new(holds)) }
+        Self { guard: Some(Arc::new(holds)), ..self.clone() }
     }
 
     /// The text of the keyring, for a backup.
@@ -295,14 +307,15 @@ impl Kms {
         let provider = self.provider(row.provider);
         let context = bound_context(context.as_bytes(), place);
         let Some(bucket) = bucket else {
-            return provider.seal(&row, &context, key.reveal()).await;
+            return provider.seal(&row, &context, key.reveal(), self.line()).await;
         };
         let now = self.shared.clock.now_ms();
         let (bucket_key, sealed) = match self.shared.bucket_keys.sealing(id, bucket, now) {
             Some(known) => known,
             None => {
                 let new = DataKey::generate(&*self.shared.rng);
-                let sealed = provider.seal(&row, &bucket.context(), new.reveal()).await?;
+                let scope = bucket.context();
+                let sealed = provider.seal(&row, &scope, new.reveal(), self.line()).await?;
                 let sealed = Arc::new(sealed);
                 self.shared.bucket_keys.keep_sealing(id, bucket, new.clone(), sealed.clone(), now);
                 (new, sealed)
@@ -333,7 +346,8 @@ impl Kms {
             let bucket_key = match self.shared.bucket_keys.opened(&layered.bucket_key, now) {
                 Some(key) => key,
                 None => {
-                    let bytes = provider.open(&row, &bucket.context(), &layered.bucket_key).await?;
+                    let (scope, sealed) = (bucket.context(), &layered.bucket_key);
+                    let bytes = provider.open(&row, &scope, sealed, self.line()).await?;
                     let key = DataKey::from_slice(&bytes).ok_or_else(damaged)?;
                     let known = layered.bucket_key.clone();
                     self.shared.bucket_keys.keep_opened(known, key.clone(), now);
@@ -342,7 +356,7 @@ impl Kms {
             };
             unwrap(&bucket_key, context, &layered.data_key).ok_or_else(damaged)?
         } else {
-            provider.open(&row, context, sealed.sealed).await?
+            provider.open(&row, context, sealed.sealed, self.line()).await?
         };
         DataKey::from_slice(&bytes).ok_or_else(damaged)
     }
@@ -388,7 +402,7 @@ impl Kms {
         let kind =
             if self.shared.vault.is_there() { ProviderKind::Vault } else { ProviderKind::Local };
         let mut row = self.new_row(&id, kind, description);
-        let material = self.provider(kind).renew(&id).await?;
+        let material = self.provider(kind).renew(&id, self.line()).await?;
         let created_ms = row.created_ms;
         row.versions.extend(material.map(|sealed| KeyVersion { created_ms, sealed }));
         let info = row.info();
@@ -425,7 +439,7 @@ impl Kms {
             let most = key::VERSION_COUNT_MAX;
             return Err(KmsError::Limit(format!("A key has {most} versions at most.")));
         }
-        let material = self.provider(row.provider).renew(id).await?;
+        let material = self.provider(row.provider).renew(id, self.line()).await?;
         let created_ms = self.shared.clock.now_ms();
         self.change(id, move |row| {
             row.versions.extend(material.map(|sealed| KeyVersion { created_ms, sealed }));

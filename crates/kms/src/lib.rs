@@ -15,6 +15,7 @@
 //! Who may use a key is decided in `s3`; how bytes are sealed is in `keyring`.
 
 mod bucket_key;
+mod circuit;
 mod error;
 mod key;
 mod kms;

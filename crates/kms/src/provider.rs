@@ -4,7 +4,7 @@ use crate::error::KmsError;
 use crate::key::KeyRow;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use drystone_base::{Reader, Rng, Writer};
+use drystone_base::{Line, Reader, Rng, Writer};
 use drystone_keyring::{DataKey, Keyring, unwrap, wrap};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,16 +12,20 @@ use std::sync::Arc;
 /// What a provider will answer.
 pub(crate) type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, KmsError>> + Send + 'a>>;
 
+/// Where the caller waits for its turns, if others are to come in between.
+pub(crate) type InLine<'a> = Option<&'a dyn Line>;
+
 /// Keeps what keys seal with.
 pub(crate) trait Provider: Send + Sync {
     /// Makes the material of a new key, or of a rotated one: what is added to its row, if anything is.
-    fn renew<'a>(&'a self, id: &'a str) -> Answer<'a, Option<String>>;
+    fn renew<'a>(&'a self, id: &'a str, line: InLine<'a>) -> Answer<'a, Option<String>>;
     /// Seals a short value under a key, bound to a context.
     fn seal<'a>(
         &'a self,
         key: &'a KeyRow,
         context: &'a [u8],
         plain: &'a [u8],
+        line: InLine<'a>,
     ) -> Answer<'a, Vec<u8>>;
     /// Opens what was sealed under the same key and context.
     fn open<'a>(
@@ -29,6 +33,7 @@ pub(crate) trait Provider: Send + Sync {
         key: &'a KeyRow,
         context: &'a [u8],
         sealed: &'a [u8],
+        line: InLine<'a>,
     ) -> Answer<'a, Vec<u8>>;
 }
 
@@ -52,7 +57,7 @@ impl Local {
 }
 
 impl Provider for Local {
-    fn renew<'a>(&'a self, id: &'a str) -> Answer<'a, Option<String>> {
+    fn renew<'a>(&'a self, id: &'a str, _: InLine<'a>) -> Answer<'a, Option<String>> {
         let key = DataKey::generate(&*self.rng);
         let sealed = self.keyring.seal(&*self.rng, &material_context(id), key.reveal());
         Box::pin(async { Ok(Some(sealed)) })
@@ -63,6 +68,7 @@ impl Provider for Local {
         key: &'a KeyRow,
         context: &'a [u8],
         plain: &'a [u8],
+        _: InLine<'a>,
     ) -> Answer<'a, Vec<u8>> {
         let number = key.versions.len().saturating_sub(1) as u32;
         let sealed = self.material(key, number).map(|material| {
@@ -78,6 +84,7 @@ impl Provider for Local {
         key: &'a KeyRow,
         context: &'a [u8],
         sealed: &'a [u8],
+        _: InLine<'a>,
     ) -> Answer<'a, Vec<u8>> {
         let damaged = || KmsError::Damaged(key.id.clone());
         let open = || {
@@ -123,7 +130,7 @@ impl Static {
 }
 
 impl Provider for Static {
-    fn renew<'a>(&'a self, id: &'a str) -> Answer<'a, Option<String>> {
+    fn renew<'a>(&'a self, id: &'a str, _: InLine<'a>) -> Answer<'a, Option<String>> {
         let message = format!("The key '{id}' is given by a setting and is changed there.");
         Box::pin(async { Err(KmsError::Invalid(message)) })
     }
@@ -133,6 +140,7 @@ impl Provider for Static {
         key: &'a KeyRow,
         context: &'a [u8],
         plain: &'a [u8],
+        _: InLine<'a>,
     ) -> Answer<'a, Vec<u8>> {
         let sealed = self.material(&key.id).map(|m| wrap(m, &*self.rng, context, plain));
         Box::pin(async { sealed })
@@ -143,6 +151,7 @@ impl Provider for Static {
         key: &'a KeyRow,
         context: &'a [u8],
         sealed: &'a [u8],
+        _: InLine<'a>,
     ) -> Answer<'a, Vec<u8>> {
         let opened = self.material(&key.id).and_then(|material| {
             unwrap(material, context, sealed).ok_or_else(|| KmsError::Damaged(key.id.clone()))

@@ -17,6 +17,7 @@ use drystone_engine::{BucketRow, Encryption, ObjectDraft, ObjectRow, Seal, SseMo
 use drystone_keyring::{DataKey, ObjectPlace, bound_context, unwrap};
 use drystone_kms::{BucketKeyScope, Kms, KmsError, Sealed};
 use headers::{Asked, BUCKET_KEY, KMS_CONTEXT, KMS_KEY, KmsAsked, SSE, bucket_key};
+use std::sync::Arc;
 
 /// Decides whether the sender may use a key.
 fn may_use_key(context: &Context<'_>, action: &'static str, id: &str) -> Result<(), S3Error> {
@@ -128,7 +129,7 @@ pub(crate) async fn of_copy(
         Asked::Kms(asked) => {
             let id = key_of(kms, asked.key.as_deref())?;
             may_use_key(context, "kms:GenerateDataKey", &id)?;
-            seal_by_kms(kms, &place, (id, asked), data_key).await
+            seal_by_kms(&in_line(context), &place, (id, asked), data_key).await
         }
     }
 }
@@ -153,6 +154,11 @@ fn key_of(kms: &Kms, named: Option<&str>) -> Result<String, S3Error> {
         Some(name) => Ok(kms.resolve(name)?),
         None => Ok(kms.default_id().to_owned()),
     }
+}
+
+/// The keys, with which this caller waits for its turns.
+fn in_line(context: &Context<'_>) -> Kms {
+    context.config.kms.in_line(Arc::new(context.engine.clone()))
 }
 
 async fn seal_by_kms(
@@ -266,7 +272,7 @@ async fn open_kms(
         has_bucket_key: encryption.has_bucket_key,
         sealed: &encryption.sealed_key,
     };
-    Ok(context.config.kms.open(&sealed, BucketKeyScope(bucket.id)).await?)
+    Ok(in_line(context).open(&sealed, BucketKeyScope(bucket.id)).await?)
 }
 
 /// A reader says nothing of an encryption whose key he does not keep.
@@ -392,7 +398,8 @@ pub(crate) async fn of_rename(
         (SseMode::Kms, None) => {
             let key = open_kms(context, (bucket, from), old).await?;
             let scope = old.has_bucket_key.then_some(BucketKeyScope(bucket.id));
-            kms.seal(&old.key_id, (&old.context, Some(&place)), scope, &key).await?
+            let old_context = (&old.context[..], Some(&place));
+            in_line(context).seal(&old.key_id, old_context, scope, &key).await?
         }
     };
     Ok(Encryption { sealed_key, object_id: Some(object_id), ..old.clone() })
