@@ -20,8 +20,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::sync::Notify;
 
-/// Connections at most, whatever the descriptor limit is: each may hold some 128 KiB of buffers.
+/// Connections at most, whatever the limit of descriptors and the byte budget are.
 const CONNECTIONS_MAX: usize = 16_384;
+/// Bytes that connections hold by default besides the byte budget and its half, whatever that is.
+const MEMORY_MIN: u64 = 64 << 20;
+/// Bytes that a connection holds which waits for its client, with 4 KiB of a head; measured.
+const PLAIN_LEN: u64 = 26 << 10;
+/// The same over TLS, with what is encrypted and not taken.
+const TLS_LEN: u64 = 42 << 10;
 /// Of four free descriptors, those that settings may leave to connections.
 const DESCRIPTORS_OF_FOUR_MAX: usize = 3;
 /// Connections that are allowed even where the descriptor limit is tiny.
@@ -47,6 +53,14 @@ impl ConnectionLimits {
         let total = (free / 2).clamp(CONNECTIONS_MIN, CONNECTIONS_MAX);
         let total_max = (free / 4 * DESCRIPTORS_OF_FOUR_MAX).max(CONNECTIONS_MIN);
         Self { total, per_source: total / 2, total_max }
+    }
+
+    /// As many as 64 MiB and half of the byte budget have room for: what connections hold is in no budget.
+    pub(crate) fn within_memory(self, budget_bytes: u64, has_tls: bool) -> Self {
+        let len = if has_tls { TLS_LEN } else { PLAIN_LEN };
+        let most = usize::try_from((MEMORY_MIN + budget_bytes / 2) / len).unwrap_or(usize::MAX);
+        let total = self.total.min(most);
+        Self { total, per_source: total / 2, ..self }
     }
 
     /// The limits with those that settings give, as far as there are descriptors for them.
@@ -280,5 +294,11 @@ mod tests {
         assert_eq!(of(1024, 64).with(Some(10), Some(99)).per_source, 10);
         assert_eq!(pair(of(1024, 64).with(Some(5000), Some(5000))), (720, 720));
         assert_eq!(pair(of(1 << 20, 64).with(Some(100_000), None)), (100_000, 50_000));
+        let within = |budget, has_tls| pair(of(1 << 20, 64).within_memory(budget, has_tls));
+        assert_eq!(within(128 << 20, false), (5041, 2520));
+        assert_eq!(within(128 << 20, true), (3120, 1560));
+        assert_eq!(within(8 << 30, true).0, CONNECTIONS_MAX);
+        let chosen = of(1 << 20, 64).within_memory(0, true).with(Some(9000), None);
+        assert_eq!(pair(chosen), (9000, 4500));
     }
 }

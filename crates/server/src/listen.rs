@@ -2,6 +2,7 @@
 
 use crate::access_log::{AccessLog, Line};
 use crate::admission::{Admission, ConnectionLimits, Refused, source_of};
+use crate::collect;
 use crate::connection::{
     Activity, ClientStream, Ended, RequestGuard, StreamLimits, Tracked, drive, in_time, protocols,
 };
@@ -73,7 +74,9 @@ pub(crate) async fn serve(front: Arc<Front>, ports: Ports, stop: impl Future<Out
     });
     let accepting = tokio::spawn(accept_all(s3, doors.clone(), Port::S3(front.clone())));
     let console = tokio::spawn(accept_all(console, doors.clone(), Port::Console(front)));
+    let collecting = tokio::spawn(collect::run(doors.admission.clone()));
     stop.await;
+    collecting.abort();
     accepting.abort();
     console.abort();
     // Its receivers are the connections.
@@ -146,13 +149,15 @@ fn accept(doors: &Arc<Doors>, port: &Port, stream: TcpStream, remote: IpAddr) {
         };
         let ended = match acceptor {
             None => talk(&doors, port, stream, &activity, peer(None, None)).await,
-            Some(acceptor) => match in_time(&activity, acceptor.accept(stream)).await {
-                Ok(stream) => {
-                    let peer = peer(Some(version_of(&stream)), cipher_of(&stream));
-                    talk(&doors, port, stream, &activity, peer).await
+            Some(acceptor) => {
+                match in_time(&activity, acceptor.accept(stream, source_of(remote))).await {
+                    Ok(stream) => {
+                        let peer = peer(Some(version_of(&stream)), cipher_of(&stream));
+                        talk(&doors, port, stream, &activity, peer).await
+                    }
+                    Err(ended) => Err(ended),
                 }
-                Err(ended) => Err(ended),
-            },
+            }
         };
         if let Err(ended) = ended {
             if matches!(ended, Ended::TooSlow) {

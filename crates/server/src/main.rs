@@ -8,6 +8,7 @@ mod access_log;
 mod admission;
 mod bench;
 mod cli;
+mod collect;
 mod config;
 mod connection;
 mod drive_files;

@@ -7,6 +7,12 @@
 //! - Files that cannot be used are read again after a bounded time, also if nothing about them changes, and
 //!   the certificate that was served before is served meanwhile.
 
+mod client;
+mod handshake;
+
+pub(crate) use client::{Acceptor, TlsClient};
+
+use client::Terms;
 use drystone_base::error_limited;
 use drystone_base::sync::{Mutex, lock};
 use drystone_io::{Links, read_small_bytes};
@@ -20,7 +26,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 
 /// Why certificates cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +73,7 @@ const FILE_LEN_MAX: u64 = 1 << 20;
 pub(crate) struct Certificates {
     directory: PathBuf,
     current: Mutex<Current>,
+    terms: Terms,
 }
 
 /// What is served, and what is known of the files.
@@ -95,21 +101,22 @@ type Looks = [Look; 2];
 type Content = [u8; 32];
 
 impl Certificates {
-    /// Reads the certificates of a directory.
-    pub(crate) fn open(directory: &Path) -> Result<Self, TlsError> {
+    /// Reads the certificates of a directory. What connections hold besides the byte budget grows with it.
+    pub(crate) fn open(directory: &Path, budget_bytes: u64) -> Result<Self, TlsError> {
         let read = (looks(directory), Instant::now());
         let files = Files::read(directory)?;
         let current =
             Current { acceptor: files.acceptor()?, content: files.content(), read, failed: None };
-        Ok(Self { directory: directory.to_owned(), current: Mutex::new(current) })
+        let (current, terms) = (Mutex::new(current), Terms::new(budget_bytes));
+        Ok(Self { directory: directory.to_owned(), current, terms })
     }
 
     /// An acceptor. If the files have changed, they are read again; if they cannot be used, the old
     /// ones stay and the error is logged.
-    pub(crate) fn acceptor(&self) -> TlsAcceptor {
+    pub(crate) fn acceptor(&self) -> Acceptor {
         let mut current = lock(&self.current);
         current.refresh(&self.directory, Instant::now());
-        current.acceptor.clone()
+        Acceptor::new(current.acceptor.clone(), self.terms.clone())
     }
 }
 
@@ -163,16 +170,16 @@ impl Current {
 }
 
 /// Version of TLS that a connection has, as conditions of policies name it.
-pub(crate) fn version_of<S>(stream: &TlsStream<S>) -> &'static str {
-    match stream.get_ref().1.protocol_version() {
+pub(crate) fn version_of<S>(stream: &TlsClient<S>) -> &'static str {
+    match stream.inner().get_ref().1.protocol_version() {
         Some(ProtocolVersion::TLSv1_2) => "1.2",
         _ => "1.3",
     }
 }
 
 /// Cipher suite of a connection, by the name that access logs of S3 have: that of OpenSSL.
-pub(crate) fn cipher_of<S>(stream: &TlsStream<S>) -> Option<&'static str> {
-    name_of(stream.get_ref().1.negotiated_cipher_suite()?.suite())
+pub(crate) fn cipher_of<S>(stream: &TlsClient<S>) -> Option<&'static str> {
+    name_of(stream.inner().get_ref().1.negotiated_cipher_suite()?.suite())
 }
 
 fn name_of(suite: CipherSuite) -> Option<&'static str> {

@@ -12,7 +12,8 @@ const LIMIT: Duration = Duration::from_secs(30);
 #[derive(Args)]
 pub(super) struct ConnectionArguments {
     /// Connections that may be open at once, on all ports, at most three quarters of the free file
-    /// descriptors [default: half of them, at most 16384]. Also DRYSTONE_MAX_CONNECTIONS.
+    /// descriptors [default: half of them, at most 16384, and at most what half of the memory
+    /// budget and 64MiB have room for]. Also DRYSTONE_MAX_CONNECTIONS.
     #[arg(long)]
     max_connections: Option<String>,
     /// Connections that one source (an IPv4 address, or a /64 network of IPv6) may have open; trusted proxies

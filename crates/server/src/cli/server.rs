@@ -34,7 +34,7 @@ const SWEEP_BUSY: Duration = Duration::from_millis(50);
 pub(crate) fn run(config: &ServerConfig) -> CommandResult {
     let descriptors = raise_descriptor_limit();
     let certificates = match &config.certs_dir {
-        Some(directory) => Some(Certificates::open(directory)?),
+        Some(directory) => Some(Certificates::open(directory, config.budget_bytes)?),
         None => None,
     };
     let given = config::root_credentials()?;
@@ -120,6 +120,7 @@ fn log_open(node: &Node) {
 fn admission(config: &ServerConfig, descriptors: u64, metrics: &Arc<Metrics>) -> Arc<Admission> {
     let settings = config.connections;
     let limits = ConnectionLimits::of_descriptors(descriptors, descriptors_in_use())
+        .within_memory(config.budget_bytes, config.certs_dir.is_some())
         .with(settings.total, settings.per_source);
     limits.warn_of(settings.total, settings.per_source);
     Admission::new(limits, settings.times, config.budget_bytes, metrics.clone())

@@ -1,0 +1,61 @@
+//! Memory that the allocator keeps when many connections have closed.
+//!
+//! A block goes back to the thread that allocated it, whoever frees it. mimalloc looks at what has come back,
+//! and gives whole pages back to the system, after a number of allocations: a server that does nothing would
+//! keep what thousands of connections held. So for some seconds after many have closed, each worker of the
+//! runtime makes as many allocations as that takes.
+//!
+//! How much stays is measured by `abuse/test_connection_memory.py`.
+
+use crate::admission::Admission;
+use std::cell::Cell;
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Time between two rounds.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Connections that must have closed.
+const CLOSED_MIN: usize = 256;
+/// Rounds from then on: pages that are free are given back after a second, in a later round.
+const ROUNDS: u32 = 5;
+/// Allocations after which mimalloc looks at the pages of a thread (its option `generic_collect`), of a
+/// length above those that it takes from a list of free blocks without counting them.
+const ALLOCATIONS: usize = 10_000;
+const ALLOCATION_LEN: usize = 2 << 10;
+/// Tasks for each worker, so that each runs one of them.
+const TASKS: usize = 4;
+
+thread_local! {
+    /// The round in which this thread did its part.
+    static DONE: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Watches the number of connections until it is dropped.
+pub(crate) async fn run(admission: Arc<Admission>) {
+    let workers = tokio::runtime::Handle::current().metrics().num_workers();
+    let (mut most, mut left) = (0, 0);
+    for round in 1.. {
+        tokio::time::sleep(PAUSE).await;
+        let open = admission.open();
+        most = most.max(open);
+        if most - open >= CLOSED_MIN {
+            (most, left) = (open, ROUNDS);
+        }
+        if left > 0 {
+            left -= 1;
+            for _ in 0..TASKS * workers {
+                tokio::spawn(async move { collect(round) });
+            }
+        }
+    }
+}
+
+fn collect(round: u64) {
+    if DONE.replace(round) == round {
+        return;
+    }
+    for _ in 0..ALLOCATIONS {
+        black_box(Vec::<u8>::with_capacity(ALLOCATION_LEN));
+    }
+}
