@@ -312,6 +312,10 @@ fn is_filter(text: &str) -> bool {
     depth == 0 && text.contains('=')
 }
 
+/// Characters of the owner's access key and secret key at least, wherever they come from.
+pub(crate) const ACCESS_KEY_LEN_MIN: usize = 3;
+pub(crate) const SECRET_KEY_LEN_MIN: usize = 8;
+
 /// Root credentials from the environment.
 pub(crate) fn root_credentials() -> Result<Option<(String, String)>, ConfigError> {
     match (setting("ROOT_USER")?, setting("ROOT_PASSWORD")?) {
@@ -319,10 +323,10 @@ pub(crate) fn root_credentials() -> Result<Option<(String, String)>, ConfigError
         (Some(user), None) => Err(lacks(&user, "ROOT_PASSWORD")),
         (None, Some(password)) => Err(lacks(&password, "ROOT_USER")),
         (Some(user), Some(password)) => {
-            if user.value.len() < 3 {
+            if user.value.len() < ACCESS_KEY_LEN_MIN {
                 return Err(user.refused("3 or more characters"));
             }
-            if password.value.len() < 8 {
+            if password.value.len() < SECRET_KEY_LEN_MIN {
                 return Err(password.refused("8 or more characters"));
             }
             Ok(Some((user.value, password.value)))

@@ -4,7 +4,7 @@
 //! them nor say what they are. Where the keyring is on the drives, nothing can be kept from who has one, and
 //! each drive has a copy, so that they outlive any drive.
 
-use crate::config::ServerConfig;
+use crate::config::{ACCESS_KEY_LEN_MIN, SECRET_KEY_LEN_MIN, ServerConfig};
 use crate::drive_files::LEN_MAX;
 use crate::node::Node;
 use crate::places::leads_to;
@@ -256,10 +256,16 @@ fn read(path: &Path, links: Links) -> io::Result<Option<RootCredentials>> {
     };
     let mut lines = text.lines();
     if let (Some(access_key), Some(secret_key)) = (lines.next(), lines.next()) {
-        let (access_key, secret_key) = (access_key.to_owned(), Secret::new(secret_key));
-        return Ok(Some(RootCredentials { access_key, secret_key }));
+        if access_key.len() >= ACCESS_KEY_LEN_MIN && secret_key.len() >= SECRET_KEY_LEN_MIN {
+            let (access_key, secret_key) = (access_key.to_owned(), Secret::new(secret_key));
+            return Ok(Some(RootCredentials { access_key, secret_key }));
+        }
     }
-    let message = format!("{} must hold two lines: access key, secret key", path.display());
+    let message = format!(
+        "{} must hold two lines: an access key of {ACCESS_KEY_LEN_MIN} or more characters, and a secret \
+         key of {SECRET_KEY_LEN_MIN} or more",
+        path.display()
+    );
     Err(io::Error::new(io::ErrorKind::InvalidData, message))
 }
 

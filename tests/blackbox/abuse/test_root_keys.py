@@ -285,3 +285,27 @@ def test_neither_keyring_nor_credentials_are_copied_onto_drives(tmp_path, start)
     for drive in [store.drives[0], store.drives[2], added]:
         assert not (drive / "keyring").exists() and not (drive / "root-credentials").exists()
     assert store.keys() == keys
+
+
+@pytest.mark.parametrize("text", ["admin\n\n", "\n\n", "admin\n", "ab\nlong-enough\n", "admin\nshort\n", ""])
+def test_a_file_of_root_keys_that_was_not_filled_in_opens_nothing(start, tmp_path, text):
+    """As for the variables: a script that had no secret must not make an owner without one."""
+    drive = tmp_path / "drive"
+    drive.mkdir()
+    (drive / "root-credentials").write_text(text)
+    server = start(directory=drive, env={}, wait=False)
+    assert server.process.wait(20) == 1
+    assert "root-credentials must hold two lines" in server.process.stderr.read()
+
+
+def test_root_keys_with_the_id_of_a_key_are_refused(start):
+    server = start()
+    iam = boto3.client("iam", endpoint_url=server.url, region_name="us-east-1", aws_access_key_id=USER, aws_secret_access_key=PASSWORD)
+    iam.create_user(UserName="anna")
+    key = iam.create_access_key(UserName="anna")["AccessKey"]["AccessKeyId"]
+    server.stop()
+    env = {"DRYSTONE_ROOT_USER": key, "DRYSTONE_ROOT_PASSWORD": "another-secret"}
+    taken = start(env=env, wait=False)
+    assert taken.process.wait(20) == 1
+    assert f"{key}, is the id of a key of the user anna" in taken.process.stderr.read()
+    assert listed(start(), (USER, PASSWORD)) == []

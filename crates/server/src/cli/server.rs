@@ -17,7 +17,7 @@ use crate::tls::Certificates;
 use drystone_admin::{About, Admin, AdminConfig, Federation, Ldap, Metrics, OpenId};
 use drystone_base::{Clock, SystemClock, SystemRng, hash64};
 use drystone_engine::{Engine, EngineError};
-use drystone_identity::{Directory, DirectoryConfig, RootCredentials};
+use drystone_identity::{Directory, DirectoryConfig, IdentityError, RootCredentials};
 use drystone_keyring::Keyring;
 use drystone_kms::Kms;
 use drystone_s3::{Domains, Gateway, GatewayConfig};
@@ -45,6 +45,7 @@ pub(crate) fn run(config: &ServerConfig) -> CommandResult {
     let credentials = root_keys.credentials.clone();
     let keyring = node.keyring.clone().ok_or("a server has a keyring")?;
     let directory = open_directory(&node, keyring.clone(), credentials.clone());
+    refuse_taken(&directory)?;
     if !node.deployment().is_read_only() {
         directory.derive_rows()?;
         node.engine.list_account_buckets()?;
@@ -177,6 +178,24 @@ fn open_directory(node: &Node, keyring: Arc<Keyring>, root: RootCredentials) -> 
     let (clock, rng) = (Arc::new(SystemClock), Arc::new(SystemRng));
     let catalog = node.engine.catalog().clone();
     Directory::new(DirectoryConfig { catalog, keyring, clock, rng, root })
+}
+
+/// Refuses root keys whose id is that of a key: it would open nothing any more, and its owner would not know.
+fn refuse_taken(directory: &Directory) -> Result<(), Box<dyn std::error::Error>> {
+    let id = directory.root_access_key();
+    let key = match directory.key(id) {
+        Ok(key) => key,
+        Err(IdentityError::NotFound { .. }) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    let owner = match key.parent.user() {
+        Some(name) => format!("the user {name}"),
+        None => "the owner of an account".to_owned(),
+    };
+    let text = format!(
+        "the access key of the root keys, {id}, is the id of a key of {owner}: choose another"
+    );
+    Err(text.into())
 }
 
 /// The bearer token of the metrics, unless they are public: a setting, or derived from the secret.
