@@ -255,11 +255,12 @@ fn read(path: &Path, links: Links) -> io::Result<Option<RootCredentials>> {
         Err(error) => return Err(named(error)),
     };
     let mut lines = text.lines();
-    if let (Some(access_key), Some(secret_key)) = (lines.next(), lines.next()) {
-        if access_key.len() >= ACCESS_KEY_LEN_MIN && secret_key.len() >= SECRET_KEY_LEN_MIN {
-            let (access_key, secret_key) = (access_key.to_owned(), Secret::new(secret_key));
-            return Ok(Some(RootCredentials { access_key, secret_key }));
-        }
+    if let (Some(access_key), Some(secret_key)) = (lines.next(), lines.next())
+        && access_key.len() >= ACCESS_KEY_LEN_MIN
+        && secret_key.len() >= SECRET_KEY_LEN_MIN
+    {
+        let (access_key, secret_key) = (access_key.to_owned(), Secret::new(secret_key));
+        return Ok(Some(RootCredentials { access_key, secret_key }));
     }
     let message = format!(
         "{} must hold two lines: an access key of {ACCESS_KEY_LEN_MIN} or more characters, and a secret \
