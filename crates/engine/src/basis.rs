@@ -128,16 +128,17 @@ impl Decided {
         Ok(true)
     }
 
-    /// Whether a decision still holds. Called in the plan of what was decided. `is_last`: whatever happened
+    /// Whether a decision still holds. Called in the plan of what was decided. `is_lenient`: whatever happened
     /// to identities.
     pub(crate) fn is_current(
         &self,
         made: &Made,
-        is_last: bool,
+        is_lenient: bool,
         tx: &Tx<'_>,
         shared: &Shared,
     ) -> Result<bool, EngineError> {
-        let has_same_identities = is_last || self.basis.directory.planned() == made.directory_seen;
+        let has_same_identities =
+            is_lenient || self.basis.directory.planned() == made.directory_seen;
         if !made.is_made || !has_same_identities || !is_in_time(made, shared) {
             return Ok(false);
         }

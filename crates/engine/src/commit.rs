@@ -21,9 +21,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
 
-/// Times that a plan is handed in. The last one is not refused because identities were changed: where they
-/// are changed all the time, what was decided on right before has to do.
-const ATTEMPT_COUNT_MAX: u32 = 4;
+/// Times that a plan is handed in, a few milliseconds each. Where several change the configuration of one
+/// bucket at once, one of them gets through in each round.
+const ATTEMPT_COUNT_MAX: u32 = 64;
+/// From this attempt on a plan is not refused because identities were changed: where they are changed all the
+/// time, what was decided on right before has to do.
+const LENIENT_FROM: u32 = 4;
 
 /// What came of a plan.
 enum Outcome<T, P> {
@@ -38,7 +41,7 @@ struct Compared {
     decided: Arc<Decided>,
     made: Made,
     object: Option<Vec<u8>>,
-    is_last: bool,
+    is_lenient: bool,
 }
 
 impl Engine {
@@ -74,8 +77,8 @@ impl Engine {
                 }
             }
             count += 1;
-            let is_last = count == ATTEMPT_COUNT_MAX;
-            plan = match self.hand_in(object.map(<[u8]>::to_vec), is_last, plan).await? {
+            let (is_last, is_lenient) = (count == ATTEMPT_COUNT_MAX, count >= LENIENT_FROM);
+            plan = match self.hand_in(object.map(<[u8]>::to_vec), is_lenient, plan).await? {
                 Outcome::Done(outcome) => return outcome,
                 Outcome::Outdated(_) if is_last => return Err(EngineError::DecidedOnOther),
                 Outcome::Outdated(plan) => plan,
@@ -91,8 +94,9 @@ impl Engine {
         object: Vec<u8>,
         plan: impl FnOnce(&mut Tx<'_>) -> Result<T, EngineError> + Send + 'static,
     ) -> impl Future<Output = Result<T, EngineError>> + Send + 'static {
-        let is_last = self.decided.as_ref().is_some_and(|d| d.is_last.load(Ordering::Relaxed));
-        let ticket = self.hand_in(Some(object), is_last, Box::new(plan));
+        let is_lenient =
+            self.decided.as_ref().is_some_and(|d| d.is_lenient.load(Ordering::Relaxed));
+        let ticket = self.hand_in(Some(object), is_lenient, Box::new(plan));
         async move {
             match ticket.await? {
                 Outcome::Done(outcome) => outcome,
@@ -104,7 +108,7 @@ impl Engine {
     fn hand_in<T: Send + 'static, P>(
         &self,
         object: Option<Vec<u8>>,
-        is_last: bool,
+        is_lenient: bool,
         plan: Box<P>,
     ) -> impl Future<Output = Result<Outcome<T, P>, EngineError>> + Send + 'static
     where
@@ -115,15 +119,15 @@ impl Engine {
             decided: decided.clone(),
             made: decided.made_now(),
             object,
-            is_last,
+            is_lenient,
         });
         let ticket = self.shared.catalog.submit(move |tx| {
             tx.set_lock_now_ms(lock_now_ms);
             let planned = match compared {
                 None => plan(tx),
-                Some(Compared { decided, made, object, is_last }) => {
+                Some(Compared { decided, made, object, is_lenient }) => {
                     let (looked_at, object) = (&decided.looked_at, object.as_deref());
-                    let is_current = decided.is_current(&made, is_last, tx, &shared);
+                    let is_current = decided.is_current(&made, is_lenient, tx, &shared);
                     let is_same = |same| Ok(same && looked_at.is_same(tx, object)?);
                     match is_current.and_then(is_same) {
                         Ok(true) => {}

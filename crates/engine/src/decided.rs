@@ -44,7 +44,7 @@ pub(crate) struct Decided {
     pub(crate) basis: Basis,
     pub(crate) asked: Asked,
     /// What is started is not refused any more because identities were changed.
-    pub(crate) is_last: AtomicBool,
+    pub(crate) is_lenient: AtomicBool,
     pub(crate) looked_at: LookedAt,
     /// A decision looked at the time, which is another one at the next.
     pub(crate) looked_at_time: AtomicBool,
@@ -58,7 +58,7 @@ impl Decided {
             seen: Mutex::new(seen),
             basis: Basis::new(stamp),
             asked: Asked::default(),
-            is_last: AtomicBool::new(false),
+            is_lenient: AtomicBool::new(false),
             looked_at: LookedAt::default(),
             looked_at_time: AtomicBool::new(false),
         }

@@ -228,9 +228,9 @@ impl Engine {
 
     /// What is started from now on is not refused because identities were changed: it was refused for that
     /// often enough.
-    pub fn is_last_attempt(&self) {
+    pub fn take_identities_as_they_are(&self) {
         if let Some(decided) = &self.decided {
-            decided.is_last.store(true, Ordering::Relaxed);
+            decided.is_lenient.store(true, Ordering::Relaxed);
         }
     }
 

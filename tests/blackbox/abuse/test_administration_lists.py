@@ -40,19 +40,19 @@ def names(count):
 
 
 def hold_some(server):
-    """Three readers of the same caller that read nothing."""
+    """Two readers of the same caller that read nothing."""
     s3, host = server.client(), f"127.0.0.1:{server.port}"
     s3.create_bucket(Bucket="bucket")
     s3.put_object(Bucket="bucket", Key="large", Body=bytes(4 * MIB))
     target = Signer(USER, PASSWORD).presigned("GET", "/bucket/large", host, expires=600)
     sockets = []
-    for _ in range(3):
+    for _ in range(2):
         sock = socket.socket()
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         sock.connect(("127.0.0.1", server.port))
         sock.sendall(f"GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
         sockets.append(sock)
-    until(lambda: used(server, "read") >= 3 * 256 * KIB)
+    until(lambda: used(server, "read") >= 2 * 256 * KIB)
     return sockets
 
 

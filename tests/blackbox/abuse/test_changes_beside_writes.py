@@ -106,3 +106,34 @@ def test_every_write_is_carried_out_while_identities_change_all_the_time(start):
     assert not wrong, wrong[:5]
     # As often as this machine can beside the writes; several in the time of each commit.
     assert churn.made > 20 * SECONDS and len(counts) == 6 and min(counts.values()) > 5, (churn.made, counts)
+
+
+def test_every_write_is_carried_out_while_its_bucket_is_configured_all_the_time(start):
+    """Six change the same bucket as fast as they can: they hinder neither each other nor those who write objects."""
+    server = start()
+    surfaces = Surfaces(server)
+    assert surfaces.s3(ROOT, "PUT", "/bkt").status_code == 200
+    assert surfaces.s3(ROOT, "PUT", "/bkt/kept", b"x").status_code == 200
+    writer = surfaces.user("writer", ALLOW_ALL)
+    wrong, counts, until = [], {}, time.monotonic() + SECONDS
+
+    def website(own, key, number):
+        return own.s3(key, "PUT", "/bkt?website", b"<WebsiteConfiguration><IndexDocument><Suffix>i</Suffix></IndexDocument></WebsiteConfiguration>")
+
+    def work(call):
+        own, number = Surfaces(server), 0
+        while time.monotonic() < until:
+            number += 1
+            answer = call(own, writer, number)
+            if answer.status_code not in (200, 204):
+                wrong.append((call.__name__, answer.status_code, answer.text[:200]))
+        counts[call.__name__] = number
+
+    threads = [threading.Thread(target=work, args=(call,)) for call in [put, put, tag, delete, delete_many, upload] + [website] * 6]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    print(counts)
+    assert not wrong, (len(wrong), wrong[:5])
+    assert len(counts) == 6 and min(counts.values()) > 5, counts
