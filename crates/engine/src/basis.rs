@@ -128,8 +128,8 @@ impl Decided {
         Ok(true)
     }
 
-    /// Whether a decision still holds. Called in the plan of what was decided. `is_lenient`: whatever happened
-    /// to identities.
+    /// Whether a decision still holds. Called in the plan of what was decided. `is_lenient`: whatever
+    /// happened to identities.
     pub(crate) fn is_current(
         &self,
         made: &Made,
