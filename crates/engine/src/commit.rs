@@ -23,10 +23,10 @@ use std::task::Poll;
 
 /// Times that a plan is handed in, a few milliseconds each. Where several change the configuration of one
 /// bucket at once, one of them gets through in each round.
-const ATTEMPT_COUNT_MAX: u32 = 64;
+pub const ATTEMPT_COUNT_MAX: u32 = 64;
 /// From this attempt on a plan is not refused because identities were changed: where they are changed all the
 /// time, what was decided on right before has to do.
-const LENIENT_FROM: u32 = 4;
+pub const LENIENT_FROM: u32 = 4;
 
 /// What came of a plan.
 enum Outcome<T, P> {

@@ -70,6 +70,7 @@ pub use blob::{BlobWriter, NewBlob, Stored};
 pub use bucket::{BucketPage, BucketsAsked};
 pub use budget::{ByteBudget, Consumer, Kind, KindUsage, Offer, Reclaimable, Share};
 pub use check::CheckReport;
+pub use commit::{ATTEMPT_COUNT_MAX, LENIENT_FROM};
 pub use copy::{CopyPart, CopyRequest};
 pub use digest::{Digests, combine_crc};
 pub use document::DocumentPage;

@@ -22,10 +22,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 /// What is counted for accounts that share a number.
 #[derive(Default)]
 struct Slot {
-    /// Changes that were planned.
-    planned: AtomicU64,
-    /// Those of them that readers may not see yet.
-    pending: AtomicU64,
+    changes: ChangeCount,
     /// Decisions that are reserved.
     reserved: AtomicU64,
 }
@@ -56,11 +53,10 @@ impl Changes {
     pub(crate) fn plan(&self, scope: Scope, decided: Option<&Decided>) {
         self.all.plan();
         for slot in self.of(scope) {
-            slot.pending.fetch_add(1, Ordering::AcqRel);
-            slot.planned.fetch_add(1, Ordering::AcqRel);
+            slot.changes.plan();
         }
         if let Some(decided) = decided {
-            let planned = decided.of_account().planned.load(Ordering::Acquire);
+            let planned = decided.of_account().changes.planned();
             decided.seen.store(planned, Ordering::Release);
             decided.has_changed.store(true, Ordering::Release);
         }
@@ -69,7 +65,7 @@ impl Changes {
     /// A change that was counted is visible to readers, or it failed.
     pub(crate) fn settle(&self, scope: Scope) {
         for slot in self.of(scope) {
-            slot.pending.fetch_sub(1, Ordering::AcqRel);
+            slot.changes.settle();
         }
         self.all.settle();
     }
@@ -109,7 +105,7 @@ impl Decided {
     }
 
     fn holds(&self) -> bool {
-        let planned = self.of_account().planned.load(Ordering::Acquire);
+        let planned = self.of_account().changes.planned();
         planned == self.seen.load(Ordering::Acquire) && self.is_in_time()
     }
 
@@ -149,10 +145,8 @@ impl Directory {
     #[must_use]
     pub fn for_decision(&self, account: &str) -> Self {
         let slot = slot_of(account);
-        let of_account = &self.shared.changes.slots[slot];
-        let planned = of_account.planned.load(Ordering::Acquire);
-        let is_visible = of_account.pending.load(Ordering::Acquire) == 0;
-        self.deciding(slot, if is_visible { planned } else { UNKNOWN })
+        // While a planned change is not visible, this is less than the count that changes compare.
+        self.deciding(slot, self.shared.changes.slots[slot].changes.visible())
     }
 
     /// As [`Directory::for_decision`], after all changes that are planned are visible. Until the handle is
@@ -168,7 +162,7 @@ impl Directory {
         let shared = self.shared.clone();
         // Answered after all batches before it.
         let ticket = self.shared.catalog.submit(move |_| {
-            let planned = shared.changes.slots[slot].planned.load(Ordering::Acquire);
+            let planned = shared.changes.slots[slot].changes.planned();
             Ok(Decision::Reject(planned))
         });
         let planned = ticket.await?;

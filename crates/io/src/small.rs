@@ -1,7 +1,7 @@
 //! Small files of a drive, and of an operator: opened so that nothing that lies in their place keeps a start
 //! waiting, fills memory, or leads out of the drive.
 //!
-//! Whoever writes to one drive can put a named pipe, a device, a link or a file without end in the place of
+//! A writer of one drive can put a named pipe, a device, a link or a file without end in the place of
 //! any file. All files of drives are opened here; `cargo xtask tidy` refuses other ways.
 
 use crate::modes::FILE_MODE;

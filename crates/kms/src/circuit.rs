@@ -1,6 +1,6 @@
 //! Whether a provider is asked that may be silent.
 //!
-//! A provider that did not answer a few times in a row is not asked for some seconds: whoever would ask is
+//! A provider that did not answer a few times in a row is not asked for some seconds: callers are
 //! refused at once. Then one request asks whether it answers again; the others are refused until it does.
 
 use drystone_base::sync::{Mutex, lock};
@@ -38,7 +38,7 @@ impl Default for Circuit {
 }
 
 impl Circuit {
-    /// Whether whoever asks now would be refused.
+    /// Whether a request would be refused now.
     pub(crate) fn refuses(&self, now: Instant) -> bool {
         match &*lock(&self.0) {
             State::Closed(_) => false,

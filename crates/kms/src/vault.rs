@@ -4,8 +4,8 @@
 //! # Invariants
 //!
 //! - A Vault that is silent or slow holds [`KEY_REQUESTS_MAX`] threads at most, each for as long as a request
-//!   may take. Whoever waits for one leaves when its client does, and callers take turns.
-//! - While Vault is known to be silent (see [`Circuit`]), whoever would ask it is refused at once.
+//!   may take. A request that waits ends with its client, and callers take turns.
+//! - While Vault is known to be silent (see [`Circuit`]), requests that need it are refused at once.
 
 use crate::circuit::Circuit;
 use crate::error::KmsError;

@@ -41,7 +41,7 @@ fn of_label(label: &str) -> Option<(&str, &str)> {
 const NO_BUCKET: &str = "none-s3alias";
 
 /// The access point that a request names in place of a bucket, if it does. What can be nothing else stands
-/// for one, so that whoever may not know which there are is refused in the same way
+/// for one, so that a caller who may not know which there are is refused in the same way
 /// (`authorize::points::pass`).
 ///
 /// # Errors

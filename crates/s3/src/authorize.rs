@@ -217,7 +217,7 @@ pub(crate) fn authorize(context: &Context<'_>, operation: Operation) -> Result<(
     }
     other_names(context, operation).iter().try_for_each(|need| refuse_denied(context, need))?;
     needs(context, operation)?.iter().try_for_each(|need| allow(context, need))?;
-    // Whoever may not use an access point does not learn that it is one.
+    // A caller who may not use an access point does not learn that it is one.
     match request.point.is_some() && !access_point::takes(operation) {
         true => Err(S3Code::MethodNotAllowed.into()),
         false => Ok(()),

@@ -26,7 +26,7 @@ pub struct Inquirer<'a> {
     pub consumer: Consumer,
 }
 
-/// What somebody may do with a bucket.
+/// What a caller may do with a bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BucketAccess {
     /// List what is in it.

@@ -1,8 +1,8 @@
 //! Memory that the allocator keeps when many connections have closed.
 //!
-//! A block goes back to the thread that allocated it, whoever frees it. mimalloc looks at what has come back,
-//! and gives whole pages back to the system, after a number of allocations: a server that does nothing would
-//! keep what thousands of connections held. So for some seconds after many have closed, each worker of the
+//! A block goes back to the thread that allocated it, even if another one frees it. mimalloc looks at such
+//! blocks, and returns whole pages to the system, after a number of allocations: an idle server would keep
+//! what thousands of connections held. So for some seconds after many have closed, each worker of the
 //! runtime makes as many allocations as that takes.
 //!
 //! How much stays is measured by `abuse/test_connection_memory.py`.
@@ -17,7 +17,7 @@ use std::time::Duration;
 const PAUSE: Duration = Duration::from_secs(1);
 /// Connections that must have closed.
 const CLOSED_MIN: usize = 256;
-/// Rounds from then on: pages that are free are given back after a second, in a later round.
+/// Rounds from then on: free pages are returned to the system after a second, in a later round.
 const ROUNDS: u32 = 5;
 /// Allocations after which mimalloc looks at the pages of a thread (its option `generic_collect`), of a
 /// length above those that it takes from a list of free blocks without counting them.

@@ -11,6 +11,7 @@ use crate::connection::ConnectionSettings;
 use crate::keys::KeySettings;
 use crate::places::GivenDirectory;
 use crate::proxy::TrustedProxies;
+use crate::root_keys::{ACCESS_KEY_LEN_MIN, SECRET_KEY_LEN_MIN};
 use drystone_admin::{LdapConfig, OpenIdConfig};
 use drystone_base::limits::{OBJECT_LEN_BYTES_MAX, PUT_LEN_BYTES_MAX};
 use drystone_base::unhex;
@@ -311,10 +312,6 @@ fn is_filter(text: &str) -> bool {
     }
     depth == 0 && text.contains('=')
 }
-
-/// Characters of the owner's access key and secret key at least, wherever they come from.
-pub(crate) const ACCESS_KEY_LEN_MIN: usize = 3;
-pub(crate) const SECRET_KEY_LEN_MIN: usize = 8;
 
 /// Root credentials from the environment.
 pub(crate) fn root_credentials() -> Result<Option<(String, String)>, ConfigError> {

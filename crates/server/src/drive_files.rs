@@ -1,6 +1,6 @@
 //! Which files the directory of a drive has, and what each may be: looked at before any of them is opened.
 //!
-//! Whoever writes one drive can put anything in their place. A drive with such a file is not used, like one
+//! A writer of one drive can put anything in their place. A drive with such a file is not used, like one
 //! whose identity is damaged: it cannot keep the others from starting, or have a file of the machine copied
 //! to them.
 

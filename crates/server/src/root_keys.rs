@@ -4,7 +4,7 @@
 //! them nor say what they are. Where the keyring is on the drives, nothing can be kept from who has one, and
 //! each drive has a copy, so that they outlive any drive.
 
-use crate::config::{ACCESS_KEY_LEN_MIN, SECRET_KEY_LEN_MIN, ServerConfig};
+use crate::config::ServerConfig;
 use crate::drive_files::LEN_MAX;
 use crate::node::Node;
 use crate::places::leads_to;
@@ -15,6 +15,10 @@ use drystone_io::{Links, read_small_file, remove_small_file, replace_small_file,
 use drystone_keyring::{Keyring, Secret};
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
+
+/// Characters of the owner's access key and secret key at least, wherever they come from.
+pub(crate) const ACCESS_KEY_LEN_MIN: usize = 3;
+pub(crate) const SECRET_KEY_LEN_MIN: usize = 8;
 
 /// Where credentials came from.
 enum Origin {

@@ -9,6 +9,7 @@ from surfaces import ALLOW_ALL, ROOT, Surfaces, field
 
 CHANGES_PER_SECOND = 200
 SECONDS = 6
+WEBSITE = b"<WebsiteConfiguration><IndexDocument><Suffix>i</Suffix></IndexDocument></WebsiteConfiguration>"
 COMPLETE = "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>{}</ETag></Part></CompleteMultipartUpload>"
 
 
@@ -73,18 +74,15 @@ def upload(surfaces, key, number):
 
 
 def configure(surfaces, key, number):
-    return surfaces.s3(key, "PUT", f"/bkt-{key.access_key.lower()[-8:]}?website",
-                       b"<WebsiteConfiguration><IndexDocument><Suffix>i</Suffix></IndexDocument></WebsiteConfiguration>")
+    return surfaces.s3(key, "PUT", f"/bkt-{key.access_key.lower()[-8:]}?website", WEBSITE)
 
 
-def test_every_write_is_carried_out_while_identities_change_all_the_time(start):
-    server = start()
-    surfaces = Surfaces(server)
-    assert surfaces.s3(ROOT, "PUT", "/bkt").status_code == 200
-    assert surfaces.s3(ROOT, "PUT", "/bkt/kept", b"x").status_code == 200
-    churners = [surfaces.user(f"churn{number}", ALLOW_ALL) for number in range(8)]
-    writer = surfaces.user("writer", ALLOW_ALL)
-    assert surfaces.s3(ROOT, "PUT", f"/bkt-{writer.access_key.lower()[-8:]}").status_code == 200
+def website(surfaces, key, number):
+    return surfaces.s3(key, "PUT", "/bkt?website", WEBSITE)
+
+
+def work_all(server, writer, calls):
+    """Makes each of the calls again and again, beside the others. Returns those that failed, and how many of each were made."""
     wrong, counts, until = [], {}, time.monotonic() + SECONDS
 
     def work(call):
@@ -96,12 +94,24 @@ def test_every_write_is_carried_out_while_identities_change_all_the_time(start):
                 wrong.append((call.__name__, answer.status_code, answer.text[:200]))
         counts[call.__name__] = number
 
+    threads = [threading.Thread(target=work, args=(call,)) for call in calls]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return wrong, counts
+
+
+def test_every_write_is_carried_out_while_identities_change_all_the_time(start):
+    server = start()
+    surfaces = Surfaces(server)
+    assert surfaces.s3(ROOT, "PUT", "/bkt").status_code == 200
+    assert surfaces.s3(ROOT, "PUT", "/bkt/kept", b"x").status_code == 200
+    churners = [surfaces.user(f"churn{number}", ALLOW_ALL) for number in range(8)]
+    writer = surfaces.user("writer", ALLOW_ALL)
+    assert surfaces.s3(ROOT, "PUT", f"/bkt-{writer.access_key.lower()[-8:]}").status_code == 200
     with Churn(server, churners) as churn:
-        threads = [threading.Thread(target=work, args=(call,)) for call in (put, put, tag, delete, delete_many, upload, configure)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        wrong, counts = work_all(server, writer, (put, put, tag, delete, delete_many, upload, configure))
     print(churn.made / SECONDS, counts)
     assert not wrong, wrong[:5]
     # As often as this machine can beside the writes; several in the time of each commit.
@@ -115,25 +125,7 @@ def test_every_write_is_carried_out_while_its_bucket_is_configured_all_the_time(
     assert surfaces.s3(ROOT, "PUT", "/bkt").status_code == 200
     assert surfaces.s3(ROOT, "PUT", "/bkt/kept", b"x").status_code == 200
     writer = surfaces.user("writer", ALLOW_ALL)
-    wrong, counts, until = [], {}, time.monotonic() + SECONDS
-
-    def website(own, key, number):
-        return own.s3(key, "PUT", "/bkt?website", b"<WebsiteConfiguration><IndexDocument><Suffix>i</Suffix></IndexDocument></WebsiteConfiguration>")
-
-    def work(call):
-        own, number = Surfaces(server), 0
-        while time.monotonic() < until:
-            number += 1
-            answer = call(own, writer, number)
-            if answer.status_code not in (200, 204):
-                wrong.append((call.__name__, answer.status_code, answer.text[:200]))
-        counts[call.__name__] = number
-
-    threads = [threading.Thread(target=work, args=(call,)) for call in [put, put, tag, delete, delete_many, upload] + [website] * 6]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    wrong, counts = work_all(server, writer, [put, put, tag, delete, delete_many, upload] + [website] * 6)
     print(counts)
     assert not wrong, (len(wrong), wrong[:5])
     assert len(counts) == 6 and min(counts.values()) > 5, counts

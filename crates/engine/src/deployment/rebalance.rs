@@ -96,13 +96,15 @@ impl Deployment {
         let (infos, shape) = self.staying()?;
         let can_take =
             |group: &Group| !group.is_closed && group.members.len() >= shape.shard_count();
-        if !load_groups(catalog)?.iter().any(can_take) {
+        let mut groups = load_groups(catalog)?;
+        if !groups.iter().any(can_take) {
             // Two changes of a store of one drive, as a former version let them be made, left no group for
             // the code of all its drives.
             self.replan()?;
+            groups = load_groups(catalog)?;
         }
         let Some(number) = catalog.get(Key::REBALANCE)? else { return Ok(None) };
-        let before = pool.begin_era(shape, load_groups(catalog)?);
+        let before = pool.begin_era(shape, groups);
         let mut moves = Moves::new();
         for group in pool.groups().into_iter().filter(|group| group.is_closed) {
             // What is spread over more drives than are left gets another code.

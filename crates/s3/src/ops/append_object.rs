@@ -164,14 +164,12 @@ async fn take_apart(
     seal: Option<Seal>,
 ) -> Result<(), S3Error> {
     let key = context.request.object_key()?;
-    match context.engine.take_apart(located, &bucket.name, key.as_bytes(), seal).await {
+    let taken = context.engine.take_apart(located, &bucket.name, key.as_bytes(), seal).await;
+    match taken.map_err(S3Error::from) {
         // Someone else wrote: it is looked at again.
-        Err(error) => match S3Error::from(error) {
-            error if [S3Code::PreconditionFailed, S3Code::NoSuchKey].contains(&error.code) => {
-                Ok(())
-            }
-            error => Err(error),
-        },
-        Ok(()) => Ok(()),
+        Err(error) if [S3Code::PreconditionFailed, S3Code::NoSuchKey].contains(&error.code) => {
+            Ok(())
+        }
+        outcome => outcome,
     }
 }

@@ -13,7 +13,7 @@ use crate::response::{ECHO_LEN_MAX, counted_xml};
 use crate::xml::{Element, Xml, escaped_len_max, parse};
 use drystone_base::limits::{DELETE_KEY_COUNT_MAX, KEY_LEN_BYTES_MAX};
 use drystone_base::{ObjectKey, parse_http_date};
-use drystone_engine::{Conditions, DeleteOutcome, VersionRef};
+use drystone_engine::{ATTEMPT_COUNT_MAX, Conditions, DeleteOutcome, LENIENT_FROM, VersionRef};
 use http::HeaderValue;
 use std::time::{Duration, Instant};
 
@@ -115,12 +115,8 @@ fn entry(element: &Element, bypasses_governance: bool) -> Result<Entry, S3Error>
 /// Time of one turn at decisions; one that began is ended.
 const SLICE: Duration = Duration::from_millis(5);
 
-/// Times that an entry is decided on, if what it is decided on changes each time.
-const DECISION_COUNT_MAX: u32 = 64;
-/// From then on, whatever is changed of identities meanwhile.
-const LENIENT_FROM: u32 = 4;
-
-/// Deletes each entry by the rights that its sender has when that is committed.
+/// Deletes each entry by the rights that its sender has when that is committed: it is decided on as often as
+/// a commit that waits for its decision (`engine/src/commit.rs`).
 async fn delete_each(
     context: &Context<'_>,
     bucket: &str,
@@ -128,7 +124,7 @@ async fn delete_each(
 ) -> Vec<Result<DeleteOutcome, S3Error>> {
     let (mut outcomes, mut left) = (Vec::new(), (0..entries.len()).collect::<Vec<_>>());
     outcomes.resize_with(entries.len(), || Err(S3Error::new(S3Code::OperationAborted)));
-    for count in 1..=DECISION_COUNT_MAX {
+    for count in 1..=ATTEMPT_COUNT_MAX {
         if count > 1 {
             context.engine.forget_objects();
         }

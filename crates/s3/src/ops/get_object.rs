@@ -27,15 +27,11 @@ struct Selection {
 const ATTEMPT_COUNT: usize = 5;
 
 pub(crate) async fn run(context: &Context<'_>, with_body: bool) -> Handled {
-    for attempts_left in (0..ATTEMPT_COUNT).rev() {
+    for _ in 0..ATTEMPT_COUNT {
         // Small objects that are overwritten all the time: another version is there now.
-        match attempt(context, with_body).await? {
-            Some(mut reply) => {
-                withhold(context, &mut reply);
-                return Ok(reply);
-            }
-            None if attempts_left == 0 => break,
-            None => {}
+        if let Some(mut reply) = attempt(context, with_body).await? {
+            withhold(context, &mut reply);
+            return Ok(reply);
         }
     }
     Err(EngineError::Vanished.into())

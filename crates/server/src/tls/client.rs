@@ -82,11 +82,9 @@ impl<S> TlsClient<S> {
     pub(super) fn inner(&self) -> &TlsStream<S> {
         &self.inner
     }
+}
 
-    fn holds_bytes(&self) -> bool {
-        self.inner.get_ref().1.wants_write()
-    }
-
+impl<S: Unpin> TlsClient<S> {
     /// Before bytes are encrypted: how many may be.
     fn before(&mut self) {
         if self.permit.is_none() {
@@ -96,10 +94,13 @@ impl<S> TlsClient<S> {
         }
     }
 
-    fn after(&mut self) {
-        if self.permit.is_some() && !self.holds_bytes() {
+    /// Uses the connection below, and returns the room once nothing is held.
+    fn with_inner<T>(&mut self, act: impl FnOnce(Pin<&mut TlsStream<S>>) -> T) -> T {
+        let done = act(Pin::new(&mut self.inner));
+        if self.permit.is_some() && !self.inner.get_ref().1.wants_write() {
             self.permit = None;
         }
+        done
     }
 }
 
@@ -121,9 +122,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TlsClient<S> {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         this.before();
-        let written = Pin::new(&mut this.inner).poll_write(cx, buf);
-        this.after();
-        written
+        this.with_inner(|inner| inner.poll_write(cx, buf))
     }
 
     fn poll_write_vectored(
@@ -133,9 +132,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TlsClient<S> {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         this.before();
-        let written = Pin::new(&mut this.inner).poll_write_vectored(cx, slices);
-        this.after();
-        written
+        this.with_inner(|inner| inner.poll_write_vectored(cx, slices))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -143,16 +140,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TlsClient<S> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let flushed = Pin::new(&mut this.inner).poll_flush(cx);
-        this.after();
-        flushed
+        self.get_mut().with_inner(|inner| inner.poll_flush(cx))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let shut = Pin::new(&mut this.inner).poll_shutdown(cx);
-        this.after();
-        shut
+        self.get_mut().with_inner(|inner| inner.poll_shutdown(cx))
     }
 }
