@@ -35,6 +35,8 @@ pub struct NewUpload {
     pub draft: ObjectDraft,
     /// Checksum that was asked for.
     pub checksum: Option<(ChecksumAlgorithm, ChecksumKind)>,
+    /// As [`UploadRow::said`].
+    pub said: Vec<(String, String)>,
 }
 
 /// A part as the client lists it.
@@ -77,15 +79,31 @@ impl Engine {
     /// [`EngineError::BucketNotFound`], [`EngineError::Full`], or the catalog failed.
     pub async fn create_upload(&self, request: NewUpload) -> Result<UploadId, EngineError> {
         self.check_space()?;
-        let NewUpload { bucket, object, draft, checksum } = request;
+        let NewUpload { bucket, object, draft, checksum, said } = request;
         let bucket_id = self.bucket_id(&bucket)?;
         if draft.sealed_in.is_some_and(|sealed_in| sealed_in != bucket_id) {
             return Err(EngineError::BucketNotFound);
         }
         let template = self.hide((bucket_id, &object), draft.into_row())?;
+        let asked = UploadRow { said, ..UploadRow::new(0, template, checksum) };
         let plan =
-            move |tx: &mut Tx<'_>| plan::create_upload(tx, bucket_id, &object, template, checksum);
+            move |tx: &mut Tx<'_>| plan::create_upload(tx, bucket_id, &object, asked.clone());
         self.commit(plan).await
+    }
+
+    /// What an upload was initiated with, whatever became of it; `None` if it is not there.
+    #[must_use]
+    pub fn initiated(
+        &self,
+        bucket: &BucketRow,
+        object: &[u8],
+        upload: UploadId,
+    ) -> Option<UploadRow> {
+        let view = CommittedView(&self.shared.catalog);
+        let tx = Tx::new(&view, &*self.shared.rng, 0, Seq(0));
+        let (_, mut row) = plan::load_upload(&tx, bucket.id, object, upload).ok()?;
+        self.reveal((bucket.id, object), &mut row.template).ok()?;
+        Some(row)
     }
 
     /// The bucket and row of an upload. Its template is as it is stored.

@@ -6,6 +6,7 @@
 mod actions;
 mod again;
 mod also;
+mod begun;
 mod carried;
 mod delivery;
 mod facts;
@@ -30,6 +31,7 @@ pub(crate) use again::{
     still_known, with_decisions,
 };
 pub(crate) use also::{Also, AlsoDecided, decide_also, remember_acl, remember_encryption};
+pub(crate) use begun::said_of_object;
 pub(crate) use delivery::{may_deliver, may_log_to};
 use drystone_engine::{BucketRow, EngineError, VersionRef};
 use drystone_iam::{

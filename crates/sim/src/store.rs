@@ -159,6 +159,7 @@ impl Store {
             object: object.clone(),
             draft: ObjectDraft::default(),
             checksum: None,
+            said: Vec::new(),
         };
         let upload = engine.create_upload(new).await?;
         let mut rows = Vec::new();

@@ -106,6 +106,7 @@ async fn prepare(engine: &Engine) -> Result<Ids, EngineError> {
             object: b"upload".to_vec(),
             draft: ObjectDraft::default(),
             checksum: None,
+            said: Vec::new(),
         })
         .await?;
     for key in ["small", "large", "tagged", "null"] {

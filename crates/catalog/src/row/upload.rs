@@ -36,6 +36,9 @@ pub struct UploadRow {
     pub template: ObjectRow,
     /// Checksum of parts and object that was asked for.
     pub checksum: Option<(ChecksumAlgorithm, ChecksumKind)>,
+    /// Headers of the request that initiated it which are condition keys of policies, and of which the
+    /// template does not keep what was sent.
+    pub said: Vec<(String, String)>,
     /// Fields that this version does not know, kept to be written back.
     pub unknown: Vec<(u8, Vec<u8>)>,
 }
@@ -48,7 +51,14 @@ impl UploadRow {
         template: ObjectRow,
         checksum: Option<(ChecksumAlgorithm, ChecksumKind)>,
     ) -> Self {
-        Self { state: UploadState::Open, initiated_ms, template, checksum, unknown: Vec::new() }
+        Self {
+            state: UploadState::Open,
+            initiated_ms,
+            template,
+            checksum,
+            said: Vec::new(),
+            unknown: Vec::new(),
+        }
     }
 
     /// Stored form.
@@ -69,6 +79,13 @@ impl UploadRow {
                 }
                 w.int(1, 2).bytes(5, parts.as_slice()).bytes(6, &result.encode()).int(7, *at_ms);
             }
+        }
+        if !self.said.is_empty() {
+            let mut said = Writer::new();
+            for (name, value) in &self.said {
+                said.bytes(name.as_bytes()).bytes(value.as_bytes());
+            }
+            w.bytes(9, said.as_slice());
         }
         for (tag, value) in &self.unknown {
             w.bytes(*tag, value);
@@ -112,6 +129,13 @@ impl UploadRow {
                 6 => result = Some(Box::new(ObjectRow::decode(value)?)),
                 7 => at_ms = r.int(value)?,
                 8 => term = r.int(value)? as u32,
+                9 => {
+                    let mut said = Reader::new(value, "upload row");
+                    while !said.is_empty() {
+                        let mut text = || Ok(String::from_utf8_lossy(said.bytes()?).into_owned());
+                        row.said.push((text()?, text()?));
+                    }
+                }
                 _ => row.unknown.push((tag, value.to_vec())),
             }
         }

@@ -145,7 +145,7 @@ mod tests {
     use crate::plan::{self, set_document};
     use bytes::Bytes;
     use drystone_base::{SeededRng, Seq, UploadId};
-    use drystone_catalog::{CatalogError, MapView, ObjectRow, View};
+    use drystone_catalog::{CatalogError, MapView, ObjectRow, UploadRow, View};
     use drystone_index::KeyRange;
     use std::cell::Cell;
 
@@ -211,7 +211,7 @@ mod tests {
             plan::change_version(&mut tx, old, b"k", None, |_| {}).map(drop),
             plan::put_object(&mut tx, old, b"k", row.clone(), plan::Payload::Stored, &none)
                 .map(drop),
-            plan::create_upload(&mut tx, old, b"k", row, None).map(drop),
+            plan::create_upload(&mut tx, old, b"k", UploadRow::new(0, row, None)).map(drop),
             plan::freeze_upload(&mut tx, old, b"k", upload, 1).map(drop),
             plan::reopen_upload(&mut tx, old, b"k", upload),
             plan::abort_upload(&mut tx, old, b"k", upload, 1),

@@ -9,14 +9,13 @@ use super::share::{SourceRef, add_owner, release_part, share_source};
 use crate::error::EngineError;
 use drystone_base::{BlobId, BucketId, UploadId};
 use drystone_catalog::{
-    BucketRow, ChecksumAlgorithm, ChecksumKind, Data, Key, Manifest, ObjectRow, PartRow, Tx,
-    UploadRow, UploadState,
+    BucketRow, Data, Key, Manifest, ObjectRow, PartRow, Tx, UploadRow, UploadState,
 };
 
 /// Time that a completed upload answers a repeated request, in milliseconds.
 const COMPLETED_KEPT_MS: u64 = 24 * 3600 * 1000;
 
-/// Opens an upload.
+/// Opens an upload as it was asked for; when, is filled in.
 ///
 /// # Errors
 ///
@@ -25,16 +24,16 @@ pub fn create_upload(
     tx: &mut Tx<'_>,
     bucket_id: BucketId,
     object: &[u8],
-    template: ObjectRow,
-    checksum: Option<(ChecksumAlgorithm, ChecksumKind)>,
+    asked: UploadRow,
 ) -> Result<UploadId, EngineError> {
     let bucket = load_bucket(tx, bucket_id)?;
-    if bucket.lock.is_none() && !template.lock.is_empty() {
+    if bucket.lock.is_none() && !asked.template.lock.is_empty() {
         return Err(EngineError::NoBucketLock);
     }
     let seq = tx.next_seq();
     let upload = UploadId::new(seq, tx.rng());
-    let row = UploadRow::new(tx.now_ms(), ObjectRow { seq, ..template }, checksum);
+    let template = ObjectRow { seq, ..asked.template };
+    let row = UploadRow { initiated_ms: tx.now_ms(), template, ..asked };
     tx.put(Key::upload(bucket.id, object, upload), row.encode());
     adjust_usage(tx, bucket.id, |usage| usage.upload_count += 1)?;
     Ok(upload)

@@ -1,5 +1,6 @@
 //! The condition keys of a request, from what was verified.
 
+use super::begun::Begun;
 use super::{Need, account_of, spellings};
 use crate::auth::{AuthType, payload_of_query};
 use crate::error::S3Error;
@@ -17,7 +18,7 @@ const CUSTOMER_ALGORITHM: &str = "x-amz-server-side-encryption-customer-algorith
 
 /// Headers that are condition keys under the same name. They are signed wherever there is a signature;
 /// parameters of the query that stand for them have become headers.
-const HEADERS: &[&str] = &[
+pub(super) const HEADERS: &[&str] = &[
     "x-amz-acl",
     "x-amz-copy-source",
     "x-amz-grant-full-control",
@@ -109,10 +110,11 @@ pub(super) fn of(
         Some(identity) => identity.facts.clone(),
         None => Facts::new(),
     };
+    let begun = Begun::new(context, bucket, need);
     for key in wanted.keys() {
         // What is known of the identity already stays.
         if facts.values(key).is_none()
-            && let Some(value) = value_of(context, bucket, need, key)
+            && let Some(value) = value_of(context, (bucket, need, &begun), key)
         {
             for name in spellings::of(context, need, key, value) {
                 facts.add(key, name);
@@ -139,7 +141,7 @@ pub(super) fn of(
     let looks_at_sent =
         wanted.has("s3:requestobjecttagkeys") || wanted.has_family("s3:requestobjecttag/");
     if looks_at_sent {
-        for (name, value) in sent_tags(context, need) {
+        for (name, value) in sent_tags(context, need, &begun) {
             facts.add(&format!("s3:RequestObjectTag/{name}"), value);
             facts.add("s3:RequestObjectTagKeys", name);
         }
@@ -172,7 +174,7 @@ fn takes_nothing_written(need: &Need) -> bool {
 
 /// The tags that a request sets: as they are stored, or none if they are more than an object may have or
 /// wrong in another way. Such a request is refused by its operation, whatever is decided.
-fn sent_tags(context: &Context<'_>, need: &Need) -> Vec<(String, String)> {
+fn sent_tags(context: &Context<'_>, need: &Need, begun: &Begun<'_>) -> Vec<(String, String)> {
     use Operation as O;
     if takes_nothing_written(need) {
         return Vec::new();
@@ -191,12 +193,17 @@ fn sent_tags(context: &Context<'_>, need: &Need) -> Vec<(String, String)> {
         (Some(O::PutObject | O::CopyObject | O::CreateMultipartUpload), Some(text)) => {
             parse_tagging(text).unwrap_or_default()
         }
-        _ => Vec::new(),
+        _ => begun.tags(),
     }
 }
 
 /// What a request says of a lock, in a header or in its document.
-fn sent_lock<'a>(context: &'a Context<'_>, need: &Need, name: &str) -> Option<&'a str> {
+fn sent_lock<'a>(
+    context: &'a Context<'_>,
+    need: &Need,
+    begun: &'a Begun<'_>,
+    name: &str,
+) -> Option<&'a str> {
     use Operation as O;
     if takes_nothing_written(need) {
         return None;
@@ -206,7 +213,7 @@ fn sent_lock<'a>(context: &'a Context<'_>, need: &Need, name: &str) -> Option<&'
         (None, Some(O::PutObject | O::CopyObject | O::CreateMultipartUpload)) => {
             context.request.header(name)
         }
-        _ => None,
+        _ => begun.header(name),
     }
 }
 
@@ -231,7 +238,7 @@ fn is_of(context: &Context<'_>, need: &Need, header: &str) -> bool {
 
 /// Whether an operation does what a header says, or refuses it. What it leaves out says nothing: an upload
 /// is no copy by saying so, and a part of one has no list (`abuse/test_headers_of_conditions.py`).
-fn reads(operation: Operation, header: &str) -> bool {
+pub(super) fn reads(operation: Operation, header: &str) -> bool {
     use Operation as O;
     let is_list = header == "x-amz-acl" || header.starts_with("x-amz-grant-");
     let is_condition = header.starts_with("if-");
@@ -270,8 +277,7 @@ fn of_copy_source<'a>(context: &'a Context<'_>, need: &Need, header: &str) -> Op
 /// The value of a condition key that has one value at most; `key` is in lower case.
 fn value_of(
     context: &Context<'_>,
-    bucket: Option<&BucketRow>,
-    need: &Need,
+    (bucket, need, begun): (Option<&BucketRow>, &Need, &Begun<'_>),
     key: &str,
 ) -> Option<String> {
     let (request, sender) = (&context.request, &context.sender);
@@ -320,19 +326,19 @@ fn value_of(
         "s3:object-lock-mode"
         | "s3:object-lock-retain-until-date"
         | "s3:object-lock-legal-hold" => {
-            sent_lock(context, need, &format!("x-amz-{}", &key[3..])).and_then(text)
+            sent_lock(context, need, begun, &format!("x-amz-{}", &key[3..])).and_then(text)
         }
         "s3:object-lock-remaining-retention-days" => {
-            let until = sent_lock(context, need, "x-amz-object-lock-retain-until-date");
+            let until = sent_lock(context, need, begun, "x-amz-object-lock-retain-until-date");
             let until = until.and_then(Timestamp::parse_iso)?;
             Some((until.0.saturating_sub(context.engine.now_ms()) / (24 * 3600 * 1000)).to_string())
         }
         key => {
             let name = key.strip_prefix("s3:").filter(|name| HEADERS.contains(name))?;
-            if !is_of(context, need, name) {
-                return of_copy_source(context, need, name).and_then(text);
-            }
-            request.headers.get(name).map(S3Request::header_text)
+            let sent = request.headers.get(name).filter(|_| is_of(context, need, name));
+            let sent = sent.map(S3Request::header_text);
+            let of_others = || of_copy_source(context, need, name).or_else(|| begun.header(name));
+            sent.or_else(|| of_others().and_then(text))
         }
     }
 }

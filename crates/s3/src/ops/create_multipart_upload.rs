@@ -1,6 +1,7 @@
 //! `CreateMultipartUpload`.
 
 use super::Handled;
+use crate::authorize::said_of_object;
 use crate::checksum::parse_algorithm;
 use crate::encryption;
 use crate::error::{S3Code, S3Error};
@@ -22,7 +23,8 @@ pub(crate) async fn run(context: &Context<'_>) -> Handled {
     encryption::of_write(context, &target, key.as_bytes()).await?.describe(&mut draft);
     let encryption = draft.encryption.clone();
     let (bucket, object) = (name.as_str().to_owned(), key.as_bytes().to_vec());
-    let new = NewUpload { bucket, object, draft, checksum };
+    let said = said_of_object(context);
+    let new = NewUpload { bucket, object, draft, checksum, said };
     let upload = context.engine.create_upload(new).await?;
     let mut document = Xml::new(ROOT);
     document.text("Bucket", name.as_str()).text("Key", key.as_str());

@@ -1,0 +1,87 @@
+//! What the request said that initiated an upload. S3 decides on each part, and on the completion, with the
+//! rights to put the object, whose conditions look at headers that only that first request has
+//! (S3 user guide, "Multipart upload API and permissions"): a policy that demands encryption or a list
+//! would deny every part.
+
+use super::Need;
+use super::facts::{HEADERS, reads};
+use crate::gateway::Context;
+use crate::operation::Operation;
+use crate::request::S3Request;
+use drystone_base::UploadId;
+use drystone_engine::{BucketRow, UploadRow};
+use std::cell::OnceCell;
+
+/// Headers of a lock, whose condition keys have other names.
+const LOCK: &[&str] = &[
+    "x-amz-object-lock-mode",
+    "x-amz-object-lock-retain-until-date",
+    "x-amz-object-lock-legal-hold",
+];
+
+/// Stored with the object, and sealed with it where it is encrypted.
+const REDIRECT: &str = "x-amz-website-redirect-location";
+
+/// What a request that initiates an upload says of its object that conditions look at later, beside what the
+/// template keeps as it was sent.
+pub(crate) fn said_of_object(context: &Context<'_>) -> Vec<(String, String)> {
+    let is_of_object = |name: &&&str| {
+        reads(Operation::CreateMultipartUpload, name)
+            && !name.starts_with("if-")
+            && **name != REDIRECT
+    };
+    let names = HEADERS.iter().filter(is_of_object).chain(LOCK);
+    let headers = &context.request.headers;
+    let value = |name: &&str| headers.get(*name).map(S3Request::header_text);
+    names.filter_map(|name| Some(((*name).to_owned(), value(name)?))).collect()
+}
+
+/// The upload of which a request sends a part, or which it completes; read when a condition looks at it.
+pub(super) struct Begun<'a> {
+    context: &'a Context<'a>,
+    bucket: Option<&'a BucketRow>,
+    need: &'a Need,
+    row: OnceCell<Option<UploadRow>>,
+}
+
+impl<'a> Begun<'a> {
+    pub(super) fn new(
+        context: &'a Context<'a>,
+        bucket: Option<&'a BucketRow>,
+        need: &'a Need,
+    ) -> Self {
+        Self { context, bucket, need, row: OnceCell::new() }
+    }
+
+    fn find(&self) -> Option<UploadRow> {
+        use Operation as O;
+        let (request, need) = (&self.context.request, self.need);
+        let is_of_upload = matches!(
+            self.context.operation,
+            Some(O::UploadPart | O::UploadPartCopy | O::CompleteMultipartUpload)
+        );
+        let is_target = need.bucket == request.bucket && need.key == request.key;
+        if !is_of_upload || !is_target || need.action != "s3:PutObject" {
+            return None;
+        }
+        let upload = UploadId::parse(request.query("uploadId")?)?;
+        let key = need.key.as_ref()?;
+        self.context.engine.initiated(self.bucket?, key.as_bytes(), upload)
+    }
+
+    fn row(&self) -> Option<&UploadRow> {
+        self.row.get_or_init(|| self.find()).as_ref()
+    }
+
+    /// A header of that request.
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        let row = self.row()?;
+        let mut all = row.said.iter().chain(&row.template.headers);
+        all.find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The tags that it set.
+    pub(super) fn tags(&self) -> Vec<(String, String)> {
+        self.row().map_or_else(Vec::new, |row| row.template.tags.clone())
+    }
+}
