@@ -42,6 +42,7 @@ pub use format::{Class, Location, RecordKind, SHARD_META_LEN_BYTES};
 pub use group::{Chain, Durability, Group, RecordInput, Recorded, encoded_len_bytes};
 pub use log::{Log, LogConfig, LogSpace, Observer, SeededBug};
 pub use read::{ReadPlan, RecordRead};
+pub use recovery::drive_of_segments;
 pub use scan::{Scanned, ScannedRecord};
 pub use segment::SegmentInfo;
 pub use ticket::Ticket;

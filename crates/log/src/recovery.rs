@@ -19,7 +19,7 @@ use crate::segment::{Entry, SegmentInfo, SegmentTable, parse_file_name, write_he
 use crate::writer::{Previous, Resumed, Writer, mark_len, write_bytes};
 use drystone_io::{Disk, DiskFile};
 use std::collections::BTreeMap;
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
 use std::sync::Arc;
 
 pub(crate) struct Recovered {
@@ -29,6 +29,30 @@ pub(crate) struct Recovered {
     /// Term to write with: above every one that was met.
     pub(crate) term: u32,
     pub(crate) damage: Vec<Damage>,
+}
+
+/// Segments at most whose headers are looked at to find the drive that they belong to.
+const HEADERS_READ_MAX: usize = 64;
+
+/// The drive that segments were written for, as the first header says that can be read; `None` if no
+/// segment has one yet.
+///
+/// # Errors
+///
+/// What the operating system reports.
+pub fn drive_of_segments(disk: &dyn Disk) -> io::Result<Option<[u8; 16]>> {
+    let names = disk.list()?;
+    let segments = names.iter().filter_map(|name| Some((name, parse_file_name(name)?)));
+    for (name, id) in segments.take(HEADERS_READ_MAX) {
+        let file = disk.open(name)?;
+        let mut page = vec![0; SEGMENT_HEADER_LEN as usize];
+        let there = file.len_bytes()?.min(page.len() as u64) as usize;
+        file.read_at(0, &mut page[..there])?;
+        if let Ok(Some(header)) = SegmentHeader::decode(&page, id) {
+            return Ok(Some(header.drive));
+        }
+    }
+    Ok(None)
 }
 
 /// Numbers of a term begin above those that an earlier term can have used without a header to show

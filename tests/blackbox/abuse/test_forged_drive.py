@@ -231,3 +231,32 @@ def test_a_drive_without_a_seal_counts_only_before_all_have_one(six, is_noted):
     six.stop(server)
     if not is_noted:
         assert Identity(six.victim).format == 5 and "sealed_drives" in json.loads(ring.read_text())
+
+
+@pytest.mark.parametrize("is_missing", [False, True], ids=["of one that is there", "of one that is missing"])
+@pytest.mark.parametrize("holds_catalog", [False, True])
+def test_the_super_of_another_drive_stops_that_drive_only(six, is_missing, holds_catalog, tmp_path):
+    """The seal of such a file holds. The drive into which it was copied counts as missing, is shown by its own id, and is used
+    again with its own file."""
+    view = Identity(six.drives[0]).view
+    source, target = [[drive for drive in six.drives if (Identity(drive).drive in view) == is_in][0 if is_in else -1]
+                      for is_in in (not holds_catalog, holds_catalog)]
+    own, its_id = (target / "super").read_bytes(), Identity(target).drive.hex()
+    shutil.copy(source / "super", target / "super")
+    if is_missing:
+        source.rename(tmp_path / "away")
+    server = six.start()
+    six.check(server)
+    at = next(drive for drive in six.drives if drive not in (source, target))
+    listed = json.loads(drystone("drive", "list", "--at", at, "--json").stdout)["drives"]
+    states = {drive["path"]: (drive["state"], drive["id"]) for drive in listed}
+    assert states[str(target)] == ("not-trusted", its_id), states
+    log = six.stop(server)
+    assert "its file super is that of another drive" in log and its_id in log
+    if is_missing:
+        (tmp_path / "away").rename(source)
+    (target / "super").write_bytes(own)
+    server = six.start()
+    six.check(server)
+    listed = json.loads(drystone("drive", "list", "--at", at, "--json").stdout)["drives"]
+    assert {drive["state"] for drive in listed} == {"online"}, listed

@@ -14,6 +14,7 @@ use drystone_drive::{
 use drystone_index::{Index, IndexError};
 use drystone_io::Disk;
 use drystone_keyring::{DriveKeys, KeyringError};
+use drystone_log::drive_of_segments;
 use std::io;
 use std::sync::Arc;
 
@@ -92,6 +93,15 @@ pub enum OpenError {
          drive; to use it again, empty it and put it in with `drystone drive replace`"
     )]
     NotTrusted,
+    /// The file in which a drive says what it is was put in the place of another drive's.
+    #[error(
+        "its file super is that of another drive: its segments are those of drive {drive}. Find out who \
+         writes the drive; put its own super back, or empty it and put it in with `drystone drive replace`"
+    )]
+    OtherSuper {
+        /// The drive that it is.
+        drive: DriveId,
+    },
     /// A drive that holds the catalog lacks frames that no other has any more: an old copy of it was put
     /// back.
     #[error(
@@ -201,10 +211,14 @@ pub(super) fn open_all(
             Err(Failure::Whole(error)) => return Err(error),
             Err(Failure::At(at, source)) => {
                 let path = places[at].path.clone();
-                if matches!(source, OpenError::NotTrusted)
-                    && let Ok(Some(said)) = read_super(&*places[at].disk)
-                {
-                    refused.push((path.clone(), DriveId(said.drive)));
+                match source {
+                    OpenError::NotTrusted => {
+                        if let Ok(Some(said)) = read_super(&*places[at].disk) {
+                            refused.push((path.clone(), DriveId(said.drive)));
+                        }
+                    }
+                    OpenError::OtherSuper { drive } => refused.push((path.clone(), drive)),
+                    _ => {}
                 }
                 let was_taken_out = matches!(source, OpenError::Start(StartError::Removed(_)));
                 let error = OpenError::At { path, source: Box::new(source) };
@@ -252,7 +266,13 @@ fn read_identities(
         };
         let read = read.map_err(|error| at(number)(error.into()))?;
         let none = || OpenError::Refused("it is empty".to_owned());
-        said.push(read.ok_or_else(none).map_err(at(number))?);
+        let read = read.ok_or_else(none).map_err(at(number))?;
+        let segments = drive_of_segments(&*place.disk).map_err(DriveError::from);
+        let segments = segments.map_err(|error| at(number)(error.into()))?;
+        if let Some(drive) = segments.filter(|drive| *drive != read.0.drive) {
+            return Err(at(number)(OpenError::OtherSuper { drive: DriveId(drive) }));
+        }
+        said.push(read);
     }
     let accepts_lost = config.accepts_lost_keyring;
     let trust = trust::judge(&said, config.keyring.as_deref(), accepts_lost);
