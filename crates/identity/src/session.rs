@@ -184,7 +184,8 @@ impl Directory {
         };
         let token = token::issue(&key.id, secret.reveal().as_bytes(), &claims);
         if token.len() > token::TOKEN_LEN_MAX {
-            let message = "The session policy and tags do not fit into a token.";
+            let message = "The session policy and tags, or the groups of the other directory, do not fit \
+                           into a token of 16 KiB.";
             return Err(IdentityError::invalid("Policy", message));
         }
         let secret_key = token::secret_of(secret.reveal().as_bytes(), &access_key);

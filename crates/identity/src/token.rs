@@ -7,16 +7,27 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use std::collections::BTreeMap;
+use std::io::Read as _;
 use subtle::ConstantTimeEq;
 
 /// Longest token that is looked at, in bytes.
 pub(crate) const TOKEN_LEN_MAX: usize = 16 << 10;
+
+/// Claims that are longer are compressed: the groups that another directory knows someone in may be many,
+/// and have most of their names in common.
+const PLAIN_LEN_MAX: usize = 2 << 10;
+/// Longest claims, in bytes.
+const CLAIMS_LEN_MAX: u64 = 1 << 20;
+/// How they are compressed (RFC 7516, section 4.1.3: DEFLATE, RFC 1951).
+const DEFLATE: &str = "DEF";
 
 #[derive(Serialize, Deserialize)]
 struct Header {
     alg: String,
     typ: String,
     kid: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    zip: Option<String>,
 }
 
 /// Whose session it is.
@@ -86,25 +97,50 @@ fn mac(secret: &[u8], text: &str) -> [u8; 32] {
     mac.finalize().into_bytes().into()
 }
 
+fn deflate(bytes: &[u8]) -> Vec<u8> {
+    let mut deflated = Vec::new();
+    let mut encoder = flate2::read::DeflateEncoder::new(bytes, flate2::Compression::best());
+    encoder.read_to_end(&mut deflated).expect("bytes in memory can be read");
+    deflated
+}
+
+/// `None` if it is not deflated, or longer than claims may be.
+fn inflate(bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut inflated = Vec::new();
+    let decoder = flate2::read::DeflateDecoder::new(bytes);
+    decoder.take(CLAIMS_LEN_MAX + 1).read_to_end(&mut inflated).ok()?;
+    (inflated.len() as u64 <= CLAIMS_LEN_MAX).then_some(inflated)
+}
+
 /// Makes a token.
 pub(crate) fn issue(key_id: &str, secret: &[u8], claims: &Claims) -> String {
-    let header = Header { alg: "HS256".to_owned(), typ: "JWT".to_owned(), kid: key_id.to_owned() };
-    let encode = |json: Vec<u8>| URL_SAFE_NO_PAD.encode(json);
+    let claims = serde_json::to_vec(claims).expect("claims become JSON");
+    let (claims, zip) = match claims.len() > PLAIN_LEN_MAX {
+        true => (deflate(&claims), Some(DEFLATE.to_owned())),
+        false => (claims, None),
+    };
+    let (alg, typ) = ("HS256".to_owned(), "JWT".to_owned());
+    let header = Header { alg, typ, kid: key_id.to_owned(), zip };
+    let encode = |bytes: Vec<u8>| URL_SAFE_NO_PAD.encode(bytes);
     let header = encode(serde_json::to_vec(&header).expect("texts become JSON"));
-    let claims = encode(serde_json::to_vec(claims).expect("claims become JSON"));
+    let claims = encode(claims);
     let text = format!("{header}.{claims}");
     let signature = URL_SAFE_NO_PAD.encode(mac(secret, &text));
     format!("{text}.{signature}")
 }
 
-/// Id of the key that a token says it is signed with.
-pub(crate) fn key_id_of(token: &str) -> Option<String> {
+fn header_of(token: &str) -> Option<Header> {
     if token.len() > TOKEN_LEN_MAX {
         return None;
     }
     let header = URL_SAFE_NO_PAD.decode(token.split('.').next()?).ok()?;
     let header: Header = serde_json::from_slice(&header).ok()?;
-    (header.alg == "HS256").then_some(header.kid)
+    (header.alg == "HS256").then_some(header)
+}
+
+/// Id of the key that a token says it is signed with.
+pub(crate) fn key_id_of(token: &str) -> Option<String> {
+    header_of(token).map(|header| header.kid)
 }
 
 /// What a token says, if it is signed with `secret`.
@@ -115,7 +151,13 @@ pub(crate) fn verify(secret: &[u8], token: &str) -> Option<Claims> {
         return None;
     }
     let (_, claims) = text.split_once('.')?;
-    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()
+    let claims = URL_SAFE_NO_PAD.decode(claims).ok()?;
+    let claims = match header_of(token)?.zip.as_deref() {
+        None => claims,
+        Some(DEFLATE) => inflate(&claims)?,
+        Some(_) => return None,
+    };
+    serde_json::from_slice(&claims).ok()
 }
 
 /// Ties a session to the credentials that it was made with: other ones of the same name give another
@@ -187,6 +229,29 @@ mod tests {
         assert_eq!(external(r#""jwt:iss":["https://h/realm"],"jwt:sub":["ana"]"#), "h/realm/ana");
         assert_eq!(external(r#""ldap:user":["ana"]"#), "ana");
         assert_eq!(claims().outside(), None);
+    }
+
+    /// Goal: claims of any length come back; many groups fit into a token, and no token stands for more
+    /// memory than claims may have. Method: thousands of names that differ in a few letters, then claims that
+    /// are too long, signed with the right key.
+    #[test]
+    fn long_claims_are_compressed() {
+        let with = |count: usize| {
+            let group = |n| format!("cn=team-{n:05},ou=groups,ou=munich,dc=example,dc=org");
+            let groups = (0..count).map(group).collect();
+            Claims { facts: BTreeMap::from([("ldap:groups".to_owned(), groups)]), ..claims() }
+        };
+        for count in [0, 1, 30, 40, 50, 1015, 2000] {
+            let token = issue("k", b"secret", &with(count));
+            assert!(token.len() <= TOKEN_LEN_MAX, "{count}: {}", token.len());
+            assert_eq!(key_id_of(&token).as_deref(), Some("k"));
+            assert_eq!(verify(b"secret", &token), Some(with(count)), "{count}");
+        }
+        let text = "g".repeat(CLAIMS_LEN_MAX as usize);
+        let long = Claims { policy: Some(text), ..claims() };
+        let token = issue("k", b"secret", &long);
+        assert!(token.len() <= TOKEN_LEN_MAX, "it is small when it is compressed");
+        assert_eq!(verify(b"secret", &token), None);
     }
 
     /// Goal: only what was signed verifies. Method: a token, then every byte of it changed, another

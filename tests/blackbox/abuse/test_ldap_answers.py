@@ -11,7 +11,8 @@ import time
 import pytest
 import requests
 
-from conftest import PASSWORD, USER, Server
+from conftest import PASSWORD, USER, Server, drystone
+from people import allow, code_of, deny, document, service
 from pressure import MIB, ask, watched
 
 BIND, SEARCH, ENTRY, DONE, REFERENCE = 0x60, 0x63, 0x64, 0x65, 0x73
@@ -233,6 +234,40 @@ def test_an_authority_that_is_added_counts_without_a_start(tmp_path):
         assert login(server)[0] == "IDPCommunicationError"
         os.rename(tmp_path / "cert.pem", tmp_path / "authorities.pem")
         assert login(server)[0] == "AccessDenied"
+    finally:
+        server.kill()
+        directory.close()
+
+
+@pytest.mark.parametrize("count", [10, 1015])
+def test_a_user_of_many_groups_signs_in(tmp_path, count):
+    """A user of Active Directory is in 1,015 groups at most. The rights of the last one count, and so does a deny that names it, in
+    headers and in presigned URLs."""
+    names = [f"cn=team-{number:04},ou=groups,ou=munich,dc=example,dc=org" for number in range(count)]
+
+    def groups(sock, number):
+        sock.sendall(b"".join(message(number, entry(name)) for name in names) + message(number, result(DONE)))
+
+    directory = Directory(groups)
+    server = begin(tmp_path, directory)
+    try:
+        server.client().create_bucket(Bucket="bucket")
+        server.client().put_object(Bucket="bucket", Key="open", Body=b"body")
+        server.client().put_object(Bucket="bucket", Key="closed", Body=b"body")
+        (tmp_path / "policy").write_text(document(
+            allow("s3:GetObject", resource="arn:aws:s3:::bucket/*"),
+            deny("s3:GetObject", resource="arn:aws:s3:::bucket/closed", StringEquals={"ldap:groups": names[-1]})))
+        assert drystone("policy", "set", "own", str(tmp_path / "policy"), "--at", server.directory).returncode == 0
+        assert drystone("policy", "attach", "own", "--ldap-name", names[-1], "--at", server.directory).returncode == 0
+        data = {"Action": "AssumeRoleWithLDAPIdentity", "Version": "2011-06-15", "LDAPUsername": "ana", "LDAPPassword": "right"}
+        answer = requests.post(server.url, data=data, timeout=20)
+        assert answer.status_code == 200, answer.text
+        found = [answer.text.split(f"<{name}>")[1].split("<")[0] for name in ("AccessKeyId", "SecretAccessKey", "SessionToken")]
+        s3 = service(server, "s3", tuple(found))
+        assert s3.get_object(Bucket="bucket", Key="open")["Body"].read() == b"body"
+        assert code_of(s3.get_object, Bucket="bucket", Key="closed") == "AccessDenied"
+        signed = lambda key: s3.generate_presigned_url("get_object", {"Bucket": "bucket", "Key": key})
+        assert [requests.get(signed(key), timeout=20).status_code for key in ("open", "closed")] == [200, 403]
     finally:
         server.kill()
         directory.close()
