@@ -143,4 +143,20 @@ impl Engine {
         self.changed_bucket(bucket);
         Ok(())
     }
+
+    /// Changes the tags of a bucket as they are when the plan runs: what others set meanwhile stays.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::BucketNotFound`], or the catalog failed; within, why `change` refused.
+    pub async fn change_bucket_tags<E: Send + 'static>(
+        &self,
+        bucket: &str,
+        change: impl FnOnce(Vec<(String, String)>) -> Result<Vec<(String, String)>, E> + Send + 'static,
+    ) -> Result<Result<(), E>, EngineError> {
+        let id = self.bucket_id(bucket)?;
+        let outcome = self.commit(move |tx| plan::change_bucket_tags(tx, id, change)).await?;
+        self.changed_bucket(bucket);
+        Ok(outcome)
+    }
 }

@@ -24,7 +24,7 @@ pub use append::{AppendPlan, MergePlan, append, merge_parts, takes_appends};
 pub use bucket::{create_bucket, delete_bucket, set_appends, set_lock, set_versioning};
 pub use condition::{Conditions, check_write};
 pub use delete::{DeleteOutcome, delete_object};
-pub use document::{DocumentKind, set_bucket_tags, set_document};
+pub use document::{DocumentKind, change_bucket_tags, set_bucket_tags, set_document};
 pub use lock::{set_legal_hold, set_retention};
 pub use put::{Payload, WriteOutcome, put_object};
 pub use rename::{RenameRequest, Resealed, SealedFields, SideConditions, rename};

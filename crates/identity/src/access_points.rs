@@ -186,22 +186,26 @@ impl Directory {
         rows::page(&self.shared.catalog, account, asked, keep)
     }
 
-    /// Changes an access point.
+    /// Changes an access point as it is when the plan runs. Nothing is changed if `change` refuses.
     ///
     /// # Errors
     ///
-    /// [`IdentityError::NotFound`], or the catalog failed.
-    pub async fn change_access_point(
+    /// [`IdentityError::NotFound`], or the catalog failed; within, why `change` refused.
+    pub async fn change_access_point<E: Send + 'static>(
         &self,
         account: &str,
         name: &str,
-        change: impl FnOnce(&mut AccessPoint) + Send + 'static,
-    ) -> Result<(), IdentityError> {
+        change: impl FnOnce(&mut AccessPoint) -> Result<(), E> + Send + 'static,
+    ) -> Result<Result<(), E>, IdentityError> {
         let (account, name) = (account.to_owned(), name.to_owned());
         self.commit(Scope::of(&account), move |tx| {
             rows::change(tx, &[&account, &name], |point: &mut AccessPoint| {
-                change(point);
-                Ok(())
+                let mut changed = point.clone();
+                let outcome = change(&mut changed);
+                if outcome.is_ok() {
+                    *point = changed;
+                }
+                Ok(outcome)
             })
         })
         .await

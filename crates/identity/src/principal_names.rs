@@ -7,6 +7,7 @@ use crate::error::IdentityError;
 use crate::rows;
 use drystone_iam::{KnownPrincipal, PrincipalKind, PrincipalNames, StoredPolicy};
 use serde::{Deserialize, Serialize};
+use std::convert::Infallible;
 
 /// The accounts, users and roles of a directory, as policies name them.
 pub struct DirectoryNames<'a>(&'a Directory);
@@ -110,8 +111,12 @@ impl Directory {
             let point = point?;
             let Some(policy) = &point.policy else { continue };
             if let Some(policy) = policy.with_ids(&self.principal_names())? {
-                let set = |point: &mut AccessPoint| point.policy = Some(policy);
-                self.change_access_point(&point.account, &point.name, set).await?;
+                let set = |point: &mut AccessPoint| {
+                    point.policy = Some(policy);
+                    Ok::<_, Infallible>(())
+                };
+                let set = self.change_access_point(&point.account, &point.name, set).await?;
+                let Ok(()) = set;
             }
         }
         let mark = NamedById { since_ms: self.now_ms(), unknown: Unknown::new() };

@@ -168,6 +168,24 @@ pub fn set_bucket_tags(
     Ok(())
 }
 
+/// Changes the tags of a bucket as they are now; nothing is written if `change` refuses or changes nothing.
+///
+/// # Errors
+///
+/// [`EngineError::BucketNotFound`], or the catalog failed; within, why `change` refused.
+pub fn change_bucket_tags<E>(
+    tx: &mut Tx<'_>,
+    bucket_id: BucketId,
+    change: impl FnOnce(Vec<(String, String)>) -> Result<Vec<(String, String)>, E>,
+) -> Result<Result<(), E>, EngineError> {
+    let old = load_bucket(tx, bucket_id)?.tags;
+    match change(old.clone()) {
+        Ok(new) if new == old => Ok(Ok(())),
+        Ok(new) => set_bucket_tags(tx, bucket_id, new).map(Ok),
+        Err(refused) => Ok(Err(refused)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -111,7 +111,7 @@ pub(super) async fn run(
             put_policy(context, account, name, &root).await
         }
         ("DELETE", name, "policy") => {
-            change(context, account, name, |point| point.policy = None).await?;
+            set(context, account, name, |point| point.policy = None).await?;
             Ok(empty(204))
         }
         ("GET", name, "policyStatus") => policy_status(context, account, name),
@@ -119,11 +119,11 @@ pub(super) async fn run(
         ("PUT", name, "scope") => {
             let root = read_root(context, verified, body, "PutAccessPointScopeRequest").await?;
             let scope = root.child("Scope").map(read_scope).transpose()?;
-            change(context, account, name, |point| point.scope = scope).await?;
+            set(context, account, name, |point| point.scope = scope).await?;
             Ok(empty(200))
         }
         ("DELETE", name, "scope") => {
-            change(context, account, name, |point| point.scope = None).await?;
+            set(context, account, name, |point| point.scope = None).await?;
             Ok(empty(204))
         }
         _ => Err(S3Error::not_implemented(super::path_of(request))),
@@ -152,17 +152,31 @@ pub(super) fn find(
     found.ok_or_else(missing)
 }
 
+/// Changes an access point as it is when the plan runs.
 pub(super) async fn change(
     context: &Context<'_>,
     account: &str,
     name: &str,
-    change: impl FnOnce(&mut AccessPoint) + Clone + Send + Sync + 'static,
+    change: impl FnOnce(&mut AccessPoint) -> Result<(), S3Error> + Clone + Send + Sync + 'static,
 ) -> Result<(), S3Error> {
     let change = |directory: Directory| {
         let change = change.clone();
         async move { directory.change_access_point(account, name, change).await }
     };
-    change_directory(context, |error| of_point(error, name), change).await
+    change_directory(context, |error| of_point(error, name), change).await?
+}
+
+async fn set(
+    context: &Context<'_>,
+    account: &str,
+    name: &str,
+    set: impl FnOnce(&mut AccessPoint) + Clone + Send + Sync + 'static,
+) -> Result<(), S3Error> {
+    let change_all = |point: &mut AccessPoint| {
+        set(point);
+        Ok(())
+    };
+    change(context, account, name, change_all).await
 }
 
 fn invalid(message: &str) -> S3Error {
@@ -302,18 +316,36 @@ async fn put_policy(
         Ok(bucket) => is_blocked(engine, directory, &bucket, SWITCH),
         Err(error) => Err(error.into()),
     };
-    let is_refused = || {
-        let by_point = point.block.block_public_policy;
-        Ok::<_, S3Error>(
-            by_point || is_blocked_by_account(directory, account, SWITCH)? || of_bucket()?,
-        )
-    };
-    if policy.is_public() && is_refused()? {
+    let is_public = policy.is_public();
+    let check = |by_point: bool| {
+        let blocks = || {
+            let is_blocked = by_point || is_blocked_by_account(directory, account, SWITCH)?;
+            Ok::<_, S3Error>(is_blocked || of_bucket()?)
+        };
         let message = "The policy is public, and the public access block of the access point, of \
                        its bucket or of an account refuses public policies.";
-        return Err(S3Error::with(S3Code::AccessDenied, message));
-    }
-    change(context, account, name, |point| point.policy = Some(stored)).await?;
+        match is_public && blocks()? {
+            true => Err(S3Error::with(S3Code::AccessDenied, message)),
+            false => Ok(()),
+        }
+    };
+    // With each decision, by what it sees.
+    let put = |changing: Directory| {
+        let stored = stored.clone();
+        async move {
+            let point = directory.access_point(account, name)?;
+            if let Err(refused) = check(point.is_some_and(|point| point.block.block_public_policy))
+            {
+                return Ok(Err(refused));
+            }
+            let put = move |point: &mut AccessPoint| {
+                point.policy = Some(stored);
+                Ok(())
+            };
+            changing.change_access_point(account, name, put).await
+        }
+    };
+    change_directory(context, |error| of_point(error, name), put).await??;
     Ok(empty(200))
 }
 

@@ -1,6 +1,6 @@
 //! Tags of resources by their ARN: of buckets and of access points.
 
-use super::access_points::{change, find};
+use super::access_points as points;
 use super::document;
 use crate::access_point::of_arn;
 use crate::auth::Verified;
@@ -15,7 +15,9 @@ use crate::response::{Reply, empty, xml};
 use crate::uri::decode_path;
 use crate::xml::parse;
 use drystone_base::limits::BUCKET_TAG_COUNT_MAX;
+use drystone_identity::AccessPoint;
 use std::collections::BTreeMap;
+use std::mem;
 
 type Tags = BTreeMap<String, String>;
 
@@ -63,19 +65,53 @@ impl Resource {
                 }
                 Ok(row.tags.iter().cloned().collect())
             }
-            Self::Point { account, name } => Ok(find(context, account, name)?.tags),
+            Self::Point { account, name } => Ok(points::find(context, account, name)?.tags),
         }
     }
 
-    async fn set(&self, context: &Context<'_>, tags: Tags) -> Result<(), S3Error> {
-        let tags = check_tags(tags.into_iter().collect(), BUCKET_TAG_COUNT_MAX)?;
+    /// Changes the tags as they are when the plan runs: those that the request does not name stay, also where
+    /// others change them meanwhile.
+    async fn change(
+        &self,
+        context: &Context<'_>,
+        own: &str,
+        change: Change,
+    ) -> Result<(), S3Error> {
         match self {
-            Self::Bucket(bucket) => Ok(context.engine.set_bucket_tags(bucket, tags).await?),
+            Self::Bucket(bucket) => {
+                self.tags(context, own)?;
+                let change = |tags: Vec<_>| change.of(tags);
+                context.engine.change_bucket_tags(bucket, change).await?
+            }
             Self::Point { account, name } => {
-                let tags = tags.into_iter().collect();
-                change(context, account, name, |point| point.tags = tags).await
+                let change = move |point: &mut AccessPoint| {
+                    let tags = mem::take(&mut point.tags);
+                    point.tags = change.of(tags)?.into_iter().collect();
+                    Ok(())
+                };
+                points::change(context, account, name, change).await
             }
         }
+    }
+}
+
+/// What a request changes of tags.
+#[derive(Clone, Default)]
+struct Change {
+    set: Tags,
+    gone: Vec<String>,
+}
+
+impl Change {
+    /// The tags after it.
+    fn of(
+        self,
+        tags: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Vec<(String, String)>, S3Error> {
+        let mut tags: Tags = tags.into_iter().collect();
+        tags.extend(self.set);
+        tags.retain(|key, _| !self.gone.contains(key));
+        check_tags(tags.into_iter().collect(), BUCKET_TAG_COUNT_MAX)
     }
 }
 
@@ -119,22 +155,18 @@ pub(super) async fn run(
         "POST" => {
             let bytes = read_document(context, verified, body, HEARD_LEN_MAX).await?;
             let root = parse(&bytes, "TagResourceRequest")?;
-            let mut tags = resource.tags(context, own)?;
+            let mut change = Change::default();
             for tag in root.child("Tags").iter().flat_map(|tags| tags.children_named("Tag")) {
                 let text = |name| tag.text_of(name).unwrap_or_default().to_owned();
-                tags.insert(text("Key"), text("Value"));
+                change.set.insert(text("Key"), text("Value"));
             }
-            resource.set(context, tags).await?;
+            resource.change(context, own, change).await?;
             Ok(empty(204))
         }
         "DELETE" => {
-            let mut tags = resource.tags(context, own)?;
-            for (name, value, _) in &request.query {
-                if name == "tagKeys" {
-                    tags.remove(value);
-                }
-            }
-            resource.set(context, tags).await?;
+            let keys = request.query.iter().filter(|(name, ..)| name == "tagKeys");
+            let gone = keys.map(|(_, key, _)| key.clone()).collect();
+            resource.change(context, own, Change { gone, ..Change::default() }).await?;
             Ok(empty(204))
         }
         _ => Err(S3Error::not_implemented(super::path_of(request))),
