@@ -15,7 +15,7 @@ use drystone_base::sync::{Mutex, MutexGuard, lock};
 use drystone_base::{
     AnyTurn, BucketId, Cache, ChangeCount, Clock, KEY_REQUESTS_MAX, Line, Rng, hash64,
 };
-use drystone_catalog::{BucketRow, Catalog, Family, Tx};
+use drystone_catalog::{BucketRow, Catalog, CatalogError, Family, Tx};
 use drystone_cluster::Pool;
 use drystone_drive::Drive;
 use drystone_keyring::Keyring;
@@ -210,6 +210,19 @@ impl Engine {
     pub fn decision_is_made(&self, key_ends_ms: Option<u64>) {
         if let Some(decided) = &self.decided {
             decided.make(key_ends_ms);
+        }
+    }
+
+    /// Compares, on the committer, the rows of the buckets that the request looked up with those that it was
+    /// decided on: for changes of the directory.
+    pub fn compares_buckets(
+        &self,
+    ) -> impl Fn(&Tx<'_>) -> Result<bool, CatalogError> + Send + Sync + use<> {
+        let decided = self.decided.clone();
+        move |tx| match decided.as_ref().map_or(Ok(true), |decided| decided.has_same_rows(tx)) {
+            Ok(is_same) => Ok(is_same),
+            Err(EngineError::Catalog(error)) => Err(error),
+            Err(_) => Ok(false),
         }
     }
 

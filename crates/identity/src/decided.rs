@@ -15,9 +15,9 @@
 use crate::directory::{Directory, SLOT_COUNT, Scope, Shared, slot_of};
 use crate::error::IdentityError;
 use drystone_base::ChangeCount;
-use drystone_catalog::Decision;
-use std::sync::Arc;
+use drystone_catalog::{CatalogError, Decision, Tx};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// What is counted for accounts that share a number.
 #[derive(Default)]
@@ -86,7 +86,12 @@ pub(crate) struct Decided {
     is_reserved: AtomicBool,
     was_refused: AtomicBool,
     has_changed: AtomicBool,
+    /// Compares what else was decided on.
+    also: OnceLock<Box<Compares>>,
 }
+
+/// Whether what was decided on besides identities is as it was, by what the committer sees.
+type Compares = dyn Fn(&Tx<'_>) -> Result<bool, CatalogError> + Send + Sync;
 
 impl Decided {
     fn of_account(&self) -> &Slot {
@@ -111,6 +116,18 @@ impl Decided {
 
     fn is_in_time(&self) -> bool {
         self.shared.clock.now_ms() < self.until_ms.load(Ordering::Acquire)
+    }
+
+    /// As [`Decided::check`], of a change of rows.
+    pub(crate) fn check_with(&self, tx: &Tx<'_>) -> Result<(), IdentityError> {
+        self.check()?;
+        match self.also.get().map_or(Ok(true), |compares| compares(tx))? {
+            true => Ok(()),
+            false => {
+                self.was_refused.store(true, Ordering::Release);
+                Err(IdentityError::Changed)
+            }
+        }
     }
 
     /// Refuses a change if the decision does not hold any more. Called in its plan.
@@ -187,6 +204,7 @@ impl Directory {
             is_reserved: AtomicBool::new(false),
             was_refused: AtomicBool::new(false),
             has_changed: AtomicBool::new(false),
+            also: OnceLock::new(),
         };
         Self { shared: self.shared.clone(), decided: Some(Arc::new(decided)) }
     }
@@ -201,6 +219,16 @@ impl Directory {
     pub fn set_decision_end(&self, until_ms: u64) {
         if let Some(decided) = &self.decided {
             decided.until_ms.store(until_ms, Ordering::Release);
+        }
+    }
+
+    /// Has changes compare something else that was decided on, such as the configuration of a bucket.
+    pub fn compare_also(
+        &self,
+        compares: impl Fn(&Tx<'_>) -> Result<bool, CatalogError> + Send + Sync + 'static,
+    ) {
+        if let Some(decided) = &self.decided {
+            decided.also.get_or_init(|| Box::new(compares));
         }
     }
 

@@ -248,7 +248,7 @@ impl Directory {
         let (shared, decided) = (self.shared.clone(), self.decided.clone());
         let bounded = move |tx: &mut Tx<'_>| {
             if let Some(decided) = &decided {
-                decided.check()?;
+                decided.check_with(tx)?;
             }
             let outcome = plan(tx);
             // Tests see a plan that reads as much as a client likes before one does it.

@@ -30,7 +30,9 @@ pub(crate) use again::{
     as_it_is_now, authorize_again, carry_out, change_directory, identify_again, session_token,
     still_known, with_decisions,
 };
-pub(crate) use also::{Also, AlsoDecided, decide_also, remember_acl, remember_encryption};
+pub(crate) use also::{
+    Also, AlsoDecided, check_also, decide_also, remember_acl, remember_encryption,
+};
 pub(crate) use begun::said_of_object;
 pub(crate) use delivery::{may_deliver, may_log_to};
 use drystone_engine::{BucketRow, EngineError, VersionRef};

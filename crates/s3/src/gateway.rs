@@ -158,12 +158,14 @@ impl<'a> Context<'a> {
         self.engine.decision_is_made(ends_ms);
     }
 
-    /// The documents of a bucket that decide.
+    /// The documents of a bucket that decide: those that it has now, although the row may be from before the
+    /// last decision began.
     pub(crate) fn rules_of(&self, bucket: &BucketRow) -> Result<Arc<Rules>, S3Error> {
-        let known = self.known.as_ref().and_then(|known| known.rules_of(bucket, self.directory));
+        let bucket = self.engine.find_bucket(&bucket.name)?;
+        let known = self.known.as_ref().and_then(|known| known.rules_of(&bucket, self.directory));
         match known {
             Some(rules) => Ok(rules),
-            None => Ok(self.rules.get(self.engine, self.directory, bucket)?),
+            None => Ok(self.rules.get(self.engine, self.directory, &bucket)?),
         }
     }
 

@@ -125,6 +125,7 @@ pub(crate) async fn change_directory<T, F: Future<Output = Result<T, IdentityErr
         };
         decide_anew(context)?;
         directory.set_decision_end(context.engine.decision_end_ms());
+        directory.compare_also(context.engine.compares_buckets());
         match change(directory).await {
             Err(IdentityError::Changed) => {}
             outcome => return outcome.map_err(|error| error_of(&error)),

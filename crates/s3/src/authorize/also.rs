@@ -33,7 +33,13 @@ pub(crate) enum Also {
     UploadAcl { bucket: String, acl: String },
     /// How a new object is sealed, by what its bucket said of encryption.
     Encryption { bucket: String, rules: Arc<Rules> },
+    /// What an operation looked at before its change, and what the change depends on: a block of public
+    /// access, or whether there are access points.
+    Holds(Arc<Check>),
 }
+
+/// Looks at what it names as it is when it is called.
+type Check = dyn Fn(&Context<'_>) -> Result<(), S3Error> + Send + Sync;
 
 impl Also {
     fn decide(&self, context: &Context<'_>) -> Result<(), S3Error> {
@@ -61,6 +67,7 @@ impl Also {
                     false => Ok(()),
                 }
             }
+            Self::Holds(check) => check(context),
             Self::Encryption { bucket, rules } => {
                 let bucket = context.engine.find_bucket(bucket)?;
                 match context.rules_of(&bucket)?.encryption == rules.encryption {
@@ -98,6 +105,19 @@ pub(crate) fn decide_also(context: &Context<'_>, also: Also) -> Result<(), S3Err
     also.decide(context)?;
     lock(&context.also.0).push(also);
     Ok(())
+}
+
+/// Checks what a change depends on, and has it checked whenever its request is decided on again: the change
+/// compares that nothing was changed since then.
+///
+/// # Errors
+///
+/// As the check.
+pub(crate) fn check_also(
+    context: &Context<'_>,
+    check: impl Fn(&Context<'_>) -> Result<(), S3Error> + Send + Sync + 'static,
+) -> Result<(), S3Error> {
+    decide_also(context, Also::Holds(Arc::new(check)))
 }
 
 /// Remembers whose a new object is: it was decided on by making it out.

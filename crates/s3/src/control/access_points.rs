@@ -2,7 +2,7 @@
 
 use super::{document, failed, read_block, write_block};
 use crate::auth::Verified;
-use crate::authorize::{Also, account_of, allow_point, change_directory, decide_also};
+use crate::authorize::{Also, account_of, allow_point, change_directory, check_also, decide_also};
 use crate::body::Body;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
@@ -212,9 +212,11 @@ async fn create(
         return Err(S3Code::AccessDenied.into());
     }
     // Their hosts would be the same.
-    if context.engine.find_bucket(&format!("{name}-{account}")).is_ok() {
-        return Err(invalid("There is a bucket that the host of the access point would name."));
-    }
+    let label = format!("{name}-{account}");
+    check_also(context, move |context| match context.engine.find_bucket(&label) {
+        Ok(_) => Err(invalid("There is a bucket that the host of the access point would name.")),
+        Err(_) => Ok(()),
+    })?;
     let mut point = AccessPoint::new(account, name, bucket.as_str(), owner);
     point.bucket_id = Some(found.id.0);
     if let Some(block) = root.child("PublicAccessBlockConfiguration") {
@@ -310,43 +312,33 @@ async fn put_policy(
     }
     let arn = point.arn(&context.config.region);
     let (stored, policy) = resolve(context, &text, DocumentKind::AccessPoint(&arn))?;
+    if policy.is_public() {
+        let (account, name) = (account.to_owned(), name.to_owned());
+        check_also(context, move |context| {
+            refuse_public(context, &account, &find(context, &account, &name)?)
+        })?;
+    }
+    let put = move |point: &mut AccessPoint| {
+        point.policy = Some(stored);
+        Ok(())
+    };
+    change(context, account, name, put).await?;
+    Ok(empty(200))
+}
+
+/// Refuses a public policy where these are blocked.
+fn refuse_public(context: &Context<'_>, account: &str, point: &AccessPoint) -> Result<(), S3Error> {
     const SWITCH: &str = "BlockPublicPolicy";
     let Context { engine, directory, .. } = *context;
-    let of_bucket = || match engine.find_bucket(&point.bucket) {
-        Ok(bucket) => is_blocked(engine, directory, &bucket, SWITCH),
-        Err(error) => Err(error.into()),
-    };
-    let is_public = policy.is_public();
-    let check = |by_point: bool| {
-        let blocks = || {
-            let is_blocked = by_point || is_blocked_by_account(directory, account, SWITCH)?;
-            Ok::<_, S3Error>(is_blocked || of_bucket()?)
-        };
-        let message = "The policy is public, and the public access block of the access point, of \
-                       its bucket or of an account refuses public policies.";
-        match is_public && blocks()? {
-            true => Err(S3Error::with(S3Code::AccessDenied, message)),
-            false => Ok(()),
-        }
-    };
-    // With each decision, by what it sees.
-    let put = |changing: Directory| {
-        let stored = stored.clone();
-        async move {
-            let point = directory.access_point(account, name)?;
-            if let Err(refused) = check(point.is_some_and(|point| point.block.block_public_policy))
-            {
-                return Ok(Err(refused));
-            }
-            let put = move |point: &mut AccessPoint| {
-                point.policy = Some(stored);
-                Ok(())
-            };
-            changing.change_access_point(account, name, put).await
-        }
-    };
-    change_directory(context, |error| of_point(error, name), put).await??;
-    Ok(empty(200))
+    let is_refused = point.block.block_public_policy
+        || is_blocked_by_account(directory, account, SWITCH)?
+        || is_blocked(engine, directory, &*engine.find_bucket(&point.bucket)?, SWITCH)?;
+    if !is_refused {
+        return Ok(());
+    }
+    let message = "The policy is public, and the public access block of the access point, of its \
+                   bucket or of an account refuses public policies.";
+    Err(S3Error::with(S3Code::AccessDenied, message))
 }
 
 fn policy_status(context: &Context<'_>, account: &str, name: &str) -> Result<Reply, S3Error> {

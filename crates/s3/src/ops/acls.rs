@@ -4,7 +4,7 @@ use super::documents::len_max;
 use super::{Handled, OWNER_NAME, read_document, version_of};
 use crate::acl::{self, Grant};
 use crate::auth::Verified;
-use crate::authorize::{account_of, canonical_of, remember_acl};
+use crate::authorize::{account_of, canonical_of, check_also, remember_acl};
 use crate::body::Body;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
@@ -62,6 +62,19 @@ fn check(
     Ok(())
 }
 
+/// As [`check`], by what the bucket says after the body has come, and until the list is set.
+fn check_taken(
+    context: &Context<'_>,
+    bucket: &str,
+    grants: Vec<Grant>,
+    owner: String,
+) -> Result<(), S3Error> {
+    let bucket = bucket.to_owned();
+    check_also(context, move |context| {
+        check(context, &*context.engine.find_bucket(&bucket)?, &grants, &owner)
+    })
+}
+
 /// The list that a request sets: by headers, or by its body, not both.
 async fn given(
     context: &Context<'_>,
@@ -103,10 +116,8 @@ pub(crate) async fn put_bucket(
     let bucket = context.engine.find_bucket(name.as_str())?;
     let owner = canonical_of(context, account_of(&bucket));
     let grants = given(context, verified, body, &owner, &owner, true).await?;
-    // As it is after the body.
-    let bucket = context.engine.find_bucket(name.as_str())?;
-    check(context, &bucket, &grants, &owner)?;
     let stored = Some(acl::encode(&grants).into_bytes());
+    check_taken(context, name.as_str(), grants, owner)?;
     context.engine.set_document(name.as_str(), DocumentKind::Acl, "", stored).await?;
     Ok(empty(200))
 }
@@ -124,10 +135,8 @@ pub(crate) async fn put_object(
     let bucket_owner = canonical_of(context, account_of(&bucket));
     drop(located);
     let grants = given(context, verified, body, &owner, &bucket_owner, false).await?;
-    // As it is after the body.
-    let bucket = context.engine.find_bucket(name.as_str())?;
-    check(context, &bucket, &grants, &owner)?;
     let (object, text) = (key.as_bytes().to_vec(), acl::encode(&grants));
+    check_taken(context, name.as_str(), grants, owner)?;
     let row = context.engine.put_acl(name.as_str(), object, version, text).await?;
     let mut reply = empty(200);
     if bucket.versioning != Versioning::Off {

@@ -3,6 +3,7 @@
 use super::documents::len_max;
 use super::{Handled, read_document};
 use crate::auth::Verified;
+use crate::authorize::check_also;
 use crate::body::Body;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
@@ -36,7 +37,7 @@ pub(crate) async fn put(
     body: &mut Option<Body>,
 ) -> Handled {
     let name = context.request.bucket_name()?;
-    let bucket = context.engine.find_bucket(name.as_str())?;
+    context.engine.find_bucket(name.as_str())?;
     let bytes = read_document(context, verified, body, READ_LEN_MAX).await?;
     if bytes.is_empty() {
         return Err(S3Code::MissingRequestBodyError.into());
@@ -48,16 +49,24 @@ pub(crate) async fn put(
     let text = String::from_utf8(bytes.to_vec())
         .map_err(|_| malformed("Policies must be valid JSON and the first byte must be '{'"))?;
     let (stored, policy) = resolve(context, &text, PolicyKind::Bucket(name.as_str()))?;
-    if policy.is_public()
-        && is_blocked(context.engine, context.directory, &bucket, "BlockPublicPolicy")?
-    {
-        let message = "The policy is public, and the public access block of the bucket refuses \
-                       public policies.";
-        return Err(S3Error::with(S3Code::AccessDenied, message));
+    if policy.is_public() {
+        let bucket = name.as_str().to_owned();
+        check_also(context, move |context| refuse_public(context, &bucket))?;
     }
     let stored = Some(stored.to_row());
     context.engine.set_document(name.as_str(), DocumentKind::Policy, "", stored).await?;
     Ok(empty(204))
+}
+
+/// Refuses a public policy where these are blocked.
+fn refuse_public(context: &Context<'_>, bucket: &str) -> Result<(), S3Error> {
+    let bucket = context.engine.find_bucket(bucket)?;
+    if !is_blocked(context.engine, context.directory, &bucket, "BlockPublicPolicy")? {
+        return Ok(());
+    }
+    let message = "The policy is public, and the public access block of the bucket refuses public \
+                   policies.";
+    Err(S3Error::with(S3Code::AccessDenied, message))
 }
 
 pub(crate) async fn delete(context: &Context<'_>) -> Handled {

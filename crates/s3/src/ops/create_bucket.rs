@@ -4,7 +4,7 @@ use super::{HEARD_LEN_MAX, Handled, read_document};
 use crate::access_point;
 use crate::acl::{self, Grant};
 use crate::auth::Verified;
-use crate::authorize::canonical_of;
+use crate::authorize::{canonical_of, check_also};
 use crate::body::Body;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
@@ -35,9 +35,13 @@ pub(crate) async fn run(
     let request = &context.request;
     let name = BucketName::create(request.bucket.as_deref().unwrap_or_default())?;
     // A host of an access point could be taken for this bucket.
-    if access_point::is_label_of_one(context.directory, name.as_str())? {
-        return Err(S3Code::BucketAlreadyExists.into());
-    }
+    let label = name.as_str().to_owned();
+    check_also(context, move |context| {
+        match access_point::is_label_of_one(context.directory, &label)? {
+            true => Err(S3Code::BucketAlreadyExists.into()),
+            false => Ok(()),
+        }
+    })?;
     let lock = match request.header("x-amz-bucket-object-lock-enabled") {
         None => None,
         Some(text) if text.eq_ignore_ascii_case("false") => None,
@@ -116,11 +120,14 @@ fn documents(context: &Context<'_>) -> Result<Vec<(DocumentKind, Vec<u8>)>, S3Er
         if ownership == Some("BucketOwnerEnforced") {
             return Err(S3Code::InvalidBucketAclWithObjectOwnership.into());
         }
-        let account = context.sender.account().unwrap_or(DEFAULT_ACCOUNT);
-        if grants.iter().any(Grant::is_public)
-            && is_blocked_by_account(context.directory, account, "BlockPublicAcls")?
-        {
-            return Err(S3Code::AccessDenied.into());
+        if grants.iter().any(Grant::is_public) {
+            check_also(context, |context| {
+                let account = context.sender.account().unwrap_or(DEFAULT_ACCOUNT);
+                match is_blocked_by_account(context.directory, account, "BlockPublicAcls")? {
+                    true => Err(S3Code::AccessDenied.into()),
+                    false => Ok(()),
+                }
+            })?;
         }
         documents.push((DocumentKind::Acl, acl::encode(&grants).into_bytes()));
     }

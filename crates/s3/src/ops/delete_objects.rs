@@ -179,9 +179,13 @@ async fn decide_each<'e, T>(
     while decided.len() < entries.len() {
         // A thousand decisions in one go would keep others waiting, and so would those of many requests of
         // one caller. Without a policy there is nothing to decide.
-        let is_long = is_decided_by_policy(context, bucket);
-        let turn = if is_long { Some(context.turn().await) } else { None };
+        let turn = match is_decided_by_policy(context, bucket) {
+            true => Some(context.turn().await),
+            false => None,
+        };
         let (now, began) = (as_it_is_now(context), Instant::now());
+        // There may be a policy by now.
+        let is_long = now.as_ref().is_ok_and(|now| is_decided_by_policy(now, bucket));
         for entry in entries[decided.len()..].iter().copied() {
             decided.push(match &now {
                 Ok(now) if is_long => may_delete(now, entry).and_then(|()| then(entry)),

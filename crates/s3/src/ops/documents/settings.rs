@@ -2,7 +2,7 @@
 
 use super::{Form, Subject, Unset};
 use crate::acl;
-use crate::authorize::{account_of, canonical_of, may_log_to};
+use crate::authorize::{account_of, canonical_of, check_also, may_log_to};
 use crate::bucket_log::{LogTarget, PREFIX_LEN_MAX, Source};
 use crate::error::{S3Code, S3Error};
 use crate::schema::{Content, Node, one, optional};
@@ -101,7 +101,10 @@ fn check_logging(root: &mut Element, subject: &Subject<'_>) -> Result<(), S3Erro
     if let Some(to) = LogTarget::of_document(root) {
         let (bucket, account) =
             (subject.bucket.name.clone(), account_of(subject.bucket).to_owned());
-        may_log_to(subject.context, &Source { bucket, account, target: to }, &found)?;
+        let (source, target) = (Source { bucket, account, target: to }, found.name.clone());
+        check_also(subject.context, move |context| {
+            may_log_to(context, &source, &*context.engine.find_bucket(&target)?)
+        })?;
     }
     if enabled.child("TargetGrants").is_some_and(|grants| !grants.children.is_empty()) {
         return Err(S3Error::not_implemented("TargetGrants"));
@@ -115,14 +118,21 @@ fn check_logging(root: &mut Element, subject: &Subject<'_>) -> Result<(), S3Erro
 /// Lists that give others something would be cut off.
 fn check_ownership(root: &mut Element, subject: &Subject<'_>) -> Result<(), S3Error> {
     let rule = root.child("Rule").and_then(|rule| rule.text_of("ObjectOwnership"));
-    let owner = canonical_of(subject.context, account_of(subject.bucket));
-    let rules = subject.context.rules_of(subject.bucket)?;
-    let grants_others =
-        rules.acl.as_deref().is_some_and(|grants| !acl::is_plain(grants, &owner, &owner));
-    match rule == Some("BucketOwnerEnforced") && grants_others {
-        true => Err(S3Code::InvalidBucketAclWithObjectOwnership.into()),
-        false => Ok(()),
+    if rule != Some("BucketOwnerEnforced") {
+        return Ok(());
     }
+    let bucket = subject.bucket.name.clone();
+    check_also(subject.context, move |context| {
+        let bucket = context.engine.find_bucket(&bucket)?;
+        let owner = canonical_of(context, account_of(&bucket));
+        let rules = context.rules_of(&bucket)?;
+        let grants_others =
+            rules.acl.as_deref().is_some_and(|grants| !acl::is_plain(grants, &owner, &owner));
+        match grants_others {
+            true => Err(S3Code::InvalidBucketAclWithObjectOwnership.into()),
+            false => Ok(()),
+        }
+    })
 }
 
 /// A switch that is left out is off, and is returned as such.
