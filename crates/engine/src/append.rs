@@ -8,12 +8,13 @@ use crate::digest::combine_crc;
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::object::{Located, ObjectDraft};
-use crate::plan::{self, AppendPlan, Conditions, MergePlan, WriteOutcome};
-use crate::seal::Seal;
+use crate::plan::{self, AppendPlan, Conditions, MergePlan, TakeApartPlan, WriteOutcome};
+use crate::seal::{Named, Seal};
 use crate::tasks::spawn;
 use drystone_base::{DecodeError, Seq};
 use drystone_catalog::{
-    BucketRow, Checksum, ChecksumAlgorithm, ChecksumKind, Data, ETag, Manifest, ObjectRow, PartRow,
+    BucketRow, Checksum, ChecksumAlgorithm, ChecksumKind, Data, ETag, Encryption, Manifest,
+    ObjectRow, PartRow,
 };
 use std::ops::Range;
 
@@ -101,44 +102,64 @@ impl Engine {
         Ok(())
     }
 
-    /// Makes the bytes of an object its own, if others have them too: then it can be appended to.
+    /// Gives an object that has the bytes of others a copy of its own: then it can be appended to. What else
+    /// is said of it stays as it is when the copy is done.
     ///
     /// # Errors
     ///
-    /// As [`Engine::copy_object`].
+    /// [`EngineError::Conflict`] if it is not the one that was found any more, so that it is to be looked at
+    /// again; else as [`Engine::copy_object`].
     pub async fn take_apart(
         &self,
         source: Located,
-        bucket: &str,
         object: &[u8],
         seal: Option<Seal>,
     ) -> Result<(), EngineError> {
-        let row = &source.row;
-        let draft = ObjectDraft {
-            headers: row.headers.clone(),
-            metadata: row.metadata.clone(),
-            tags: row.tags.clone(),
-            storage_class: row.storage_class.clone(),
-            acl: row.acl.clone(),
-            owner: row.owner.clone(),
-            lock: row.lock,
-            encryption: row.encryption.clone(),
-            sealed_in: Some(source.bucket.id),
-        };
-        let if_match = Some(vec![row.etag.to_text()]);
-        let conditions = Conditions { if_match, ..Conditions::default() };
-        let (bucket, object) = (bucket.to_owned(), object.to_vec());
-        let source_key = seal.as_ref().map(|seal| seal.key.clone());
-        let copy = crate::CopyRequest {
-            bucket,
+        let (row, bucket) = (source.row.clone(), source.bucket.clone());
+        let known = row.checksum.as_ref().map(|checksum| checksum.algorithm);
+        let new = NewBlob {
+            bucket: &bucket,
             object,
-            draft,
-            algorithm: None,
-            conditions,
-            source_key,
-            seal,
+            len: None,
+            algorithm: known.unwrap_or(ChecksumAlgorithm::Crc64Nvme),
+            storage_class: row.storage_class.as_deref(),
+            seal: seal.as_ref(),
         };
-        self.copy_over(source, copy).await.map(drop)
+        let key = seal.as_ref().map(|seal| &seal.key);
+        let stored = self.copy_bytes(source, 0..row.size, key, new).await?;
+        let digests = self.digests_of_whole((bucket.id, object), &row, &stored);
+        let digests = digests.inspect_err(|_| self.give_up(&stored))?;
+        let plan = TakeApartPlan {
+            seq: row.seq,
+            shared: row.data,
+            encryption: row.encryption,
+            data: stored.data.clone(),
+            payload: stored.payload.clone(),
+            salt: stored.salt,
+            digests,
+        };
+        let (bucket_id, key) = (bucket.id, object.to_vec());
+        let taken = self.commit_body(stored, move |tx| plan::take_apart(tx, bucket_id, &key, plan));
+        let row = taken.await?;
+        self.write_manifest(&bucket, object, &row, None);
+        Ok(())
+    }
+
+    /// What is said of the bytes of an object that was one of several parts, now that they are of one.
+    fn digests_of_whole(
+        &self,
+        named: Named<'_>,
+        row: &ObjectRow,
+        stored: &Stored,
+    ) -> Result<Option<(ETag, Option<Checksum>)>, EngineError> {
+        if row.etag.part_count.is_none() {
+            return Ok(None);
+        }
+        let mut checksum = Some(stored.checksum.clone());
+        if row.encryption.as_ref().is_some_and(Encryption::hides_digests) {
+            checksum = self.hide_checksum(named, row.encryption.as_ref(), checksum)?;
+        }
+        Ok(Some((ETag { md5: stored.etag, part_count: None }, checksum)))
     }
 
     /// Puts bytes behind an object, or makes it.

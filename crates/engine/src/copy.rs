@@ -214,7 +214,7 @@ impl Engine {
     }
 
     /// Copies the bytes.
-    pub(crate) async fn copy_over(
+    async fn copy_over(
         &self,
         source: Located,
         request: CopyRequest,
@@ -236,7 +236,7 @@ impl Engine {
     }
 
     /// Streams bytes `range` of a version into a new body.
-    async fn copy_bytes(
+    pub(crate) async fn copy_bytes(
         &self,
         source: Located,
         range: Range<u64>,

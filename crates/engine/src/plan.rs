@@ -30,7 +30,9 @@ pub use put::{Payload, WriteOutcome, put_object};
 pub use rename::{RenameRequest, Resealed, SealedFields, SideConditions, rename};
 pub use restore::{RestoreOutcome, is_archive_class, is_readable, restore};
 pub use rows::{SweepItem, VersionRef, adjust_usage, load_bucket, load_head, load_version};
-pub use share::{SourceRef, copy_reference, release_part, release_version};
+pub use share::{
+    SourceRef, TakeApartPlan, copy_reference, release_part, release_version, take_apart,
+};
 pub use upload::{
     CompletePlan, abort_upload, change_version, complete_upload, create_upload, freeze_upload,
     load_upload, put_part, put_part_reference, reopen_upload, set_tags,

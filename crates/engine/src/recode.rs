@@ -182,6 +182,7 @@ impl Recoding<'_> {
                 let piece =
                     Piece { bucket: &bucket, object, storage_class: class, data, size, md5 };
                 let (old, key) = (data.clone(), key.to_vec());
+                let place = key.clone();
                 let rewritten = self.rewrite(&piece, move |tx, data| {
                     let Some(bytes) = tx.get(&key)? else { return Ok(false) };
                     let row = ObjectRow::decode(&bytes)?;
@@ -192,8 +193,12 @@ impl Recoding<'_> {
                     tx.put(key.clone(), ObjectRow { data, is_shared: false, ..row }.encode());
                     Ok(true)
                 })?;
-                if let Some(data) = rewritten {
-                    let row = ObjectRow { data, ..row.clone() };
+                // As it is by now: the walk may have read it hours ago.
+                let now = self.engine.shared.catalog.get(&place)?;
+                if let (Some(data), Some(now)) = (rewritten, now)
+                    && let Ok(row) = ObjectRow::decode(&now)
+                    && row.data == data
+                {
                     self.engine.write_manifest(&bucket, object, &row, None);
                 }
                 Ok(())

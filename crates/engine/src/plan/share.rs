@@ -2,12 +2,12 @@
 //! under the id of the bytes; who lets go of them last gives them back. Bytes with one owner from the start
 //! have no such row.
 
-use super::put::{Payload, WriteOutcome, put_over};
+use super::put::{Payload, WriteOutcome, put_over, store};
 use super::rows::{SweepItem, add_sweep, load_bucket, load_head};
 use super::{Conditions, check_write};
 use crate::error::EngineError;
 use drystone_base::{BlobId, BucketId, Seq};
-use drystone_catalog::{Data, Key, ObjectRow, PartRow, Tx};
+use drystone_catalog::{Checksum, Data, ETag, Encryption, Key, ObjectRow, PartRow, Tx};
 use drystone_index::prefix_range;
 
 /// The version that bytes are copied from.
@@ -132,4 +132,55 @@ pub fn copy_reference(
     let head = load_head(tx, bucket.id, object)?;
     let row = ObjectRow { is_shared: true, data: source.data.clone(), ..draft };
     put_over(tx, &bucket, object, head, row, Payload::Stored)
+}
+
+/// A copy of shared bytes that is to be those of one object only.
+#[derive(Clone, Debug)]
+pub struct TakeApartPlan {
+    /// The version, as it was found.
+    pub seq: Seq,
+    /// What it had then.
+    pub shared: Data,
+    /// How that was sealed.
+    pub encryption: Option<Encryption>,
+    /// The copy.
+    pub data: Data,
+    /// Bytes that come with the transaction.
+    pub payload: Payload,
+    /// Salt of the copy, if it is sealed.
+    pub salt: Option<[u8; 16]>,
+    /// What is said of the bytes, if that is not what was said of the shared ones.
+    pub digests: Option<(ETag, Option<Checksum>)>,
+}
+
+/// Gives the current version of a key bytes of its own. The row is the one that is there now: tags, lists and
+/// what else is said of it may have been changed since the bytes were read.
+///
+/// # Errors
+///
+/// [`EngineError::Conflict`] if it is not the version that was found or has other bytes,
+/// [`EngineError::BucketNotFound`], or the catalog failed.
+pub fn take_apart(
+    tx: &mut Tx<'_>,
+    bucket_id: BucketId,
+    object: &[u8],
+    plan: TakeApartPlan,
+) -> Result<ObjectRow, EngineError> {
+    let bucket = load_bucket(tx, bucket_id)?;
+    let TakeApartPlan { seq, shared, encryption, data, payload, salt, digests } = plan;
+    let is_found = |row: &ObjectRow| {
+        row.is_shared && row.seq == seq && row.data == shared && row.encryption == encryption
+    };
+    let head = load_head(tx, bucket.id, object)?.and_then(Result::ok).filter(is_found);
+    let old = head.ok_or(EngineError::Conflict)?;
+    release_version(tx, &old)?;
+    let mut row = ObjectRow { data, is_shared: false, ..old };
+    if let Some((etag, checksum)) = digests {
+        (row.etag, row.checksum, row.append_count) = (etag, checksum, 0);
+    }
+    if let (Some(encryption), Some(salt)) = (&mut row.encryption, salt) {
+        encryption.salt = salt;
+    }
+    store(tx, Key::head(bucket.id, object), &row.data, row.encode(), payload);
+    Ok(row)
 }

@@ -151,7 +151,7 @@ async fn find(
         if !located.row.is_shared {
             return Ok(Found { row: Some(located.row), seal, draft });
         }
-        take_apart(context, located, bucket, seal).await?;
+        take_apart(context, located, seal).await?;
     }
     Err(EngineError::Conflict.into())
 }
@@ -160,16 +160,12 @@ async fn find(
 async fn take_apart(
     context: &Context<'_>,
     located: Located,
-    bucket: &BucketRow,
     seal: Option<Seal>,
 ) -> Result<(), S3Error> {
     let key = context.request.object_key()?;
-    let taken = context.engine.take_apart(located, &bucket.name, key.as_bytes(), seal).await;
-    match taken.map_err(S3Error::from) {
+    match context.engine.take_apart(located, key.as_bytes(), seal).await {
         // Someone else wrote: it is looked at again.
-        Err(error) if [S3Code::PreconditionFailed, S3Code::NoSuchKey].contains(&error.code) => {
-            Ok(())
-        }
-        outcome => outcome,
+        Err(EngineError::Conflict) => Ok(()),
+        outcome => Ok(outcome?),
     }
 }
