@@ -5,10 +5,8 @@
 //! the directory knows them by then, while others of the account change nothing.
 
 use crate::door::AdminRequest;
-use drystone_base::hash64;
-use drystone_engine::{Turn, Turns};
 use drystone_identity::{Directory, IdentifyError, Identity, IdentityError};
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 /// Times that a request is decided.
 const ATTEMPT_COUNT_MAX: u32 = 8;
@@ -16,12 +14,6 @@ const ATTEMPT_COUNT_MAX: u32 = 8;
 const TIMED_LEN_MS: u64 = 5000;
 /// Condition keys whose values change by themselves, in lower case.
 const TIMED: [&str; 3] = ["aws:currenttime", "aws:epochtime", "aws:multifactorauthage"];
-/// Accounts whose requests are decided again take turns with those of the same number.
-const ACCOUNT_SLOT_COUNT: u64 = 64;
-
-/// Requests of an account that are decided again, one at a time.
-static REPEATS: LazyLock<Vec<Arc<Turns>>> =
-    LazyLock::new(|| (0..ACCOUNT_SLOT_COUNT).map(|_| Turns::new(1)).collect());
 
 /// The attempts of a request.
 pub(crate) struct Attempts<'a> {
@@ -29,7 +21,6 @@ pub(crate) struct Attempts<'a> {
     request: &'a AdminRequest,
     known: &'a Arc<Identity>,
     count: u32,
-    turn: Option<Turn>,
 }
 
 /// A decision that has begun.
@@ -70,7 +61,7 @@ impl<'a> Attempts<'a> {
         request: &'a AdminRequest,
         known: &'a Arc<Identity>,
     ) -> Self {
-        Self { directory, request, known, count: 0, turn: None }
+        Self { directory, request, known, count: 0 }
     }
 
     /// Begins to decide.
@@ -79,11 +70,7 @@ impl<'a> Attempts<'a> {
         let directory = if self.count == 0 {
             self.directory.for_decision(account)
         } else {
-            if self.turn.is_none() {
-                let slot = (hash64(account.as_bytes()) % ACCOUNT_SLOT_COUNT) as usize;
-                self.turn = Some(REPEATS[slot].turn(self.request.consumer).await);
-            }
-            self.directory.for_reserved_decision(account).await?
+            self.directory.for_reserved_decision(account, self.request.consumer).await?
         };
         self.count += 1;
         let identity = identify_again(&directory, self.request, self.known)?;
@@ -91,13 +78,9 @@ impl<'a> Attempts<'a> {
         Ok(Attempt { directory, identity })
     }
 
-    /// Whether the request has to be decided again. If not, others may go on.
+    /// Whether the request has to be decided again. This decision is over.
     pub(crate) fn go_on(&mut self, attempt: &Attempt) -> bool {
-        let goes_on = attempt.directory.must_decide_again() && self.count < ATTEMPT_COUNT_MAX;
-        if !goes_on {
-            attempt.directory.end_decision();
-            self.turn = None;
-        }
-        goes_on
+        attempt.directory.end_decision();
+        attempt.directory.must_decide_again() && self.count < ATTEMPT_COUNT_MAX
     }
 }

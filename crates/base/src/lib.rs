@@ -4,7 +4,8 @@
 //!
 //! - Ids and names are checked once, when they are made, and never again.
 //! - Nothing here does I/O or keeps state, apart from the operating system's clock and randomness
-//!   behind the [`Clock`] and [`Rng`] seams, and the counts of [`log_limit`].
+//!   behind the [`Clock`] and [`Rng`] seams, the counts of [`log_limit`], and the keys that hide who a
+//!   [`Consumer`] is.
 //!
 //! # Not here
 //!
@@ -13,6 +14,7 @@
 mod cache;
 mod change_count;
 mod codec;
+mod consumer;
 mod crc;
 mod id;
 pub mod limits;
@@ -25,10 +27,12 @@ mod sealed;
 mod seam;
 pub mod sync;
 mod time;
+mod turns;
 
 pub use cache::Cache;
 pub use change_count::ChangeCount;
 pub use codec::{DecodeError, Reader, TlvReader, TlvWriter, Writer, hex, unhex};
+pub use consumer::Consumer;
 pub use crc::{crc32c, crc32c_seeded, hash64};
 pub use id::{BlobId, BucketId, Seq, UploadId, VersionId};
 pub use limits::{GIB, KIB, MIB};
@@ -40,3 +44,4 @@ pub use say::say;
 pub use sealed::{SEAL_TAG_LEN_BYTES, SEALED_FRAME_LEN_BYTES, SEALED_PLAIN_LEN_BYTES, sealed_len};
 pub use seam::{Clock, Rng, SeededRng, SystemClock, SystemRng, TestClock};
 pub use time::{Timestamp, parse_http_date};
+pub use turns::{Turn, Turns};

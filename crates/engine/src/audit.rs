@@ -1,11 +1,12 @@
 //! Looking at every shard that rows name: whether it is there and verifies; and giving back what is not.
 
-use crate::budget::{ByteBudget, Consumer, Kind, Share};
+use crate::budget::{ByteBudget, Kind, Share};
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::layout::Layout;
 use crate::pace::{Meter, Work};
 use crate::repair::{RepairReport, Writing};
+use drystone_base::Consumer;
 use drystone_base::sync::{Mutex, lock};
 use drystone_base::{BlobId, BucketId, DecodeError};
 use drystone_catalog::{Data, Family, Key, KeyParts, ObjectRow, PartRow};

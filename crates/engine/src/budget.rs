@@ -20,12 +20,12 @@ pub(crate) use lane::{CHUNK_LEN, Permit, ReadLane};
 
 use crate::error::EngineError;
 use bytes::Bytes;
+use drystone_base::Consumer;
 use drystone_base::sync::{self, Mutex, MutexGuard, thread};
 use drystone_log::Ticket;
 use ledger::{Asked, Ledger, Place};
 use std::collections::{BTreeMap, HashMap};
-use std::hash::{BuildHasher, Hash, RandomState};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 /// Bytes of one unit of the books.
@@ -39,34 +39,6 @@ const WAIT_MAX: Duration = Duration::from_millis(if cfg!(test) { 300 } else { 10
 const RECLAIM_PAUSE: Duration = Duration::from_millis(50);
 /// Pause between two attempts of a thread that may block.
 const BLOCKING_PAUSE: Duration = Duration::from_millis(5);
-
-/// Whose bytes are counted together: an identity, an address without one, or the server itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Consumer(Option<(u64, u64)>);
-
-impl Consumer {
-    /// The server itself: its work in the background.
-    pub const BACKGROUND: Self = Self(None);
-
-    /// A client that belongs to no other caller.
-    #[must_use]
-    pub fn client(who: &impl Hash) -> Self {
-        Self::of(who, who)
-    }
-
-    /// A client that belongs to an account. What the hashes are made of cannot be found out by those who
-    /// choose it.
-    #[must_use]
-    pub fn of(account: &impl Hash, who: &impl Hash) -> Self {
-        static KEYS: OnceLock<RandomState> = OnceLock::new();
-        let keys = KEYS.get_or_init(RandomState::new);
-        Self(Some((keys.hash_one(account), keys.hash_one(who))))
-    }
-
-    pub(crate) fn account(self) -> Option<u64> {
-        self.0.map(|(account, _)| account)
-    }
-}
 
 /// What bytes are held for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

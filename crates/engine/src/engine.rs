@@ -2,7 +2,7 @@
 
 use crate::access_log::LogRoom;
 use crate::basis::Stamp;
-use crate::budget::{ByteBudget, Consumer, Kind, Share};
+use crate::budget::{ByteBudget, Kind, Share};
 use crate::cells::GentleReader;
 use crate::decided::Decided;
 use crate::error::EngineError;
@@ -10,10 +10,10 @@ use crate::lock_clock::LockClock;
 use crate::pace::Pace;
 use crate::pins::Pins;
 use crate::repair::Noted;
-use crate::turns::Turns;
 use drystone_base::sync::{Mutex, MutexGuard, lock};
 use drystone_base::{
-    AnyTurn, BucketId, Cache, ChangeCount, Clock, KEY_REQUESTS_MAX, Line, Rng, hash64,
+    AnyTurn, BucketId, Cache, ChangeCount, Clock, Consumer, KEY_REQUESTS_MAX, Line, Rng, Turns,
+    hash64,
 };
 use drystone_catalog::{BucketRow, Catalog, CatalogError, Family, Tx};
 use drystone_cluster::Pool;

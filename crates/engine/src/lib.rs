@@ -57,7 +57,6 @@ mod stray;
 mod stripe;
 mod sweep;
 mod tasks;
-mod turns;
 mod verified;
 
 pub use access_log::{
@@ -68,7 +67,7 @@ pub use audit::{AuditReport, AuditScope};
 pub use basis::Stamp;
 pub use blob::{BlobWriter, NewBlob, Stored};
 pub use bucket::{BucketPage, BucketsAsked};
-pub use budget::{ByteBudget, Consumer, Kind, KindUsage, Offer, Reclaimable, Share};
+pub use budget::{ByteBudget, Kind, KindUsage, Offer, Reclaimable, Share};
 pub use check::CheckReport;
 pub use commit::{ATTEMPT_COUNT_MAX, LENIENT_FROM};
 pub use copy::{CopyPart, CopyRequest};
@@ -91,9 +90,9 @@ pub use salvage::SalvagedObjects;
 pub use scrub::ScrubState;
 pub use seal::Seal;
 pub use sweep::{SweepReport, Sweeper};
-pub use turns::{Turn, Turns};
 pub use verified::{Unrepaired, Verified};
 
+pub use drystone_base::{Consumer, Turn, Turns};
 pub use drystone_catalog::{
     BucketLock, BucketRow, Checksum, ChecksumAlgorithm, ChecksumKind, Data, ETag, Encryption,
     Headers, LockMode, LockPeriod, Manifest, ObjectLock, ObjectRow, PartRow, Restore, RestoreState,

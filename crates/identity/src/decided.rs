@@ -11,20 +11,30 @@
 //! - A decision that begins while a planned change is not yet visible to readers changes nothing.
 //! - While a decision is reserved, no other decision changes anything of its account: one that was refused
 //!   is not refused again and again by those who change something all the time.
+//! - One decision of an account is reserved at a time, and callers take turns at that: a caller waits for one
+//!   turn of each other that waits, however often those ask.
 
 use crate::directory::{Directory, SLOT_COUNT, Scope, Shared, slot_of};
 use crate::error::IdentityError;
-use drystone_base::ChangeCount;
+use drystone_base::sync::{Mutex, lock};
+use drystone_base::{ChangeCount, Consumer, Turn, Turns};
 use drystone_catalog::{CatalogError, Decision, Tx};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// What is counted for accounts that share a number.
-#[derive(Default)]
 struct Slot {
     changes: ChangeCount,
-    /// Decisions that are reserved.
+    /// Decisions that are reserved: one at most.
     reserved: AtomicU64,
+    /// At reserving one.
+    turns: Arc<Turns>,
+}
+
+impl Default for Slot {
+    fn default() -> Self {
+        Self { changes: ChangeCount::default(), reserved: AtomicU64::new(0), turns: Turns::new(1) }
+    }
 }
 
 /// Counts of all accounts.
@@ -84,6 +94,8 @@ pub(crate) struct Decided {
     /// It does not hold after this time, in milliseconds since 1970.
     until_ms: AtomicU64,
     is_reserved: AtomicBool,
+    /// Of a reserved one.
+    turn: Mutex<Option<Turn>>,
     was_refused: AtomicBool,
     has_changed: AtomicBool,
     /// Compares what else was decided on.
@@ -98,7 +110,8 @@ impl Decided {
         &self.shared.changes.slots[self.slot]
     }
 
-    fn reserve(&self) {
+    fn reserve(&self, turn: Turn) {
+        *lock(&self.turn) = Some(turn);
         self.is_reserved.store(true, Ordering::Release);
         self.of_account().reserved.fetch_add(1, Ordering::AcqRel);
     }
@@ -106,6 +119,8 @@ impl Decided {
     fn release(&self) {
         if self.is_reserved.swap(false, Ordering::AcqRel) {
             self.of_account().reserved.fetch_sub(1, Ordering::AcqRel);
+            // Another may reserve.
+            drop(lock(&self.turn).take());
         }
     }
 
@@ -167,15 +182,23 @@ impl Directory {
     }
 
     /// As [`Directory::for_decision`], after all changes that are planned are visible. Until the handle is
-    /// dropped, no other decision of the account changes anything: callers take turns at this.
+    /// dropped, or its decision ended, no other decision of the account changes anything: callers take turns
+    /// at this. Who has a reserved handle of an account must not ask for another.
     ///
     /// # Errors
     ///
     /// The catalog failed.
-    pub async fn for_reserved_decision(&self, account: &str) -> Result<Self, IdentityError> {
+    pub async fn for_reserved_decision(
+        &self,
+        account: &str,
+        caller: Consumer,
+    ) -> Result<Self, IdentityError> {
         let slot = slot_of(account);
+        let turn = self.shared.changes.slots[slot].turns.turn(caller).await;
         let deciding = self.deciding(slot, UNKNOWN);
-        deciding.decided.iter().for_each(|decided| decided.reserve());
+        if let Some(decided) = &deciding.decided {
+            decided.reserve(turn);
+        }
         let shared = self.shared.clone();
         // Answered after all batches before it.
         let ticket = self.shared.catalog.submit(move |_| {
@@ -202,6 +225,7 @@ impl Directory {
             began_ms: self.now_ms(),
             until_ms: AtomicU64::new(u64::MAX),
             is_reserved: AtomicBool::new(false),
+            turn: Mutex::default(),
             was_refused: AtomicBool::new(false),
             has_changed: AtomicBool::new(false),
             also: OnceLock::new(),

@@ -1,14 +1,14 @@
 //! Goal: a change of identities is carried out on what it was decided on, or not at all. Method: decisions
 //! that others get in between, one after another and on threads of their own.
 
-use drystone_base::{Clock, SystemRng, TestClock};
+use drystone_base::{Clock, Consumer, SystemRng, TestClock};
 use drystone_identity::{
     DEFAULT_ACCOUNT, Directory, DirectoryConfig, IdentityError, NewUser, RootCredentials,
 };
 use drystone_io::Disk;
 use drystone_keyring::{Keyring, Secret};
 use drystone_sim::Store;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 const NOW_MS: u64 = 1_700_000_000_000;
 
@@ -31,9 +31,13 @@ fn wait<T>(future: impl Future<Output = T>) -> T {
     runtime.expect("a runtime starts").block_on(future)
 }
 
-fn make(directory: &Directory, name: &str) -> Result<(), IdentityError> {
+async fn make_later(directory: &Directory, name: &str) -> Result<(), IdentityError> {
     let new = NewUser { name: name.to_owned(), ..NewUser::default() };
-    wait(directory.create_user(DEFAULT_ACCOUNT, new)).map(drop)
+    directory.create_user(DEFAULT_ACCOUNT, new).await.map(drop)
+}
+
+fn make(directory: &Directory, name: &str) -> Result<(), IdentityError> {
+    wait(make_later(directory, name))
 }
 
 fn is_changed<T>(outcome: Result<T, IdentityError>) -> bool {
@@ -81,14 +85,39 @@ fn other_accounts_do_not_count() {
 fn while_a_decision_is_reserved_no_other_changes_anything() {
     let (_store, directory) = directory();
     let other = directory.for_decision(DEFAULT_ACCOUNT);
-    let reserved = wait(directory.for_reserved_decision(DEFAULT_ACCOUNT)).expect("it can be");
+    let reserved = wait(directory.for_reserved_decision(DEFAULT_ACCOUNT, Consumer::BACKGROUND))
+        .expect("it can be");
     assert!(is_changed(make(&other, "one")));
     assert!(is_changed(make(&directory.for_decision(DEFAULT_ACCOUNT), "one")));
     make(&reserved, "two").expect("it is the reserved one");
     reserved.end_decision();
     make(&directory.for_decision(DEFAULT_ACCOUNT), "one").expect("the other has ended");
-    drop(wait(directory.for_reserved_decision(DEFAULT_ACCOUNT)));
+    drop(wait(directory.for_reserved_decision(DEFAULT_ACCOUNT, Consumer::BACKGROUND)));
     make(&directory.for_decision(DEFAULT_ACCOUNT), "three").expect("the other is gone");
+}
+
+/// Goal: no caller keeps another out by many reservations. Method: one of each, while a third is at work.
+#[test]
+fn decisions_are_reserved_one_after_another() {
+    let (_store, directory) = directory();
+    let caller = |name: &str| Consumer::of(&DEFAULT_ACCOUNT, &name);
+    let reserve = |name: &str| directory.for_reserved_decision(DEFAULT_ACCOUNT, caller(name));
+    let begun = Mutex::new(Vec::new());
+    wait(async {
+        let first = reserve("many").await.expect("none is reserved");
+        let one = async |name: &'static str| {
+            let reserved = reserve(name).await.expect("the ones before it ended");
+            begun.lock().expect("no panic").push(name);
+            make_later(&reserved, name).await.expect("no other changes anything");
+            drop(reserved);
+        };
+        let end = async {
+            assert!(begun.lock().expect("no panic").is_empty());
+            first.end_decision();
+        };
+        tokio::join!(one("many"), one("other"), end);
+    });
+    assert_eq!(*begun.lock().expect("no panic"), ["many", "other"]);
 }
 
 #[test]
@@ -113,7 +142,10 @@ fn threads_that_count_together_lose_nothing() {
         let mut left = 40;
         while left > 0 {
             let decided = match reserves {
-                true => wait(directory.for_reserved_decision(DEFAULT_ACCOUNT)).expect("it can be"),
+                true => {
+                    wait(directory.for_reserved_decision(DEFAULT_ACCOUNT, Consumer::BACKGROUND))
+                        .expect("it can be")
+                }
                 false => directory.for_decision(DEFAULT_ACCOUNT),
             };
             match set_number(&decided, number_of(&decided) + 1) {

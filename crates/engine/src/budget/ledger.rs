@@ -344,7 +344,7 @@ mod tests {
     }
 
     fn member(account: u64, number: u64) -> Consumer {
-        Consumer(Some((account, number)))
+        Consumer::of(&account, &number)
     }
 
     fn fair() -> Ledger {

@@ -4,6 +4,7 @@
 use super::{Sender, also, authorize};
 use crate::auth::{Verified, identify};
 use crate::body::Body;
+use crate::consumer::consumer_of;
 use crate::control;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
@@ -115,11 +116,12 @@ pub(crate) async fn change_directory<T, F: Future<Output = Result<T, IdentityErr
     change: impl Fn(Directory) -> F,
 ) -> Result<T, S3Error> {
     let account = context.sender.account().unwrap_or_default();
+    let caller = consumer_of(&context.sender);
     for count in 1..=CHANGE_COUNT_MAX {
         let directory = match count {
             1 => context.directory.for_decision(account),
             _ => {
-                let reserved = context.directory.for_reserved_decision(account).await;
+                let reserved = context.directory.for_reserved_decision(account, caller).await;
                 reserved.map_err(|error| error_of(&error))?
             }
         };

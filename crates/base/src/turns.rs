@@ -12,8 +12,8 @@
 //!   it; its requests are served in the order in which they come.
 //! - Nothing is remembered of those that do not wait, so that nothing can be gained by coming again.
 
-use crate::budget::Consumer;
-use drystone_base::sync::{Mutex, lock};
+use crate::Consumer;
+use crate::sync::{Mutex, lock};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::oneshot;
