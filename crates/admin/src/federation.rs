@@ -9,6 +9,24 @@ pub(crate) use ldap::normalise;
 pub use ldap::{Ldap, LdapConfig};
 pub use oidc::{OpenId, OpenIdConfig};
 
+use std::net::{IpAddr, Ipv6Addr};
+
+/// Where a sign-in comes from: clients choose the lower half of an IPv6 address themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Source(IpAddr);
+
+impl Source {
+    pub(crate) fn of(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V6(address) => {
+                let [a, b, c, d, ..] = address.segments();
+                Self(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into())
+            }
+            v4 => Self(v4),
+        }
+    }
+}
+
 /// The directories that a server was told of.
 #[derive(Default)]
 pub struct Federation {

@@ -6,11 +6,11 @@ mod ber;
 mod connection;
 mod tls;
 
+use super::Source;
 use super::gate::Gate;
 use super::throttle::{Attempt, Kind, Throttle};
 use connection::{Connection, Entry, Protection, Room};
 use ldap3::ldap_escape;
-use std::net::IpAddr;
 use std::time::Duration;
 
 /// A server, as settings give it.
@@ -89,17 +89,6 @@ const NO_ATTRIBUTE: &str = "1.1";
 /// Bytes of a user name or a password at most.
 const NAME_LEN_MAX: usize = 256;
 const PASSWORD_LEN_MAX: usize = 1024;
-
-/// What counts as one source: clients choose the lower half of an IPv6 address themselves.
-fn network_of(source: IpAddr) -> IpAddr {
-    match source.to_canonical() {
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            std::net::Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
-        }
-        v4 => v4,
-    }
-}
 
 /// A name in one of its forms: attribute types and values in lower case, no blanks around separators.
 /// Directories compare most names so.
@@ -213,18 +202,30 @@ impl Ldap {
     /// What the failures of a login count for: the address, and the user it turned out to be with and
     /// without that address. A name in another spelling is the same user; one that is no one's counts for
     /// its address only.
-    fn kinds(&self, dn: Option<&str>, source: IpAddr) -> Vec<Kind> {
-        let network = network_of(source);
-        let mut kinds = vec![self.failures.kind(network, SOURCE_FAILURES_MAX)];
+    fn kinds(&self, dn: Option<&str>, source: Source) -> Vec<Kind> {
+        let mut kinds = vec![self.failures.kind(source, SOURCE_FAILURES_MAX)];
         if let Some(dn) = dn.map(normalise) {
-            kinds.push(self.failures.kind((&dn, network), PAIR_FAILURES_MAX));
+            kinds.push(self.failures.kind((&dn, source), PAIR_FAILURES_MAX));
             kinds.push(self.failures.kind(&dn, USER_FAILURES_MAX));
         }
         kinds
     }
 
+    /// What was typed, and where: known without the server, so that one more guess at a user who is closed
+    /// for an address costs neither a turn nor a question. Only failures of users that there are count for
+    /// it, so that it closes nothing before the pair of user and address is closed.
+    fn typed(&self, user: &str, source: Source) -> Kind {
+        self.failures.kind(("typed", fold(user), source), PAIR_FAILURES_MAX)
+    }
+
     async fn attempt(&self, kinds: &[Kind]) -> Result<Attempt<'_>, LdapError> {
         self.failures.attempt(kinds).await.ok_or(LdapError::Throttled)
+    }
+
+    /// Refuses what is known to be closed.
+    fn check_open(&self, kinds: &[Kind]) -> Result<(), LdapError> {
+        let is_closed = kinds.iter().any(|kind| self.failures.is_closed(*kind));
+        if is_closed { Err(LdapError::Throttled) } else { Ok(()) }
     }
 
     /// Checks a password.
@@ -236,22 +237,21 @@ impl Ldap {
         &self,
         user: &str,
         password: &str,
-        source: IpAddr,
+        source: Source,
     ) -> Result<Known, LdapError> {
         if user.is_empty() || password.is_empty() {
             return Err(LdapError::Refused);
         }
         let kinds = self.kinds(None, source);
         // Before the wait for a turn, which those who are refused need not have.
-        if kinds.iter().any(|kind| self.failures.is_closed(*kind)) {
-            return Err(LdapError::Throttled);
-        }
+        self.check_open(&kinds)?;
         if user.len() > NAME_LEN_MAX || password.len() > PASSWORD_LEN_MAX {
             self.attempt(&kinds).await?.fail();
             return Err(LdapError::Refused);
         }
         let unavailable = |what: &str| LdapError::Unavailable(what.to_owned());
-        let passage = self.gate.pass().await;
+        self.check_open(&[self.typed(user, source)])?;
+        let passage = self.gate.pass(source).await;
         let _passage = passage.ok_or_else(|| unavailable("too many requests wait for it"))?;
         let asked = tokio::time::timeout(LOGIN_TIMEOUT, self.ask(user, password, source)).await;
         asked.map_err(|_| unavailable("it takes too long"))?
@@ -259,8 +259,10 @@ impl Ldap {
 
     /// Looks a user up and tries the password. What is being tried counts as a failure until it is known to
     /// be right, so that no more than the limit is ever tried.
-    async fn ask(&self, user: &str, password: &str, source: IpAddr) -> Result<Known, LdapError> {
-        let config = &self.config;
+    async fn ask(&self, user: &str, password: &str, source: Source) -> Result<Known, LdapError> {
+        let (config, typed) = (&self.config, self.typed(user, source));
+        // What failed while this waited for its turn.
+        self.check_open(&[typed])?;
         let looking_up = self.attempt(&self.kinds(None, source)).await?;
         let mut room = Room::new();
         let mut lookup = self.connect(&mut room).await?;
@@ -275,12 +277,18 @@ impl Ldap {
         };
         drop(looking_up);
         let (dn, name) = (&entry.dn, name_of(&config.user_filter, &entry, user));
-        let attempt = self.attempt(&self.kinds(Some(dn), source)).await?;
+        let Ok(attempt) = self.attempt(&self.kinds(Some(dn), source)).await else {
+            // It cost the server a search, under whatever spelling.
+            self.failures.note(&self.kinds(None, source));
+            self.failures.note(&[typed]);
+            return Err(LdapError::Throttled);
+        };
         let mut own = self.connect(&mut room).await?;
         let bound = own.bind(dn, password, &mut room).await?;
         own.unbind().await;
         if !bound.is_success() {
             attempt.fail();
+            self.failures.note(&[typed]);
             return Err(LdapError::Refused);
         }
         drop(attempt);
@@ -319,6 +327,10 @@ impl Ldap {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn source(address: impl Into<std::net::IpAddr>) -> Source {
+        Source::of(address.into())
+    }
 
     #[test]
     fn names_have_one_form() {
@@ -371,7 +383,7 @@ mod tests {
     #[tokio::test]
     async fn wrong_passwords_are_throttled_by_user_and_source() {
         let ldap = Ldap::new(LdapConfig::default());
-        let (here, there) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([10, 0, 0, 1]));
+        let (here, there) = (source([127, 0, 0, 1]), source([10, 0, 0, 1]));
         let (ana, bob) = ("uid=ana,dc=x", "uid=bob,dc=x");
         let fail = async |kinds: Vec<Kind>| {
             // What is closed takes no more.
@@ -391,14 +403,14 @@ mod tests {
         }
         assert!(!is_open(None, here) && !is_open(Some(bob), here) && is_open(Some(bob), there));
         for host in 1..=9_u16 {
-            let source = IpAddr::from([0xFD00, 0, 0, host, 1, 2, 3, host]);
+            let source = source([0xFD00, 0, 0, host, 1, 2, 3, host]);
             for _ in 0..PAIR_FAILURES_MAX {
                 fail(ldap.kinds(Some(bob), source)).await;
             }
         }
         assert!(is_open(Some(bob), there), "45 from anywhere");
         for _ in 0..5 {
-            fail(ldap.kinds(Some(bob), IpAddr::from([1, 1, 1, 1]))).await;
+            fail(ldap.kinds(Some(bob), source([1, 1, 1, 1]))).await;
         }
         assert!(!is_open(Some(bob), there), "50 from anywhere");
     }

@@ -4,6 +4,7 @@
 
 mod documents;
 
+use super::Source;
 use super::gate::Gate;
 use documents::{Discovery, KeySet};
 use drystone_base::hex;
@@ -177,11 +178,11 @@ fn fetch(config_url: &str, wanted: &str) -> Result<Keys, TokenError> {
 /// Waits for a turn to ask, and asks on a thread that may block. What is asked for is asked to the end, also
 /// when the request is gone.
 async fn ask<T: Send + 'static>(
-    gate: &Gate,
+    (gate, source): (&Gate, Source),
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, TokenError> {
     let busy = || TokenError::Unavailable("too many requests wait for it".to_owned());
-    let passage = gate.pass().await.ok_or_else(busy)?;
+    let passage = gate.pass(source).await.ok_or_else(busy)?;
     let asked = tokio::task::spawn_blocking(move || {
         let answer = work();
         drop(passage);
@@ -269,13 +270,14 @@ impl OpenId {
         &self,
         id: Option<&str>,
         algorithm: Algorithm,
+        source: Source,
     ) -> Result<(String, Jwk), TokenError> {
         if let Some(found) = self.known_key(id, algorithm)? {
             return Ok(found);
         }
         let (known, config, wanted) =
             (self.known.clone(), self.config.clone(), id.map(str::to_owned));
-        ask(&self.keys_gate, move || {
+        ask((&self.keys_gate, source), move || {
             // Another request may have asked meanwhile.
             if !matches!(lock(&known).key(wanted.as_deref(), algorithm), Ok(None)) {
                 return;
@@ -302,6 +304,7 @@ impl OpenId {
         &self,
         vouched: &mut Vouched,
         access_token: &str,
+        source: Source,
     ) -> Result<(), TokenError> {
         let endpoint = {
             let known = lock(&self.known);
@@ -309,9 +312,10 @@ impl OpenId {
         };
         let none = || TokenError::Unavailable("the provider has no user info endpoint".to_owned());
         let (endpoint, token) = (endpoint.ok_or_else(none)?, access_token.to_owned());
-        let asked =
-            ask(&self.users_gate, move || documents::document(&endpoint, Some(&token), TIMEOUT))
-                .await?;
+        let asked = ask((&self.users_gate, source), move || {
+            documents::document(&endpoint, Some(&token), TIMEOUT)
+        })
+        .await?;
         let info: Map<String, Value> = asked?;
         // OpenID Connect Core 1.0, §5.3.2: an answer about someone else must not be used.
         if info.get("sub").is_none() || info.get("sub") != vouched.claims.get("sub") {
@@ -329,13 +333,18 @@ impl OpenId {
     /// # Errors
     ///
     /// [`TokenError`].
-    pub(crate) async fn verify(&self, token: &str, now_s: u64) -> Result<Vouched, TokenError> {
+    pub(crate) async fn verify(
+        &self,
+        token: &str,
+        now_s: u64,
+        source: Source,
+    ) -> Result<Vouched, TokenError> {
         let invalid = |what: &str| TokenError::Invalid(what.to_owned());
         let header = decode_header(token).map_err(|_| invalid("the token is malformed"))?;
         if !ALGORITHMS.contains(&header.alg) {
             return Err(invalid("the token's algorithm is not allowed"));
         }
-        let (issuer, key) = self.key(header.kid.as_deref(), header.alg).await?;
+        let (issuer, key) = self.key(header.kid.as_deref(), header.alg, source).await?;
         let key = DecodingKey::from_jwk(&key).map_err(|_| invalid("the key is malformed"))?;
         let mut validation = Validation::new(header.alg);
         // Times and audience are looked at below: the clock is ours, and `azp` counts too.

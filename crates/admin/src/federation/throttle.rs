@@ -73,6 +73,12 @@ impl Throttle {
         Kind { hash: self.keys.hash_one(what).max(1), count_max }
     }
 
+    /// Counts a failure that was not tried as an attempt.
+    pub(super) fn note(&self, kinds: &[Kind]) {
+        let mut books = lock(&self.books);
+        kinds.iter().for_each(|kind| books.note(*kind));
+    }
+
     /// Whether there were too many failures of a kind.
     pub(super) fn is_closed(&self, kind: Kind) -> bool {
         lock(&self.books).failures(kind) >= kind.count_max
@@ -109,8 +115,7 @@ impl Throttle {
 impl Attempt<'_> {
     /// It failed.
     pub(super) fn fail(self) {
-        let mut books = lock(&self.throttle.books);
-        self.kinds.iter().for_each(|kind| books.note(*kind));
+        self.throttle.note(&self.kinds);
     }
 }
 

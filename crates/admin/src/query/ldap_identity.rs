@@ -7,8 +7,8 @@ use super::sts::{
 use super::write::Xml;
 use super::{Answer, Parameters, QueryError};
 use crate::door::AdminRequest;
-use crate::federation::Federation;
 use crate::federation::ldap::LdapError;
+use crate::federation::{Federation, Source};
 use drystone_base::warn_limited;
 use drystone_identity::{DEFAULT_ACCOUNT, Directory, OutsideName, SessionRequest};
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,7 +47,7 @@ pub(super) async fn run(
     let seconds = duration(parameters, ROLE_RANGE_S, DURATION_DEFAULT_S)?;
     parameters.refuse_unread()?;
     let checked_ms = Some(directory.now_ms());
-    let known = ldap.login(user, password, request.address).await?;
+    let known = ldap.login(user, password, Source::of(request.address)).await?;
     let mut policies: BTreeSet<String> = directory.name_policies(&known.dn)?;
     for group in &known.groups {
         policies.extend(directory.name_policies(group)?);

@@ -9,7 +9,7 @@ use super::write::Xml;
 use super::{Answer, Parameters, QueryError};
 use crate::door::{AdminRequest, common_facts};
 use crate::federation::oidc::{TokenError, Vouched, claimed_issuer, texts};
-use crate::federation::{Federation, OpenId};
+use crate::federation::{Federation, OpenId, Source};
 use drystone_base::warn_limited;
 use drystone_iam::{Facts, PolicySet, Principal, canned_policy};
 use drystone_identity::{
@@ -78,6 +78,7 @@ async fn vouch<'f>(
     federation: &'f Federation,
     token: &str,
     now_s: u64,
+    source: Source,
 ) -> Result<(&'f OpenId, Vouched), QueryError> {
     if federation.openid.is_empty() {
         return Err(TokenError::Invalid("No identity provider is configured.".to_owned()).into());
@@ -87,7 +88,7 @@ async fn vouch<'f>(
                    IDENTITY_OPENID_ISSUER";
     let mut refused = TokenError::Invalid(message.to_owned());
     for provider in federation.openid.iter().filter(|provider| provider.may_issue(&issuer)) {
-        match provider.verify(token, now_s).await {
+        match provider.verify(token, now_s, source).await {
             Ok(vouched) => return Ok((provider, vouched)),
             Err(error) => refused = error,
         }
@@ -109,10 +110,11 @@ pub(super) async fn run(
     }
     let checked_ms = directory.now_ms();
     let now_s = checked_ms / 1000;
-    let (provider, mut vouched) = vouch(federation, token, now_s).await?;
+    let source = Source::of(request.address);
+    let (provider, mut vouched) = vouch(federation, token, now_s, source).await?;
     if provider.config.claim_userinfo {
         let access_token = parameters.need("WebIdentityAccessToken")?;
-        provider.add_userinfo(&mut vouched, access_token).await?;
+        provider.add_userinfo(&mut vouched, access_token, source).await?;
     }
     let seconds = duration(parameters, ROLE_RANGE_S, DURATION_DEFAULT_S)?;
     // A session does not outlive what it was made from.
