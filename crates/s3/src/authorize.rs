@@ -34,6 +34,7 @@ pub(crate) use also::{
     Also, AlsoDecided, check_also, decide_also, remember_acl, remember_encryption,
 };
 pub(crate) use begun::said_of_object;
+pub(crate) use carried::{ReadFrom, decide_on_copied_tags, decide_on_renamed};
 pub(crate) use delivery::{may_deliver, may_log_to};
 use drystone_engine::{BucketRow, EngineError, VersionRef};
 use drystone_iam::{

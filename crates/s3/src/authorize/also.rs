@@ -2,9 +2,8 @@
 //! of grants, keys of the key service. It is remembered, so that all of it is decided on again with the rest
 //! when a body has come.
 
-use super::{Need, allow_point, may_use_key, refuse_denied};
+use super::{allow_point, may_use_key};
 use crate::acl::{self, Grant};
-use crate::authorize::carried::allow_carried_tags;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
 use crate::ops::{Given, given_acl};
@@ -15,14 +14,6 @@ use std::sync::Arc;
 /// One decision.
 #[derive(Clone)]
 pub(crate) enum Also {
-    /// Tags of an object become those of another one.
-    CarriedTags {
-        /// To read the object.
-        source: Need,
-        tags: Vec<(String, String)>,
-    },
-    /// Nothing denies this.
-    NotDenied(Need),
     /// A key is used.
     Key { action: &'static str, id: String },
     /// Something of an access point is set.
@@ -44,8 +35,6 @@ type Check = dyn Fn(&Context<'_>) -> Result<(), S3Error> + Send + Sync;
 impl Also {
     fn decide(&self, context: &Context<'_>) -> Result<(), S3Error> {
         match self {
-            Self::CarriedTags { source, tags } => allow_carried_tags(context, source, tags),
-            Self::NotDenied(need) => refuse_denied(context, need),
             Self::Key { action, id } => may_use_key(context, action, id),
             Self::Point { action, account, name } => allow_point(context, action, account, name),
             Self::Acl { bucket, given } => {

@@ -2,7 +2,7 @@
 
 use super::Handled;
 use super::copy_source::{Source, find};
-use crate::authorize::{Also, decide_also, with_decisions};
+use crate::authorize::{decide_on_copied_tags, with_decisions};
 use crate::checksum::{element_name, parse_algorithm, text_of};
 use crate::encryption;
 use crate::error::{S3Code, S3Error};
@@ -44,8 +44,8 @@ pub(crate) async fn run(context: &Context<'_>) -> Handled {
     let is_same_key =
         source.bucket == name.as_str() && source.key == key.as_str() && source.version.is_none();
     if !replaces_tags {
-        let (source, tags) = (source.need(context), source.located.row.tags.clone());
-        decide_also(context, Also::CarriedTags { source, tags })?;
+        let is_onto_itself = source.bucket == name.as_str() && source.key == key.as_str();
+        decide_on_copied_tags(context, source.read(context), &source.located, is_onto_itself)?;
     }
     let mut draft = draft(&source.located.row, sent, replaces_metadata, replaces_tags);
     // A list is never copied.

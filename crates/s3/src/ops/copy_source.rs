@@ -1,7 +1,7 @@
 //! The source of a copy, shared by `CopyObject` and `UploadPartCopy`.
 
 use super::restore_object::must_be_readable;
-use crate::authorize::Need;
+use crate::authorize::{Need, ReadFrom};
 use crate::encryption::{self, Side};
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
@@ -91,14 +91,15 @@ pub(crate) async fn find(context: &Context<'_>) -> Result<Source, S3Error> {
 }
 
 impl Source {
-    /// The right to read it.
-    pub(crate) fn need(&self, context: &Context<'_>) -> Need {
-        Need {
+    /// The version, with the right to read it.
+    pub(crate) fn read(&self, context: &Context<'_>) -> ReadFrom {
+        let need = Need {
             key: Some(self.key.clone()),
             version: self.version.clone(),
             point: context.request.source_point.clone(),
             ..Need::on("s3:GetObject", Some(&self.bucket))
-        }
+        };
+        ReadFrom { need, version: self.version.as_deref().and_then(VersionRef::parse) }
     }
 }
 

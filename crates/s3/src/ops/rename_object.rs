@@ -1,7 +1,7 @@
 //! `RenameObject`.
 
 use super::Handled;
-use crate::authorize::{Also, Need, decide_also};
+use crate::authorize::{Need, ReadFrom, decide_on_renamed};
 use crate::encryption;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
@@ -71,25 +71,13 @@ pub(crate) async fn run(context: &Context<'_>) -> Handled {
         token,
         resealed: None,
     };
-    // What is not there is said by the renaming.
-    if let Ok(located) = context.engine.locate(name.as_str(), source.as_bytes(), None) {
-        let need = Need {
-            key: Some(source.as_str().to_owned()),
-            point: request.point.clone(),
-            ..Need::on("s3:GetObject", Some(name.as_str()))
-        };
-        let tags = located.row.tags.clone();
-        decide_also(context, Also::CarriedTags { source: need, tags })?;
-        // A list goes along, too.
-        if located.row.acl.is_some() {
-            let need = Need {
-                key: Some(target.as_str().to_owned()),
-                point: request.point.clone(),
-                ..Need::on("s3:PutObjectAcl", Some(name.as_str()))
-            };
-            decide_also(context, Also::NotDenied(need))?;
-        }
-    }
+    let need_of = |action, key: &str| Need {
+        key: Some(key.to_owned()),
+        point: request.point.clone(),
+        ..Need::on(action, Some(name.as_str()))
+    };
+    let read = ReadFrom { need: need_of("s3:GetObject", source.as_str()), version: None };
+    decide_on_renamed(context, read, need_of("s3:PutObjectAcl", target.as_str()))?;
     for _ in 0..RESEAL_COUNT {
         let encryption = resealed(context, name.as_str(), &rename).await?;
         match context.engine.rename(name.as_str(), rename.clone(), encryption).await {
