@@ -272,6 +272,21 @@ impl PrincipalPattern {
         *self == Self::Everyone
     }
 
+    /// Whether this leaves someone out of a statement that names everyone else (`NotPrincipal`): each caller
+    /// is left out by his own name only. An account leaves out its owner and no one else in it, a role none
+    /// of its sessions, which are named one by one (IAM user guide, "AWS JSON policy elements:
+    /// NotPrincipal"). A name that is no id leaves out no one: who was meant is not known.
+    pub(crate) fn leaves_out(&self, caller: &Principal, canonical: Option<&str>) -> bool {
+        let reach = self.names(caller, canonical, Effect::Allow);
+        match (self, caller) {
+            (Self::Account(_) | Self::Canonical(_), caller) => {
+                reach.is_some() && matches!(caller, Principal::Root { .. })
+            }
+            (Self::Id(_), Principal::RoleSession { .. }) => reach == Some(Reach::Session),
+            _ => reach.is_some(),
+        }
+    }
+
     /// Whether and how this names someone for a statement of an effect; `canonical` is the canonical id of
     /// the caller's account.
     fn names(&self, caller: &Principal, canonical: Option<&str>, effect: Effect) -> Option<Reach> {

@@ -127,11 +127,11 @@ impl Statement {
     pub(crate) fn reach(&self, caller: &Principal, canonical: Option<&str>) -> Option<Reach> {
         match self.principals.as_ref()? {
             Either::In(patterns) => reach(patterns, caller, canonical, self.effect),
-            // Whom a name that is no id leaves out is not known: it leaves out no one.
-            Either::NotIn(patterns) => match reach(patterns, caller, canonical, Effect::Allow) {
-                Some(_) => None,
-                None => Some(Reach::Everyone),
-            },
+            Either::NotIn(patterns) => {
+                let mut patterns = patterns.iter();
+                let is_left_out = patterns.any(|pattern| pattern.leaves_out(caller, canonical));
+                (!is_left_out).then_some(Reach::Everyone)
+            }
         }
     }
 }

@@ -73,6 +73,10 @@ fn caller(name: &str) -> (Principal, Option<&'static str>) {
 }
 
 fn who(name: &str) -> Value {
+    if name.contains(',') {
+        let all = name.split(',').map(|name| who(name)["AWS"].clone());
+        return json!({ "AWS": all.collect::<Vec<_>>() });
+    }
     let number = name.chars().last().expect("a name");
     let account = account(number);
     match name.trim_end_matches(['1', '2']) {
