@@ -27,8 +27,8 @@ use crate::rules::{Ownership, Rules};
 pub(crate) use actions::delete_needs;
 use actions::{needs, other_names};
 pub(crate) use again::{
-    as_it_is_now, authorize_again, carry_out, change_directory, identify_again, session_token,
-    still_known, with_decisions,
+    as_it_is_now, authorize_again, carry_out, change_directory, identify_again, read_page,
+    session_token, still_known, with_decisions,
 };
 pub(crate) use also::{
     Also, AlsoDecided, check_also, decide_also, remember_acl, remember_encryption,

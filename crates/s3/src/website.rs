@@ -5,12 +5,10 @@
 //!
 //! Source: S3 user guide, "Hosting a static website using Amazon S3".
 
-use crate::authorize::authorize;
-use crate::authorize::hide_absence;
+use crate::authorize::{authorize, hide_absence, read_page};
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
 use crate::operation::Operation;
-use crate::ops;
 use crate::request::printable;
 use crate::response::{ECHO_LEN_MAX, Reply, ResponseBody, empty, set};
 use crate::rules::Rules;
@@ -108,11 +106,12 @@ async fn answer(context: &mut Context<'_>) -> Result<Reply, S3Error> {
     Err(error)
 }
 
-/// An object, for anyone who may read it.
+/// An object, for anyone who may read it, also when it has been read.
 async fn fetch(context: &mut Context<'_>, key: &str, with_body: bool) -> Result<Reply, S3Error> {
     context.request.key = Some(key.to_owned());
     authorize(context, Operation::GetObject)?;
-    let found = ops::read_object(context, with_body).await;
+    context.is_decided();
+    let found = read_page(context, with_body).await;
     found.map_err(|error| hide_absence(context, error))
 }
 

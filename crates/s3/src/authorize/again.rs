@@ -194,6 +194,26 @@ pub(crate) async fn carry_out(
     }
 }
 
+/// Reads the object that a page of a website is, as [`carry_out`] does for `GetObject`.
+///
+/// # Errors
+///
+/// As [`carry_out`].
+pub(crate) async fn read_page(context: &Context<'_>, with_body: bool) -> ops::Handled {
+    let mut count = 1;
+    loop {
+        // Another page may have been looked for before.
+        context.also.forget();
+        let read = ops::read_object(context, with_body).await;
+        authorize_again(context)?;
+        let is_again = matches!(&read, Err(error) if error.decide_again);
+        if !is_again || count == DECISION_COUNT_MAX {
+            return read;
+        }
+        count += 1;
+    }
+}
+
 /// Token of the session of a request: from where its signature is.
 pub(crate) fn session_token(request: &S3Request) -> Option<String> {
     let in_header = request.header("x-amz-security-token");
