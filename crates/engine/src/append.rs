@@ -93,7 +93,7 @@ impl Engine {
         holds: impl Fn() -> bool + Send + 'static,
     ) -> Result<(), EngineError> {
         let id = self.bucket_id(name)?;
-        self.commit(move |tx| match holds() {
+        self.commit_configuration(id, move |tx| match holds() {
             true => plan::set_appends(tx, id, takes_appends),
             false => Err(EngineError::DecidedOnOther),
         })

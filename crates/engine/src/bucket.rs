@@ -83,7 +83,7 @@ impl Engine {
     pub async fn delete_bucket(&self, name: &str) -> Result<(), EngineError> {
         let id = self.bucket_id(name)?;
         loop {
-            match self.commit(move |tx| plan::delete_bucket(tx, id)).await {
+            match self.commit_configuration(id, move |tx| plan::delete_bucket(tx, id)).await {
                 Err(EngineError::UploadBusy) => self.abort_uploads(id).await?,
                 Ok(()) => {
                     self.changed_bucket(name);
@@ -136,7 +136,7 @@ impl Engine {
         let id = self.bucket_id(name)?;
         let plan =
             move |tx: &mut Tx<'_>| plan::set_versioning(tx, id, versioning, needs_mfa, has_mfa);
-        self.commit(plan).await?;
+        self.commit_configuration(id, plan).await?;
         self.changed_bucket(name);
         Ok(())
     }
@@ -154,7 +154,7 @@ impl Engine {
             noted.into_iter().for_each(|(key, row)| tx.put(key, row));
             plan::set_lock(tx, id, lock)
         };
-        self.commit(plan).await?;
+        self.commit_configuration(id, plan).await?;
         self.lock_clock_is_stored();
         self.changed_bucket(name);
         Ok(())

@@ -7,6 +7,8 @@
 //!
 //! - A request that no decision was made on commits nothing.
 //! - A plan that was refused has changed nothing, and comes back as it was.
+//! - Where a plan is refused often because the configuration of a bucket was changed, callers take turns
+//!   (`configuration.rs`).
 //! - What has to be done whether or not the request may go on is committed by [`Engine::undecided`].
 
 use crate::asked::Decider;
@@ -14,6 +16,7 @@ use crate::basis::Made;
 use crate::decided::Decided;
 use crate::engine::{Engine, forget_changed};
 use crate::error::EngineError;
+use drystone_base::BucketId;
 use drystone_catalog::{Decision, Tx};
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -21,12 +24,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
 
-/// Times that a plan is handed in, a few milliseconds each. Where several change the configuration of one
-/// bucket at once, one of them gets through in each round.
+/// Times that a plan is handed in, a few milliseconds each.
 pub const ATTEMPT_COUNT_MAX: u32 = 64;
 /// From this attempt on a plan is not refused because identities were changed: where they are changed all the
 /// time, what was decided on right before has to do.
 pub const LENIENT_FROM: u32 = 4;
+/// From this attempt on callers take turns at the configurations of the buckets that were decided on.
+const TURNS_FROM: u32 = 6;
 
 /// What came of a plan.
 enum Outcome<T, P> {
@@ -41,7 +45,18 @@ struct Compared {
     decided: Arc<Decided>,
     made: Made,
     object: Option<Vec<u8>>,
+    /// The bucket whose configuration the plan changes.
+    configuration: Option<BucketId>,
+    attempt: Attempt,
+}
+
+/// How a plan is handed in.
+#[derive(Clone, Copy)]
+struct Attempt {
+    /// Whatever happened to identities.
     is_lenient: bool,
+    /// Its request has the buckets reserved.
+    is_reserved: bool,
 }
 
 impl Engine {
@@ -51,13 +66,23 @@ impl Engine {
         &self,
         plan: impl FnOnce(&mut Tx<'_>) -> Result<T, EngineError> + Send + 'static,
     ) -> Result<T, EngineError> {
-        self.commit_on(None, plan).await
+        self.commit_on(None, None, plan).await
+    }
+
+    /// As [`Engine::commit`], for a plan that changes the configuration of a bucket.
+    pub(crate) async fn commit_configuration<T: Send + 'static>(
+        &self,
+        bucket: BucketId,
+        plan: impl FnOnce(&mut Tx<'_>) -> Result<T, EngineError> + Send + 'static,
+    ) -> Result<T, EngineError> {
+        self.commit_on(None, Some(bucket), plan).await
     }
 
     /// As [`Engine::commit`]. `object`: the only one that the plan changes, of several that were decided on.
     pub(crate) async fn commit_on<T: Send + 'static>(
         &self,
         object: Option<&[u8]>,
+        configuration: Option<BucketId>,
         plan: impl FnOnce(&mut Tx<'_>) -> Result<T, EngineError> + Send + 'static,
     ) -> Result<T, EngineError> {
         let mut is_outdated = match &self.decided {
@@ -68,17 +93,23 @@ impl Engine {
             }
             None => false,
         };
-        let (mut plan, mut count) = (Box::new(plan), 0);
+        let (mut plan, mut count, mut reserved) = (Box::new(plan), 0, None);
         loop {
+            count += 1;
+            if count >= TURNS_FROM && reserved.is_none() {
+                reserved = Some(self.reserve_buckets().await);
+            }
             if is_outdated {
                 let decided = self.decided.as_ref().expect("is compared for a request only");
                 if !decided.asked.ask().await {
                     return Err(EngineError::DecidedOnOther);
                 }
             }
-            count += 1;
-            let (is_last, is_lenient) = (count == ATTEMPT_COUNT_MAX, count >= LENIENT_FROM);
-            plan = match self.hand_in(object.map(<[u8]>::to_vec), is_lenient, plan).await? {
+            let is_last = count == ATTEMPT_COUNT_MAX;
+            let (is_lenient, is_reserved) = (count >= LENIENT_FROM, reserved.is_some());
+            let attempt = Attempt { is_lenient, is_reserved };
+            let subject = (object.map(<[u8]>::to_vec), configuration);
+            plan = match self.hand_in(subject, attempt, plan).await? {
                 Outcome::Done(outcome) => return outcome,
                 Outcome::Outdated(_) if is_last => return Err(EngineError::DecidedOnOther),
                 Outcome::Outdated(plan) => plan,
@@ -96,7 +127,8 @@ impl Engine {
     ) -> impl Future<Output = Result<T, EngineError>> + Send + 'static {
         let is_lenient =
             self.decided.as_ref().is_some_and(|d| d.is_lenient.load(Ordering::Relaxed));
-        let ticket = self.hand_in(Some(object), is_lenient, Box::new(plan));
+        let attempt = Attempt { is_lenient, is_reserved: false };
+        let ticket = self.hand_in((Some(object), None), attempt, Box::new(plan));
         async move {
             match ticket.await? {
                 Outcome::Done(outcome) => outcome,
@@ -107,8 +139,8 @@ impl Engine {
 
     fn hand_in<T: Send + 'static, P>(
         &self,
-        object: Option<Vec<u8>>,
-        is_lenient: bool,
+        (object, configuration): (Option<Vec<u8>>, Option<BucketId>),
+        attempt: Attempt,
         plan: Box<P>,
     ) -> impl Future<Output = Result<Outcome<T, P>, EngineError>> + Send + 'static
     where
@@ -119,16 +151,20 @@ impl Engine {
             decided: decided.clone(),
             made: decided.made_now(),
             object,
-            is_lenient,
+            configuration,
+            attempt,
         });
         let ticket = self.shared.catalog.submit(move |tx| {
             tx.set_lock_now_ms(lock_now_ms);
             let planned = match compared {
                 None => plan(tx),
-                Some(Compared { decided, made, object, is_lenient }) => {
+                Some(Compared { decided, made, object, configuration, attempt }) => {
                     let (looked_at, object) = (&decided.looked_at, object.as_deref());
-                    let is_current = decided.is_current(&made, is_lenient, tx, &shared);
-                    let is_same = |same| Ok(same && looked_at.is_same(tx, object)?);
+                    let is_current = decided.is_current(&made, attempt.is_lenient, tx, &shared);
+                    let is_of_another = !attempt.is_reserved
+                        && configuration.is_some_and(|id| shared.configurations.is_reserved(id));
+                    let is_same =
+                        |same| Ok(same && !is_of_another && looked_at.is_same(tx, object)?);
                     match is_current.and_then(is_same) {
                         Ok(true) => {}
                         Ok(false) => return Ok(Decision::Reject(Outcome::Outdated(plan))),

@@ -77,6 +77,15 @@ impl Decided {
         Ok(true)
     }
 
+    /// The buckets that were looked up.
+    pub(crate) fn bucket_ids(&self) -> Vec<BucketId> {
+        let id_of = |seen: &Seen| match seen {
+            Seen::Row(row) | Seen::Old(row) => Some(row.id),
+            Seen::Absent(_) => None,
+        };
+        lock(&self.seen).iter().filter_map(id_of).collect()
+    }
+
     /// The bucket that a name means; `None` if it has to be looked up.
     pub(crate) fn row(&self, name: &str) -> Option<Result<Arc<BucketRow>, EngineError>> {
         match lock(&self.seen).iter().find(|seen| seen.name() == name)? {

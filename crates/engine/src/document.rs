@@ -58,7 +58,7 @@ impl Engine {
             let mut documents = documents.into_iter();
             documents.try_for_each(|(name, text)| plan::set_document(tx, id, (kind, &name), text))
         };
-        self.commit(plan).await?;
+        self.commit_configuration(id, plan).await?;
         self.changed_bucket(bucket);
         Ok(())
     }
@@ -75,7 +75,7 @@ impl Engine {
         document: Vec<u8>,
     ) -> Result<(), EngineError> {
         let id = self.bucket_id(bucket)?;
-        self.commit(move |tx| {
+        self.commit_configuration(id, move |tx| {
             tx.use_reserve();
             plan::set_document(tx, id, (kind, ""), Some(document))
         })
@@ -139,7 +139,7 @@ impl Engine {
         tags: Vec<(String, String)>,
     ) -> Result<(), EngineError> {
         let id = self.bucket_id(bucket)?;
-        self.commit(move |tx| plan::set_bucket_tags(tx, id, tags)).await?;
+        self.commit_configuration(id, move |tx| plan::set_bucket_tags(tx, id, tags)).await?;
         self.changed_bucket(bucket);
         Ok(())
     }
@@ -155,7 +155,9 @@ impl Engine {
         change: impl FnOnce(Vec<(String, String)>) -> Result<Vec<(String, String)>, E> + Send + 'static,
     ) -> Result<Result<(), E>, EngineError> {
         let id = self.bucket_id(bucket)?;
-        let outcome = self.commit(move |tx| plan::change_bucket_tags(tx, id, change)).await?;
+        let outcome = self
+            .commit_configuration(id, move |tx| plan::change_bucket_tags(tx, id, change))
+            .await?;
         self.changed_bucket(bucket);
         Ok(outcome)
     }

@@ -4,6 +4,7 @@ use crate::access_log::LogRoom;
 use crate::basis::Stamp;
 use crate::budget::{ByteBudget, Kind, Share};
 use crate::cells::GentleReader;
+use crate::configuration::Configurations;
 use crate::decided::Decided;
 use crate::error::EngineError;
 use crate::lock_clock::LockClock;
@@ -102,6 +103,7 @@ pub(crate) struct Shared {
     pub(crate) large_uploads: Arc<()>,
     /// Counts changes of configurations of buckets.
     pub(crate) bucket_changes: ChangeCount,
+    pub(crate) configurations: Configurations,
     buckets: Mutex<BucketCache>,
     noted: Mutex<Noted>,
     space_checked_ms: AtomicU64,
@@ -153,6 +155,7 @@ impl Engine {
             key_turns: Turns::new(KEY_REQUESTS_MAX),
             large_uploads: Arc::new(()),
             bucket_changes: ChangeCount::default(),
+            configurations: Configurations::default(),
             buckets: Mutex::default(),
             noted: Mutex::default(),
             space_checked_ms: AtomicU64::new(0),

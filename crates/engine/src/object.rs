@@ -305,7 +305,7 @@ impl Engine {
         let (bucket, named) = (self.bucket_id(bucket)?, object.clone());
         let plan =
             move |tx: &mut Tx<'_>| plan::delete_object(tx, bucket, &named, version, &conditions);
-        self.commit_on(Some(&object), plan).await
+        self.commit_on(Some(&object), None, plan).await
     }
 
     /// Hands a delete in at once, to be waited for later: deletes that are handed in one after the

@@ -329,3 +329,50 @@ fn what_is_no_request_commits_without_a_decision() {
         tag(&store.engine, b"a", "yes").await.expect("is committed");
     });
 }
+
+/// Sets a document of the bucket as a request of a caller does.
+async fn configure(engine: &Engine, caller: Consumer) -> Result<(), EngineError> {
+    let request = engine.for_request(caller, None, engine.stamp(&Arc::default()));
+    request.find_bucket(BUCKET)?;
+    request.decision_is_made(None);
+    let set = request.set_document(BUCKET, DocumentKind::Website, "", Some(b"x".to_vec()));
+    let decide_again = || {
+        request.begin_decision();
+        request.find_bucket(BUCKET).expect("is there");
+        request.decision_is_made(None);
+        true
+    };
+    request.deciding(pin!(set), decide_again).await
+}
+
+/// Goal: who changes the configuration of a bucket all the time, by any number of requests, keeps no one else
+/// from changing it. Method: another caller does it once while 200 requests of one are in progress; all of
+/// them were refused often by then.
+#[test]
+fn callers_take_turns_at_the_configuration_of_a_bucket() {
+    with_store(async |store| {
+        let many = Consumer::of(&0, &0);
+        let flood: Vec<_> = (0..200)
+            .map(|_| {
+                let engine = store.engine.clone();
+                tokio::spawn(async move {
+                    loop {
+                        // Those that were refused too often say so.
+                        drop(configure(&engine, many).await);
+                    }
+                })
+            })
+            .collect();
+        for number in 1..20 {
+            let engine = store.engine.clone();
+            let one = async move { configure(&engine, Consumer::of(&0, &number)).await };
+            // It comes last, behind all others.
+            let one = tokio::spawn(one).await.expect("no panic");
+            assert!(one.is_ok(), "{number}: {one:?}");
+        }
+        flood.iter().for_each(tokio::task::JoinHandle::abort);
+        for task in flood {
+            drop(task.await);
+        }
+    });
+}

@@ -102,6 +102,8 @@ fn decide_anew(context: &Context<'_>) -> Result<(), S3Error> {
 
 /// Times that a change of the directory is decided on.
 const CHANGE_COUNT_MAX: u32 = 8;
+/// From this decision on a change of the directory reserves the buckets that it was decided on.
+const BUCKETS_FROM: u32 = 3;
 
 /// Changes something of the sender's account in the directory, by a decision that the plan compares
 /// (`identity/src/decided.rs`).
@@ -117,6 +119,7 @@ pub(crate) async fn change_directory<T, F: Future<Output = Result<T, IdentityErr
 ) -> Result<T, S3Error> {
     let account = context.sender.account().unwrap_or_default();
     let caller = consumer_of(&context.sender);
+    let mut reserved = None;
     for count in 1..=CHANGE_COUNT_MAX {
         let directory = match count {
             1 => context.directory.for_decision(account),
@@ -125,6 +128,10 @@ pub(crate) async fn change_directory<T, F: Future<Output = Result<T, IdentityErr
                 reserved.map_err(|error| error_of(&error))?
             }
         };
+        // Buckets are compared too: those who change them all the time keep no one out.
+        if count >= BUCKETS_FROM && reserved.is_none() {
+            reserved = Some(context.engine.reserve_buckets().await);
+        }
         decide_anew(context)?;
         directory.set_decision_end(context.engine.decision_end_ms());
         directory.compare_also(context.engine.compares_buckets());
