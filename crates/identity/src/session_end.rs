@@ -4,6 +4,7 @@
 //! count. Users and roles have it in their own row; owners of accounts and names of other directories in
 //! one that is made for it.
 
+use crate::DEFAULT_ACCOUNT;
 use crate::directory::{Directory, Scope};
 use crate::entity::{Role, SessionsEnd, User};
 use crate::error::IdentityError;
@@ -35,16 +36,24 @@ const OUTSIDE: &str = "outside";
 const OPENID_NAME: &str = "openid";
 
 impl Directory {
-    /// Ends all sessions that were made until now, and returns this time, in milliseconds since 1970.
+    /// Ends all sessions that were made until now, and returns this time, in milliseconds since 1970. Of one
+    /// of another directory those of roles of all accounts end, whatever `account` is.
     ///
     /// # Errors
     ///
     /// [`IdentityError::NotFound`] for a user or role, or the catalog failed.
     pub async fn end_sessions(&self, account: &str, of: SessionsOf) -> Result<u64, IdentityError> {
+        // Roles of any account can be taken on by the same one of another directory.
+        let (account, scope) = match of {
+            SessionsOf::Outside(_) | SessionsOf::OpenIdName(_) => (DEFAULT_ACCOUNT, Scope::All),
+            SessionsOf::Root | SessionsOf::User(_) | SessionsOf::Role(_) => {
+                (account, Scope::of(account))
+            }
+        };
         let account = account.to_owned();
         // Those of this millisecond end too.
         let after_ms = self.now_ms() + 1;
-        self.commit(Scope::of(&account), move |tx| {
+        self.commit(scope, move |tx| {
             tx.use_reserve();
             let (kind, name) = match of {
                 SessionsOf::User(name) => {
@@ -77,19 +86,30 @@ impl Directory {
         self.sessions_after(&[account, OWNER, ""])
     }
 
-    /// From when on sessions of one of another directory count, in milliseconds since 1970.
+    /// From when on sessions of one of another directory count that belong to an account, in milliseconds
+    /// since 1970.
     pub(crate) fn outside_sessions_after(
         &self,
         account: &str,
         outside: &OutsideName,
     ) -> Result<u64, IdentityError> {
-        let of_name = match outside.provider {
-            Some(_) => self.sessions_after(&[account, OPENID_NAME, &outside.name])?,
-            None => 0,
+        let mut after_ms = 0;
+        let mut look = |account: &str| {
+            if outside.provider.is_some() {
+                let of_name = self.sessions_after(&[account, OPENID_NAME, &outside.name])?;
+                after_ms = after_ms.max(of_name);
+            }
+            let of_before = self.sessions_after(&[account, EXTERNAL, &outside.name])?;
+            let of_full = self.sessions_after(&[account, OUTSIDE, &outside.full()])?;
+            after_ms = after_ms.max(of_before).max(of_full);
+            Ok::<_, IdentityError>(())
         };
-        let of_before = self.sessions_after(&[account, EXTERNAL, &outside.name])?;
-        let of_full = self.sessions_after(&[account, OUTSIDE, &outside.full()])?;
-        Ok(of_full.max(of_name).max(of_before))
+        look(DEFAULT_ACCOUNT)?;
+        // Where earlier versions looked for it.
+        if account != DEFAULT_ACCOUNT {
+            look(account)?;
+        }
+        Ok(after_ms)
     }
 
     fn sessions_after(&self, parts: &[&str]) -> Result<u64, IdentityError> {

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 import test_ldap
 from conftest import PASSWORD, USER, Server, drystone
+from surfaces import Surfaces
 from test_narrowing import READONLY, allow, client, document, refused, rights
 from test_sessions import ended
 
@@ -143,6 +144,28 @@ def test_sessions_of_an_openid_name_are_ended(openid):
     revoke(openid, "--role", "web")
     ended(made["bob", True].list_objects_v2, Bucket="lake")
     made["bob", False].list_objects_v2(Bucket="lake")
+
+
+@pytest.mark.parametrize("how", ["name", "user"])
+def test_ending_sessions_of_an_openid_name_ends_those_of_roles_of_all_accounts(openid, how):
+    """Goal: no session goes on because its role is of another account. Method: roles of two more accounts that trust the provider;
+    the sessions were used, so that who they are is remembered."""
+    made, name = {}, f"many-accounts-{how}"
+    trust = {"Version": "2012-10-17", "Statement": [{
+        "Effect": "Allow", "Principal": {"Federated": f"arn:aws:iam::000000000000:oidc-provider/{openid.provider.host}"},
+        "Action": "sts:AssumeRoleWithWebIdentity"}]}
+    for number, account in enumerate(["111111111111", "222222222222"] if how == "name" else ["333333333333"]):
+        owner = Surfaces(openid).account(account)
+        iam = boto3.client("iam", endpoint_url=openid.url, region_name="us-east-1", aws_access_key_id=owner.access_key,
+                           aws_secret_access_key=owner.secret_key)
+        role = iam.create_role(RoleName="web", AssumeRolePolicyDocument=json.dumps(trust))["Role"]["Arn"]
+        iam.put_role_policy(RoleName="web", PolicyName="all", PolicyDocument=document(allow("s3:*")))
+        for sub in (name, "other"):
+            made[sub, number] = web(openid, sub, RoleArn=role, RoleSessionName="session")
+            made[sub, number].list_buckets()
+    revoke(openid, "--openid-name", name, *(["--openid-provider", openid.provider.url] if how == "user" else []))
+    for (sub, _), s3 in made.items():
+        ended(s3.list_buckets) if sub == name else s3.list_buckets()
 
 
 def test_sessions_of_ldap_names_are_narrowed_and_ended(tmp_path):
