@@ -184,3 +184,75 @@ pub fn take_apart(
     store(tx, Key::head(bucket.id, object), &row.data, row.encode(), payload);
     Ok(row)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{change_version, create_bucket, put_object};
+    use drystone_base::SeededRng;
+    use drystone_catalog::{MapView, ObjectLock, Restore};
+
+    fn run<T>(
+        view: &mut MapView,
+        plan: impl FnOnce(&mut Tx<'_>) -> Result<T, EngineError>,
+    ) -> Result<T, EngineError> {
+        let (before, rng) = (view.clone(), SeededRng::new(1));
+        let mut tx = Tx::new(&before, &rng, 1, Seq(1 + before.rows.len() as u64 * 100));
+        let value = plan(&mut tx)?;
+        view.apply(tx);
+        Ok(value)
+    }
+
+    fn blob(number: u8) -> Data {
+        Data::Blob { blob: BlobId([number; 16]), cell_len: 1 << 20, code: (4, 2), hint: None }
+    }
+
+    /// Goal: what is changed while bytes are copied stays changed. Method: everything that can be changed of
+    /// a version is, between the look at it and the plan.
+    #[test]
+    fn what_was_changed_meanwhile_stays_when_a_copy_is_taken_apart() {
+        let mut view = MapView::default();
+        let (key, other, conditions) = (b"k", b"other", Conditions::default());
+        let found = run(&mut view, |tx| {
+            let bucket = create_bucket(tx, "b", "", vec![], vec![], None)?.id;
+            let draft = ObjectRow { size: 9, data: blob(1), ..ObjectRow::empty() };
+            let made =
+                put_object(tx, bucket, key, draft.clone(), Payload::Stored, &conditions)?.row;
+            let (object, seq, data) = (key.to_vec(), made.seq, made.data);
+            let source = SourceRef { bucket, object, seq, data };
+            copy_reference(tx, bucket, other, &source, draft, &conditions)?;
+            Ok((bucket, load_head(tx, bucket, key)?.expect("it is there")?))
+        });
+        let (bucket, found) = found.expect("both are made");
+        let plan = TakeApartPlan {
+            seq: found.seq,
+            shared: found.data.clone(),
+            encryption: None,
+            data: blob(2),
+            payload: Payload::Stored,
+            salt: None,
+            digests: None,
+        };
+        let changed = run(&mut view, |tx| {
+            change_version(tx, bucket, key, None, |row| {
+                row.tags = vec![("t".to_owned(), "new".to_owned())];
+                row.acl = Some("new".to_owned());
+                row.lock = ObjectLock { legal_hold: Some(true), ..ObjectLock::default() };
+                row.restore = Some(Restore { ready_ms: 1, expires_ms: 2 });
+            })
+        });
+        let expected =
+            ObjectRow { data: blob(2), is_shared: false, ..changed.expect("is changed") };
+        let taken = run(&mut view, |tx| take_apart(tx, bucket, key, plan.clone()));
+        assert_eq!(taken.expect("is taken apart"), expected);
+        let (head, refs) = run(&mut view, |tx| {
+            let refs = tx.first(prefix_range(&Key::blob_refs_of(BlobId([1; 16]))))?;
+            Ok((load_head(tx, bucket, key)?.expect("it is there")?, refs.is_some()))
+        })
+        .expect("is read");
+        assert_eq!((head, refs), (expected, true), "the other one keeps the bytes");
+        // It has other bytes by now.
+        let again = run(&mut view, |tx| take_apart(tx, bucket, key, plan));
+        assert!(matches!(again, Err(EngineError::Conflict)));
+    }
+}
