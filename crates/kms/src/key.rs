@@ -166,6 +166,10 @@ pub(crate) fn alias(catalog: &Catalog, name: &str) -> Result<Option<AliasRow>, K
     catalog.get(&Key::kms(ALIAS, name))?.map(|bytes| decode(&bytes)).transpose()
 }
 
+pub(crate) fn alias_in(tx: &Tx<'_>, name: &str) -> Result<Option<AliasRow>, KmsError> {
+    tx.get(&Key::kms(ALIAS, name))?.map(|bytes| decode(&bytes)).transpose()
+}
+
 /// Sets an alias, or removes it.
 pub(crate) fn put_alias(tx: &mut Tx<'_>, name: &str, key: Option<&str>) {
     match key {

@@ -526,12 +526,27 @@ impl Kms {
         Ok(aliases)
     }
 
-    /// Gives a key another name, or takes the name away from whatever key has it.
+    /// The key that has an alias.
     ///
     /// # Errors
     ///
-    /// [`KmsError::Invalid`], [`KmsError::NotFound`], or the catalog failed.
-    pub async fn set_alias(&self, name: &str, id: Option<&str>) -> Result<(), KmsError> {
+    /// The catalog failed.
+    pub fn key_of_alias(&self, name: &str) -> Result<Option<String>, KmsError> {
+        Ok(key::alias(&self.shared.catalog, name)?.map(|row| row.key))
+    }
+
+    /// Gives a key another name, or takes the name away, from the key that had it when this was decided.
+    ///
+    /// # Errors
+    ///
+    /// [`KmsError::Invalid`], [`KmsError::NotFound`], [`KmsError::Changed`] if another key has it by now, or
+    /// the catalog failed.
+    pub async fn set_alias(
+        &self,
+        name: &str,
+        seen: Option<String>,
+        id: Option<&str>,
+    ) -> Result<(), KmsError> {
         if !key::is_alias(name) || name.starts_with("alias/aws/") {
             let message = format!(
                 "'{name}' cannot be an alias: 'alias/' and letters, digits, '-', '_' or '/'; \
@@ -542,17 +557,18 @@ impl Kms {
         match id {
             Some(id) => {
                 self.row(id)?;
-                if key::alias(&self.shared.catalog, name)?.is_none() {
+                if seen.is_none() {
                     key::must_have_room_for_alias(&self.shared.catalog)?;
                 }
             }
-            None if key::alias(&self.shared.catalog, name)?.is_none() => {
-                return Err(KmsError::NotFound(name.to_owned()));
-            }
+            None if seen.is_none() => return Err(KmsError::NotFound(name.to_owned())),
             None => {}
         }
         let (name, id) = (name.to_owned(), id.map(str::to_owned));
         self.commit(move |tx| {
+            if key::alias_in(tx, &name)?.map(|row| row.key) != seen {
+                return Err(KmsError::Changed);
+            }
             if id.is_none() {
                 tx.use_reserve();
             }

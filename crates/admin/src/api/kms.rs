@@ -112,10 +112,19 @@ async fn rotate(actor: &Actor<'_>, kms: &Kms, name: &str) -> Outcome {
 
 async fn alias(actor: &Actor<'_>, kms: &Kms, name: &str, key: Option<&str>) -> Outcome {
     let id = key.map(|key| kms.resolve(key)).transpose()?;
-    let right = if id.is_some() { Right::KmsCreateAlias } else { Right::KmsDeleteAlias };
-    actor.require_kms(right, kms, id.as_deref().unwrap_or_default())?;
-    kms.set_alias(name, id.as_deref()).await?;
-    Ok(Answer::Done)
+    if let Some(id) = &id {
+        actor.require_kms(Right::KmsCreateAlias, kms, id)?;
+    }
+    // Who may not do even that is not told whether there is such a name.
+    let seen = kms.key_of_alias(name)?;
+    if id.is_none() || seen.as_ref().is_some_and(|key| id.as_ref() != Some(key)) {
+        actor.require_kms(Right::KmsDeleteAlias, kms, seen.as_deref().unwrap_or_default())?;
+    }
+    match kms.set_alias(name, seen, id.as_deref()).await {
+        // Another key has the name by now: it is decided on that one.
+        Err(KmsError::Changed) => Ok(actor.directory.refuse_decision()?),
+        outcome => Ok(outcome.map(|()| Answer::Done)?),
+    }
 }
 
 /// The keyring opens everything: who asks must be at the machine itself.
