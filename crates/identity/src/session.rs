@@ -80,12 +80,16 @@ fn bind(subject: Subject, made_with: Option<&Identity>, signing: &Secret) -> Sub
 }
 
 impl Directory {
-    /// The secret of credentials that owners of an account make sessions with; `None` if they are not
-    /// theirs any more.
-    fn owner_secret(&self, account: &str, key: &str) -> Result<Option<Secret>, IdentityError> {
+    /// The secret of credentials that owners of an account make sessions with, and when they end, in
+    /// milliseconds since 1970; `None` if they are not theirs any more.
+    fn owner_secret(
+        &self,
+        account: &str,
+        key: &str,
+    ) -> Result<Option<(Secret, Option<u64>)>, IdentityError> {
         let root = &self.shared.root;
         if key == root.access_key {
-            return Ok((account == DEFAULT_ACCOUNT).then(|| root.secret_key.clone()));
+            return Ok((account == DEFAULT_ACCOUNT).then(|| (root.secret_key.clone(), None)));
         }
         let stored: Option<AccessKey> = rows::get(&self.shared.catalog, &[key])?;
         let is_live = |stored: &AccessKey| {
@@ -93,7 +97,8 @@ impl Directory {
             of_owner && stored.is_enabled && stored.policy.is_none()
         };
         let Some(stored) = stored.filter(is_live) else { return Ok(None) };
-        self.open_secret(&seal_context(key), &stored.sealed_secret).map(Some)
+        let secret = self.open_secret(&seal_context(key), &stored.sealed_secret)?;
+        Ok(Some((secret, stored.expires_ms)))
     }
 
     fn signing_keys(&self) -> Result<Option<SigningKeys>, IdentityError> {
@@ -268,7 +273,8 @@ impl Directory {
         self.issue(Subject::External { account, name, policies }, None, request).await
     }
 
-    /// What a token says about an access key, and the secret of the session.
+    /// What a token says about an access key, and the secret of the session. It ends with the key of an
+    /// owner that it was made with.
     pub(crate) fn verify_token(
         &self,
         access_key: &str,
@@ -280,15 +286,17 @@ impl Directory {
         let key = keys.iter().find(|key| key.id == key_id).ok_or(invalid.clone())?;
         let secret = self.open_secret(&context_of(&key.id), &key.sealed_secret)?;
         let secret = secret.reveal().as_bytes();
-        let claims = token::verify(secret, token).ok_or(invalid.clone())?;
+        let mut claims = token::verify(secret, token).ok_or(invalid.clone())?;
         if claims.access_key != access_key {
             return Err(invalid);
         }
         if let Subject::Root { account, key, origin } = &claims.subject {
-            let made_with = self.owner_secret(account, key)?.ok_or(invalid.clone())?;
+            let (made_with, end_ms) = self.owner_secret(account, key)?.ok_or(invalid.clone())?;
             if token::origin_of(secret, key, made_with.reveal()) != *origin {
                 return Err(invalid);
             }
+            // The key may have got an end since then: its sessions end with it.
+            claims.exp = claims.exp.min(end_ms.map_or(u64::MAX, |end_ms| end_ms / 1000));
         }
         Ok((claims, Secret::new(token::secret_of(secret, access_key))))
     }

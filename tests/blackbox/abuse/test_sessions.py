@@ -1,12 +1,16 @@
 """Sessions end with the credentials that they were made with, and at once where someone ends them; second factors and what
 is said when a session is made are honoured, or refused."""
+import datetime
 import json
+import time
 
 import boto3
 import pytest
 from botocore.exceptions import ClientError
+from minio.crypto import encrypt
 
 from conftest import PASSWORD, USER, Server, drystone
+from surfaces import ROOT, Surfaces, secret_of
 from test_mfa import Device
 from test_narrowing import ACCOUNT, allow, client, document, refused
 
@@ -35,6 +39,25 @@ def make_user(server, name):
     iam.create_user(UserName=name)
     iam.put_user_policy(UserName=name, PolicyName="all", PolicyDocument=document(allow("*")))
     return iam.create_access_key(UserName=name)["AccessKey"]
+
+
+def test_sessions_of_the_owner_end_when_their_key_ends(start):
+    """Goal: an end that a key gets later ends its sessions, too. Method: one that was used before and one that was not; a session of a
+    key without an end goes on."""
+    surfaces = Surfaces(start())
+    key, lasting = (secret_of(surfaces.api(ROOT, "key-add")) for _ in range(2))
+    used, unused = (surfaces.session(key, DurationSeconds=129600) for _ in range(2))
+    other = surfaces.session(lasting)
+    end = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=2)
+    body = encrypt(json.dumps({"newExpiration": end.strftime("%Y-%m-%dT%H:%M:%SZ")}).encode(), ROOT.secret_key)
+    answer = surfaces.minio(ROOT, "POST", "update-service-account", body, accessKey=key.access_key)
+    assert answer.status_code == 204, answer.text
+    assert surfaces.s3(used, "GET", "/").status_code == 200
+    deadline = time.monotonic() + 10
+    while surfaces.s3(key, "GET", "/").status_code == 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert [surfaces.s3(session, "GET", "/").status_code for session in (used, unused, other)] == [400, 400, 200]
 
 
 def test_sessions_of_the_owner_end_with_a_new_secret(start, tmp_path):
