@@ -165,6 +165,8 @@ KEYS = {
     "many keys": lambda key: {"keys": [key] + [{"kty": "oct", "k": ""}] * 400},
     "many values": lambda key: {"keys": [key, {"x": [0] * 300_000}]},
 }
+# Short on the wire, long in memory if all of it were kept.
+SMALL = [{"": 0}] * 6_000
 
 
 @pytest.mark.parametrize("name", KEYS)
@@ -241,5 +243,26 @@ def test_what_is_said_of_users_is_bounded(tmp_path, odd):
                 thread.join(30)
         assert {code for code, *_ in found} == {"IDPCommunicationError"}, found
         assert watch.grown < 24 * MIB, watch.grown / MIB
+    finally:
+        server.kill()
+
+
+def test_of_what_is_said_only_what_counts_is_kept(tmp_path, odd):
+    """Documents and tokens of a length that is taken, full of small values."""
+    odd.documents["/info"] = {"sub": "ana", "x": SMALL}
+    odd.documents["/keys"] = {"keys": [odd.key, {"kty": "RSA", "x": SMALL * 3}]}
+    server = begin(tmp_path, **settings(odd), DRYSTONE_IDENTITY_OPENID_CLAIM_USERINFO="on")
+    try:
+        ask(server)
+        token = odd.good.token("ana", policy="readonly")
+        with watched(server) as watch:
+            found = []
+            threads = [threading.Thread(target=lambda: found.append(login(server, token, WebIdentityAccessToken="x"))) for _ in range(24)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join(30)
+        assert {code for code, *_ in found} == {""}, found
+        assert watch.grown < 16 * MIB, watch.grown / MIB
     finally:
         server.kill()

@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 
 from conftest import PASSWORD, USER, drystone
 from people import allow, service, user_with
+from pressure import MIB, watched
 from raw import Signer
 
 KEY = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "remote"}
@@ -37,9 +38,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             data = {"ciphertext": "vault:v1:" + body["plaintext"]}
         if "ciphertext" in body:
             data = {"plaintext": body["ciphertext"].split(":")[2]}
-        text = json.dumps({"data": data}).encode()
+        text = vault.odd or json.dumps({"data": data}).encode()
         try:
-            self.send_response(200)
+            self.send_response(vault.status)
             self.send_header("content-length", str(len(text)))
             self.end_headers()
             self.wfile.write(text)
@@ -53,6 +54,7 @@ class Vault(http.server.ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.asked, self.seconds, self.answers = 0, 0, threading.Event()
+        self.odd, self.status = None, 200
         self.answers.set()
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
@@ -159,3 +161,56 @@ def test_callers_take_turns_at_a_slow_vault(server, vault):
     for sock in socks:
         assert sock.recv(4096).startswith(b"HTTP/1.1 200")
         sock.close()
+
+
+# What it says on the wire is short beside what it was in memory.
+NESTED = '[' + '{"":0},' * 140_000 + '0]'
+ODD = {
+    "many values": f'{{"data":{{"ciphertext":"vault:v1:eA=="}},"x":{NESTED}}}',
+    "a long sealed key": json.dumps({"data": {"ciphertext": "vault:v1:" + "A" * 900_000}}),
+    "a sealed key of some length": json.dumps({"data": {"ciphertext": "vault:v1:" + "A" * 2000}}),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_what_vault_answers_is_bounded(server, vault, name):
+    s3 = server.client()
+    s3.put_object(Bucket="bucket", Key="sealed", Body=b"x", **KEY)
+    vault.odd = ODD[name].encode()
+    with watched(server) as watch:
+        socks = many_puts(server, 32)
+        for sock in socks:
+            with sock, sock.makefile("rb") as file:
+                line = file.readline()
+                assert b" 503 " in line or b" 500 " in line or b" 400 " in line, line
+    assert watch.grown < 40 * MIB, watch.grown / MIB
+    code = refusal(s3)
+    assert len(code[2]) < 400, code
+    vault.odd = None
+    assert s3.get_object(Bucket="bucket", Key="sealed")["Body"].read() == b"x"
+
+
+@pytest.mark.parametrize("plain", ["", "A" * 40 + "A===", base64.b64encode(b"k" * 31).decode(), base64.b64encode(b"k" * 33).decode(),
+                                   base64.b64encode(b"k" * 9000).decode()])
+def test_a_key_of_another_length_is_none(server, vault, plain):
+    s3 = server.client()
+    s3.put_object(Bucket="bucket", Key="sealed", Body=b"x", **KEY)
+    vault.odd = json.dumps({"data": {"plaintext": plain}}).encode()
+    with pytest.raises(ClientError):
+        s3.get_object(Bucket="bucket", Key="sealed")
+    vault.odd = None
+    assert s3.get_object(Bucket="bucket", Key="sealed")["Body"].read() == b"x"
+
+
+def test_what_vault_says_of_a_refusal_is_cut(server, vault):
+    vault.status, vault.odd = 403, json.dumps({"errors": ["permission denied" + "z" * 12_000]}).encode()
+    code = refusal(server.client())
+    assert len(code[2]) < 400, code
+    done = drystone("kms", "rotate", "remote", "--at", server.directory)
+    assert done.returncode != 0 and "permission denied" in done.stderr and len(done.stderr) < 600, done.stderr
+
+
+def test_a_key_that_was_rotated_often_has_a_long_answer(server, vault):
+    vault.odd = json.dumps({"data": {"keys": {str(number): 1_700_000_000 for number in range(5000)}}}).encode()
+    done = drystone("kms", "rotate", "remote", "--at", server.directory)
+    assert done.returncode == 0, done.stderr

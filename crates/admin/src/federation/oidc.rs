@@ -2,10 +2,12 @@
 //!
 //! Sources: OpenID Connect Discovery 1.0; OpenID Connect Core 1.0, §3.1.3.7; RFC 7517, RFC 7518.
 
+mod claims;
 mod documents;
 
 use super::Source;
 use super::gate::Gate;
+pub(crate) use claims::{Claim, Claims};
 use documents::{Discovery, KeySet};
 use drystone_base::hex;
 use drystone_base::sync::{Mutex, lock};
@@ -14,7 +16,6 @@ use jsonwebtoken::jwk::{AlgorithmParameters, Jwk};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use ring::digest;
 use serde::Deserialize;
-use serde_json::{Map, Value};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -58,7 +59,7 @@ pub(crate) enum TokenError {
 pub(crate) struct Vouched {
     /// The provider: its issuer without scheme.
     pub(crate) provider: String,
-    pub(crate) claims: Map<String, Value>,
+    pub(crate) claims: Claims,
     /// In seconds since 1970.
     pub(crate) expires_s: u64,
 }
@@ -67,7 +68,7 @@ pub(crate) struct Vouched {
 #[derive(Deserialize)]
 struct Claimed {
     #[serde(default)]
-    iss: Value,
+    iss: Claim,
 }
 
 struct Keys {
@@ -316,9 +317,9 @@ impl OpenId {
             documents::document(&endpoint, Some(&token), TIMEOUT)
         })
         .await?;
-        let info: Map<String, Value> = asked?;
+        let info: Claims = asked?;
         // OpenID Connect Core 1.0, §5.3.2: an answer about someone else must not be used.
-        if info.get("sub").is_none() || info.get("sub") != vouched.claims.get("sub") {
+        if !info.contains_key("sub") || info.get("sub") != vouched.claims.get("sub") {
             let message = "the access token is of another user than the token";
             return Err(TokenError::Invalid(message.to_owned()));
         }
@@ -351,15 +352,15 @@ impl OpenId {
         validation.validate_exp = false;
         validation.validate_aud = false;
         validation.required_spec_claims.clear();
-        let claims = decode::<Map<String, Value>>(token, &key, &validation)
+        let claims = decode::<Claims>(token, &key, &validation)
             .map_err(|_| invalid("the token's signature is not right"))?
             .claims;
         let expires_s = check_times(&claims, now_s)?;
-        if claims.get("iss").and_then(Value::as_str) != Some(&issuer) {
+        if claims.get("iss").and_then(Claim::as_str) != Some(&issuer) {
             return Err(invalid("the token is of another issuer"));
         }
         let names_us = |name: &str| {
-            claims.get(name).is_some_and(|value| texts(value).contains(&self.config.client_id))
+            claims.get(name).is_some_and(|value| value.texts().contains(&self.config.client_id))
         };
         if !names_us("aud") && !names_us("azp") {
             return Err(invalid("the token is for somebody else"));
@@ -371,10 +372,10 @@ impl OpenId {
 
 /// Checks when a token is valid; returns its end, in seconds since 1970. The provider wrote the numbers,
 /// which may be any.
-fn check_times(claims: &Map<String, Value>, now_s: u64) -> Result<u64, TokenError> {
+fn check_times(claims: &Claims, now_s: u64) -> Result<u64, TokenError> {
     let invalid = |what: &str| Err(TokenError::Invalid(what.to_owned()));
     // Saturates, and is 0 for negative numbers.
-    let number = |name: &str| claims.get(name).and_then(Value::as_f64).map(|n| n as u64);
+    let number = |name: &str| claims.get(name).and_then(Claim::as_f64).map(|n| n as u64);
     let Some(expires_s) = number("exp") else { return invalid("the token does not expire") };
     if expires_s.saturating_add(LEEWAY_S) <= now_s {
         return Err(TokenError::Expired);
@@ -387,19 +388,6 @@ fn check_times(claims: &Map<String, Value>, now_s: u64) -> Result<u64, TokenErro
     }
 }
 
-/// A claim as texts: a text, or an array of them.
-pub(crate) fn texts(value: &Value) -> Vec<String> {
-    match value {
-        Value::String(text) => vec![text.clone()],
-        Value::Array(values) => {
-            values.iter().filter_map(Value::as_str).map(str::to_owned).collect()
-        }
-        Value::Bool(value) => vec![value.to_string()],
-        Value::Number(value) => vec![value.to_string()],
-        _ => Vec::new(),
-    }
-}
-
 impl Vouched {
     /// Policies that the claims name.
     pub(crate) fn policies(&self, config: &OpenIdConfig) -> Vec<String> {
@@ -408,19 +396,19 @@ impl Vouched {
         }
         let name = if config.claim_name.is_empty() { "policy" } else { &config.claim_name };
         let claim = self.claims.get(&format!("{}{name}", config.claim_prefix));
-        claim.map(texts).unwrap_or_default().iter().flat_map(|text| split(text)).collect()
+        claim.map(Claim::texts).unwrap_or_default().iter().flat_map(|text| split(text)).collect()
     }
 
     /// The provider as names of its users have it.
     pub(crate) fn provider_name(&self, config: &OpenIdConfig) -> String {
-        let issuer = self.claims.get("iss").and_then(Value::as_str).unwrap_or_default();
+        let issuer = self.claims.get("iss").and_then(Claim::as_str).unwrap_or_default();
         provider_name(issuer, &config.user_id_claim)
     }
 
     /// Who it is.
     pub(crate) fn subject(&self, config: &OpenIdConfig) -> Option<String> {
         let name = if config.user_id_claim.is_empty() { "sub" } else { &config.user_id_claim };
-        self.claims.get(name).and_then(Value::as_str).map(str::to_owned)
+        self.claims.get(name).and_then(Claim::as_str).map(str::to_owned)
     }
 }
 
@@ -448,8 +436,8 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(claims: Value, now_s: u64, want: &str) {
-        let Value::Object(claims) = claims else { panic!("no object") };
+    fn check(claims: serde_json::Value, now_s: u64, want: &str) {
+        let claims: Claims = serde_json::from_value(claims).expect("claims");
         let found = match check_times(&claims, now_s) {
             Ok(end) => format!("until {end}"),
             Err(error) => error.to_string(),

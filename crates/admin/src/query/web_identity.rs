@@ -8,7 +8,7 @@ use super::sts::{
 use super::write::Xml;
 use super::{Answer, Parameters, QueryError};
 use crate::door::{AdminRequest, common_facts};
-use crate::federation::oidc::{TokenError, Vouched, claimed_issuer, texts};
+use crate::federation::oidc::{TokenError, Vouched, claimed_issuer};
 use crate::federation::{Federation, OpenId, Source};
 use drystone_base::warn_limited;
 use drystone_iam::{Facts, PolicySet, Principal, canned_policy};
@@ -61,12 +61,12 @@ fn facts_of(vouched: &Vouched) -> BTreeMap<String, Vec<String>> {
     let mut facts = BTreeMap::new();
     for name in CLAIMS {
         if let Some(value) = vouched.claims.get(*name) {
-            facts.insert(format!("jwt:{name}"), texts(value));
+            facts.insert(format!("jwt:{name}"), value.texts());
         }
     }
     for name in ["sub", "aud"] {
         if let Some(value) = vouched.claims.get(name) {
-            facts.insert(format!("{}:{name}", vouched.provider), texts(value));
+            facts.insert(format!("{}:{name}", vouched.provider), value.texts());
         }
     }
     facts

@@ -8,8 +8,8 @@
 use super::TokenError;
 use jsonwebtoken::jwk::{AlgorithmParameters, Jwk};
 use serde::de::{DeserializeOwned, Error as _, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
-use serde_json::Value;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
 use std::time::Duration;
 
 /// Bytes of a document, which may take sixteen times that while it is read.
@@ -45,6 +45,31 @@ impl<'de> Deserialize<'de> for KeySet {
     }
 }
 
+/// What counts of a key: everything else is passed over, since `Jwk` holds it all before it looks at it.
+#[derive(Deserialize, Serialize)]
+struct KeyFields {
+    kty: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    alg: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kid: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    crv: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    n: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    e: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    x: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    y: Option<String>,
+}
+
+fn key_of(text: &str) -> Option<Jwk> {
+    let fields: KeyFields = serde_json::from_str(text).ok()?;
+    serde_json::from_value(serde_json::to_value(fields).ok()?).ok()
+}
+
 struct KeyVisitor;
 
 impl<'de> Visitor<'de> for KeyVisitor {
@@ -56,12 +81,12 @@ impl<'de> Visitor<'de> for KeyVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<KeySet, A::Error> {
         let (mut keys, mut count) = (Vec::new(), 0);
-        while let Some(key) = list.next_element::<Value>()? {
+        while let Some(key) = list.next_element::<&RawValue>()? {
             count += 1;
             if count > KEY_COUNT_MAX {
                 return Err(A::Error::custom(format!("there are more than {KEY_COUNT_MAX} keys")));
             }
-            let key: Option<Jwk> = serde_json::from_value(key).ok();
+            let key = key_of(key.get());
             let is_shared = |key: &Jwk| matches!(key.algorithm, AlgorithmParameters::OctetKey(_));
             keys.extend(key.filter(|key| !is_shared(key)));
         }
@@ -116,7 +141,7 @@ fn get<T: DeserializeOwned>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     fn read(keys: &Value) -> Result<usize, String> {
         let text = json!({ "keys": keys, "more": [1, 2] }).to_string();
