@@ -167,6 +167,16 @@ impl Receiver<'_> {
         Some(Response::from_parts(head, OutBody { body, head: share }))
     }
 
+    /// Refuses a request at once, without a share; over HTTP/2, while many refusals are not sent, `None`: the
+    /// stream ends.
+    #[must_use]
+    pub fn refuse(self, refusal: Response<()>) -> Option<Response<OutBody>> {
+        let (mut head, ()) = refusal.into_parts();
+        let held = self.make_refusal(&mut head.headers)?;
+        let share = held.map(|held| HeadShare { _held: held });
+        Some(Response::from_parts(head, OutBody { body: ResponseBody::empty(), head: share }))
+    }
+
     /// Makes the head of an answer that of a refusal for which there is no share.
     fn make_refusal(self, headers: &mut HeaderMap) -> Option<Option<Held>> {
         let mut held = None;

@@ -11,6 +11,7 @@
 
 use crate::connection::TimeLimits;
 use crate::heads::Heads;
+use crate::streams::Streams;
 use drystone_admin::Metrics;
 use drystone_base::sync::{Mutex, lock};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -132,6 +133,8 @@ pub(crate) struct Admission {
     open: Mutex<Open>,
     /// What requests in progress hold, over all connections.
     pub(crate) heads: Arc<Heads>,
+    /// Streams of HTTP/2 that connections share.
+    pub(crate) streams: Arc<Streams>,
     metrics: Arc<Metrics>,
     emptied: Notify,
 }
@@ -162,6 +165,7 @@ impl Admission {
             times,
             open: Mutex::default(),
             heads: Heads::new(budget_bytes),
+            streams: Streams::new(),
             metrics,
             emptied: Notify::new(),
         })

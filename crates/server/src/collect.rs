@@ -1,9 +1,9 @@
-//! Memory that the allocator keeps when many connections have closed.
+//! Memory that the allocator keeps when many connections have closed, or many requests have ended.
 //!
 //! A block goes back to the thread that allocated it, even if another one frees it. mimalloc looks at such
 //! blocks, and returns whole pages to the system, after a number of allocations: an idle server would keep
-//! what thousands of connections held. So for some seconds after many have closed, each worker of the
-//! runtime makes as many allocations as that takes.
+//! what thousands of connections held. So for some seconds after many have closed, or while the process has
+//! become larger, each worker of the runtime makes as many allocations as that takes.
 //!
 //! How much stays is measured by `abuse/test_connection_memory.py`.
 
@@ -17,6 +17,8 @@ use std::time::Duration;
 const PAUSE: Duration = Duration::from_secs(1);
 /// Connections that must have closed.
 const CLOSED_MIN: usize = 256;
+/// Bytes by which the process must have grown.
+const GROWN_MIN: usize = 24 << 20;
 /// Rounds from then on: free pages are returned to the system after a second, in a later round.
 const ROUNDS: u32 = 5;
 /// Allocations after which mimalloc looks at the pages of a thread (its option `generic_collect`), of a
@@ -34,13 +36,14 @@ thread_local! {
 /// Watches the number of connections until it is dropped.
 pub(crate) async fn run(admission: Arc<Admission>) {
     let workers = tokio::runtime::Handle::current().metrics().num_workers();
-    let (mut most, mut left) = (0, 0);
+    let (mut most, mut left, mut least_resident) = (0, 0, resident_len());
     for round in 1.. {
         tokio::time::sleep(PAUSE).await;
-        let open = admission.open();
+        let (open, resident) = (admission.open(), resident_len());
         most = most.max(open);
-        if most - open >= CLOSED_MIN {
-            (most, left) = (open, ROUNDS);
+        least_resident = least_resident.min(resident);
+        if most - open >= CLOSED_MIN || resident - least_resident >= GROWN_MIN {
+            (most, left, least_resident) = (open, ROUNDS, resident);
         }
         if left > 0 {
             left -= 1;
@@ -49,6 +52,13 @@ pub(crate) async fn run(admission: Arc<Admission>) {
             }
         }
     }
+}
+
+/// Bytes of the process in memory; 0 where the system does not tell.
+fn resident_len() -> usize {
+    let told = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = told.split_whitespace().nth(1).and_then(|pages| pages.parse::<usize>().ok());
+    pages.unwrap_or(0) * rustix::param::page_size()
 }
 
 fn collect(round: u64) {

@@ -14,13 +14,17 @@
 //! How many connections there may be: `admission`. Time limits of request bodies: `drystone_s3`.
 
 mod activity;
+mod inbound;
 mod pace;
 mod stream;
 
 pub(crate) use activity::{Activity, RequestGuard, Tracked};
+pub(crate) use inbound::Inbound;
 pub(crate) use stream::{ClientStream, StreamLimits};
 
 use activity::Verdict;
+use http::{Request, Version};
+use hyper::body::{Body as _, Incoming};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulConnection;
@@ -71,11 +75,14 @@ const BUFFER_LEN_MAX: usize = 64 << 10;
 /// Headers of a request; their total length is limited by the gateway. S3 takes 8 KB of headers, in which no
 /// more than 256 that are signed fit. The parser sets up places for all of them with each request.
 const HEADER_COUNT_MAX: usize = 256;
-/// Streams of a connection of HTTP/2 at once.
-const STREAM_COUNT_MAX: u32 = 128;
+/// Bytes of the headers of a request of HTTP/2, with 32 for each (RFC 9113, section 6.5.2).
+const HEADER_LIST_LEN_MAX: u32 = 32 << 10;
 /// Bytes that a client may send ahead on a stream of HTTP/2, and on all streams of a connection.
-const STREAM_WINDOW: u32 = 256 << 10;
+const STREAM_WINDOW: u32 = 128 << 10;
 const CONNECTION_WINDOW: u32 = 1 << 20;
+/// Bytes of a body over HTTP/1.1 that are in the buffers of the parser before they are asked for: those of
+/// one read.
+const READ_AHEAD_LEN: usize = 16 << 10;
 /// Time between pings of HTTP/2, and for their answer.
 const PING_EVERY: Duration = Duration::from_secs(30);
 const PONG_MAX: Duration = Duration::from_secs(20);
@@ -93,14 +100,36 @@ pub(crate) fn protocols() -> Builder<TokioExecutor> {
     builder
         .http2()
         .timer(TokioTimer::new())
-        .max_concurrent_streams(STREAM_COUNT_MAX)
-        .max_header_list_size(BUFFER_LEN_MAX as u32)
+        .max_header_list_size(HEADER_LIST_LEN_MAX)
         .max_send_buf_size(BUFFER_LEN_MAX)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .keep_alive_interval(PING_EVERY)
         .keep_alive_timeout(PONG_MAX);
     builder
+}
+
+/// The protocols for one connection, which may have so many streams of HTTP/2 open at once.
+pub(crate) fn protocols_of(
+    all: &Builder<TokioExecutor>,
+    stream_count: u32,
+) -> Builder<TokioExecutor> {
+    let mut builder = all.clone();
+    builder.http2().max_concurrent_streams(stream_count);
+    builder
+}
+
+/// Bytes of the body of a request that may come before they are asked for.
+pub(crate) fn ahead_len(request: &Request<Incoming>) -> usize {
+    let most = match request.version() {
+        Version::HTTP_2 => STREAM_WINDOW as usize,
+        _ => READ_AHEAD_LEN,
+    };
+    let body = request.body();
+    match body.is_end_stream() {
+        true => 0,
+        false => body.size_hint().exact().map_or(most, |len| most.min(len as usize)),
+    }
 }
 
 /// Why a connection ended before its client closed it.

@@ -17,8 +17,18 @@ pub(crate) const FREE_LEN: usize = 4 << 10;
 pub(crate) const REQUEST_LEN: usize = 24 << 10;
 /// Times that a head is held: as it came, decoded, and by who asks for it again.
 const HEAD_COPIES: usize = 2;
-/// Bytes that are counted at most, whatever the byte budget is.
-const TOTAL_MIN: usize = 64 << 20;
+/// Bytes that a header takes besides its name and its value.
+const HEADER_LEN: usize = 128;
+/// Bytes that a head of HTTP/2 holds at most which is not complete, in as many headers as fit into the limit
+/// of their list.
+pub(crate) const OPEN_HEAD_LEN: usize = 128 << 10;
+/// Bytes that are counted at most: half of the byte budget, or, where that is less than 64 MiB, as many as
+/// this and half of it.
+const TOTAL_MIN: usize = 48 << 20;
+const TOTAL_FROM: usize = 64 << 20;
+/// What holds more bytes leaves a sixteenth of all to what holds fewer.
+const SHORT_LEN: usize = 64 << 10;
+const LEFT_TO_SHORT: usize = 16;
 
 /// The sums of all connections.
 pub(crate) struct Heads {
@@ -42,16 +52,31 @@ pub(crate) struct HeadBytes {
     len: usize,
 }
 
-/// Bytes that a request with a head of so many bytes holds.
-pub(crate) fn request_len(head_len: usize) -> usize {
-    REQUEST_LEN + HEAD_COPIES * head_len
+/// What a request is, as far as it says how many bytes it holds.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct RequestSize {
+    /// Bytes of its target and its headers.
+    pub(crate) head_len: usize,
+    /// Headers.
+    pub(crate) header_count: usize,
+    /// Bytes of its body that may come before they are asked for.
+    pub(crate) ahead_len: usize,
+}
+
+impl RequestSize {
+    /// Bytes that it holds.
+    pub(crate) fn bytes(self) -> usize {
+        let Self { head_len, header_count, ahead_len } = self;
+        REQUEST_LEN + HEAD_COPIES * head_len + HEADER_LEN * header_count + ahead_len
+    }
 }
 
 impl Heads {
-    /// Half of the byte budget is counted at most, and at least 64 MiB.
+    /// What is counted at most follows from the byte budget.
     pub(crate) fn new(budget_bytes: u64) -> Arc<Self> {
         let half = usize::try_from(budget_bytes / 2).unwrap_or(usize::MAX);
-        let (total_max, total) = (half.max(TOTAL_MIN), AtomicUsize::new(0));
+        let total_max = half.max((TOTAL_MIN + half).min(TOTAL_FROM));
+        let total = AtomicUsize::new(0);
         Arc::new(Self { total_max, total, sources: Mutex::default() })
     }
 
@@ -88,7 +113,8 @@ impl SourceHeads {
         let Heads { total_max, total, .. } = &*self.heads;
         let of_source = self.held.fetch_add(len, Ordering::Relaxed) + len;
         let of_all = total.fetch_add(len, Ordering::Relaxed) + len;
-        let free = total_max.checked_sub(of_all);
+        let left = if len > SHORT_LEN { total_max / LEFT_TO_SHORT } else { 0 };
+        let free = (total_max - left).checked_sub(of_all);
         if free.is_some_and(|free| self.source.is_none() || of_source <= free) {
             return true;
         }
@@ -134,15 +160,33 @@ impl Drop for HeadBytes {
 mod tests {
     use super::*;
 
+    /// So many bytes, in pieces of which none is long.
+    fn of_pieces(source: &Arc<SourceHeads>, len: usize) -> Vec<HeadBytes> {
+        let lens = (0..len).step_by(SHORT_LEN).map(|at| SHORT_LEN.min(len - at));
+        lens.map(|len| source.hold(len).expect("it is free")).collect()
+    }
+
+    #[test]
+    fn what_is_long_leaves_room_to_what_is_short() {
+        let heads = Heads::new(0);
+        for source in [None, Some(IpAddr::from([10, 0, 0, 1]))] {
+            let one = heads.of_source(source);
+            let long: Vec<_> = std::iter::from_fn(|| one.hold(SHORT_LEN + 1)).collect();
+            let short: Vec<_> = std::iter::from_fn(|| one.hold(REQUEST_LEN)).collect();
+            assert!(short.len() * REQUEST_LEN > TOTAL_MIN / 2 / LEFT_TO_SHORT - REQUEST_LEN);
+            assert!(long.len() > short.len());
+        }
+    }
+
     #[test]
     fn a_source_leaves_room_to_others() {
         let heads = Heads::new(0);
         let of = |last: u8| heads.of_source(Some(IpAddr::from([10, 0, 0, last])));
         let (one, proxy) = (of(1), heads.of_source(None));
-        let mut held = one.hold(TOTAL_MIN / 2 - 1).expect("all is free");
+        let mut held = of_pieces(&one, TOTAL_MIN / 2 - 1);
         assert!(one.hold(2).is_none());
-        assert!(held.grow(1) && !held.grow(1));
-        let of_proxy = proxy.hold(TOTAL_MIN / 2).expect("a proxy has no share of its own");
+        assert!(held[0].grow(1) && !held[0].grow(1));
+        let of_proxy = of_pieces(&proxy, TOTAL_MIN / 2);
         assert!(of(2).hold(1).is_none(), "all is held");
         drop((held, of_proxy));
         assert_eq!(heads.total(), 0);

@@ -4,8 +4,10 @@ use crate::access_log::{AccessLog, Line};
 use crate::admission::{Admission, ConnectionLimits, Refused, source_of};
 use crate::collect;
 use crate::connection::{
-    Activity, ClientStream, Ended, RequestGuard, StreamLimits, Tracked, drive, in_time, protocols,
+    Activity, ClientStream, Ended, Inbound, RequestGuard, StreamLimits, Tracked, ahead_len, drive,
+    in_time, protocols, protocols_of,
 };
+use crate::heads::RequestSize;
 use crate::ports::Ports;
 use crate::proxy::{TrustedProxies, UnknownClient};
 use crate::slots::{Free, InSlot};
@@ -24,8 +26,10 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 use std::io;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -208,16 +212,77 @@ async fn talk(
     peer: Peer,
 ) -> Result<(), Ended> {
     let service = service_fn(|request: Request<Incoming>| {
-        let mut guard = activity.begin_request();
+        let mut guard = activity.begin_request(request.version() == Version::HTTP_2);
         // Summed once: the gateway is given the sum.
         let headers_len = headers_len(request.headers());
-        let is_held = guard.hold(target_len(&request) + headers_len);
-        let (port, activity) = (port.clone(), activity.clone());
-        let asked = Asked { port, request, headers_len, is_held, peer, guard, activity };
-        InSlot::begin(&SLOTS, serve_one, asked)
+        let size = RequestSize {
+            head_len: target_len(&request) + headers_len,
+            header_count: request.headers().len(),
+            ahead_len: ahead_len(&request),
+        };
+        match guard.hold(size) {
+            true => {
+                let (port, activity) = (port.clone(), activity.clone());
+                let asked = Asked { port, request, headers_len, peer, guard, activity };
+                Serving::Begun(InSlot::begin(&SLOTS, serve_one, asked))
+            }
+            // At once: clients send many more than are held.
+            false => {
+                let refusal = refuse_busy(&port, &request, peer, guard, activity);
+                Serving::Refused(Some(Box::new(refusal)))
+            }
+        }
     });
-    let connection = doors.builder.serve_connection(TokioIo::new(stream), service);
+    let streams = doors.admission.streams.share();
+    let builder = protocols_of(&doors.builder, streams.count);
+    activity.keep_streams(streams);
+    let stream = Inbound::new(stream, activity.clone());
+    let connection = builder.serve_connection(TokioIo::new(stream), service);
     drive(connection, activity, doors.stopping.clone()).await
+}
+
+/// A request on its way to its answer.
+enum Serving {
+    Begun(InSlot<Asked, Answered>),
+    /// The answer of one that is not served.
+    Refused(Option<Box<Answered>>),
+}
+
+impl Future for Serving {
+    type Output = Answered;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Answered> {
+        match self.get_mut() {
+            Self::Begun(slot) => Pin::new(slot).poll(context),
+            Self::Refused(answer) => {
+                Poll::Ready(*answer.take().expect("a request is not polled after its answer"))
+            }
+        }
+    }
+}
+
+/// The answer to a request beyond those that are held: made without anything that would be held for it.
+fn refuse_busy(
+    port: &Port,
+    request: &Request<Incoming>,
+    peer: Peer,
+    guard: RequestGuard,
+    activity: &Arc<Activity>,
+) -> Answered {
+    let (Port::S3(front) | Port::Console(front)) = port;
+    if front.proxies.is_unnamed(peer.address, request.headers()) {
+        note_unnamed(front, peer.address);
+    }
+    let is_http2 = request.version() == Version::HTTP_2;
+    let receiver = receiver(front, None, peer, request.version());
+    let mut response = receiver.refuse(busy()).ok_or(Dropped)?;
+    if let Some(share) = response.body_mut().take_head_share() {
+        activity.keep_head(response.headers_mut(), share);
+    }
+    if keeps_body_back(request) {
+        response.headers_mut().insert(http::header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response.map(|body| Tracked::of_answer(body, guard, is_http2, false)))
 }
 
 /// Says that a proxy may have to be named.
@@ -233,8 +298,6 @@ struct Asked {
     port: Port,
     request: Request<Incoming>,
     headers_len: usize,
-    /// What serving it holds is counted.
-    is_held: bool,
     peer: Peer,
     guard: RequestGuard,
     activity: Arc<Activity>,
@@ -247,7 +310,7 @@ thread_local! {
 }
 
 fn serve_one(asked: Asked) -> impl Future<Output = Answered> + Send {
-    let Asked { port, mut request, headers_len, is_held, peer, guard, activity } = asked;
+    let Asked { port, mut request, headers_len, peer, guard, activity } = asked;
     let is_http2 = request.version() == Version::HTTP_2;
     let asked_for = keeps_body_back(&request).then(AskedFor::default);
     if let Some(asked_for) = &asked_for {
@@ -260,10 +323,6 @@ fn serve_one(asked: Asked) -> impl Future<Output = Answered> + Send {
             note_unnamed(front, peer.address);
         }
         let response = match port {
-            Port::S3(front) | Port::Console(front) if !is_held => {
-                let busy = busy().map(ResponseBody::full);
-                receiver(&front, None, peer, request.version()).send(None, busy).await
-            }
             Port::S3(front) => answer(&front, request, headers_len, peer).await,
             Port::Console(front) => {
                 let page = console_page(env!("CARGO_PKG_VERSION")).map(ResponseBody::full);
@@ -308,9 +367,9 @@ fn target_len(request: &Request<Incoming>) -> usize {
     uri.path().len() + uri.query().map_or(0, str::len)
 }
 
-/// The answer to a request with a long head, where too many of such are held.
-fn busy() -> Response<Bytes> {
-    let mut response = Response::new(Bytes::new());
+/// The answer to a request where too many are held.
+fn busy() -> Response<()> {
+    let mut response = Response::new(());
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     response.headers_mut().insert(http::header::RETRY_AFTER, HeaderValue::from_static("1"));
     response

@@ -31,6 +31,7 @@ mod root_keys;
 mod secrets;
 mod slots;
 mod socket;
+mod streams;
 mod telemetry;
 mod tls;
 mod version;

@@ -58,6 +58,13 @@ def signed(server, method, path, body=b"", headers=None, key=(USER, PASSWORD)):
                             verify=False, allow_redirects=False)
 
 
+def signed_headers(server, method, path, key, headers):
+    """Those of a signed request whose body is not covered, in lower case and without its host: for a connection made by hand."""
+    request = AWSRequest(method=method, url=server.url + path, headers={**headers, "x-amz-content-sha256": "UNSIGNED-PAYLOAD"})
+    S3SigV4Auth(Credentials(*key), "s3", "us-east-1").add_auth(request)
+    return [(name.lower(), value) for name, value in request.headers.items() if name.lower() != "host"]
+
+
 def code_of(call, *arguments, **parameters):
     """The error code of a call; empty if it succeeds."""
     try:

@@ -9,16 +9,24 @@ import time
 
 import pytest
 
-from pressure import MIB
+import raw_h2
+from people import allow, signed_headers, user_with
+from pressure import MIB, watched
 from test_encryption import certificates
 
 BUDGET, ABOVE = 4 * MIB, 128 * MIB
 SOURCES = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
 HEAD = b"GET /b/k HTTP/1.1\r\nHost: x\r\n" + b"".join(b"A%d: %s\r\n" % (n, b"a" * 100) for n in range(40))
+GET = [(":method", "GET"), (":scheme", "http"), (":authority", "x"), (":path", "/b/k")]
 FIRST = {
     "half a head": HEAD[:4000],
     "an answered request": b"GET /minio/health/live HTTP/1.1\r\nHost: x\r\n\r\n",
     "a preface": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0",
+    # One header, and then its index: each byte is a header for the parser, and the head never ends.
+    "a head of HTTP/2": raw_h2.PREFACE + raw_h2.frame(raw_h2.SETTINGS, 0, 0) + raw_h2.frame(
+        raw_h2.HEADERS, 1, 1, raw_h2.block(GET) + b"\x40\x01a\0" + b"\xbe" * 1950),
+    "many headers of HTTP/2": raw_h2.PREFACE + raw_h2.frame(raw_h2.SETTINGS, 0, 0) + raw_h2.frame(
+        raw_h2.HEADERS, 1, 1, raw_h2.block(GET) + b"".join(b"\0\x03%03d\0" % number for number in range(900))),
 }
 
 
@@ -58,12 +66,12 @@ def shake_hands(sock, context):
             taken.write(got)
 
 
-def open_many(server, count, data, context=None):
+def open_many(server, count, data, context=None, sources=SOURCES):
     """Connections of a few sources, each with the same first bytes, none read; those that are refused do not count."""
     socks = []
 
     def of_source(source):
-        for _ in range(count // len(SOURCES)):
+        for _ in range(count // len(sources)):
             sock = connect(server, source)
             try:
                 if context is None:
@@ -77,7 +85,7 @@ def open_many(server, count, data, context=None):
                 continue
             socks.append(sock)
 
-    threads = [threading.Thread(target=of_source, args=(source,)) for source in SOURCES]
+    threads = [threading.Thread(target=of_source, args=(source,)) for source in sources]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -126,3 +134,96 @@ def test_silent_readers_over_tls_stay_within_the_promise(start, many_descriptors
         sock.close()
     # It still serves whole objects over TLS, also when a reader is slow and room is short.
     assert len(s3.get_object(Bucket="bucket", Key="k")["Body"].read()) == 300_000
+
+
+def answers(sock, timeout):
+    """Kinds of the frames that come, with their first byte."""
+    sock.settimeout(timeout)
+    data = b""
+    try:
+        while got := sock.recv(1 << 18):
+            data += got
+    except (TimeoutError, BlockingIOError):
+        pass
+    found = []
+    while len(data) >= 9:
+        length = int.from_bytes(data[:3], "big")
+        found.append((data[3], raw_h2.first_field(data[9:9 + length]) if data[3] == raw_h2.HEADERS else None))
+        data = data[9 + length:]
+    return found
+
+
+@pytest.mark.parametrize("budget", [4, 128])
+def test_bursts_of_small_requests_stay_within_the_promise(start, many_descriptors, budget):
+    """As many requests as a connection may send at once, on many connections with one write each; all answers are read. Others are
+    served meanwhile, and what the burst took is returned while its connections stay open."""
+    server = start("--memory-budget", f"{budget}MiB")
+    begin = raw_h2.PREFACE + raw_h2.frame(raw_h2.SETTINGS, 0, 0) + raw_h2.frame(raw_h2.SETTINGS, raw_h2.ACK, 0)
+    # The bystander comes from none of these.
+    socks = open_many(server, 1200, begin, sources=("127.0.0.2", "127.0.0.3", "127.0.0.4"))
+    assert len(socks) == 1200
+    before = most_resident(server, 0.5)
+    block = raw_h2.block(GET)
+    burst = b"".join(raw_h2.frame(raw_h2.HEADERS, 5, 1 + 2 * number, block) for number in range(120))
+    with watched(server) as watch:
+        for sock in socks:
+            sock.sendall(burst)
+        time.sleep(2)
+        seen = [answers(sock, 0) for sock in socks]
+    assert watch.failed is None and watch.waited < 2, watch.waited
+    most = before + watch.grown
+    assert most < (budget + 128) * MIB, most / MIB
+    # Requests were answered, and those beyond the streams of a connection, or what may be held, refused.
+    kinds = [kind for of_one in seen for kind, _ in of_one]
+    assert kinds.count(raw_h2.HEADERS) > 1000 and kinds.count(raw_h2.RST_STREAM) > 1000
+    deadline = time.monotonic() + 20
+    while server.resident() > before + 48 * MIB:
+        assert time.monotonic() < deadline, (server.resident() - before) / MIB
+        time.sleep(0.1)
+    for sock in socks:
+        sock.close()
+
+
+def test_a_connection_alone_has_all_its_streams(start):
+    """Beside few others, a client gets as many as clients ask for; one that opens more has those refused and may open them again."""
+    server = start()
+    sock = connect(server, "127.0.0.1")
+    block = raw_h2.block([*GET[:3], (":path", "/minio/health/live")])
+    sock.sendall(raw_h2.PREFACE + raw_h2.frame(raw_h2.SETTINGS, 0, 0)
+                 + b"".join(raw_h2.frame(raw_h2.HEADERS, 5, 1 + 2 * number, block) for number in range(100)))
+    assert sum(kind == raw_h2.HEADERS for kind, _ in answers(sock, 1)) == 100
+    sock.close()
+
+
+@pytest.mark.parametrize("budget", [4, 128])
+def test_bodies_that_are_sent_ahead_stay_within_the_promise(start, many_descriptors, budget):
+    """Method: uploads of eight users send as much as the window lets them and then wait for room, of which there is none."""
+    server = start("--memory-budget", f"{budget}MiB")
+    server.client().create_bucket(Bucket="bucket")
+    keys = [user_with(server, allow("s3:PutObject")) for _ in range(8)]
+    piece = raw_h2.frame(raw_h2.DATA, 0, 1, bytes(16384))
+    socks, deadline = [], time.monotonic() + 40
+    for number in range(500):
+        sock = connect(server, SOURCES[number % 3])
+        sock.sendall(raw_h2.PREFACE + raw_h2.frame(raw_h2.SETTINGS, 0, 0))
+        # The window counts once it is known.
+        sock.recv(9)
+        out = raw_h2.frame(raw_h2.SETTINGS, raw_h2.ACK, 0)
+        for stream in (1, 3, 5, 7):
+            path = f"/bucket/{number}-{stream}"
+            headers = signed_headers(server, "PUT", path, keys[number % 8], {"content-length": str(1 << 28)})
+            block = raw_h2.block([(":method", "PUT"), (":scheme", "http"), (":authority", f"127.0.0.1:{server.port}"), (":path", path),
+                                  *headers])
+            out += raw_h2.frame(raw_h2.HEADERS, raw_h2.END_HEADERS, stream, block)
+            out += 7 * (piece[:5] + stream.to_bytes(4, "big") + piece[9:])
+        try:
+            sock.settimeout(1)
+            sock.sendall(out)
+        except OSError:
+            pass
+        socks.append(sock)
+        assert time.monotonic() < deadline
+    most = most_resident(server)
+    assert most < (budget + 128) * MIB, most / MIB
+    for sock in socks:
+        sock.close()

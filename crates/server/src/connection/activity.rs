@@ -2,7 +2,8 @@
 
 use super::STREAM_STALL_MAX;
 use crate::admission::Admission;
-use crate::heads::{FREE_LEN, HeadBytes, SourceHeads, request_len};
+use crate::heads::{FREE_LEN, HeadBytes, OPEN_HEAD_LEN, RequestSize, SourceHeads};
+use crate::streams::StreamShare;
 use bytes::Bytes;
 use drystone_base::sync::{Mutex, lock};
 use drystone_s3::HeadShare;
@@ -55,6 +56,10 @@ struct Requests {
     head_len: usize,
     /// Those of them that are counted.
     head_bytes: Option<HeadBytes>,
+    /// What a head of HTTP/2 counts that goes on in another frame, also beside other requests.
+    open_head: Option<HeadBytes>,
+    /// Streams that the connection may have, until it is known to need none.
+    streams: Option<StreamShare>,
     was_told: bool,
     last_id: u64,
     /// Responses of HTTP/2 by their number: who is waited for, and since when. That is the client while its
@@ -158,9 +163,33 @@ impl Activity {
         }
     }
 
-    /// The head of a request has come.
-    pub(crate) fn begin_request(self: &Arc<Self>) -> RequestGuard {
+    /// A head of HTTP/2 goes on in another frame: what it may hold is counted.
+    pub(super) fn hold_open_head(&self) -> std::io::Result<()> {
         let mut requests = lock(&self.requests);
+        if requests.open_head.is_none() && !self.count_head(&mut requests.open_head, OPEN_HEAD_LEN)
+        {
+            let message = "too many heads that do not end are held";
+            return Err(std::io::Error::new(std::io::ErrorKind::OutOfMemory, message));
+        }
+        Ok(())
+    }
+
+    /// It ended, and is a request.
+    pub(super) fn release_open_head(&self) {
+        lock(&self.requests).open_head = None;
+    }
+
+    /// Keeps the streams of the connection.
+    pub(crate) fn keep_streams(&self, share: StreamShare) {
+        lock(&self.requests).streams = Some(share);
+    }
+
+    /// The head of a request has come.
+    pub(crate) fn begin_request(self: &Arc<Self>, is_http2: bool) -> RequestGuard {
+        let mut requests = lock(&self.requests);
+        if !is_http2 {
+            requests.streams = None;
+        }
         requests.open += 1;
         (requests.head_since, requests.head_len, requests.head_bytes) = (None, 0, None);
         requests.last_id += 1;
@@ -225,10 +254,9 @@ pub(crate) struct RequestGuard {
 }
 
 impl RequestGuard {
-    /// Counts what serving the request holds, whose head has so many bytes, until it is released or ends.
-    /// False if too many bytes are held.
-    pub(crate) fn hold(&mut self, head_len: usize) -> bool {
-        self.activity.count_head(&mut self.head, request_len(head_len))
+    /// Counts what serving the request holds, until it is released or ends. False if too many bytes are held.
+    pub(crate) fn hold(&mut self, size: RequestSize) -> bool {
+        self.activity.count_head(&mut self.head, size.bytes())
     }
 
     /// The answer is there and holds nothing of the request: its bytes are counted elsewhere.
@@ -364,6 +392,8 @@ mod tests {
     use crate::connection::TimeLimits;
     use std::future::poll_fn;
 
+    const SIZE: RequestSize = RequestSize { head_len: 9, header_count: 2, ahead_len: 7 };
+
     struct Once(Option<Bytes>);
 
     impl Body for Once {
@@ -398,7 +428,7 @@ mod tests {
     async fn a_request_of_http2_is_open_until_its_last_piece_is_sent() {
         let (activity, begun) = (activity(), Instant::now());
         let answer = Once(Some(Bytes::from(vec![1; PIECE_LEN + 1])));
-        let mut body = Tracked::new(answer, activity.begin_request(), true);
+        let mut body = Tracked::new(answer, activity.begin_request(true), true);
         let first = next(&mut body).await.expect("a piece");
         let last = next(&mut body).await.expect("a piece");
         assert_eq!((first.len(), last.len(), body.is_end_stream()), (PIECE_LEN, 1, true));
@@ -417,7 +447,7 @@ mod tests {
     async fn each_piece_that_a_client_of_http2_takes_gives_it_more_time() {
         let activity = activity();
         let answer = Once(Some(Bytes::from(vec![1; 3 * PIECE_LEN])));
-        let mut body = Tracked::new(answer, activity.begin_request(), true);
+        let mut body = Tracked::new(answer, activity.begin_request(true), true);
         let first = next(&mut body).await.expect("a piece");
         let _second = next(&mut body).await.expect("a piece");
         let late = Instant::now() + STREAM_STALL_MAX;
@@ -437,9 +467,9 @@ mod tests {
             activity.note_read(len).expect("within the bound");
             assert_eq!(counted(), sum);
         }
-        let mut request = activity.begin_request();
+        let mut request = activity.begin_request(false);
         assert_eq!(counted(), 0);
-        assert!(request.hold(9) && counted() == request_len(9));
+        assert!(request.hold(SIZE) && counted() == SIZE.bytes());
         activity.note_read(1 << 20).expect("a body");
         request.release();
         assert_eq!(counted(), 0);
@@ -460,11 +490,11 @@ mod tests {
         for (is_http2, holds_request) in
             [(false, true), (true, true), (false, false), (true, false)]
         {
-            let mut request = activity.begin_request();
-            assert!(request.hold(9));
+            let mut request = activity.begin_request(false);
+            assert!(request.hold(SIZE));
             let answer = Once(Some(Bytes::from_static(b"x")));
             let mut body = Tracked::of_answer(answer, request, is_http2, holds_request);
-            let expected = if holds_request { request_len(9) } else { 0 };
+            let expected = if holds_request { SIZE.bytes() } else { 0 };
             assert_eq!(admission.heads.total(), expected);
             drop(next(&mut body).await.expect("a piece"));
             assert_eq!(admission.heads.total(), expected);
