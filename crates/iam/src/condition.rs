@@ -286,11 +286,14 @@ impl Condition {
             });
             any != self.negated
         };
+        let parts = facts.parts(&self.key);
+        let all = || found.iter().all(fits) && (effect == Effect::Deny || parts.iter().all(fits));
+        let any = || found.iter().any(fits) || (effect == Effect::Deny && parts.iter().any(fits));
         match self.quantifier {
-            Quantifier::ForAll => found.iter().all(fits),
-            Quantifier::ForAny => found.iter().any(fits),
-            Quantifier::Plain if self.negated => found.iter().all(fits),
-            Quantifier::Plain => found.iter().any(fits),
+            Quantifier::ForAll => all(),
+            Quantifier::ForAny => any(),
+            Quantifier::Plain if self.negated => all(),
+            Quantifier::Plain => any(),
         }
     }
 }

@@ -24,6 +24,8 @@ const VALUE_COST: usize = size_of::<String>() + 16;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
     values: BTreeMap<String, Vec<String>>,
+    /// What lists that are values are made of.
+    parts: BTreeMap<String, Vec<String>>,
 }
 
 impl Facts {
@@ -42,9 +44,25 @@ impl Facts {
         self
     }
 
+    /// Adds a part of a list that is a value of a key. It counts where it refuses something only: a deny on a
+    /// part meets each list that has it, and leave that is given for a part is not given for more.
+    pub fn add_part(&mut self, key: &str, part: impl Into<String>) -> &mut Self {
+        let mut part = part.into();
+        part.truncate(part.floor_char_boundary(FACT_LEN_BYTES_MAX));
+        self.parts.entry(key.to_ascii_lowercase()).or_default().push(part);
+        self
+    }
+
+    /// The parts of lists that are values of a key.
+    pub(crate) fn parts(&self, key: &str) -> &[String] {
+        let parts = self.parts.get(key).or_else(|| self.parts.get(&key.to_ascii_lowercase()));
+        parts.map_or(&[], Vec::as_slice)
+    }
+
     /// Gives a key this value alone.
     pub fn set(&mut self, key: &str, value: impl Into<String>) -> &mut Self {
         self.values.remove(&key.to_ascii_lowercase());
+        self.parts.remove(&key.to_ascii_lowercase());
         self.add(key, value)
     }
 
@@ -63,7 +81,7 @@ impl Facts {
             let of_values: usize = values.iter().map(|value| value.capacity() + VALUE_COST).sum();
             key.capacity() + 2 * VALUE_COST + of_values
         };
-        size_of::<Self>() + self.values.iter().map(of).sum::<usize>()
+        size_of::<Self>() + self.values.iter().chain(&self.parts).map(of).sum::<usize>()
     }
 
     /// The values of a key; `None` if the request has no such key.

@@ -161,13 +161,20 @@ fn group(uri: &str) -> Result<Grantee, S3Error> {
     found.map(|(grantee, ..)| grantee.clone()).ok_or_else(unknown)
 }
 
-/// Reads a header such as `id="...", uri="..."`.
+/// The grantees of a header such as `id="...", uri="..."`, by kind and name; `None` for what is none.
+pub(crate) fn grantees_of(text: &str) -> impl Iterator<Item = Option<(&str, &str)>> {
+    text.split(',').map(|piece| {
+        let (kind, name) = piece.split_once('=')?;
+        Some((kind.trim(), name.trim().trim_matches('"')))
+    })
+}
+
+/// Reads such a header.
 fn parse_header(text: &str, directory: &Directory) -> Result<Vec<Grantee>, S3Error> {
     let mut grantees = Vec::new();
-    for piece in text.split(',') {
-        let (kind, value) = piece.split_once('=').ok_or_else(malformed)?;
-        let value = value.trim().trim_matches('"');
-        grantees.push(match kind.trim() {
+    for grantee in grantees_of(text) {
+        let (kind, value) = grantee.ok_or_else(malformed)?;
+        grantees.push(match kind {
             "id" => account(directory, value)?,
             "uri" => group(value)?,
             "emailAddress" => return Err(S3Code::UnresolvableGrantByEmailAddress.into()),

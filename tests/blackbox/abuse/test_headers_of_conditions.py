@@ -275,3 +275,35 @@ def test_what_counts_is_done_or_refused(world, operation, name):
         assert done(world, operation, name, path), (operation, name)
     if not counts and is_done and name not in ("if-match", "if-none-match") and not operation.startswith(("Get", "Head", "Delete")):
         assert not done(world, operation, name, path), f"{operation} does what {name} says, and it is no condition key"
+
+
+NONE = '"http://acs.amazonaws.com/groups/global/AuthenticatedUsers"'
+GRANTS = {
+    "bare": EVERYONE.replace('"', ""), "quoted": EVERYONE, "spaces": EVERYONE.replace("=", " = "), "twice": f"{EVERYONE},{EVERYONE}",
+    "behind another": f"uri={NONE}, {EVERYONE}", "behind blanks": f"uri={NONE}{' ' * 5000},{EVERYONE}",
+}
+
+
+@pytest.mark.parametrize("wanted", ["bare", "quoted"])
+@pytest.mark.parametrize("sent", GRANTS)
+def test_a_grant_meets_a_condition_in_each_spelling_and_beside_others(world, sent, wanted):
+    """Goal: who may not give something to all does not by another spelling, also of an upload in parts; and who may give it to some
+    does not give it to more. Method: the four polarities of a condition."""
+    key, value, headers = "s3:x-amz-grant-read", GRANTS[wanted], {"x-amz-grant-read": GRANTS[sent]}
+    is_one = sent in ("bare", "quoted", "spaces")
+    statuses = {
+        "deny": (allow("*"), deny("s3:PutObject", StringEquals={key: value})),
+        "deny-like": (allow("*"), deny("s3:PutObject", StringLike={key: "*AllUsers*"})),
+        "allow-not": (allow("s3:PutObject", "s3:PutObjectAcl", StringNotEquals={key: value}),),
+        "allow": (allow("s3:PutObject", "s3:PutObjectAcl", StringEquals={key: value}),),
+        "deny-not": (allow("*"), deny("s3:PutObject", StringNotEquals={key: value})),
+    }
+    for case, statements in statuses.items():
+        world.policy(*statements)
+        expected = 200 if is_one and case in ("allow", "deny-not") else 403
+        path = f"/data/{world.new()}"
+        assert world.ask("PUT", path, b"x", headers, world.key).status_code == expected, case
+        begun, upload = world.upload(path, headers)
+        assert begun.status_code == 200
+        part = world.ask("PUT", f"{path}?partNumber=1&uploadId={upload}", b"x", {}, world.key)
+        assert part.status_code == expected, case

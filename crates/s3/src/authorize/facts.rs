@@ -116,6 +116,9 @@ pub(super) fn of(
         if facts.values(key).is_none()
             && let Some(value) = value_of(context, (bucket, need, &begun), key)
         {
+            for part in spellings::parts_of(key, &value) {
+                facts.add_part(key, part);
+            }
             for name in spellings::of(context, need, key, value) {
                 facts.add(key, name);
             }

@@ -5,9 +5,13 @@
 //! a version is named with its version only.
 
 use super::Need;
+use crate::acl;
 use crate::gateway::Context;
 use crate::ops::parse_copy_source;
 use drystone_base::Timestamp;
+
+/// Keys of grants by headers.
+const GRANTS: &str = "s3:x-amz-grant-";
 
 /// The names of what a value of a key, in lower case, means.
 pub(super) fn of(context: &Context<'_>, need: &Need, key: &str, sent: String) -> Vec<String> {
@@ -23,8 +27,40 @@ pub(super) fn of(context: &Context<'_>, need: &Need, key: &str, sent: String) ->
             let date = Timestamp::parse_iso(&sent).map(Timestamp::to_iso);
             with(sent, date)
         }
+        key if key.starts_with(GRANTS) => of_grants(sent),
         _ => vec![sent],
     }
+}
+
+/// What a value that is a list is made of, each by all its names. A condition on a part refuses a list that
+/// has it, and allows none because it has it among others.
+pub(super) fn parts_of(key: &str, sent: &str) -> Vec<String> {
+    if !key.starts_with(GRANTS) {
+        return Vec::new();
+    }
+    let mut parts: Vec<_> = acl::grantees_of(sent).flatten().flat_map(names_of_grantee).collect();
+    parts.sort_unstable();
+    parts.dedup();
+    parts
+}
+
+/// The two ways to write a grantee.
+fn names_of_grantee((kind, name): (&str, &str)) -> [String; 2] {
+    [format!("{kind}={name}"), format!("{kind}=\"{name}\"")]
+}
+
+/// A list of grantees as it was sent, and as clients commonly write it: with quotes and without, with a space
+/// behind each comma and without.
+fn of_grants(sent: String) -> Vec<String> {
+    let Some(all) = acl::grantees_of(&sent).collect::<Option<Vec<_>>>() else { return vec![sent] };
+    let names: Vec<_> = all.into_iter().map(names_of_grantee).collect();
+    let list = |way: usize, between: &str| {
+        names.iter().map(|names| names[way].as_str()).collect::<Vec<_>>().join(between)
+    };
+    let mut lists = vec![list(0, ","), list(0, ", "), list(1, ","), list(1, ", "), sent];
+    lists.sort_unstable();
+    lists.dedup();
+    lists
 }
 
 /// The value as it was sent, and another name of it.
