@@ -5,7 +5,7 @@ use rustix::fs::OFlags;
 use std::cell::RefCell;
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,14 +25,22 @@ thread_local! {
 #[derive(Debug)]
 pub(crate) struct Direct {
     path: PathBuf,
+    /// Device and number of the file that is meant: another one may lie at its path by now.
+    meant: (u64, u64),
     file: OnceLock<Option<File>>,
     /// The filesystem takes the flag but not the write.
     refused: AtomicBool,
 }
 
+fn identity(file: &File) -> io::Result<(u64, u64)> {
+    file.metadata().map(|metadata| (metadata.dev(), metadata.ino()))
+}
+
 impl Direct {
-    pub(crate) fn new(path: PathBuf) -> Self {
-        Self { path, file: OnceLock::new(), refused: AtomicBool::new(false) }
+    /// A handle beside one that is open.
+    pub(crate) fn new(path: PathBuf, open: &File) -> io::Result<Self> {
+        let meant = identity(open)?;
+        Ok(Self { path, meant, file: OnceLock::new(), refused: AtomicBool::new(false) })
     }
 
     fn file(&self) -> Option<&File> {
@@ -41,7 +49,9 @@ impl Direct {
             options.read(true).write(true);
             let opened = open_file(&self.path, Links::Refused, &mut options, OFlags::DIRECT);
             let opened = match opened {
-                Ok(file) => Some(file),
+                Ok(file) if identity(&file).is_ok_and(|found| found == self.meant) => Some(file),
+                // Another one was put in its place: the first handle has the one that is meant.
+                Ok(_) => None,
                 // The filesystem does not know the flag.
                 Err(error) if error.kind() == io::ErrorKind::InvalidInput => None,
                 // Descriptors may be missing now, and be there next time.

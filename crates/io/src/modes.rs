@@ -2,8 +2,8 @@
 //!
 //! New files are created 0600 and new directories 0700. This module closes what an earlier version, a
 //! loose umask or an administrator left open. Only permission bits change; it walks by descriptors and
-//! follows no symbolic link, so another user who can write to an open directory cannot lead it out of the
-//! drive.
+//! follows no link of either kind, so another user who can write to an open directory cannot lead it out of
+//! the drive.
 
 use rustix::fs::{Dir, FileType, Mode, OFlags, fchmod, fstat, openat};
 use rustix::io::Errno;
@@ -77,8 +77,11 @@ fn walk(directory: &OwnedFd, depth: usize, report: &mut Tightened) -> io::Result
             }
             Err(error) => return Err(error.into()),
         };
-        match FileType::from_raw_mode(fstat(&file)?.st_mode) {
+        let stat = fstat(&file)?;
+        match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory if depth < DEPTH_MAX => walk(&file, depth + 1, report)?,
+            // A file that has another name may lie outside of the drive.
+            FileType::RegularFile if stat.st_nlink > 1 => {}
             FileType::RegularFile => close(&file, FILE_BITS, report)?,
             _ => {}
         }
@@ -123,6 +126,7 @@ mod tests {
             fs::set_permissions(&folder, Permissions::from_mode(0o777)).expect("loosened");
         }
         symlink(&outside, drive.join("link")).expect("a link");
+        fs::hard_link(&outside, drive.join("second")).expect("a second name");
         assert_eq!(tighten(&drive).expect("walked"), Tightened { changed: 5, failed: 0 });
         for folder in ["", "index", "index/tables"] {
             assert_eq!(mode_of(&drive.join(folder)), 0o700, "{folder}");

@@ -87,7 +87,8 @@ impl Disk for RealDisk {
         let mut options = OpenOptions::new();
         options.read(true).write(true);
         let file = open_file(&path, Links::Refused, &mut options, OFlags::empty())?;
-        Ok(Arc::new(RealFile { file, direct: Direct::new(path) }))
+        let direct = Direct::new(path, &file)?;
+        Ok(Arc::new(RealFile { file, direct }))
     }
 
     fn create(&self, name: &str, len_bytes: u64) -> io::Result<Arc<dyn DiskFile>> {
@@ -99,7 +100,8 @@ impl Disk for RealDisk {
             let _ = std::fs::remove_file(&path);
             return Err(error.into());
         }
-        Ok(Arc::new(RealFile { file, direct: Direct::new(path) }))
+        let direct = Direct::new(path, &file)?;
+        Ok(Arc::new(RealFile { file, direct }))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {

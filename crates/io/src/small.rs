@@ -2,13 +2,15 @@
 //! waiting, fills memory, or leads out of the drive.
 //!
 //! A writer of one drive can put a named pipe, a device, a link or a file without end in the place of
-//! any file. All files of drives are opened here; `cargo xtask tidy` refuses other ways.
+//! any file, or give a file of the same file system that lies elsewhere a second name there, under which it
+//! would be written to: a file of a drive has one name. All files of drives are opened here;
+//! `cargo xtask tidy` refuses other ways.
 
 use crate::modes::FILE_MODE;
 use rustix::fs::{FileType, OFlags};
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// What becomes of a symbolic link in the place of a file.
@@ -38,9 +40,13 @@ fn odd_kind(metadata: &Metadata) -> Option<&'static str> {
     Some(what)
 }
 
-fn must_be_file(path: &Path, metadata: &Metadata, len_max: u64) -> io::Result<()> {
+fn must_be_file(path: &Path, metadata: &Metadata, links: Links, len_max: u64) -> io::Result<()> {
     match odd_kind(metadata) {
         Some(what) => Err(refused(path, what)),
+        None if links == Links::Refused && metadata.nlink() > 1 => {
+            let count = metadata.nlink();
+            Err(refused(path, &format!("a file of {count} names, which may lie elsewhere too")))
+        }
         None if metadata.len() > len_max => {
             let len = metadata.len();
             Err(refused(path, &format!("{len} bytes long, which is more than it can have")))
@@ -53,14 +59,14 @@ fn must_be_file(path: &Path, metadata: &Metadata, len_max: u64) -> io::Result<()
 ///
 /// # Errors
 ///
-/// `NotFound`; `InvalidData` if it is not a regular file of at most `len_max` bytes; or whatever the
-/// operating system reports.
+/// `NotFound`; `InvalidData` if it is not a regular file of at most `len_max` bytes and, where links are
+/// refused, of one name; or whatever the operating system reports.
 pub fn check_file(path: &Path, links: Links, len_max: u64) -> io::Result<()> {
     let metadata = match links {
         Links::Refused => path.symlink_metadata()?,
         Links::Followed => path.metadata()?,
     };
-    must_be_file(path, &metadata, len_max)
+    must_be_file(path, &metadata, links, len_max)
 }
 
 /// Opens a regular file of a drive, or what a setting names. Never waits, and never opens anything else: the
@@ -79,7 +85,7 @@ pub(crate) fn open_file(
     let follow = if links == Links::Refused { OFlags::NOFOLLOW } else { OFlags::empty() };
     let flags = (OFlags::NONBLOCK | follow | more).bits().cast_signed();
     let file = options.custom_flags(flags).open(path)?;
-    must_be_file(path, &file.metadata()?, u64::MAX)?;
+    must_be_file(path, &file.metadata()?, links, u64::MAX)?;
     Ok(file)
 }
 
@@ -109,7 +115,7 @@ pub fn read_small_file(path: &Path, links: Links, len_max: u64) -> io::Result<St
 /// As [`check_file`].
 pub fn read_small_bytes(path: &Path, links: Links, len_max: u64) -> io::Result<Vec<u8>> {
     let file = open_file(path, links, OpenOptions::new().read(true), OFlags::empty())?;
-    must_be_file(path, &file.metadata()?, len_max)?;
+    must_be_file(path, &file.metadata()?, links, len_max)?;
     let mut bytes = Vec::new();
     file.take(len_max + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > len_max {
@@ -217,7 +223,7 @@ pub fn check_tree(root: &Path, len_max: &mut dyn FnMut(&Path) -> u64) -> io::Res
                 open.push((path, depth + 1));
                 continue;
             }
-            must_be_file(&path, &metadata, len_max(&path))?;
+            must_be_file(&path, &metadata, Links::Refused, len_max(&path))?;
         }
     }
     Ok(())
@@ -256,7 +262,10 @@ mod tests {
         File::create(place("sparse")).and_then(|file| file.set_len(20 << 30)).expect("made");
         replace_small_file(&place("long"), "texts").expect("made");
         symlink("/dev/zero", place("zero")).expect("a link");
-        for name in ["pipe", "folder", "socket", "sparse", "long", "zero", "link"] {
+        replace_small_file(&place("outside"), "text").expect("made");
+        std::fs::hard_link(place("outside"), place("second")).expect("a second name");
+        assert_eq!(read("second", Links::Followed).expect("a setting names it"), "text");
+        for name in ["pipe", "folder", "socket", "sparse", "long", "zero", "link", "second"] {
             let links = if name == "zero" { Links::Followed } else { Links::Refused };
             let error = read(name, links).expect_err("is refused");
             assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{name}");

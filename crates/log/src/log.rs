@@ -5,7 +5,7 @@ use crate::format::{BATCH_HEADER_LEN, Class, SEGMENT_HEADER_LEN};
 use crate::group::{Durability, Group, RecordInput, Recorded};
 use crate::queue::{Queue, Work};
 use crate::recovery;
-use crate::segment::{SPARE_COUNT, SegmentInfo, SegmentTable, write_header};
+use crate::segment::{SPARE_COUNT, SegmentInfo, SegmentTable, file_name, write_header};
 use crate::ticket::Ticket;
 use crate::writer::Writer;
 use crate::{Location, format::SegmentHeader};
@@ -205,6 +205,12 @@ impl Log {
     /// Who is told of durable records. May be set once, before the first append.
     pub fn observe_with(&self, observer: Arc<dyn Observer>) {
         assert!(self.shared.observer.set(observer).is_ok(), "one observer, set once");
+    }
+
+    /// Names of files in the place of segments that have something else than a header. They are left alone.
+    #[must_use]
+    pub fn strange_files(&self) -> Vec<String> {
+        lock(&self.shared.table).strange.iter().map(|id| file_name(*id)).collect()
     }
 
     /// Damage found while opening.

@@ -7,6 +7,10 @@
 //! is flushed before anything else is written.
 //!
 //! A segment that is damaged, or full, is sealed instead.
+//!
+//! A file without a header that verifies is a free segment only where there is nothing in the place of the
+//! header. Sectors are written as a whole, so anything else is a header that rotted, whose segment may have
+//! what no other drive has, or a file of somewhere else: it is left alone.
 
 use crate::error::{Damage, LogError, failed};
 use crate::format::{
@@ -55,6 +59,16 @@ pub fn drive_of_segments(disk: &dyn Disk) -> io::Result<Option<[u8; 16]>> {
     Ok(None)
 }
 
+/// Whether something else than a header is in the place of a header.
+fn is_strange(file: &dyn DiskFile, segment: u32) -> Result<bool, LogError> {
+    let mut sector = vec![0; SEAL_OFFSET as usize];
+    let there = file.len_bytes()?.min(sector.len() as u64) as usize;
+    file.read_at(0, &mut sector[..there])?;
+    // One of another format is an error of its own.
+    let is_header = !matches!(SegmentHeader::decode(&sector, segment), Ok(None));
+    Ok(!is_header && sector.iter().any(|byte| *byte != 0))
+}
+
 /// Numbers of a term begin above those that an earlier term can have used without a header to show
 /// for it: a tail that was rewritten but never counted must not verify under a number used again.
 fn first_incarnation(config: &LogConfig) -> u32 {
@@ -73,6 +87,7 @@ pub(crate) fn recover(disk: &dyn Disk, config: &LogConfig) -> Result<Recovered, 
         config,
         table: SegmentTable {
             entries: BTreeMap::new(),
+            strange: Vec::new(),
             next_incarnation: first_incarnation(config),
             is_full: false,
         },
@@ -135,6 +150,10 @@ impl Recovery<'_> {
         for name in self.disk.list()? {
             let Some(id) = parse_file_name(&name) else { continue };
             let file = self.disk.open(&name)?;
+            if is_strange(&*file, id)? {
+                self.table.strange.push(id);
+                continue;
+            }
             if !self.is_whole(&*file, id)? {
                 self.disk.remove(&name)?;
                 continue;

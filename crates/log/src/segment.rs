@@ -48,6 +48,8 @@ pub(crate) struct Entry {
 /// All segments of a drive.
 pub(crate) struct SegmentTable {
     pub(crate) entries: BTreeMap<u32, Entry>,
+    /// Files in the place of segments that are none: left alone, and their numbers are not used.
+    pub(crate) strange: Vec<u32>,
     pub(crate) next_incarnation: u32,
     /// The last segment that was to be made found no space.
     pub(crate) is_full: bool,
@@ -119,7 +121,8 @@ impl SegmentTable {
 
     /// Creates a segment into the pool.
     pub(crate) fn create(&mut self, disk: &dyn Disk, len_bytes: u64) -> Result<u32, LogError> {
-        let id = (1..).find(|id| !self.entries.contains_key(id)).expect("fewer than 2^32 segments");
+        let is_used = |id: &u32| self.entries.contains_key(id) || self.strange.contains(id);
+        let id = (1..).find(|id| !is_used(id)).expect("fewer than 2^32 segments");
         let created = disk.create(&file_name(id), len_bytes).map_err(LogError::of_creation);
         match &created {
             Ok(_) => self.is_full = false,

@@ -57,7 +57,11 @@ def without_end(path):
         file.truncate(20 << 30)
 
 
-KINDS = [pipe, device, link, link_to_zeros, bound_socket, folder, without_end]
+def second_name(path):
+    os.link(next(base / "secret" for base in path.parents if (base / "secret").exists()), path)
+
+
+KINDS = [pipe, device, link, link_to_zeros, bound_socket, folder, without_end, second_name]
 
 
 @pytest.fixture
@@ -90,7 +94,7 @@ def must_serve(server):
 
 def no_copy_of_the_secret(base):
     for path in base.rglob("*"):
-        if path.is_file() and not path.is_symlink() and path != base / "secret" and path.stat().st_size < 1 << 16:
+        if path.is_file() and not path.is_symlink() and not path.samefile(base / "secret") and path.stat().st_size < 1 << 16:
             assert b"hash-of-a-password" not in path.read_bytes(), path
     assert (base / "secret").read_text() == SECRET
 
@@ -241,3 +245,47 @@ def test_no_link_is_written_to(start, tmp_path):
     assert outside.read_text() == SECRET
     assert "four" in (directory / "drives").read_text() and not (directory / "drives").is_symlink()
     assert server.process.poll() is None
+
+
+def test_a_file_with_a_name_on_a_drive_is_neither_written_nor_closed(start, tmp_path):
+    """One of the same file system, as long as a segment, under the names of free ones; of one drive, which does not start."""
+    server = start("--segment-size", "8MiB")
+    server.client().create_bucket(Bucket="bucket")
+    assert server.stop()[0] == 0
+    outside, content = tmp_path / "precious", b"precious " * (1 << 20)
+    outside.write_bytes(content)
+    os.chmod(outside, 0o644)
+    free = [server.directory / f"seg-{number:08}.log" for number in range(20, 25)]
+    for name in free:
+        os.link(outside, name)
+    os.link(outside, server.directory / "any-name")
+    refused = start("--segment-size", "8MiB", wait=False)
+    assert refused.process.wait(20) == 1
+    said = refused.process.stderr.read()
+    assert "is a file of 7 names" in said and "seg-0000002" in said, said
+    assert outside.read_bytes() == content and outside.stat().st_mode & 0o777 == 0o644
+    for name in free:
+        name.unlink()
+    server = start("--segment-size", "8MiB")
+    server.client().put_object(Bucket="bucket", Key="k", Body=b"x")
+    assert server.stop()[0] == 0
+    assert outside.read_bytes() == content and outside.stat().st_mode & 0o777 == 0o644
+
+
+def test_a_file_that_is_no_segment_is_left_alone(start):
+    """It has the name and the length of one, and something else in it: so has a segment whose header rotted."""
+    server = start("--segment-size", "8MiB")
+    server.client().create_bucket(Bucket="bucket")
+    assert server.stop()[0] == 0
+    content = b"precious " * (1 << 20)
+    taken = {int(path.name[4:12]) for path in server.directory.glob("seg-*")}
+    names = [server.directory / f"seg-{number:08}.log" for number in range(1, 12) if number not in taken]
+    for number, name in enumerate(names):
+        name.write_bytes(content if number else content[:1000])
+    server = start("--segment-size", "8MiB")
+    s3 = server.client()
+    for number in range(6):
+        s3.put_object(Bucket="bucket", Key=f"k{number}", Body=os.urandom(6 << 20))
+    code, said = server.stop()
+    assert code == 0 and all(name.name in said for name in names), said
+    assert [name.read_bytes() for name in names] == [content[:1000]] + [content] * (len(names) - 1)

@@ -182,6 +182,13 @@ impl Member {
         for damage in drive.log().damage() {
             tracing::error!(path = place.path, ?damage, "a segment is damaged");
         }
+        for file in drive.log().strange_files() {
+            tracing::error!(
+                path = place.path,
+                file,
+                "a file in the place of a segment is left alone"
+            );
+        }
         Ok(Self { place, identity, drive, catalog_index })
     }
 }
