@@ -189,8 +189,8 @@ fn parse_statement(
     }
     let statement = Statement { sid, effect, principals, actions, resources, conditions };
     match kind {
-        DocumentKind::Bucket(bucket) => check_bucket_statement(&statement, bucket)?,
-        DocumentKind::AccessPoint(arn) => check_point_statement(&statement, arn)?,
+        DocumentKind::Bucket(bucket) => check_bucket_statement(&statement, bucket, is_new)?,
+        DocumentKind::AccessPoint(arn) => check_point_statement(&statement, arn, is_new)?,
         DocumentKind::Identity | DocumentKind::Trust => {}
     }
     Ok(statement)
@@ -323,7 +323,11 @@ fn lies_in(resource: &str, bucket: &str) -> bool {
 }
 
 /// Resources of the policy of an access point are itself and objects through it.
-fn check_point_statement(statement: &Statement, arn: &str) -> Result<(), PolicyError> {
+fn check_point_statement(
+    statement: &Statement,
+    arn: &str,
+    is_new: bool,
+) -> Result<(), PolicyError> {
     let Some(Either::In(resources) | Either::NotIn(resources)) = &statement.resources else {
         return Err(PolicyError::syntax());
     };
@@ -331,13 +335,23 @@ fn check_point_statement(statement: &Statement, arn: &str) -> Result<(), PolicyE
         let rest = text.strip_prefix(arn);
         rest.is_some_and(|rest| rest.is_empty() || rest == "*" || rest.starts_with('/'))
     };
-    match resources.iter().all(|resource| lies(resource.text())) {
-        true => Ok(()),
-        false => Err(PolicyError::new("Policy has invalid resource")),
+    if !resources.iter().all(|resource| lies(resource.text())) {
+        return Err(PolicyError::new("Policy has invalid resource"));
     }
+    let is_about = |of_objects: bool| {
+        let mut rests = resources.iter().filter_map(|resource| resource.text().strip_prefix(arn));
+        let mut any =
+            |of_objects| rests.any(|rest| rest.starts_with('/') == of_objects || rest == "*");
+        matches!(statement.resources, Some(Either::NotIn(_))) || any(of_objects)
+    };
+    if is_new { keys::check_applies(statement, is_about) } else { Ok(()) }
 }
 
-fn check_bucket_statement(statement: &Statement, bucket: &str) -> Result<(), PolicyError> {
+fn check_bucket_statement(
+    statement: &Statement,
+    bucket: &str,
+    is_new: bool,
+) -> Result<(), PolicyError> {
     let (
         Some(Either::In(resources) | Either::NotIn(resources)),
         Either::In(actions) | Either::NotIn(actions),
@@ -350,11 +364,11 @@ fn check_bucket_statement(statement: &Statement, bucket: &str) -> Result<(), Pol
     }
     let is_object = |text: &str| text.contains('/') || text.ends_with('*');
     let is_bucket = |text: &str| !text.contains('/');
-    let applies = |pattern: &Pattern| match action::on_objects(pattern) {
-        None => true,
-        Some(true) => resources.iter().any(|resource| is_object(resource.text())),
-        Some(false) => resources.iter().any(|resource| is_bucket(resource.text())),
+    let is_about = |of_objects: bool| match of_objects {
+        true => resources.iter().any(|resource| is_object(resource.text())),
+        false => resources.iter().any(|resource| is_bucket(resource.text())),
     };
+    let applies = |pattern: &Pattern| action::on_objects(pattern).is_none_or(is_about);
     if matches!(statement.resources, Some(Either::In(_)))
         && matches!(statement.actions, Either::In(_))
         && !actions.iter().all(applies)
@@ -362,5 +376,9 @@ fn check_bucket_statement(statement: &Statement, bucket: &str) -> Result<(), Pol
         let message = "Action does not apply to any resource(s) in statement";
         return Err(PolicyError::new(message));
     }
-    Ok(())
+    let leaves_out = matches!(statement.resources, Some(Either::NotIn(_)));
+    match is_new {
+        true => keys::check_applies(statement, |of_objects| leaves_out || is_about(of_objects)),
+        false => Ok(()),
+    }
 }

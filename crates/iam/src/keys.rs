@@ -6,7 +6,9 @@
 //!
 //! Source: IAM User Guide, "AWS global condition context keys"; Service Authorization Reference, "Amazon S3".
 
+use crate::action::{ON_OBJECTS, is_listed, meant};
 use crate::document::{DocumentKind, PolicyError};
+use crate::statement::{Either, Statement};
 
 /// What the values of a key are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,15 +61,88 @@ pub struct ConditionKey {
     pub filled: Filled,
     /// Only policies of buckets and access points may name it.
     pub of_resources: bool,
+    /// The actions of S3 that have it, without their service: those for which AWS lists it, and those for
+    /// which it is filled in here. Empty: all actions.
+    pub actions: &'static [&'static [&'static str]],
 }
 
 const fn key(name: &'static str, kind: KeyKind, filled: Filled) -> ConditionKey {
-    ConditionKey { name, kind, filled, of_resources: false }
+    ConditionKey { name, kind, filled, of_resources: false, actions: &[] }
 }
 
 const fn resource_key(name: &'static str, kind: KeyKind, filled: Filled) -> ConditionKey {
-    ConditionKey { name, kind, filled, of_resources: true }
+    ConditionKey { name, kind, filled, of_resources: true, actions: &[] }
 }
+
+/// A key that some actions of S3 have only.
+const fn part_key(
+    name: &'static str,
+    kind: KeyKind,
+    filled: Filled,
+    actions: &'static [&'static [&'static str]],
+) -> ConditionKey {
+    ConditionKey { name, kind, filled, of_resources: false, actions }
+}
+
+/// What lists a bucket.
+const LISTS: &[&str] = &["ListBucket", "ListBucketMultipartUploads", "ListBucketVersions"];
+
+/// Rights that requests need that write objects.
+const WRITES: &[&str] = &[
+    "BypassGovernanceRetention",
+    "ObjectOwnerOverrideToBucketOwner",
+    "PutObject",
+    "PutObjectAcl",
+    "PutObjectFanOut",
+    "PutObjectLegalHold",
+    "PutObjectRetention",
+    "PutObjectTagging",
+    "PutObjectVersionAcl",
+    "PutObjectVersionTagging",
+    "ReplicateObject",
+    "ReplicateTags",
+    "UpdateObjectEncryption",
+];
+
+/// Rights that a request needs that makes a bucket, or an access point.
+const CREATION: &[&str] = &[
+    "CreateAccessPoint",
+    "CreateBucket",
+    "PutBucketAcl",
+    "PutBucketObjectLockConfiguration",
+    "PutBucketOwnershipControls",
+    "PutBucketTagging",
+    "PutBucketVersioning",
+    "TagResource",
+];
+
+/// Rights to read an object, and what is told of it.
+const READS: &[&str] =
+    &["GetObject", "GetObjectAttributes", "GetObjectVersion", "GetObjectVersionAttributes"];
+
+/// Rights to remove an object.
+const DELETES: &[&str] = &["DeleteObject", "DeleteObjectVersion"];
+
+/// Actions on a version, or on the one that a request names.
+const VERSIONS: &[&str] = &[
+    "BypassGovernanceRetention",
+    "DeleteObjectVersion",
+    "DeleteObjectVersionTagging",
+    "GetObjectLegalHold",
+    "GetObjectRetention",
+    "GetObjectVersion",
+    "GetObjectVersionAcl",
+    "GetObjectVersionAttributes",
+    "GetObjectVersionForReplication",
+    "GetObjectVersionTagging",
+    "GetObjectVersionTorrent",
+    "PutObjectLegalHold",
+    "PutObjectRetention",
+    "PutObjectVersionAcl",
+    "PutObjectVersionTagging",
+    "RestoreObject",
+    "UpdateObjectEncryption",
+];
 
 use Filled as F;
 use KeyKind as K;
@@ -139,41 +214,51 @@ pub const CONDITION_KEYS: &[ConditionKey] = &[
     key("s3:BucketTag/", K::Text, F::S3),
     key("s3:DataAccessPointAccount", K::Text, F::S3),
     key("s3:DataAccessPointArn", K::Arn, F::S3),
-    key("s3:delimiter", K::Text, F::S3),
-    key("s3:ExistingObjectTag/", K::Text, F::S3),
-    key("s3:if-match", K::Text, F::S3),
-    key("s3:if-none-match", K::Text, F::S3),
-    key("s3:InventoryAccessibleOptionalFields", K::Text, F::S3),
-    key("s3:LocationConstraint", K::Text, F::S3),
-    key("s3:max-keys", K::Number, F::S3),
-    key("s3:object-lock-legal-hold", K::Text, F::S3),
-    key("s3:object-lock-mode", K::Text, F::S3),
-    key("s3:object-lock-remaining-retention-days", K::Number, F::S3),
-    key("s3:object-lock-retain-until-date", K::Date, F::S3),
-    key("s3:ObjectCreationOperation", K::Bool, F::S3),
-    key("s3:prefix", K::Text, F::S3),
-    key("s3:RequestObjectTag/", K::Text, F::S3),
-    key("s3:RequestObjectTagKeys", K::Text, F::S3),
+    part_key("s3:delimiter", K::Text, F::S3, &[LISTS]),
+    part_key("s3:ExistingObjectTag/", K::Text, F::S3, &[ON_OBJECTS]),
+    part_key("s3:if-match", K::Text, F::S3, &[WRITES, DELETES, READS]),
+    part_key("s3:if-none-match", K::Text, F::S3, &[WRITES, READS]),
+    part_key(
+        "s3:InventoryAccessibleOptionalFields",
+        K::Text,
+        F::S3,
+        &[&["PutInventoryConfiguration"]],
+    ),
+    part_key("s3:LocationConstraint", K::Text, F::S3, &[CREATION]),
+    part_key("s3:max-keys", K::Number, F::S3, &[LISTS]),
+    part_key("s3:object-lock-legal-hold", K::Text, F::S3, &[WRITES]),
+    part_key("s3:object-lock-mode", K::Text, F::S3, &[WRITES]),
+    part_key("s3:object-lock-remaining-retention-days", K::Number, F::S3, &[WRITES]),
+    part_key("s3:object-lock-retain-until-date", K::Date, F::S3, &[WRITES]),
+    part_key("s3:ObjectCreationOperation", K::Bool, F::S3, &[&["PutObject"]]),
+    part_key("s3:prefix", K::Text, F::S3, &[LISTS]),
+    part_key("s3:RequestObjectTag/", K::Text, F::S3, &[WRITES]),
+    part_key("s3:RequestObjectTagKeys", K::Text, F::S3, &[WRITES]),
     key("s3:ResourceAccount", K::Text, F::S3),
     key("s3:signatureAge", K::Number, F::S3),
     key("s3:signatureversion", K::Text, F::S3),
     key("s3:TlsVersion", K::Number, F::S3),
-    key("s3:VersionId", K::Text, F::S3),
-    key("s3:x-amz-acl", K::Text, F::S3),
+    part_key("s3:VersionId", K::Text, F::S3, &[VERSIONS]),
+    part_key("s3:x-amz-acl", K::Text, F::S3, &[WRITES, CREATION]),
     key("s3:x-amz-content-sha256", K::Text, F::S3),
-    key("s3:x-amz-copy-source", K::Text, F::S3),
-    key("s3:x-amz-grant-full-control", K::Text, F::S3),
-    key("s3:x-amz-grant-read", K::Text, F::S3),
-    key("s3:x-amz-grant-read-acp", K::Text, F::S3),
-    key("s3:x-amz-grant-write", K::Text, F::S3),
-    key("s3:x-amz-grant-write-acp", K::Text, F::S3),
-    key("s3:x-amz-metadata-directive", K::Text, F::S3),
-    key("s3:x-amz-object-ownership", K::Text, F::S3),
-    key("s3:x-amz-server-side-encryption", K::Text, F::S3),
-    key("s3:x-amz-server-side-encryption-aws-kms-key-id", K::Text, F::S3),
-    key("s3:x-amz-server-side-encryption-customer-algorithm", K::Text, F::S3),
-    key("s3:x-amz-storage-class", K::Text, F::S3),
-    key("s3:x-amz-website-redirect-location", K::Text, F::S3),
+    part_key("s3:x-amz-copy-source", K::Text, F::S3, &[WRITES]),
+    part_key("s3:x-amz-grant-full-control", K::Text, F::S3, &[WRITES, CREATION]),
+    part_key("s3:x-amz-grant-read", K::Text, F::S3, &[WRITES, CREATION]),
+    part_key("s3:x-amz-grant-read-acp", K::Text, F::S3, &[WRITES, CREATION]),
+    part_key("s3:x-amz-grant-write", K::Text, F::S3, &[WRITES, CREATION]),
+    part_key("s3:x-amz-grant-write-acp", K::Text, F::S3, &[WRITES, CREATION]),
+    part_key("s3:x-amz-metadata-directive", K::Text, F::S3, &[WRITES]),
+    part_key("s3:x-amz-object-ownership", K::Text, F::S3, &[CREATION]),
+    part_key("s3:x-amz-server-side-encryption", K::Text, F::S3, &[WRITES]),
+    part_key("s3:x-amz-server-side-encryption-aws-kms-key-id", K::Text, F::S3, &[WRITES]),
+    part_key(
+        "s3:x-amz-server-side-encryption-customer-algorithm",
+        K::Text,
+        F::S3,
+        &[WRITES, READS],
+    ),
+    part_key("s3:x-amz-storage-class", K::Text, F::S3, &[WRITES]),
+    part_key("s3:x-amz-website-redirect-location", K::Text, F::S3, &[WRITES]),
 ];
 
 /// Claims of an OpenID provider that sessions keep, under the provider's name.
@@ -205,6 +290,31 @@ fn is_claim(name: &str) -> bool {
     })
 }
 
+/// Whether an action of S3, without its service, has a key.
+fn has_key(action: &str, key: &str) -> bool {
+    let lists = find(key).map_or(&[][..], |key| key.actions);
+    lists.is_empty() || lists.iter().any(|list| is_listed(list, action))
+}
+
+/// Checks that each key that a statement of a new policy of a bucket or an access point names is one of an
+/// action that it may be about: `is_about` says it of an action on objects, and of one on the bucket.
+pub(crate) fn check_applies(
+    statement: &Statement,
+    is_about: impl Fn(bool) -> bool,
+) -> Result<(), PolicyError> {
+    // What is left out of all actions leaves nearly all.
+    let Either::In(patterns) = &statement.actions else { return Ok(()) };
+    let meant = || patterns.iter().flat_map(meant).filter(|(_, on_object)| is_about(*on_object));
+    let mut keys = statement.fact_keys();
+    match keys.find(|key| !meant().any(|(action, _)| has_key(action, key))) {
+        None => Ok(()),
+        Some(key) => Err(PolicyError::new(
+            "Conditions do not apply to combination of actions and resources in statement: ",
+        )
+        .with(&key)),
+    }
+}
+
 /// Checks the keys that a new document names.
 pub(crate) fn check<'a>(
     names: impl IntoIterator<Item = &'a String>,
@@ -213,7 +323,9 @@ pub(crate) fn check<'a>(
     let of_resource = matches!(kind, DocumentKind::Bucket(_) | DocumentKind::AccessPoint(_));
     for name in names {
         let known = match find(name) {
-            Some(key) => of_resource || !key.of_resources,
+            // Policies of resources are not asked there.
+            Some(key) if of_resource => !matches!(key.filled, F::Role | F::Identities),
+            Some(key) => !key.of_resources,
             None => is_claim(name),
         };
         if !known {

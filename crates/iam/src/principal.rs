@@ -184,6 +184,35 @@ fn is_account(text: &str) -> bool {
     text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
+/// Names of providers that AWS knows without a resource name.
+const WELL_KNOWN: [&str; 4] = [
+    "accounts.google.com",
+    "cognito-identity.amazonaws.com",
+    "graph.facebook.com",
+    "www.amazon.com",
+];
+
+/// Whether a new policy of a resource may name a provider so. Its account, if the name has one.
+pub(crate) fn provider_of(text: &str) -> Option<Option<String>> {
+    if WELL_KNOWN.contains(&text) {
+        return Some(None);
+    }
+    let arn = Arn::parse(text).filter(|arn| arn.service == "iam" && is_account(&arn.account))?;
+    let named = ["oidc-provider/", "saml-provider/"]
+        .iter()
+        .find_map(|kind| arn.resource.strip_prefix(kind));
+    named.filter(|name| !name.is_empty()).map(|_| Some(arn.account.clone()))
+}
+
+/// Whether a new document may name a service so.
+pub(crate) fn is_service(text: &str) -> bool {
+    let is_label = |label: &str| {
+        !label.is_empty()
+            && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    };
+    text.strip_suffix(".amazonaws.com").is_some_and(|name| name.split('.').all(is_label))
+}
+
 fn is_canonical(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }

@@ -11,7 +11,9 @@
 
 use crate::arn::Arn;
 use crate::document::{Document, DocumentKind, PolicyError};
-use crate::principal::{PrincipalPattern, STORED_BLANK, invalid_principal};
+use crate::principal::{
+    PrincipalPattern, STORED_BLANK, invalid_principal, is_service, provider_of,
+};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
@@ -232,11 +234,16 @@ impl StoredPolicy {
                     let account = Arn::parse(&arn).map(|arn| arn.account).unwrap_or_default();
                     (names.has_account(&account)?, None)
                 }
-                Some(
-                    PrincipalPattern::Everyone
-                    | PrincipalPattern::Federated(_)
-                    | PrincipalPattern::Service(_),
-                ) => (true, None),
+                // Trust policies of older clients name a provider without its resource name.
+                Some(PrincipalPattern::Federated(text)) if kind != DocumentKind::Trust => {
+                    let is_there = match provider_of(&text) {
+                        Some(Some(account)) => names.has_account(&account)?,
+                        found => found.is_some(),
+                    };
+                    (is_there, None)
+                }
+                Some(PrincipalPattern::Service(name)) => (is_service(&name), None),
+                Some(PrincipalPattern::Everyone | PrincipalPattern::Federated(_)) => (true, None),
                 // A stored form is nothing that a client may give.
                 Some(PrincipalPattern::Id(_)) | None => (false, None),
             };

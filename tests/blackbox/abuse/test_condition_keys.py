@@ -19,7 +19,7 @@ from people import allow, code_of, deny, document, service, signed
 
 ACCOUNT, BUCKET = "000000000000", "data"
 TABLE = pathlib.Path(__file__).parents[3] / "crates/iam/src/keys.rs"
-ROWS = re.findall(r'^    (key|resource_key)\("([^"]+)", K::(\w+), F::(\w+)\)', TABLE.read_text(), re.M)
+ROWS = re.findall(r'^    (key|resource_key|part_key)\(\s*"([^"]+)",\s*K::(\w+),\s*F::(\w+)', TABLE.read_text(), re.M)
 KEYS = {name: (made == "resource_key", kind, filled) for made, name, kind, filled in ROWS}
 
 # Documented by AWS, and nothing that a request to this server has. From the IAM user guide ("AWS global condition
