@@ -10,7 +10,7 @@ use drystone_drive::{DriveError, read_super, segment_len_for};
 use drystone_engine::deployment::{IndexKind, Indexes, OpenError, Place, new_deployment};
 use drystone_index::{Index, IndexError, LsmConfig, LsmIndex};
 use drystone_io::{RealDisk, Tightened, create_small_file, remove_small_file, tighten};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
@@ -46,6 +46,12 @@ pub(crate) enum PlaceError {
     /// One directory is given more than once.
     #[error("{path} is given twice{}; name each directory once", as_other(.path, .first))]
     Twice { path: String, first: String },
+    /// One directory lies in another: a drive would be among the files of another drive.
+    #[error(
+        "{inner} lies in {outer}: a drive cannot be inside another drive; name directories of which none \
+         is in another"
+    )]
+    Inside { inner: String, outer: String },
     /// No directory that was given is there.
     #[error("none of the directories is there: {paths}; are the filesystems mounted?")]
     NoneThere { paths: String },
@@ -259,13 +265,39 @@ fn follow(path: &Path, links_left: u32) -> PathBuf {
     path.to_owned()
 }
 
-/// Refuses a directory that is given more than once, in whichever way.
+/// Refuses a directory that is given more than once, in whichever way, and one that lies in another. What an
+/// older version made a drive there is opened.
 fn must_be_different(directories: &[GivenDirectory]) -> Result<(), PlaceError> {
-    let mut seen: HashMap<PathBuf, &Path> = HashMap::new();
+    let mut seen: BTreeMap<PathBuf, &Path> = BTreeMap::new();
     for GivenDirectory { path, .. } in directories {
         if let Some(first) = seen.insert(leads_to(path), path) {
             let (path, first) = (path.display().to_string(), first.display().to_string());
             return Err(PlaceError::Twice { path, first });
+        }
+    }
+    for (real, path) in seen.iter().filter(|(_, path)| !has_super(path)) {
+        let mut outer = real.ancestors().skip(1).filter_map(|ancestor| seen.get(ancestor));
+        if let Some(outer) = outer.next() {
+            return Err(inside(path, outer));
+        }
+    }
+    Ok(())
+}
+
+fn inside(inner: &Path, outer: &Path) -> PlaceError {
+    let (inner, outer) = (inner.display().to_string(), outer.display().to_string());
+    PlaceError::Inside { inner, outer }
+}
+
+/// Refuses a new drive that lies in another one, or holds one.
+fn must_be_apart(path: &Path, others: &[PathBuf]) -> Result<(), PlaceError> {
+    let real = leads_to(path);
+    for other in others {
+        let home = leads_to(other);
+        match (real.starts_with(&home), home.starts_with(&real)) {
+            (true, false) => return Err(inside(path, other)),
+            (false, true) => return Err(inside(other, path)),
+            _ => {}
         }
     }
     Ok(())
@@ -321,6 +353,7 @@ pub(crate) fn open_new(
         let source = io::Error::new(io::ErrorKind::NotFound, "there is no such directory");
         return Err(PlaceError::Directory { path: text, source });
     }
+    must_be_apart(path, others)?;
     let is_same = |home: &PathBuf| leads_to(home) == leads_to(path);
     match has_super(path) {
         true if others.iter().any(is_same) => return Err(PlaceError::OwnDrive { path: text }),
