@@ -29,7 +29,8 @@ pub const ATTEMPT_COUNT_MAX: u32 = 64;
 /// From this attempt on a plan is not refused because identities were changed: where they are changed all the
 /// time, what was decided on right before has to do.
 pub const LENIENT_FROM: u32 = 4;
-/// From this attempt on callers take turns at the configurations of the buckets that were decided on.
+/// From this attempt on callers who change the configuration of a bucket take turns at those of the buckets
+/// that were decided on. Writes of objects do not: some take long, and would keep owners from their buckets.
 const TURNS_FROM: u32 = 6;
 
 /// What came of a plan.
@@ -96,7 +97,7 @@ impl Engine {
         let (mut plan, mut count, mut reserved) = (Box::new(plan), 0, None);
         loop {
             count += 1;
-            if count >= TURNS_FROM && reserved.is_none() {
+            if count >= TURNS_FROM && configuration.is_some() && reserved.is_none() {
                 reserved = Some(self.reserve_buckets().await);
             }
             if is_outdated {

@@ -277,9 +277,14 @@ pub(crate) fn host_of(uri: &http::Uri, headers: &HeaderMap) -> Result<String, S3
     let refused = |message| S3Error::with(S3Code::InvalidRequest, message);
     let mut lines = headers.get_all(http::header::HOST).iter();
     match (lines.next(), lines.next(), uri.authority()) {
-        (Some(host), None, _) => {
+        (Some(host), None, authority) => {
             let text = printable(host).filter(|text| !text.is_empty());
-            Ok(text.ok_or_else(|| refused("The Host header is not valid."))?.to_owned())
+            let text = text.ok_or_else(|| refused("The Host header is not valid."))?;
+            // RFC 9113, section 8.3.1; RFC 9112, section 3.2.2: what is on the way may have looked at either.
+            if authority.is_some_and(|other| !other.as_str().eq_ignore_ascii_case(text)) {
+                return Err(refused("The Host header is not the authority of the request."));
+            }
+            Ok(text.to_owned())
         }
         (None, None, Some(authority)) => Ok(authority.to_string()),
         (None, None, None) => Err(refused("Missing required header for this request: Host")),

@@ -11,6 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use tokio::task::JoinHandle;
 
 type Reading =
     Pin<Box<dyn Future<Output = (ObjectReader, Result<Option<Bytes>, EngineError>)> + Send>>;
@@ -54,11 +55,22 @@ impl Subject {
 
 /// The end of a long operation whose status was sent before. The declaration of its document is sent at once,
 /// since nothing may stand before it, then a space from time to time.
+///
+/// The work is a task: whatever it holds that others wait for, its client does not decide when it goes on.
 pub struct PendingBody {
-    work: Pin<Box<dyn Future<Output = String> + Send>>,
+    work: Working,
     ticks: tokio::time::Interval,
     is_declared: bool,
     done: bool,
+}
+
+/// A task that ends with its response.
+struct Working(JoinHandle<String>);
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// Time between two spaces of a response that is not ready.
@@ -85,7 +97,8 @@ impl ResponseBody {
     }
     pub(crate) fn pending(work: impl Future<Output = String> + Send + 'static) -> Self {
         let ticks = tokio::time::interval(KEEP_ALIVE);
-        Self::Pending(PendingBody { work: Box::pin(work), ticks, is_declared: false, done: false })
+        let work = Working(tokio::spawn(work));
+        Self::Pending(PendingBody { work, ticks, is_declared: false, done: false })
     }
 }
 
@@ -169,8 +182,10 @@ impl PendingBody {
         if self.done {
             return Poll::Ready(None);
         }
-        if let Poll::Ready(mut document) = self.work.as_mut().poll(context) {
+        if let Poll::Ready(ended) = Pin::new(&mut self.work.0).poll(context) {
             self.done = true;
+            // A task that failed says nothing of what it did: there is no document that would be true.
+            let Ok(mut document) = ended else { return Poll::Ready(Some(Err(EngineError::Busy))) };
             if self.is_declared && document.starts_with(DECLARATION) {
                 document.drain(..DECLARATION.len());
             }

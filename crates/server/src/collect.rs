@@ -21,6 +21,9 @@ const CLOSED_MIN: usize = 256;
 const GROWN_MIN: usize = 24 << 20;
 /// Rounds from then on: free pages are returned to the system after a second, in a later round.
 const ROUNDS: u32 = 5;
+/// While the process is larger than it was at least, two rounds are made in so many: when what it holds
+/// becomes free is not known.
+const ROUND_EVERY: u64 = 5;
 /// Allocations after which mimalloc looks at the pages of a thread (its option `generic_collect`), of a
 /// length above those that it takes from a list of free blocks without counting them.
 const ALLOCATIONS: usize = 10_000;
@@ -42,8 +45,11 @@ pub(crate) async fn run(admission: Arc<Admission>) {
         let (open, resident) = (admission.open(), resident_len());
         most = most.max(open);
         least_resident = least_resident.min(resident);
-        if most - open >= CLOSED_MIN || resident - least_resident >= GROWN_MIN {
-            (most, left, least_resident) = (open, ROUNDS, resident);
+        if most - open >= CLOSED_MIN {
+            (most, left) = (open, ROUNDS);
+        }
+        if resident - least_resident >= GROWN_MIN && round % ROUND_EVERY == 0 {
+            left = left.max(2);
         }
         if left > 0 {
             left -= 1;

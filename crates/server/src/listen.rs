@@ -233,7 +233,8 @@ async fn talk(
             }
         }
     });
-    let streams = doors.admission.streams.share();
+    let source = (!doors.proxies.trusts(peer.address)).then(|| source_of(peer.address));
+    let streams = doors.admission.streams.share(source);
     let builder = protocols_of(&doors.builder, streams.count);
     activity.keep_streams(streams);
     let stream = Inbound::new(stream, activity.clone());

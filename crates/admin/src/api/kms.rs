@@ -82,6 +82,8 @@ fn shown(kms: &Kms, keys: Vec<KeyInfo>, mut aliases: Aliases) -> Outcome {
 
 async fn add(actor: &Actor<'_>, kms: &Kms, id: &str, description: &str) -> Outcome {
     actor.require_kms(Right::KmsCreateKey, kms, id)?;
+    // Another service may be asked: others of the account do not wait for it.
+    actor.directory.end_decision();
     let key = kms.create(id, description).await?;
     shown(kms, vec![key], Aliases::new())
 }
@@ -104,6 +106,7 @@ async fn enable(actor: &Actor<'_>, kms: &Kms, name: &str, enabled: bool) -> Outc
 async fn rotate(actor: &Actor<'_>, kms: &Kms, name: &str) -> Outcome {
     let id = kms.resolve(name)?;
     actor.require_kms(Right::KmsRotateKey, kms, &id)?;
+    actor.directory.end_decision();
     // There must be room for the answer before the key is changed.
     let aliases = actor.list(|| aliases(actor, kms, Some(&id))).await?;
     let key = kms.rotate(&id).await?;
