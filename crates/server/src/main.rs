@@ -17,6 +17,7 @@ mod holder;
 mod index_files;
 mod keys;
 mod known;
+mod leaving;
 mod left_out;
 mod listen;
 mod log_text;

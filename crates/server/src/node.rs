@@ -3,6 +3,7 @@
 use crate::config::ServerConfig;
 use crate::keys;
 use crate::known;
+use crate::leaving::LeavingDrives;
 use crate::left_out;
 use crate::places::{self, Making, PlaceError};
 use crate::repair;
@@ -452,15 +453,18 @@ fn maintain(deployment: &Deployment, stop: &AtomicBool) {
     }
     let (mut ticks, mut rounds) = (0_u32, 0_u32);
     let mut last_lsn = engine.drive().log().last_lsn();
-    let mut watch = DriveWatch::default();
+    let (mut watch, mut leaving) = (DriveWatch::default(), LeavingDrives::default());
     while !stop.load(Ordering::Acquire) {
         std::thread::park_timeout(TICK);
         watch.look(engine);
+        // Before it: a drive that makes the process start again has left by then.
+        let must_start_anew = deployment.must_start_anew();
+        leaving.look(engine);
         if !engine.pool().is_single() && engine.drive().log().is_quarantined() {
             tracing::error!("the drive that the catalog is read from failed");
             start_anew(engine);
         }
-        if deployment.must_start_anew() {
+        if must_start_anew {
             start_anew(engine);
         }
         tend_index("catalog", engine.catalog().index());
