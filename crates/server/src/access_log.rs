@@ -5,10 +5,12 @@ use crate::config::AccessLogTarget;
 use crate::log_text::clean;
 use drystone_admin::Metrics;
 use drystone_base::sync::{self, Condvar, Mutex, MutexGuard};
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// Bytes of lines that wait at most.
@@ -21,6 +23,8 @@ const GATHER: Duration = Duration::from_millis(100);
 struct Waiting {
     lines: Mutex<Vec<u8>>,
     arrived: Condvar,
+    /// The file is to be opened again: what it was may have another name now.
+    reopen: AtomicBool,
 }
 
 impl Waiting {
@@ -53,21 +57,10 @@ pub(crate) struct Line<'a> {
 impl AccessLog {
     /// Opens the log and starts its thread.
     pub(crate) fn open(target: &AccessLogTarget, metrics: Arc<Metrics>) -> io::Result<Self> {
-        let out: Box<dyn Write + Send> = match target {
+        let out = match target {
             AccessLogTarget::Off => return Ok(Self { waiting: None, metrics }),
-            AccessLogTarget::Stdout => Box::new(io::stdout()),
-            AccessLogTarget::File(path) => {
-                // A file that is there keeps its mode: it may be meant for a program that collects logs.
-                let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path);
-                let named = |error: io::Error| {
-                    let path = path.display();
-                    io::Error::new(
-                        error.kind(),
-                        format!("--access-log {path}: cannot be opened: {error}"),
-                    )
-                };
-                Box::new(file.map_err(named)?)
-            }
+            AccessLogTarget::Stdout => Out::Stdout,
+            AccessLogTarget::File(path) => Out::File(open_file(path)?, path.clone()),
         };
         let waiting = Arc::new(Waiting::default());
         let taken = waiting.clone();
@@ -75,6 +68,15 @@ impl AccessLog {
             .name("access-log".to_owned())
             .spawn(move || write_lines(out, &taken))?;
         Ok(Self { waiting: Some(waiting), metrics })
+    }
+
+    /// Has the file opened again, so that the one before can be moved away.
+    pub(crate) fn reopen(&self) {
+        let Some(waiting) = &self.waiting else { return };
+        let lines = waiting.lock();
+        waiting.reopen.store(true, Ordering::Relaxed);
+        drop(lines);
+        waiting.arrived.notify_one();
     }
 
     pub(crate) fn is_on(&self) -> bool {
@@ -117,19 +119,57 @@ impl AccessLog {
     }
 }
 
-fn write_lines(mut out: Box<dyn Write + Send>, waiting: &Waiting) {
+/// Where lines go.
+enum Out {
+    Stdout,
+    File(File, PathBuf),
+}
+
+impl Out {
+    /// A log that cannot be written must not stop the server.
+    fn write(&mut self, lines: &[u8]) {
+        let _ = match self {
+            Self::Stdout => {
+                let mut out = io::stdout();
+                out.write_all(lines).and_then(|()| out.flush())
+            }
+            Self::File(file, _) => file.write_all(lines),
+        };
+    }
+
+    /// Opens the file again; the one before stays where that cannot be.
+    fn reopen(&mut self) {
+        let Self::File(file, path) = self else { return };
+        match open_file(path) {
+            Ok(opened) => *file = opened,
+            Err(error) => tracing::error!(%error, "lines go on to the file before"),
+        }
+    }
+}
+
+/// A file that is there keeps its mode: it may be meant for a program that collects logs.
+fn open_file(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path);
+    file.map_err(|error| {
+        let text = format!("--access-log {}: cannot be opened: {error}", path.display());
+        io::Error::new(error.kind(), text)
+    })
+}
+
+fn write_lines(mut out: Out, waiting: &Waiting) {
     let mut taken = Vec::new();
     loop {
         let mut lines = waiting.lock();
-        while lines.is_empty() {
+        while lines.is_empty() && !waiting.reopen.load(Ordering::Relaxed) {
             lines = sync::wait(&waiting.arrived, lines);
         }
         drop(lines);
         std::thread::park_timeout(GATHER);
+        if waiting.reopen.swap(false, Ordering::Relaxed) {
+            out.reopen();
+        }
         std::mem::swap(&mut *waiting.lock(), &mut taken);
-        // A log that cannot be written must not stop the server.
-        let _ = out.write_all(&taken);
-        let _ = out.flush();
+        out.write(&taken);
         taken.clear();
     }
 }

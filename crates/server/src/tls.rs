@@ -120,6 +120,13 @@ impl Certificates {
     }
 }
 
+impl Certificates {
+    /// Reads the files whether or not anything about them has changed.
+    pub(crate) fn read_again(&self) {
+        lock(&self.current).reload(&self.directory, looks(&self.directory), Instant::now());
+    }
+}
+
 impl Current {
     fn is_due(&self, looks: &Looks, now: Instant) -> bool {
         match &self.failed {
@@ -130,9 +137,12 @@ impl Current {
 
     fn refresh(&mut self, directory: &Path, now: Instant) {
         let looks = looks(directory);
-        if !self.is_due(&looks, now) {
-            return;
+        if self.is_due(&looks, now) {
+            self.reload(directory, looks, now);
         }
+    }
+
+    fn reload(&mut self, directory: &Path, looks: Looks, now: Instant) {
         match self.load(directory) {
             Ok(is_new) => {
                 // As they were before they were read: what came meanwhile is another change.

@@ -15,9 +15,11 @@ use crate::secrets;
 use crate::socket;
 use crate::tls::Certificates;
 use drystone_admin::{About, Admin, AdminConfig, Federation, Ldap, Metrics, OpenId};
-use drystone_base::{Clock, SystemClock, SystemRng, hash64};
+use drystone_base::{Clock, Room, SystemClock, SystemRng, hash64};
 use drystone_engine::{Engine, EngineError};
-use drystone_identity::{Directory, DirectoryConfig, IdentityError, RootCredentials};
+use drystone_identity::{
+    DEFAULT_ACCOUNT, Directory, DirectoryConfig, IdentityError, RootCredentials,
+};
 use drystone_keyring::Keyring;
 use drystone_kms::Kms;
 use drystone_s3::{Domains, Gateway, GatewayConfig};
@@ -68,7 +70,7 @@ pub(crate) fn run(config: &ServerConfig) -> CommandResult {
         }
         let admin = Admin::new(AdminConfig {
             engine: node.engine.clone(),
-            directory,
+            directory: directory.clone(),
             kms,
             about: about(config, &node),
             federation,
@@ -79,7 +81,7 @@ pub(crate) fn run(config: &ServerConfig) -> CommandResult {
         });
         let admin = Arc::new(admin);
         let administering = open_sockets(&node, &admin);
-        greet(&node, &ports, certificates.is_some())?;
+        greet(&node, &ports, certificates.is_some(), count_lasting_keys(&directory)?)?;
         root_keys.announce();
         let engine = node.engine.clone();
         let sweeping = tokio::spawn(sweep(engine.clone()));
@@ -88,7 +90,7 @@ pub(crate) fn run(config: &ServerConfig) -> CommandResult {
         let admission = admission(config, descriptors, &metrics);
         let front =
             Front { proxies, gateway, admin, engine, metrics, access_log, certificates, admission };
-        serve(Arc::new(front), ports, stop_signal()).await;
+        serve_until_told(front, ports).await;
         delivering.abort();
         logs.close_logs().await;
         sweeping.abort();
@@ -198,6 +200,35 @@ fn refuse_taken(directory: &Directory) -> Result<(), Box<dyn std::error::Error>>
     Err(text.into())
 }
 
+/// There is room for a number.
+struct Counted;
+
+impl Room for Counted {
+    fn take(&self, _bytes: u64) -> bool {
+        true
+    }
+}
+
+/// Keys of the owner that open something besides the root keys, and go on when those are changed.
+fn count_lasting_keys(directory: &Directory) -> Result<usize, IdentityError> {
+    let now_ms = SystemClock.now_ms();
+    let mut count = 0;
+    let kept = directory.keys_of::<()>(DEFAULT_ACCOUNT, None, &Counted, |key| {
+        count += usize::from(key.is_enabled && key.expires_ms.is_none_or(|end| end > now_ms));
+        None
+    });
+    kept.map(|_| count)
+}
+
+fn describe_lasting_keys(count: usize) -> String {
+    let keys = match count {
+        0 => return String::new(),
+        1 => "1 key".to_owned(),
+        count => format!("{count} keys"),
+    };
+    format!("  Owner       {keys} besides the root keys (see `drystone key list`)\n")
+}
+
 /// The bearer token of the metrics, unless they are public: a setting, or derived from the secret.
 fn metrics_token(config: &ServerConfig, secret: &str) -> Option<String> {
     if config.metrics_public {
@@ -207,13 +238,14 @@ fn metrics_token(config: &ServerConfig, secret: &str) -> Option<String> {
     Some(set.unwrap_or_else(|| drystone_s3::metrics_token(secret)))
 }
 
-fn greet(node: &Node, ports: &Ports, tls: bool) -> std::io::Result<()> {
+fn greet(node: &Node, ports: &Ports, tls: bool, lasting_keys: usize) -> std::io::Result<()> {
     let (s3, console) = ports.addresses()?;
     let scheme = if tls { "https" } else { "http" };
     let text = format!(
-        "Drystone {}\n{}  S3          {scheme}://{s3}\n  Console     {scheme}://{console}\n",
+        "Drystone {}\n{}  S3          {scheme}://{s3}\n  Console     {scheme}://{console}\n{}",
         crate::version::TEXT,
         describe_drives(node),
+        describe_lasting_keys(lasting_keys),
     );
     std::io::stderr().write_all(text.as_bytes())
 }
@@ -251,6 +283,26 @@ fn describe_drives(node: &Node) -> String {
         text += "  READ ONLY   too few drives are here to be certain of the newest state\n";
     }
     text
+}
+
+async fn serve_until_told(front: Front, ports: Ports) {
+    let front = Arc::new(front);
+    let hanging_up = tokio::spawn(on_hangup(front.clone()));
+    serve(front, ports, stop_signal()).await;
+    hanging_up.abort();
+}
+
+/// On SIGHUP opens the access log again and reads the certificates, and goes on.
+async fn on_hangup(front: Arc<Front>) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
+    while hangup.recv().await.is_some() {
+        tracing::info!("SIGHUP: the access log is opened again, and certificates are read");
+        front.access_log.reopen();
+        if let Some(certificates) = &front.certificates {
+            certificates.read_again();
+        }
+    }
 }
 
 async fn stop_signal() {
