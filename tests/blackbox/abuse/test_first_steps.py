@@ -219,7 +219,7 @@ def test_documents_are_taken_with_what_copying_and_editors_put_before_them(start
     allow = {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}
     trust = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": "*"}}
     for command, statement in [(("policy", "set", "mine"), allow), (("role", "set", "mine"), trust),
-                               (("key", "add", "--policy-file"), allow)]:
+                               (("key", "add", "--root", "--policy-file"), allow)]:
         for number, before in enumerate(["    ", "\n\t", "\ufeff", "\ufeff\r\n "]):
             file = tmp_path / f"{number}.json"
             file.write_text(before + json.dumps({"Version": "2012-10-17", "Statement": [statement]}) + "\n")

@@ -64,7 +64,7 @@ def test_sessions_of_the_owner_end_with_a_new_secret(start, tmp_path):
     server = start()
     own = client(server, "sts").get_session_token()["Credentials"]
     # An access key of the owner's, and its session.
-    made = json.loads(drystone("key", "add", "--at", server.directory, "--json").stdout)["secret"]
+    made = json.loads(drystone("key", "add", "--root", "--at", server.directory, "--json").stdout)["secret"]
     key = {"AccessKeyId": made["access_key"], "SecretAccessKey": made["secret_key"]}
     by_key = client(server, "sts", key).get_session_token()["Credentials"]
     for found in (own, by_key):

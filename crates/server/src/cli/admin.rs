@@ -130,13 +130,24 @@ struct HolderArguments {
     ldap_name: Option<String>,
 }
 
+/// Whose a new key is.
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct KeyOwner {
+    /// User that the key is for.
+    #[arg(long)]
+    user: Option<String>,
+    /// The key is one of the owner of the server, who may do everything.
+    #[arg(long)]
+    root: bool,
+}
+
 #[derive(Subcommand)]
 pub(crate) enum KeyCommand {
     /// Make a key and print it, once.
     Add {
-        /// User that the key is for; the owner of the server if left out.
-        #[arg(long)]
-        user: Option<String>,
+        #[command(flatten)]
+        owner: KeyOwner,
         /// Access key id; chosen at random if left out.
         #[arg(long)]
         access_key: Option<String>,
@@ -272,14 +283,14 @@ impl PolicyCommand {
 impl KeyCommand {
     pub(crate) fn request(self) -> Made {
         Ok(match self {
-            Self::Add { user, access_key, secret_file, policy_file, expires, description } => {
+            Self::Add { owner, access_key, secret_file, policy_file, expires, description } => {
                 let secret = secret_file.map(|path| text_of(&path)).transpose()?;
                 let end = |text: String| {
                     let end = Timestamp::parse_iso(&text).map(|end| end.0);
                     end.ok_or_else(|| format!("{text} is no date such as 2030-01-31"))
                 };
                 Request::KeyAdd {
-                    user,
+                    user: owner.user,
                     access_key,
                     secret_key: secret.map(|text| text.trim_end_matches(['\r', '\n']).to_owned()),
                     policy: policy_file.map(|path| document_of(&path)).transpose()?,
@@ -320,8 +331,32 @@ impl AccountCommand {
 /// Sends a request to the running server and prints the answer.
 pub(crate) fn run(options: &AdminOptions, request: &Request) -> CommandResult {
     let answer = ask(options, request)?;
-    show(options, &answer)?;
+    match (request, &answer) {
+        (Request::KeyAdd { user, .. }, Answer::Secret { .. }) => {
+            show_key(options, &answer, user.as_deref())?;
+        }
+        _ => show(options, &answer)?,
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Shows a new key, and whose it is.
+fn show_key(
+    options: &AdminOptions,
+    answer: &Answer,
+    user: Option<&str>,
+) -> Result<(), Box<dyn Error>> {
+    let holder = user.map_or_else(|| "the owner of the server".to_owned(), |u| format!("user {u}"));
+    if !options.json {
+        print(&format!("Holder      {holder}\n{}", show::readable(answer)));
+        return Ok(());
+    }
+    let mut value = serde_json::to_value(answer)?;
+    if let Some(pair) = value.get_mut("secret").and_then(serde_json::Value::as_object_mut) {
+        pair.insert("holder".to_owned(), holder.into());
+    }
+    print_json(&format!("{}\n", serde_json::to_string_pretty(&value)?));
+    Ok(())
 }
 
 /// Explains why a request was refused, or all that are remembered. Fails if there is none with the id.
@@ -331,7 +366,8 @@ pub(crate) fn explain(options: &AdminOptions, request_id: String) -> CommandResu
     if is_none && !request_id.is_empty() {
         return Err(format!(
             "no refusal of a request with the id {request_id} is remembered: the server keeps the last ones, \
-             until it stops; without an id, all of them are shown"
+             until it stops, and only those that policies decided on, not wrong signatures or keys; without \
+             an id, all of them are shown"
         )
         .into());
     }
