@@ -4,6 +4,11 @@ use drystone_catalog::CatalogError;
 use drystone_iam::PolicyError;
 use drystone_keyring::KeyringError;
 
+/// What stands before the name of a kind at the beginning of a sentence.
+fn article(kind: &str) -> &'static str {
+    if kind.starts_with(['a', 'e', 'i', 'o']) || kind.starts_with("MFA") { "An" } else { "A" }
+}
+
 /// Why the directory could not do something. Nothing was changed, unless the catalog says that it does
 /// not know.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -17,7 +22,7 @@ pub enum IdentityError {
         name: String,
     },
     /// There is one already.
-    #[error("A {kind} with name {name} already exists.")]
+    #[error("{} {kind} with name {name} already exists.", article(kind))]
     Exists {
         /// As in `NotFound`.
         kind: &'static str,

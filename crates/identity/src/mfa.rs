@@ -80,6 +80,10 @@ pub struct MfaInfo {
 enum Verdict {
     Right,
     Wrong,
+    /// It is that of a step whose code was used; counted as a wrong one.
+    Used,
+    /// The device counts for nothing before a code of it was confirmed.
+    Unconfirmed,
     /// None counts until then, in milliseconds since 1970.
     Locked(u64),
 }
@@ -88,6 +92,15 @@ enum Verdict {
 /// know. A wrong serial number gets the same text.
 const WRONG: &str = "The MFA code is not valid. After 5 wrong ones in a row none is accepted for a \
                      minute, which each further one doubles.";
+
+/// There is no device.
+const MISSING: &str = "The owner of the account has no second factor: its server's operator makes one \
+                       with `drystone mfa enroll`.";
+/// There is one, without effect yet.
+const UNCONFIRMED: &str =
+    "The second factor is not switched on: run `drystone mfa confirm CODE` with a code of it.";
+/// A code counts once.
+const USED: &str = "This MFA code was used already: wait for the next one.";
 
 fn seal_context(account: &str) -> String {
     format!("identity/mfa/{account}")
@@ -134,7 +147,9 @@ impl MfaDevice {
                 if let Some(more) = guesses.failures.checked_sub(FAILURE_COUNT_MAX) {
                     guesses.locked_until_ms = now_ms + (LOCKED_MS << more.min(10));
                 }
-                Verdict::Wrong
+                let mut used = now.saturating_sub(1)..=now + 1;
+                let was_used = used.any(|step| step <= self.last_step && is(&step));
+                if was_used { Verdict::Used } else { Verdict::Wrong }
             }
         }
     }
@@ -229,7 +244,9 @@ impl Directory {
             return Err(refused());
         }
         match self.use_code(account, code, by, false).await {
-            Err(IdentityError::NotFound { .. }) => Err(refused()),
+            Err(IdentityError::NotFound { .. }) => {
+                Err(IdentityError::Forbidden(MISSING.to_owned()))
+            }
             outcome => outcome,
         }
     }
@@ -251,8 +268,11 @@ impl Directory {
         let verdict = self.commit(Scope::of(&account), move |tx: &mut Tx<'_>| {
             let parts = [account.as_str()];
             rows::change(tx, &parts, |device: &mut MfaDevice| {
-                if device.sealed_secret != sealed || !(device.is_confirmed || confirms) {
+                if device.sealed_secret != sealed {
                     return Ok(Verdict::Wrong);
+                }
+                if !(device.is_confirmed || confirms) {
+                    return Ok(Verdict::Unconfirmed);
                 }
                 let verdict = device.try_code(&secret, &code, by, now_ms);
                 device.is_confirmed |= matches!(verdict, Verdict::Right);
@@ -263,6 +283,8 @@ impl Directory {
         match verdict.await? {
             Verdict::Right => Ok(()),
             Verdict::Wrong => refused(WRONG.to_owned()),
+            Verdict::Used => refused(USED.to_owned()),
+            Verdict::Unconfirmed => refused(UNCONFIRMED.to_owned()),
             Verdict::Locked(until_ms) => {
                 let until = Timestamp(until_ms).to_iso();
                 refused(format!(
@@ -312,7 +334,7 @@ mod tests {
         let code = code_of(secret, now / 1000 / STEP_S);
         assert!(matches!(device.try_code(secret, &code, CodeOf::Owner, now), Verdict::Right));
         assert!(
-            matches!(device.try_code(secret, &code, CodeOf::Owner, now), Verdict::Wrong),
+            matches!(device.try_code(secret, &code, CodeOf::Owner, now), Verdict::Used),
             "used up"
         );
         for _ in 0..4 {

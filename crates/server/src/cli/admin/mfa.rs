@@ -12,7 +12,8 @@ pub(crate) enum MfaCommand {
     Confirm { code: String },
     /// Show its serial number and state.
     Info,
-    /// Remove it: MFA Delete and sessions with a second factor need a new one then.
+    /// Remove it: MFA Delete and sessions with a second factor need a new one then. Until there is one, no
+    /// version of buckets with MFA Delete can be removed, and it cannot be switched off.
     Remove,
 }
 
