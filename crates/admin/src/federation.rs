@@ -5,8 +5,8 @@ pub(crate) mod ldap;
 pub(crate) mod oidc;
 mod throttle;
 
-pub(crate) use ldap::normalise;
 pub use ldap::{Ldap, LdapConfig};
+pub(crate) use ldap::{NOT_DISTINGUISHED, is_distinguished, normalise};
 pub use oidc::{OpenId, OpenIdConfig};
 
 use std::net::{IpAddr, Ipv6Addr};

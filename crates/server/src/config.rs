@@ -320,11 +320,15 @@ pub(crate) fn root_credentials() -> Result<Option<(String, String)>, ConfigError
         (Some(user), None) => Err(lacks(&user, "ROOT_PASSWORD")),
         (None, Some(password)) => Err(lacks(&password, "ROOT_USER")),
         (Some(user), Some(password)) => {
-            if user.value.len() < ACCESS_KEY_LEN_MIN {
-                return Err(user.refused("3 or more characters"));
-            }
-            if password.value.len() < SECRET_KEY_LEN_MIN {
-                return Err(password.refused("8 or more characters"));
+            let both = [(&user, ACCESS_KEY_LEN_MIN), (&password, SECRET_KEY_LEN_MIN)];
+            for (given, len_min) in both {
+                if given.value.len() < len_min {
+                    return Err(given.refused(format!("{len_min} or more characters")));
+                }
+                // Of a copy from a page: no client would be given the blank.
+                if given.value.trim() != given.value {
+                    return Err(given.refused("no blanks at its beginning or end"));
+                }
             }
             Ok(Some((user.value, password.value)))
         }

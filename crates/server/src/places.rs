@@ -52,6 +52,9 @@ pub(crate) enum PlaceError {
          is in another"
     )]
     Inside { inner: String, outer: String },
+    /// A variable of a script without a value.
+    #[error("the name of a directory is empty")]
+    NoName,
     /// No directory that was given is there.
     #[error("none of the directories is there: {paths}; are the filesystems mounted?")]
     NoneThere { paths: String },
@@ -138,6 +141,9 @@ pub(crate) fn parse_one(text: &str) -> GivenDirectory {
 
 /// Replaces the first range by each of its numbers, and goes on with what follows.
 fn expand(text: &str) -> Result<Vec<String>, PlaceError> {
+    if parse_one(text).path.as_os_str().is_empty() {
+        return Err(PlaceError::NoName);
+    }
     let Some((before, rest)) = text.split_once('{') else { return Ok(vec![text.to_owned()]) };
     let wrong = |problem| PlaceError::Pattern { text: text.to_owned(), problem };
     let (range, after) = rest.split_once('}').ok_or_else(|| wrong("a range ends with }"))?;
@@ -348,6 +354,9 @@ pub(crate) fn open_new(
 ) -> Result<Place, PlaceError> {
     // Without `/` at its end, and the like.
     let path = &path.components().collect::<PathBuf>();
+    if path.as_os_str().is_empty() {
+        return Err(PlaceError::NoName);
+    }
     let text = path.display().to_string();
     if !path.try_exists().unwrap_or(false) {
         let source = io::Error::new(io::ErrorKind::NotFound, "there is no such directory");

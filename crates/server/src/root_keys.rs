@@ -258,6 +258,13 @@ fn read(path: &Path, links: Links) -> io::Result<Option<RootCredentials>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(named(error)),
     };
+    for (number, line) in text.lines().take(2).enumerate() {
+        if line.trim() != line {
+            let (path, number) = (path.display(), number + 1);
+            let message = format!("{path}, line {number}: begins or ends with a blank; remove it");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+        }
+    }
     let mut lines = text.lines();
     if let (Some(access_key), Some(secret_key)) = (lines.next(), lines.next())
         && access_key.len() >= ACCESS_KEY_LEN_MIN

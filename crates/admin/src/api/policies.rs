@@ -2,7 +2,7 @@
 
 use super::{Failed, Outcome};
 use crate::door::Actor;
-use crate::federation::normalise;
+use crate::federation::{NOT_DISTINGUISHED, is_distinguished, normalise};
 use crate::rights::Right;
 use drystone_admin_api::{Answer, Failure, FailureCode, Holder as Named, Policy, Request, Role};
 use drystone_iam::{canned_names, canned_policy};
@@ -88,8 +88,13 @@ async fn attach(actor: &Actor<'_>, policies: Vec<String>, holder: Named, attach:
         Named::Role(name) => (HolderKind::Role, name),
         Named::LdapName(name) => {
             actor.require_attach_name(&policies, attach).await?;
-            let changed =
-                actor.directory.attach_to_name(&normalise(name), policies, attach).await?;
+            let name = normalise(name);
+            // What an older version took can be detached.
+            if attach && !is_distinguished(&name) {
+                let message = NOT_DISTINGUISHED.to_owned();
+                return Err(Failed(Failure { code: FailureCode::Invalid, message }));
+            }
+            let changed = actor.directory.attach_to_name(&name, policies, attach).await?;
             return Ok(Answer::Changed(changed));
         }
     };

@@ -110,6 +110,25 @@ pub(crate) fn normalise(dn: &str) -> String {
     parts.iter().map(clean).collect::<Vec<_>>().join(",").to_lowercase()
 }
 
+/// Whether a text in that form can be a distinguished name: each part a type and a value.
+pub(crate) fn is_distinguished(name: &str) -> bool {
+    let is_type = |kind: &str| {
+        !kind.is_empty() && kind.chars().all(|c| c.is_ascii_alphanumeric() || "-.".contains(c))
+    };
+    let mut escaped = false;
+    let parts = name.split(|c: char| {
+        let is_end = c == ',' && !escaped;
+        escaped = c == '\\' && !escaped;
+        is_end
+    });
+    let mut parts = parts.map(|part| part.split_once('='));
+    parts.all(|part| part.is_some_and(|(kind, value)| is_type(kind) && !value.is_empty()))
+}
+
+/// What is said of another name.
+pub(crate) const NOT_DISTINGUISHED: &str =
+    "Name users and groups by their distinguished names, such as uid=lena,ou=people,dc=example";
+
 /// A text in one of its forms: in lower case, without blanks around it, with one between words.
 fn fold(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase()

@@ -3,7 +3,7 @@
 use super::spoken::Fields;
 use super::users::names;
 use super::{Answer, Call, MinioError, Reply};
-use crate::federation::normalise;
+use crate::federation::{NOT_DISTINGUISHED, is_distinguished, normalise};
 use crate::rights::Right;
 use drystone_base::Timestamp;
 use drystone_iam::{canned_names, canned_policy};
@@ -135,6 +135,9 @@ pub(super) async fn attach_name(call: &Call<'_>, attach: bool) -> Answer {
         (name, "") | ("", name) if !name.is_empty() => normalise(name),
         _ => return Err(MinioError::invalid("Either a user or a group must be named.")),
     };
+    if attach && !is_distinguished(&name) {
+        return Err(MinioError::invalid(NOT_DISTINGUISHED));
+    }
     let changed = call.actor.directory.attach_to_name(&name, association.policies, attach).await?;
     if changed.is_empty() {
         return Err(MinioError::unchanged());

@@ -54,7 +54,12 @@ pub(super) async fn run(
     let bucket = context.engine.find_bucket(name.as_str())?;
     // Before anything is read: anyone who cannot append is told at once.
     if !takes_appends(&bucket) {
-        return Err(EngineError::NotAppendable.into());
+        let message = format!(
+            "Appends are off for this bucket: `drystone bucket appends {}` allows them.",
+            name.as_str()
+        );
+        let error = S3Error::with(S3Code::NotImplemented, message);
+        return Err(error.field("Header", "x-amz-write-offset-bytes"));
     }
     let draft = parse_appended_draft(request)?;
     let conditions = parse_write_conditions(request)?;

@@ -9,7 +9,9 @@ use crate::object_headers::bypasses_governance;
 use crate::response::{empty, set, xml};
 use crate::xml::{Element, Xml};
 use drystone_base::Timestamp;
-use drystone_engine::{BucketLock, LockMode, LockPeriod, ObjectLock, ObjectRow, Retention};
+use drystone_engine::{
+    BucketLock, EngineError, LockMode, LockPeriod, ObjectLock, ObjectRow, Retention,
+};
 
 const CONFIGURATION: &str = "ObjectLockConfiguration";
 const RETENTION: &str = "Retention";
@@ -67,7 +69,14 @@ pub(crate) async fn put_configuration(
         return Err(S3Code::MalformedXML.into());
     }
     let default = root.child("Rule").map(default_of).transpose()?;
-    context.engine.set_lock(name.as_str(), BucketLock { default }).await?;
+    let set = context.engine.set_lock(name.as_str(), BucketLock { default }).await;
+    set.map_err(|error| match error {
+        EngineError::BucketState => {
+            let message = "Object Lock needs versions: enable versioning of the bucket first.";
+            S3Error::with(S3Code::InvalidBucketState, message)
+        }
+        error => error.into(),
+    })?;
     Ok(empty(200))
 }
 

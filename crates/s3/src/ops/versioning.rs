@@ -9,8 +9,8 @@ use crate::gateway::Context;
 use crate::mfa;
 use crate::response::{empty, xml};
 use crate::xml::Xml;
-use drystone_engine::Versioning;
 use drystone_engine::plan::DocumentKind;
+use drystone_engine::{EngineError, Versioning};
 
 const ROOT: &str = "VersioningConfiguration";
 
@@ -63,8 +63,18 @@ pub(crate) async fn put(
     let bucket = context.engine.find_bucket(name.as_str())?;
     let has_lifecycle = || context.engine.document(&bucket, DocumentKind::Lifecycle, "");
     if needs_mfa == Some(true) && changes_mfa && has_lifecycle()?.is_some() {
-        return Err(S3Code::InvalidBucketState.into());
+        let message = "MFA Delete cannot be switched on for a bucket with lifecycle rules: no one gives a \
+                       code for what they remove. Remove the rules first.";
+        return Err(S3Error::with(S3Code::InvalidBucketState, message));
     }
-    context.engine.set_versioning(name.as_str(), versioning, needs_mfa, has_mfa).await?;
+    let set = context.engine.set_versioning(name.as_str(), versioning, needs_mfa, has_mfa).await;
+    set.map_err(|error| match error {
+        EngineError::BucketState => {
+            let message =
+                "Versioning cannot be suspended in a bucket with Object Lock: it locks versions.";
+            S3Error::with(S3Code::InvalidBucketState, message)
+        }
+        error => error.into(),
+    })?;
     Ok(empty(200))
 }

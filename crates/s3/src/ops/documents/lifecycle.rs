@@ -122,7 +122,9 @@ fn request<T>(message: &str) -> Result<T, S3Error> {
 fn check(root: &mut Element, subject: &Subject<'_>) -> Result<(), S3Error> {
     // No one shows a second factor for what a rule would remove.
     if subject.bucket.needs_mfa {
-        return Err(S3Code::InvalidBucketState.into());
+        let message = "A bucket with MFA Delete takes no lifecycle rules: no one gives a code for what \
+                       they remove.";
+        return Err(S3Error::with(S3Code::InvalidBucketState, message));
     }
     if root.children.len() > RULE_COUNT_MAX {
         return malformed();
