@@ -15,6 +15,13 @@ use std::net::{IpAddr, Ipv6Addr};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Source(IpAddr);
 
+impl Federation {
+    /// The issuer of a provider of an account, if the server may ask it.
+    pub(crate) fn issuer(&self, name: &str) -> Option<&OpenId> {
+        self.openid.iter().chain(&self.issuers).find(|issuer| issuer.is_issuer(name))
+    }
+}
+
 impl Source {
     pub(crate) fn of(address: IpAddr) -> Self {
         match address.to_canonical() {
@@ -32,6 +39,8 @@ impl Source {
 pub struct Federation {
     /// OpenID providers.
     pub openid: Vec<OpenId>,
+    /// Issuers that OpenID providers of accounts may name: the server asks no other for its keys.
+    pub issuers: Vec<OpenId>,
     /// LDAP server.
     pub ldap: Option<Ldap>,
 }

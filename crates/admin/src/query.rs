@@ -8,6 +8,7 @@ mod groups;
 mod keys;
 mod ldap_identity;
 mod not_there;
+mod openid_providers;
 mod parameters;
 mod policies;
 mod roles;
@@ -40,6 +41,7 @@ const TAG_COUNT_MAX: usize = 50;
 /// A call on its way.
 struct Call<'a> {
     actor: Actor<'a>,
+    federation: &'a Federation,
     parameters: &'a Parameters,
 }
 
@@ -214,7 +216,7 @@ pub(crate) async fn serve(
         Ok(parameters) if action == "AssumeRoleWithLDAPIdentity" => {
             ldap_identity::run(directory, federation, request, &parameters).await
         }
-        Ok(parameters) => run(admin, request, &parameters, (&action, is_sts)).await,
+        Ok(parameters) => run((admin, federation), request, &parameters, (&action, is_sts)).await,
         Err(error) => Err(error),
     };
     match answer {
@@ -234,7 +236,7 @@ fn refuse(namespace: &str, error: &QueryError, id: &str) -> AdminResponse {
 }
 
 async fn run(
-    admin: &Admin,
+    (admin, federation): (&Admin, &Federation),
     request: &AdminRequest,
     parameters: &Parameters,
     called: (&str, bool),
@@ -248,7 +250,7 @@ async fn run(
         let attempt = attempts.begin().await?;
         parameters.forget_reads();
         let actor = Actor::new(admin, &attempt, request);
-        let answer = decide(actor, parameters, called).await;
+        let answer = decide((actor, federation), parameters, called).await;
         if !attempts.go_on(&attempt) {
             return answer;
         }
@@ -256,7 +258,7 @@ async fn run(
 }
 
 async fn decide(
-    mut actor: Actor<'_>,
+    (mut actor, federation): (Actor<'_>, &Federation),
     parameters: &Parameters,
     (action, is_sts): (&str, bool),
 ) -> Answer {
@@ -269,7 +271,7 @@ async fn decide(
     for (key, value) in tags {
         actor.facts.add_if(&format!("aws:RequestTag/{key}"), value).add("aws:TagKeys", key);
     }
-    let call = Call { actor, parameters };
+    let call = Call { actor, federation, parameters };
     // What the table of rights does not name is not served.
     if Right::of_query(action).is_none() {
         return Err(invalid_action(action));
@@ -297,6 +299,9 @@ async fn run_iam(call: &Call<'_>, action: &str) -> Answer {
         return answer;
     }
     if let Some(answer) = roles::run(call, action).await {
+        return answer;
+    }
+    if let Some(answer) = openid_providers::run(call, action).await {
         return answer;
     }
     if let Some(answer) = policies::run(call, action).await {

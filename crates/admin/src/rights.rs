@@ -197,6 +197,48 @@ rights! {
         query: "ListInstanceProfilesForRole",
     }
 
+    // OpenID providers of an account. Those of the settings are the server's.
+    CreateOpenIdConnectProvider {
+        names: "iam:CreateOpenIDConnectProvider",
+        query: "CreateOpenIDConnectProvider",
+    }
+    GetOpenIdConnectProvider {
+        names: "iam:GetOpenIDConnectProvider",
+        query: "GetOpenIDConnectProvider",
+    }
+    ListOpenIdConnectProviders {
+        names: "iam:ListOpenIDConnectProviders",
+        query: "ListOpenIDConnectProviders",
+    }
+    DeleteOpenIdConnectProvider {
+        names: "iam:DeleteOpenIDConnectProvider",
+        query: "DeleteOpenIDConnectProvider",
+    }
+    UpdateOpenIdConnectProviderThumbprint {
+        names: "iam:UpdateOpenIDConnectProviderThumbprint",
+        query: "UpdateOpenIDConnectProviderThumbprint",
+    }
+    AddClientIdToOpenIdConnectProvider {
+        names: "iam:AddClientIDToOpenIDConnectProvider",
+        query: "AddClientIDToOpenIDConnectProvider",
+    }
+    RemoveClientIdFromOpenIdConnectProvider {
+        names: "iam:RemoveClientIDFromOpenIDConnectProvider",
+        query: "RemoveClientIDFromOpenIDConnectProvider",
+    }
+    TagOpenIdConnectProvider {
+        names: "iam:TagOpenIDConnectProvider",
+        query: "TagOpenIDConnectProvider !CreateOpenIDConnectProvider",
+    }
+    UntagOpenIdConnectProvider {
+        names: "iam:UntagOpenIDConnectProvider",
+        query: "UntagOpenIDConnectProvider",
+    }
+    ListOpenIdConnectProviderTags {
+        names: "iam:ListOpenIDConnectProviderTags",
+        query: "ListOpenIDConnectProviderTags",
+    }
+
     // Managed policies.
     CreatePolicy {
         names: "iam:CreatePolicy admin:CreatePolicy",

@@ -42,6 +42,9 @@ pub enum Principal {
     Federated {
         /// Name of the provider: its issuer without scheme.
         provider: String,
+        /// The account that the provider is of, in which alone it vouches for anyone; `None` for one of
+        /// the server.
+        account: Option<String>,
     },
     /// A service of the server itself, such as the one that delivers access logs.
     Service {
@@ -357,9 +360,12 @@ impl PrincipalPattern {
                 effect == Effect::Deny && names.iter().flatten().any(|name| name == arn)
             }
             Self::Federated(named) => match caller {
-                Principal::Federated { provider } => {
-                    let bare = named.split_once(":oidc-provider/").map_or(&**named, |(_, p)| p);
-                    bare == provider
+                Principal::Federated { provider, account } => {
+                    let (of, bare) = named.split_once(":oidc-provider/").unwrap_or(("", named));
+                    // One without an account is of the account of the document.
+                    let named = of.rsplit(':').next().filter(|account| !account.is_empty());
+                    let is_of = |own: &String| named.is_none_or(|named| named == own);
+                    bare == provider && account.as_ref().is_none_or(is_of)
                 }
                 _ => false,
             },

@@ -26,6 +26,8 @@ pub enum EntityKind {
     Role,
     /// A managed policy.
     Policy,
+    /// An OpenID provider, whose name is its issuer without the scheme. It has no path.
+    OpenIdProvider,
 }
 
 impl EntityKind {
@@ -35,6 +37,7 @@ impl EntityKind {
             Self::Group => "group",
             Self::Role => "role",
             Self::Policy => "policy",
+            Self::OpenIdProvider => "oidc-provider",
         }
     }
 }
@@ -92,6 +95,14 @@ impl EntityArn {
         (!path_name.is_empty() && !arn.name().is_empty()).then_some(arn)
     }
 
+    /// The name of the OpenID provider of an account that a client gives the resource name of; `None` if
+    /// it is no such resource name. Whether there is such a provider is another question.
+    #[must_use]
+    pub fn openid_provider_name<'t>(account: &str, text: &'t str) -> Option<&'t str> {
+        let name = text.strip_prefix(&*Self::new(EntityKind::OpenIdProvider, account, "/", ""))?;
+        (!name.is_empty()).then_some(name)
+    }
+
     /// Name of the entity: what follows the path.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -105,6 +116,8 @@ impl EntityArn {
         let at = text.match_indices(':').nth(4).map_or(0, |(at, _)| at + 1);
         let (account, resource) = text.split_at(at);
         match (resource.split_once('/'), resource.rsplit_once('/')) {
+            // Its slashes are no path.
+            (Some(("oidc-provider", _)), _) => text.to_owned(),
             (Some((kind, _)), Some((_, name))) => format!("{account}{kind}/{name}"),
             _ => text.to_owned(),
         }
@@ -181,6 +194,8 @@ impl Directory {
             EntityKind::Role => self.role(account, name).map(|role| role.arn()),
             EntityKind::Policy if canned_policy(name).is_some() => Ok(EntityArn::of_canned(name)),
             EntityKind::Policy => self.policy(account, name).map(|policy| policy.arn()),
+            // The name says it all.
+            EntityKind::OpenIdProvider => Ok(EntityArn::of_new(kind, account, "/", name)),
         };
         match found {
             Err(IdentityError::NotFound { .. }) => Ok(EntityArn::of_new(kind, account, "/", name)),
@@ -230,7 +245,9 @@ mod tests {
         assert_eq!(arn("/x/"), "arn:aws:iam::0:user/x/a");
         assert_eq!(EntityArn::without_path(&arn("/x/y/")), arn("/"));
         assert_eq!(EntityArn::without_path(&arn("/")), arn("/"));
-        for text in ["arn:aws:s3:::*", "arn:aws:iam::0:root", "*", ""] {
+        for text in
+            ["arn:aws:iam::0:oidc-provider/a/b", "arn:aws:s3:::*", "arn:aws:iam::0:root", "*", ""]
+        {
             assert_eq!(EntityArn::without_path(text), text);
         }
         assert_eq!(&*EntityArn::of_canned("readonly"), "arn:aws:iam::aws:policy/readonly");

@@ -3,10 +3,10 @@
 //! Rows are walked in the order of their keys, so that the entities of an account come together, and none of
 //! them is held.
 
-use crate::AccessPoint;
 use crate::derived::{count_key, counts_prefix, has_derived_rows};
 use crate::entity::{AccessKey, Account, Entity, ForeignName, Group, ManagedPolicy, Role, User};
 use crate::error::IdentityError;
+use crate::{AccessPoint, OpenIdProvider};
 use drystone_catalog::{Catalog, CatalogError, Key};
 use drystone_index::prefix_range;
 
@@ -44,6 +44,7 @@ pub fn check_derived_rows(
     walk::<AccessKey>(catalog, problem)?;
     walk::<ForeignName>(catalog, problem)?;
     walk::<AccessPoint>(catalog, problem)?;
+    walk::<OpenIdProvider>(catalog, problem)?;
     counts_of_none(catalog, problem)
 }
 
@@ -127,7 +128,14 @@ fn counts_of_none(catalog: &Catalog, problem: &mut Problem<'_>) -> Result<(), Id
         };
         let parts = String::from_utf8_lossy(&key[prefix.len()..]).into_owned();
         let (account, kind) = parts.split_once('\0').unwrap_or_default();
-        let counted = [User::KIND, Group::KIND, Role::KIND, ManagedPolicy::KIND, AccessPoint::KIND];
+        let counted = [
+            User::KIND,
+            Group::KIND,
+            Role::KIND,
+            ManagedPolicy::KIND,
+            AccessPoint::KIND,
+            OpenIdProvider::KIND,
+        ];
         let known = kind.parse().ok().filter(|kind| counted.contains(kind));
         let has_any = match known {
             Some(kind) => {

@@ -206,6 +206,11 @@ struct ServerArguments {
     /// Also DRYSTONE_TRUSTED_PROXIES.
     #[arg(long)]
     trusted_proxies: Option<String>,
+    /// Issuers of OpenID tokens whom the server asks for their keys where an account has a provider for
+    /// them (CreateOpenIDConnectProvider): URLs, separated by commas. It asks no other. Also
+    /// DRYSTONE_OPENID_ISSUERS.
+    #[arg(long)]
+    openid_issuers: Option<String>,
     #[command(flatten)]
     connections: ConnectionArguments,
     /// Seconds between two deliveries of buckets' access logs, 1 to 86400 [default: 300]. Also

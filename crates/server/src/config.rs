@@ -4,8 +4,10 @@
 //! is a secret) and what is accepted: no parser falls back to a default.
 
 mod environment;
+mod openid;
 
 pub(crate) use environment::{Given, argument_or_setting, setting, warn_of_unknown};
+pub(crate) use openid::{openid, parse_issuers};
 
 use crate::connection::ConnectionSettings;
 use crate::keys::KeySettings;
@@ -57,6 +59,8 @@ pub(crate) struct ServerConfig {
     pub(crate) connections: ConnectionSettings,
     /// OpenID providers.
     pub(crate) openid: Vec<OpenIdConfig>,
+    /// Issuers that OpenID providers of accounts may name.
+    pub(crate) openid_issuers: Vec<OpenIdConfig>,
     /// LDAP server.
     pub(crate) ldap: Option<LdapConfig>,
     /// Time between two deliveries of buckets' access logs.
@@ -165,74 +169,6 @@ pub(crate) fn parse_url(given: &Given) -> Result<String, ConfigError> {
     });
     is_url.then(|| given.value.clone()).ok_or_else(|| given.refused("a URL of http:// or https://"))
 }
-
-/// Sets what each of several providers must call itself.
-fn bind_issuers(providers: &mut [OpenIdConfig]) -> Result<(), ConfigError> {
-    let is_single = providers.windows(2).all(|pair| pair[0].config_url == pair[1].config_url);
-    for provider in providers.iter_mut().filter(|p| !is_single && p.issuer.is_empty()) {
-        let Some(issuer) = provider.issuer_of_place() else {
-            let name = "IDENTITY_OPENID_CONFIG_URL".to_owned();
-            let allowed = "with several providers ISSUER/.well-known/openid-configuration, or set \
-                           IDENTITY_OPENID_ISSUER too"
-                .to_owned();
-            return Err(ConfigError::Value { name, value: provider.config_url.clone(), allowed });
-        };
-        provider.issuer = issuer.to_owned();
-    }
-    Ok(())
-}
-
-/// OpenID providers from the environment.
-pub(crate) fn openid() -> Result<Vec<OpenIdConfig>, ConfigError> {
-    let mut providers = Vec::new();
-    for suffix in suffixes("IDENTITY_OPENID_CONFIG_URL") {
-        let given = |name: &str| setting(&format!("IDENTITY_OPENID_{name}{suffix}"));
-        let get =
-            |name: &str| Ok::<_, ConfigError>(given(name)?.map_or_else(String::new, |g| g.value));
-        let Some(config_url) = given("CONFIG_URL")? else { continue };
-        if given("CLIENT_ID")?.is_none() {
-            return Err(lacks(&config_url, &format!("IDENTITY_OPENID_CLIENT_ID{suffix}")));
-        }
-        providers.push(OpenIdConfig {
-            config_url: parse_url(&config_url)?,
-            issuer: given("ISSUER")?.as_ref().map_or(Ok(String::new()), parse_url)?,
-            client_id: get("CLIENT_ID")?,
-            claim_name: get("CLAIM_NAME")?,
-            claim_prefix: get("CLAIM_PREFIX")?,
-            role_policy: get("ROLE_POLICY")?,
-            user_id_claim: get("USER_ID_CLAIM")?,
-            claim_userinfo: given("CLAIM_USERINFO")?.as_ref().map_or(Ok(false), parse_switch)?,
-        });
-    }
-    for name in OPENID_NAMES {
-        for suffix in suffixes(&format!("IDENTITY_OPENID_{name}")) {
-            let given = setting(&format!("IDENTITY_OPENID_{name}{suffix}"))?;
-            let url = format!("IDENTITY_OPENID_CONFIG_URL{suffix}");
-            if let (Some(given), None) = (given, setting(&url)?) {
-                return Err(lacks(&given, &url));
-            }
-        }
-    }
-    bind_issuers(&mut providers)?;
-    let by_claim = providers.iter().filter(|provider| provider.role_policy.is_empty()).count();
-    if by_claim > 1 {
-        let value = format!("{by_claim} providers without a role policy");
-        let allowed = "one at most; give the others IDENTITY_OPENID_ROLE_POLICY".to_owned();
-        return Err(ConfigError::Value { name: "IDENTITY_OPENID".to_owned(), value, allowed });
-    }
-    Ok(providers)
-}
-
-/// Settings of a provider beside its address.
-const OPENID_NAMES: [&str; 7] = [
-    "CLIENT_ID",
-    "CLAIM_NAME",
-    "CLAIM_PREFIX",
-    "CLAIM_USERINFO",
-    "ISSUER",
-    "ROLE_POLICY",
-    "USER_ID_CLAIM",
-];
 
 /// Settings of the LDAP server beside its address.
 const LDAP_NAMES: [&str; 9] = [

@@ -25,7 +25,7 @@ NOT_HERE = {
           r"|ResetBucketReplicationState"
           # MinIO's own: notifications that are listened to, fan-out, quality of service, deletes with all that is in a bucket.
           r"|Listen(Bucket)?Notification|PutObjectFanOut|(Get|Put)BucketQOS|ForceDeleteBucket",
-    "iam": r"\w*(DelegationRequests?|DelegationToken|InstanceProfile(?!sForRole)\w*|SAMLProvider\w*|OpenIDConnectProvider\w*|ServiceLinkedRole\w*|ServiceSpecificCredential"
+    "iam": r"\w*(DelegationRequests?|DelegationToken|InstanceProfile(?!sForRole)\w*|SAMLProvider\w*|ServiceLinkedRole\w*|ServiceSpecificCredential"
            r"|SigningCertificate|SSHPublicKey|ServerCertificate\w*|CloudFrontPublicKeys?|AccountAlias|AccountPasswordPolicy|AccountEmailAddress|AccountName"
            r"|AccountProperties|Organizations\w*|OutboundWebIdentity\w*|ServiceLastAccessed\w*|CredentialReport|ContextKeys\w*|RoleTemplateVersion"
            r"|STSRegionalEndpoint\w*|SecurityTokenServicePreferences|GetAccountSummary|GetAccountAuthorizationDetails|HumanReadableSummary"

@@ -111,6 +111,13 @@ class World:
     def kms_key(self):
         return self._once("kms", lambda name: self.surfaces.api(ROOT, "kms-add", key=name))
 
+    @property
+    def provider_arn(self):
+        """Resource name of an OpenID provider, which has no path: the path is the first part of its name."""
+        name = self._once("provider", lambda name: self.surfaces.root(
+            "CreateOpenIDConnectProvider", Url=f"https://issuer{self.path}{name}"))
+        return f"arn:aws:iam::000000000000:oidc-provider/issuer{self.path}{name}"
+
     def holder(self, right):
         kind = re.search("User|Group|Role|Name", right).group(0).lower()
         return {"name": {"ldap-name": "cn=someone"}}.get(kind) or {kind: getattr(self, kind)}
@@ -127,7 +134,7 @@ def query(world, right, action):
     model = MODELS["sts" if action in STS else "iam"].operation_model(action)
     members = set(model.input_shape.members) if model.input_shape is not None else set()
     is_new = action.startswith("Create")
-    tagged = right in ("TagUser", "TagRole", "TagPolicy", "TagSession")
+    tagged = right.startswith("Tag")
     values = {
         "UserName": lambda: world.new("user") if action == "CreateUser" else world.user,
         "GroupName": lambda: world.new("group") if action == "CreateGroup" else world.group,
@@ -136,6 +143,8 @@ def query(world, right, action):
         "PolicyArn": lambda: world.policy_arn, "AccessKeyId": lambda: world.key, "RoleArn": lambda: world.role_arn,
         "PolicyDocument": lambda: TRUST if action == "UpdateAssumeRolePolicy" else READ,
         "AssumeRolePolicyDocument": lambda: TRUST, "Status": lambda: "Inactive", "VersionId": lambda: "v1",
+        "OpenIDConnectProviderArn": lambda: world.provider_arn, "Url": lambda: f"https://issuer{world.path}{world.new('provider')}",
+        "ClientID": lambda: "client",
         "NewPath": lambda: world.path, "RoleSessionName": lambda: "walk", "PermissionsBoundary": lambda: None if is_new else world.policy_arn, "Description": lambda: "walk",
     }
     wanted = {name: values[name]() for name in values if name in members}
@@ -145,6 +154,10 @@ def query(world, right, action):
         wanted["Path"] = world.path
     if tagged and "Tags" in members:
         wanted |= {"Tags.member.1.Key": "team", "Tags.member.1.Value": "a"}
+    if action == "UpdateOpenIDConnectProviderThumbprint":
+        wanted["ThumbprintList.member.1"] = "0" * 40
+    if "Url" in wanted:
+        world.used = True
     if "TagKeys" in members:
         wanted["TagKeys.member.1"] = "team"
     return lambda caller: world.surfaces.query(caller, action, **wanted)

@@ -26,6 +26,7 @@ TRUST = json.dumps({"Version": "2012-10-17", "Statement": [{
     "Effect": "Allow", "Principal": {"AWS": "*"}, "Action": ["sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity"]}]})
 ROLE = "arn:aws:iam::000000000000:role/walk-role"
 POLICY = "arn:aws:iam::000000000000:policy/walk-policy"
+PROVIDER = "arn:aws:iam::000000000000:oidc-provider/walk.example/one"
 # Operations whose answer needs another server beside this one are walked for refusals only.
 FEDERATED = {"AssumeRoleWithWebIdentity", "AssumeRoleWithSAML"}
 
@@ -56,6 +57,7 @@ def make_world(server):
             ("CreateRole", {"RoleName": "walk-role", "AssumeRolePolicyDocument": TRUST}),
             ("CreatePolicy", {"PolicyName": "walk-policy", "PolicyDocument": ALLOW}),
             ("UpdateAssumeRolePolicy", {"RoleName": "walk-role", "PolicyDocument": TRUST}),
+            ("CreateOpenIDConnectProvider", {"Url": "https://walk.example/one"}),
             ("UpdateUser", {"UserName": "walk-user", "NewPath": "/"})]:
         reply = send(server, "iam", action, parameters)
         assert reply.status_code in (200, 409), reply.text
@@ -74,6 +76,7 @@ def make_world(server):
             "PolicyName": "walk-policy", "RoleSessionName": "walk", "PolicyDocument": ALLOW, "VersionId": version,
             "AssumeRolePolicyDocument": TRUST, "Status": "Active", "PermissionsBoundary": POLICY, "Policy": ALLOW, "NewPath": "/",
             "AccessKeyId": keys.split("<AccessKeyId>")[1].split("<")[0], "Path": "/", "PathPrefix": "/", "DurationSeconds": "3600",
+            "OpenIDConnectProviderArn": PROVIDER, "Url": "https://walk.example/new", "ThumbprintList": "0" * 40,
             "MaxSessionDuration": "3600", "MaxItems": "10", "Scope": "All", "TokenCode": "123456", "arn": POLICY,
             "EntityFilter": "User", "PolicyUsageFilter": "PermissionsPolicy", "TransitiveTagKeys": "value",
             "SerialNumber": "arn:aws:iam::000000000000:mfa/root-account-mfa-device"}

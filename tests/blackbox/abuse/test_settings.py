@@ -54,6 +54,7 @@ WRONG = {
     "MAX_CONNECTIONS_PER_SOURCE": ["0", "1e3"],
     "MEMORY_BUDGET": ["256", "lots"],
     "METRICS_TOKEN": ["two words"],
+    "OPENID_ISSUERS": ["issuer.example", "https://issuer.example/*", ",", "https://a.example,b"],
     "PROMETHEUS_AUTH_TYPE": ["Public", "none"],
     "PUT_LIMIT": ["1GiB", "6TiB"],
     "READ_HEADER_TIMEOUT": ["30", "1d"],

@@ -11,7 +11,7 @@ pub(crate) use claims::{Claim, Claims};
 use documents::{Discovery, KeySet};
 use drystone_base::hex;
 use drystone_base::sync::{Mutex, lock};
-use drystone_identity::{PROVIDER_LEN_MAX, openid_role_arn, provider_name};
+use drystone_identity::{PROVIDER_LEN_MAX, openid_provider_of_url, openid_role_arn, provider_name};
 use jsonwebtoken::jwk::{AlgorithmParameters, Jwk};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use ring::digest;
@@ -60,6 +60,8 @@ pub(crate) struct Vouched {
     /// The provider: its issuer without scheme.
     pub(crate) provider: String,
     pub(crate) claims: Claims,
+    /// Whom the token is for: one of those that were asked for.
+    pub(crate) audience: String,
     /// In seconds since 1970.
     pub(crate) expires_s: u64,
 }
@@ -122,6 +124,14 @@ const ALGORITHMS: &[Algorithm] = &[
 const DISCOVERY_PATH: &str = "/.well-known/openid-configuration";
 
 impl OpenIdConfig {
+    /// An issuer whose discovery document is at the place that the standard gives it.
+    #[must_use]
+    pub fn of_issuer(issuer: &str) -> Self {
+        let issuer = bare(issuer);
+        let config_url = format!("{issuer}{DISCOVERY_PATH}");
+        Self { config_url, issuer: issuer.to_owned(), ..Self::default() }
+    }
+
     /// The issuer that a discovery document at its place must name (OpenID Connect Discovery 1.0, §4.3).
     #[must_use]
     pub fn issuer_of_place(&self) -> Option<&str> {
@@ -244,6 +254,12 @@ impl OpenId {
         self.config.may_issue(issuer)
     }
 
+    /// Whether it is the issuer of an OpenID provider of an account. One that may call itself anything is
+    /// not.
+    pub(crate) fn is_issuer(&self, name: &str) -> bool {
+        openid_provider_of_url(&self.config.issuer).as_deref() == Some(name)
+    }
+
     /// Whether its users are those of another configuration too.
     pub(crate) fn names_the_same(&self, other: &Self) -> bool {
         let claim = |config: &OpenIdConfig| provider_name("", &config.user_id_claim);
@@ -329,7 +345,7 @@ impl OpenId {
         Ok(())
     }
 
-    /// Checks a token. Waits while keys are fetched.
+    /// Checks a token, which must be for one of `clients`. Waits while keys are fetched.
     ///
     /// # Errors
     ///
@@ -339,6 +355,7 @@ impl OpenId {
         token: &str,
         now_s: u64,
         source: Source,
+        clients: &[&str],
     ) -> Result<Vouched, TokenError> {
         let invalid = |what: &str| TokenError::Invalid(what.to_owned());
         let header = decode_header(token).map_err(|_| invalid("the token is malformed"))?;
@@ -359,14 +376,15 @@ impl OpenId {
         if claims.get("iss").and_then(Claim::as_str) != Some(&issuer) {
             return Err(invalid("the token is of another issuer"));
         }
-        let names_us = |name: &str| {
-            claims.get(name).is_some_and(|value| value.texts().contains(&self.config.client_id))
-        };
-        if !names_us("aud") && !names_us("azp") {
-            return Err(invalid("the token is for somebody else"));
-        }
+        let named: Vec<String> = ["aud", "azp"]
+            .iter()
+            .filter_map(|name| claims.get(*name))
+            .flat_map(Claim::texts)
+            .collect();
+        let ours = clients.iter().find(|client| named.iter().any(|named| named == *client));
+        let audience = ours.ok_or_else(|| invalid("the token is for somebody else"))?.to_string();
         let provider = issuer.split_once("://").map_or(&*issuer, |(_, rest)| rest).to_owned();
-        Ok(Vouched { provider, claims, expires_s })
+        Ok(Vouched { provider, claims, audience, expires_s })
     }
 }
 

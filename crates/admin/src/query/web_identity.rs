@@ -9,11 +9,12 @@ use super::write::Xml;
 use super::{Answer, Parameters, QueryError};
 use crate::door::{AdminRequest, common_facts};
 use crate::federation::oidc::{TokenError, Vouched, claimed_issuer};
-use crate::federation::{Federation, OpenId, Source};
+use crate::federation::{Federation, OpenId, OpenIdConfig, Source};
 use drystone_base::warn_limited;
 use drystone_iam::{Facts, PolicySet, Principal, canned_policy};
 use drystone_identity::{
-    AssumeRequest, DEFAULT_ACCOUNT, Directory, IdentityError, OutsideName, Role, SessionRequest,
+    AssumeRequest, DEFAULT_ACCOUNT, Directory, IdentityError, OpenIdProvider, OutsideName, Role,
+    SessionRequest,
 };
 use std::collections::BTreeMap;
 
@@ -64,7 +65,7 @@ fn facts_of(vouched: &Vouched) -> BTreeMap<String, Vec<String>> {
             facts.insert(format!("jwt:{name}"), value.texts());
         }
     }
-    for name in ["sub", "aud"] {
+    for name in ["sub", "aud", "amr"] {
         if let Some(value) = vouched.claims.get(name) {
             facts.insert(format!("{}:{name}", vouched.provider), value.texts());
         }
@@ -72,28 +73,66 @@ fn facts_of(vouched: &Vouched) -> BTreeMap<String, Vec<String>> {
     facts
 }
 
-/// The provider that vouches for a token, or why none does. Only those are asked whose token it says it is:
-/// one that does not answer holds up its own users.
-async fn vouch<'f>(
-    federation: &'f Federation,
-    token: &str,
+/// A token that came with a call.
+#[derive(Clone, Copy)]
+struct Token<'a> {
+    text: &'a str,
     now_s: u64,
     source: Source,
-) -> Result<(&'f OpenId, Vouched), QueryError> {
+}
+
+/// The provider that vouches for a token, or why none does: one of the settings, else the one that the
+/// account of the role has for the issuer. Only those are asked whose token it says it is: one that does
+/// not answer holds up its own users.
+async fn vouch<'f>(
+    directory: &Directory,
+    federation: &'f Federation,
+    token: Token<'_>,
+    account: Option<&str>,
+) -> Result<(&'f OpenId, Vouched, Option<OpenIdProvider>), QueryError> {
+    let issuer = claimed_issuer(token.text)?;
+    let of_account = match account {
+        Some(account) => directory.openid_provider_of_issuer(account, &issuer)?,
+        None => None,
+    };
+    let refused = match vouch_of_settings(federation, token, &issuer).await {
+        Ok((provider, vouched)) => return Ok((provider, vouched, None)),
+        Err(refused) => refused,
+    };
+    let Some(own) = of_account else { return Err(refused.into()) };
+    let Some(provider) = federation.issuer(&own.name) else {
+        let message = format!(
+            "this server does not ask {} for its keys, so that tokens of it mean nothing here: whoever \
+             runs the server can allow it (--openid-issuers)",
+            own.name
+        );
+        return Err(TokenError::Unavailable(message).into());
+    };
+    let clients: Vec<&str> = own.clients.iter().map(String::as_str).collect();
+    let mut vouched = provider.verify(token.text, token.now_s, token.source, &clients).await?;
+    vouched.provider.clone_from(&own.name);
+    Ok((provider, vouched, Some(own)))
+}
+
+async fn vouch_of_settings<'f>(
+    federation: &'f Federation,
+    token: Token<'_>,
+    issuer: &str,
+) -> Result<(&'f OpenId, Vouched), TokenError> {
     if federation.openid.is_empty() {
-        return Err(TokenError::Invalid("No identity provider is configured.".to_owned()).into());
+        return Err(TokenError::Invalid("No identity provider is configured.".to_owned()));
     }
-    let issuer = claimed_issuer(token)?;
     let message = "the token is of another issuer than any provider here; if one calls itself so, set \
                    IDENTITY_OPENID_ISSUER";
     let mut refused = TokenError::Invalid(message.to_owned());
-    for provider in federation.openid.iter().filter(|provider| provider.may_issue(&issuer)) {
-        match provider.verify(token, now_s, source).await {
+    for provider in federation.openid.iter().filter(|provider| provider.may_issue(issuer)) {
+        let clients = [&*provider.config.client_id];
+        match provider.verify(token.text, token.now_s, token.source, &clients).await {
             Ok(vouched) => return Ok((provider, vouched)),
             Err(error) => refused = error,
         }
     }
-    Err(refused.into())
+    Err(refused)
 }
 
 pub(super) async fn run(
@@ -111,8 +150,14 @@ pub(super) async fn run(
     let checked_ms = directory.now_ms();
     let now_s = checked_ms / 1000;
     let source = Source::of(request.address);
-    let (provider, mut vouched) = vouch(federation, token, now_s, source).await?;
-    if provider.config.claim_userinfo {
+    let arn = parameters.get("RoleArn").filter(|arn| !arn.is_empty());
+    let token = Token { text: token, now_s, source };
+    let account = arn.and_then(account_of_role);
+    let (provider, mut vouched, own) = vouch(directory, federation, token, account).await?;
+    // What settings say of a provider is of their own clients.
+    let of_account = OpenIdConfig::default();
+    let config = if own.is_some() { &of_account } else { &provider.config };
+    if config.claim_userinfo {
         let access_token = parameters.need("WebIdentityAccessToken")?;
         provider.add_userinfo(&mut vouched, access_token, source).await?;
     }
@@ -125,18 +170,14 @@ pub(super) async fn run(
         checked_ms: Some(checked_ms),
         ..narrowed(parameters)
     };
-    let subject = vouched.subject(&provider.config).unwrap_or_default();
+    let subject = vouched.subject(config).unwrap_or_default();
     if subject.is_empty() || subject.len() > 256 || subject.chars().any(char::is_control) {
         return Err(TokenError::Invalid("the token does not say who it is for".to_owned()).into());
     }
-    let user = OutsideName {
-        provider: Some(vouched.provider_name(&provider.config)),
-        name: subject.clone(),
-    };
-    let arn = parameters.get("RoleArn").filter(|arn| !arn.is_empty());
+    let user = OutsideName { provider: Some(vouched.provider_name(config)), name: subject.clone() };
     let name = parameters.get("RoleSessionName").unwrap_or(&subject);
     parameters.refuse_unread()?;
-    let is_own_role = arn.is_none() || arn == Some(&*provider.role_arn());
+    let is_own_role = own.is_none() && (arn.is_none() || arn == Some(&*provider.role_arn()));
     let mut xml = Xml::new();
     if is_own_role {
         let policies = known_policies(directory, vouched.policies(&provider.config));
@@ -155,7 +196,8 @@ pub(super) async fn run(
         let arn = arn.unwrap_or_default();
         let mut facts = Facts::new();
         facts.add("sts:RoleSessionName", name).add("sts:DurationSeconds", seconds.to_string());
-        let role = assume(directory, request, &vouched, arn, (&session.facts, facts))?;
+        let of = own.map(|own| own.account);
+        let role = assume(directory, request, (&vouched, of), arn, (&session.facts, facts))?;
         if seconds > role.session_max_s {
             let message = "The requested DurationSeconds exceeds the MaxSessionDuration set for \
                            this role.";
@@ -174,7 +216,7 @@ pub(super) async fn run(
         write_assumed(&mut xml, &assumed.arn().unwrap_or_default(), &format!("{}:{name}", role.id));
     }
     xml.text("SubjectFromWebIdentityToken", &subject);
-    xml.text("Audience", &provider.config.client_id).text("Provider", &vouched.provider);
+    xml.text("Audience", &vouched.audience).text("Provider", &vouched.provider);
     Ok(xml)
 }
 
@@ -194,7 +236,7 @@ fn known_policies(directory: &Directory, named: Vec<String>) -> Vec<String> {
 fn assume(
     directory: &Directory,
     request: &AdminRequest,
-    vouched: &Vouched,
+    (vouched, account): (&Vouched, Option<String>),
     arn: &str,
     (claims, mut facts): (&BTreeMap<String, Vec<String>>, Facts),
 ) -> Result<Role, QueryError> {
@@ -207,7 +249,7 @@ fn assume(
     if let Some(account) = account_of_role(arn) {
         facts.set("aws:ResourceAccount", account);
     }
-    let principal = Principal::Federated { provider: vouched.provider.clone() };
+    let principal = Principal::Federated { provider: vouched.provider.clone(), account };
     common_facts(&principal, request, directory.now_ms()).add_to(&mut facts);
     let request = AssumeRequest {
         principal: &principal,

@@ -33,6 +33,7 @@ fn every_operation_of_the_query_api_has_a_row() {
         include_str!("../query/boundaries.rs"),
         include_str!("../query/groups.rs"),
         include_str!("../query/roles.rs"),
+        include_str!("../query/openid_providers.rs"),
         include_str!("../query/policies.rs"),
         include_str!("../query/sts.rs"),
     ];

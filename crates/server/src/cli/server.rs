@@ -167,7 +167,8 @@ fn open_sockets(node: &Node, admin: &Arc<Admin>) -> Vec<tokio::task::JoinHandle<
 /// The directories of others that settings name.
 fn federation(config: &ServerConfig) -> Federation {
     let openid = config.openid.iter().cloned().map(OpenId::new).collect();
-    Federation { openid, ldap: config.ldap.clone().map(Ldap::new) }
+    let issuers = config.openid_issuers.iter().cloned().map(OpenId::new).collect();
+    Federation { openid, issuers, ldap: config.ldap.clone().map(Ldap::new) }
 }
 
 fn about(config: &ServerConfig, node: &Node) -> About {
