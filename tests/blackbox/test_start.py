@@ -123,8 +123,10 @@ def test_tls_with_both_versions_of_http(start, tmp_path):
         assert out == f"200 {'2' if version == '--http2' else '1.1'} 300000"
     # The console has the same certificates, and nothing is served in the clear beside them.
     assert "Drystone" in requests.get(f"https://127.0.0.1:{server.console_port}/", timeout=5, verify=False).text
-    with pytest.raises(requests.exceptions.RequestException):
-        requests.get(f"http://127.0.0.1:{server.console_port}/", timeout=5)
+    for port in (server.port, server.console_port):
+        answer = requests.get(f"http://127.0.0.1:{port}/", timeout=5)
+        assert answer.status_code == 400 and answer.text == "This port speaks HTTPS: use https:// instead of http://.\n"
+        assert answer.headers["Connection"] == "close"
 
 
 def test_fsck_and_rebuild(start, tmp_path):

@@ -31,6 +31,7 @@ use drystone_identity::Directory;
 use drystone_kms::Kms;
 use http::{HeaderMap, Method, Response, StatusCode};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use subtle::ConstantTimeEq;
 
 /// Answers what is asked on the S3 port but is no S3: health and metrics.
@@ -46,6 +47,7 @@ pub struct Admin {
     drives: Arc<dyn Drives>,
     rights: Arc<dyn BucketRights>,
     verifying: Arc<api::Verifying>,
+    is_stopping: AtomicBool,
 }
 
 /// What the administration is made of.
@@ -176,7 +178,13 @@ impl Admin {
             drives,
             rights,
             verifying,
+            is_stopping: AtomicBool::new(false),
         }
+    }
+
+    /// Says from now on that the server stops.
+    pub fn begin_stop(&self) {
+        self.is_stopping.store(true, Ordering::Release);
     }
 
     /// The owner of the server, for a request that came in by its unix socket.

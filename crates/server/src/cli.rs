@@ -4,12 +4,14 @@ mod admin;
 mod connections;
 mod durability;
 mod fsck;
+mod greeting;
 mod meant;
+mod minio;
 mod salvage;
 mod server;
 
 use crate::bench::BenchArguments;
-use crate::config;
+use crate::config::{self, LogFormat};
 use crate::log_text::{escaped, visible};
 use crate::node::OpenMode;
 use crate::version;
@@ -24,6 +26,7 @@ use std::error::Error;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use tracing::level_filters::LevelFilter;
 
 /// Drystone, an S3-compatible object store.
 #[derive(Parser)]
@@ -153,6 +156,8 @@ enum Command {
     },
     /// Measure an S3 endpoint with signed requests over the wire.
     Bench(BenchArguments),
+    /// List the variables of MinIO, and what each does here, as a page in Markdown.
+    MinioVariables,
     /// Print the version, and the commit that the program was built from.
     Version {
         /// Print JSON.
@@ -165,15 +170,16 @@ enum Command {
 struct ServerArguments {
     /// Directories of the drives, such as /data or /data{1...6} (three dots, in quotes); with ZONE= before
     /// those that fail together. If none of them is a drive yet, those that are empty or missing become
-    /// drives.
-    #[arg(required = true, value_name = "DIRECTORY")]
+    /// drives. Also DRYSTONE_VOLUMES, MINIO_VOLUMES.
+    #[arg(value_name = "DIRECTORY")]
     directories: Vec<String>,
-    /// Address of the S3 port.
-    #[arg(long, default_value = ":9000")]
-    address: String,
-    /// Address of the console port.
-    #[arg(long, default_value = ":9001")]
-    console_address: String,
+    /// Address of the S3 port, HOST:PORT or :PORT [default: :9000]. Also DRYSTONE_ADDRESS, MINIO_ADDRESS.
+    #[arg(long)]
+    address: Option<String>,
+    /// Address of the console port [default: port 9001 where --address is]. Also DRYSTONE_CONSOLE_ADDRESS,
+    /// MINIO_CONSOLE_ADDRESS; MINIO_BROWSER=off for none.
+    #[arg(long)]
+    console_address: Option<String>,
     /// Region of the server [default: us-east-1]. Also DRYSTONE_REGION, MINIO_REGION.
     #[arg(long)]
     region: Option<String>,
@@ -184,9 +190,13 @@ struct ServerArguments {
     /// --domain]. Also DRYSTONE_WEBSITE_DOMAIN.
     #[arg(long)]
     website_domain: Option<String>,
-    /// Directory with public.crt and private.key; turns TLS on.
-    #[arg(long)]
+    /// Directory with public.crt and private.key; turns TLS on, on both ports [default: ~/.minio/certs, if it
+    /// holds them]. Also DRYSTONE_CERTS_DIR.
+    #[arg(long, short = 'S')]
     certs_dir: Option<PathBuf>,
+    /// Directory of MinIO's configuration: certificates are in `certs` below it.
+    #[arg(long, short = 'C', hide = true)]
+    config_dir: Option<PathBuf>,
     /// Memory for bodies, decoders and work in the background, shared by caller; at least 4MiB [default:
     /// 128MiB]. Also DRYSTONE_MEMORY_BUDGET.
     #[arg(long)]
@@ -213,6 +223,10 @@ struct ServerArguments {
     openid_issuers: Option<String>,
     #[command(flatten)]
     connections: ConnectionArguments,
+    /// Time for requests in progress to end when the server is told to stop; new ones are answered 503
+    /// meanwhile [default: 30s]. Also DRYSTONE_SHUTDOWN_TIMEOUT.
+    #[arg(long)]
+    shutdown_timeout: Option<String>,
     /// Seconds between two deliveries of buckets' access logs, 1 to 86400 [default: 300]. Also
     /// DRYSTONE_LOG_DELIVERY_SECONDS.
     #[arg(long)]
@@ -263,7 +277,7 @@ struct ServerArguments {
     /// DRYSTONE_VAULT_TOKEN. Also DRYSTONE_VAULT_URL.
     #[arg(long)]
     vault_url: Option<String>,
-    /// Where the access log goes: off, stdout, or a file [default: stdout]. Also DRYSTONE_ACCESS_LOG.
+    /// Where the access log goes: off, stdout, or a file [default: off]. Also DRYSTONE_ACCESS_LOG.
     #[arg(long)]
     access_log: Option<String>,
     /// Logs as JSON lines. Also DRYSTONE_LOG_FORMAT=json (or text).
@@ -271,7 +285,12 @@ struct ServerArguments {
     json: bool,
     /// Least level of logs: off, error, warn, info, debug or trace.
     #[arg(long, default_value = "info")]
-    log_level: tracing::level_filters::LevelFilter,
+    log_level: LevelFilter,
+    /// Say nothing at the start, and log warnings and errors only.
+    #[arg(long)]
+    quiet: bool,
+    #[command(flatten)]
+    minio: minio::MinioFlags,
 }
 
 #[derive(Args)]
@@ -302,7 +321,8 @@ struct RebuildArguments {
 pub(crate) fn run() -> ExitCode {
     // The index makes files of its own; none of them is for other users of the machine.
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
-    let result = match Arguments::parse().command {
+    let typed = minio::behind_command(std::env::args_os().collect());
+    let result = match Arguments::parse_from(typed).command {
         Command::Server(arguments) => start_server(&arguments),
         Command::Fsck(arguments) => inspect(&arguments, OpenMode::Inspect),
         Command::Rebuild(arguments) => rebuild(&arguments),
@@ -325,6 +345,10 @@ pub(crate) fn run() -> ExitCode {
         Command::Verify { command, options } => admin::verify(&options, command),
         Command::Durability(arguments) => durability::run(&arguments),
         Command::Bench(arguments) => crate::bench::run(&arguments),
+        Command::MinioVariables => {
+            print(&config::page());
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Version { json } => {
             match json {
                 true => print_json(&version::json()),
@@ -349,12 +373,31 @@ fn administer(
 }
 
 fn start_server(arguments: &ServerArguments) -> CommandResult {
-    crate::telemetry::start(meant::log_format(arguments.json)?, arguments.log_level);
+    let format = match arguments.json {
+        // From the first line, also where that line says what is wrong with a setting.
+        true => LogFormat::Json,
+        false => config::read_variables().and_then(|()| meant::log_format())?,
+    };
+    let quietest = if arguments.quiet { LevelFilter::WARN } else { LevelFilter::TRACE };
+    crate::telemetry::start(format, arguments.log_level.min(quietest));
+    let started = run_server(arguments, format);
+    match (started, format) {
+        (Err(error), LogFormat::Json) => {
+            tracing::error!(error = &*error, "the server cannot start or go on");
+            Ok(ExitCode::FAILURE)
+        }
+        (started, _) => started,
+    }
+}
+
+fn run_server(arguments: &ServerArguments, format: LogFormat) -> CommandResult {
+    config::read_variables()?;
     let command = ServerArguments::augment_args(clap::Command::new("server"));
     let options: Vec<String> =
         command.get_arguments().filter_map(|a| Some(a.get_long()?.to_owned())).collect();
-    config::warn_of_unknown(&options);
-    server::run(&meant::server(arguments)?)
+    config::check_names(&options)?;
+    arguments.minio.check()?;
+    server::run(&meant::server(arguments, format)?)
 }
 
 fn rebuild(arguments: &RebuildArguments) -> CommandResult {

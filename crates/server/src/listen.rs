@@ -11,7 +11,7 @@ use crate::heads::RequestSize;
 use crate::ports::Ports;
 use crate::proxy::{TrustedProxies, UnknownClient};
 use crate::slots::{Free, InSlot};
-use crate::tls::{Certificates, cipher_of, version_of};
+use crate::tls::{Acceptor, Certificates, cipher_of, speaks_http2, version_of};
 use bytes::Bytes;
 use drystone_admin::{Admin, AdminRequest, Door, Metrics, RequestRecord, console_page};
 use drystone_base::{Timestamp, error_limited, warn_limited};
@@ -40,12 +40,17 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// What a connection above the limits is answered, before it has sent anything.
 const REFUSAL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n\
     Connection: close\r\nContent-Length: 0\r\n\r\n";
+/// What a client is answered that speaks HTTP without TLS to a port with TLS.
+const PLAIN_HTTP: &[u8] =
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
+    Connection: close\r\nContent-Length: 57\r\n\r\n\
+    This port speaks HTTPS: use https:// instead of http://.\n";
 /// Connections that are told so at once; others are closed without a word.
 const REFUSALS_MAX: usize = 64;
 /// Time for the client to read it.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
-/// Time for requests in progress when the server stops.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+/// Pause between two lines that say what a server that stops waits for.
+const WAIT_SAID_EVERY: Duration = Duration::from_secs(5);
 
 /// What connections need.
 pub(crate) struct Front {
@@ -57,6 +62,8 @@ pub(crate) struct Front {
     pub(crate) access_log: AccessLog,
     pub(crate) certificates: Option<Certificates>,
     pub(crate) admission: Arc<Admission>,
+    /// Time for requests in progress when the server stops.
+    pub(crate) shutdown_timeout: Duration,
 }
 
 /// The connection must be closed without an answer.
@@ -64,7 +71,8 @@ pub(crate) struct Front {
 #[error("there is no answer, or the outcome of the request is not known")]
 struct Dropped;
 
-/// Serves until told to stop, then lets requests in progress end.
+/// Serves until told to stop, then lets requests in progress end. Others are answered 503 meanwhile, so that
+/// a client goes to another server at once.
 pub(crate) async fn serve(front: Arc<Front>, ports: Ports, stop: impl Future<Output = ()>) {
     let Ports { s3, console } = ports;
     let (told, stopping) = watch::channel(false);
@@ -77,16 +85,41 @@ pub(crate) async fn serve(front: Arc<Front>, ports: Ports, stop: impl Future<Out
         stopping,
     });
     let accepting = tokio::spawn(accept_all(s3, doors.clone(), Port::S3(front.clone())));
-    let console = tokio::spawn(accept_all(console, doors.clone(), Port::Console(front)));
+    let console = console.map(|console| {
+        tokio::spawn(accept_all(console, doors.clone(), Port::Console(front.clone())))
+    });
     let collecting = tokio::spawn(collect::run(doors.admission.clone()));
     stop.await;
     collecting.abort();
-    accepting.abort();
-    console.abort();
-    // Its receivers are the connections.
+    // Its receivers are the connections, and the ports.
     let _ = told.send(true);
-    if tokio::time::timeout(DRAIN_TIMEOUT, doors.admission.wait_empty()).await.is_err() {
-        tracing::warn!(open = doors.admission.open(), "requests in progress were cut off");
+    front.admin.begin_stop();
+    drain(&doors.admission, front.shutdown_timeout).await;
+    accepting.abort();
+    console.inspect(tokio::task::JoinHandle::abort);
+}
+
+/// Waits for requests in progress, and says so.
+async fn drain(admission: &Admission, limit: Duration) {
+    let began = Instant::now();
+    let mut emptied = std::pin::pin!(admission.wait_empty());
+    loop {
+        let left = limit.saturating_sub(began.elapsed());
+        if tokio::time::timeout(left.min(WAIT_SAID_EVERY), &mut emptied).await.is_ok() {
+            return;
+        }
+        let (connections, waited_s) = (admission.open(), began.elapsed().as_secs());
+        if began.elapsed() >= limit {
+            tracing::warn!(connections, waited_s, "requests in progress were cut off");
+            return;
+        }
+        let limit_s = limit.as_secs();
+        tracing::info!(
+            connections,
+            waited_s,
+            limit_s,
+            "stopping: requests in progress are let end; new ones are answered 503"
+        );
     }
 }
 
@@ -125,6 +158,13 @@ fn accept(doors: &Arc<Doors>, port: &Port, stream: TcpStream, remote: IpAddr) {
     let certificates = match port {
         Port::S3(front) | Port::Console(front) => front.certificates.as_ref(),
     };
+    if *doors.stopping.borrow() {
+        if let Ok(refusal) = doors.refusals.clone().try_acquire_owned() {
+            let acceptor = certificates.map(Certificates::acceptor);
+            tokio::spawn(refuse_stopping(stream, acceptor, remote, refusal));
+        }
+        return;
+    }
     let is_proxy = doors.proxies.trusts(remote);
     let permit = match doors.admission.admit(remote, is_proxy) {
         Ok(permit) => permit,
@@ -144,6 +184,12 @@ fn accept(doors: &Arc<Doors>, port: &Port, stream: TcpStream, remote: IpAddr) {
     tokio::spawn(async move {
         let source = (!is_proxy).then(|| source_of(remote));
         let activity = Activity::new(doors.admission.clone(), source);
+        if acceptor.is_some()
+            && in_time(&activity, speaks_plain_http(&stream)).await.unwrap_or(false)
+        {
+            let _ = tokio::time::timeout(REFUSAL_TIMEOUT, say(stream, PLAIN_HTTP)).await;
+            return;
+        }
         let stream = ClientStream::new(stream, activity.clone(), StreamLimits::default());
         let peer = |tls: Option<&'static str>, cipher| Peer {
             address: remote,
@@ -191,17 +237,46 @@ fn warn_of(refused: Refused, limits: ConnectionLimits, remote: IpAddr) {
 }
 
 /// Says to a client that too many connections are open, and closes.
-async fn refuse(mut stream: TcpStream, refusal: OwnedSemaphorePermit) {
+async fn refuse(stream: TcpStream, refusal: OwnedSemaphorePermit) {
+    let _ = tokio::time::timeout(REFUSAL_TIMEOUT, say(stream, REFUSAL)).await;
+    drop(refusal);
+}
+
+/// As [`refuse`], where the server stops.
+async fn refuse_stopping(
+    stream: TcpStream,
+    acceptor: Option<Acceptor>,
+    remote: IpAddr,
+    refusal: OwnedSemaphorePermit,
+) {
     let told = async {
-        stream.write_all(REFUSAL).await?;
-        stream.shutdown().await?;
-        // What it has sent is taken, so that the answer is not lost with a reset.
-        let mut dropped = [0; 4096];
-        while stream.read(&mut dropped).await? > 0 {}
-        Ok::<_, io::Error>(())
+        match acceptor {
+            None => say(stream, REFUSAL).await,
+            Some(acceptor) => {
+                let stream = acceptor.accept(stream, source_of(remote)).await?;
+                // An answer of HTTP/1.1 would be none there.
+                if speaks_http2(&stream) { Ok(()) } else { say(stream, REFUSAL).await }
+            }
+        }
     };
     let _ = tokio::time::timeout(REFUSAL_TIMEOUT, told).await;
     drop(refusal);
+}
+
+/// Whether the first byte is one of a method of HTTP, not of a TLS record. It stays to be read.
+async fn speaks_plain_http(stream: &TcpStream) -> io::Result<bool> {
+    let mut first = [0];
+    Ok(stream.peek(&mut first).await? == 1 && first[0].is_ascii_uppercase())
+}
+
+/// Writes an answer to whatever is sent, and closes.
+async fn say(mut stream: impl AsyncRead + AsyncWrite + Unpin, answer: &[u8]) -> io::Result<()> {
+    stream.write_all(answer).await?;
+    stream.shutdown().await?;
+    // What it has sent is taken, so that the answer is not lost with a reset.
+    let mut dropped = [0; 4096];
+    while stream.read(&mut dropped).await? > 0 {}
+    Ok(())
 }
 
 async fn talk(

@@ -29,6 +29,7 @@ mod proxy;
 mod repair;
 mod rights;
 mod root_keys;
+mod running;
 mod secrets;
 mod slots;
 mod socket;

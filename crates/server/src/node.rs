@@ -422,15 +422,16 @@ const RESTART_PAUSE: Duration = Duration::from_secs(1);
 fn start_anew(engine: &Engine) {
     use std::os::unix::process::CommandExt;
     let given: Vec<String> = std::env::args().skip(1).collect();
+    // Directories of a variable are the same again; those that were added are found by their file of places.
+    let is_by_variable = crate::config::setting("VOLUMES").is_ok_and(|set| set.is_some());
     let parsed = given.iter().filter_map(|text| places::parse(std::slice::from_ref(text)).ok());
     let known: Vec<_> = parsed.flatten().collect();
     let is_known = |path: &str| known.iter().any(|given| given.path == Path::new(path));
     let drives = engine.pool().drives();
-    let added = drives.iter().filter(|drive| !is_known(&drive.path)).map(|drive| {
-        match drive.info.zone.as_str() {
-            "" => drive.path.clone(),
-            zone => format!("{zone}={}", drive.path),
-        }
+    let added = drives.iter().filter(|drive| !is_by_variable && !is_known(&drive.path));
+    let added = added.map(|drive| match drive.info.zone.as_str() {
+        "" => drive.path.clone(),
+        zone => format!("{zone}={}", drive.path),
     });
     tracing::warn!("restarting with the catalog of another drive");
     std::thread::sleep(RESTART_PAUSE);

@@ -100,6 +100,19 @@ pub(crate) enum PlaceError {
     /// Something else lies in the place of a file.
     #[error("the drive at {path} cannot be used: {source}. Remove that, and start again")]
     File { path: String, source: io::Error },
+    /// The address of a server was typed, for a deployment of several.
+    #[error(
+        "{text} is the address of a server: this version runs on one machine and takes directories only. \
+         Start it on the machine with the drives, such as: drystone server {directory}"
+    )]
+    Address { text: String, directory: String },
+    /// The directory is a drive of MinIO.
+    #[error(
+        "{path} holds data of MinIO (.minio.sys), which drystone does not read. Nothing was changed. To \
+         move: start drystone on empty directories and other ports beside the MinIO server, make the \
+         buckets, and copy each one: mc mirror OLD/BUCKET NEW/BUCKET (the newest versions of objects)"
+    )]
+    OfMinio { path: String },
     /// What was typed is no directory.
     #[error("{text}: {problem}")]
     Pattern { text: String, problem: &'static str },
@@ -143,6 +156,11 @@ pub(crate) fn parse_one(text: &str) -> GivenDirectory {
 fn expand(text: &str) -> Result<Vec<String>, PlaceError> {
     if parse_one(text).path.as_os_str().is_empty() {
         return Err(PlaceError::NoName);
+    }
+    if let Some((_, after)) = text.split_once("://") {
+        let directory = after.split_once('/').map_or("", |(_, path)| path);
+        let directory = format!("/{directory}");
+        return Err(PlaceError::Address { text: text.to_owned(), directory });
     }
     let Some((before, rest)) = text.split_once('{') else { return Ok(vec![text.to_owned()]) };
     let wrong = |problem| PlaceError::Pattern { text: text.to_owned(), problem };
@@ -428,6 +446,9 @@ fn must_be_mounted(path: &Path) -> Result<(), PlaceError> {
 
 fn must_be_empty(path: &Path) -> Result<(), PlaceError> {
     let text = path.display().to_string();
+    if path.join(".minio.sys").is_dir() {
+        return Err(PlaceError::OfMinio { path: text });
+    }
     let failed = |source| PlaceError::Directory { path: text.clone(), source };
     for entry in std::fs::read_dir(path).map_err(failed)? {
         let name = entry.map_err(failed)?.file_name().to_string_lossy().into_owned();

@@ -1,7 +1,7 @@
 //! The ports of a server. They are taken before a drive is opened or made, so that a wrong address changes
 //! nothing; they are listened on when everything is ready, so that no client waits at a server that starts.
 
-use crate::config::ServerConfig;
+use crate::config::{Given, ServerConfig};
 use socket2::SockRef;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -20,23 +20,28 @@ pub(crate) enum PortError {
     #[error(
         "{option} {address}: not an address; write HOST:PORT or :PORT, such as 127.0.0.1:9000 or :9000"
     )]
-    NotAnAddress { option: &'static str, address: String },
+    NotAnAddress { option: String, address: String },
+    /// Only a port was typed.
+    #[error(
+        "{option} {port}: a port without an address; write :{port} for all addresses of this machine"
+    )]
+    OnlyPort { option: String, port: String },
     /// Another process has the port.
     #[error(
         "{option} {address}: the port is in use by another process, perhaps by a server that runs already; \
          stop that process, or choose another port with {option}"
     )]
-    InUse { option: &'static str, address: String },
+    InUse { option: String, address: String },
     /// The address belongs to another machine.
     #[error(
         "{option} {address}: this machine does not have this address; choose one that it has with {option}"
     )]
-    NotHere { option: &'static str, address: String },
+    NotHere { option: String, address: String },
     /// The user may not listen there.
     #[error(
         "{option} {address}: this user may not listen on this port; choose one above 1023 with {option}"
     )]
-    NotAllowed { option: &'static str, address: String },
+    NotAllowed { option: String, address: String },
     /// Both ports are one.
     #[error(
         "--address {address} and --console-address {console} are the same port; choose another for one of \
@@ -46,16 +51,19 @@ pub(crate) enum PortError {
     /// The operating system reports another error.
     #[error("{option} {address}: cannot listen there")]
     Other {
-        option: &'static str,
+        option: String,
         address: String,
         #[source]
         source: io::Error,
     },
 }
 
-fn refused(option: &'static str, address: &str, source: io::Error) -> PortError {
+fn refused(given: &Given, source: io::Error) -> PortError {
+    let (option, address) = (given.name.clone(), given.value.as_str());
+    let is_port = !address.is_empty() && address.bytes().all(|byte| byte.is_ascii_digit());
     let address = address.to_owned();
     match source.kind() {
+        io::ErrorKind::InvalidInput if is_port => PortError::OnlyPort { option, port: address },
         io::ErrorKind::InvalidInput => PortError::NotAnAddress { option, address },
         io::ErrorKind::AddrInUse => PortError::InUse { option, address },
         io::ErrorKind::AddrNotAvailable => PortError::NotHere { option, address },
@@ -66,15 +74,14 @@ fn refused(option: &'static str, address: &str, source: io::Error) -> PortError 
 
 /// A port that no other process can take, and that does not listen yet.
 struct BoundPort {
-    option: &'static str,
-    address: String,
+    given: Given,
     socket: TcpSocket,
 }
 
 impl BoundPort {
     /// Takes an address such as `:9000` or `127.0.0.1:9000`.
-    fn take(option: &'static str, address: &str) -> Result<Self, PortError> {
-        let failed = |error| refused(option, address, error);
+    fn take(given: &Given) -> Result<Self, PortError> {
+        let address = given.value.as_str();
         let socket = match address.strip_prefix(':') {
             // All interfaces, both families where there are two.
             Some(port) => {
@@ -82,13 +89,13 @@ impl BoundPort {
             }
             None => bind(address),
         };
-        let socket = socket.map_err(failed)?;
-        Ok(Self { option, address: address.to_owned(), socket })
+        let socket = socket.map_err(|error| refused(given, error))?;
+        Ok(Self { given: given.clone(), socket })
     }
 
     fn listen(self) -> Result<TcpListener, PortError> {
-        let Self { option, address, socket } = self;
-        socket.listen(BACKLOG).map_err(|error| refused(option, &address, error))
+        let Self { given, socket } = self;
+        socket.listen(BACKLOG).map_err(|error| refused(&given, error))
     }
 }
 
@@ -123,35 +130,39 @@ fn is_same(one: SocketAddr, other: SocketAddr) -> bool {
 /// The ports of a server that starts.
 pub(crate) struct BoundPorts {
     s3: BoundPort,
-    console: BoundPort,
+    console: Option<BoundPort>,
 }
 
 impl BoundPorts {
     pub(crate) fn take(config: &ServerConfig) -> Result<Self, PortError> {
-        let s3 = BoundPort::take("--address", &config.address)?;
-        let console = BoundPort::take("--console-address", &config.console_address)?;
-        if let (Ok(one), Ok(other)) = (s3.socket.local_addr(), console.socket.local_addr())
+        let s3 = BoundPort::take(&config.address)?;
+        let console = config.console_address.as_ref().map(BoundPort::take).transpose()?;
+        if let Some(console) = &console
+            && let (Ok(one), Ok(other)) = (s3.socket.local_addr(), console.socket.local_addr())
             && is_same(one, other)
         {
-            return Err(PortError::Same { address: s3.address, console: console.address });
+            let (address, console) = (s3.given.value, console.given.value.clone());
+            return Err(PortError::Same { address, console });
         }
         Ok(Self { s3, console })
     }
 
     /// Listens; within a runtime.
     pub(crate) fn listen(self) -> Result<Ports, PortError> {
-        Ok(Ports { s3: self.s3.listen()?, console: self.console.listen()? })
+        let console = self.console.map(BoundPort::listen).transpose()?;
+        Ok(Ports { s3: self.s3.listen()?, console })
     }
 }
 
 /// The open ports of a server.
 pub(crate) struct Ports {
     pub(crate) s3: TcpListener,
-    pub(crate) console: TcpListener,
+    pub(crate) console: Option<TcpListener>,
 }
 
 impl Ports {
-    pub(crate) fn addresses(&self) -> io::Result<(SocketAddr, SocketAddr)> {
-        Ok((self.s3.local_addr()?, self.console.local_addr()?))
+    pub(crate) fn addresses(&self) -> io::Result<(SocketAddr, Option<SocketAddr>)> {
+        let console = self.console.as_ref().map(TcpListener::local_addr).transpose()?;
+        Ok((self.s3.local_addr()?, console))
     }
 }

@@ -4,7 +4,7 @@
 //! them nor say what they are. Where the keyring is on the drives, nothing can be kept from who has one, and
 //! each drive has a copy, so that they outlive any drive.
 
-use crate::config::ServerConfig;
+use crate::config::{LogFormat, ServerConfig};
 use crate::drive_files::LEN_MAX;
 use crate::node::Node;
 use crate::places::leads_to;
@@ -319,9 +319,20 @@ fn random_text(rng: &dyn Rng, len: usize, alphabet: &[u8]) -> String {
 
 impl RootKeys {
     /// Says where the root credentials are from. New ones are shown, once and only to a terminal.
-    pub(crate) fn announce(&self) {
+    pub(crate) fn announce(&self, config: &ServerConfig) {
         let mut stderr = io::stderr();
         let file = self.file.display();
+        let is_read_by_people = config.log_format == LogFormat::Text && !config.is_quiet;
+        if !is_read_by_people {
+            match self.origin {
+                Origin::Made => {
+                    tracing::info!(%file, "root keys were made now and are kept in a file")
+                }
+                Origin::Kept => tracing::info!(%file, "root keys are in a file"),
+                Origin::Given => tracing::info!("root keys are from the environment"),
+            }
+            return;
+        }
         let text = match self.origin {
             Origin::Made if stderr.is_terminal() => format!(
                 "  Access key  {}\n  Secret key  {}\n  (made now and kept in {file}; not shown again)\n",

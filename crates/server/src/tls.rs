@@ -179,6 +179,11 @@ impl Current {
     }
 }
 
+/// Whether client and server agreed on HTTP/2.
+pub(crate) fn speaks_http2<S>(stream: &TlsClient<S>) -> bool {
+    stream.inner().get_ref().1.alpn_protocol() == Some(b"h2")
+}
+
 /// Version of TLS that a connection has, as conditions of policies name it.
 pub(crate) fn version_of<S>(stream: &TlsClient<S>) -> &'static str {
     match stream.inner().get_ref().1.protocol_version() {
@@ -206,6 +211,11 @@ fn name_of(suite: CipherSuite) -> Option<&'static str> {
         C::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256 => "ECDHE-ECDSA-CHACHA20-POLY1305",
         _ => return None,
     })
+}
+
+/// Whether a directory holds a certificate or a key. If it holds only one, that is an error when it is read.
+pub(crate) fn has_certificates(directory: &Path) -> bool {
+    paths(directory).iter().any(|path| path.try_exists().unwrap_or(true))
 }
 
 fn paths(directory: &Path) -> [PathBuf; 2] {

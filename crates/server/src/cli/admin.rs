@@ -15,6 +15,7 @@ pub(crate) use mfa::MfaCommand;
 pub(crate) use sessions::SessionCommand;
 
 use super::{CommandResult, print, print_json};
+use crate::running;
 use crate::socket;
 use clap::{Args, Subcommand};
 use drystone_admin_api::{Answer, Failure, Holder, PATH, Request};
@@ -30,7 +31,8 @@ use tokio::net::UnixStream;
 /// Where the server is, and how to print.
 #[derive(Args)]
 pub(crate) struct AdminOptions {
-    /// Directory of the running server's drive; of several drives, any one. Also DRYSTONE_AT.
+    /// Directory of the running server's drive; of several drives, any one [default: the only
+    /// server of this user that runs]. Also DRYSTONE_AT.
     #[arg(long, global = true)]
     at: Option<PathBuf>,
     /// Print JSON.
@@ -389,7 +391,10 @@ fn ask(options: &AdminOptions, request: &Request) -> Result<Answer, Box<dyn Erro
         Some(at) => Some(at.clone()),
         None => crate::config::setting("AT")?.map(|given| PathBuf::from(given.value)),
     };
-    let at = at.ok_or("say where the server's drive is: --at DIRECTORY, or DRYSTONE_AT")?;
+    let at = match at {
+        Some(at) => at,
+        None => only_server(running::servers())?,
+    };
     let path = at.join(socket::FILE);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (status, body) = runtime.block_on(send(&path, request))?;
@@ -398,6 +403,20 @@ fn ask(options: &AdminOptions, request: &Request) -> Result<Answer, Box<dyn Erro
         return Err(failure.message.into());
     }
     Ok(serde_json::from_slice(&body)?)
+}
+
+/// The only server of this user that runs.
+fn only_server(mut running: Vec<PathBuf>) -> Result<PathBuf, Box<dyn Error>> {
+    match running.len() {
+        1 => Ok(running.remove(0)),
+        0 => Err("no running server of this user was found; say where a drive of it is: --at DIRECTORY, or \
+                  DRYSTONE_AT"
+            .into()),
+        count => {
+            let all: Vec<String> = running.iter().map(|home| format!("--at {}", home.display())).collect();
+            Err(format!("{count} servers of this user run; say which: {}", all.join(", or ")).into())
+        }
+    }
 }
 
 async fn send(path: &Path, request: &Request) -> Result<(u16, Vec<u8>), Box<dyn Error>> {

@@ -6,8 +6,9 @@ use crate::config::{
 };
 use crate::connection::ConnectionSettings;
 use crate::keys::KeySettings;
-use crate::places;
+use crate::places::{self, GivenDirectory};
 use crate::proxy::TrustedProxies;
+use crate::tls;
 use drystone_base::hex;
 use drystone_s3::{BucketDefaults, RestoreDelays};
 use std::error::Error;
@@ -28,7 +29,10 @@ pub(super) fn or<T>(
 }
 
 /// Puts arguments and environment together; arguments win.
-pub(super) fn server(arguments: &ServerArguments) -> Result<ServerConfig, Box<dyn Error>> {
+pub(super) fn server(
+    arguments: &ServerArguments,
+    log_format: LogFormat,
+) -> Result<ServerConfig, Box<dyn Error>> {
     let domains = or(arguments.domain.as_deref(), "DOMAIN", Vec::new(), config::parse_domains)?;
     let websites = below("s3-website", &domains);
     let every = arguments.log_delivery_seconds.as_deref();
@@ -46,10 +50,17 @@ pub(super) fn server(arguments: &ServerArguments) -> Result<ServerConfig, Box<dy
         (arguments.repair_rate.as_deref(), arguments.put_limit.as_deref());
     let (budget, log) = (arguments.memory_budget.as_deref(), arguments.access_log.as_deref());
     let region = arguments.region.as_deref();
+    let shutdown = arguments.shutdown_timeout.as_deref();
+    let address = argument_or_setting(arguments.address.as_deref(), "ADDRESS")?;
+    let address = address.unwrap_or_else(|| Given::option("--address", ":9000"));
     Ok(ServerConfig {
-        directories: places::parse(&arguments.directories)?,
-        address: arguments.address.clone(),
-        console_address: arguments.console_address.clone(),
+        directories: directories(&arguments.directories)?,
+        console_address: console_address(arguments, &address)?,
+        address,
+        server_url: or(None, "SERVER_URL", None, |given| config::parse_url(given).map(Some))?,
+        shutdown_timeout: or(shutdown, "SHUTDOWN_TIMEOUT", HOUR / 120, config::parse_limit)?,
+        log_format,
+        is_quiet: arguments.quiet,
         region: or(region, "REGION", "us-east-1".to_owned(), config::parse_region)?,
         website_domains: or(
             arguments.website_domain.as_deref(),
@@ -58,13 +69,13 @@ pub(super) fn server(arguments: &ServerArguments) -> Result<ServerConfig, Box<dy
             config::parse_domains,
         )?,
         domains,
-        certs_dir: arguments.certs_dir.clone(),
+        certs_dir: certs_dir(arguments)?,
         budget_bytes: or(budget, "MEMORY_BUDGET", 128 << 20, config::parse_budget)?,
         segment_len: segment_len.as_ref().map(config::parse_segment_len).transpose()?,
         allow_root_device: arguments.allow_root_device || config::switch("ALLOW_ROOT_DEVICE")?,
         allow_sigv2: arguments.allow_sigv2 || config::switch("ALLOW_SIGV2")?,
         expected_drive: drive.transpose()?.map(|id| hex(&id)),
-        access_log: or(log, "ACCESS_LOG", AccessLogTarget::Stdout, config::parse_access_log)?,
+        access_log: or(log, "ACCESS_LOG", AccessLogTarget::Off, config::parse_access_log)?,
         proxies: or(proxies.0, "TRUSTED_PROXIES", proxies.1, parse_proxies)?,
         connections: arguments.connections.meant()?,
         openid: config::openid()?,
@@ -96,11 +107,73 @@ pub(super) fn server(arguments: &ServerArguments) -> Result<ServerConfig, Box<dy
     })
 }
 
-/// The form of log lines.
-pub(super) fn log_format(json: bool) -> Result<LogFormat, ConfigError> {
+/// The directories of the command line, or else those of `VOLUMES`: both must name the same.
+fn directories(typed: &[String]) -> Result<Vec<GivenDirectory>, Box<dyn Error>> {
+    let Some(set) = config::setting("VOLUMES")? else {
+        if typed.is_empty() {
+            return Err("name the directories of the drives, such as: drystone server /data{1...4}; or set \
+                        DRYSTONE_VOLUMES or MINIO_VOLUMES"
+                .into());
+        }
+        note_pools(typed);
+        return Ok(places::parse(typed)?);
+    };
+    let words: Vec<String> = set.value.split_whitespace().map(str::to_owned).collect();
+    let directories = places::parse(&words)?;
+    if !typed.is_empty() && places::parse(typed)? != directories {
+        let (variable, by_variable, by_argument) = (set.name, words.join(" "), typed.join(" "));
+        return Err(ConfigError::Volumes { variable, by_variable, by_argument }.into());
+    }
+    note_pools(&words);
+    Ok(directories)
+}
+
+/// Several arguments with ranges are several pools to MinIO: it would place objects otherwise.
+fn note_pools(arguments: &[String]) {
+    let ranges = arguments.iter().filter(|argument| argument.contains('{')).count();
+    if ranges > 1 {
+        tracing::warn!(
+            arguments = arguments.join(" "),
+            "these are several pools to MinIO; here all of their drives are one pool, over which each object \
+             is spread"
+        );
+    }
+}
+
+/// Where the console listens: port 9001 of the address of S3, unless it is said; nowhere if it is off.
+fn console_address(
+    arguments: &ServerArguments,
+    address: &Given,
+) -> Result<Option<Given>, ConfigError> {
+    if let Some(browser) = config::setting("BROWSER")?
+        && !config::parse_switch(&browser)?
+    {
+        return Ok(None);
+    }
+    let typed = arguments.console_address.as_deref();
+    let given = argument_or_setting(typed, "CONSOLE_ADDRESS")?;
+    let host = address.value.rsplit_once(':').map_or("", |(host, _)| host);
+    let beside = || Given::option("--console-address", &format!("{host}:9001"));
+    Ok(Some(given.unwrap_or_else(beside)))
+}
+
+/// Where the certificates are: where it is said, or else where MinIO looks for them, if they are there.
+fn certs_dir(arguments: &ServerArguments) -> Result<Option<PathBuf>, ConfigError> {
+    if let Some(directory) = &arguments.certs_dir {
+        return Ok(Some(directory.clone()));
+    }
+    if let Some(given) = config::setting("CERTS_DIR")? {
+        return Ok(Some(PathBuf::from(given.value)));
+    }
+    let of_home = || config::home().map(|home| home.join(".minio"));
+    let directory = arguments.config_dir.clone().or_else(of_home).map(|minio| minio.join("certs"));
+    Ok(directory.filter(|directory| tls::has_certificates(directory)))
+}
+
+/// The form of log lines, where it is not said by `--json`.
+pub(super) fn log_format() -> Result<LogFormat, ConfigError> {
     let words = [("text", LogFormat::Text), ("json", LogFormat::Json)];
-    let set = or(None, "LOG_FORMAT", LogFormat::Text, |given| config::parse_word(given, &words))?;
-    Ok(if json { LogFormat::Json } else { set })
+    or(None, "LOG_FORMAT", LogFormat::Text, |given| config::parse_word(given, &words))
 }
 
 fn keyring(argument: Option<&Path>) -> Result<Option<PathBuf>, ConfigError> {
@@ -130,8 +203,12 @@ fn below(label: &str, domains: &[String]) -> Vec<String> {
 pub(super) fn inspection(arguments: &InspectArguments) -> Result<ServerConfig, Box<dyn Error>> {
     Ok(ServerConfig {
         directories: places::parse(&arguments.directories)?,
-        address: String::new(),
-        console_address: String::new(),
+        address: Given::option("--address", ""),
+        console_address: None,
+        server_url: None,
+        shutdown_timeout: Duration::ZERO,
+        log_format: LogFormat::Text,
+        is_quiet: true,
         region: String::new(),
         domains: Vec::new(),
         website_domains: Vec::new(),

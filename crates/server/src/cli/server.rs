@@ -1,16 +1,17 @@
 //! `drystone server`.
 
 use super::CommandResult;
+use super::greeting::Greeting;
 use crate::access_log::AccessLog;
 use crate::admission::{Admission, ConnectionLimits, descriptors_in_use, raise_descriptor_limit};
 use crate::config::{self, ServerConfig};
 use crate::keys;
 use crate::listen::{Front, serve};
-use crate::mounts;
 use crate::node::{Node, NodeDrives, OpenMode};
 use crate::ports::{BoundPorts, Ports};
 use crate::rights::GatewayRights;
-use crate::root_keys;
+use crate::root_keys::{self, RootKeys};
+use crate::running;
 use crate::secrets;
 use crate::socket;
 use crate::tls::Certificates;
@@ -23,8 +24,7 @@ use drystone_identity::{
 use drystone_keyring::Keyring;
 use drystone_kms::Kms;
 use drystone_s3::{Domains, Gateway, GatewayConfig};
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,9 +44,8 @@ pub(crate) fn run(config: &ServerConfig) -> CommandResult {
     let bound = BoundPorts::take(config)?;
     let node = Node::open(config, OpenMode::Serve)?;
     let root_keys = root_keys::open(config, &node, given)?;
-    let credentials = root_keys.credentials.clone();
     let keyring = node.keyring.clone().ok_or("a server has a keyring")?;
-    let directory = open_directory(&node, keyring.clone(), credentials.clone());
+    let directory = open_directory(&node, keyring.clone(), root_keys.credentials.clone());
     refuse_taken(&directory)?;
     if !node.deployment().is_read_only() {
         directory.derive_rows()?;
@@ -58,50 +57,77 @@ pub(crate) fn run(config: &ServerConfig) -> CommandResult {
     }
     log_open(&node);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let result = runtime.block_on(async {
-        let ports = bound.listen()?;
-        let metrics = Arc::new(Metrics::default());
-        let access_log = AccessLog::open(&config.access_log, metrics.clone())?;
-        let federation = federation(config);
-        let token = metrics_token(config, credentials.secret_key.reveal());
-        let gateway = gateway_of(config, &node, directory.clone(), kms.clone());
-        if !node.deployment().is_read_only() {
-            drystone_s3::name_principals_by_id(&node.engine, &directory).await;
-        }
-        let admin = Admin::new(AdminConfig {
-            engine: node.engine.clone(),
-            directory: directory.clone(),
-            kms,
-            about: about(config, &node),
-            federation,
-            metrics: metrics.clone(),
-            token,
-            drives: Arc::new(drives_of(config, &node)),
-            rights: Arc::new(GatewayRights(gateway.clone())),
-        });
-        let admin = Arc::new(admin);
-        let administering = open_sockets(&node, &admin);
-        greet(&node, &ports, certificates.is_some(), count_lasting_keys(&directory)?)?;
-        root_keys.announce();
-        let engine = node.engine.clone();
-        let sweeping = tokio::spawn(sweep(engine.clone()));
-        let delivering = tokio::spawn(deliver(gateway.clone(), config.log_delivery));
-        let (logs, proxies) = (gateway.clone(), config.proxies.clone());
-        let admission = admission(config, descriptors, &metrics);
-        let front =
-            Front { proxies, gateway, admin, engine, metrics, access_log, certificates, admission };
-        serve_until_told(front, ports).await;
-        delivering.abort();
-        logs.close_logs().await;
-        sweeping.abort();
-        administering.iter().for_each(tokio::task::JoinHandle::abort);
-        Ok::<_, Box<dyn std::error::Error>>(())
-    });
+    let opened = Opened { certificates, directory, kms, root_keys, descriptors };
+    let result = runtime.block_on(serve_opened(config, &node, bound, opened));
     runtime.shutdown_timeout(Duration::from_secs(5));
     node.close();
     result?;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// What was opened before anything is served.
+struct Opened {
+    certificates: Option<Certificates>,
+    directory: Directory,
+    kms: Kms,
+    root_keys: RootKeys,
+    descriptors: u64,
+}
+
+async fn serve_opened(
+    config: &ServerConfig,
+    node: &Node,
+    bound: BoundPorts,
+    opened: Opened,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let Opened { certificates, directory, kms, root_keys, descriptors } = opened;
+    let ports = bound.listen()?;
+    let metrics = Arc::new(Metrics::default());
+    let access_log = AccessLog::open(&config.access_log, metrics.clone())?;
+    let token = metrics_token(config, root_keys.credentials.secret_key.reveal());
+    let gateway = gateway_of(config, node, directory.clone(), kms.clone());
+    if !node.deployment().is_read_only() {
+        drystone_s3::name_principals_by_id(&node.engine, &directory).await;
+    }
+    let admin = Arc::new(Admin::new(AdminConfig {
+        engine: node.engine.clone(),
+        directory: directory.clone(),
+        kms,
+        about: about(config, node),
+        federation: federation(config),
+        metrics: metrics.clone(),
+        token,
+        drives: Arc::new(drives_of(config, node)),
+        rights: Arc::new(GatewayRights(gateway.clone())),
+    }));
+    let administering = open_sockets(node, &admin);
+    let lasting_keys = count_lasting_keys(&directory)?;
+    let (has_tls, access_key) = (certificates.is_some(), &*root_keys.credentials.access_key);
+    Greeting { config, has_tls, access_key, lasting_keys }.write(node, &ports)?;
+    root_keys.announce(config);
+    let _entry = running::Entry::write(&node.homes);
+    let engine = node.engine.clone();
+    let sweeping = tokio::spawn(sweep(engine.clone()));
+    let delivering = tokio::spawn(deliver(gateway.clone(), config.log_delivery));
+    let logs = gateway.clone();
+    let front = Front {
+        proxies: config.proxies.clone(),
+        gateway,
+        admin,
+        engine,
+        admission: admission(config, descriptors, &metrics),
+        metrics,
+        access_log,
+        certificates,
+        shutdown_timeout: config.shutdown_timeout,
+    };
+    serve_until_told(front, ports).await;
+    delivering.abort();
+    logs.close_logs().await;
+    sweeping.abort();
+    administering.iter().for_each(tokio::task::JoinHandle::abort);
+    Ok(())
 }
 
 /// Says that the drive is open, and what its index had to take in; nothing to that where there was nothing.
@@ -221,15 +247,6 @@ fn count_lasting_keys(directory: &Directory) -> Result<usize, IdentityError> {
     kept.map(|_| count)
 }
 
-fn describe_lasting_keys(count: usize) -> String {
-    let keys = match count {
-        0 => return String::new(),
-        1 => "1 key".to_owned(),
-        count => format!("{count} keys"),
-    };
-    format!("  Owner       {keys} besides the root keys (see `drystone key list`)\n")
-}
-
 /// The bearer token of the metrics, unless they are public: a setting, or derived from the secret.
 fn metrics_token(config: &ServerConfig, secret: &str) -> Option<String> {
     if config.metrics_public {
@@ -237,53 +254,6 @@ fn metrics_token(config: &ServerConfig, secret: &str) -> Option<String> {
     }
     let set = config.metrics_token.clone();
     Some(set.unwrap_or_else(|| drystone_s3::metrics_token(secret)))
-}
-
-fn greet(node: &Node, ports: &Ports, tls: bool, lasting_keys: usize) -> std::io::Result<()> {
-    let (s3, console) = ports.addresses()?;
-    let scheme = if tls { "https" } else { "http" };
-    let text = format!(
-        "Drystone {}\n{}  S3          {scheme}://{s3}\n  Console     {scheme}://{console}\n{}",
-        crate::version::TEXT,
-        describe_drives(node),
-        describe_lasting_keys(lasting_keys),
-    );
-    std::io::stderr().write_all(text.as_bytes())
-}
-
-/// Where the drives are, and what they survive.
-fn describe_drives(node: &Node) -> String {
-    let pool = node.engine.pool();
-    let drives = pool.drives();
-    if pool.is_single() {
-        let path = node.homes[0].display();
-        return format!("  Drive       {path}  (one copy: survives no lost drive)\n");
-    }
-    let shape = pool.shape();
-    let missing: Vec<&str> =
-        drives.iter().filter(|d| d.drive.is_none()).map(|d| d.path.as_str()).collect();
-    let here: Vec<&str> =
-        drives.iter().filter(|d| d.drive.is_some()).map(|d| d.path.as_str()).collect();
-    let left = usize::from(shape.parity).saturating_sub(missing.len());
-    let many =
-        |count: usize| if count == 1 { "1 drive".to_owned() } else { format!("{count} drives") };
-    let mut text = format!(
-        "  Drives      {}\n  Code        {shape}  (survives: {})\n",
-        here.join(" "),
-        many(shape.parity.into()),
-    );
-    if !missing.is_empty() {
-        text += &format!("  MISSING     {}  (survives now: {})\n", missing.join(" "), many(left));
-    }
-    let homes: Vec<&Path> = node.homes.iter().map(PathBuf::as_path).collect();
-    for shared in mounts::sharing(&homes) {
-        let paths: Vec<String> = shared.iter().map(|path| path.display().to_string()).collect();
-        text += &format!("  ONE DEVICE  {}  (fail together)\n", paths.join(" "));
-    }
-    if node.deployment().is_read_only() {
-        text += "  READ ONLY   too few drives are here to be certain of the newest state\n";
-    }
-    text
 }
 
 async fn serve_until_told(front: Front, ports: Ports) {

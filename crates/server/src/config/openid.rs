@@ -1,6 +1,7 @@
 //! Settings of OpenID providers, and of issuers that those of accounts may name.
 
-use super::{ConfigError, Given, lacks, parse_switch, parse_url, setting, suffixes};
+use super::environment::suffixes;
+use super::{ConfigError, Given, lacks, parse_switch, parse_url, setting};
 use drystone_admin::OpenIdConfig;
 use drystone_identity::openid_provider_of_url;
 
