@@ -3,6 +3,7 @@
 //! The model is the file `service-2.json` that botocore ships for S3 (2006-03-01).
 
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 /// Prints the table for `crates/s3/src/operation/table.rs`.
@@ -52,10 +53,16 @@ fn row(name: &str, operation: &Value, shapes: &Value) -> Result<String, String> 
             _ => {}
         }
     }
+    let members = shape["members"].as_object();
+    let in_header =
+        members.into_iter().flatten().filter(|(_, member)| member["location"] == "header");
+    let takes = in_header.map(|(_, member)| text(&member["locationName"]).to_ascii_lowercase());
+    let takes: BTreeSet<String> = takes.map(|name| format!("{name:?}")).collect();
     Ok(format!(
         "    Row {{ operation: Operation::{name}, name: {name:?}, method: {method:?}, \
-         level: Level::{level}, key: {key:?}, queries: &[{}], headers: &[{}] }},\n",
+         level: Level::{level}, key: {key:?}, queries: &[{}], headers: &[{}], takes: &[{}] }},\n",
         queries.join(", "),
         headers.join(", "),
+        takes.into_iter().collect::<Vec<_>>().join(", "),
     ))
 }

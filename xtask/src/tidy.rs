@@ -213,14 +213,24 @@ fn check_arns(name: &str, text: &str, problems: &mut Vec<String>) {
     }
 }
 
+/// The files that handle headers as HTTP has them: of requests before they are those of S3, and of answers.
+const HEADER_READERS: &[&str] = &[
+    "crates/s3/src/answer.rs",
+    "crates/s3/src/headers.rs",
+    "crates/s3/src/inquiry.rs",
+    "crates/s3/src/request.rs",
+    "crates/s3/src/service.rs",
+];
+
 /// A header that cannot be read must not count as absent, or a condition that it carries is not looked at:
-/// only the accessors of requests turn headers into text.
+/// one module turns headers into text, and no handler sees the lines.
 fn check_headers(name: &str, text: &str, problems: &mut Vec<String>) {
-    let is_checked = name.starts_with("crates/s3/src/") && name != "crates/s3/src/request.rs";
-    for (index, line) in text.lines().enumerate().filter(|_| is_checked) {
-        if line.contains(".to_str()") {
+    let is_checked = name.starts_with("crates/s3/src/") && !HEADER_READERS.contains(&name);
+    let production = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    for (index, line) in production.lines().enumerate().filter(|_| is_checked) {
+        if line.contains(".to_str()") || line.contains("HeaderMap") {
             let line = index + 1;
-            problems.push(format!("{name}:{line}: only request.rs reads the text of headers"));
+            problems.push(format!("{name}:{line}: only headers.rs reads the headers of requests"));
         }
     }
 }

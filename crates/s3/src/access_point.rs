@@ -7,7 +7,6 @@ use crate::point_rules::{PointCache, PointName};
 use crate::request::S3Request;
 use crate::uri::encode;
 use drystone_identity::{Directory, IdentityError};
-use http::{HeaderName, HeaderValue};
 use std::sync::Arc;
 
 const SUFFIX: &str = "-s3alias";
@@ -154,8 +153,7 @@ pub(crate) fn resolve_source(
     if let Some(version) = version {
         source.push_str(&format!("?versionId={version}"));
     }
-    let value = HeaderValue::from_str(&source).map_err(|_| S3Error::new(S3Code::InvalidURI))?;
-    request.headers.insert(HeaderName::from_static(HEADER), value);
+    request.headers.set(HEADER, &source).ok_or(S3Code::InvalidURI)?;
     request.source_point = Some(point);
     Ok(())
 }

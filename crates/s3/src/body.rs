@@ -3,10 +3,11 @@
 
 use crate::auth::{ChunkSigner, PayloadHash, Verified};
 use crate::checksum::{Declared, parse_value};
-use crate::chunked::{ChunkDecoder, ChunkMode, Event};
+use crate::chunked::{ChunkDecoder, ChunkMode, Event, TRAILER_SIGNATURE};
 use crate::error::{S3Code, S3Error};
+use crate::headers::printable;
 use crate::intake::Pace;
-use crate::request::{S3Request, printable};
+use crate::request::S3Request;
 use bytes::Bytes;
 use drystone_base::hex;
 use http::{Extensions, HeaderValue};
@@ -156,6 +157,8 @@ impl BodyReader {
                 let text = request.header("x-amz-decoded-content-length");
                 let len = text.and_then(|text| text.parse().ok());
                 let len: u64 = len.ok_or(S3Code::MissingContentLength)?;
+                // Without a signature to carry, trailers are there if one is announced.
+                let trailer = trailer && (signed || request.headers.has("x-amz-trailer"));
                 let decoder = ChunkDecoder::new(ChunkMode { signed, trailer });
                 (Framing::Chunked { decoder, signer: verified.signer, digest: Sha256::new() }, len)
             }
@@ -280,7 +283,7 @@ impl BodyReader {
                     signer.chunk(&sha256, &signature.unwrap_or_default())?;
                 }
             }
-            Event::Trailer(name, value) if name == "x-amz-trailer-signature" => {
+            Event::Trailer(name, value) if name == TRAILER_SIGNATURE => {
                 self.trailer_signature = Some(value);
             }
             Event::Trailer(name, value) => {

@@ -1,6 +1,7 @@
 //! What a client declares about the bytes of a body.
 
 use crate::error::{S3Code, S3Error};
+use crate::headers::values;
 use crate::request::S3Request;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -15,12 +16,11 @@ pub(crate) struct Declared {
     pub(crate) checksum: Option<(ChecksumAlgorithm, Vec<u8>)>,
     /// The trailer that is announced.
     pub(crate) trailer: Option<ChecksumAlgorithm>,
-    /// `x-amz-sdk-checksum-algorithm`.
-    pub(crate) hint: Option<ChecksumAlgorithm>,
 }
 
 const PREFIX: &str = "x-amz-checksum-";
-const FIVE: &str = "CRC32, CRC32C, CRC64NVME, SHA1, SHA256";
+const KNOWN: &str =
+    "CRC32, CRC32C, CRC64NVME, MD5, SHA1, SHA256, SHA512, XXHASH128, XXHASH3, XXHASH64";
 
 /// Name of the header of an algorithm.
 pub(crate) fn header_name(algorithm: ChecksumAlgorithm) -> &'static str {
@@ -30,6 +30,11 @@ pub(crate) fn header_name(algorithm: ChecksumAlgorithm) -> &'static str {
         ChecksumAlgorithm::Crc64Nvme => "x-amz-checksum-crc64nvme",
         ChecksumAlgorithm::Sha1 => "x-amz-checksum-sha1",
         ChecksumAlgorithm::Sha256 => "x-amz-checksum-sha256",
+        ChecksumAlgorithm::Sha512 => "x-amz-checksum-sha512",
+        ChecksumAlgorithm::Md5 => "x-amz-checksum-md5",
+        ChecksumAlgorithm::XxHash64 => "x-amz-checksum-xxhash64",
+        ChecksumAlgorithm::XxHash3 => "x-amz-checksum-xxhash3",
+        ChecksumAlgorithm::XxHash128 => "x-amz-checksum-xxhash128",
     }
 }
 
@@ -41,6 +46,11 @@ pub(crate) fn element_name(algorithm: ChecksumAlgorithm) -> &'static str {
         ChecksumAlgorithm::Crc64Nvme => "ChecksumCRC64NVME",
         ChecksumAlgorithm::Sha1 => "ChecksumSHA1",
         ChecksumAlgorithm::Sha256 => "ChecksumSHA256",
+        ChecksumAlgorithm::Sha512 => "ChecksumSHA512",
+        ChecksumAlgorithm::Md5 => "ChecksumMD5",
+        ChecksumAlgorithm::XxHash64 => "ChecksumXXHASH64",
+        ChecksumAlgorithm::XxHash3 => "ChecksumXXHASH3",
+        ChecksumAlgorithm::XxHash128 => "ChecksumXXHASH128",
     }
 }
 
@@ -66,7 +76,7 @@ pub(crate) fn parse_value(
 }
 
 fn unsupported(name: &str) -> S3Error {
-    let message = format!("The algorithm {name} is not supported; use one of {FIVE}.");
+    let message = format!("The algorithm {name} is not supported; use one of {KNOWN}.");
     S3Error::with(S3Code::InvalidRequest, message)
 }
 
@@ -74,7 +84,7 @@ fn unsupported(name: &str) -> S3Error {
 pub(crate) fn parse_algorithm(text: &str) -> Result<ChecksumAlgorithm, S3Error> {
     ChecksumAlgorithm::parse(text).ok_or_else(|| {
         let message =
-            format!("Checksum algorithm provided is unsupported. Please use one of {FIVE}");
+            format!("Checksum algorithm provided is unsupported. Please use one of {KNOWN}");
         S3Error::with(S3Code::InvalidRequest, message)
     })
 }
@@ -90,14 +100,9 @@ fn algorithm_of_header(name: &str) -> Option<Result<ChecksumAlgorithm, S3Error>>
 impl Declared {
     /// Reads the declarations of a request.
     pub(crate) fn parse(request: &S3Request) -> Result<Self, S3Error> {
-        let mut declared = Self::default();
-        if let Some(text) = request.header("content-md5") {
-            let md5 = BASE64.decode(text.trim()).ok();
-            let md5 = md5.and_then(|bytes| bytes.try_into().ok());
-            declared.md5 = Some(md5.ok_or(S3Code::InvalidDigest)?);
-        }
-        for (name, value) in request.headers.iter() {
-            let (name, value) = (name.as_str(), S3Request::header_text(value));
+        let md5 = request.read("content-md5", values::md5)?;
+        let mut declared = Self { md5, ..Self::default() };
+        for name in request.headers.names() {
             let Some(algorithm) = algorithm_of_header(name) else { continue };
             let algorithm = algorithm?;
             if declared.checksum.is_some() {
@@ -105,7 +110,8 @@ impl Declared {
                                are not allowed.";
                 return Err(S3Error::with(S3Code::InvalidRequest, message));
             }
-            declared.checksum = Some((algorithm, parse_value(algorithm, name, &value)?));
+            let value = request.header(name).unwrap_or_default();
+            declared.checksum = Some((algorithm, parse_value(algorithm, name, value)?));
         }
         if let Some(text) = request.header("x-amz-trailer") {
             let name = text.trim().to_ascii_lowercase();
@@ -122,16 +128,19 @@ impl Declared {
         Ok(declared)
     }
 
-    fn check_pairs(&mut self, request: &S3Request) -> Result<(), S3Error> {
+    fn check_pairs(&self, request: &S3Request) -> Result<(), S3Error> {
         if self.checksum.is_some() && self.trailer.is_some() {
             let message = "Expecting a single x-amz-checksum- header";
             return Err(S3Error::with(S3Code::InvalidRequest, message));
         }
-        if let Some(text) = request.header_or_query("x-amz-sdk-checksum-algorithm") {
-            self.hint = Some(parse_algorithm(text)?);
-            if self.checksum.is_none() && self.trailer.is_none() {
+        if let Some(said) = request.read("x-amz-sdk-checksum-algorithm", values::algorithm)? {
+            let Some(sent) = self.algorithm() else {
                 let message = "x-amz-sdk-checksum-algorithm specified, but no corresponding \
                                x-amz-checksum-* or x-amz-trailer headers were found.";
+                return Err(S3Error::with(S3Code::InvalidRequest, message));
+            };
+            if said != sent {
+                let message = "Value for x-amz-sdk-checksum-algorithm header is invalid.";
                 return Err(S3Error::with(S3Code::InvalidRequest, message));
             }
         }

@@ -8,6 +8,10 @@ use bytes::{Buf, Bytes};
 /// Longest line of a chunk header or trailer.
 const LINE_LEN_MAX: usize = 4096;
 const TRAILER_COUNT_MAX: usize = 16;
+/// One before the trailers, one before their signature.
+const BLANK_COUNT_MAX: usize = 2;
+/// The trailer that signs the others.
+pub(crate) const TRAILER_SIGNATURE: &str = "x-amz-trailer-signature";
 /// Largest size that a chunk may declare: that of a part.
 const CHUNK_LEN_MAX: u64 = 5 << 30;
 
@@ -53,6 +57,9 @@ pub struct ChunkDecoder {
     line: Vec<u8>,
     signature: Option<String>,
     trailer_count: usize,
+    /// Blank lines among the trailers.
+    blank_count: usize,
+    is_trailer_signed: bool,
     has_data: bool,
     ended_twice: bool,
 }
@@ -72,6 +79,8 @@ impl ChunkDecoder {
             line,
             signature,
             trailer_count: 0,
+            blank_count: 0,
+            is_trailer_signed: false,
             has_data: false,
             ended_twice: false,
         }
@@ -156,8 +165,15 @@ impl ChunkDecoder {
                 self.take_size(line)
             }
             State::Trailers if line.is_empty() => {
-                // The blank line behind the last chunk's header may come before the trailers too.
-                if self.mode.trailer && self.trailer_count == 0 {
+                // The blank line behind the last chunk's header may come before the trailers too, and one
+                // between the trailers and their signature: the API reference shows it, minio-go sends it.
+                let is_open =
+                    self.trailer_count == 0 || (self.mode.signed && !self.is_trailer_signed);
+                if self.mode.trailer && is_open {
+                    self.blank_count += 1;
+                    if self.blank_count > BLANK_COUNT_MAX {
+                        return Err(self.malformed("too many blank lines among the trailers"));
+                    }
                     return Ok(None);
                 }
                 self.state = State::Done;
@@ -171,6 +187,7 @@ impl ChunkDecoder {
                     return Err(self.malformed("too many trailers"));
                 }
                 let name = name.trim().to_ascii_lowercase();
+                self.is_trailer_signed |= name == TRAILER_SIGNATURE;
                 Ok(Some(Event::Trailer(name, value.trim().to_owned())))
             }
             State::Trailers => Err(incomplete("bytes follow the last chunk")),

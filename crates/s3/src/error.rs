@@ -62,6 +62,7 @@ codes! {
     InternalError 500 "We encountered an internal error. Try again.";
     InvalidAccessKeyId 403 "The access key id you provided does not exist in our records.";
     InvalidArgument 400 "Invalid argument.";
+    InvalidBucketOwnerAWSAccountID 400 "The value of the expected bucket owner parameter must be an AWS account ID.";
     InvalidBucketName 400 "The specified bucket is not valid.";
     InvalidBucketAclWithObjectOwnership 400 "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting.";
     InvalidBucketState 409 "The request is not valid for the current state of the bucket.";
@@ -74,6 +75,7 @@ codes! {
     InvalidPartNumber 416 "The requested part number is not satisfiable.";
     InvalidPartOrder 400 "The list of parts was not in ascending order.";
     InvalidPolicyDocument 400 "The content of the form does not meet the conditions of the policy document.";
+    InvalidRedirectLocation 400 "The website redirect location is not valid.";
     InvalidRange 416 "The requested range is not satisfiable.";
     InvalidRequest 400 "The request is not valid.";
     InvalidRetentionPeriod 400 "The retention period must be a positive number of days or years.";

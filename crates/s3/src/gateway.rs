@@ -17,6 +17,7 @@ use crate::consumer::consumer_of;
 use crate::control;
 use crate::cors::{Asked, preflight};
 use crate::error::{S3Code, S3Error};
+use crate::headers;
 use crate::host::Domains;
 use crate::object_headers::refuse_not_implemented;
 use crate::operation::Operation;
@@ -256,7 +257,7 @@ impl Gateway {
             Ok(_) if headers_len > HEADERS_LEN_MAX => (Err(too_long()), (None, None)),
             Ok(mut request) => {
                 named.clone_from(&request.bucket);
-                let resolved = request.check_headers().and_then(|()| {
+                let resolved = request.headers.check_lines().and_then(|()| {
                     access_point::resolve(&self.rules.points, &self.config.directory, &mut request)
                 });
                 let names = (request.bucket.clone(), request.key.clone());
@@ -443,6 +444,7 @@ impl Gateway {
         context.is_decided();
         heard?;
         refuse_not_implemented(&context.request, operation)?;
+        headers::check(&context.request.headers, operation)?;
         context.reserve_line(0).await?;
         let served = carry_out(context, operation, verified, body).await;
         served.map_err(|error| hide_absence(context, error))

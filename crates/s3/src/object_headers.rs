@@ -2,11 +2,12 @@
 
 use crate::checksum;
 use crate::error::{S3Code, S3Error};
+use crate::headers::{encoded, values};
 use crate::operation::Operation;
 use crate::ops::object_lock::{mode_text, must_be_ahead, parse_mode};
 use crate::ops::restore_object::restore_text;
 use crate::request::S3Request;
-use crate::response::{Reply, set};
+use crate::response::{Reply, set, set_latin};
 use crate::uri::parse_query;
 use drystone_base::limits::{OBJECT_TAG_COUNT_MAX, USER_METADATA_LEN_BYTES_MAX};
 use drystone_base::{Timestamp, parse_http_date};
@@ -99,7 +100,7 @@ fn takes_condition(request: &S3Request, operation: Operation, name: &str) -> boo
 /// Refuses a condition in the headers of a form.
 pub(crate) fn refuse_conditions(request: &S3Request) -> Result<(), S3Error> {
     let mut conditions = NOT_IMPLEMENTED.iter().filter(|name| name.starts_with("if-"));
-    match conditions.find(|name| request.headers.contains_key(**name)) {
+    match conditions.find(|name| request.headers.has(name)) {
         Some(name) => Err(S3Error::not_implemented(name)),
         None => Ok(()),
     }
@@ -111,14 +112,14 @@ pub(crate) fn refuse_not_implemented(
     operation: Operation,
 ) -> Result<(), S3Error> {
     // A request has few headers, and this is asked of each: one pass costs less than a lookup of every name.
-    for (name, value) in request.headers.iter() {
-        let Some(name) = NOT_IMPLEMENTED.iter().find(|known| **known == name.as_str()) else {
+    for name in request.headers.names() {
+        let Some(name) = NOT_IMPLEMENTED.iter().find(|known| **known == name) else {
             continue;
         };
         let is_taken = match *name {
             WRITE_OFFSET => operation == Operation::PutObject,
             // Where names of buckets are, in any case.
-            "x-amz-bucket-namespace" => value == "global",
+            "x-amz-bucket-namespace" => request.header(name) == Some("global"),
             name if name.starts_with("if-") => takes_condition(request, operation, name),
             _ => false,
         };
@@ -147,8 +148,8 @@ pub(crate) fn parse_appended_draft(request: &S3Request) -> Result<ObjectDraft, S
     let mut draft = ObjectDraft::default();
     let mut header_len = 0;
     for name in SYSTEM {
-        let Some(value) = request.headers.get(*name).map(S3Request::header_text) else { continue };
-        let value = if *name == "content-encoding" { without_chunked(&value) } else { value };
+        let Some(value) = request.text(name) else { continue };
+        let value = if *name == "content-encoding" { without_chunked(value) } else { value };
         if !value.is_empty() {
             header_len += name.len() + value.len();
             draft.headers.push(((*name).to_owned(), value));
@@ -212,31 +213,24 @@ fn parse_lock(request: &S3Request) -> Result<ObjectLock, S3Error> {
 
 /// Whether a request claims the right to bypass governance, which `authorize` asks for then.
 pub(crate) fn bypasses_governance(request: &S3Request) -> bool {
-    request
-        .header_or_query("x-amz-bypass-governance-retention")
-        .is_some_and(|value| value.eq_ignore_ascii_case("true"))
+    let bypasses = request.read("x-amz-bypass-governance-retention", values::flag);
+    matches!(bypasses, Ok(Some(true)))
 }
 
-/// `aws-chunked` describes the request, not the object.
-fn without_chunked(value: &str) -> String {
-    let kept = value.split(',').map(str::trim);
-    let kept: Vec<&str> = kept.filter(|v| !v.eq_ignore_ascii_case("aws-chunked")).collect();
-    kept.join(",")
+/// `aws-chunked` describes the request, not the object. A list without it is kept as it was sent.
+fn without_chunked(value: String) -> String {
+    let is_chunked = |coding: &&str| coding.trim().eq_ignore_ascii_case("aws-chunked");
+    match value.split(',').any(|coding| is_chunked(&coding)) {
+        false => value,
+        true => {
+            let kept = value.split(',').filter(|coding| !is_chunked(coding));
+            kept.map(str::trim).collect::<Vec<_>>().join(",")
+        }
+    }
 }
 
 fn parse_metadata(request: &S3Request) -> Result<Vec<(String, String)>, S3Error> {
-    let mut metadata: Vec<(String, String)> = Vec::new();
-    for (name, value) in request.headers.iter() {
-        let Some(name) = name.as_str().strip_prefix("x-amz-meta-") else { continue };
-        let value = S3Request::header_text(value);
-        match metadata.iter_mut().find(|(n, _)| n == name) {
-            Some((_, values)) => {
-                values.push(',');
-                values.push_str(&value);
-            }
-            None => metadata.push((name.to_owned(), value)),
-        }
-    }
+    let metadata: Vec<_> = request.headers.metadata().collect();
     let len: usize = metadata.iter().map(|(name, value)| name.len() + value.len()).sum();
     if len > USER_METADATA_LEN_BYTES_MAX {
         return Err(S3Error::new(S3Code::MetadataTooLarge)
@@ -291,22 +285,10 @@ pub(crate) fn check_tags(
     Ok(tags)
 }
 
-/// An entity tag without its quotes; weak ones keep their mark and so match nothing.
-pub(crate) fn unquote(text: &str) -> String {
-    let text = text.trim();
-    let inner = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
-    inner.unwrap_or(text).to_owned()
-}
-
-/// A list of entity tags.
-pub(crate) fn parse_etags(text: &str) -> Vec<String> {
-    text.split(',').map(unquote).collect()
-}
-
 /// Conditions of a write.
 pub(crate) fn parse_write_conditions(request: &S3Request) -> Result<Conditions, S3Error> {
     let if_none_match_any = is_for_new(request)?;
-    let if_match = request.header("if-match").map(parse_etags);
+    let if_match = request.read("if-match", values::entity_tags)?;
     Ok(Conditions { if_none_match_any, if_match, ..Conditions::default() })
 }
 
@@ -326,16 +308,11 @@ pub(crate) fn is_for_new(request: &S3Request) -> Result<bool, S3Error> {
 /// Conditions of a delete.
 pub(crate) fn parse_delete_conditions(request: &S3Request) -> Result<Conditions, S3Error> {
     let mut conditions = Conditions {
-        if_match: request.header("if-match").map(parse_etags),
+        if_match: request.read("if-match", values::entity_tags)?,
         bypasses_governance: bypasses_governance(request),
         ..Conditions::default()
     };
-    if let Some(text) = request.header("x-amz-if-match-size") {
-        let size = text.parse().map_err(|_| {
-            S3Error::argument("x-amz-if-match-size", text, "The size is not a number")
-        })?;
-        conditions.if_match_size = Some(size);
-    }
+    conditions.if_match_size = request.read("x-amz-if-match-size", values::number)?;
     let modified = parse_write_date(request, "x-amz-if-match-last-modified-time")?;
     conditions.if_match_modified_ms = modified.map(|time| time.0);
     Ok(conditions)
@@ -347,9 +324,7 @@ pub(crate) fn parse_write_date(
     request: &S3Request,
     name: &str,
 ) -> Result<Option<Timestamp>, S3Error> {
-    let Some(text) = request.header(name) else { return Ok(None) };
-    let invalid = || S3Error::argument(name, text, "The time is not an HTTP date");
-    Ok(Some(parse_http_date(text).ok_or_else(invalid)?))
+    request.read(name, values::http_date)
 }
 
 /// Outcome of the conditions of a read.
@@ -375,7 +350,10 @@ pub(crate) fn decide_read(
     let modified = Timestamp(modified_ms).whole_seconds();
     let matches = |text: &str| {
         let etag = etag.to_text();
-        parse_etags(text).iter().any(|tag| tag == "*" || *tag == etag)
+        values::entity_tags("", text)
+            .unwrap_or_default()
+            .iter()
+            .any(|tag| tag == "*" || *tag == etag)
     };
     if let Some(text) = header("if-match") {
         if !matches(text) {
@@ -403,17 +381,25 @@ pub(crate) fn decide_read(
 }
 
 /// Writes what is stored about an object into a response.
-pub(crate) fn describe(reply: &mut Reply, request: &S3Request, row: &ObjectRow) {
+///
+/// # Errors
+///
+/// `InvalidArgument` for what the request wants said and no header can say.
+pub(crate) fn describe(
+    reply: &mut Reply,
+    request: &S3Request,
+    row: &ObjectRow,
+) -> Result<(), S3Error> {
     set(reply, "etag", &format!("\"{}\"", row.etag.to_text()));
     set(reply, "last-modified", &Timestamp(row.modified_ms).to_http());
     set(reply, "accept-ranges", "bytes");
     set(reply, "content-type", "binary/octet-stream");
     for (name, value) in &row.headers {
-        set(reply, name, value);
+        set(reply, name, &encoded(value));
     }
     let mut missing = 0;
     for (name, value) in &row.metadata {
-        missing += u64::from(!set(reply, &format!("x-amz-meta-{name}"), value));
+        missing += u64::from(!set(reply, &format!("x-amz-meta-{name}"), &encoded(value)));
     }
     if missing > 0 {
         set(reply, "x-amz-missing-meta", &missing.to_string());
@@ -444,9 +430,13 @@ pub(crate) fn describe(reply: &mut Reply, request: &S3Request, row: &ObjectRow) 
         ("response-content-encoding", "content-encoding"),
     ] {
         if let Some(value) = request.query(parameter) {
-            set(reply, name, value);
+            set_latin(reply, name, value).ok_or_else(|| {
+                let message = "Header value cannot be represented using ISO-8859-1.";
+                S3Error::argument(parameter, value, message)
+            })?;
         }
     }
+    Ok(())
 }
 
 /// Writes a checksum into the headers of a response.

@@ -32,6 +32,8 @@ pub struct Row {
     pub queries: &'static [&'static str],
     /// Headers that it requires.
     pub headers: &'static [&'static str],
+    /// Headers that the model has for it, by name; user metadata is not among them.
+    pub takes: &'static [&'static str],
 }
 
 impl Operation {

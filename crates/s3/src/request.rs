@@ -1,13 +1,13 @@
 //! A request, taken apart: what it names, its headers and its query.
 
 use crate::error::{S3Code, S3Error};
-use crate::headers::Headers;
+use crate::headers::{Headers, printable};
 use crate::host::{Domains, bucket_of_host};
 use crate::operation::Level;
 use crate::point_rules::PointName;
 use crate::uri::{decode_path, parse_query};
 use drystone_base::{BucketName, ObjectKey};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::HeaderMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -27,41 +27,6 @@ const OF_THE_SIGNATURE: &[&str] = &[
 const PATH_LEN_MAX: usize = 8 << 10;
 /// Parameters of a query at most.
 const QUERY_COUNT_MAX: usize = 256;
-
-/// Headers, beside those of Amazon and MinIO, that change what a request does.
-const READ: &[&str] = &[
-    "access-control-request-headers",
-    "access-control-request-method",
-    "authorization",
-    "content-length",
-    "content-md5",
-    "date",
-    "if-match",
-    "if-modified-since",
-    "if-none-match",
-    "if-range",
-    "if-unmodified-since",
-    "origin",
-    "range",
-];
-
-/// Headers that are lists and may be sent in several lines.
-const IN_LINES: &[&str] = &["x-amz-object-attributes", "x-amz-optional-object-attributes"];
-
-/// Whether a header changes what a request does. Such a header is printable and sent once, or the request is
-/// refused: a condition that cannot be read must not be taken for none. The other headers are stored as they
-/// were sent, or are nothing to this server.
-fn is_read(name: &str) -> bool {
-    const PREFIXES: [&str; 3] = ["x-amz-", "x-minio-", "x-drystone-"];
-    let is_prefixed = PREFIXES.iter().any(|prefix| name.starts_with(prefix));
-    let is_stored = name.starts_with("x-amz-meta-") || name == "x-amz-website-redirect-location";
-    (is_prefixed && !is_stored) || READ.contains(&name)
-}
-
-/// The text of a header, if it is printable.
-pub(crate) fn printable(value: &HeaderValue) -> Option<&str> {
-    value.to_str().ok()
-}
 
 /// The parts of a request that operations look at; the body comes apart from it.
 #[derive(Clone, Debug)]
@@ -144,32 +109,6 @@ impl S3Request {
         })
     }
 
-    /// Refuses headers that change what the request does and cannot be read, or are sent twice. Nothing is
-    /// read of a request before this was asked.
-    ///
-    /// # Errors
-    ///
-    /// `InvalidArgument`.
-    pub(crate) fn check_headers(&self) -> Result<(), S3Error> {
-        for (name, value) in self.headers.iter() {
-            let name = name.as_str();
-            // Nearly all are: that is asked first.
-            if printable(value).is_none() && is_read(name) {
-                return Err(S3Error::argument(name, "", "The header is not printable ASCII."));
-            }
-        }
-        if self.headers.len() == self.headers.keys_len() {
-            return Ok(());
-        }
-        for name in self.headers.keys() {
-            let may_repeat = !is_read(name.as_str()) || IN_LINES.contains(&name.as_str());
-            if !may_repeat && self.headers.get_all(name).iter().nth(1).is_some() {
-                return Err(S3Error::argument(name.as_str(), "", "The header is given twice."));
-            }
-        }
-        Ok(())
-    }
-
     /// Takes parameters of the query that stand for headers, as presigners write them, for these headers:
     /// conditions of policies and operations then read the same. Only what was signed with the request, or
     /// was not signed at all, gets here.
@@ -178,28 +117,27 @@ impl S3Request {
     ///
     /// `InvalidArgument` for a header that is given in both places with different values, or that is no text.
     pub(crate) fn take_headers_of_query(&mut self) -> Result<(), S3Error> {
+        let mut is_changed = false;
         for (name, value, _) in &self.query {
             let name = name.to_ascii_lowercase();
             if !name.starts_with("x-amz-") || OF_THE_SIGNATURE.contains(&name.as_str()) {
                 continue;
             }
-            let bad = |message: &str| S3Error::argument(&name, value, message);
-            let header = HeaderName::from_bytes(name.as_bytes())
-                .map_err(|_| bad("The parameter is no name of a header."))?;
-            let text = HeaderValue::from_bytes(value.as_bytes())
-                .map_err(|_| bad("The parameter is no value of a header."))?;
-            if is_read(&name) && printable(&text).is_none() {
-                return Err(bad("The parameter is not printable ASCII."));
-            }
-            match self.headers.get(&header) {
-                None => self.headers.insert(header, text),
-                Some(known) if *known == text => {}
+            match self.headers.text(&name) {
+                None if self.headers.set(&name, value).is_some() => is_changed = true,
+                None => {
+                    let message = "The parameter is no name or no value of a header.";
+                    return Err(S3Error::argument(&name, value, message));
+                }
+                Some(known) if known == *value => {}
                 Some(_) => {
-                    return Err(bad("The parameter is given twice, with different values."));
+                    let message = "The parameter is given twice, with different values.";
+                    return Err(S3Error::argument(&name, value, message));
                 }
             }
         }
-        Ok(())
+        // Nearly all requests have none.
+        if is_changed { self.headers.check_lines() } else { Ok(()) }
     }
 
     pub(crate) fn level(&self) -> Level {
@@ -211,25 +149,23 @@ impl S3Request {
     }
 
     /// A header that changes what the request does, if it is there: what cannot be read was refused by
-    /// [`S3Request::check_headers`]. `name` is in lower case.
+    /// [`Headers::check_lines`]. `name` is in lower case.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        debug_assert!(is_read(name), "{name} may be unreadable: use `text`");
-        self.headers.first(name).and_then(printable)
+        self.headers.printable(name)
+    }
+
+    /// The value of a header, if it is there. `name` is in lower case.
+    pub(crate) fn read<T>(
+        &self,
+        name: &str,
+        value: impl FnOnce(&str, &str) -> Result<T, S3Error>,
+    ) -> Result<Option<T>, S3Error> {
+        self.header(name).map(|text| value(name, text)).transpose()
     }
 
     /// A header that is text of any kind, if it is there.
     pub(crate) fn text(&self, name: &str) -> Option<String> {
-        self.headers.get(name).map(Self::header_text)
-    }
-
-    /// Looks at the values of a header in the order in which they came. `name` is in lower case.
-    pub(crate) fn for_each_value(&self, name: &str, look: impl FnMut(&HeaderValue)) {
-        self.headers.for_each_value(name, look);
-    }
-
-    /// A header as text, bytes beyond ASCII taken for UTF-8.
-    pub(crate) fn header_text(value: &http::HeaderValue) -> String {
-        String::from_utf8_lossy(value.as_bytes()).into_owned()
+        self.headers.text(name)
     }
 
     /// A query parameter.

@@ -246,6 +246,14 @@ pub(crate) fn set(reply: &mut Reply, name: &str, value: &str) -> bool {
     }
 }
 
+/// Sets a header that clients chose the value of, in ISO-8859-1. `None` for characters that it does not have.
+pub(crate) fn set_latin(reply: &mut Reply, name: &'static str, value: &str) -> Option<()> {
+    let bytes: Option<Vec<u8>> = value.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect();
+    let value = HeaderValue::from_bytes(&bytes?).ok()?;
+    reply.headers_mut().insert(name, value);
+    Some(())
+}
+
 /// A response without body.
 pub(crate) fn empty(status: u16) -> Reply {
     let mut reply = Response::new(ResponseBody::empty());

@@ -8,9 +8,10 @@ use crate::body::Body;
 use crate::consumer::{of_identity, of_principal};
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Gateway;
+use crate::headers::printable;
 use crate::host::{Domains, bucket_of_host};
 use crate::intake::{Intake, Pace, Shares};
-use crate::request::{S3Request, host_of, printable};
+use crate::request::{S3Request, host_of};
 use bytes::Bytes;
 use drystone_engine::{Consumer, Engine, Share};
 use drystone_iam::Principal;
@@ -129,7 +130,7 @@ impl Gateway {
         let (parts, incoming) = request.into_parts();
         let body = Body::new(incoming, &parts.extensions);
         let request = S3Request::parse(parts, &Domains::default(), now_ms)?;
-        request.check_headers()?;
+        request.headers.check_lines()?;
         if request.content_length().is_some_and(|len| len > len_max as u64) {
             return Err(S3Code::EntityTooLarge.into());
         }

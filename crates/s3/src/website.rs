@@ -8,8 +8,8 @@
 use crate::authorize::{authorize, hide_absence, read_page};
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
+use crate::headers::printable;
 use crate::operation::Operation;
-use crate::request::printable;
 use crate::response::{ECHO_LEN_MAX, Reply, ResponseBody, empty, set};
 use crate::rules::Rules;
 use crate::uri::encode;

@@ -61,16 +61,7 @@ pub(crate) fn canonical_request(
         if name == "host" {
             trimmed(&mut out, &request.host);
         } else {
-            let mut is_first = true;
-            request.for_each_value(name, |value| {
-                if !std::mem::take(&mut is_first) {
-                    out.push(',');
-                }
-                trimmed(&mut out, &String::from_utf8_lossy(value.as_bytes()));
-            });
-            if is_first {
-                return None;
-            }
+            trimmed(&mut out, &String::from_utf8_lossy(request.headers.bytes(name)?));
         }
         out.push('\n');
     }

@@ -95,7 +95,7 @@ pub(crate) fn check_presigned(
 fn refuse_unsigned(request: &S3Request) -> Result<(), S3Error> {
     let names = request.query.iter().map(|(name, ..)| name.as_str());
     let unsigned = names.filter(|name| is_sub_resource(name) && !SIGNED_QUERIES.contains(name));
-    let headers = request.headers.keys().map(http::HeaderName::as_str);
+    let headers = request.headers.names();
     let mut unsigned = unsigned.chain(headers.filter(|name| is_no_header_of_s3(name)));
     match unsigned.next() {
         None => Ok(()),
@@ -140,9 +140,9 @@ fn refuse_hidden_lines(request: &S3Request) -> Result<(), S3Error> {
             return Err(S3Error::argument(name, value, message));
         }
     }
-    for (name, value) in request.headers.iter().filter(|(name, _)| has_line(name.as_str())) {
-        if std::str::from_utf8(value.as_bytes()).is_err() {
-            return Err(S3Error::argument(name.as_str(), "", message));
+    for name in request.headers.names().filter(|name| has_line(name)) {
+        if request.headers.bytes(name).is_some_and(|value| std::str::from_utf8(value).is_err()) {
+            return Err(S3Error::argument(name, "", message));
         }
     }
     Ok(())
@@ -151,8 +151,8 @@ fn refuse_hidden_lines(request: &S3Request) -> Result<(), S3Error> {
 /// Refuses names that are given twice, be it once as a header and once as a parameter: their values are
 /// joined by commas in the string to sign, where one value may have a comma of its own, and one counts.
 fn refuse_joined_values(request: &S3Request) -> Result<(), S3Error> {
-    let lines = request.headers.iter().map(|(name, _)| name.as_str().to_owned());
-    let lines = lines.filter(|name| has_line(name));
+    let lines = request.headers.names().chain(request.headers.repeated());
+    let lines = lines.filter(|name| has_line(name)).map(str::to_owned);
     let of_query = request.query.iter().filter_map(|(name, ..)| {
         let lower = name.to_ascii_lowercase();
         match lower.starts_with("x-amz-") {
@@ -213,10 +213,9 @@ fn string_to_sign(request: &S3Request, expires: &str) -> String {
     );
     // Headers, and query parameters that stand for headers, sorted by name.
     let mut amz: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for (name, value) in request.headers.iter() {
-        if name.as_str().starts_with("x-amz-") {
-            let value = S3Request::header_text(value).trim().to_owned();
-            amz.entry(name.as_str().to_owned()).or_default().push(value);
+    for (name, value) in request.headers.texts() {
+        if name.starts_with("x-amz-") {
+            amz.entry(name.to_owned()).or_default().push(value.trim().to_owned());
         }
     }
     for (name, value, _) in &request.query {

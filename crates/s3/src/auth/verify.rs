@@ -392,8 +392,7 @@ fn check_signed_headers(request: &S3Request, claim: &Claim) -> Result<(), S3Erro
     let is_signed = |name: &str| claim.signed_headers.iter().any(|signed| signed == name);
     let mut unsigned: Vec<&str> = request
         .headers
-        .keys()
-        .map(http::HeaderName::as_str)
+        .names()
         .filter(|name| name.starts_with("x-amz-") || is_no_header_of_s3(name))
         .filter(|name| !is_signed(name))
         .collect();

@@ -7,7 +7,6 @@ use super::Need;
 use super::facts::{HEADERS, reads};
 use crate::gateway::Context;
 use crate::operation::Operation;
-use crate::request::S3Request;
 use drystone_base::UploadId;
 use drystone_engine::{BucketRow, UploadRow};
 use std::cell::OnceCell;
@@ -31,9 +30,7 @@ pub(crate) fn said_of_object(context: &Context<'_>) -> Vec<(String, String)> {
             && **name != REDIRECT
     };
     let names = HEADERS.iter().filter(is_of_object).chain(LOCK);
-    let headers = &context.request.headers;
-    let value = |name: &&str| headers.get(*name).map(S3Request::header_text);
-    names.filter_map(|name| Some(((*name).to_owned(), value(name)?))).collect()
+    names.filter_map(|name| Some(((*name).to_owned(), context.request.text(name)?))).collect()
 }
 
 /// The upload of which a request sends a part, or which it completes; read when a condition looks at it.

@@ -7,7 +7,6 @@ use crate::error::S3Error;
 use crate::gateway::Context;
 use crate::object_headers::parse_tagging;
 use crate::operation::Operation;
-use crate::request::S3Request;
 use drystone_base::Timestamp;
 use drystone_engine::{BucketRow, VersionRef};
 use drystone_iam::{CommonFacts, Facts};
@@ -338,8 +337,7 @@ fn value_of(
         }
         key => {
             let name = key.strip_prefix("s3:").filter(|name| HEADERS.contains(name))?;
-            let sent = request.headers.get(name).filter(|_| is_of(context, need, name));
-            let sent = sent.map(S3Request::header_text);
+            let sent = request.text(name).filter(|_| is_of(context, need, name));
             let of_others = || of_copy_source(context, need, name).or_else(|| begun.header(name));
             sent.or_else(|| of_others().and_then(text))
         }

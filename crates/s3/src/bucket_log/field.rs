@@ -4,8 +4,8 @@
 //! bytes that are not printable ASCII are percent-encoded, so that neither a line nor a field can be made up.
 //! Fields are cut at [`LEN_MAX`].
 
+use crate::headers::Headers;
 use crate::uri::encode_into;
-use http::HeaderMap;
 
 /// Bytes of a field at most, once encoded. A key is cut before it is encoded, so that no key that an object
 /// can have loses its end; encoded twice it has five times as many bytes.
@@ -69,8 +69,8 @@ pub(super) fn method(method: &http::Method) -> String {
 }
 
 /// The bytes of a header, whatever they are.
-pub(super) fn header(headers: &HeaderMap, name: &str) -> Vec<u8> {
-    let bytes = headers.get(name).map_or(&[][..], http::HeaderValue::as_bytes);
+pub(super) fn header(headers: &Headers, name: &str) -> Vec<u8> {
+    let bytes = headers.bytes(name).unwrap_or_default();
     bytes[..bytes.len().min(LEN_MAX)].to_vec()
 }
 

@@ -1,6 +1,7 @@
 //! What a request says about encryption (S3 user guide, "Protecting data with encryption").
 
 use crate::error::{S3Code, S3Error};
+use crate::headers::values;
 use crate::request::S3Request;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -94,12 +95,7 @@ pub(super) fn parse(request: &S3Request, is_secure: bool) -> Result<Asked, S3Err
 }
 
 pub(super) fn bucket_key(request: &S3Request) -> Result<Option<bool>, S3Error> {
-    match request.header_or_query(BUCKET_KEY) {
-        None => Ok(None),
-        Some(text) if text.eq_ignore_ascii_case("true") => Ok(Some(true)),
-        Some(text) if text.eq_ignore_ascii_case("false") => Ok(Some(false)),
-        Some(other) => Err(S3Error::argument(BUCKET_KEY, other, "It must be true or false")),
-    }
+    request.read(BUCKET_KEY, values::flag)
 }
 
 fn kms_asked(request: &S3Request) -> Result<KmsAsked, S3Error> {

@@ -41,7 +41,10 @@ fn parameter(value: &str, name: &str) -> Option<String> {
                 let mut chars = quoted.char_indices();
                 let end = loop {
                     match chars.next()? {
-                        (_, '\\') => text.push(chars.next()?.1),
+                        // Only what must be escaped is: clients send folders of Windows as they are.
+                        (at, '\\') if quoted[at + 1..].starts_with(['"', '\\']) => {
+                            text.push(chars.next()?.1);
+                        }
                         (at, '"') => break at,
                         (_, c) => text.push(c),
                     }

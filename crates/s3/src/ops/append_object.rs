@@ -9,6 +9,7 @@ use crate::checksum::Declared;
 use crate::encryption;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
+use crate::headers::values;
 use crate::object_headers::{WRITE_OFFSET, parse_appended_draft, parse_write_conditions};
 use crate::request::S3Request;
 use drystone_base::limits::PUT_LEN_BYTES_MAX;
@@ -29,11 +30,7 @@ const TAKE_APART_COUNT: usize = 3;
 ///
 /// `InvalidArgument` for what is no number.
 pub(super) fn offset_of(request: &S3Request) -> Result<Option<u64>, S3Error> {
-    let Some(text) = request.header_or_query(WRITE_OFFSET) else { return Ok(None) };
-    match text.parse() {
-        Ok(offset) => Ok(Some(offset)),
-        Err(_) => Err(S3Error::argument(WRITE_OFFSET, text, "The offset is not a number of bytes")),
-    }
+    request.read(WRITE_OFFSET, values::number)
 }
 
 /// The object as it is, with what seals bytes behind it.
@@ -105,7 +102,7 @@ fn refuse_changes(
     };
     let changes = |name: &str| match name {
         "x-amz-storage-class" => draft.storage_class != row.storage_class,
-        REDIRECT => !has(&row.headers, name, &text_of(request, name)),
+        REDIRECT => !has(&row.headers, name, &request.text(name).unwrap_or_default()),
         // Clients send a type with any bytes.
         "content-type" => false,
         name => match name.strip_prefix("x-amz-meta-") {
@@ -119,7 +116,7 @@ fn refuse_changes(
             }
         },
     };
-    let mut names = request.headers.keys().map(http::HeaderName::as_str);
+    let mut names = request.headers.names();
     match names.find(|name| never(name) || changes(name)) {
         None => Ok(()),
         Some(name) => {
@@ -127,10 +124,6 @@ fn refuse_changes(
             Err(S3Error::with(S3Code::InvalidRequest, message))
         }
     }
-}
-
-fn text_of(request: &S3Request, name: &str) -> String {
-    request.headers.get(name).map(S3Request::header_text).unwrap_or_default()
 }
 
 async fn find(

@@ -3,10 +3,11 @@
 use super::Handled;
 use super::copy_source::{Source, find};
 use crate::authorize::{decide_on_copied_tags, with_decisions};
-use crate::checksum::{element_name, parse_algorithm, text_of};
+use crate::checksum::{element_name, text_of};
 use crate::encryption;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
+use crate::headers::values;
 use crate::object_headers::{parse_draft, parse_write_conditions};
 use crate::request::S3Request;
 use crate::response::{Ids, Reply, ResponseBody, error_document, set, xml};
@@ -35,10 +36,7 @@ pub(crate) async fn run(context: &Context<'_>) -> Handled {
     let replaces_metadata = replaces(request, "x-amz-metadata-directive")?;
     let replaces_tags = replaces(request, "x-amz-tagging-directive")?;
     let conditions = parse_write_conditions(request)?;
-    let algorithm = match request.header("x-amz-checksum-algorithm") {
-        Some(text) => Some(parse_algorithm(text)?),
-        None => None,
-    };
+    let algorithm = request.read("x-amz-checksum-algorithm", values::algorithm)?;
     context.engine.find_bucket(name.as_str())?;
     let source = find(context).await?;
     let is_same_key =
@@ -56,7 +54,7 @@ pub(crate) async fn run(context: &Context<'_>) -> Handled {
         || replaces_tags
         || request.header("x-amz-storage-class").is_some()
         || draft.acl.is_some()
-        || request.headers.contains_key("x-amz-website-redirect-location");
+        || request.headers.has("x-amz-website-redirect-location");
     if is_same_key && !changes {
         let message = "This copy request is illegal because it is trying to copy an object to \
                        itself without changing the object's metadata, storage class, website \

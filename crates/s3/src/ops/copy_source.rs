@@ -12,7 +12,7 @@ use drystone_engine::{EngineError, Located, VersionRef};
 use drystone_keyring::DataKey;
 
 /// Reads `x-amz-copy-source`: bucket, key and version. The version is split off before decoding, and
-/// decoding happens once; a plus sign stays what it is.
+/// decoding happens once; a plus sign is a space, as in S3, and `%2B` a plus sign.
 ///
 /// # Errors
 ///
@@ -26,7 +26,7 @@ pub fn parse_copy_source(text: &str) -> Result<(String, String, Option<String>),
         Some((path, version)) => (path, Some(version.to_owned())),
         None => (text, None),
     };
-    let path = decode_path(path).ok_or_else(bad)?;
+    let path = decode_path(&path.replace('+', " ")).ok_or_else(bad)?;
     let path = path.strip_prefix('/').unwrap_or(&path);
     let (bucket, key) = path.split_once('/').ok_or_else(bad)?;
     if bucket.is_empty() || key.is_empty() || version.as_deref() == Some("") {
@@ -112,7 +112,7 @@ mod tests {
     fn all_forms_of_a_source_are_read() {
         for (text, want) in [
             ("b/k", ("b", "k", None)),
-            ("/b/k%20x+y", ("b", "k x+y", None)),
+            ("/b/k%20x+y%2Bz", ("b", "k x y+z", None)),
             ("b%2Fk", ("b", "k", None)),
             ("b/k?versionId=v", ("b", "k", Some("v"))),
             ("b/k%3FversionId=v", ("b", "k?versionId=v", None)),

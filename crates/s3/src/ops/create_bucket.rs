@@ -8,6 +8,7 @@ use crate::authorize::{canonical_of, check_also};
 use crate::body::Body;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
+use crate::headers::values;
 use crate::object_headers::check_tags;
 use crate::request::S3Request;
 use crate::response::{empty, set};
@@ -42,24 +43,13 @@ pub(crate) async fn run(
             false => Ok(()),
         }
     })?;
-    let lock = match request.header("x-amz-bucket-object-lock-enabled") {
-        None => None,
-        Some(text) if text.eq_ignore_ascii_case("false") => None,
-        Some(text) if text.eq_ignore_ascii_case("true") => Some(BucketLock::default()),
-        Some(text) => {
-            let name = "x-amz-bucket-object-lock-enabled";
-            return Err(S3Error::argument(name, text, "It is neither true nor false."));
-        }
-    };
-    let takes_appends = match request.header(APPENDS) {
-        None => false,
-        Some(text) if text.eq_ignore_ascii_case("false") => false,
-        Some(text) if text.eq_ignore_ascii_case("true") && lock.is_none() => true,
-        Some(text) => {
-            let message = "It is neither true nor false, or the bucket is to lock versions.";
-            return Err(S3Error::argument(APPENDS, text, message));
-        }
-    };
+    let flag = |name| Ok::<_, S3Error>(request.read(name, values::flag)?.unwrap_or_default());
+    let lock = flag("x-amz-bucket-object-lock-enabled")?.then(BucketLock::default);
+    let takes_appends = flag(APPENDS)?;
+    if takes_appends && lock.is_some() {
+        let message = "A bucket that locks versions takes no appends.";
+        return Err(S3Error::argument(APPENDS, "true", message));
+    }
     let documents = documents(context)?;
     let mut tags = Vec::new();
     // It was read before the decision, if there is one.

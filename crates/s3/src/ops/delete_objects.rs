@@ -7,14 +7,14 @@ use crate::body::Body;
 use crate::bucket_log::BatchDeletion;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
+use crate::headers::values::unquote;
 use crate::mfa;
-use crate::object_headers::{bypasses_governance, unquote};
+use crate::object_headers::bypasses_governance;
 use crate::response::{ECHO_LEN_MAX, counted_xml};
 use crate::xml::{Element, Xml, escaped_len_max, parse};
 use drystone_base::limits::{DELETE_KEY_COUNT_MAX, KEY_LEN_BYTES_MAX};
 use drystone_base::{ObjectKey, parse_http_date};
 use drystone_engine::{ATTEMPT_COUNT_MAX, Conditions, DeleteOutcome, LENIENT_FROM, VersionRef};
-use http::HeaderValue;
 use std::time::{Duration, Instant};
 
 const ROOT: &str = "DeleteResult";
@@ -215,8 +215,7 @@ fn may_delete(context: &Context<'_>, entry: &Entry) -> Result<(), S3Error> {
     let Some(tag) = tag else { return needs.iter().try_for_each(|need| allow(context, need)) };
     // Policies that demand a condition see that of the entry.
     let mut request = context.request.clone();
-    let value = HeaderValue::from_str(tag).map_err(|_| S3Error::new(S3Code::MalformedXML))?;
-    request.headers.insert(http::header::IF_MATCH, value);
+    request.headers.set("if-match", tag).ok_or(S3Code::MalformedXML)?;
     let context = context.with_request(request);
     needs.iter().try_for_each(|need| allow(&context, need))
 }

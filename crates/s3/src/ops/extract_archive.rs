@@ -16,6 +16,7 @@ use crate::checksum::Declared;
 use crate::encryption;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
+use crate::headers;
 use crate::intake::Pace;
 use crate::object_headers::{is_of_new_object, parse_draft, parse_write_conditions};
 use crate::operation::Operation;
@@ -26,7 +27,6 @@ use drystone_base::warn_limited;
 use drystone_engine::{
     BlobWriter, BucketRow, ChecksumAlgorithm, Conditions, Kind, NewBlob, ObjectDraft, PutRequest,
 };
-use http::{HeaderName, HeaderValue};
 use std::pin::pin;
 use std::sync::{Arc, Weak};
 
@@ -49,8 +49,8 @@ fn is_on(request: &S3Request, name: &str) -> bool {
 
 /// What the names of all entries begin with.
 fn prefix_of(request: &S3Request) -> Result<String, S3Error> {
-    let Some(value) = request.headers.get(PREFIX) else { return Ok(String::new()) };
-    let text = std::str::from_utf8(value.as_bytes())
+    let Some(value) = request.headers.bytes(PREFIX) else { return Ok(String::new()) };
+    let text = std::str::from_utf8(value)
         .map_err(|_| S3Error::argument(PREFIX, "", "The prefix is not valid UTF-8."))?;
     Ok(text.to_owned())
 }
@@ -173,7 +173,7 @@ fn refuse_of_archive(request: &S3Request) -> Result<(), S3Error> {
         "x-amz-object-lock-legal-hold",
         "x-amz-website-redirect-location",
     ];
-    let given = OF_OBJECTS.iter().find(|name| request.headers.contains_key(**name));
+    let given = OF_OBJECTS.iter().find(|name| request.headers.has(name));
     match given {
         Some(name) => Err(S3Error::not_implemented(name)),
         None if acl::is_given(request) => Err(S3Error::not_implemented("x-amz-acl")),
@@ -289,30 +289,27 @@ impl Extraction<'_> {
         request.key = Some(key.to_owned());
         // What the request says of the archive is not said of what is in it, but how it is to be encrypted
         // and kept is.
-        let is_kept = |name: &HeaderName| {
-            let name = name.as_str();
+        let is_kept = |name: &str| {
             name.starts_with("x-amz-server-side-encryption") || name == "x-amz-storage-class"
         };
-        let kept: Vec<_> = request.headers.iter().filter(|(name, _)| is_kept(name)).collect();
-        let mut headers: http::HeaderMap =
-            kept.into_iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        let mut headers = request.headers.only(is_kept);
         let bad = || S3Error::with(S3Code::InvalidArgument, "A PAX record is no header.");
         for (name, value) in &entry.records {
             let Some(name) = name.strip_prefix(RECORD_PREFIX) else { continue };
-            let name: HeaderName = name.to_ascii_lowercase().parse().map_err(|_| bad())?;
-            let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| bad())?;
+            let name = name.to_ascii_lowercase();
             // That was said by what sent the archive: the entry has it from there.
             if name == "x-amz-content-sha256" {
                 continue;
             }
-            if !is_of_new_object(name.as_str()) {
-                return Err(S3Error::not_implemented(name.as_str()));
+            if !is_of_new_object(&name) {
+                return Err(S3Error::not_implemented(&name));
             }
-            headers.insert(name, value);
+            headers.set(&name, value).ok_or_else(bad)?;
         }
-        request.headers = headers.into();
+        headers.check_lines()?;
+        headers::check(&headers, Operation::PutObject)?;
+        request.headers = headers;
         request.query.clear();
-        request.check_headers()?;
         let mut inner = self.outer.with_request(request);
         inner.sent = Some(self.sent.clone());
         Ok(inner)

@@ -91,7 +91,7 @@ async fn attempt(context: &Context<'_>, with_body: bool) -> Result<Option<Reply>
     }
     let selection = select(context, row).await?;
     let mut reply = empty(if selection.is_partial { 206 } else { 200 });
-    describe(&mut reply, request, row);
+    describe(&mut reply, request, row)?;
     if let Some(version) = located.reported_version() {
         set(&mut reply, "x-amz-version-id", &version);
     }
@@ -179,7 +179,7 @@ fn if_range_holds(request: &S3Request, row: &ObjectRow) -> bool {
     let Some(text) = request.header("if-range") else { return true };
     match parse_http_date(text) {
         Some(time) => Timestamp(row.modified_ms).whole_seconds() <= time,
-        None => crate::object_headers::unquote(text) == row.etag.to_text(),
+        None => crate::headers::values::unquote(text) == row.etag.to_text(),
     }
 }
 

@@ -5,6 +5,7 @@ use crate::checksum::{element_name, text_of};
 use crate::encryption;
 use crate::error::S3Error;
 use crate::gateway::{Context, Listed};
+use crate::headers::values;
 use crate::request::S3Request;
 use crate::response::{set, xml};
 use crate::xml::Xml;
@@ -59,12 +60,9 @@ pub(crate) async fn run(context: &Context<'_>) -> Handled {
 }
 
 fn wanted(request: &S3Request) -> Result<Vec<String>, S3Error> {
-    let values = request.headers.get_all("x-amz-object-attributes").iter();
-    let mut wanted = Vec::new();
-    for value in values.map(S3Request::header_text) {
-        wanted.extend(value.split(',').map(|name| name.trim().to_owned()));
-    }
-    wanted.retain(|name| !name.is_empty());
+    let text = request.header("x-amz-object-attributes").unwrap_or_default();
+    let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+    let wanted: Vec<_> = names.map(str::to_owned).collect();
     let unknown = wanted.iter().find(|name| !ATTRIBUTES.contains(&name.as_str()));
     match (unknown, wanted.is_empty()) {
         (None, false) => Ok(wanted),
@@ -81,12 +79,6 @@ fn wanted(request: &S3Request) -> Result<Vec<String>, S3Error> {
     }
 }
 
-fn header_int(request: &S3Request, name: &str) -> Result<Option<u64>, S3Error> {
-    let Some(text) = request.header(name) else { return Ok(None) };
-    let number = text.parse().map_err(|_| S3Error::argument(name, text, "Not a number"))?;
-    Ok(Some(number))
-}
-
 /// The page of parts that is asked for, with a share for the document; `None` if the object shows no parts.
 async fn find_parts(
     context: &Context<'_>,
@@ -101,8 +93,9 @@ async fn find_parts(
 
 /// How many parts are asked for, and behind which.
 fn asked(context: &Context<'_>) -> Result<(u64, u64), S3Error> {
-    let limit = header_int(&context.request, "x-amz-max-parts")?.unwrap_or(1000).min(1000);
-    let after = header_int(&context.request, "x-amz-part-number-marker")?.unwrap_or(0);
+    let number = |name: &str| context.request.read(name, values::number);
+    let limit = number("x-amz-max-parts")?.unwrap_or(1000).min(1000);
+    let after = number("x-amz-part-number-marker")?.unwrap_or(0);
     Ok((limit, after))
 }
 

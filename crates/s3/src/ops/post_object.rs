@@ -13,8 +13,8 @@ use crate::encryption;
 use crate::error::{S3Code, S3Error};
 use crate::form::{FormDecoder, FormPolicy};
 use crate::gateway::Context;
-use crate::headers::Headers;
-use crate::object_headers::{parse_draft, refuse_conditions};
+use crate::headers::{self, Headers};
+use crate::object_headers::{parse_draft, refuse_conditions, tell_checksum};
 use crate::operation::Operation;
 use crate::request::S3Request;
 use crate::response::{Reply, empty, set, xml};
@@ -26,7 +26,6 @@ use drystone_base::limits::{OBJECT_TAG_COUNT_MAX, PUT_LEN_BYTES_MAX};
 use drystone_engine::{
     ChecksumAlgorithm, Conditions, NewBlob, PutRequest, Seal, Stored, Versioning,
 };
-use http::{HeaderMap, HeaderName, HeaderValue};
 use std::ops::RangeInclusive;
 use std::pin::pin;
 use std::sync::Arc;
@@ -61,6 +60,20 @@ struct Form {
 impl Form {
     fn field(&self, name: &str) -> Option<&str> {
         self.fields.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The key of the object, with the name of the file where the form wants it.
+    fn name_object(&mut self, filename: &str) -> Result<String, S3Error> {
+        let key = self.field("key").map(|key| key.replace("${filename}", filename));
+        let key = key.filter(|key| !key.is_empty()).ok_or_else(|| {
+            let message = "Bucket POST must contain a field named 'key'. If it is specified, \
+                           please check the order of the fields.";
+            S3Error::argument("key", "", message)
+        })?;
+        for (_, value) in self.fields.iter_mut().filter(|(name, _)| name == "key") {
+            value.clone_from(&key);
+        }
+        Ok(key)
     }
 
     /// Reads more of the body; false at its end.
@@ -165,10 +178,10 @@ impl Form {
 }
 
 /// Whose the bucket must be; a request with a form may say it in its own headers as well.
-const OWNER: HeaderName = HeaderName::from_static("x-amz-expected-bucket-owner");
+const OWNER: &str = "x-amz-expected-bucket-owner";
 
 /// Fields of a form that stand for headers of a PUT.
-fn headers_of(form: &Form, sent: &S3Request) -> Result<HeaderMap, S3Error> {
+fn headers_of(form: &Form, sent: &S3Request) -> Result<Headers, S3Error> {
     const SAME: &[&str] = &[
         "cache-control",
         "content-disposition",
@@ -184,7 +197,7 @@ fn headers_of(form: &Form, sent: &S3Request) -> Result<HeaderMap, S3Error> {
         "x-amz-signature",
         "x-amz-security-token",
     ];
-    let mut headers = HeaderMap::new();
+    let mut headers = Headers::default();
     for (name, value) in &form.fields {
         let header = match name.as_str() {
             "acl" => "x-amz-acl",
@@ -197,14 +210,12 @@ fn headers_of(form: &Form, sent: &S3Request) -> Result<HeaderMap, S3Error> {
             _ => continue,
         };
         let invalid = || S3Error::argument("field", name, "A field of the form is not valid");
-        let header = HeaderName::from_bytes(header.as_bytes()).map_err(|_| invalid())?;
-        let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| invalid())?;
-        if headers.insert(header, value).is_some() {
+        if headers.set(header, value).ok_or_else(invalid)? {
             return Err(S3Error::argument(name, "", "A field of the form is given twice."));
         }
     }
-    if let Some(owner) = sent.headers.get(OWNER) {
-        headers.entry(OWNER).or_insert_with(|| owner.clone());
+    if let Some(owner) = sent.text(OWNER).filter(|_| !headers.has(OWNER)) {
+        headers.set(OWNER, &owner);
     }
     Ok(headers)
 }
@@ -262,7 +273,7 @@ fn authenticate(
 /// see them, as with a PUT.
 fn take_tags(
     tagging: Option<&str>,
-    headers: &mut HeaderMap,
+    headers: &mut Headers,
 ) -> Result<Vec<(String, String)>, S3Error> {
     let Some(document) = tagging else { return Ok(Vec::new()) };
     let tags = read_tags(document.as_bytes(), OBJECT_TAG_COUNT_MAX)?;
@@ -270,8 +281,7 @@ fn take_tags(
         .iter()
         .map(|(name, value)| format!("{}={}", encode(name, false), encode(value, false)));
     let text = pairs.collect::<Vec<_>>().join("&");
-    let text = HeaderValue::from_str(&text).map_err(|_| S3Code::InvalidTag)?;
-    if headers.insert("x-amz-tagging", text).is_some() {
+    if headers.set("x-amz-tagging", &text).ok_or(S3Code::InvalidTag)? {
         let message = "Tags are given twice.";
         return Err(S3Error::argument("tagging", "", message));
     }
@@ -294,15 +304,7 @@ pub(crate) async fn run(
     let reader = BodyReader::new(&context.request, body, unsigned, &none, len_max)?;
     let mut form = Form { fields: Vec::new(), decoder, reader };
     let (filename, _) = form.read_fields().await?;
-    let key = form.field("key").map(|key| key.replace("${filename}", &filename));
-    let key = key.filter(|key| !key.is_empty()).ok_or_else(|| {
-        let message = "Bucket POST must contain a field named 'key'. If it is specified, please \
-                       check the order of the fields.";
-        S3Error::argument("key", "", message)
-    })?;
-    for (_, value) in form.fields.iter_mut().filter(|(name, _)| name == "key") {
-        value.clone_from(&key);
-    }
+    let key = form.name_object(base_name(&filename))?;
     let policy = authenticate(&form, context, verifier)?;
     context.request.key = Some(key);
     // What is said of the object is in the form; what is known of the transport is in the request.
@@ -310,13 +312,13 @@ pub(crate) async fn run(
     context.sent = Some(Arc::new(context.request.clone()));
     context.request.headers = Headers::default();
     let tagging = form.field("tagging").map(str::to_owned);
-    let mut headers = headers_of(&form, context.sent())?;
-    let tags = take_tags(tagging.as_deref(), &mut headers)?;
-    context.request.headers = headers.into();
-    context.request.check_headers()?;
+    context.request.headers = headers_of(&form, context.sent())?;
+    let tags = take_tags(tagging.as_deref(), &mut context.request.headers)?;
+    context.request.headers.check_lines()?;
     context.operation = Some(Operation::PutObject);
     authorize(context, Operation::PutObject)?;
     context.is_decided();
+    headers::check(&context.request.headers, Operation::PutObject)?;
     context.reserve_line(0).await?;
     let mut draft = parse_draft(&context.request)?;
     if !tags.is_empty() {
@@ -336,6 +338,7 @@ pub(crate) async fn run(
     declared
         .check(&stored.md5, &stored.checksum, None)
         .inspect_err(|_| context.engine.give_up(&stored))?;
+    let sum = declared.checksum.is_some().then(|| stored.checksum.clone());
     let (bucket, object) = (bucket.name.clone(), object.as_bytes().to_vec());
     let request = PutRequest { bucket, object, draft, stored, conditions: Conditions::default() };
     let work = async { context.engine.put_object(request).await.map_err(S3Error::from) };
@@ -343,11 +346,19 @@ pub(crate) async fn run(
     let etag = format!("\"{}\"", outcome.row.etag.to_text());
     let mut reply = answer(context, &form, &etag);
     set(&mut reply, "etag", &etag);
+    if let Some(checksum) = &sum {
+        tell_checksum(&mut reply, checksum, None);
+    }
     encryption::tell(&mut reply, context, outcome.row.encryption.as_ref());
     if outcome.versioning != Versioning::Off {
         set(&mut reply, "x-amz-version-id", &outcome.row.version_text());
     }
     Ok(reply)
+}
+
+/// The name of a file without the folders that some browsers send with it, of Windows or of others.
+fn base_name(filename: &str) -> &str {
+    filename.rsplit(['/', '\\']).next().unwrap_or_default()
 }
 
 /// What the form asked to be told.

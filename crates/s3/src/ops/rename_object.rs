@@ -5,7 +5,8 @@ use crate::authorize::{Need, ReadFrom, decide_on_renamed};
 use crate::encryption;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
-use crate::object_headers::{is_for_new, parse_etags, parse_write_date};
+use crate::headers::values;
+use crate::object_headers::{is_for_new, parse_write_date};
 use crate::request::S3Request;
 use crate::response::empty;
 use crate::uri::decode_path;
@@ -16,7 +17,6 @@ use drystone_engine::{Encryption, EngineError};
 pub(crate) const SOURCE: &str = "x-amz-rename-source";
 const TOKEN: &str = "x-amz-client-token";
 /// Characters of a token at most.
-const TOKEN_LEN_MAX: usize = 64;
 /// How often the key of an encrypted object is sealed again before its client is told to try again.
 const RESEAL_COUNT: usize = 3;
 
@@ -35,14 +35,14 @@ pub(crate) fn source_of(request: &S3Request) -> Result<String, S3Error> {
 }
 
 fn conditions(request: &S3Request, prefix: &str) -> Result<SideConditions, S3Error> {
-    let header = |name: &str| request.header(&format!("{prefix}{name}"));
+    let tags = |name: &str| request.read(&format!("{prefix}{name}"), values::entity_tags);
     let date = |name: &str| {
         let time = parse_write_date(request, &format!("{prefix}{name}"))?;
         Ok::<_, S3Error>(time.map(|time| time.0))
     };
     Ok(SideConditions {
-        if_match: header("if-match").map(parse_etags),
-        if_none_match: header("if-none-match").map(parse_etags),
+        if_match: tags("if-match")?,
+        if_none_match: tags("if-none-match")?,
         if_modified_since_ms: date("if-modified-since")?,
         if_unmodified_since_ms: date("if-unmodified-since")?,
     })
@@ -59,10 +59,7 @@ pub(crate) async fn run(context: &Context<'_>) -> Handled {
     }
     // Of the target, only `*` is defined, as for the other writes.
     is_for_new(request)?;
-    let token = request.header_or_query(TOKEN).map(str::to_owned);
-    if let Some(token) = token.as_deref().filter(|token| token.len() > TOKEN_LEN_MAX) {
-        return Err(S3Error::argument(TOKEN, token, "A token has 64 characters at most"));
-    }
+    let token = request.read(TOKEN, values::token)?;
     let rename = RenameRequest {
         source: source.as_bytes().to_vec(),
         target: target.as_bytes().to_vec(),

@@ -3,6 +3,7 @@
 
 use super::{Form, Subject, Unset};
 use crate::error::S3Error;
+use crate::headers::values;
 use crate::schema::{Content, Node, many, one, optional, some};
 use crate::xml::Element;
 use drystone_engine::plan::DocumentKind;
@@ -53,8 +54,8 @@ pub(super) const FORM: Form = Form {
 };
 
 fn check(root: &mut Element, subject: &Subject<'_>) -> Result<(), S3Error> {
-    let skips = subject.context.request.header("x-amz-skip-destination-validation");
-    if skips.is_some_and(|value| value.eq_ignore_ascii_case("true")) {
+    let skips = subject.context.request.read("x-amz-skip-destination-validation", values::flag)?;
+    if skips == Some(true) {
         return Ok(());
     }
     for target in &root.children {
