@@ -25,6 +25,9 @@ pub enum Request {
         /// For people.
         #[serde(default)]
         description: String,
+        /// Account that it belongs to; empty for that of the server.
+        #[serde(default)]
+        account: String,
     },
     /// Lists these keys.
     KmsList,

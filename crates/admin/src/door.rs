@@ -8,13 +8,15 @@ use crate::room::AnswerRoom;
 use bytes::Bytes;
 use drystone_engine::{Consumer, Turns};
 use drystone_iam::{
-    Aliases, Caller, CommonFacts, Explanation, Facts, PolicySet, Principal, decide,
+    Aliases, Caller, CommonFacts, DocumentKind, Explanation, Facts, PolicySet, Principal,
+    StoredPolicy, decide, decide_key, is_named,
 };
 use drystone_identity::{
     DEFAULT_ACCOUNT, Directory, EntityArn, EntityKind, ExplainedDecision, Identity, IdentityError,
 };
-use drystone_kms::Kms;
+use drystone_kms::{KeyRules, Kms};
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 
@@ -369,6 +371,76 @@ impl<'a> Actor<'a> {
                 let (of_aws, of_minio) = (kms.arn(id), format!("arn:minio:kms:::{id}"));
                 self.require_server_on(right, &[&of_aws, &of_minio, EVERYTHING])
             }
+        }
+    }
+
+    /// The right to a key: by all names of the right, the policies of the caller, the policy of the key, and
+    /// grants that cover an encryption context.
+    pub(crate) fn require_key(
+        &self,
+        right: Right,
+        kms: &Kms,
+        (id, rules): (&str, &KeyRules),
+        context: &BTreeMap<String, String>,
+    ) -> Result<(), Denied> {
+        let owner = rules.account.as_deref().unwrap_or(DEFAULT_ACCOUNT);
+        let arn = kms.arn_in(rules.account.as_deref(), "key/", id);
+        let stored = rules.policy.as_deref().map(StoredPolicy::of_row);
+        let policy = stored.map(|policy| policy.document(DocumentKind::Key)).transpose();
+        let Ok(policy) = policy else {
+            let message = format!("The policy of the key {arn} cannot be read.");
+            return Err(Denied { message });
+        };
+        let caller = Caller { principal: &self.identity.principal, canonical: None };
+        let is_granted = |operation: &str| {
+            rules.grants.iter().filter(|grant| grant.covers(operation, context)).any(|grant| {
+                let grantee = StoredPolicy::of_row(&grant.grantee).document(DocumentKind::Key);
+                grantee.is_ok_and(|grantee| is_named(caller, &grantee))
+            })
+        };
+        let bucket = policy.as_ref().map(|policy| ("key policy", policy));
+        let (mut facts, named) = (self.facts.clone(), self.identity.named_policies());
+        facts.set("aws:ResourceAccount", owner);
+        let of_minio = format!("arn:minio:kms:::{id}");
+        let of_own = self.account() == owner;
+        let (mut allowed, mut told) = (false, None);
+        let names: Vec<&str> = right.row().names.split_whitespace().collect();
+        for name in &names {
+            let operation = name.strip_prefix("kms:");
+            // Names of MinIO's administration are rights to the keys of the server.
+            if operation.is_none() && !(of_own && owner == DEFAULT_ACCOUNT) {
+                continue;
+            }
+            let aliases = Aliases { actions: &names, resources: &[] };
+            let own = self.identity.policy_set(&named);
+            let set = PolicySet { aliases, bucket, resource_account: Some(owner), ..own };
+            let is_granted = operation.is_some_and(is_granted);
+            for resource in [&*arn, &of_minio, EVERYTHING] {
+                let decision = decide_key(caller, name, resource, &facts, (&set, is_granted));
+                if decision.explanation.reason.is_final() {
+                    return Err(self.denied(right, &arn, Some(decision.explanation)));
+                }
+                // All objects stand for keys in the names of MinIO's administration only.
+                allowed |= decision.allowed && (resource != EVERYTHING || operation.is_none());
+                told.get_or_insert(decision.explanation);
+            }
+        }
+        if allowed { Ok(()) } else { Err(self.denied(right, &arn, told)) }
+    }
+
+    /// The right to something of the key service in the caller's own account that is no key.
+    pub(crate) fn require_kms_of_account(&self, right: Right, arn: &str) -> Result<(), Denied> {
+        match self.account() == DEFAULT_ACCOUNT {
+            true => self.require_on(right, &[arn, EVERYTHING], &self.facts),
+            false => self.require_on(right, &[arn], &self.facts),
+        }
+    }
+
+    /// Refuses if a statement denies a right to something of the key service.
+    pub(crate) fn refuse_denied_kms(&self, right: Right, arn: &str) -> Result<(), Denied> {
+        match self.verdict(right, &[arn, EVERYTHING], &self.facts).is_denied() {
+            true => self.require_kms_of_account(right, arn),
+            false => Ok(()),
         }
     }
 

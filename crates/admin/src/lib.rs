@@ -12,6 +12,7 @@ mod door;
 mod federation;
 mod health;
 mod holders;
+mod kms_api;
 mod metrics;
 mod minio;
 mod query;
@@ -92,6 +93,8 @@ pub enum Door {
     Minio,
     /// The admin API of our own.
     Api,
+    /// The API of AWS's key service.
+    Kms,
 }
 
 /// Paths of the metrics.
@@ -107,9 +110,14 @@ impl Door {
         if path.starts_with(minio::PREFIX) || path.starts_with(minio::KMS_PREFIX) {
             return Some(Self::Minio);
         }
+        let is_root = *method == Method::POST && path == "/";
+        let target = headers.get("x-amz-target").map(|target| target.as_bytes());
+        if is_root && target.is_some_and(|target| target.starts_with(kms_api::TARGET.as_bytes())) {
+            return Some(Self::Kms);
+        }
         let content_type = headers.get(http::header::CONTENT_TYPE)?.as_bytes();
         let is_form = content_type.starts_with(b"application/x-www-form-urlencoded");
-        (*method == Method::POST && path == "/" && is_form).then_some(Self::Query)
+        (is_root && is_form).then_some(Self::Query)
     }
 
     /// Services that a signature may be for.
@@ -118,6 +126,7 @@ impl Door {
         match self {
             Self::Query => &["iam", "sts"],
             Self::Minio | Self::Api => &["s3"],
+            Self::Kms => &["kms"],
         }
     }
 
@@ -125,7 +134,7 @@ impl Door {
     #[must_use]
     pub fn body_len_max(self) -> usize {
         match self {
-            Self::Query => 64 << 10,
+            Self::Query | Self::Kms => 64 << 10,
             Self::Minio => minio::BODY_LEN_MAX,
             Self::Api => 256 << 10,
         }
@@ -199,6 +208,7 @@ impl Admin {
             Door::Query => query::serve(self, &self.federation, request).await,
             Door::Api => api::serve(self, request).await,
             Door::Minio => minio::serve(self, request).await,
+            Door::Kms => kms_api::serve(self, request).await,
         }
     }
 
@@ -217,6 +227,7 @@ impl Admin {
             Door::Query => query::refuse_early(code, status, message, request_id),
             Door::Api => api::refuse_early(status, message),
             Door::Minio => minio::refuse_early(code, status, message, request_id),
+            Door::Kms => kms_api::refuse_early(code, status, message),
         }
     }
 
@@ -289,6 +300,7 @@ mod tests {
                 api::refuse_early(400, &text),
                 minio::refuse_early("", 403, &text, "id"),
                 minio::refuse_path(&text, "id"),
+                kms_api::refuse_early("", 403, &text),
             ];
             for error in errors {
                 let len = error.body().len();

@@ -54,6 +54,7 @@ mod repair;
 mod salvage;
 mod scrub;
 mod seal;
+mod sealed_under;
 mod stray;
 mod stripe;
 mod sweep;
@@ -91,6 +92,7 @@ pub use repair::RepairReport;
 pub use salvage::SalvagedObjects;
 pub use scrub::ScrubState;
 pub use seal::Seal;
+pub use sealed_under::KeyNeed;
 pub use sweep::{SweepReport, Sweeper};
 pub use verified::{Unrepaired, Verified};
 

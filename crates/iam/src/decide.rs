@@ -26,6 +26,8 @@ pub enum Source {
     Session,
     /// Says who may take on a role.
     Trust,
+    /// The policy of a key, or a grant of it.
+    Key,
 }
 
 /// Why a request is allowed or refused.
@@ -302,6 +304,44 @@ impl Request<'_> {
             None => Decision { allowed: true, explanation },
         }
     }
+}
+
+/// Whether an allow of a document names a caller by himself, and not all of his account or everyone.
+#[must_use]
+pub fn is_named(caller: Caller<'_>, document: &Document) -> bool {
+    let reaches = |statement: &Statement| {
+        let reach = statement.reach(caller.principal, caller.canonical);
+        statement.effect == Effect::Allow && matches!(reach, Some(Reach::Named | Reach::Session))
+    };
+    document.statements.iter().any(reaches)
+}
+
+/// Decides whether a caller may do something with a key of the key service, of the account that the set
+/// names. Policies of callers count only as far as the policy of the key lets its account decide; a key
+/// without a policy does. `is_granted`: a grant of the key lets the caller do it. The owner of the account
+/// is let in, unless a statement denies it.
+#[must_use]
+pub fn decide_key(
+    caller: Caller<'_>,
+    action: &str,
+    resource: &str,
+    facts: &Facts,
+    (set, is_granted): (&PolicySet<'_>, bool),
+) -> Decision {
+    let (aliases, work) = (set.aliases, Work::new());
+    let asked = Asked { action, resource, aliases, facts, work: &work };
+    let request = Request { caller, asked };
+    let set = PolicySet { acl_allows: is_granted, ..*set };
+    let decision = request.decide(&set);
+    let is_own =
+        set.resource_account.is_none_or(|account| caller.principal.account() == Some(account));
+    let is_owner = is_own && matches!(caller.principal, Principal::Root { .. });
+    let reaches = |named| request.find_reaching(named, Effect::Allow).is_some();
+    let is_let_in = is_owner || is_granted || set.bucket.is_none_or(reaches);
+    request.settled(match decision.allowed && !is_let_in {
+        true => Decision { allowed: false, explanation: because(Reason::NoAllow) },
+        false => decision,
+    })
 }
 
 /// Decides whether a caller may take on a role (`sts:AssumeRole` and its kin): the trust policy must

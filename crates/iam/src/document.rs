@@ -42,6 +42,8 @@ pub enum DocumentKind<'a> {
     AccessPoint(&'a str),
     /// A role: who may assume it.
     Trust,
+    /// A key of the key service.
+    Key,
 }
 
 /// A policy document, checked and compiled.
@@ -191,7 +193,7 @@ fn parse_statement(
     match kind {
         DocumentKind::Bucket(bucket) => check_bucket_statement(&statement, bucket, is_new)?,
         DocumentKind::AccessPoint(arn) => check_point_statement(&statement, arn, is_new)?,
-        DocumentKind::Identity | DocumentKind::Trust => {}
+        DocumentKind::Identity | DocumentKind::Trust | DocumentKind::Key => {}
     }
     Ok(statement)
 }
@@ -256,6 +258,7 @@ fn parse_actions(
         let known = match kind {
             DocumentKind::Bucket(_) | DocumentKind::AccessPoint(_) => action::is_known(&pattern),
             DocumentKind::Trust => text == "*" || service.eq_ignore_ascii_case("sts"),
+            DocumentKind::Key => text == "*" || service.eq_ignore_ascii_case("kms"),
             DocumentKind::Identity => true,
         };
         if !well_formed || !known {

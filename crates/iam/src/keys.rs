@@ -320,7 +320,8 @@ pub(crate) fn check<'a>(
     names: impl IntoIterator<Item = &'a String>,
     kind: DocumentKind<'_>,
 ) -> Result<(), PolicyError> {
-    let of_resource = matches!(kind, DocumentKind::Bucket(_) | DocumentKind::AccessPoint(_));
+    let of_resource =
+        matches!(kind, DocumentKind::Bucket(_) | DocumentKind::AccessPoint(_) | DocumentKind::Key);
     for name in names {
         let known = match find(name) {
             // Policies of resources are not asked there.

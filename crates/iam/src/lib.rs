@@ -35,7 +35,8 @@ mod work;
 pub use arn::Arn;
 pub use canned::{canned_names, canned_policy};
 pub use decide::{
-    Caller, Decision, Explanation, Named, PolicySet, Reason, Source, decide, decide_trust,
+    Caller, Decision, Explanation, Named, PolicySet, Reason, Source, decide, decide_key,
+    decide_trust, is_named,
 };
 pub use document::{Document, DocumentKind, PolicyError};
 pub use facts::{CommonFacts, FACT_LEN_BYTES_MAX, Facts};

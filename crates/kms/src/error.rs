@@ -12,6 +12,12 @@ pub enum KmsError {
     /// The key is disabled.
     #[error("Key '{0}' is disabled.")]
     Disabled(String),
+    /// The key waits for its deletion.
+    #[error("Key '{0}' is pending deletion.")]
+    Pending(String),
+    /// Objects are encrypted under the key, or it may be.
+    #[error("{0}")]
+    Needed(String),
     /// There is one of this name already.
     #[error("Key '{0}' exists already.")]
     Exists(String),

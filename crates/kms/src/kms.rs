@@ -2,7 +2,7 @@
 
 use crate::bucket_key::{BucketKeyScope, BucketKeys, Layered};
 use crate::error::KmsError;
-use crate::key::{self, KeyInfo, KeyRow, KeyState, KeyVersion, ProviderKind};
+use crate::key::{self, KeyInfo, KeyRow, KeyState, KeyVersion, ProviderKind, Rotation};
 use crate::provider::{InLine, Local, Provider, Static, StaticKey};
 use crate::vault::{Vault, VaultConfig};
 use drystone_base::{BucketId, Clock, Line, Rng, Room, hex};
@@ -16,7 +16,7 @@ use std::sync::Arc;
 const ENTRY_LEN: u64 = 512;
 const COPIES: u64 = 4;
 
-fn take(room: &dyn Room, texts_len: usize) -> Result<(), KmsError> {
+pub(crate) fn take(room: &dyn Room, texts_len: usize) -> Result<(), KmsError> {
     match room.take(ENTRY_LEN + COPIES * texts_len as u64) {
         true => Ok(()),
         false => Err(KmsError::NoRoom),
@@ -29,6 +29,21 @@ const S3_CONTEXT: &[u8] = b"object/sse-s3";
 const DEFAULT_KEY: &str = "aws-s3";
 /// Its other name, as in AWS.
 const DEFAULT_ALIAS: &str = "alias/aws/s3";
+
+/// A key to be made.
+#[derive(Clone, Debug, Default)]
+pub struct NewKey {
+    /// Id; chosen if it is empty.
+    pub id: String,
+    /// For people.
+    pub description: String,
+    /// Account that it belongs to; `None` is that of the server.
+    pub account: Option<String>,
+    /// Its policy, with principals by id.
+    pub policy: Option<String>,
+    /// Tags.
+    pub tags: std::collections::BTreeMap<String, String>,
+}
 
 /// What the keys are made of.
 pub struct KmsConfig {
@@ -50,23 +65,23 @@ pub struct KmsConfig {
     pub vault: Option<VaultConfig>,
 }
 
-struct Shared {
-    catalog: Catalog,
+pub(crate) struct Shared {
+    pub(crate) catalog: Catalog,
     keyring: Arc<Keyring>,
-    clock: Arc<dyn Clock>,
-    rng: Arc<dyn Rng>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) rng: Arc<dyn Rng>,
     region: String,
     account: String,
     local: Local,
-    fixed: Static,
+    pub(crate) fixed: Static,
     vault: Vault,
-    bucket_keys: BucketKeys,
+    pub(crate) bucket_keys: BucketKeys,
 }
 
 /// Handle to the keys. Clones share it.
 #[derive(Clone)]
 pub struct Kms {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     /// Whether what its changes were decided on still holds.
     guard: Option<Guard>,
     /// Where a caller waits before another server is asked.
@@ -87,15 +102,6 @@ pub struct Sealed<'a> {
     pub has_bucket_key: bool,
     /// What is stored.
     pub sealed: &'a [u8],
-}
-
-/// Another name of a key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AliasInfo {
-    /// Name, with `alias/`.
-    pub name: String,
-    /// Id of the key.
-    pub key: String,
 }
 
 impl Kms {
@@ -124,7 +130,7 @@ impl Kms {
         Self { line: Some(line), ..self.clone() }
     }
 
-    fn line(&self) -> InLine<'_> {
+    pub(crate) fn line(&self) -> InLine<'_> {
         self.line.as_deref()
     }
 
@@ -185,8 +191,21 @@ impl Kms {
     /// Name of a key as AWS writes it.
     #[must_use]
     pub fn arn(&self, id: &str) -> String {
-        let Shared { region, account, .. } = &*self.shared;
-        format!("arn:aws:kms:{region}:{account}:key/{id}")
+        let row = key::key(&self.shared.catalog, id).ok().flatten();
+        self.arn_in(row.and_then(|row| row.account).as_deref(), "key/", id)
+    }
+
+    /// Name of a key, an alias or all of them (`key/*`) in an account, as AWS writes it.
+    #[must_use]
+    pub fn arn_in(&self, account: Option<&str>, kind: &str, name: &str) -> String {
+        let Shared { region, account: own, .. } = &*self.shared;
+        format!("arn:aws:kms:{region}:{}:{kind}{name}", account.unwrap_or(own))
+    }
+
+    /// The account of keys, as their rows have it: none for that of the server.
+    #[must_use]
+    pub fn owner<'a>(&self, account: &'a str) -> Option<&'a str> {
+        Some(account).filter(|account| *account != self.shared.account)
     }
 
     /// Id of the key that is used where none is named.
@@ -195,42 +214,55 @@ impl Kms {
         self.shared.fixed.key.as_ref().map_or(DEFAULT_KEY, |key| &key.id)
     }
 
-    /// Reads how someone names a key: its id, an alias, or the ARN of either; `arn:minio:kms:::ID` too.
+    /// Reads how someone of an account names a key: its id, an alias, or the ARN of either;
+    /// `arn:minio:kms:::ID` too. Ids and aliases without an ARN are of that account, or mean the default key
+    /// of the server. For `None`, who administers the server, an id is of any account.
     ///
     /// # Errors
     ///
-    /// [`KmsError::NotFound`] if it is no name of a key, or an alias that is not there.
-    pub fn resolve(&self, text: &str) -> Result<String, KmsError> {
+    /// [`KmsError::NotFound`] if it is no name of a key, an alias that is not there, or a key of another
+    /// account.
+    pub fn resolve(&self, text: &str, account: Option<&str>) -> Result<String, KmsError> {
         let missing = || KmsError::NotFound(text.to_owned());
-        let mut name = text;
+        let (mut name, mut of, mut is_bare) = (text, account, account.is_some());
         if let Some(rest) = text.strip_prefix("arn:") {
             let pieces: Vec<&str> = rest.splitn(5, ':').collect();
             name = match pieces[..] {
                 ["aws", "kms", region, account, name] => {
-                    let is_ours = (region.is_empty() || region == self.shared.region)
-                        && (account.is_empty() || account == self.shared.account);
-                    if !is_ours {
+                    if !region.is_empty() && region != self.shared.region {
                         return Err(missing());
                     }
+                    (of, is_bare) =
+                        if account.is_empty() { (of, is_bare) } else { (Some(account), true) };
                     name.strip_prefix("key/").unwrap_or(name)
                 }
                 ["minio", "kms", "", "", name] | ["aws", "kms", name] => name,
                 _ => return Err(missing()),
             };
         }
+        let owner = of.and_then(|account| self.owner(account));
         if name == DEFAULT_ALIAS {
             return Ok(self.default_id().to_owned());
         }
         if key::is_alias(name) {
-            let row = key::alias(&self.shared.catalog, name)?;
+            let row = key::alias(&self.shared.catalog, (owner, name))?;
             return row.map(|row| row.key).ok_or_else(missing);
         }
-        if key::is_id(name) { Ok(name.to_owned()) } else { Err(missing()) }
+        if !key::is_id(name) {
+            return Err(missing());
+        }
+        let row = key::key(&self.shared.catalog, name)?;
+        let is_of = |row: key::KeyRow| row.account.as_deref() == owner;
+        // The default key, and any that is not there, is of the account of the server.
+        let is_there = row.map_or(owner.is_none(), is_of) || name == self.default_id();
+        if !is_bare || is_there { Ok(name.to_owned()) } else { Err(missing()) }
     }
 
-    fn row(&self, id: &str) -> Result<KeyRow, KmsError> {
+    pub(crate) fn row(&self, id: &str) -> Result<KeyRow, KmsError> {
         if let Some(row) = key::key(&self.shared.catalog, id)? {
-            return Ok(row);
+            // Its time has come; the row goes soon.
+            let is_gone = row.deletion_ms.is_some_and(|end| end <= self.shared.clock.now_ms());
+            return if is_gone { Err(KmsError::NotFound(id.to_owned())) } else { Ok(row) };
         }
         // The key of a setting needs no row until it is disabled.
         match &self.shared.fixed.key {
@@ -247,11 +279,17 @@ impl Kms {
             description: description.to_owned(),
             created_ms: self.shared.clock.now_ms(),
             versions: Vec::new(),
+            account: None,
+            policy: None,
+            grants: Vec::new(),
+            tags: Default::default(),
+            rotation: None,
+            deletion_ms: None,
             unknown: Default::default(),
         }
     }
 
-    fn provider(&self, kind: ProviderKind) -> &dyn Provider {
+    pub(crate) fn provider(&self, kind: ProviderKind) -> &dyn Provider {
         match kind {
             ProviderKind::Local => &self.shared.local,
             ProviderKind::Static => &self.shared.fixed,
@@ -283,7 +321,12 @@ impl Kms {
     }
 
     async fn make_default(&self) -> Result<(), KmsError> {
-        match self.create(DEFAULT_KEY, "used where no key is named").await {
+        let new = NewKey {
+            id: DEFAULT_KEY.to_owned(),
+            description: "used where no key is named".to_owned(),
+            ..NewKey::default()
+        };
+        match self.create(new).await {
             Ok(_) | Err(KmsError::Exists(_)) => Ok(()),
             Err(error) => Err(error),
         }
@@ -378,8 +421,9 @@ impl Kms {
     /// # Errors
     ///
     /// [`KmsError::Exists`], [`KmsError::Invalid`], or the provider or the catalog failed.
-    pub async fn create(&self, id: &str, description: &str) -> Result<KeyInfo, KmsError> {
-        let id = if id.is_empty() { self.new_id() } else { id.to_owned() };
+    pub async fn create(&self, new: NewKey) -> Result<KeyInfo, KmsError> {
+        let NewKey { id, description, account, policy, tags } = new;
+        let id = if id.is_empty() { self.new_id() } else { id };
         if !key::is_id(&id) {
             let message = format!(
                 "'{id}' cannot be the id of a key: 1 to 128 letters, digits, '-', '_' or '.'."
@@ -390,18 +434,18 @@ impl Kms {
             let most = key::DESCRIPTION_LEN_MAX;
             return Err(KmsError::Invalid(format!("A description has {most} bytes at most.")));
         }
-        match self.row(&id) {
-            Err(KmsError::NotFound(_)) => {}
-            Ok(_) => return Err(KmsError::Exists(id)),
-            Err(error) => return Err(error),
+        if key::key(&self.shared.catalog, &id)?.is_some() || self.row(&id).is_ok() {
+            return Err(KmsError::Exists(id));
         }
+        let account = account.filter(|account| self.owner(account).is_some());
         // The default key is not refused: writes that name none would be.
         if id != DEFAULT_KEY {
-            key::must_have_room_for_key(&self.shared.catalog)?;
+            key::must_have_room_for_key(&self.shared.catalog, account.as_deref())?;
         }
         let kind =
             if self.shared.vault.is_there() { ProviderKind::Vault } else { ProviderKind::Local };
-        let mut row = self.new_row(&id, kind, description);
+        let row = self.new_row(&id, kind, &description);
+        let mut row = KeyRow { account, policy, tags, ..row };
         let material = self.provider(kind).renew(&id, self.line()).await?;
         let created_ms = row.created_ms;
         row.versions.extend(material.map(|sealed| KeyVersion { created_ms, sealed }));
@@ -435,6 +479,7 @@ impl Kms {
     /// catalog failed.
     pub async fn rotate(&self, id: &str) -> Result<KeyInfo, KmsError> {
         let row = self.row(id)?;
+        row.must_not_be_pending()?;
         if row.versions.len() >= key::VERSION_COUNT_MAX {
             let most = key::VERSION_COUNT_MAX;
             return Err(KmsError::Limit(format!("A key has {most} versions at most.")));
@@ -443,6 +488,8 @@ impl Kms {
         let created_ms = self.shared.clock.now_ms();
         self.change(id, move |row| {
             row.versions.extend(material.map(|sealed| KeyVersion { created_ms, sealed }));
+            row.rotation = row.rotation.map(|rotation| Rotation::after(rotation.days, created_ms));
+            Ok(())
         })
         .await
     }
@@ -453,132 +500,16 @@ impl Kms {
     ///
     /// [`KmsError::NotFound`], or the catalog failed.
     pub async fn set_state(&self, id: &str, state: KeyState) -> Result<KeyInfo, KmsError> {
-        self.row(id)?;
-        self.change(id, move |row| row.state = state).await
-    }
-
-    async fn change(
-        &self,
-        id: &str,
-        change: impl FnOnce(&mut KeyRow) + Send + 'static,
-    ) -> Result<KeyInfo, KmsError> {
-        let (id, known) = (id.to_owned(), self.row(id)?);
-        let shared = self.shared.clone();
-        let changed = self.commit(move |tx| {
-            tx.when_settled(move || shared.bucket_keys.forget());
-            // A key must be able to be disabled where a drive is full.
-            tx.use_reserve();
-            // The key of a setting gets its row here.
-            let mut row = key::key_in(tx, &id)?.unwrap_or(known);
-            change(&mut row);
-            key::put_key(tx, &row);
-            Ok(row.info())
-        });
-        changed.await
-    }
-
-    /// All keys, by id.
-    ///
-    /// # Errors
-    ///
-    /// The catalog failed.
-    pub fn list(&self, room: &dyn Room) -> Result<Vec<KeyInfo>, KmsError> {
-        let mut keys = Vec::new();
-        for key in key::keys(&self.shared.catalog) {
-            let key = key?;
-            take(room, key.id.len() + key.description.len())?;
-            keys.push(key);
-        }
-        if let Some(fixed) = &self.shared.fixed.key
-            && !keys.iter().any(|key| key.id == fixed.id)
-        {
-            keys.push(self.row(&fixed.id)?.info());
-        }
-        Ok(keys)
-    }
-
-    /// Whether all keys are enabled.
-    ///
-    /// # Errors
-    ///
-    /// The catalog failed.
-    pub fn are_all_enabled(&self) -> Result<bool, KmsError> {
-        for key in key::keys(&self.shared.catalog) {
-            if key?.state != KeyState::Enabled {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    /// All aliases, by name.
-    ///
-    /// # Errors
-    ///
-    /// The catalog failed.
-    pub fn aliases(&self, room: &dyn Room) -> Result<Vec<AliasInfo>, KmsError> {
-        let mut aliases = Vec::new();
-        for pair in key::aliases(&self.shared.catalog) {
-            let (name, key) = pair?;
-            take(room, name.len() + key.len())?;
-            aliases.push(AliasInfo { name, key });
-        }
-        Ok(aliases)
-    }
-
-    /// The key that has an alias.
-    ///
-    /// # Errors
-    ///
-    /// The catalog failed.
-    pub fn key_of_alias(&self, name: &str) -> Result<Option<String>, KmsError> {
-        Ok(key::alias(&self.shared.catalog, name)?.map(|row| row.key))
-    }
-
-    /// Gives a key another name, or takes the name away, from the key that had it when this was decided.
-    ///
-    /// # Errors
-    ///
-    /// [`KmsError::Invalid`], [`KmsError::NotFound`], [`KmsError::Changed`] if another key has it by now, or
-    /// the catalog failed.
-    pub async fn set_alias(
-        &self,
-        name: &str,
-        seen: Option<String>,
-        id: Option<&str>,
-    ) -> Result<(), KmsError> {
-        if !key::is_alias(name) || name.starts_with("alias/aws/") {
-            let message = format!(
-                "'{name}' cannot be an alias: 'alias/' and letters, digits, '-', '_' or '/'; \
-                 'alias/aws/' is reserved."
-            );
-            return Err(KmsError::Invalid(message));
-        }
-        match id {
-            Some(id) => {
-                self.row(id)?;
-                if seen.is_none() {
-                    key::must_have_room_for_alias(&self.shared.catalog)?;
-                }
-            }
-            None if seen.is_none() => return Err(KmsError::NotFound(name.to_owned())),
-            None => {}
-        }
-        let (name, id) = (name.to_owned(), id.map(str::to_owned));
-        self.commit(move |tx| {
-            if key::alias_in(tx, &name)?.map(|row| row.key) != seen {
-                return Err(KmsError::Changed);
-            }
-            if id.is_none() {
-                tx.use_reserve();
-            }
-            key::put_alias(tx, &name, id.as_deref());
+        self.row(id)?.must_not_be_pending()?;
+        self.change(id, move |row| {
+            row.must_not_be_pending()?;
+            row.state = state;
             Ok(())
         })
         .await
     }
 
-    async fn commit<T: Send + 'static>(
+    pub(crate) async fn commit<T: Send + 'static>(
         &self,
         plan: impl FnOnce(&mut Tx<'_>) -> Result<T, KmsError> + Send + 'static,
     ) -> Result<T, KmsError> {

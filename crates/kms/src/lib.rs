@@ -14,19 +14,25 @@
 //!
 //! Who may use a key is decided in `s3`; how bytes are sealed is in `keyring`.
 
+mod blob;
 mod bucket_key;
+mod change;
 mod circuit;
 mod error;
+mod grant;
 mod key;
 mod kms;
 mod noted;
 mod provider;
 mod vault;
 
+pub use blob::PLAIN_LEN_MAX;
 pub use bucket_key::BucketKeyScope;
+pub use change::KeyRules;
 pub use error::KmsError;
-pub use key::{KeyInfo, KeyState};
-pub use kms::{AliasInfo, Kms, KmsConfig, Sealed};
+pub use grant::{GRANT_COUNT_MAX, GRANT_OPERATIONS, Grant};
+pub use key::{AliasInfo, KeyInfo, KeyState, Rotation};
+pub use kms::{Kms, KmsConfig, NewKey, Sealed};
 pub use noted::{lost_keys, note_keyring, noted_keys};
 pub use provider::StaticKey;
 pub use vault::VaultConfig;

@@ -6,7 +6,7 @@ mod headers;
 pub(crate) use default::{DefaultEncryption, ROOT};
 pub(crate) use headers::{Side, asks, customer_key};
 
-use crate::authorize::{Also, decide_also, remember_encryption};
+use crate::authorize::{Also, account_of, decide_also, remember_encryption};
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
 use crate::request::S3Request;
@@ -14,6 +14,7 @@ use crate::response::{Reply, set};
 use default::Method;
 use drystone_base::BucketId;
 use drystone_engine::{BucketRow, Encryption, ObjectDraft, ObjectRow, Seal, SseMode};
+use drystone_identity::DEFAULT_ACCOUNT;
 use drystone_keyring::{DataKey, ObjectPlace, bound_context, unwrap};
 use drystone_kms::{BucketKeyScope, Kms, KmsError, Sealed};
 use headers::{Asked, BUCKET_KEY, KMS_CONTEXT, KMS_KEY, KmsAsked, SSE, bucket_key};
@@ -127,7 +128,7 @@ pub(crate) async fn of_copy(
         }
         Asked::Customer(customer) => Ok(sealed_by_customer(kms, &place, &customer, data_key)),
         Asked::Kms(asked) => {
-            let id = key_of(kms, asked.key.as_deref())?;
+            let id = key_of(kms, asked.key.as_deref(), context.sender.account())?;
             may_use_key(context, "kms:GenerateDataKey", &id)?;
             seal_by_kms(&in_line(context), &place, (id, asked), data_key).await
         }
@@ -149,9 +150,10 @@ fn sealed_by_customer(
     Sealing::new(encryption(SseMode::Customer, place, sealed), place, key)
 }
 
-fn key_of(kms: &Kms, named: Option<&str>) -> Result<String, S3Error> {
+/// The id of the key that someone of an account names: without its ARN it is one of that account.
+fn key_of(kms: &Kms, named: Option<&str>, account: Option<&str>) -> Result<String, S3Error> {
     match named {
-        Some(name) => Ok(kms.resolve(name)?),
+        Some(name) => Ok(kms.resolve(name, Some(account.unwrap_or(DEFAULT_ACCOUNT)))?),
         None => Ok(kms.default_id().to_owned()),
     }
 }
@@ -191,7 +193,13 @@ pub(crate) async fn of_server(
         None => Ok(Sealing::default()),
         Some(Method::S3) => Ok(sealed_by_server(kms, &place, kms.new_data_key())),
         Some(Method::Kms { key, bucket_key }) => {
-            let (id, bucket_key) = (key_of(kms, key.as_deref())?, Some(*bucket_key));
+            let account = account_of(bucket);
+            let id = key_of(kms, key.as_deref(), Some(account))?;
+            // No one asks for this write: a key of another account would be used without its leave.
+            if kms.rules(&id).is_ok_and(|rules| rules.account.is_some_and(|of| of != account)) {
+                return Err(KmsError::NotFound(id).into());
+            }
+            let bucket_key = Some(*bucket_key);
             let asked = KmsAsked { bucket_key, ..KmsAsked::default() };
             seal_by_kms(kms, &place, (id, asked), kms.new_data_key()).await
         }
@@ -450,6 +458,7 @@ impl From<KmsError> for S3Error {
         let code = match error {
             KmsError::NotFound(_) => S3Code::KmsNotFoundException,
             KmsError::Disabled(_) => S3Code::KmsDisabledException,
+            KmsError::Pending(_) | KmsError::Needed(_) => S3Code::KmsInvalidStateException,
             KmsError::NoRoom | KmsError::Changed => S3Code::SlowDown,
             KmsError::Exists(_) | KmsError::Invalid(_) | KmsError::Limit(_) => {
                 S3Code::InvalidArgument

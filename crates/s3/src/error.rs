@@ -87,6 +87,7 @@ codes! {
     InvalidURI 400 "The specified URI could not be parsed.";
     InvalidWriteOffset 400 "The write offset value that you specified does not match the current object size.";
     KmsDisabledException = "KMS.DisabledException" 400 "The request was rejected because the specified KMS key is not enabled.";
+    KmsInvalidStateException = "KMS.KMSInvalidStateException" 400 "The request was rejected because the state of the specified KMS key is not valid for this request.";
     KmsNotFoundException = "KMS.NotFoundException" 400 "The specified KMS key does not exist.";
     KeyTooLongError 400 "Your key is too long.";
     MalformedACLError 400 "The XML you provided was not well-formed or did not validate against our published schema.";

@@ -61,6 +61,14 @@ class Surfaces:
         return self.send(credentials, "s3", "POST", "/.drystone/v1", json.dumps({"op": op, **fields}).encode(),
                          {"Content-Type": "application/json"})
 
+    def kms(self, credentials, operation, **fields):
+        """A call of the KMS API; a refusal has the status that the other surfaces give one."""
+        headers = {"Content-Type": "application/x-amz-json-1.1", "X-Amz-Target": f"TrentService.{operation}"}
+        reply = self.send(credentials, "kms", "POST", "/", json.dumps(fields).encode(), headers)
+        if "AccessDeniedException" in reply.text:
+            reply.status_code = 403
+        return reply
+
     def s3(self, credentials, method, path, data=b""):
         return self.send(credentials, "s3", method, path, data)
 

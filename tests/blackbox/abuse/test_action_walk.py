@@ -41,10 +41,9 @@ NOT_HERE = {
            # AWS: no policy stops anyone from asking who they are.
            r"|GetCallerIdentity",
     # The API of AWS's key service, and what is left of the one of MinIO's: only the rights to use keys, and the operations of the doors.
-    "kms": r"API|AuditLog|ErrorLog|Metrics|Enable|\w*(Policy|Policies|Identity|Identities|SelfIdentity)|\w*Grants?|\w*CustomKeyStores?|\w*(KeyMaterial|ParametersForImport)"
-           r"|(Cancel|Schedule)KeyDeletion|DeleteKey|ImportKey|KeyRotate|(Enable|Disable|Get|List)KeyRotation\w*|RotateKeyOnDemand|DeriveSharedSecret"
-           r"|Describe(Key|Identity)|(Encrypt|ReEncrypt\w*|Sign|Verify|VerifyMac|GenerateMac|GenerateRandom)|GenerateDataKey\w+|Get(KeyLastUsage|PublicKey)"
-           r"|List(Aliases|ResourceTags)|(Tag|Untag)Resource|UpdateAlias|UpdateKeyDescription|UpdatePrimaryRegion|ReplicateKey|SynchronizeMultiRegionKey",
+    "kms": r"API|ReEncrypt|AuditLog|ErrorLog|Metrics|Enable|(Assign|Attach|Create|Delete|Describe|Get|Set|List|Detach|Unassign)(Policy|Policies|Identity|Identities|SelfIdentity)"
+           r"|\w*CustomKeyStores?|\w*(KeyMaterial|ParametersForImport)|DeleteKey|ImportKey|KeyRotate|DeriveSharedSecret|Sign|Verify|VerifyMac|GenerateMac"
+           r"|GenerateDataKeyPair\w*|Get(KeyLastUsage|PublicKey)|UpdatePrimaryRegion|ReplicateKey|SynchronizeMultiRegionKey",
     "admin": r"BandwidthMonitor|\w*Batch\w*|ClusterInfo|ConsoleLog|DeltaSharing\w*|(Drive|Node|Pool)(Info|List)|(Export|Import)(BucketMetadata|IAM)|ForceUnlock"
              r"|(Get|Set)Bucket(Quota|Target)|InspectData|InventoryControl|LicenseInfo|ListTemporaryAccounts|(List|Set)Tier|OBDInfo|Profiling|Rebalance"
              r"|ReplicationDiff|Server(Trace|Update)|Service\w+|SetInfo|SiteReplication\w+|TopLocksInfo"

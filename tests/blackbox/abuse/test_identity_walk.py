@@ -13,7 +13,7 @@ from conftest import Server
 from surfaces import ALLOW_ALL, ROOT, STS, Surfaces, document, field, secret_of
 
 PAGE = pathlib.Path(__file__).parents[3] / "docs" / "identity-actions.md"
-COLUMNS = ("query", "minio", "api")
+COLUMNS = ("query", "minio", "api", "kms")
 TRUST = document({"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::000000000000:root"},
                   "Action": ["sts:AssumeRole", "sts:TagSession"]})
 READ = document({"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"})
@@ -255,10 +255,36 @@ def api(world, right, operation):
     }[operation]()
 
 
+def kms(world, right, operation):
+    """Fields of a call of the KMS API."""
+    if operation in ("CreateKey", "ListKeys", "ListAliases", "GenerateRandom", "ListRetirableGrants"):
+        user = "arn:aws:iam::000000000000:user/nobody"
+        tags = {"Tags": [{"TagKey": "team", "TagValue": "a"}]} if right == "KmsTagResource" else {}
+        return {"GenerateRandom": {"NumberOfBytes": 8}, "ListRetirableGrants": {"RetiringPrincipal": user}}.get(operation, tags)
+    key = world.kms_key
+    if operation.endswith("Alias"):
+        if operation != "CreateAlias":
+            world.surfaces.kms(ROOT, "CreateAlias", AliasName=f"alias/{key}", TargetKeyId=key)
+        alias = f"alias/{key}" if operation != "CreateAlias" else f"alias/new-{uuid.uuid4().hex}"
+        return {"AliasName": alias, **({} if operation == "DeleteAlias" else {"TargetKeyId": key})}
+    if operation in ("Decrypt", "ReEncrypt"):
+        blob = world.surfaces.kms(ROOT, "Encrypt", KeyId=key, Plaintext="QUFB").json()["CiphertextBlob"]
+        return {"CiphertextBlob": blob, **({"DestinationKeyId": key} if operation == "ReEncrypt" else {})}
+    return {"KeyId": key, **{
+        "PutKeyPolicy": {"Policy": document({"Effect": "Allow", "Principal": {"AWS": "000000000000"}, "Action": "kms:*", "Resource": "*"})},
+        "Encrypt": {"Plaintext": "QUFB"}, "TagResource": {"Tags": [{"TagKey": "a", "TagValue": "b"}]}, "UntagResource": {"TagKeys": ["a"]},
+        "GenerateDataKey": {"KeySpec": "AES_256"}, "GenerateDataKeyWithoutPlaintext": {"KeySpec": "AES_256"},
+        "CreateGrant": {"GranteePrincipal": "arn:aws:iam::000000000000:user/walker", "Operations": ["GenerateRandom"]},
+        "RevokeGrant": {"GrantId": "none"}, "RetireGrant": {"GrantId": "none"}, "UpdateKeyDescription": {"Description": "walk"}}.get(operation, {})}
+
+
 def request(world, row, surface, operation):
     """A function that sends the request for a caller."""
     if surface == "query":
         return query(world, row.right, operation)
+    if surface == "kms":
+        fields = kms(world, row.right, operation)
+        return lambda caller: world.surfaces.kms(caller, operation, **fields)
     if surface == "minio":
         method, body, parameters = minio(world, row.right, operation)
         return lambda caller: world.surfaces.minio(caller, method, operation, body, **parameters)
@@ -267,7 +293,8 @@ def request(world, row, surface, operation):
 
 
 # Other rights that an operation needs, where its parameters make it do more than one thing.
-ALSO = {("add-user", "AttachUserPolicy"): ["admin:CreateUser"],
+ALSO = {("ReEncrypt", "KmsReEncryptFrom"): ["kms:ReEncryptTo"], ("ReEncrypt", "KmsReEncryptTo"): ["kms:ReEncryptFrom"],
+        ("add-user", "AttachUserPolicy"): ["admin:CreateUser"],
         ("add-user", "DetachUserPolicy"): ["admin:CreateUser", "iam:AttachUserPolicy"],
         ("update-group-members", "CreateGroup"): ["iam:AddUserToGroup"],
         ("update-group-members", "DeleteGroup"): ["iam:RemoveUserFromGroup"]}
@@ -333,7 +360,7 @@ def test_denies_and_allows_by_path_hold_on_every_surface(surfaces, row):
         guarded, open_ = World(surfaces, "/admins/"), World(surfaces, "/others/")
         guarded.used = False
         send, elsewhere = request(guarded, row, surface, name), request(open_, row, surface, name)
-        if not guarded.used or row.rule.startswith(("server", "a name", "as AttachName")) or "kms" in guarded.made:
+        if not guarded.used or surface == "kms" or row.rule.startswith(("server", "a name", "as AttachName")) or "kms" in guarded.made:
             continue
         surfaces.allow("walker", ALLOW_ALL, statement("Deny", "*", anything))
         reply = send(surfaces.walker)

@@ -6,7 +6,8 @@ use crate::rights::Right;
 use crate::{Admin, DRIVE_FULL};
 use drystone_admin_api::{Answer, Failure, FailureCode, KmsKey, Request};
 use drystone_base::Timestamp;
-use drystone_kms::{KeyInfo, KeyState, Kms, KmsError};
+use drystone_identity::DEFAULT_ACCOUNT;
+use drystone_kms::{KeyInfo, KeyState, Kms, KmsError, NewKey};
 use std::collections::BTreeMap;
 
 impl From<KmsError> for Failed {
@@ -18,7 +19,10 @@ impl From<KmsError> for Failed {
             KmsError::Limit(_) => FailureCode::Limit,
             KmsError::NotFound(_) => FailureCode::NotFound,
             KmsError::Exists(_) => FailureCode::Exists,
-            KmsError::Disabled(_) | KmsError::Invalid(_) => FailureCode::Invalid,
+            KmsError::Needed(_) => FailureCode::InUse,
+            KmsError::Disabled(_) | KmsError::Pending(_) | KmsError::Invalid(_) => {
+                FailureCode::Invalid
+            }
             KmsError::Damaged(_)
             | KmsError::Provider { .. }
             | KmsError::Keyring(_)
@@ -41,7 +45,11 @@ pub(super) async fn run(
 ) -> Result<Outcome, Request> {
     let kms = &admin.kms.guarded(actor.directory.decision_guard());
     Ok(match request {
-        Request::KmsAdd { key, description } => add(actor, kms, &key, &description).await,
+        Request::KmsAdd { key, description, account } => {
+            let account = Some(account).filter(|account| !account.is_empty());
+            let new = NewKey { id: key, description, account, ..NewKey::default() };
+            add(actor, kms, new).await
+        }
         Request::KmsList => actor.list(|| list(actor, kms)).await,
         Request::KmsEnable { key, enabled } => enable(actor, kms, &key, enabled).await,
         Request::KmsRotate { key } => rotate(actor, kms, &key).await,
@@ -57,7 +65,7 @@ type Aliases = BTreeMap<String, Vec<String>>;
 /// The other names of a key, or of all for `None`.
 fn aliases(actor: &Actor<'_>, kms: &Kms, key: Option<&str>) -> Result<Aliases, Failed> {
     let mut aliases = Aliases::new();
-    for alias in kms.aliases(&actor.room)? {
+    for alias in kms.aliases(&actor.room, None)? {
         if key.is_none_or(|key| key == alias.key) {
             aliases.entry(alias.key).or_default().push(alias.name);
         }
@@ -80,22 +88,25 @@ fn shown(kms: &Kms, keys: Vec<KeyInfo>, mut aliases: Aliases) -> Outcome {
     Ok(Answer::KmsKeys(shown.collect()))
 }
 
-async fn add(actor: &Actor<'_>, kms: &Kms, id: &str, description: &str) -> Outcome {
-    actor.require_kms(Right::KmsCreateKey, kms, id)?;
+async fn add(actor: &Actor<'_>, kms: &Kms, new: NewKey) -> Outcome {
+    actor.require_kms(Right::KmsCreateKey, kms, &new.id)?;
+    if let Some(account) = &new.account {
+        actor.directory.account(account)?;
+    }
     // Another service may be asked: others of the account do not wait for it.
     actor.directory.end_decision();
-    let key = kms.create(id, description).await?;
+    let key = kms.create(new).await?;
     shown(kms, vec![key], Aliases::new())
 }
 
 fn list(actor: &Actor<'_>, kms: &Kms) -> Outcome {
     actor.require_kms(Right::KmsListKeys, kms, "")?;
-    let keys = kms.list(&actor.room)?;
+    let keys = kms.list(&actor.room, None)?;
     shown(kms, keys, aliases(actor, kms, None)?)
 }
 
 async fn enable(actor: &Actor<'_>, kms: &Kms, name: &str, enabled: bool) -> Outcome {
-    let id = kms.resolve(name)?;
+    let id = kms.resolve(name, None)?;
     let right = if enabled { Right::KmsEnableKey } else { Right::KmsDisableKey };
     actor.require_kms(right, kms, &id)?;
     let state = if enabled { KeyState::Enabled } else { KeyState::Disabled };
@@ -104,7 +115,7 @@ async fn enable(actor: &Actor<'_>, kms: &Kms, name: &str, enabled: bool) -> Outc
 }
 
 async fn rotate(actor: &Actor<'_>, kms: &Kms, name: &str) -> Outcome {
-    let id = kms.resolve(name)?;
+    let id = kms.resolve(name, None)?;
     actor.require_kms(Right::KmsRotateKey, kms, &id)?;
     actor.directory.end_decision();
     // There must be room for the answer before the key is changed.
@@ -114,16 +125,16 @@ async fn rotate(actor: &Actor<'_>, kms: &Kms, name: &str) -> Outcome {
 }
 
 async fn alias(actor: &Actor<'_>, kms: &Kms, name: &str, key: Option<&str>) -> Outcome {
-    let id = key.map(|key| kms.resolve(key)).transpose()?;
+    let id = key.map(|key| kms.resolve(key, Some(DEFAULT_ACCOUNT))).transpose()?;
     if let Some(id) = &id {
         actor.require_kms(Right::KmsCreateAlias, kms, id)?;
     }
     // Who may not do even that is not told whether there is such a name.
-    let seen = kms.key_of_alias(name)?;
+    let seen = kms.key_of_alias(DEFAULT_ACCOUNT, name)?;
     if id.is_none() || seen.as_ref().is_some_and(|key| id.as_ref() != Some(key)) {
         actor.require_kms(Right::KmsDeleteAlias, kms, seen.as_deref().unwrap_or_default())?;
     }
-    match kms.set_alias(name, seen, id.as_deref()).await {
+    match kms.set_alias((DEFAULT_ACCOUNT, name), seen, id.as_deref()).await {
         // Another key has the name by now: it is decided on that one.
         Err(KmsError::Changed) => Ok(actor.directory.refuse_decision()?),
         outcome => Ok(outcome.map(|()| Answer::Done)?),

@@ -3,7 +3,8 @@
 use super::{Answer, Call, MinioError, Reply};
 use crate::rights::Right;
 use drystone_base::Timestamp;
-use drystone_kms::KmsError;
+use drystone_identity::DEFAULT_ACCOUNT;
+use drystone_kms::{KmsError, NewKey};
 use serde_json::json;
 
 impl From<KmsError> for MinioError {
@@ -16,9 +17,11 @@ impl From<KmsError> for MinioError {
             _ if error.is_full() => Self::full(),
             KmsError::NotFound(_) => Self::new("XMinioKMSKeyNotFound", 404, message),
             KmsError::Exists(_) => Self::new("XMinioKMSKeyExists", 409, message),
-            KmsError::Disabled(_) | KmsError::Invalid(_) | KmsError::Limit(_) => {
-                Self::invalid(message)
-            }
+            KmsError::Disabled(_)
+            | KmsError::Pending(_)
+            | KmsError::Needed(_)
+            | KmsError::Invalid(_)
+            | KmsError::Limit(_) => Self::invalid(message),
             KmsError::NoRoom | KmsError::Changed => Self::busy(),
             KmsError::Provider { .. } => Self::new("XMinioKMSError", 503, message),
             KmsError::Damaged(_) | KmsError::Keyring(_) | KmsError::Catalog(_) => {
@@ -60,7 +63,7 @@ fn status(call: &Call<'_>) -> Answer {
 async fn create(call: &Call<'_>) -> Answer {
     let id = call.need("key-id")?;
     call.actor.require_kms(Right::KmsCreateKey, call.kms, id)?;
-    call.kms.create(id, "").await?;
+    call.kms.create(NewKey { id: id.to_owned(), ..NewKey::default() }).await?;
     Ok(Reply::Empty)
 }
 
@@ -72,8 +75,12 @@ fn list(call: &Call<'_>) -> Answer {
         Some(prefix) => id.starts_with(prefix),
         None => id == pattern,
     };
-    let keys =
-        call.kms.list(&call.actor.room)?.into_iter().filter(|key| fits(&key.id)).map(|key| {
+    let keys = call
+        .kms
+        .list(&call.actor.room, Some(DEFAULT_ACCOUNT))?
+        .into_iter()
+        .filter(|key| fits(&key.id))
+        .map(|key| {
             let created = Timestamp(key.created_ms).to_iso();
             json!({ "name": key.id, "createdAt": created, "createdBy": "" })
         });
@@ -83,7 +90,7 @@ fn list(call: &Call<'_>) -> Answer {
 /// Tries a key: seals something with it and opens it again.
 async fn key_status(call: &Call<'_>) -> Answer {
     let named = call.request.query("key-id").filter(|id| !id.is_empty());
-    let id = call.kms.resolve(named.unwrap_or(call.kms.default_id()))?;
+    let id = call.kms.resolve(named.unwrap_or(call.kms.default_id()), Some(DEFAULT_ACCOUNT))?;
     call.actor.require_kms(Right::KmsKeyStatus, call.kms, &id)?;
     let mut status = json!({ "key-id": id });
     match call.kms.try_key(&id).await {

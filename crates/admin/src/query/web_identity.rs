@@ -65,7 +65,7 @@ fn facts_of(vouched: &Vouched) -> BTreeMap<String, Vec<String>> {
             facts.insert(format!("jwt:{name}"), value.texts());
         }
     }
-    for name in ["sub", "aud", "amr"] {
+    for name in ["sub", "aud"] {
         if let Some(value) = vouched.claims.get(name) {
             facts.insert(format!("{}:{name}", vouched.provider), value.texts());
         }

@@ -81,6 +81,20 @@ fn every_operation_of_the_own_api_has_a_row() {
 }
 
 #[test]
+fn every_operation_of_the_kms_api_has_a_row() {
+    let sources = [
+        include_str!("../kms_api/keys.rs"),
+        include_str!("../kms_api/aliases.rs"),
+        include_str!("../kms_api/seals.rs"),
+        include_str!("../kms_api/grants.rs"),
+    ];
+    let handled: BTreeSet<&str> = sources.into_iter().flat_map(arms).collect();
+    let is_operation = |name: &&&str| name.starts_with(char::is_uppercase) && !name.contains('_');
+    let handled: BTreeSet<&str> = handled.iter().filter(is_operation).copied().collect();
+    assert_eq!(handled, listed(|row| row.kms));
+}
+
+#[test]
 fn what_needs_a_lasting_key_is_an_operation() {
     let known = listed(|row| row.api);
     assert!(super::LASTING.iter().all(|name| known.contains(name)));
@@ -99,9 +113,10 @@ fn cell(list: &str) -> String {
 fn page() -> String {
     let mut page = include_str!("page.md").to_owned();
     for (right, row) in TABLE {
-        let Row { names, denied_by, rule, query, minio, api } = row;
+        let Row { names, denied_by, rule, query, minio, api, kms } = row;
         let (names, denied_by) = (cell(names), cell(denied_by));
-        let cells = [names, denied_by, (*rule).to_owned(), cell(query), cell(minio), cell(api)];
+        let cells = [query, minio, api, kms].map(|list| cell(list)).join(" | ");
+        let cells = [names, denied_by, (*rule).to_owned(), cells];
         page += &format!("| {right} | {} |\n", cells.join(" | "));
     }
     page

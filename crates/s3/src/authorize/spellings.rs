@@ -9,6 +9,7 @@ use crate::acl;
 use crate::gateway::Context;
 use crate::ops::parse_copy_source;
 use drystone_base::Timestamp;
+use drystone_identity::DEFAULT_ACCOUNT;
 
 /// Keys of grants by headers.
 const GRANTS: &str = "s3:x-amz-grant-";
@@ -89,7 +90,8 @@ fn of_copy_source(context: &Context<'_>, sent: String) -> Vec<String> {
 /// The id of a key, its ARNs, and what was sent: an alias.
 fn of_kms_key(context: &Context<'_>, sent: String) -> Vec<String> {
     let kms = &context.config.kms;
-    let Ok(id) = kms.resolve(&sent) else { return vec![sent] };
+    let account = context.sender.account().unwrap_or(DEFAULT_ACCOUNT);
+    let Ok(id) = kms.resolve(&sent, Some(account)) else { return vec![sent] };
     let mut names = vec![kms.arn(&id), format!("arn:minio:kms:::{id}"), id];
     if !names.contains(&sent) {
         names.push(sent);

@@ -17,7 +17,7 @@ use crate::socket;
 use crate::tls::Certificates;
 use drystone_admin::{About, Admin, AdminConfig, Federation, Ldap, Metrics, OpenId};
 use drystone_base::{Clock, Room, SystemClock, SystemRng, hash64};
-use drystone_engine::{Engine, EngineError};
+use drystone_engine::{Engine, EngineError, KeyNeed};
 use drystone_identity::{
     DEFAULT_ACCOUNT, Directory, DirectoryConfig, IdentityError, RootCredentials,
 };
@@ -28,10 +28,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::JoinHandle;
 
 /// Pause between rounds of the sweep when there is nothing to do, and when there is.
 const SWEEP_IDLE: Duration = Duration::from_secs(1);
 const SWEEP_BUSY: Duration = Duration::from_millis(50);
+/// Time between two looks for keys that are to be rotated, or to go.
+const KEEP_KEYS_EVERY: Duration = Duration::from_secs(60);
 
 pub(crate) fn run(config: &ServerConfig) -> CommandResult {
     let descriptors = raise_descriptor_limit();
@@ -90,6 +93,7 @@ async fn serve_opened(
     if !node.deployment().is_read_only() {
         drystone_s3::name_principals_by_id(&node.engine, &directory).await;
     }
+    let keeping = tokio::spawn(keep_keys(kms.clone(), node.engine.clone()));
     let admin = Arc::new(Admin::new(AdminConfig {
         engine: node.engine.clone(),
         directory: directory.clone(),
@@ -125,8 +129,7 @@ async fn serve_opened(
     serve_until_told(front, ports).await;
     delivering.abort();
     logs.close_logs().await;
-    sweeping.abort();
-    administering.iter().for_each(tokio::task::JoinHandle::abort);
+    administering.iter().chain([&keeping, &sweeping]).for_each(JoinHandle::abort);
     Ok(())
 }
 
@@ -312,6 +315,22 @@ async fn deliver(gateway: Arc<Gateway>, every: Duration) {
 }
 
 /// Gives back what deletes released.
+/// Removes keys whose waiting time is over, and rotates those that are due, until it is dropped.
+async fn keep_keys(kms: Kms, engine: Engine) {
+    let need = |id: &str| {
+        let need = tokio::task::block_in_place(|| engine.key_need(id));
+        !matches!(need, Ok(KeyNeed::None))
+    };
+    loop {
+        match kms.run_due(need).await {
+            Ok((0, 0)) => {}
+            Ok((removed, rotated)) => tracing::info!(removed, rotated, "keys were kept"),
+            Err(error) => tracing::warn!(%error, "keys could not be kept"),
+        }
+        tokio::time::sleep(KEEP_KEYS_EVERY).await;
+    }
+}
+
 async fn sweep(engine: Engine) {
     let mut sweeper = engine.sweeper();
     loop {

@@ -14,6 +14,9 @@ pub(crate) enum KmsCommand {
         /// Note that `kms list` shows.
         #[arg(long, default_value = "")]
         description: String,
+        /// Account that the key belongs to [default: that of the server].
+        #[arg(long, default_value = "", hide_default_value = true)]
+        account: String,
     },
     /// List keys.
     List,
@@ -34,7 +37,9 @@ pub(crate) enum KmsCommand {
 impl KmsCommand {
     pub(crate) fn request(self) -> Made {
         Ok(match self {
-            Self::Add { key, description } => Request::KmsAdd { key, description },
+            Self::Add { key, description, account } => {
+                Request::KmsAdd { key, description, account }
+            }
             Self::List => Request::KmsList,
             Self::Enable { key } => Request::KmsEnable { key, enabled: true },
             Self::Disable { key } => Request::KmsEnable { key, enabled: false },
