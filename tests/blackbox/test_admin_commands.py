@@ -78,7 +78,7 @@ def test_refusals_are_explained_to_the_administrator_only(server, run):
     with pytest.raises(ClientError) as caught:
         s3.get_object(Bucket="shop", Key="secret/plan")
     answer = caught.value.response
-    assert answer["Error"]["Message"] == "Access Denied." and "read-shop" not in str(answer)
+    assert answer["Error"]["Message"] == "Access Denied" and "read-shop" not in str(answer)
     text = run("explain", answer["ResponseMetadata"]["RequestId"])
     assert "user/bob" in text and "s3:GetObject" in text and "arn:aws:s3:::shop/secret/plan" in text
     assert "a statement denies it" in text and "read-shop, statement 1 (NoSecrets)" in text

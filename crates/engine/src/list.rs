@@ -36,6 +36,8 @@ pub struct ListRequest {
     pub limit: usize,
     /// Rows looked at at most, if that is not to be the usual number.
     pub row_count_max: Option<usize>,
+    /// Entries come with headers, metadata and tags, which listings usually leave out.
+    pub tells_all: bool,
 }
 
 /// A page of current versions.
@@ -142,6 +144,13 @@ impl ListRequest {
         !is_prefix || following.is_none_or(|next| !next.starts_with(key))
     }
 
+    fn decode(&self, row: &[u8]) -> Result<ObjectRow, EngineError> {
+        Ok(match self.tells_all {
+            true => ObjectRow::decode(row)?,
+            false => ObjectRow::decode_for_listing(row)?,
+        })
+    }
+
     /// Where to begin among keys that `key_of` makes.
     fn start(&self, key_of: &dyn Fn(&[u8]) -> Vec<u8>) -> Bound<Vec<u8>> {
         if self.after.is_empty() || self.after.as_slice() < self.prefix.as_slice() {
@@ -193,7 +202,7 @@ impl Engine {
                 page.next = Some((at.clone(), false));
                 return Ok(page);
             }
-            let object = ObjectRow::decode_for_listing(&value)?;
+            let mut object = request.decode(&value)?;
             if object.is_marker {
                 skipped = Some(key[head_len..].to_vec());
                 continue;
@@ -212,6 +221,9 @@ impl Engine {
                 }
                 None => {
                     last = Some((key.to_vec(), false));
+                    if request.tells_all {
+                        self.reveal((bucket.id, key), &mut object)?;
+                    }
                     page.objects.push((key.to_vec(), object));
                 }
             }
@@ -256,10 +268,14 @@ impl Engine {
                 heads = snapshot.scan(range_from(behind(&key_of(&prefix)), &prefix_key));
                 continue;
             }
-            let head = ObjectRow::decode_for_listing(&value)?;
+            let head = list.decode(&value)?;
             let mark = request.older_than.filter(|_| key == list.after.as_slice());
-            for version in Versions::new(&snapshot, &bucket, key, head, mark) {
-                if !full.push(version?) {
+            for version in Versions::new(&snapshot, &bucket, list, key, head, mark) {
+                let mut version = version?;
+                if list.tells_all {
+                    self.reveal((bucket.id, key), &mut version.row)?;
+                }
+                if !full.push(version) {
                     return Ok(page);
                 }
             }
@@ -372,6 +388,7 @@ impl Filling<'_> {
 /// The versions of one key, newest first, from a mark on.
 struct Versions<'a> {
     snapshot: &'a CatalogSnapshot,
+    list: &'a ListRequest,
     range: KeyRange,
     key: &'a [u8],
     head: Option<ObjectRow>,
@@ -384,6 +401,7 @@ impl<'a> Versions<'a> {
     fn new(
         snapshot: &'a CatalogSnapshot,
         bucket: &BucketRow,
+        list: &'a ListRequest,
         key: &'a [u8],
         head: ObjectRow,
         mark: Option<VersionMark>,
@@ -401,7 +419,7 @@ impl<'a> Versions<'a> {
             range.0 = Bound::Excluded(Key::version(bucket.id, key, seq));
         }
         let head = Some(head).filter(|head| older_than.is_none_or(|seq| head.seq < seq));
-        Self { snapshot, range, key, head, rows: None, has_versions }
+        Self { snapshot, list, range, key, head, rows: None, has_versions }
     }
 }
 
@@ -417,7 +435,7 @@ impl Iterator for Versions<'_> {
         }
         let rows = self.rows.get_or_insert_with(|| self.snapshot.scan(self.range.clone()));
         let version = match rows.next()? {
-            Ok((_, value)) => ObjectRow::decode_for_listing(&value).map_err(EngineError::from),
+            Ok((_, value)) => self.list.decode(&value),
             Err(error) => Err(error.into()),
         };
         let key = self.key.to_vec();

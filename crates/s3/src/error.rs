@@ -1,7 +1,8 @@
 //! S3 error codes, and the one place where failures become them.
 //!
 //! The matches below have no wildcard arm: a new engine error does not compile until someone chooses
-//! its code. Source: S3 API reference, "Error responses".
+//! its code. Source: S3 API reference, "Error responses"; messages are worded as S3 answers them, because
+//! clients compare them. `docs/errors.md` is made from the table.
 
 use drystone_base::NameError;
 use drystone_engine::{Condition, EngineError};
@@ -39,102 +40,102 @@ macro_rules! codes {
 }
 
 codes! {
-    AccessDenied 403 "Access Denied.";
-    AccessControlListNotSupported 400 "The bucket does not allow ACLs.";
+    AccessDenied 403 "Access Denied";
+    AccessControlListNotSupported 400 "The bucket does not allow ACLs";
     AccessPointAlreadyOwnedByYou 409 "Your previous request to create the named access point succeeded and you already own it.";
     AccessForbidden 403 "CORSResponse: This CORS request is not allowed.";
-    AuthorizationHeaderMalformed 400 "The authorization header is malformed.";
+    AuthorizationHeaderMalformed 400 "The authorization header is malformed";
     AuthorizationQueryParametersError 400 "The query parameters of the presigned URL are malformed.";
-    BadDigest 400 "The checksum or Content-MD5 you specified did not match what we received.";
+    BadDigest 400 "The Content-MD5 or checksum value that you specified did not match what the server received.";
     BadRequest 400 "The request cannot be served.";
-    BucketAlreadyExists 409 "The requested bucket name is not available.";
+    BucketAlreadyExists 409 "The requested bucket name is not available. The bucket namespace is shared by all users of the system. Please select a different name and try again.";
     BucketAlreadyOwnedByYou 409 "Your previous request to create the named bucket succeeded and you already own it.";
     BucketHasAccessPointsAttached 400 "The bucket you tried to delete has access points attached. Delete your access points before deleting your bucket.";
-    BucketNotEmpty 409 "The bucket you tried to delete is not empty.";
-    ConditionalRequestConflict 409 "The object changed while the conditional request was worked on. Try again.";
-    EntityTooLarge 400 "Your proposed upload exceeds the maximum allowed size.";
-    EntityTooSmall 400 "Your proposed upload is smaller than the minimum allowed size.";
+    BucketNotEmpty 409 "The bucket you tried to delete is not empty";
+    ConditionalRequestConflict 409 "The conditional request cannot succeed due to a conflicting operation against this resource.";
+    EntityTooLarge 400 "Your proposed upload exceeds the maximum allowed size";
+    EntityTooSmall 400 "Your proposed upload is smaller than the minimum allowed size";
     ExpiredToken 400 "The provided token has expired.";
     IdempotencyParameterMismatch 400 "The client token was used before, with other parameters.";
-    IllegalLocationConstraintException 400 "The location constraint is incompatible with the region of this endpoint.";
+    IllegalLocationConstraintException 400 "The location constraint is incompatible for the region specific endpoint this request was sent to.";
     IllegalVersioningConfigurationException 400 "The versioning configuration specified in the request is invalid.";
-    IncompleteBody 400 "The request body ended before the number of bytes that was declared.";
-    InternalError 500 "We encountered an internal error. Try again.";
-    InvalidAccessKeyId 403 "The access key id you provided does not exist in our records.";
-    InvalidArgument 400 "Invalid argument.";
+    IncompleteBody 400 "You did not provide the number of bytes specified by the Content-Length HTTP header";
+    InternalError 500 "We encountered an internal error. Please try again.";
+    InvalidAccessKeyId 403 "The AWS Access Key Id you provided does not exist in our records.";
+    InvalidArgument 400 "Invalid Argument";
     InvalidBucketOwnerAWSAccountID 400 "The value of the expected bucket owner parameter must be an AWS account ID.";
     InvalidBucketName 400 "The specified bucket is not valid.";
-    InvalidBucketAclWithObjectOwnership 400 "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting.";
+    InvalidBucketAclWithObjectOwnership 400 "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting";
     InvalidBucketState 409 "The request is not valid for the current state of the bucket.";
     InvalidChunkSizeError 400 "A chunk of the body has a size that is not allowed.";
-    InvalidDigest 400 "The Content-MD5 you specified is not valid.";
-    InvalidEncryptionAlgorithmError 400 "The encryption request that you specified is not valid. The valid value is AES256.";
-    InvalidLocationConstraint 400 "The specified location constraint is not valid.";
-    InvalidObjectState 403 "The operation is not valid for the object's storage class.";
-    InvalidPart 400 "One or more of the specified parts could not be found, or their entity tags do not match.";
-    InvalidPartNumber 416 "The requested part number is not satisfiable.";
-    InvalidPartOrder 400 "The list of parts was not in ascending order.";
+    InvalidDigest 400 "The Content-MD5 you specified was invalid.";
+    InvalidEncryptionAlgorithmError 400 "The Encryption request you specified is not valid. Supported value: AES256.";
+    InvalidLocationConstraint 400 "The specified location-constraint is not valid";
+    InvalidObjectState 403 "The operation is not valid for the object's storage class";
+    InvalidPart 400 "One or more of the specified parts could not be found.  The part may not have been uploaded, or the specified entity tag may not match the part's entity tag.";
+    InvalidPartNumber 416 "The requested partnumber is not satisfiable";
+    InvalidPartOrder 400 "The list of parts was not in ascending order. Parts must be ordered by part number.";
     InvalidPolicyDocument 400 "The content of the form does not meet the conditions of the policy document.";
     InvalidRedirectLocation 400 "The website redirect location is not valid.";
-    InvalidRange 416 "The requested range is not satisfiable.";
-    InvalidRequest 400 "The request is not valid.";
+    InvalidRange 416 "The requested range is not satisfiable";
+    InvalidRequest 400 "Invalid Request";
     InvalidRetentionPeriod 400 "The retention period must be a positive number of days or years.";
     InvalidS3DestinationBucket 400 "The destination bucket is not valid.";
-    InvalidStorageClass 400 "The storage class you specified is not valid.";
+    InvalidStorageClass 400 "The storage class you specified is not valid";
     InvalidTargetBucketForLogging 400 "The target bucket for logging does not exist, is not owned by you, or does not have the appropriate grants for the log-delivery group.";
     InvalidTag 400 "The tag provided was not a valid tag.";
-    InvalidToken 400 "The provided token is malformed or otherwise not valid.";
-    InvalidURI 400 "The specified URI could not be parsed.";
+    InvalidToken 400 "The provided token is malformed or otherwise invalid.";
+    InvalidURI 400 "Couldn't parse the specified URI.";
     InvalidWriteOffset 400 "The write offset value that you specified does not match the current object size.";
     KmsDisabledException = "KMS.DisabledException" 400 "The request was rejected because the specified KMS key is not enabled.";
     KmsInvalidStateException = "KMS.KMSInvalidStateException" 400 "The request was rejected because the state of the specified KMS key is not valid for this request.";
     KmsNotFoundException = "KMS.NotFoundException" 400 "The specified KMS key does not exist.";
-    KeyTooLongError 400 "Your key is too long.";
-    MalformedACLError 400 "The XML you provided was not well-formed or did not validate against our published schema.";
+    KeyTooLongError 400 "Your key is too long";
+    MalformedACLError 400 "The XML you provided was not well-formed or did not validate against our published schema";
     MalformedPOSTRequest 400 "The body of your POST request is not well-formed multipart/form-data.";
     MalformedPolicy 400 "The policy is not valid.";
     MalformedTrailerError 400 "The request contained trailing data that was not well-formed.";
-    MalformedXML 400 "The XML you provided was not well-formed or did not validate against our published schema.";
-    MaxMessageLengthExceeded 400 "Your request was too large.";
+    MalformedXML 400 "The XML you provided was not well-formed or did not validate against our published schema";
+    MaxMessageLengthExceeded 400 "Your request was too big.";
     MaxPostPreDataLengthExceededError 400 "Your POST request fields preceding the upload file were too large.";
-    MetadataTooLarge 400 "Your metadata headers exceed the maximum allowed metadata size.";
+    MetadataTooLarge 400 "Your metadata headers exceed the maximum allowed metadata size";
     MethodNotAllowed 405 "The specified method is not allowed against this resource.";
     MissingContentLength 411 "You must provide the Content-Length HTTP header.";
-    MissingSecurityHeader 400 "Your request is missing a required header.";
-    MissingRequestBodyError 400 "Request body is empty.";
+    MissingSecurityHeader 400 "Your request was missing a required header";
+    MissingRequestBodyError 400 "Request Body is empty";
     NoSuchAccessPoint 404 "The specified access point does not exist.";
     NoSuchAccessPointPolicy 404 "The specified access point does not have a policy.";
-    NoSuchBucket 404 "The specified bucket does not exist.";
-    NoSuchBucketPolicy 404 "The bucket policy does not exist.";
-    NoSuchCORSConfiguration 404 "The CORS configuration does not exist.";
+    NoSuchBucket 404 "The specified bucket does not exist";
+    NoSuchBucketPolicy 404 "The bucket policy does not exist";
+    NoSuchCORSConfiguration 404 "The CORS configuration does not exist";
     NoSuchConfiguration 404 "The specified configuration does not exist.";
     NoSuchKey 404 "The specified key does not exist.";
-    NoSuchLifecycleConfiguration 404 "The lifecycle configuration does not exist.";
-    NoSuchObjectLockConfiguration 404 "The specified object does not have a ObjectLock configuration.";
-    NoSuchPublicAccessBlockConfiguration 404 "The public access block configuration was not found.";
-    NoSuchTagSet 404 "The TagSet does not exist.";
+    NoSuchLifecycleConfiguration 404 "The lifecycle configuration does not exist";
+    NoSuchObjectLockConfiguration 404 "The specified object does not have a ObjectLock configuration";
+    NoSuchPublicAccessBlockConfiguration 404 "The public access block configuration was not found";
+    NoSuchTagSet 404 "The TagSet does not exist";
     NoSuchUpload 404 "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.";
     NoSuchVersion 404 "The specified version does not exist.";
-    NoSuchWebsiteConfiguration 404 "The specified bucket does not have a website configuration.";
-    NotImplemented 501 "A header or operation you provided implies functionality that is not implemented.";
-    ObjectLockConfigurationNotFoundError 404 "Object Lock configuration does not exist for this bucket.";
-    OperationAborted 409 "A conflicting operation is in progress against this resource. Try again.";
-    OwnershipControlsNotFoundError 404 "The bucket ownership controls were not found.";
-    PreconditionFailed 412 "At least one of the preconditions you specified did not hold.";
-    ReplicationConfigurationNotFoundError 404 "The replication configuration was not found.";
+    NoSuchWebsiteConfiguration 404 "The specified bucket does not have a website configuration";
+    NotImplemented 501 "A header you provided implies functionality that is not implemented";
+    ObjectLockConfigurationNotFoundError 404 "Object Lock configuration does not exist for this bucket";
+    OperationAborted 409 "A conflicting conditional operation is currently in progress against this resource. Please try again.";
+    OwnershipControlsNotFoundError 404 "The bucket ownership controls were not found";
+    PreconditionFailed 412 "At least one of the pre-conditions you specified did not hold";
+    ReplicationConfigurationNotFoundError 404 "The replication configuration was not found";
     RequestHeaderSectionTooLarge 400 "Your request header section exceeds the maximum allowed size.";
-    RequestTimeTooSkewed 403 "The difference between the request time and the server's time is too large.";
-    RequestTimeout 400 "Your socket connection to the server was not read from or written to within the timeout period.";
-    RestoreAlreadyInProgress 409 "Object restore is already in progress.";
-    ServerSideEncryptionConfigurationNotFoundError 404 "The server side encryption configuration was not found.";
-    ServiceUnavailable 503 "The service cannot take the request at present. Try again.";
+    RequestTimeTooSkewed 403 "The difference between the request time and the current time is too large.";
+    RequestTimeout 400 "Your socket connection to the server was not read from or written to within the timeout period. Idle connections will be closed.";
+    RestoreAlreadyInProgress 409 "Object restore is already in progress";
+    ServerSideEncryptionConfigurationNotFoundError 404 "The server side encryption configuration was not found";
+    ServiceUnavailable 503 "Service is unable to handle request.";
     SignatureDoesNotMatch 403 "The request signature we calculated does not match the signature you provided. Check your key and signing method.";
-    SlowDown 503 "Reduce your request rate.";
-    TooManyBuckets 400 "You have attempted to create more buckets than allowed.";
+    SlowDown 503 "Please reduce your request rate.";
+    TooManyBuckets 400 "You have attempted to create more buckets than allowed";
     TooManyConfigurations 400 "You are attempting to create a new configuration but have already reached the 1,000-configuration limit.";
     TooManyParts 400 "You have attempted to add more parts than the maximum of 10000 that are allowed for this object. You can use the CopyObject operation to copy this object to another and then add more data to the newly copied object.";
-    UnexpectedContent 400 "This request does not support content.";
-    UnresolvableGrantByEmailAddress 400 "The email address you provided does not match any account on record.";
+    UnexpectedContent 400 "This request does not support content";
+    UnresolvableGrantByEmailAddress 400 "The e-mail address you provided does not match any account on record.";
     XAmzContentSHA256Mismatch 400 "The provided 'x-amz-content-sha256' header does not match what was computed.";
     XMinioStorageFull 507 "Storage backend has reached its minimum free drive threshold. Delete a few objects to proceed.";
 }
@@ -412,7 +413,21 @@ mod tests {
     fn every_code_has_a_status_of_an_error_and_a_message() {
         for code in S3Code::ALL {
             assert!((400..600).contains(&code.status()), "{code:?}");
-            assert!(!code.message().is_empty() && code.message().ends_with('.'), "{code:?}");
+            assert!(code.message().len() > 10, "{code:?}");
         }
+    }
+
+    /// Goal: the page of errors is that of the table. To renew it: put the text of the failure in its place.
+    #[test]
+    fn the_page_of_errors_is_made_from_the_table() {
+        let mut page = include_str!("error/page.md").to_owned();
+        let mut codes = S3Code::ALL.to_vec();
+        codes.sort_by_key(|code| code.name());
+        for code in codes {
+            let (name, status, message) = (code.name(), code.status(), code.message());
+            page += &format!("| `{name}` | {status} | {message} |\n");
+        }
+        let kept = include_str!("../../../docs/errors.md");
+        assert!(kept == page, "docs/errors.md is not this page:\n{page}");
     }
 }

@@ -20,6 +20,7 @@ mod get_object;
 mod get_object_attributes;
 mod head_bucket;
 mod list_buckets;
+mod list_metadata;
 mod list_multipart_uploads;
 mod list_object_versions;
 mod list_objects;

@@ -65,8 +65,7 @@ pub(crate) async fn find(context: &Context<'_>) -> Result<Source, S3Error> {
             S3Error::with(S3Code::InvalidRequest, message)
         }
         EngineError::ObjectNotFound { .. } => {
-            let message = format!("The source of the copy does not exist: {bucket}/{key}");
-            S3Error::with(S3Code::NoSuchKey, message).field("Key", key.clone())
+            S3Error::new(S3Code::NoSuchKey).field("Key", key.clone())
         }
         error => error.into(),
     })?;

@@ -1,7 +1,7 @@
 //! `ListObjectVersions`.
 
-use super::Handled;
 use super::list_objects::{Listing, write_owner, write_row};
+use super::{Handled, list_metadata};
 use crate::error::S3Error;
 use crate::gateway::Context;
 use crate::xml::Xml;
@@ -43,7 +43,8 @@ pub(crate) async fn run(context: &Context<'_>) -> Handled {
         document.text_if("NextVersionIdMarker", version.as_deref());
     }
     for version in &page.versions {
-        write_version(&mut document, &listing, version);
+        let context = listing.tells_metadata.then_some(context);
+        write_version(&mut document, &listing, version, context).await;
     }
     listing.write_prefixes(&mut document, &page.prefixes);
     Ok(listed.reply(document.finish(ROOT)))
@@ -52,9 +53,16 @@ pub(crate) async fn run(context: &Context<'_>) -> Handled {
 fn page_len(listing: &Listing<'_>, page: &VersionPage) -> u64 {
     let keys = page.versions.iter().map(|version| &version.key).chain(&page.prefixes);
     listing.len_of(keys.map(Vec::as_slice))
+        + listing.metadata_len(page.versions.iter().map(|version| &version.row))
 }
 
-fn write_version(document: &mut Xml, listing: &Listing<'_>, version: &ListedVersion) {
+/// Writes a version; with a context, what is said of it beyond S3 too.
+async fn write_version(
+    document: &mut Xml,
+    listing: &Listing<'_>,
+    version: &ListedVersion,
+    context: Option<&Context<'_>>,
+) {
     let row = &version.row;
     let element = if row.is_marker { "DeleteMarker" } else { "Version" };
     document.open(element).text("Key", &listing.key(&version.key));
@@ -64,6 +72,10 @@ fn write_version(document: &mut Xml, listing: &Listing<'_>, version: &ListedVers
     } else {
         write_row(document, row);
         listing.write_restore(document, row);
+        if let Some(context) = context {
+            let id = row.version_text();
+            list_metadata::write(document, context, &version.key, Some(&id), row).await;
+        }
     }
     write_owner(document, "Owner", &listing.owner);
     document.close(element);

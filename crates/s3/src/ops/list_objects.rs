@@ -1,7 +1,7 @@
 //! `ListObjects` and `ListObjectsV2`.
 
 use super::restore_object::write_status;
-use super::{Handled, OWNER_NAME};
+use super::{Handled, OWNER_NAME, list_metadata};
 use crate::authorize::{account_of, canonical_of};
 use crate::error::S3Error;
 use crate::gateway::Context;
@@ -32,6 +32,8 @@ pub(crate) struct Listing<'a> {
     pub(crate) owner: String,
     /// The time for which the state of restores is asked for, if it is.
     restore_at_ms: Option<u64>,
+    /// Whether metadata and tags are asked for.
+    pub(crate) tells_metadata: bool,
     /// What the elements that repeat the request take.
     head_len: u64,
 }
@@ -66,7 +68,17 @@ impl<'a> Listing<'a> {
         };
         let said = request.query.iter().map(|(_, value, _)| escaped_len_max(value.as_bytes()));
         let head_len = said.sum::<u64>() + HEAD_LEN;
-        Ok(Self { head_len, prefix, delimiter, limit, is_encoded, owner, restore_at_ms })
+        let tells_metadata = list_metadata::is_asked(context);
+        Ok(Self {
+            head_len,
+            prefix,
+            delimiter,
+            limit,
+            is_encoded,
+            owner,
+            restore_at_ms,
+            tells_metadata,
+        })
     }
 
     /// Writes the state of a restore, if it is asked for.
@@ -98,6 +110,12 @@ impl<'a> Listing<'a> {
     fn page_len(&self, page: &ListPage) -> u64 {
         let keys = page.objects.iter().map(|(key, _)| key).chain(&page.prefixes);
         self.len_of(keys.map(Vec::as_slice))
+            + self.metadata_len(page.objects.iter().map(|(_, row)| row))
+    }
+
+    /// What metadata and tags of these take at most, if they are asked for.
+    pub(crate) fn metadata_len<'r>(&self, rows: impl Iterator<Item = &'r ObjectRow>) -> u64 {
+        if self.tells_metadata { rows.map(list_metadata::len_of).sum() } else { 0 }
     }
 
     /// Writes the elements that tell what was asked.
@@ -126,6 +144,7 @@ impl<'a> Listing<'a> {
             after_is_prefix,
             limit: self.limit as usize,
             row_count_max: None,
+            tells_all: self.tells_metadata,
         }
     }
 }
@@ -156,13 +175,23 @@ pub(crate) fn write_row(document: &mut Xml, row: &ObjectRow) {
     document.text("StorageClass", row.storage_class.as_deref().unwrap_or("STANDARD"));
 }
 
-fn write_contents(document: &mut Xml, listing: &Listing<'_>, page: &ListPage, with_owner: bool) {
+/// Writes the entries of a page; with a context, what is said of them beyond S3 too.
+async fn write_contents(
+    document: &mut Xml,
+    listing: &Listing<'_>,
+    page: &ListPage,
+    with_owner: bool,
+    context: Option<&Context<'_>>,
+) {
     for (key, row) in &page.objects {
         document.open("Contents").text("Key", &listing.key(key));
         write_row(document, row);
         listing.write_restore(document, row);
         if with_owner {
             write_owner(document, "Owner", &listing.owner);
+        }
+        if let Some(context) = context {
+            list_metadata::write(document, context, key, None, row).await;
         }
         document.close("Contents");
     }
@@ -191,7 +220,8 @@ pub(crate) async fn run_v1(context: &Context<'_>) -> Handled {
     {
         document.text("NextMarker", &listing.key(next));
     }
-    write_contents(&mut document, &listing, page, true);
+    let context = listing.tells_metadata.then_some(context);
+    write_contents(&mut document, &listing, page, true, context).await;
     Ok(listed.reply(document.finish(ROOT)))
 }
 
@@ -232,9 +262,6 @@ pub(crate) async fn run_v2(context: &Context<'_>) -> Handled {
         let value = request.query("list-type").unwrap_or_default();
         return Err(S3Error::argument("list-type", value, "The list type must be 2"));
     }
-    if request.query("metadata").is_some_and(|value| value == "true") {
-        return Err(S3Error::not_implemented("metadata"));
-    }
     context.engine.find_bucket(name.as_str())?;
     let listing = Listing::parse(context, "max-keys")?;
     let token = request.query("continuation-token");
@@ -261,6 +288,7 @@ pub(crate) async fn run_v2(context: &Context<'_>) -> Handled {
         document.text("StartAfter", &listing.key(after.as_bytes()));
     }
     let with_owner = request.query("fetch-owner").is_some_and(|value| value == "true");
-    write_contents(&mut document, &listing, page, with_owner);
+    let context = listing.tells_metadata.then_some(context);
+    write_contents(&mut document, &listing, page, with_owner, context).await;
     Ok(listed.reply(document.finish(ROOT)))
 }

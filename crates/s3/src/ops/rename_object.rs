@@ -10,7 +10,7 @@ use crate::object_headers::{is_for_new, parse_write_date};
 use crate::request::S3Request;
 use crate::response::empty;
 use crate::uri::decode_path;
-use drystone_base::{BucketName, ObjectKey};
+use drystone_base::ObjectKey;
 use drystone_engine::plan::{RenameRequest, SideConditions};
 use drystone_engine::{Encryption, EngineError};
 
@@ -84,7 +84,7 @@ pub(crate) async fn run(context: &Context<'_>) -> Handled {
             Err(error @ EngineError::ObjectNotFound { .. }) => {
                 let found = context.engine.locate(name.as_str(), source.as_bytes(), None);
                 let is_source = matches!(found, Err(EngineError::ObjectNotFound { .. }));
-                return Err(if is_source { no_source(&name, &source) } else { error.into() });
+                return Err(if is_source { no_source(&source) } else { error.into() });
             }
             outcome => return Ok(outcome.map(|()| empty(200))?),
         }
@@ -92,10 +92,8 @@ pub(crate) async fn run(context: &Context<'_>) -> Handled {
     Err(EngineError::Conflict.into())
 }
 
-fn no_source(bucket: &BucketName, source: &ObjectKey) -> S3Error {
-    let (bucket, key) = (bucket.as_str(), source.as_str());
-    let message = format!("The source of the renaming does not exist: {bucket}/{key}");
-    S3Error::with(S3Code::NoSuchKey, message).field("Key", key)
+fn no_source(source: &ObjectKey) -> S3Error {
+    S3Error::new(S3Code::NoSuchKey).field("Key", source.as_str())
 }
 
 /// The encryption of the source, if it is encrypted, and the one that the target gets.
