@@ -232,6 +232,15 @@ pub struct ClassStatus {
     pub survives_now: u64,
 }
 
+/// Documents of buckets that are stored though nothing acts on them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inactive {
+    /// What the buckets have, in words.
+    pub what: String,
+    /// How many buckets.
+    pub buckets: u64,
+}
+
 /// State of the store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
@@ -272,6 +281,9 @@ pub struct Status {
     /// Access logs of buckets that cannot be delivered, or lack lines.
     #[serde(default)]
     pub access_logs: Vec<AccessLog>,
+    /// What buckets have that this version stores and does not act on.
+    #[serde(default)]
+    pub inactive: Vec<Inactive>,
     /// Requests since the start that a proxy forwarded which is not trusted: its clients share the limits of
     /// one address.
     #[serde(default)]
@@ -514,7 +526,7 @@ pub enum Answer {
     /// Drives.
     Drives(Vec<Drive>),
     /// State of the store.
-    Status(Status),
+    Status(Box<Status>),
     /// A verification.
     Verification(Verification),
 }

@@ -55,7 +55,7 @@ use drystone_base::sync::{self, Mutex, MutexGuard};
 use drystone_engine::deployment::{
     ClassStatus, DeploymentStatus, DriveStatus, DriveWork, Obstacle, Stalled,
 };
-use drystone_engine::{ByteBudget, Engine, Kind, KindUsage, Work};
+use drystone_engine::{ByteBudget, Engine, InactiveCount, Kind, KindUsage, Work};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -165,7 +165,7 @@ impl Metrics {
         let name = "drystone_catalog_retained_frame_bytes";
         one(name, "gauge", "Segments with frames that no export covers.", retained);
         render_lock_clock(&mut out, engine);
-        render_access_logs(&mut out, engine);
+        render_buckets(&mut out, engine);
         if let Ok(space) = engine.space() {
             let name = "drystone_space_bytes";
             let _ = writeln!(out, "# HELP {name} Space of the drive.\n# TYPE {name} gauge");
@@ -251,6 +251,29 @@ fn render_access_logs(out: &mut String, engine: &Engine) {
     one(name, "counter", "Requests counted without lines of their own.", totals.omitted);
     let name = "drystone_access_log_refused_total";
     one(name, "counter", "Requests refused without room for lines.", totals.refused);
+}
+
+/// What buckets have that an operator looks after.
+fn render_buckets(out: &mut String, engine: &Engine) {
+    render_access_logs(out, engine);
+    render_inactive(out, engine);
+}
+
+/// Documents of buckets that nothing acts on.
+fn render_inactive(out: &mut String, engine: &Engine) {
+    let counts = tokio::task::block_in_place(|| engine.count_inactive()).unwrap_or_default();
+    let each = |value: fn(&InactiveCount) -> u64| {
+        let row = move |count: &InactiveCount| {
+            (format!("kind=\"{}\"", count.inactive.name), value(count))
+        };
+        counts.iter().map(row)
+    };
+    let name = "drystone_inactive_buckets";
+    let help = "Buckets with a document that this version stores and does not act on.";
+    Labelled { name, kind: "gauge", help }.write(out, each(|count| count.buckets));
+    let name = "drystone_inactive_documents_stored_total";
+    let help = "Documents that were stored and are not acted on.";
+    Labelled { name, kind: "counter", help }.write(out, each(|count| count.stored));
 }
 
 fn render_lock_clock(out: &mut String, engine: &Engine) {

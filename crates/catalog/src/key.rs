@@ -206,6 +206,19 @@ impl Key {
         key.extend_from_slice(name.as_bytes());
         key
     }
+    /// Bytes of the key of a document up to its kind, inclusive.
+    pub const DOCUMENT_KIND_END: usize = 10;
+    /// The prefix of all documents of all buckets.
+    #[must_use]
+    pub fn documents() -> Vec<u8> {
+        Self::start(Family::Document, 0)
+    }
+    /// The kind of a document, from its key; none of a key that is not a document's.
+    #[must_use]
+    pub fn kind_of_document(key: &[u8]) -> Option<u8> {
+        let is_document = key.first() == Some(&(Family::Document as u8));
+        key.get(Self::DOCUMENT_KIND_END - 1).copied().filter(|_| is_document)
+    }
     /// The prefix of all documents of a bucket: bucket id.
     #[must_use]
     pub fn documents_of(bucket: BucketId) -> Vec<u8> {

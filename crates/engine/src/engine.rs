@@ -7,6 +7,7 @@ use crate::cells::GentleReader;
 use crate::configuration::Configurations;
 use crate::decided::Decided;
 use crate::error::EngineError;
+use crate::inactive::Counters;
 use crate::lock_clock::LockClock;
 use crate::pace::Pace;
 use crate::pins::Pins;
@@ -93,6 +94,7 @@ pub(crate) struct Shared {
     pub(crate) keyring: OnceLock<Arc<Keyring>>,
     pub(crate) lock_clock: LockClock,
     pub(crate) log_room: LogRoom,
+    pub(crate) inactive: Counters,
     /// At lists of parts.
     pub(crate) part_turns: Arc<Turns>,
     /// At completing uploads of many parts.
@@ -150,6 +152,7 @@ impl Engine {
             keyring: OnceLock::new(),
             lock_clock,
             log_room: LogRoom::default(),
+            inactive: Counters::default(),
             part_turns: Turns::new(crate::parts::turn_count()),
             completion_turns: Turns::new(crate::multipart::LONG_AT_ONCE_MAX),
             key_turns: Turns::new(KEY_REQUESTS_MAX),

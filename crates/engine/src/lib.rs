@@ -35,6 +35,7 @@ mod document;
 mod engine;
 mod error;
 mod hedge;
+mod inactive;
 mod layout;
 mod list;
 mod lock_clock;
@@ -78,6 +79,7 @@ pub use digest::{Digests, combine_crc};
 pub use document::DocumentPage;
 pub use engine::{Engine, EngineConfig};
 pub use error::{Condition, EngineError};
+pub use inactive::{Inactive, InactiveCount};
 pub use list::{
     ListPage, ListRequest, ListedVersion, UploadPage, VersionMark, VersionPage, VersionRequest,
 };

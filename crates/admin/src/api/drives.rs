@@ -5,14 +5,16 @@ use crate::Admin;
 use crate::door::Actor;
 use crate::rights::Right;
 use drystone_admin_api::{
-    AccessLog, Answer, ClassStatus, Drive, DriveState, DriveWork, Failure, FailureCode, LostObject,
-    Moving, Obstacle, Progress, Request, Scrub, Stalled, Status, Verification,
+    AccessLog, Answer, ClassStatus, Drive, DriveState, DriveWork, Failure, FailureCode, Inactive,
+    LostObject, Moving, Obstacle, Progress, Request, Scrub, Stalled, Status, Verification,
 };
 use drystone_base::sync::{self, Mutex, MutexGuard};
 use drystone_engine::deployment::{
     self as of_drives, DeploymentStatus, DriveState as State, DriveWork as Work,
 };
-use drystone_engine::{AuditReport, AuditScope, Engine, EngineError, Unrepaired, Verified};
+use drystone_engine::{
+    AuditReport, AuditScope, Engine, EngineError, InactiveCount, Unrepaired, Verified,
+};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -247,6 +249,17 @@ fn access_logs(admin: &Admin) -> Vec<AccessLog> {
     shown.collect()
 }
 
+/// What is stored and does not act. A catalog that cannot be read says so elsewhere.
+fn inactive(admin: &Admin) -> Vec<Inactive> {
+    let counts = tokio::task::block_in_place(|| admin.engine.count_inactive());
+    let counts = counts.unwrap_or_default().into_iter().filter(|count| count.buckets > 0);
+    let shown = |count: InactiveCount| Inactive {
+        what: count.inactive.what.to_owned(),
+        buckets: count.buckets,
+    };
+    counts.map(shown).collect()
+}
+
 fn classes_of(status: &DeploymentStatus) -> Vec<ClassStatus> {
     let one = |class: &drystone_engine::deployment::ClassStatus| ClassStatus {
         class: class.class.to_owned(),
@@ -321,7 +334,7 @@ async fn status(actor: &Actor<'_>, admin: &Admin) -> Outcome {
         .collect();
     let clock = admin.engine.lock_clock_state();
     let left = admin.verifying.lacking(&admin.engine, &status);
-    Ok(Answer::Status(Status {
+    Ok(Answer::Status(Box::new(Status {
         code: status.shape.to_string(),
         survives: status.shape.parity.into(),
         survives_now: status.can_lose() as u64,
@@ -339,6 +352,7 @@ async fn status(actor: &Actor<'_>, admin: &Admin) -> Outcome {
         is_lock_clock_ahead: clock.is_ahead,
         lock_clock_ahead_s: clock.ahead_ms / 1000,
         access_logs: access_logs(admin),
+        inactive: inactive(admin),
         groups_by_lacking_drives: lacking,
         waiting_repairs: status.repair_count as u64,
         moving: status.moving.map(|moving| Moving {
@@ -355,7 +369,7 @@ async fn status(actor: &Actor<'_>, admin: &Admin) -> Outcome {
         }),
         stalled: stalled_of(&status),
         drives: drives_of(&status),
-    }))
+    })))
 }
 
 /// Refuses a change of the drives where nothing can be changed.

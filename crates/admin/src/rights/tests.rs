@@ -89,7 +89,10 @@ fn every_operation_of_the_kms_api_has_a_row() {
         include_str!("../kms_api/grants.rs"),
     ];
     let handled: BTreeSet<&str> = sources.into_iter().flat_map(arms).collect();
-    let is_operation = |name: &&&str| name.starts_with(char::is_uppercase) && !name.contains('_');
+    let is_operation = |name: &&&str| {
+        let is_name = name.starts_with(char::is_uppercase) && !name.contains('_');
+        is_name && !name.ends_with("Exception")
+    };
     let handled: BTreeSet<&str> = handled.iter().filter(is_operation).copied().collect();
     assert_eq!(handled, listed(|row| row.kms));
 }

@@ -25,8 +25,8 @@ use crate::operation::Operation;
 use crate::response::{empty, set, xml};
 use crate::schema::{Node, canonical};
 use crate::xml::{Element, NAMESPACE, Xml, escaped_len_max, parse};
-use drystone_engine::BucketRow;
 use drystone_engine::plan::DocumentKind;
+use drystone_engine::{BucketRow, Inactive};
 
 /// A kind of document.
 struct Form {
@@ -192,8 +192,14 @@ pub(crate) async fn put(
     // A notification without any target is none, and so is logging without one.
     let may_be_none = [DocumentKind::Notification, DocumentKind::Logging].contains(&form.kind);
     let is_none = may_be_none && root.children.is_empty();
+    let inactive = Inactive::of(form.kind, text.as_bytes()).filter(|_| !is_none);
     documents.push((id.to_owned(), (!is_none).then(|| text.into_bytes())));
     context.engine.set_documents(name.as_str(), form.kind, documents).await?;
+    if let Some(inactive) = inactive {
+        context.engine.note_inactive(inactive);
+        let (bucket, what) = (name.as_str(), inactive.what);
+        tracing::warn!(bucket, what, "stored, but this version does not act on it");
+    }
     Ok(reply)
 }
 

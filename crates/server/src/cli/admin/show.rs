@@ -202,6 +202,18 @@ fn access_logs_text(status: &Status) -> String {
     status.access_logs.iter().map(line).collect()
 }
 
+/// A line for each kind of document that is stored and does not act.
+fn inactive_text(status: &Status) -> String {
+    let line = |inactive: &drystone_admin_api::Inactive| {
+        let buckets = match inactive.buckets {
+            1 => "1 bucket has".to_owned(),
+            count => format!("{count} buckets have"),
+        };
+        format!("{buckets} {}; this version does not act on them\n", clean(&inactive.what))
+    };
+    status.inactive.iter().map(line).collect()
+}
+
 /// Which drives are missing, what can still be read, and what to do; nothing if all are here.
 fn missing_text(status: &Status) -> String {
     let (gone, all) = (status.missing_drives, status.drives.len());
@@ -323,8 +335,7 @@ fn status_text(status: &Status) -> String {
              drystone lock confirm-clock\n"
         );
     }
-    text += &access_logs_text(status);
-    text += &forwarded_text(status);
+    text += &(access_logs_text(status) + &inactive_text(status) + &forwarded_text(status));
     if status.is_lock_clock_ahead {
         let hours = status.lock_clock_ahead_s.div_ceil(3600);
         text += &format!(
