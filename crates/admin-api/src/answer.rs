@@ -1,6 +1,6 @@
 //! What the admin API answers.
 
-use crate::SessionsOf;
+use crate::{Health, SessionsOf};
 use serde::{Deserialize, Serialize};
 
 /// A user.
@@ -190,6 +190,9 @@ pub struct Drive {
     pub total_bytes: u64,
     /// Free bytes.
     pub free_bytes: u64,
+    /// It has no room for new objects.
+    #[serde(default)]
+    pub is_full: bool,
     /// Stretches of its log that do not verify.
     pub damage_count: u64,
     /// The write or flush that failed, if one did.
@@ -244,6 +247,9 @@ pub struct Inactive {
 /// State of the store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
+    /// What the server can do now: what its health paths, metrics and MinIO's admin API say too.
+    #[serde(default)]
+    pub health: Health,
     /// Code of new objects.
     pub code: String,
     /// Drives that it can lose when everything is whole.

@@ -5,8 +5,10 @@
 //! the kernel says who is at the other end, or over HTTP with a signature.
 
 mod answer;
+mod health;
 
 pub use answer::*;
+pub use health::{Health, KeyService};
 
 use serde::{Deserialize, Serialize};
 

@@ -1,47 +1,77 @@
-//! Whether the process lives, and whether it can serve.
+//! Whether the process lives, and whether it can serve, as orchestrators and load balancers ask.
+//!
+//! Paths, statuses and headers are those of MinIO, as measured: `live` is 200 while the process serves,
+//! `ready` is 200 unless the server that keeps keys does not answer, `cluster` and `cluster/read` are 503
+//! where too few drives work. With `maintenance=true` they say whether the deployment would go on without
+//! this server: it would not, since it is one server, and 412 says so.
 
 use crate::{AdminResponse, respond};
-use drystone_engine::deployment::DeploymentStatus;
-use drystone_engine::{Engine, EngineError};
-use http::StatusCode;
+use drystone_admin_api::{Health, KeyService};
+use http::{HeaderValue, StatusCode};
 
-/// The process answers.
-pub(crate) fn live() -> AdminResponse {
-    respond(StatusCode::OK, "text/plain", "")
-}
+/// Paths that are answered here.
+pub(crate) const PATHS: [&str; 4] = [
+    "/minio/health/live",
+    "/minio/health/ready",
+    "/minio/health/cluster",
+    "/minio/health/cluster/read",
+];
 
-/// The store takes writes. A full one does: it takes deletes.
-pub(crate) fn cluster(engine: &Engine, is_read_only: bool) -> AdminResponse {
-    if is_read_only {
-        let message = format!("{}\n", EngineError::ReadOnly);
-        return respond(StatusCode::SERVICE_UNAVAILABLE, "text/plain", message);
-    }
-    if !engine.takes_writes() {
-        let message =
-            "fewer drives work than the write of an object needs; `drystone status` says which\n";
-        return respond(StatusCode::SERVICE_UNAVAILABLE, "text/plain", message);
-    }
-    respond(StatusCode::OK, "text/plain", "")
-}
-
-/// All objects of the default storage class can be read, as far as drives decide it. What is in a class of
-/// less redundancy, if anything is, says `drystone status`.
-pub(crate) fn cluster_read(engine: &Engine, status: Option<&DeploymentStatus>) -> AdminResponse {
-    match status {
-        Some(status) if !status.is_readable() => {
-            let message =
+/// The answer to one of [`PATHS`].
+pub(crate) fn answer(path: &str, query: Option<&str>, health: &Health) -> AdminResponse {
+    let is_maintenance =
+        query.is_some_and(|query| query.split('&').any(|q| q == "maintenance=true"));
+    match path {
+        "/minio/health/live" => text(StatusCode::OK, ""),
+        "/minio/health/ready" => ready(health),
+        "/minio/health/cluster/read" => {
+            let why =
                 "too many drives are missing to read all objects; `drystone status` says which\n";
-            respond(StatusCode::SERVICE_UNAVAILABLE, "text/plain", message)
+            let quorum = ("x-minio-read-quorum", health.read_quorum);
+            cluster(health, is_maintenance, quorum, health.is_readable.then_some(()).ok_or(why))
         }
-        _ => ready(engine),
+        _ => {
+            let why = match health.is_read_only {
+                true => "the store is read-only: too few drives were found at the start\n",
+                false => "fewer drives work than a write needs; `drystone status` says which\n",
+            };
+            let quorum = ("x-minio-write-quorum", health.write_quorum);
+            cluster(health, is_maintenance, quorum, health.takes_writes.then_some(()).ok_or(why))
+        }
     }
 }
 
-/// The drive takes writes. A full drive is ready: it serves reads and deletes.
-pub(crate) fn ready(engine: &Engine) -> AdminResponse {
-    if engine.drive().log().is_quarantined() {
-        let message = "the drive failed and takes no more writes; replace it or restart\n";
-        return respond(StatusCode::SERVICE_UNAVAILABLE, "text/plain", message);
+/// The process serves, and the server that keeps keys answers. A full drive is ready: it serves reads and
+/// deletes.
+fn ready(health: &Health) -> AdminResponse {
+    match health.key_service {
+        KeyService::None | KeyService::Answers => text(StatusCode::OK, ""),
+        KeyService::Gone => {
+            text(StatusCode::SERVICE_UNAVAILABLE, "the server that keeps keys does not answer\n")
+        }
     }
-    respond(StatusCode::OK, "text/plain", "")
+}
+
+fn cluster(
+    health: &Health,
+    is_maintenance: bool,
+    quorum: (&'static str, u64),
+    is_well: Result<(), &'static str>,
+) -> AdminResponse {
+    let mut response = match (is_maintenance, is_well) {
+        (true, _) => text(StatusCode::PRECONDITION_FAILED, ""),
+        (false, Ok(())) => text(StatusCode::OK, ""),
+        (false, Err(why)) => text(StatusCode::SERVICE_UNAVAILABLE, why),
+    };
+    let headers = response.headers_mut();
+    headers.insert(quorum.0, HeaderValue::from(quorum.1));
+    headers.insert("x-minio-storage-class-defaults", HeaderValue::from_static("false"));
+    if health.drives_filling > 0 {
+        headers.insert("x-minio-healing-drives", HeaderValue::from(health.drives_filling));
+    }
+    response
+}
+
+fn text(status: StatusCode, text: &'static str) -> AdminResponse {
+    respond(status, "text/plain", text)
 }

@@ -7,6 +7,7 @@
 mod api;
 mod attempt;
 mod buckets;
+mod change_log;
 mod console;
 mod door;
 mod federation;
@@ -18,6 +19,7 @@ mod minio;
 mod query;
 mod rights;
 mod room;
+mod state;
 
 pub use api::Drives;
 pub use buckets::{BucketAccess, BucketRights};
@@ -49,6 +51,7 @@ pub struct Admin {
     rights: Arc<dyn BucketRights>,
     verifying: Arc<api::Verifying>,
     is_stopping: AtomicBool,
+    states: state::States,
 }
 
 /// What the administration is made of.
@@ -188,6 +191,7 @@ impl Admin {
             rights,
             verifying,
             is_stopping: AtomicBool::new(false),
+            states: state::States::default(),
         }
     }
 
@@ -204,12 +208,17 @@ impl Admin {
 
     /// Answers a request to a door of the administration.
     pub async fn serve(&self, door: Door, request: &AdminRequest) -> AdminResponse {
-        match door {
+        let change = change_log::change_of(door, request);
+        let response = match door {
             Door::Query => query::serve(self, &self.federation, request).await,
             Door::Api => api::serve(self, request).await,
             Door::Minio => minio::serve(self, request).await,
             Door::Kms => kms_api::serve(self, request).await,
+        };
+        if let Some(change) = change {
+            change_log::note(&change, request, &response);
         }
+        response
     }
 
     /// Answers a request that was refused before a door saw it: its signature is not right, or its body
@@ -231,40 +240,29 @@ impl Admin {
         }
     }
 
-    /// The answer to a request that is not for S3; `None` for all others.
+    /// Whether a request is for health or metrics, and not for S3.
     #[must_use]
-    pub fn respond(
+    pub fn answers(method: &Method, path: &str) -> bool {
+        let is_read = *method == Method::GET || *method == Method::HEAD;
+        is_read && (health::PATHS.contains(&path) || METRICS.contains(&path))
+    }
+
+    /// The answer to a request that [`Admin::answers`].
+    pub async fn respond(
         &self,
-        method: &Method,
         path: &str,
+        query: Option<&str>,
         headers: &HeaderMap,
-    ) -> Option<AdminResponse> {
-        if *method != Method::GET && *method != Method::HEAD {
-            return None;
+    ) -> AdminResponse {
+        if METRICS.contains(&path) {
+            if !self.may_read_metrics(headers) {
+                let message = "A bearer token is needed: set it with DRYSTONE_METRICS_TOKEN.\n";
+                return respond(StatusCode::FORBIDDEN, "text/plain", message);
+            }
+            let text = self.metrics.render(&self.engine, &self.state(state::AGE_MAX).await);
+            return respond(StatusCode::OK, "text/plain; version=0.0.4", text);
         }
-        match path {
-            "/minio/health/live" => Some(health::live()),
-            "/minio/health/ready" => Some(health::ready(&self.engine)),
-            "/minio/health/cluster/read" => {
-                Some(health::cluster_read(&self.engine, self.drives.status().ok().as_ref()))
-            }
-            "/minio/health/cluster" => {
-                Some(health::cluster(&self.engine, self.drives.is_read_only()))
-            }
-            path if METRICS.contains(&path) => {
-                if !self.may_read_metrics(headers) {
-                    let message = "A bearer token is needed: set it with DRYSTONE_METRICS_TOKEN.\n";
-                    return Some(respond(StatusCode::FORBIDDEN, "text/plain", message));
-                }
-                // What cannot be read now is left out.
-                let drives = self.drives.status().ok();
-                let lacking = |status| self.verifying.lacking(&self.engine, status);
-                let found = drives.as_ref().map(|status| (status, lacking(status)));
-                let text = self.metrics.render(&self.engine, found);
-                Some(respond(StatusCode::OK, "text/plain; version=0.0.4", text))
-            }
-            _ => None,
-        }
+        health::answer(path, query, &self.state(state::AGE_MAX).await.health)
     }
 
     fn may_read_metrics(&self, headers: &HeaderMap) -> bool {

@@ -4,6 +4,7 @@
 //! | --- | --- | --- |
 //! | `drystone_requests_total` | requests | operation, status |
 //! | `drystone_request_seconds_total` | seconds | operation |
+//! | `drystone_health` | as the field of `drystone status --json` of this name: 0 or 1, or drives | of |
 //! | `drystone_access_log_dropped_total` | lines | |
 //! | `drystone_connections_open`, `drystone_connections_limit` | connections | |
 //! | `drystone_connections_refused_total` | connections | |
@@ -27,6 +28,7 @@
 //! | `drystone_catalog_retained_frame_bytes` | bytes | |
 //! | `drystone_drive_up` | 0 or 1 | drive |
 //! | `drystone_drive_quarantined` | 0 or 1: a write or flush failed | drive |
+//! | `drystone_drive_full` | 0 or 1: no room for new objects | drive |
 //! | `drystone_drive_index_behind` | 0 or 1: its index fails, and lacks records | drive |
 //! | `drystone_drive_space_bytes` | bytes | drive, state: total, free |
 //! | `drystone_drive_flushes_total` | flushes | drive |
@@ -51,6 +53,8 @@
 //! | `drystone_stalled_room_bytes` | bytes of room to give a drive up | drive, room: needed, free |
 
 use crate::api::Lacking;
+use crate::state::State;
+use drystone_admin_api::Health;
 use drystone_base::sync::{self, Mutex, MutexGuard};
 use drystone_engine::deployment::{
     ClassStatus, DeploymentStatus, DriveStatus, DriveWork, Obstacle, Stalled,
@@ -120,11 +124,7 @@ impl Metrics {
 
     /// All metrics as text.
     #[must_use]
-    pub(crate) fn render(
-        &self,
-        engine: &Engine,
-        drives: Option<(&DeploymentStatus, Lacking)>,
-    ) -> String {
+    pub(crate) fn render(&self, engine: &Engine, state: &State) -> String {
         let mut out = String::new();
         let head = |out: &mut String, name: &str, kind: &str, help: &str| {
             let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
@@ -185,8 +185,10 @@ impl Metrics {
             let (kind, bytes) = (work.name(), engine.pace().bytes(work));
             let _ = writeln!(out, "{name}{{work=\"{kind}\"}} {bytes}");
         }
-        if let Some((status, left)) = drives {
-            render_drives(&mut out, status, left);
+        render_health(&mut out, &state.health);
+        // What cannot be read now is left out.
+        if let Some(status) = &state.drives {
+            render_drives(&mut out, status, state.lacking);
         }
         out
     }
@@ -210,6 +212,13 @@ impl Labelled<'_> {
             };
         }
     }
+}
+
+fn render_health(out: &mut String, health: &Health) {
+    let values = health.values().into_iter();
+    let values = values.map(|(of, value)| (format!("of=\"{of}\""), value));
+    Labelled { name: "drystone_health", kind: "gauge", help: "What the server can do now." }
+        .write(out, values);
 }
 
 fn render_budget(out: &mut String, budget: &ByteBudget) {
@@ -370,6 +379,8 @@ fn render_drives(out: &mut String, status: &DeploymentStatus, left: Lacking) {
     gauge("drystone_drive_up", "The drive is there and works.").write(out, each(is_up));
     gauge("drystone_drive_quarantined", "A write or flush failed: it takes no more writes.")
         .write(out, each(|drive| u64::from(drive.failure.is_some())));
+    gauge("drystone_drive_full", "It has no room for new objects.")
+        .write(out, each(|drive| u64::from(drive.is_full)));
     gauge("drystone_drive_index_behind", "Its index fails, and lacks records.")
         .write(out, each(|drive| u64::from(drive.is_index_behind)));
     let space =

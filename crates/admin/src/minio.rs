@@ -14,7 +14,7 @@ mod users;
 use crate::attempt::Attempts;
 use crate::door::{Actor, AdminRequest};
 use crate::rights::Right;
-use crate::{About, Admin, AdminResponse, BucketAccess, BucketRights, Drives, respond};
+use crate::{About, Admin, AdminResponse, BucketAccess, BucketRights, respond};
 use bytes::Bytes;
 use drystone_base::SystemRng;
 use drystone_engine::{Consumer, Engine, Turns};
@@ -58,7 +58,7 @@ struct Call<'a> {
     engine: &'a Engine,
     kms: &'a Kms,
     about: &'a About,
-    drives: &'a Arc<dyn Drives>,
+    admin: &'a Admin,
     rights: &'a Arc<dyn BucketRights>,
     caller: &'a Arc<Identity>,
 }
@@ -150,7 +150,7 @@ impl Call<'_> {
 
 /// Answers a call.
 pub(crate) async fn serve(admin: &Admin, request: &AdminRequest) -> AdminResponse {
-    let Admin { engine, kms, about, drives, rights, .. } = admin;
+    let Admin { engine, kms, about, rights, .. } = admin;
     let refuse = |error: MinioError| error.render(&request.path, &request.request_id);
     let Some(identity) = &request.identity else {
         return refuse(MinioError::denied("The request must be signed."));
@@ -166,7 +166,7 @@ pub(crate) async fn serve(admin: &Admin, request: &AdminRequest) -> AdminRespons
         let (plain, caller) = (plain.clone(), &attempt.identity);
         // Its changes compare, as those of identities do.
         let kms = &kms.guarded(actor.directory.decision_guard());
-        let call = Call { actor, request, plain, engine, kms, about, drives, rights, caller };
+        let call = Call { actor, request, plain, engine, kms, about, admin, rights, caller };
         let reply = run(&call).await;
         if attempts.go_on(&attempt) {
             continue;

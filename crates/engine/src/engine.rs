@@ -467,7 +467,7 @@ impl Engine {
         let now = self.now_ms();
         let checked = shared.space_checked_ms.load(Ordering::Relaxed);
         if now.abs_diff(checked) > SPACE_FRESH_MS {
-            let short = self.space_is_short()?;
+            let short = self.space_is_short();
             shared.space_is_short.store(u64::from(short), Ordering::Relaxed);
             shared.space_checked_ms.store(now, Ordering::Relaxed);
         }
@@ -485,22 +485,28 @@ impl Engine {
         !self.drive().log().is_quarantined() && self.pool().online().len() >= least
     }
 
-    fn space_is_short(&self) -> Result<bool, EngineError> {
-        // A drive that cannot say how much it has is on its way out; writes go around it.
-        let online = self.pool().online();
-        if online.iter().any(|drive| drive.log().is_in_reserve()) {
-            return Ok(true);
+    /// Whether the drive that the catalog is read from works.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        !self.drive().log().is_quarantined()
+    }
+
+    fn space_is_short(&self) -> bool {
+        self.pool().online().iter().any(|drive| self.is_full(drive))
+    }
+
+    /// Whether a drive has less free space than deletes, compaction and the indexes need: then no new object
+    /// is taken.
+    #[must_use]
+    pub fn is_full(&self, drive: &Drive) -> bool {
+        if drive.log().is_in_reserve() {
+            return true;
         }
-        let spaces = online.into_iter().filter_map(|drive| {
-            let catalog = self.shared.catalog.index().disk_bytes();
-            let indexes = drive.index().disk_bytes() + catalog;
-            let segments = 2 * u64::from(drive.log().segment_len());
-            Some((drive.log().space().ok()?, segments + indexes))
-        });
-        let is_short = |(space, least): (LogSpace, u64)| {
-            space.free_bytes < (space.total_bytes / 20).max(least)
-        };
-        Ok(spaces.into_iter().any(is_short))
+        // A drive that cannot say how much it has is on its way out; writes go around it.
+        let Ok(space) = drive.log().space() else { return false };
+        let indexes = drive.index().disk_bytes() + self.shared.catalog.index().disk_bytes();
+        let least = 2 * u64::from(drive.log().segment_len()) + indexes;
+        space.free_bytes < (space.total_bytes / 20).max(least)
     }
 
     /// Space of all drives that are online.

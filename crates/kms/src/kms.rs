@@ -74,7 +74,7 @@ pub(crate) struct Shared {
     account: String,
     local: Local,
     pub(crate) fixed: Static,
-    vault: Vault,
+    pub(crate) vault: Vault,
     pub(crate) bucket_keys: BucketKeys,
 }
 

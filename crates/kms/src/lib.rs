@@ -23,6 +23,7 @@ mod grant;
 mod key;
 mod kms;
 mod noted;
+mod probe;
 mod provider;
 mod vault;
 

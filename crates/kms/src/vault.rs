@@ -139,6 +139,12 @@ impl Vault {
         Self { config: config.map(Arc::new), circuit, asking: Arc::new(asking) }
     }
 
+    /// Whether Vault answers; `None` if none is set. Blocks for two seconds at most.
+    pub(crate) fn answers(&self) -> Option<bool> {
+        let config = self.config.as_ref()?;
+        Some(!self.circuit.refuses(Instant::now()) && crate::probe::answers(config))
+    }
+
     pub(crate) fn is_there(&self) -> bool {
         self.config.is_some()
     }

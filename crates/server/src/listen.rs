@@ -479,7 +479,10 @@ async fn answer(
     };
     if !front.gateway.names_bucket(request.uri(), request.headers()) {
         let (method, path, headers) = (request.method(), request.uri().path(), request.headers());
-        if let Some(response) = front.admin.respond(method, path, headers) {
+        if Admin::answers(method, path) {
+            // Apart: what it holds on the way is no part of each request of S3.
+            let response =
+                Box::pin(front.admin.respond(path, request.uri().query(), headers)).await;
             let receiver = receiver(front, None, peer, request.version());
             return receiver.send(None, response.map(ResponseBody::full)).await;
         }

@@ -34,6 +34,8 @@ const WRITE_AHEAD_LEN: u32 = 1 << 20;
 const TICK: Duration = Duration::from_millis(200);
 /// Ticks between two rounds of compaction and export.
 const SLOW_TICKS: u32 = 25;
+/// Ticks between two looks at the room of drives: a second.
+const ROOM_TICKS: u32 = 5;
 /// Ticks between two notes of the clock of locks: ten minutes. What a kill takes from it counts as downtime.
 const LOCK_CLOCK_TICKS: u32 = 3_000;
 /// Time that a start spends on giving rows their seals before it serves.
@@ -473,6 +475,9 @@ fn maintain(deployment: &Deployment, stop: &AtomicBool) {
             tend_index("drive", drive.index());
         }
         ticks += 1;
+        if ticks.is_multiple_of(ROOM_TICKS) {
+            watch.look_at_room(engine);
+        }
         if ticks.is_multiple_of(SLOW_TICKS) {
             telemetry::write_suppressed();
         }

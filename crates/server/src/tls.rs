@@ -7,14 +7,15 @@
 //! - Files that cannot be used are read again after a bounded time, also if nothing about them changes, and
 //!   the certificate that was served before is served meanwhile.
 
+mod certificate;
 mod client;
 mod handshake;
 
 pub(crate) use client::{Acceptor, TlsClient};
 
 use client::Terms;
-use drystone_base::error_limited;
 use drystone_base::sync::{Mutex, lock};
+use drystone_base::{Clock, SystemClock, Timestamp, error_limited};
 use drystone_io::{Links, read_small_bytes};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -49,6 +50,12 @@ pub(crate) enum TlsError {
         #[source]
         source: rustls::pki_types::pem::Error,
     },
+    /// The key needs a password.
+    #[error(
+        "{path} is encrypted, and the server cannot ask for its password; decrypt it with `openssl pkey -in \
+         {path} -out NEW`, and keep it readable by the user of the server only"
+    )]
+    Encrypted { path: String },
     /// Certificate and key do not fit.
     #[error("{certificate} and {key} cannot be used together")]
     Pair {
@@ -264,14 +271,37 @@ impl Files {
             let path = path.clone();
             move |source| TlsError::File { path, source }
         };
+        if certificate::is_encrypted(&self.key) {
+            return Err(TlsError::Encrypted { path: key });
+        }
         let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&self.certificate).collect();
         let chain = chain.map_err(bad(&certificate))?;
+        self.warn(&chain);
         let private = PrivateKeyDer::from_pem_slice(&self.key).map_err(bad(&key))?;
         let config = ServerConfig::builder().with_no_client_auth();
         let config = config.with_single_cert(chain, private);
         let mut config = config.map_err(|source| TlsError::Pair { certificate, key, source })?;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(TlsAcceptor::from(Arc::new(config)))
+    }
+}
+
+impl Files {
+    /// Says what clients, or other users of the machine, will make of the files. They are used all the same:
+    /// a certificate that is renewed is read again, and the clock may be what is wrong.
+    fn warn(&self, chain: &[CertificateDer<'_>]) {
+        let [certificate, key] = &self.paths;
+        let now = Timestamp(SystemClock.now_ms());
+        for (index, der) in chain.iter().enumerate() {
+            if let Some(fault) = certificate::fault_of_time(der, now) {
+                let path = certificate.display();
+                tracing::warn!(%path, index, fault, "clients will refuse a certificate: renew it");
+            }
+        }
+        if certificate::is_open_to_others(key) {
+            let path = key.display();
+            tracing::warn!(%path, "every user of the machine can read the private key: chmod 600");
+        }
     }
 }
 

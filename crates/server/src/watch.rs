@@ -12,6 +12,7 @@ const LOOKS_MAX: u32 = 50;
 #[derive(Default)]
 pub(crate) struct DriveWatch {
     failed: HashSet<DriveId>,
+    full: HashSet<DriveId>,
     /// For how many looks in a row an index has failed.
     behind: HashMap<DriveId, u32>,
 }
@@ -34,6 +35,25 @@ impl DriveWatch {
                 );
             }
             self.look_at_index(&member, drive);
+        }
+    }
+
+    /// Says when a drive has no room for new objects, and when it has some again. Asks the file systems.
+    pub(crate) fn look_at_room(&mut self, engine: &Engine) {
+        for member in engine.pool().drives() {
+            let (id, path) = (member.info.id, &member.path);
+            let Some(drive) = engine.pool().get(id) else { continue };
+            match engine.is_full(&drive) {
+                true if self.full.insert(id) => tracing::error!(
+                    drive = path,
+                    "a drive is full: new objects are refused with 507; delete objects or versions, or add a \
+                     drive"
+                ),
+                false if self.full.remove(&id) => {
+                    tracing::info!(drive = path, "a drive has room again");
+                }
+                _ => {}
+            }
         }
     }
 

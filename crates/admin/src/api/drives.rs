@@ -4,6 +4,7 @@ use super::{Failed, Outcome};
 use crate::Admin;
 use crate::door::Actor;
 use crate::rights::Right;
+use crate::state::{NOW, State as ServerState};
 use drystone_admin_api::{
     AccessLog, Answer, ClassStatus, Drive, DriveState, DriveWork, Failure, FailureCode, Inactive,
     LostObject, Moving, Obstacle, Progress, Request, Scrub, Stalled, Status, Verification,
@@ -200,9 +201,12 @@ async fn changing<T: Send + 'static>(
 
 async fn list(actor: &Actor<'_>, admin: &Admin) -> Outcome {
     actor.require_server(Right::StorageInfo)?;
-    let drives = admin.drives.clone();
-    let status = blocking(move || drives.status()).await?;
+    let status = admin.state(NOW).await.drives.ok_or_else(no_state)?;
     Ok(Answer::Drives(drives_of(&status)))
+}
+
+fn no_state() -> Failed {
+    failed("the state of the drives cannot be read, or not in time; the log says more".to_owned())
 }
 
 fn drives_of(status: &DeploymentStatus) -> Vec<Drive> {
@@ -221,6 +225,7 @@ fn drives_of(status: &DeploymentStatus) -> Vec<Drive> {
         holds_catalog: drive.holds_catalog,
         total_bytes: drive.total_bytes,
         free_bytes: drive.free_bytes,
+        is_full: drive.is_full,
         damage_count: drive.damage_count as u64,
         failure: drive.failure.clone(),
         scrub: Scrub {
@@ -323,8 +328,8 @@ fn advice(obstacle: &Obstacle) -> &'static str {
 
 async fn status(actor: &Actor<'_>, admin: &Admin) -> Outcome {
     actor.require_server(Right::StorageInfo)?;
-    let drives = admin.drives.clone();
-    let status = blocking(move || drives.status()).await?;
+    let ServerState { drives, lacking: left, health } = admin.state(NOW).await;
+    let status = drives.ok_or_else(no_state)?;
     let lacking: BTreeMap<u64, u64> = status
         .groups_by_lack
         .iter()
@@ -333,8 +338,8 @@ async fn status(actor: &Actor<'_>, admin: &Admin) -> Outcome {
         .map(|(lack, count)| (lack as u64, *count as u64))
         .collect();
     let clock = admin.engine.lock_clock_state();
-    let left = admin.verifying.lacking(&admin.engine, &status);
     Ok(Answer::Status(Box::new(Status {
+        health,
         code: status.shape.to_string(),
         survives: status.shape.parity.into(),
         survives_now: status.can_lose() as u64,

@@ -3,12 +3,15 @@
 use super::{Answer, Call, MinioError, Reply};
 use crate::BucketAccess;
 use crate::rights::Right;
+use crate::state::{NOW, State};
+use drystone_admin_api::{Health, KeyService};
 use drystone_base::Timestamp;
 use drystone_base::limits::BUCKET_COUNT_MAX;
 use drystone_engine::deployment::{DeploymentStatus, DriveState, DriveStatus};
 use drystone_engine::{BucketRow, BucketsAsked, EngineError, Usage};
 use drystone_identity::DEFAULT_ACCOUNT;
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 /// Buckets that an answer names at most: as many as an account may have.
 const NAMED_COUNT_MAX: usize = BUCKET_COUNT_MAX;
@@ -80,21 +83,10 @@ impl Sums {
     }
 }
 
-/// The state of all drives; reading it blocks for a moment.
-async fn status(call: &Call<'_>) -> Result<DeploymentStatus, MinioError> {
-    let drives = call.drives.clone();
-    match tokio::task::spawn_blocking(move || drives.status()).await {
-        Ok(Ok(status)) => Ok(status),
-        Ok(Err(error)) => {
-            tracing::error!(error, "the administration failed");
-            Err(MinioError::failed())
-        }
-        Err(_) => Err(MinioError::failed()),
-    }
-}
-
-fn is_offline(drive: &DriveStatus) -> bool {
-    matches!(drive.state, DriveState::Missing | DriveState::NotTrusted | DriveState::Failed)
+/// The state of the server, with its drives.
+async fn state(call: &Call<'_>) -> Result<(Arc<DeploymentStatus>, Health), MinioError> {
+    let State { drives, health, .. } = call.admin.state(NOW).await;
+    drives.map(|status| (status, health)).ok_or_else(MinioError::failed)
 }
 
 fn drives(status: &DeploymentStatus) -> Vec<Value> {
@@ -120,13 +112,12 @@ fn drives(status: &DeploymentStatus) -> Vec<Value> {
     status.drives.iter().enumerate().map(one).collect()
 }
 
-fn backend(status: &DeploymentStatus) -> Value {
-    let offline = status.drives.iter().filter(|drive| is_offline(drive)).count();
+fn backend(status: &DeploymentStatus, health: &Health) -> Value {
     let parity = status.shape.parity;
     json!({
         "backendType": "Erasure",
-        "onlineDisks": status.drives.len() - offline,
-        "offlineDisks": offline,
+        "onlineDisks": health.drives_online,
+        "offlineDisks": health.drives_offline,
         "standardSCParity": parity,
         "rrSCParity": parity.saturating_sub(1),
         "totalSets": [1],
@@ -142,8 +133,15 @@ pub(super) async fn info(call: &Call<'_>) -> Answer {
         Ok(())
     })
     .await?;
-    let status = status(call).await?;
+    let (status, health) = state(call).await?;
+    let endpoint = call.request.header("host").unwrap_or_default();
+    let kms = match health.key_service {
+        KeyService::None => json!({}),
+        KeyService::Answers => json!({ "status": "online" }),
+        KeyService::Gone => json!({ "status": "offline" }),
+    };
     Ok(Reply::Plain(json!({
+        "health": health,
         "mode": "online",
         "region": call.about.region,
         "sqsARN": [],
@@ -153,16 +151,16 @@ pub(super) async fn info(call: &Call<'_>) -> Answer {
         "versions": { "count": sums.versions },
         "deletemarkers": { "count": sums.markers },
         "usage": { "size": sums.bytes },
-        "services": {},
-        "backend": backend(&status),
+        "services": { "kms": kms },
+        "backend": backend(&status, &health),
         "servers": [{
             "state": "online",
-            "endpoint": call.request.header("host").unwrap_or_default(),
+            "endpoint": endpoint,
             "scheme": if call.request.is_secure { "https" } else { "http" },
             "uptime": call.actor.directory.now_ms().saturating_sub(call.about.started_ms) / 1000,
             "version": env!("CARGO_PKG_VERSION"),
             "commitID": "",
-            "network": {},
+            "network": { endpoint: "online" },
             "drives": drives(&status),
             "poolNumber": 1,
         }],
@@ -171,8 +169,8 @@ pub(super) async fn info(call: &Call<'_>) -> Answer {
 
 pub(super) async fn storage(call: &Call<'_>) -> Answer {
     call.actor.require_server(Right::StorageInfo)?;
-    let status = status(call).await?;
-    Ok(Reply::Plain(json!({ "Disks": drives(&status), "Backend": backend(&status) })))
+    let (status, health) = state(call).await?;
+    Ok(Reply::Plain(json!({ "Disks": drives(&status), "Backend": backend(&status, &health) })))
 }
 
 pub(super) async fn usage(call: &Call<'_>) -> Answer {
@@ -243,9 +241,10 @@ pub(super) async fn account(call: &Call<'_>) -> Answer {
         false => &identity.access_key,
     };
     let name = identity.user_name().unwrap_or(owner);
+    let (status, health) = state(call).await?;
     let answer = json!({
         "AccountName": name,
-        "Server": backend(&status(call).await?),
+        "Server": backend(&status, &health),
         "Policy": null,
         "Buckets": listed,
     });

@@ -41,6 +41,8 @@ pub struct DriveStatus {
     pub total_bytes: u64,
     /// Free bytes.
     pub free_bytes: u64,
+    /// It has no room for new objects.
+    pub is_full: bool,
     /// Stretches of the log that do not verify.
     pub damage_count: usize,
     /// How far its scrub is.
@@ -185,6 +187,7 @@ impl Deployment {
                     holds_catalog: newest.view.contains(&id.0),
                     total_bytes: space.map_or(0, |space| space.total_bytes),
                     free_bytes: space.map_or(0, |space| space.free_bytes),
+                    is_full: pool.get(id).is_some_and(|drive| self.engine.is_full(&drive)),
                     damage_count: damage,
                     scrub,
                     flush_count: log.map_or(0, |log| log.flush_count()),

@@ -1,5 +1,7 @@
 //! Answers of the administration, for people.
 
+mod health;
+
 use crate::log_text::clean;
 use drystone_admin_api::{
     Answer, Drive, DriveState, DriveWork, Key, Obstacle, Progress, Refusal, SessionsEnded,
@@ -322,7 +324,7 @@ fn status_text(status: &Status) -> String {
         1 => format!("{whole}\none copy of everything: survives no lost drive\n"),
         _ => format!("{whole}\ncode {code}: survives the loss of {survives}, now of {now}\n"),
     };
-    text += &(missing_text(status) + &found_text(status));
+    text += &(health::text(status) + &missing_text(status) + &found_text(status));
     if status.is_lock_clock_held && !status.is_lock_clock_ahead {
         let hours = status.lock_clock_behind_s.div_ceil(3600);
         let how = match hours {
