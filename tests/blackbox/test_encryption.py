@@ -80,7 +80,24 @@ def upload(s3, key, bodies, mode, **arguments):
         part = s3.upload_part(Bucket="bucket", Key=key, UploadId=upload_id, PartNumber=number, Body=body, **customer, **algorithm)
         parts.append({"PartNumber": number, **{k: v for k, v in part.items() if k == "ETag" or k.startswith("Checksum")}})
         parts[-1].pop("ChecksumType", None)
-    return s3.complete_multipart_upload(Bucket="bucket", Key=key, UploadId=upload_id, MultipartUpload={"Parts": parts})
+    return s3.complete_multipart_upload(Bucket="bucket", Key=key, UploadId=upload_id, MultipartUpload={"Parts": parts}, **customer)
+
+
+@pytest.mark.parametrize("algorithm", [None, "CRC32", "SHA256", "CRC64NVME"])
+def test_who_completes_an_upload_with_a_checksum_shows_the_key_of_the_client(secure, algorithm):
+    """S3 API reference, "CompleteMultipartUpload": the key is needed where the upload was made with a checksum algorithm."""
+    s3 = secure.client(request_checksum_calculation="when_required")
+    asked = {"ChecksumAlgorithm": algorithm} if algorithm else {}
+    named = {"Bucket": "bucket", "Key": "k", "UploadId": s3.create_multipart_upload(Bucket="bucket", Key="k", **CUSTOMER, **asked)["UploadId"]}
+    part = s3.upload_part(**named, PartNumber=1, Body=b"part", **CUSTOMER, **asked)
+    kept = {name: part[name] for name in (["ETag", f"Checksum{algorithm}"] if algorithm else ["ETag"])}
+    done = {**named, "MultipartUpload": {"Parts": [{"PartNumber": 1, **kept}]}}
+    wrong = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": OTHER}
+    assert code_of(s3.complete_multipart_upload, **done, **wrong) == "InvalidRequest"
+    assert code_of(s3.complete_multipart_upload, **done) == ("InvalidRequest" if algorithm else "done")
+    assert code_of(s3.list_parts, **named) == ("done" if algorithm else "NoSuchUpload")
+    assert code_of(s3.complete_multipart_upload, **done, **CUSTOMER) == "done"
+    assert read(s3, "k", "sse-c") == b"part"
 
 
 @pytest.mark.parametrize("mode", list(MODES))

@@ -243,7 +243,25 @@ fn acceptance(python: &str, env: &[(&str, &str)]) -> Outcome {
     run(python, &[&options[..], &["tls", "encryption"]].concat(), env)
 }
 
+/// The suite of Ceph against the binary, judged by `tests/s3-tests/expected.toml`.
+pub(crate) fn s3_tests(suite: &str) -> Outcome {
+    install_tools()?;
+    let [binary, _] = build()?;
+    let needed = format!("{suite}/requirements.txt");
+    run(&format!("{VENV}/bin/pip"), &["install", "-q", "-r", &needed], &[])?;
+    let page = ["--page", "docs/s3-tests.md"];
+    let arguments = [&["tests/s3-tests/run.py", suite], &page[..]].concat();
+    run(&format!("{VENV}/bin/python"), &arguments, &[("DRYSTONE_BINARY", &binary)])
+}
+
 pub(crate) fn ci() -> Outcome {
     check()?;
-    blackbox()
+    blackbox()?;
+    match std::env::var_os("S3_TESTS") {
+        Some(suite) => s3_tests(&suite.to_string_lossy()),
+        None => {
+            say("S3_TESTS does not name a folder of ceph/s3-tests: not run");
+            Ok(())
+        }
+    }
 }

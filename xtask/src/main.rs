@@ -15,6 +15,7 @@ const USAGE: &str = "usage: cargo xtask TASK
   tidy              ranks, sizes, names, S3 codes
   soak SEEDS        crash enumeration and simulation with many seeds
   neon              the erasure code on AArch64, in an emulator
+  s3-tests DIR      ceph/s3-tests in DIR against the binary; writes docs/s3-tests.md
   nightly           neon, soak with 300 seeds, listing at 10 M keys
   compatibility     write docs/s3-compatibility.md from table, dispatcher and tests
   operations MODEL  generate the operation table from the published service model";
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         ["tidy"] => ci::tidy(),
         ["soak", seeds] => ci::soak(seeds),
         ["neon"] => ci::neon(),
+        ["s3-tests", folder] => ci::s3_tests(folder),
         ["nightly"] => ci::nightly(),
         ["compatibility"] => compatibility::write(),
         ["operations", model] => write_operations(model),

@@ -41,8 +41,9 @@ pub use key::{Family, Key, KeyParts};
 pub use mirrors::{Mirror, MirrorConfig, ViewKeeper, catch_up};
 pub use row::{
     BucketLock, BucketRow, Checksum, ChecksumAlgorithm, ChecksumKind, Data, ETag, Encryption,
-    Headers, LockMode, LockPeriod, Manifest, ObjectLock, ObjectRow, PartRow, PartWalk, Restore,
-    RestoreState, Retention, SseMode, StoredPart, UploadRow, UploadState, Usage, Versioning,
+    Headers, Initiator, LockMode, LockPeriod, Manifest, ObjectLock, ObjectRow, PartRow, PartWalk,
+    Restore, RestoreState, Retention, SseMode, StoredPart, UploadRow, UploadState, Usage,
+    Versioning,
 };
 pub use salvage::{SalvageReport, salvage};
 pub use sealing::{SealReport, Sealed, SealsFound};

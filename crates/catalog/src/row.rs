@@ -17,7 +17,7 @@ pub use lock::{BucketLock, LockMode, LockPeriod, ObjectLock, Retention};
 pub use object::{Data, ETag, Headers, ObjectRow};
 pub use parts::{Manifest, PartWalk, StoredPart};
 pub use restore::{Restore, RestoreState};
-pub use upload::{PartRow, UploadRow, UploadState};
+pub use upload::{Initiator, PartRow, UploadRow, UploadState};
 pub use usage::Usage;
 
 /// Format number of all rows.

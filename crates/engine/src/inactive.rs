@@ -86,7 +86,7 @@ impl Engine {
     }
 
     /// Counts the buckets with documents that nothing acts on, by kind; those of none too. Blocks on cold
-    /// rows; looks at [`ROW_COUNT_MAX`] documents at most.
+    /// rows; looks at `ROW_COUNT_MAX` documents at most.
     ///
     /// # Errors
     ///

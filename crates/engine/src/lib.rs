@@ -101,7 +101,7 @@ pub use verified::{Unrepaired, Verified};
 pub use drystone_base::{Consumer, Turn, Turns};
 pub use drystone_catalog::{
     BucketLock, BucketRow, Checksum, ChecksumAlgorithm, ChecksumKind, Data, ETag, Encryption,
-    Headers, LockMode, LockPeriod, Manifest, ObjectLock, ObjectRow, PartRow, Restore, RestoreState,
-    Retention, RowAccess, RowProtection, SealReport, Sealed, SseMode, UploadRow, UploadState,
-    Usage, Versioning,
+    Headers, Initiator, LockMode, LockPeriod, Manifest, ObjectLock, ObjectRow, PartRow, Restore,
+    RestoreState, Retention, RowAccess, RowProtection, SealReport, Sealed, SseMode, UploadRow,
+    UploadState, Usage, Versioning,
 };

@@ -11,8 +11,8 @@ use crate::tasks::spawn;
 use drystone_base::limits::{OBJECT_LEN_BYTES_MAX, PART_LEN_BYTES_MIN};
 use drystone_base::{BucketId, Seq, UploadId};
 use drystone_catalog::{
-    BucketRow, Checksum, ChecksumAlgorithm, ChecksumKind, Data, ETag, Key, Manifest, ObjectRow,
-    PartRow, Tx, UploadRow, UploadState,
+    BucketRow, Checksum, ChecksumAlgorithm, ChecksumKind, Data, ETag, Initiator, Key, Manifest,
+    ObjectRow, PartRow, Tx, UploadRow, UploadState,
 };
 use drystone_index::prefix_range;
 use md5::Digest as _;
@@ -37,6 +37,8 @@ pub struct NewUpload {
     pub checksum: Option<(ChecksumAlgorithm, ChecksumKind)>,
     /// As [`UploadRow::said`].
     pub said: Vec<(String, String)>,
+    /// As [`UploadRow::initiator`].
+    pub initiator: Option<Initiator>,
 }
 
 /// A part as the client lists it.
@@ -79,13 +81,13 @@ impl Engine {
     /// [`EngineError::BucketNotFound`], [`EngineError::Full`], or the catalog failed.
     pub async fn create_upload(&self, request: NewUpload) -> Result<UploadId, EngineError> {
         self.check_space()?;
-        let NewUpload { bucket, object, draft, checksum, said } = request;
+        let NewUpload { bucket, object, draft, checksum, said, initiator } = request;
         let bucket_id = self.bucket_id(&bucket)?;
         if draft.sealed_in.is_some_and(|sealed_in| sealed_in != bucket_id) {
             return Err(EngineError::BucketNotFound);
         }
         let template = self.hide((bucket_id, &object), draft.into_row())?;
-        let asked = UploadRow { said, ..UploadRow::new(0, template, checksum) };
+        let asked = UploadRow { said, initiator, ..UploadRow::new(0, template, checksum) };
         let plan =
             move |tx: &mut Tx<'_>| plan::create_upload(tx, bucket_id, &object, asked.clone());
         self.commit(plan).await

@@ -345,6 +345,25 @@ impl Directory {
         }
         Ok(self.shared.catalog.get(&Key::identity(CANONICAL, &[canonical]))?.is_some())
     }
+
+    /// The name of the account that a canonical id is of; `None` if there is no such account.
+    ///
+    /// # Errors
+    ///
+    /// The catalog failed.
+    pub fn name_of_canonical(&self, canonical: &str) -> Result<Option<String>, IdentityError> {
+        if canonical == crate::DEFAULT_CANONICAL {
+            return self.account(crate::DEFAULT_ACCOUNT).map(|account| Some(account.name));
+        }
+        let Some(id) = self.shared.catalog.get(&Key::identity(CANONICAL, &[canonical]))? else {
+            return Ok(None);
+        };
+        match self.account(&String::from_utf8_lossy(&id)) {
+            Ok(account) => Ok(Some(account.name)),
+            Err(IdentityError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
 }
 
 #[cfg(test)]

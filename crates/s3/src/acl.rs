@@ -3,6 +3,8 @@
 //! Source: S3 user guide, "Access control list (ACL) overview".
 
 use crate::error::{S3Code, S3Error};
+use crate::gateway::Context;
+use crate::owner::Owner;
 use crate::request::S3Request;
 use crate::xml::{Element, Xml};
 use drystone_identity::Directory;
@@ -45,11 +47,11 @@ pub(crate) fn weight_bytes(grants: &[Grant]) -> usize {
 const GRANT_COUNT_MAX: usize = 100;
 const ROOT: &str = "AccessControlPolicy";
 const PERMISSIONS: &[(Permission, &str, char, &str)] = &[
-    (Permission::FullControl, "FULL_CONTROL", 'F', "x-amz-grant-full-control"),
     (Permission::Read, "READ", 'R', "x-amz-grant-read"),
     (Permission::Write, "WRITE", 'W', "x-amz-grant-write"),
     (Permission::ReadAcp, "READ_ACP", 'r', "x-amz-grant-read-acp"),
     (Permission::WriteAcp, "WRITE_ACP", 'w', "x-amz-grant-write-acp"),
+    (Permission::FullControl, "FULL_CONTROL", 'F', "x-amz-grant-full-control"),
 ];
 const GROUPS: &[(Grantee, &str, &str)] = &[
     (Grantee::Everyone, "http://acs.amazonaws.com/groups/global/AllUsers", "*"),
@@ -259,6 +261,20 @@ pub(crate) fn is_plain(grants: &[Grant], owner: &str, bucket_owner: &str) -> boo
     )
 }
 
+/// Whether a list says what holds anyway where the bucket's owner owns everything: it has that canned
+/// name, or gives full control to the owner and nobody else anything (S3 user guide, "Controlling
+/// ownership of objects").
+pub(crate) fn is_bucket_owners(canned: Option<&str>, grants: &[Grant], owner: &str) -> bool {
+    let is_owners = |grant: &Grant| {
+        grant.permission == Permission::FullControl
+            && matches!(&grant.grantee, Grantee::Account(id) if id == owner)
+    };
+    match canned {
+        Some(name) => name == "bucket-owner-full-control",
+        None => !grants.is_empty() && grants.iter().all(is_owners),
+    }
+}
+
 /// Stored form: for each grant a letter of the permission and the grantee, separated by commas. The
 /// table is in `docs/formats/catalog.md`.
 pub(crate) fn encode(grants: &[Grant]) -> String {
@@ -290,13 +306,19 @@ pub(crate) fn decode(text: &str) -> Vec<Grant> {
     text.split(',').filter_map(one).collect()
 }
 
-/// The document of a list; without one, the owner may do everything.
-pub(crate) fn document(owner: &str, grants: Option<&[Grant]>, owner_name: &str) -> String {
+/// The document of a list, groups before accounts: S3 promises no order, and programs that were written
+/// against Ceph count on this one. Without a list, the owner may do everything.
+pub(crate) fn document(context: &Context<'_>, owner: &str, grants: Option<&[Grant]>) -> String {
     let default = [Grant::new(Permission::FullControl, Grantee::Account(owner.to_owned()))];
+    let of = |canonical: &str| Owner::of_canonical(context, canonical.to_owned());
     let mut document = Xml::new(ROOT);
-    document.open("Owner").text("ID", owner).text("DisplayName", owner_name).close("Owner");
+    of(owner).write(&mut document, "Owner");
     document.open("AccessControlList");
-    for grant in grants.unwrap_or(&default) {
+    let (groups, accounts): (Vec<_>, Vec<_>) = grants
+        .unwrap_or(&default)
+        .iter()
+        .partition(|grant| !matches!(grant.grantee, Grantee::Account(_)));
+    for grant in groups.into_iter().chain(accounts) {
         let kind = match grant.grantee {
             Grantee::Account(_) => "CanonicalUser",
             _ => "Group",
@@ -305,9 +327,7 @@ pub(crate) fn document(owner: &str, grants: Option<&[Grant]>, owner_name: &str) 
             "<Grantee xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" xsi:type=\"{kind}\">"
         ));
         match &grant.grantee {
-            Grantee::Account(id) => {
-                document.text("ID", id).text("DisplayName", owner_name);
-            }
+            Grantee::Account(id) => of(id).write_into(&mut document),
             other => {
                 let uri = GROUPS.iter().find(|(known, ..)| known == other);
                 document.text("URI", uri.map_or("", |(_, uri, _)| uri));

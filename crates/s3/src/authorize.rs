@@ -3,6 +3,7 @@
 //! The owner of an account is stopped only by an explicit deny of a bucket's policy; everybody else may do
 //! what his policies, the policy of the bucket and its access control list add up to.
 
+mod absence;
 mod actions;
 mod again;
 mod also;
@@ -24,6 +25,7 @@ use crate::operation::Operation;
 use crate::ops::{asks_for_appends, parse_copy_source};
 use crate::point_rules::PointName;
 use crate::rules::{Ownership, Rules};
+pub(crate) use absence::hide_absence;
 pub(crate) use actions::delete_needs;
 use actions::{needs, other_names};
 pub(crate) use again::{
@@ -141,6 +143,9 @@ fn is_granted(
     need: &Need,
     canonical: Option<&str>,
 ) -> bool {
+    if begun::is_of_sender(context, bucket, need) {
+        return true;
+    }
     // Anyone who may write an object may say whose it is to be.
     let comes_with_upload =
         need.action == "s3:PutObjectAcl" && context.request.query("acl").is_none();
@@ -221,7 +226,9 @@ pub(crate) fn authorize(context: &Context<'_>, operation: Operation) -> Result<(
         allow(context, &Need::on("admin:ConfigUpdate", None))?;
     }
     other_names(context, operation).iter().try_for_each(|need| refuse_denied(context, need))?;
-    needs(context, operation)?.iter().try_for_each(|need| allow(context, need))?;
+    for need in needs(context, operation)? {
+        allow(context, &need).map_err(|error| absence::tell(context, &need, error))?;
+    }
     // A caller who may not use an access point does not learn that it is one.
     match request.point.is_some() && !access_point::takes(operation) {
         true => Err(S3Code::MethodNotAllowed.into()),
@@ -419,24 +426,4 @@ fn decide_need(context: &Context<'_>, need: &Need) -> Result<Decision, S3Error> 
         return Ok(decide(caller, need.action, &resource, &facts, &set));
     }
     Ok(decision)
-}
-
-/// What a request that found no object may be told: that there is none only if it may list.
-pub(crate) fn hide_absence(context: &Context<'_>, error: S3Error) -> S3Error {
-    if !matches!(error.code, S3Code::NoSuchKey | S3Code::NoSuchVersion) {
-        return error;
-    }
-    // What is missing may be the source of a copy. To other operations the header means nothing.
-    let copies = [Operation::CopyObject, Operation::UploadPartCopy];
-    let is_copy = context.operation.is_some_and(|operation| copies.contains(&operation));
-    let source = context.request.header("x-amz-copy-source").filter(|_| is_copy);
-    let source = source.and_then(|text| parse_copy_source(text).ok()).map(|(bucket, ..)| bucket);
-    let (action, bucket) = ("s3:ListBucket", source.or(context.request.bucket.clone()));
-    if !is_decided_by_policy(context, bucket.as_deref().unwrap_or_default()) {
-        return error;
-    }
-    match may(context, &Need::on(action, bucket.as_deref())) {
-        true => error,
-        false => S3Code::AccessDenied.into(),
-    }
 }

@@ -99,13 +99,16 @@ impl Body {
         }
     }
 
-    /// Reads what is left of a body that is not used, if its declared length is small, so that the connection
-    /// can be used again.
+    /// Reads what is left of a body that is not used, if its declared length is small, so that the
+    /// connection can be used again. What the client keeps back until it is asked for is not asked for:
+    /// it has its answer.
     pub(crate) async fn drain(body: Option<Self>, declared_len: Option<HeaderValue>) {
         let declared_len = declared_len.and_then(|len| printable(&len)?.parse::<usize>().ok());
         let (Some(mut body), Some(..=DRAIN_LEN_MAX)) = (body, declared_len) else { return };
+        if body.asked_for.as_ref().is_some_and(|asked_for| !asked_for.is_true()) {
+            return;
+        }
         let mut len = 0;
-        body.note_asked();
         let drained = async {
             while let Some(Ok(frame)) = body.incoming.frame().await {
                 len += frame.data_ref().map_or(0, Bytes::len);

@@ -9,11 +9,12 @@ pub(crate) use headers::{Side, asks, customer_key};
 use crate::authorize::{Also, account_of, decide_also, remember_encryption};
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
+use crate::operation::Operation;
 use crate::request::S3Request;
 use crate::response::{Reply, set};
 use default::Method;
 use drystone_base::BucketId;
-use drystone_engine::{BucketRow, Encryption, ObjectDraft, ObjectRow, Seal, SseMode};
+use drystone_engine::{BucketRow, Encryption, ObjectDraft, ObjectRow, Seal, SseMode, UploadRow};
 use drystone_identity::DEFAULT_ACCOUNT;
 use drystone_keyring::{DataKey, ObjectPlace, bound_context, unwrap};
 use drystone_kms::{BucketKeyScope, Kms, KmsError, Sealed};
@@ -210,8 +211,8 @@ pub(crate) async fn of_server(
 ///
 /// # Errors
 ///
-/// `InvalidRequest` where the key of the client is missing or there is none to give; `AccessDenied` where it
-/// is another one, or the sender may not use the named key; `KMS.*`.
+/// `InvalidRequest` where the key of the client is missing or there is none to give; `AccessDenied` where
+/// it is another one, or the sender may not use the named key; `KMS.*`.
 pub(crate) async fn of_read(
     context: &Context<'_>,
     (bucket, key): (&BucketRow, &[u8]),
@@ -375,7 +376,8 @@ pub(crate) async fn of_part(
 ///
 /// # Errors
 ///
-/// `InvalidRequest` where the key of the client is missing, `AccessDenied` where it is another one; `KMS.*`.
+/// `InvalidRequest` where the key of the client is missing, `AccessDenied` where it is another one;
+/// `KMS.*`.
 pub(crate) async fn of_rename(
     context: &Context<'_>,
     bucket: &BucketRow,
@@ -413,21 +415,30 @@ pub(crate) async fn of_rename(
     Ok(Encryption { sealed_key, object_id: Some(object_id), ..old.clone() })
 }
 
-/// Refuses what a request that completes an upload, or lists its parts, says of keys, if it is wrong.
+/// Refuses what a request that completes an upload, or lists its parts, says of keys, if it is wrong. A
+/// completion must show the key of the client where the upload asked for a checksum (S3 API reference,
+/// "CompleteMultipartUpload").
 ///
 /// # Errors
 ///
-/// `InvalidRequest` for a key that is not that of the upload.
+/// `InvalidRequest` for a key that is missing or not that of the upload.
 pub(crate) async fn of_completion(
     context: &Context<'_>,
     place: (&BucketRow, &[u8]),
-    template: &ObjectRow,
+    upload: &UploadRow,
 ) -> Result<(), S3Error> {
     let secure = context.sender.peer.is_secure;
+    let is_needed =
+        upload.checksum.is_some() && context.operation == Some(Operation::CompleteMultipartUpload);
     match customer_key(&context.request, secure, Side::Object)? {
-        Some(_) => of_part(context, place, template).await.map(drop),
-        None => Ok(()),
+        None if !is_needed => Ok(()),
+        None if !is_of_customer(&upload.template) => Ok(()),
+        _ => of_part(context, place, &upload.template).await.map(drop),
     }
+}
+
+fn is_of_customer(row: &ObjectRow) -> bool {
+    row.encryption.as_ref().is_some_and(|encryption| encryption.mode == SseMode::Customer)
 }
 
 /// Says in a response how an object is encrypted.

@@ -38,6 +38,7 @@ mod mfa;
 mod object_headers;
 mod operation;
 mod ops;
+mod owner;
 mod point_rules;
 mod request;
 mod resource_policy;

@@ -149,7 +149,7 @@ pub(crate) fn parse_appended_draft(request: &S3Request) -> Result<ObjectDraft, S
     let mut header_len = 0;
     for name in SYSTEM {
         let Some(value) = request.text(name) else { continue };
-        let value = if *name == "content-encoding" { without_chunked(value) } else { value };
+        let value = if *name == "content-encoding" { without_chunked(&value) } else { value };
         if !value.is_empty() {
             header_len += name.len() + value.len();
             draft.headers.push(((*name).to_owned(), value));
@@ -217,16 +217,11 @@ pub(crate) fn bypasses_governance(request: &S3Request) -> bool {
     matches!(bypasses, Ok(Some(true)))
 }
 
-/// `aws-chunked` describes the request, not the object. A list without it is kept as it was sent.
-fn without_chunked(value: String) -> String {
-    let is_chunked = |coding: &&str| coding.trim().eq_ignore_ascii_case("aws-chunked");
-    match value.split(',').any(|coding| is_chunked(&coding)) {
-        false => value,
-        true => {
-            let kept = value.split(',').filter(|coding| !is_chunked(coding));
-            kept.map(str::trim).collect::<Vec<_>>().join(",")
-        }
-    }
+/// `aws-chunked` describes the request, not the object. The rest stays as it was sent.
+fn without_chunked(value: &str) -> String {
+    let is_kept = |piece: &&str| !piece.trim().eq_ignore_ascii_case("aws-chunked");
+    let kept: Vec<&str> = value.split(',').filter(is_kept).collect();
+    kept.join(",").trim().to_owned()
 }
 
 fn parse_metadata(request: &S3Request) -> Result<Vec<(String, String)>, S3Error> {

@@ -253,6 +253,3 @@ pub(crate) fn version_of(context: &Context<'_>) -> Result<Option<VersionRef>, S3
         .ok_or_else(|| S3Error::argument("versionId", text, "Invalid version id specified"))?;
     Ok(Some(version))
 }
-
-/// Display name of owners.
-pub(crate) const OWNER_NAME: &str = "drystone";

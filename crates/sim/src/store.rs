@@ -160,6 +160,7 @@ impl Store {
             draft: ObjectDraft::default(),
             checksum: None,
             said: Vec::new(),
+            initiator: None,
         };
         let upload = engine.create_upload(new).await?;
         let mut rows = Vec::new();

@@ -107,6 +107,7 @@ async fn prepare(engine: &Engine) -> Result<Ids, EngineError> {
             draft: ObjectDraft::default(),
             checksum: None,
             said: Vec::new(),
+            initiator: None,
         })
         .await?;
     for key in ["small", "large", "tagged", "null"] {

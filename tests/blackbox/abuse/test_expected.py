@@ -104,6 +104,18 @@ def test_the_next_request_is_whole(server, name, length):
     assert later == (None if is_closed else 200), (status, headers, later)
 
 
+# Those that are refused by their head alone; the others need their body to be answered, or read it to be of use.
+BY_HEAD = ("anonymous PUT", "unknown key", "no such bucket", "not implemented", "GET", "HEAD", "DELETE", "no upload", "preflight")
+
+
+@pytest.mark.parametrize("name, length", list(itertools.product(BY_HEAD, LENGTHS)))
+def test_who_is_refused_by_the_head_is_not_asked_for_a_body(server, name, length):
+    """RFC 9110, section 10.1.1: the last answer comes at once, however short the body is."""
+    _, method, path, signer, extra = next(case for case in refused(server) if case[0] == name)
+    was_asked, status, _ = Client(server.port).ask(head_of(server, method, path, length, signer, extra=extra.items()), length)
+    assert status and not was_asked, status
+
+
 def test_the_console_closes_what_it_did_not_ask_for(server):
     client = Client(server.console_port)
     was_asked, status, headers = client.ask(head_of(server, "PUT", "/", 1, host="console"), 1)

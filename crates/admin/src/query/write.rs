@@ -85,10 +85,14 @@ fn escape(out: &mut String, text: &str) {
     }
 }
 
+/// Actions whose result is an element with nothing in it, by the service model: clients look for it. Where an
+/// action has no result, an empty one is left out.
+const EMPTY_RESULTS: [&str; 1] = ["UpdateRole"];
+
 /// A whole answer.
 pub(super) fn answer(action: &str, namespace: &str, result: Xml, request_id: &str) -> String {
     let Xml { text } = result;
-    let result = match text.is_empty() {
+    let result = match text.is_empty() && !EMPTY_RESULTS.contains(&action) {
         true => String::new(),
         false => format!("<{action}Result>{text}</{action}Result>"),
     };

@@ -309,7 +309,7 @@ impl ObjectRow {
         let mut row = Self::empty();
         while let Some((tag, value)) = r.field()? {
             match tag {
-                9..=14 | 18 | 19 | 22 | 23 if !all => {}
+                9..=14 | 18 | 22 | 23 if !all => {}
                 1 => row.seq = Seq(r.int(value)?),
                 2 => row.random = r.int(value)?,
                 3 => {

@@ -39,8 +39,19 @@ pub struct UploadRow {
     /// Headers of the request that initiated it which are condition keys of policies, and of which the
     /// template does not keep what was sent.
     pub said: Vec<(String, String)>,
+    /// Who initiated it; `None` if no one signed, and in uploads that were written before it was kept.
+    pub initiator: Option<Initiator>,
     /// Fields that this version does not know, kept to be written back.
     pub unknown: Vec<(u8, Vec<u8>)>,
+}
+
+/// Who began an upload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Initiator {
+    /// Account id.
+    pub account: String,
+    /// Resource name, where it was not the owner of the account.
+    pub arn: Option<String>,
 }
 
 impl UploadRow {
@@ -57,6 +68,7 @@ impl UploadRow {
             template,
             checksum,
             said: Vec::new(),
+            initiator: None,
             unknown: Vec::new(),
         }
     }
@@ -86,6 +98,12 @@ impl UploadRow {
                 said.bytes(name.as_bytes()).bytes(value.as_bytes());
             }
             w.bytes(9, said.as_slice());
+        }
+        if let Some(Initiator { account, arn }) = &self.initiator {
+            w.bytes(10, account.as_bytes());
+            if let Some(arn) = arn {
+                w.bytes(11, arn.as_bytes());
+            }
         }
         for (tag, value) in &self.unknown {
             w.bytes(*tag, value);
@@ -135,6 +153,14 @@ impl UploadRow {
                         let mut text = || Ok(String::from_utf8_lossy(said.bytes()?).into_owned());
                         row.said.push((text()?, text()?));
                     }
+                }
+                10 => {
+                    let account = String::from_utf8_lossy(value).into_owned();
+                    row.initiator = Some(Initiator { account, arn: None });
+                }
+                11 => {
+                    let initiator = row.initiator.as_mut().ok_or(r.malformed())?;
+                    initiator.arn = Some(String::from_utf8_lossy(value).into_owned());
                 }
                 _ => row.unknown.push((tag, value.to_vec())),
             }

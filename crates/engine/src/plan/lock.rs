@@ -7,8 +7,9 @@ use crate::lock_clock::BELIEVED_MS_MAX;
 use drystone_base::BucketId;
 use drystone_catalog::{LockMode, ObjectRow, Retention, Tx};
 
-/// Gives a version another retention, or takes it away. Longer ones are always allowed; a shorter or weaker
-/// one in place of governance needs the right to bypass it, and in place of compliance nothing will do.
+/// Gives a version another retention, or takes it away. Longer ones of the same mode are always allowed;
+/// any other in place of governance needs the right to bypass it (S3 user guide, "Governance mode": users
+/// without it cannot alter the settings of the lock), and in place of compliance nothing will do.
 /// `bypasses`: the right to bypass governance was shown.
 ///
 /// # Errors
@@ -66,7 +67,7 @@ fn may_replace(
     let mode = new.map(|new| new.mode);
     match old.mode {
         LockMode::Compliance => is_longer && mode == Some(LockMode::Compliance),
-        LockMode::Governance => bypasses || (is_longer && mode.is_some()),
+        LockMode::Governance => bypasses || (is_longer && mode == Some(LockMode::Governance)),
     }
 }
 
@@ -100,7 +101,11 @@ mod tests {
         for (old, new, bypasses, expected) in [
             (None, until(Governance, 5), false, true),
             (until(Governance, 50), until(Governance, 60), false, true),
-            (until(Governance, 50), until(Compliance, 50), false, true),
+            (until(Governance, 50), until(Governance, 50), false, true),
+            (until(Governance, 50), until(Compliance, 50), false, false),
+            (until(Governance, 50), until(Compliance, 90), false, false),
+            (until(Governance, 50), until(Compliance, 50), true, true),
+            (until(Governance, 10), until(Compliance, 50), false, true),
             (until(Governance, 50), until(Governance, 49), false, false),
             (until(Governance, 50), until(Governance, 49), true, true),
             (until(Governance, 50), None, false, false),

@@ -30,6 +30,15 @@ pub struct WriteOutcome {
     pub versioning: Versioning,
 }
 
+impl WriteOutcome {
+    /// The version that the answer to the write names: none where the bucket keeps no versions now (S3
+    /// API reference, "PutObject", the example "Versioning suspended").
+    #[must_use]
+    pub fn reported_version(&self) -> Option<String> {
+        (self.versioning == Versioning::Enabled).then(|| self.row.version_text())
+    }
+}
+
 /// Makes `draft` the current version of a key. Its seq, random bits, time and null flag are set here.
 ///
 /// # Errors

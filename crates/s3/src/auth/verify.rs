@@ -266,12 +266,20 @@ pub(crate) fn authenticate_service(
 fn signing_date(request: &S3Request) -> Result<Timestamp, S3Error> {
     let date = match request.header("x-amz-date") {
         Some(text) => Timestamp::parse_amz(text),
-        None => request.header("date").and_then(parse_http_date),
+        None => request.header("date").and_then(parse_date),
     };
     date.ok_or_else(|| {
         let message = "AWS authentication requires a valid Date or x-amz-date header";
         S3Error::with(S3Code::AccessDenied, message)
     })
+}
+
+/// A date as HTTP has it, or as mail has it with the zone as a number, which botocore sends.
+fn parse_date(text: &str) -> Option<Timestamp> {
+    match text.strip_suffix(" -0000").or_else(|| text.strip_suffix(" +0000")) {
+        Some(date) => parse_http_date(&format!("{date} GMT")),
+        None => parse_http_date(text),
+    }
 }
 
 fn check_skew(request: &S3Request, date: Timestamp) -> Result<(), S3Error> {

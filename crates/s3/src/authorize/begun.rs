@@ -3,8 +3,8 @@
 //! (S3 user guide, "Multipart upload API and permissions"): a policy that demands encryption or a list
 //! would deny every part.
 
-use super::Need;
 use super::facts::{HEADERS, reads};
+use super::{Need, account_of};
 use crate::gateway::Context;
 use crate::operation::Operation;
 use drystone_base::UploadId;
@@ -21,8 +21,8 @@ const LOCK: &[&str] = &[
 /// Stored with the object, and sealed with it where it is encrypted.
 const REDIRECT: &str = "x-amz-website-redirect-location";
 
-/// What a request that initiates an upload says of its object that conditions look at later, beside what the
-/// template keeps as it was sent.
+/// What a request that initiates an upload says of its object that conditions look at later, beside what
+/// the template keeps as it was sent.
 pub(crate) fn said_of_object(context: &Context<'_>) -> Vec<(String, String)> {
     let is_of_object = |name: &&&str| {
         reads(Operation::CreateMultipartUpload, name)
@@ -31,6 +31,23 @@ pub(crate) fn said_of_object(context: &Context<'_>) -> Vec<(String, String)> {
     };
     let names = HEADERS.iter().filter(is_of_object).chain(LOCK);
     names.filter_map(|name| Some(((*name).to_owned(), context.request.text(name)?))).collect()
+}
+
+/// Whether a right is to an upload that another account than the bucket's began, and the sender is of
+/// that account: it may look at its parts and abort it (S3 user guide, "Multipart upload API and
+/// permissions"). In the account of the bucket these are rights like others.
+pub(super) fn is_of_sender(context: &Context<'_>, bucket: &BucketRow, need: &Need) -> bool {
+    let account = context.sender.account();
+    if !matches!(need.action, "s3:AbortMultipartUpload" | "s3:ListMultipartUploadParts")
+        || account.is_none_or(|account| account == account_of(bucket))
+    {
+        return false;
+    }
+    let upload = context.request.query("uploadId").and_then(UploadId::parse);
+    let (Some(upload), Some(key)) = (upload, &need.key) else { return false };
+    let row = context.engine.initiated(bucket, key.as_bytes(), upload);
+    let initiator = row.and_then(|row| row.initiator);
+    initiator.is_some_and(|initiator| Some(initiator.account.as_str()) == account)
 }
 
 /// The upload of which a request sends a part, or which it completes; read when a condition looks at it.

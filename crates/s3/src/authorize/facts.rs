@@ -1,5 +1,6 @@
 //! The condition keys of a request, from what was verified.
 
+use super::absence::sought;
 use super::begun::Begun;
 use super::{Need, account_of, spellings};
 use crate::auth::{AuthType, payload_of_query};
@@ -324,6 +325,8 @@ fn value_of(
         {
             request.query(&key[3..]).and_then(text)
         }
+        // Whether an object is there is told to who could list it by its name.
+        "s3:prefix" => sought(context, need),
         "s3:versionid" => need.version.clone(),
         "s3:object-lock-mode"
         | "s3:object-lock-retain-until-date"

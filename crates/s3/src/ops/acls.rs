@@ -1,10 +1,10 @@
 //! `GetBucketAcl`, `PutBucketAcl`, `GetObjectAcl` and `PutObjectAcl`.
 
 use super::documents::len_max;
-use super::{Handled, OWNER_NAME, read_document, version_of};
+use super::{Handled, read_document, version_of};
 use crate::acl::{self, Grant};
 use crate::auth::Verified;
-use crate::authorize::{account_of, canonical_of, check_also, remember_acl};
+use crate::authorize::{Need, account_of, allow, canonical_of, check_also, remember_acl};
 use crate::body::Body;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
@@ -20,7 +20,7 @@ pub(crate) fn get_bucket(context: &Context<'_>) -> Handled {
     let owner = canonical_of(context, account_of(&bucket));
     let rules = context.rules_of(&bucket)?;
     let grants = rules.acl.as_deref().filter(|_| rules.ownership != Ownership::Enforced);
-    Ok(xml(acl::document(&owner, grants, OWNER_NAME)))
+    Ok(xml(acl::document(context, &owner, grants)))
 }
 
 /// Canonical id of the one who owns a version.
@@ -37,7 +37,7 @@ pub(crate) fn get_object(context: &Context<'_>) -> Handled {
     let owner = owner_of(context, &located.bucket, &located.row);
     let stored = located.row.acl.as_deref().map(acl::decode);
     let grants = stored.as_deref().filter(|_| rules.ownership != Ownership::Enforced);
-    let mut reply = xml(acl::document(&owner, grants, OWNER_NAME));
+    let mut reply = xml(acl::document(context, &owner, grants));
     if let Some(version) = located.reported_version() {
         set(&mut reply, "x-amz-version-id", &version);
     }
@@ -45,15 +45,13 @@ pub(crate) fn get_object(context: &Context<'_>) -> Handled {
 }
 
 /// Refuses a list that the bucket does not take.
-fn check(
-    context: &Context<'_>,
-    bucket: &BucketRow,
-    grants: &[Grant],
-    owner: &str,
-) -> Result<(), S3Error> {
+fn check(context: &Context<'_>, bucket: &BucketRow, grants: &[Grant]) -> Result<(), S3Error> {
     let rules = context.rules_of(bucket)?;
     let bucket_owner = canonical_of(context, account_of(bucket));
-    if rules.ownership == Ownership::Enforced && !acl::is_plain(grants, owner, &bucket_owner) {
+    let canned = context.request.header_or_query("x-amz-acl");
+    if rules.ownership == Ownership::Enforced
+        && !acl::is_bucket_owners(canned, grants, &bucket_owner)
+    {
         return Err(S3Code::AccessControlListNotSupported.into());
     }
     if rules.block_public_acls && grants.iter().any(Grant::is_public) {
@@ -63,15 +61,10 @@ fn check(
 }
 
 /// As [`check`], by what the bucket says after the body has come, and until the list is set.
-fn check_taken(
-    context: &Context<'_>,
-    bucket: &str,
-    grants: Vec<Grant>,
-    owner: String,
-) -> Result<(), S3Error> {
+fn check_taken(context: &Context<'_>, bucket: &str, grants: Vec<Grant>) -> Result<(), S3Error> {
     let bucket = bucket.to_owned();
     check_also(context, move |context| {
-        check(context, &*context.engine.find_bucket(&bucket)?, &grants, &owner)
+        check(context, &*context.engine.find_bucket(&bucket)?, &grants)
     })
 }
 
@@ -117,9 +110,24 @@ pub(crate) async fn put_bucket(
     let owner = canonical_of(context, account_of(&bucket));
     let grants = given(context, verified, body, &owner, &owner, true).await?;
     let stored = Some(acl::encode(&grants).into_bytes());
-    check_taken(context, name.as_str(), grants, owner)?;
+    check_taken(context, name.as_str(), grants)?;
     context.engine.set_document(name.as_str(), DocumentKind::Acl, "", stored).await?;
     Ok(empty(200))
+}
+
+/// Gives a bucket another list, or none, by the right that the sender has to change it.
+pub(super) async fn reset_bucket(
+    context: &Context<'_>,
+    name: &str,
+    grants: Option<Vec<Grant>>,
+) -> Result<(), S3Error> {
+    let stored = grants.as_deref().map(|grants| acl::encode(grants).into_bytes());
+    let need = Need::on("s3:PutBucketAcl", Some(name));
+    check_also(context, move |context| allow(context, &need))?;
+    if let Some(grants) = grants {
+        check_taken(context, name, grants)?;
+    }
+    Ok(context.engine.set_document(name, DocumentKind::Acl, "", stored).await?)
 }
 
 pub(crate) async fn put_object(
@@ -136,7 +144,7 @@ pub(crate) async fn put_object(
     drop(located);
     let grants = given(context, verified, body, &owner, &bucket_owner, false).await?;
     let (object, text) = (key.as_bytes().to_vec(), acl::encode(&grants));
-    check_taken(context, name.as_str(), grants, owner)?;
+    check_taken(context, name.as_str(), grants)?;
     let row = context.engine.put_acl(name.as_str(), object, version, text).await?;
     let mut reply = empty(200);
     if bucket.versioning != Versioning::Off {
@@ -186,7 +194,7 @@ pub(crate) fn of_new(context: &Context<'_>, bucket: &BucketRow) -> Result<Given,
     let (mine, bucket_owner) = (canonical_of(context, writer), canonical_of(context, of_bucket));
     let given = acl::of_headers(&context.request, context.directory, &mine, &bucket_owner, false)?;
     if let Some(grants) = &given {
-        check(context, bucket, grants, &mine)?;
+        check(context, bucket, grants)?;
     }
     let gives_up =
         context.request.header_or_query("x-amz-acl") == Some("bucket-owner-full-control");

@@ -18,9 +18,7 @@ use crate::uri::encode;
 use crate::xml::{Element, Xml, parse};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use drystone_engine::{
-    ChecksumAlgorithm, ChecksumKind, CompleteRequest, PartInput, Versioning, WriteOutcome,
-};
+use drystone_engine::{ChecksumAlgorithm, ChecksumKind, CompleteRequest, PartInput, WriteOutcome};
 
 const ROOT: &str = "CompleteMultipartUploadResult";
 const DOCUMENT_LEN_MAX: usize = 4 << 20;
@@ -52,7 +50,7 @@ pub(crate) async fn run(
     // The checksum headers of this request are about the object, not about the document.
     let document = read_plain(context, verified, body).await?;
     if document.is_empty() {
-        return Err(S3Error::with(S3Code::InvalidRequest, "You must specify at least one part"));
+        return Err(S3Code::MalformedXML.into());
     }
     let root = parse(&document, "CompleteMultipartUpload")?;
     let parts: Result<Vec<_>, _> = root.children_named("Part").map(part).collect();
@@ -62,7 +60,7 @@ pub(crate) async fn run(
     }
     // A completion that is repeated finds no open upload, and needs no key.
     if let Ok((bucket, row)) = context.engine.find_upload(name.as_str(), key.as_bytes(), upload) {
-        encryption::of_completion(context, (&bucket, key.as_bytes()), &row.template).await?;
+        encryption::of_completion(context, (&bucket, key.as_bytes()), &row).await?;
         if let Some(acl) = row.template.acl.clone() {
             decide_also(context, Also::UploadAcl { bucket: bucket.name.clone(), acl })?;
         }
@@ -145,8 +143,8 @@ fn render(
     }
     let mut reply = xml(document.finish(ROOT));
     encryption::tell(&mut reply, context, row.encryption.as_ref());
-    if outcome.versioning != Versioning::Off {
-        set(&mut reply, "x-amz-version-id", &row.version_text());
+    if let Some(version) = outcome.reported_version() {
+        set(&mut reply, "x-amz-version-id", &version);
     }
     reply
 }

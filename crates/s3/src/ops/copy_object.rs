@@ -13,7 +13,7 @@ use crate::request::S3Request;
 use crate::response::{Ids, Reply, ResponseBody, error_document, set, xml};
 use crate::xml::Xml;
 use drystone_base::Timestamp;
-use drystone_engine::{CopyRequest, ObjectDraft, ObjectRow, Versioning, WriteOutcome};
+use drystone_engine::{CopyRequest, ObjectDraft, ObjectRow, WriteOutcome};
 use std::pin::pin;
 
 const ROOT: &str = "CopyObjectResult";
@@ -139,8 +139,8 @@ fn tell_versions(reply: &mut Reply, source: Option<&str>, outcome: &WriteOutcome
     if let Some(version) = source {
         set(reply, "x-amz-copy-source-version-id", version);
     }
-    if outcome.versioning != Versioning::Off {
-        set(reply, "x-amz-version-id", &outcome.row.version_text());
+    if let Some(version) = outcome.reported_version() {
+        set(reply, "x-amz-version-id", &version);
     }
 }
 

@@ -1,10 +1,10 @@
 //! `CreateBucket`.
 
-use super::{HEARD_LEN_MAX, Handled, read_document};
+use super::{HEARD_LEN_MAX, Handled, acls, read_document};
 use crate::access_point;
 use crate::acl::{self, Grant};
 use crate::auth::Verified;
-use crate::authorize::{canonical_of, check_also};
+use crate::authorize::{Need, canonical_of, check_also, may};
 use crate::body::Body;
 use crate::error::{S3Code, S3Error};
 use crate::gateway::Context;
@@ -16,8 +16,8 @@ use crate::rules::{BucketDefaults, is_blocked_by_account};
 use crate::xml::{Xml, parse};
 use drystone_base::BucketName;
 use drystone_base::limits::BUCKET_TAG_COUNT_MAX;
-use drystone_engine::BucketLock;
 use drystone_engine::plan::DocumentKind;
+use drystone_engine::{BucketLock, EngineError};
 use drystone_identity::DEFAULT_ACCOUNT;
 
 /// An extension: objects of the bucket can be appended to.
@@ -51,30 +51,73 @@ pub(crate) async fn run(
         return Err(S3Error::argument(APPENDS, "true", message));
     }
     let documents = documents(context)?;
-    let mut tags = Vec::new();
     // It was read before the decision, if there is one.
-    if context.said.is_some() {
-        let document = read_document(context, verified, body, HEARD_LEN_MAX).await?;
-        let root = parse(&document, "CreateBucketConfiguration")?;
-        if let Some(constraint) = root.text_of("LocationConstraint") {
-            check_location(constraint, &context.config.region)?;
-        }
-        if root.child("Location").is_some() || root.child("Bucket").is_some() {
-            return Err(S3Error::not_implemented("directory bucket"));
-        }
-        for tag in root.child("Tags").iter().flat_map(|tags| tags.children_named("Tag")) {
-            let text = |name| tag.text_of(name).unwrap_or_default().to_owned();
-            tags.push((text("Key"), text("Value")));
-        }
-        tags = check_tags(tags, BUCKET_TAG_COUNT_MAX)?;
-    }
+    let tags = match context.said.is_some() {
+        true => tags(context, &read_document(context, verified, body, HEARD_LEN_MAX).await?)?,
+        false => Vec::new(),
+    };
     let owner = context.sender.account().filter(|account| *account != DEFAULT_ACCOUNT);
     let owner = owner.unwrap_or_default();
+    // More than a name and a list; `200` would say that a bucket that is there already has it.
+    let asks_more = lock.is_some()
+        || takes_appends
+        || !tags.is_empty()
+        || request.header("x-amz-object-ownership").is_some();
+    let grants = documents.iter().find(|(kind, _)| *kind == DocumentKind::Acl);
+    let grants = grants.map(|(_, text)| acl::decode(&String::from_utf8_lossy(text)));
     let engine = context.engine;
-    engine.create_bucket(name.as_str(), owner, tags, documents, lock, takes_appends).await?;
+    let made = engine.create_bucket(name.as_str(), owner, tags, documents, lock, takes_appends);
+    match made.await {
+        Ok(_) => {}
+        Err(EngineError::BucketExists { is_own: true })
+            if context.config.region == "us-east-1" && !asks_more =>
+        {
+            make_again(context, name.as_str(), grants).await?;
+        }
+        Err(error) => return Err(error.into()),
+    }
     let mut reply = empty(200);
     set(&mut reply, "location", &format!("/{name}"));
     Ok(reply)
+}
+
+/// The tags that a document asks for, in a place that is this one.
+fn tags(context: &Context<'_>, document: &[u8]) -> Result<Vec<(String, String)>, S3Error> {
+    let root = parse(document, "CreateBucketConfiguration")?;
+    if let Some(constraint) = root.text_of("LocationConstraint") {
+        check_location(constraint, &context.config.region)?;
+    }
+    if root.child("Location").is_some() || root.child("Bucket").is_some() {
+        return Err(S3Error::not_implemented("directory bucket"));
+    }
+    let mut tags = Vec::new();
+    for tag in root.child("Tags").iter().flat_map(|tags| tags.children_named("Tag")) {
+        let text = |name| tag.text_of(name).unwrap_or_default().to_owned();
+        tags.push((text("Key"), text("Value")));
+    }
+    check_tags(tags, BUCKET_TAG_COUNT_MAX)
+}
+
+/// Makes a bucket that the sender's account has already: in us-east-1 that resets its list and nothing
+/// else (S3 API reference, "CreateBucket", `BucketAlreadyOwnedByYou`).
+///
+/// # Errors
+///
+/// `BucketAlreadyOwnedByYou` where the list would change and the sender may not change it; those of a
+/// list that the bucket does not take.
+async fn make_again(
+    context: &Context<'_>,
+    name: &str,
+    grants: Option<Vec<Grant>>,
+) -> Result<(), S3Error> {
+    let bucket = context.engine.find_bucket(name)?;
+    if grants.is_none() && context.rules_of(&bucket)?.acl.is_none() {
+        return Ok(());
+    }
+    match may(context, &Need::on("s3:PutBucketAcl", Some(name))) {
+        true => acls::reset_bucket(context, name, grants).await,
+        false => Err(S3Code::BucketAlreadyOwnedByYou.into()),
+    }
 }
 
 /// What headers and `bucket_defaults` set of a new bucket.

@@ -9,7 +9,8 @@ use crate::gateway::Context;
 use crate::object_headers::parse_draft;
 use crate::response::{set, xml};
 use crate::xml::Xml;
-use drystone_engine::{ChecksumAlgorithm, ChecksumKind, NewUpload};
+use drystone_engine::{ChecksumAlgorithm, ChecksumKind, Initiator, NewUpload};
+use drystone_iam::Principal;
 
 const ROOT: &str = "InitiateMultipartUploadResult";
 
@@ -24,7 +25,8 @@ pub(crate) async fn run(context: &Context<'_>) -> Handled {
     let encryption = draft.encryption.clone();
     let (bucket, object) = (name.as_str().to_owned(), key.as_bytes().to_vec());
     let said = said_of_object(context);
-    let new = NewUpload { bucket, object, draft, checksum, said };
+    let initiator = initiator(context);
+    let new = NewUpload { bucket, object, draft, checksum, said, initiator };
     let upload = context.engine.create_upload(new).await?;
     let mut document = Xml::new(ROOT);
     document.text("Bucket", name.as_str()).text("Key", key.as_str());
@@ -36,6 +38,14 @@ pub(crate) async fn run(context: &Context<'_>) -> Handled {
         set(&mut reply, "x-amz-checksum-type", kind.name());
     }
     Ok(reply)
+}
+
+/// Who begins the upload, if someone signed.
+fn initiator(context: &Context<'_>) -> Option<Initiator> {
+    let principal = context.sender.principal();
+    let is_owner = matches!(principal, Principal::Root { .. });
+    let arn = if is_owner { None } else { principal.arn() };
+    Some(Initiator { account: principal.account()?.to_owned(), arn })
 }
 
 /// The checksum that is asked for; its kind is the algorithm's own if none is given.

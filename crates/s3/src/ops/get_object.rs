@@ -10,7 +10,7 @@ use crate::object_headers::{ReadVerdict, decide_read, describe, tell_checksum};
 use crate::request::{S3Request, parse_range};
 use crate::response::{Reply, ResponseBody, Subject, empty, set};
 use drystone_base::{Timestamp, parse_http_date};
-use drystone_engine::{Checksum, EngineError, Located, ObjectRow};
+use drystone_engine::{Checksum, ChecksumKind, EngineError, Located, ObjectRow};
 use std::ops::Range;
 
 /// What of an object is sent.
@@ -19,8 +19,13 @@ struct Selection {
     is_partial: bool,
     /// Parts of the object, if a part number was given or it has several.
     part_count: Option<u16>,
-    /// Checksum of exactly these bytes.
-    checksum: Option<Checksum>,
+    /// Checksum of exactly these bytes, and how that of the whole object was made.
+    checksum: Option<(Checksum, ChecksumKind)>,
+}
+
+/// The checksum of a whole object.
+fn of_whole(row: &ObjectRow) -> Option<(Checksum, ChecksumKind)> {
+    row.checksum.clone().map(|checksum| (checksum.clone(), checksum.kind))
 }
 
 /// How often a version that goes while it is opened is looked for again.
@@ -99,8 +104,9 @@ async fn attempt(context: &Context<'_>, with_body: bool) -> Result<Option<Reply>
         set(&mut reply, "x-amz-mp-parts-count", &count.to_string());
     }
     encryption::tell(&mut reply, context, row.encryption.as_ref());
-    if let (true, Some(checksum)) = (wants_checksum, &selection.checksum) {
+    if let (true, Some((checksum, kind))) = (wants_checksum, &selection.checksum) {
         tell_checksum(&mut reply, checksum, row.etag.part_count);
+        set(&mut reply, "x-amz-checksum-type", kind.name());
     }
     let Range { start, end } = selection.range;
     if selection.is_partial {
@@ -166,7 +172,7 @@ async fn select(context: &Context<'_>, row: &ObjectRow) -> Result<Selection, S3E
         range: 0..row.size,
         is_partial: false,
         part_count: None,
-        checksum: row.checksum.clone(),
+        checksum: of_whole(row),
     };
     let Some(text) = range.filter(|_| if_range_holds(request, row)) else { return Ok(whole) };
     Ok(match parse_range(text, row.size)? {
@@ -202,12 +208,14 @@ async fn select_part(
         if wanted != 1 {
             return Err(no_part());
         }
-        let checksum = row.checksum.clone();
+        let checksum = of_whole(row);
         let is_partial = row.size > 0;
         return Ok(Selection { range: 0..row.size, is_partial, part_count: None, checksum });
     };
     let found = context.engine.find_part(id, wanted).await?;
     let (start, part) = found.ok_or_else(no_part)?;
     let (range, part_count) = (start..start + part.size, row.etag.part_count);
-    Ok(Selection { range, is_partial: true, part_count, checksum: part.checksum })
+    let kind = row.checksum.as_ref().map(|checksum| checksum.kind);
+    let checksum = part.checksum.zip(kind);
+    Ok(Selection { range, is_partial: true, part_count, checksum })
 }

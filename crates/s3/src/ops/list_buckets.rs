@@ -1,10 +1,10 @@
 //! `ListBuckets`.
 
 use super::Handled;
-use super::list_objects::write_owner;
-use crate::authorize::{Need, allow, as_it_is_now, canonical_of, may};
+use crate::authorize::{Need, allow, as_it_is_now, may};
 use crate::error::S3Error;
 use crate::gateway::Context;
+use crate::owner::Owner;
 use crate::xml::escaped_len_max;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -107,8 +107,8 @@ pub(crate) async fn run(context: &Context<'_>) -> Handled {
     }
     let shown = &buckets[..buckets.len().min(limit)];
     let mut document = listed.document(ROOT);
-    let owner = canonical_of(context, context.sender.account().unwrap_or(DEFAULT_ACCOUNT));
-    write_owner(&mut document, "Owner", &owner);
+    let account = context.sender.account().unwrap_or(DEFAULT_ACCOUNT);
+    Owner::of_account(context, account).write(&mut document, "Owner");
     document.open("Buckets");
     for (name, created_ms) in shown {
         document.open("Bucket").text("Name", name);

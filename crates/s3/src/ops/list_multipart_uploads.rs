@@ -1,9 +1,11 @@
 //! `ListMultipartUploads`.
 
 use super::Handled;
-use super::list_objects::{Listing, write_owner};
+use super::list_objects::Listing;
+use crate::authorize::account_of;
 use crate::error::S3Error;
 use crate::gateway::Context;
+use crate::owner::Owners;
 use drystone_base::{Timestamp, UploadId};
 use drystone_engine::UploadPage;
 
@@ -12,7 +14,7 @@ const ROOT: &str = "ListMultipartUploadsResult";
 pub(crate) async fn run(context: &Context<'_>) -> Handled {
     let request = &context.request;
     let name = request.bucket_name()?;
-    context.engine.find_bucket(name.as_str())?;
+    let bucket = context.engine.find_bucket(name.as_str())?;
     let listing = Listing::parse(context, "max-uploads")?;
     let key_marker = request.query("key-marker").unwrap_or_default();
     let upload_marker =
@@ -44,11 +46,11 @@ pub(crate) async fn run(context: &Context<'_>) -> Handled {
         document.text("EncodingType", "url");
     }
     document.int("MaxUploads", listing.limit).bool("IsTruncated", page.next.is_some());
+    let mut owners = Owners::new(context, account_of(&bucket));
     for (key, upload, row) in &page.uploads {
         document.open("Upload").text("Key", &listing.key(key));
         document.text("UploadId", &upload.to_text());
-        write_owner(&mut document, "Initiator", &listing.owner);
-        write_owner(&mut document, "Owner", &listing.owner);
+        owners.write_of_upload(&mut document, row);
         let class = row.template.storage_class.as_deref().unwrap_or("STANDARD");
         document.text("StorageClass", class);
         document.text("Initiated", &Timestamp(row.initiated_ms).to_iso());

@@ -1,9 +1,11 @@
 //! `ListObjectVersions`.
 
-use super::list_objects::{Listing, write_owner, write_row};
+use super::list_objects::{Listing, write_row};
 use super::{Handled, list_metadata};
+use crate::authorize::account_of;
 use crate::error::S3Error;
 use crate::gateway::Context;
+use crate::owner::Owners;
 use crate::xml::Xml;
 use drystone_base::Timestamp;
 use drystone_engine::{ListedVersion, VersionMark, VersionPage, VersionRef, VersionRequest};
@@ -13,7 +15,7 @@ const ROOT: &str = "ListVersionsResult";
 pub(crate) async fn run(context: &Context<'_>) -> Handled {
     let request = &context.request;
     let name = request.bucket_name()?;
-    context.engine.find_bucket(name.as_str())?;
+    let bucket = context.engine.find_bucket(name.as_str())?;
     let listing = Listing::parse(context, "max-keys")?;
     let key_marker = request.query("key-marker").unwrap_or_default();
     let version_marker = request.query("version-id-marker").filter(|text| !text.is_empty());
@@ -42,9 +44,10 @@ pub(crate) async fn run(context: &Context<'_>) -> Handled {
         document.text("NextKeyMarker", &listing.key(key));
         document.text_if("NextVersionIdMarker", version.as_deref());
     }
+    let mut owners = Owners::new(context, account_of(&bucket));
     for version in &page.versions {
         let context = listing.tells_metadata.then_some(context);
-        write_version(&mut document, &listing, version, context).await;
+        write_version(&mut document, &listing, version, (&mut owners, context)).await;
     }
     listing.write_prefixes(&mut document, &page.prefixes);
     Ok(listed.reply(document.finish(ROOT)))
@@ -61,7 +64,7 @@ async fn write_version(
     document: &mut Xml,
     listing: &Listing<'_>,
     version: &ListedVersion,
-    context: Option<&Context<'_>>,
+    (owners, context): (&mut Owners<'_>, Option<&Context<'_>>),
 ) {
     let row = &version.row;
     let element = if row.is_marker { "DeleteMarker" } else { "Version" };
@@ -77,6 +80,6 @@ async fn write_version(
             list_metadata::write(document, context, &version.key, Some(&id), row).await;
         }
     }
-    write_owner(document, "Owner", &listing.owner);
+    owners.of(&row.owner).write(document, "Owner");
     document.close(element);
 }

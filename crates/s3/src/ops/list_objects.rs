@@ -1,10 +1,11 @@
 //! `ListObjects` and `ListObjectsV2`.
 
 use super::restore_object::write_status;
-use super::{Handled, OWNER_NAME, list_metadata};
-use crate::authorize::{account_of, canonical_of};
+use super::{Handled, list_metadata};
+use crate::authorize::account_of;
 use crate::error::S3Error;
 use crate::gateway::Context;
+use crate::owner::Owners;
 use crate::uri::encode;
 use crate::xml::{Xml, escaped_len_max};
 use base64::Engine as _;
@@ -28,8 +29,6 @@ pub(crate) struct Listing<'a> {
     pub(crate) limit: u64,
     /// Whether keys are percent-encoded.
     pub(crate) is_encoded: bool,
-    /// Canonical id of the bucket's owner.
-    pub(crate) owner: String,
     /// The time for which the state of restores is asked for, if it is.
     restore_at_ms: Option<u64>,
     /// Whether metadata and tags are asked for.
@@ -57,7 +56,6 @@ impl<'a> Listing<'a> {
         };
         let prefix = request.query("prefix").unwrap_or_default();
         let delimiter = request.query("delimiter").unwrap_or_default();
-        let owner = owner_of(context);
         let restore_at_ms = match request.header("x-amz-optional-object-attributes") {
             None => None,
             Some("RestoreStatus") => Some(request.now_ms),
@@ -69,16 +67,7 @@ impl<'a> Listing<'a> {
         let said = request.query.iter().map(|(_, value, _)| escaped_len_max(value.as_bytes()));
         let head_len = said.sum::<u64>() + HEAD_LEN;
         let tells_metadata = list_metadata::is_asked(context);
-        Ok(Self {
-            head_len,
-            prefix,
-            delimiter,
-            limit,
-            is_encoded,
-            owner,
-            restore_at_ms,
-            tells_metadata,
-        })
+        Ok(Self { head_len, prefix, delimiter, limit, is_encoded, restore_at_ms, tells_metadata })
     }
 
     /// Writes the state of a restore, if it is asked for.
@@ -149,20 +138,6 @@ impl<'a> Listing<'a> {
     }
 }
 
-/// Canonical id of the owner of the bucket that a request names.
-pub(crate) fn owner_of(context: &Context<'_>) -> String {
-    let bucket = context.request.bucket.as_deref().unwrap_or_default();
-    match context.engine.find_bucket(bucket) {
-        Ok(bucket) => canonical_of(context, account_of(&bucket)),
-        Err(_) => String::new(),
-    }
-}
-
-/// Writes an owner, as an element of this name.
-pub(crate) fn write_owner(document: &mut Xml, name: &str, canonical: &str) {
-    document.open(name).text("ID", canonical).text("DisplayName", OWNER_NAME).close(name);
-}
-
 /// Writes what all listings say of a version's content.
 pub(crate) fn write_row(document: &mut Xml, row: &ObjectRow) {
     document.text("LastModified", &Timestamp(row.modified_ms).to_iso());
@@ -175,20 +150,21 @@ pub(crate) fn write_row(document: &mut Xml, row: &ObjectRow) {
     document.text("StorageClass", row.storage_class.as_deref().unwrap_or("STANDARD"));
 }
 
-/// Writes the entries of a page; with a context, what is said of them beyond S3 too.
+/// Writes what was found; with `owners`, whose each object is; with a context, what is said of them beyond
+/// S3 too.
 async fn write_contents(
     document: &mut Xml,
     listing: &Listing<'_>,
     page: &ListPage,
-    with_owner: bool,
+    mut owners: Option<Owners<'_>>,
     context: Option<&Context<'_>>,
 ) {
     for (key, row) in &page.objects {
         document.open("Contents").text("Key", &listing.key(key));
         write_row(document, row);
         listing.write_restore(document, row);
-        if with_owner {
-            write_owner(document, "Owner", &listing.owner);
+        if let Some(owners) = &mut owners {
+            owners.of(&row.owner).write(document, "Owner");
         }
         if let Some(context) = context {
             list_metadata::write(document, context, key, None, row).await;
@@ -201,7 +177,7 @@ async fn write_contents(
 pub(crate) async fn run_v1(context: &Context<'_>) -> Handled {
     let request = &context.request;
     let name = request.bucket_name()?;
-    context.engine.find_bucket(name.as_str())?;
+    let bucket = context.engine.find_bucket(name.as_str())?;
     let listing = Listing::parse(context, "max-keys")?;
     let marker = request.query("marker").unwrap_or_default();
     let is_prefix = listing.is_common_prefix(marker);
@@ -220,8 +196,9 @@ pub(crate) async fn run_v1(context: &Context<'_>) -> Handled {
     {
         document.text("NextMarker", &listing.key(next));
     }
+    let owners = Owners::new(context, account_of(&bucket));
     let context = listing.tells_metadata.then_some(context);
-    write_contents(&mut document, &listing, page, true, context).await;
+    write_contents(&mut document, &listing, page, Some(owners), context).await;
     Ok(listed.reply(document.finish(ROOT)))
 }
 
@@ -262,7 +239,7 @@ pub(crate) async fn run_v2(context: &Context<'_>) -> Handled {
         let value = request.query("list-type").unwrap_or_default();
         return Err(S3Error::argument("list-type", value, "The list type must be 2"));
     }
-    context.engine.find_bucket(name.as_str())?;
+    let bucket = context.engine.find_bucket(name.as_str())?;
     let listing = Listing::parse(context, "max-keys")?;
     let token = request.query("continuation-token");
     let start_after = request.query("start-after").filter(|text| !text.is_empty());
@@ -288,7 +265,8 @@ pub(crate) async fn run_v2(context: &Context<'_>) -> Handled {
         document.text("StartAfter", &listing.key(after.as_bytes()));
     }
     let with_owner = request.query("fetch-owner").is_some_and(|value| value == "true");
+    let owners = with_owner.then(|| Owners::new(context, account_of(&bucket)));
     let context = listing.tells_metadata.then_some(context);
-    write_contents(&mut document, &listing, page, with_owner, context).await;
+    write_contents(&mut document, &listing, page, owners, context).await;
     Ok(listed.reply(document.finish(ROOT)))
 }

@@ -1,11 +1,12 @@
 //! `ListParts`.
 
 use super::Handled;
-use super::list_objects::{owner_of, write_owner};
 use super::upload_part::upload_of;
+use crate::authorize::account_of;
 use crate::checksum::{element_name, text_of};
 use crate::encryption;
 use crate::gateway::Context;
+use crate::owner::Owners;
 use crate::xml::escaped_len_max;
 use drystone_base::Timestamp;
 
@@ -24,7 +25,7 @@ pub(crate) async fn run(context: &Context<'_>) -> Handled {
     let limit = request.query_int("max-parts")?.unwrap_or(1000).min(1000);
     let after = request.query_int("part-number-marker")?.unwrap_or(0);
     let (bucket, row) = context.engine.find_upload(name.as_str(), key.as_bytes(), upload)?;
-    encryption::of_completion(context, (&bucket, key.as_bytes()), &row.template).await?;
+    encryption::of_completion(context, (&bucket, key.as_bytes()), &row).await?;
     let walk = || context.engine.list_parts(upload, after as u32, limit as usize);
     let head_len = HEAD_LEN + escaped_len_max(key.as_str().as_bytes());
     let len_of = |page: &(Vec<_>, bool)| head_len + page.0.len() as u64 * PART_LEN;
@@ -33,9 +34,7 @@ pub(crate) async fn run(context: &Context<'_>) -> Handled {
     let mut document = listed.document(ROOT);
     document.text("Bucket", name.as_str()).text("Key", key.as_str());
     document.text("UploadId", &upload.to_text());
-    let owner = owner_of(context);
-    write_owner(&mut document, "Initiator", &owner);
-    write_owner(&mut document, "Owner", &owner);
+    Owners::new(context, account_of(&bucket)).write_of_upload(&mut document, &row);
     let class = row.template.storage_class.as_deref().unwrap_or("STANDARD");
     document.text("StorageClass", class).int("PartNumberMarker", after);
     let last = parts.last().map_or(0, |part| part.number);

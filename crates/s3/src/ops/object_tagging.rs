@@ -59,11 +59,13 @@ pub(super) fn read_tags(
     check_tags(tags, count_max)
 }
 
-/// The document of some tags.
+/// The document of some tags, in the order of their keys: it is a set.
 pub(super) fn write_tags(tags: &[(String, String)]) -> String {
     let mut document = Xml::new(ROOT);
+    let mut sorted: Vec<_> = tags.iter().collect();
+    sorted.sort();
     document.open("TagSet");
-    for (key, value) in tags {
+    for (key, value) in sorted {
         document.open("Tag").text("Key", key).text("Value", value).close("Tag");
     }
     document.close("TagSet");

@@ -23,9 +23,7 @@ use crate::xml::Xml;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use drystone_base::limits::{OBJECT_TAG_COUNT_MAX, PUT_LEN_BYTES_MAX};
-use drystone_engine::{
-    ChecksumAlgorithm, Conditions, NewBlob, PutRequest, Seal, Stored, Versioning,
-};
+use drystone_engine::{ChecksumAlgorithm, Conditions, NewBlob, PutRequest, Seal, Stored};
 use std::ops::RangeInclusive;
 use std::pin::pin;
 use std::sync::Arc;
@@ -350,8 +348,8 @@ pub(crate) async fn run(
         tell_checksum(&mut reply, checksum, None);
     }
     encryption::tell(&mut reply, context, outcome.row.encryption.as_ref());
-    if outcome.versioning != Versioning::Off {
-        set(&mut reply, "x-amz-version-id", &outcome.row.version_text());
+    if let Some(version) = outcome.reported_version() {
+        set(&mut reply, "x-amz-version-id", &version);
     }
     Ok(reply)
 }

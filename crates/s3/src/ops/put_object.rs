@@ -9,7 +9,7 @@ use crate::error::S3Error;
 use crate::gateway::Context;
 use crate::object_headers::{parse_draft, parse_write_conditions, tell_checksum};
 use crate::response::{Reply, empty, set};
-use drystone_engine::{ChecksumAlgorithm, NewBlob, PutRequest, Stored, Versioning, WriteOutcome};
+use drystone_engine::{ChecksumAlgorithm, NewBlob, PutRequest, Stored, WriteOutcome};
 
 pub(crate) async fn run(
     context: &Context<'_>,
@@ -60,8 +60,8 @@ pub(super) fn answer(context: &Context<'_>, outcome: &WriteOutcome) -> Reply {
     }
     encryption::tell(&mut reply, context, outcome.row.encryption.as_ref());
     set(&mut reply, "x-amz-object-size", &outcome.row.size.to_string());
-    if outcome.versioning != Versioning::Off {
-        set(&mut reply, "x-amz-version-id", &outcome.row.version_text());
+    if let Some(version) = outcome.reported_version() {
+        set(&mut reply, "x-amz-version-id", &version);
     }
     reply
 }
