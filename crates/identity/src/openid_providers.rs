@@ -110,10 +110,11 @@ impl OpenIdProvider {
             return Err(IdentityError::invalid("ThumbprintList", message));
         }
         let is_digest = |text: &String| {
-            text.len() == THUMBPRINT_LEN && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+            // IAM looks at no more: examples of its documentation have other letters in them.
+            text.len() == THUMBPRINT_LEN && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
         };
         if !self.thumbprints.iter().all(is_digest) {
-            let message = "A thumbprint has 40 hexadecimal digits.";
+            let message = "A thumbprint has 40 letters and digits.";
             return Err(IdentityError::invalid("ThumbprintList", message));
         }
         check_tags(&self.tags)
