@@ -1,9 +1,11 @@
 """The built server as a process: started on a directory, stopped, killed."""
 import os
 import pathlib
+import queue
 import signal
 import socket
 import subprocess
+import threading
 import time
 
 import boto3
@@ -39,6 +41,37 @@ def free_port():
             return port
 
 
+class Drained:
+    """What a server says, read as it comes: a pipe that is full would hold the server up."""
+
+    def __init__(self, pipe):
+        self.lines, self.pipe = queue.SimpleQueue(), pipe
+        self.ended = False
+        threading.Thread(target=self.drain, daemon=True).start()
+
+    def drain(self):
+        for line in self.pipe:
+            self.lines.put(line)
+        self.lines.put(None)
+
+    def __iter__(self):
+        while not self.ended:
+            line = self.lines.get()
+            self.ended = line is None
+            if line is not None:
+                yield line
+
+    def readline(self):
+        return next(iter(self), "")
+
+    def read(self):
+        """Everything that was not read yet, until the server ends."""
+        return "".join(self)
+
+    def close(self):
+        self.pipe.close()
+
+
 class Server:
     def __init__(self, directory, *arguments, env=None, prefix=()):
         self.directory = pathlib.Path(directory)
@@ -56,6 +89,7 @@ class Server:
         if "--segment-size" not in arguments:
             command += ["--segment-size", "8MiB"]
         self.process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+        self.process.stderr = Drained(self.process.stderr)
 
     def wait_ready(self, timeout=20):
         deadline = time.monotonic() + timeout
