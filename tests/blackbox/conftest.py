@@ -117,6 +117,11 @@ class Server:
         code = self.process.wait(timeout=40)
         return code, self.process.stderr.read()
 
+    def said(self, timeout=20):
+        """What the server said that was not read yet, once it has ended."""
+        self.process.wait(timeout)
+        return self.process.stderr.read()
+
     def client(self, **config):
         options = {"retries": {"max_attempts": 1}, "s3": {"addressing_style": "path"},
                    "signature_version": "s3v4", "read_timeout": 20, **config}

@@ -242,7 +242,7 @@ def test_a_server_that_stops(start):
         for path in ("minio/health/ready", "minio/health/cluster", "metrics", ""):
             answer = requests.get(f"{server.url}/{path}", timeout=5)
             assert answer.status_code == 503 and answer.headers["Connection"] == "close"
-    server.process.communicate(timeout=30)
+    server.process.wait(timeout=30)
 
 
 def test_a_server_that_has_not_started_answers_nowhere(start, tmp_path):

@@ -180,7 +180,7 @@ def test_keys_without_bound_are_refused_in_few_words(tmp_path, odd, name):
         assert code == "IDPCommunicationError" and len(text) < 400 and seconds < 5, (code, text[:500], len(text), seconds)
         assert watch.grown < 24 * MIB, watch.grown / MIB
         server.process.terminate()
-        longest = max(map(len, server.process.communicate(timeout=20)[1].splitlines()), default=0)
+        longest = max(map(len, server.said().splitlines()), default=0)
         assert longest < 2000, longest
     finally:
         server.kill()
