@@ -302,7 +302,10 @@ pub(crate) fn error_document(
     let mut xml = Xml::bare();
     xml.open("Error").text("Code", error.code.name());
     let named = [("Key", key), ("BucketName", bucket), ("Resource", Some(resource))];
+    // What the error names itself is meant: the source of a copy is not the key of the request.
+    let is_own = |name: &str| error.fields.iter().any(|(own, _)| *own == name);
     let named = named.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    let named = named.filter(|(name, _)| !is_own(name));
     let own = error.fields.iter().map(|(name, value)| (*name, value.as_str()));
     let mut left = ECHOES_LEN_MAX;
     for (name, value) in
