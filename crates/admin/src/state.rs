@@ -4,7 +4,7 @@
 //! # Invariants
 //!
 //! - Looking at the drives blocks, and a drive that hangs blocks for good: one thread looks at a time, and
-//!   whoever asks waits for a bounded time and is told what was known before.
+//!   a request waits for a bounded time and is told what was known before.
 //! - Anyone may ask for health: no more than one look a second is taken for that.
 
 use crate::Admin;

@@ -34,7 +34,7 @@ pub struct Grant {
     /// Who may end it, beside those who may revoke it: the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retiring: Option<String>,
-    /// Resource name of whoever gave it.
+    /// Resource name of the grantor.
     pub issuer: String,
     /// What may be done, such as `Decrypt`.
     pub operations: Vec<String>,

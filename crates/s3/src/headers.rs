@@ -9,7 +9,7 @@ mod rules;
 pub(crate) mod values;
 mod words;
 
-pub(crate) use rules::check;
+pub(crate) use rules::{KEPT, check};
 pub(crate) use words::encoded;
 
 use crate::error::S3Error;

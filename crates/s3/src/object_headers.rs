@@ -2,7 +2,7 @@
 
 use crate::checksum;
 use crate::error::{S3Code, S3Error};
-use crate::headers::{encoded, values};
+use crate::headers::{KEPT, encoded, values};
 use crate::operation::Operation;
 use crate::ops::object_lock::{mode_text, must_be_ahead, parse_mode};
 use crate::ops::restore_object::restore_text;
@@ -13,16 +13,6 @@ use drystone_base::limits::{OBJECT_TAG_COUNT_MAX, USER_METADATA_LEN_BYTES_MAX};
 use drystone_base::{Timestamp, parse_http_date};
 use drystone_engine::{Conditions, ETag, ObjectDraft, ObjectLock, ObjectRow, Retention};
 
-/// System metadata that is stored as it is sent.
-const SYSTEM: &[&str] = &[
-    "cache-control",
-    "content-disposition",
-    "content-encoding",
-    "content-language",
-    "content-type",
-    "expires",
-    "x-amz-website-redirect-location",
-];
 const CLASSES: &[&str] = &[
     "STANDARD",
     "REDUCED_REDUNDANCY",
@@ -147,7 +137,7 @@ pub(crate) fn parse_draft(request: &S3Request) -> Result<ObjectDraft, S3Error> {
 pub(crate) fn parse_appended_draft(request: &S3Request) -> Result<ObjectDraft, S3Error> {
     let mut draft = ObjectDraft::default();
     let mut header_len = 0;
-    for name in SYSTEM {
+    for name in KEPT {
         let Some(value) = request.text(name) else { continue };
         let value = if *name == "content-encoding" { without_chunked(&value) } else { value };
         if !value.is_empty() {

@@ -3,7 +3,7 @@
 //!
 //! # Invariants
 //!
-//! - The directory of the files belongs to the user that asks, and nobody else can write to it: a directory
+//! - The directory of the files belongs to the user that asks, and no other can write to it: a directory
 //!   that someone else made first, as is possible in `/tmp`, is not used.
 //! - A file proves nothing. The socket that it leads to must belong to the user that asks, too: only then
 //!   is a request sent there.

@@ -83,7 +83,7 @@ async fn create(call: &Call<'_>) -> Answer {
     fields.only("KeySpec", &["SYMMETRIC_DEFAULT"])?;
     fields.only("CustomerMasterKeySpec", &["SYMMETRIC_DEFAULT"])?;
     fields.only("Origin", &["AWS_KMS"])?;
-    // Whoever owns the account is let in whatever a policy allows: none locks out for good.
+    // The owner of the account is let in whatever a policy allows: none locks out for good.
     fields.bool("BypassPolicyLockoutSafetyCheck")?;
     let tags = fields.tags()?;
     if !tags.is_empty() {

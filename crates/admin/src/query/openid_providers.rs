@@ -68,7 +68,7 @@ async fn create(call: &Call<'_>) -> Answer {
         call.actor.refuse_denied(Right::TagOpenIdConnectProvider, &arn)?;
     }
     let issuer = name.as_deref().and_then(|name| call.federation.issuer(name));
-    // Without encryption only where whoever runs the server says so.
+    // Without encryption only where the operator says so.
     let is_plain = issuer.is_some_and(|issuer| issuer.config.issuer.starts_with("http://"));
     if name.is_none() || !(url.starts_with("https://") || is_plain) {
         return Err(invalid("Invalid Open ID Connect Provider URL"));

@@ -2,7 +2,7 @@
 //!
 //! That there is no object is told to who may list its bucket (S3 API reference, "GetObject": `NoSuchKey`
 //! with the right to list, `AccessDenied` without), whether or not he may read it, unless a statement
-//! denies that. Which buckets and access points there are is told to nobody without a right to them; S3
+//! denies that. Which buckets and access points there are is told to no one without a right to them; S3
 //! tells of buckets (decision 37).
 
 use super::{Need, decide_need, is_decided_by_policy, may};

@@ -25,7 +25,7 @@ pub(super) fn may_use_key(
     let Some(identity) = &sender.identity else { return Err(S3Code::AccessDenied.into()) };
     let kms = &context.config.kms;
     let rules = match kms.rules(id) {
-        // The default key is made when it is first used; any other is missed by whoever opens it.
+        // The default key is made when it is first used; any other is missed when it is opened.
         Err(KmsError::NotFound(_)) => KeyRules::default(),
         rules => rules?,
     };

@@ -22,7 +22,7 @@ const READ: &[&str] = &[
 ];
 
 /// Headers that are kept with an object as they were sent: text in UTF-8. Amazon's own metadata is kept too.
-const KEPT: &[&str] = &[
+pub(crate) const KEPT: &[&str] = &[
     "cache-control",
     "content-disposition",
     "content-encoding",
